@@ -1,0 +1,124 @@
+"""What each stage can be told: one frozen dataclass a stage, its defaults, and a sentence per field.
+
+These are the only place where a default is written down. The command line makes its options and its
+help from them, `params.yaml` is checked against them, and the stages take them as their one
+argument. Nothing heavy is imported here, so that `pipeline --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+Device = str
+"""`auto`, or what torch calls it: `cpu`, `cuda`, `cuda:1`, `mps`."""
+
+
+def setting(default: Any, text: str) -> Any:
+    """A dataclass field with its default and the sentence that explains it to a user."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomSettings:
+    """`pipeline phantom`: synthetic dermoscopy-like images with masks."""
+
+    out: Path = setting(Path("data/phantom"), "Folder to write `images/` and `masks/` into.")
+    samples: int = setting(240, "How many images to draw.")
+    size: Size = setting((192, 256), "Height and width of the images in pixels.")
+    seed: int = setting(0, "Seed; the same seed gives the same files, byte for byte.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractSettings:
+    """`pipeline extract`: images and masks in, an attention store out."""
+
+    images: Path = setting(Path("data/phantom/images"), "Folder of images.")
+    masks: Path | None = setting(None, "Folder of masks; without it the store is for prediction only.")
+    csv: Path | None = setting(None, "Table `id,image,mask[,group][,split]` in place of pairing by name.")
+    store: Path = setting(Path("store/phantom.zarr"), "Where the store appears when it is whole.")
+    model: str = setting("dino_vits8", "Name from `pipeline models`.")
+    weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
+    size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
+    attention_size: Size = setting((224, 224), "Size of the image the transformer sees; divisible by its patch.")
+    layers: tuple[int, ...] = setting((-1,), "Blocks whose heads are kept; -1 is the last.")
+    classes: dict[str, int | str] | None = setting(
+        None, "Class names and their mask values: `skin=0,lesion=255`; without it masks are binarised."
+    )
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+    batch_size: int = setting(16, "Images through the transformer at a time; halved when memory runs out.")
+    precision: Literal["float32", "bfloat16"] = setting("float32", "Arithmetic of the transformer.")
+    memo: Path = setting(Path(".memo"), "Folder that remembers computed attention; deleting it loses time only.")
+    on_error: Literal["stop", "skip"] = setting("stop", "With a broken input: stop, or continue without it.")
+    compress: bool = setting(False, "Compress images and attention too: smaller to send, slower to train from.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """`pipeline train`: a store in, a segmenter out."""
+
+    store: Path = setting(Path("store/phantom.zarr"), "Attention store to train from.")
+    out: Path = setting(Path("runs/dual"), "Folder for the model, its history and its splits.")
+    branches: Literal["dual", "image", "attention"] = setting("dual", "Encoders to use.")
+    epochs: int = setting(40, "Passes over the training samples.")
+    batch_size: int = setting(16, "Samples per step.")
+    lr: float = setting(1e-3, "Peak learning rate of AdamW.")
+    weight_decay: float = setting(1e-4, "Weight decay of AdamW.")
+    warmup: float = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
+    width: int = setting(24, "Channels of the first level; doubled at every level below.")
+    blocks: Literal["plain", "residual"] = setting("residual", "Convolution blocks of every level.")
+    fusion: Literal["levels", "bottleneck"] = setting(
+        "levels", "Where the branches meet: at every level, or at the bottleneck only."
+    )
+    stem: Literal["light", "full"] = setting(
+        "light", "light: the image starts at stride 2 and attention at its own grid; full: both at full resolution."
+    )
+    attention_norm: Literal["log", "minmax", "none"] = setting(
+        "log", "How a map is scaled: log then mean 0 and deviation 1, to [0, 1], or not at all."
+    )
+    branch_dropout: float = setting(0.25, "Share of training samples whose one branch is silenced (dual only).")
+    augment: Literal["full", "light", "none"] = setting(
+        "full", "full: any orientation (dermoscopy, histology); light: left-right flips and small turns; none."
+    )
+    seed: int = setting(0, "Seed of weights, order and augmentation.")
+    split_seed: int = setting(0, "Seed of the train/val/test split.")
+    val: float = setting(0.15, "Share of the samples for choosing the checkpoint.")
+    test: float = setting(0.2, "Share of the samples kept for `pipeline evaluate`.")
+    split_csv: Path | None = setting(None, "Table `id,split` with train, val or test in place of the seeded split.")
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+    precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    resume: bool = setting(False, "Go on from the last epoch of an interrupted run in the same folder.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """`pipeline evaluate`: a run and a store in, metrics and pictures out."""
+
+    store: Path = setting(Path("store/phantom.zarr"), "Attention store with the samples to score.")
+    run: Path = setting(Path("runs/dual"), "Folder that `pipeline train` wrote.")
+    split: Literal["test", "val", "train", "all"] = setting("test", "Samples to score, as the run's splits.csv says.")
+    masks: Path | None = setting(None, "Folder of source masks: scores at their original size too.")
+    out: Path = setting(Path("reports/dual"), "Folder for metrics.json, per_sample.csv and pictures.")
+    include_training: bool = setting(False, "Allow samples the run was trained on; the scores are then not honest.")
+    overlays: int = setting(4, "Pictures of each of the worst, median and best cases.")
+    batch_size: int = setting(32, "Samples at a time.")
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings:
+    """`pipeline predict`: new images and a run in, masks out."""
+
+    images: Path = setting(Path("data/phantom/images"), "An image, or a folder of images.")
+    run: Path = setting(Path("runs/dual"), "Folder that `pipeline train` wrote.")
+    out: Path = setting(Path("predictions"), "Folder for the masks.")
+    probabilities: bool = setting(False, "Also write `<id>.npy`, the probability of every class.")
+    weights: Path | None = setting(None, "The transformer's weights file, when the store was made with one.")
+    memo: Path = setting(Path(".memo"), "Folder that remembers computed attention.")
+    on_error: Literal["stop", "skip"] = setting("stop", "With a broken image: stop, or continue without it.")
+    batch_size: int = setting(16, "Images at a time.")
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")

@@ -1,0 +1,114 @@
+"""A folder appears at its path whole, or not at all.
+
+It is made beside its final place under a hidden temporary name, then exchanged with what lies there
+in one step of the file system. Whatever happens before that step, the previous folder stays as it
+was. A temporary that a killed process left behind is removed by the next one: its maker held a lock
+on it, and the lock died with the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+
+
+@contextlib.contextmanager
+def published_folder(path: Path) -> Iterator[Path]:
+    """A new, empty folder that replaces `path` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        OSError: the parent cannot be written to, or the disk is full.
+    """
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
+    lock = _lock(temporary)
+    try:
+        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; a store is for the team
+        yield temporary
+        _sync(temporary)
+        _replace(temporary, path)
+    finally:
+        if lock is not None:
+            os.close(lock)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and wait until the disk has it."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(new: Path, path: Path) -> None:
+    """Put `new` at `path`; afterwards `new` is what was there, or nothing."""
+    if not path.exists():
+        new.rename(path)
+    elif not _exchanged(new, path):
+        # No exchange on this system: between the two renames nothing lies at the path.
+        old = path.with_name(f"{new.name}.old")
+        path.rename(old)
+        new.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    _sync(path.parent)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Swap two folders in one step (Linux `renameat2`); False where the system has no such call."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0)
+
+
+def _remove_abandoned(path: Path) -> None:
+    for leftover in path.parent.glob(f".{path.name}.partial-*"):
+        lock = _lock(leftover)
+        if lock is not None:  # nobody holds it: its maker is dead
+            shutil.rmtree(leftover, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """An exclusive lock on a folder, as an open file descriptor; None if somebody else holds it."""
+    if sys.platform == "win32":  # temporaries of killed processes stay until removed by hand
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _sync(folder: Path) -> None:
+    if sys.platform == "win32":  # a folder cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

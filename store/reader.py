@@ -1,0 +1,299 @@
+"""Reading a store: one sample, or a batch of any samples in any order.
+
+Shards are memory-mapped on first use, so opening costs a few small files and a random sample about
+one copy of its bytes. What a sample's chunk holds is checked against its checksums the first time
+it is read. Missing or damaged data is an error that names array, shard and samples, never zeros.
+
+Several processes and machines may read one store at a time; nothing is ever written. A store that
+is sent to another process (pickled) is opened anew there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+import zarr.errors
+from numpy.typing import NDArray
+
+from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError, StoreNotFoundError
+from store.format import COLUMNS, DIMENSIONS, SHARDED, Description, shard_path
+from store.records import Batch, Sample
+from store.shards import MappedShard, decode_payload
+
+MAX_MAPPED = 4096
+"""Shards of one array kept mapped; Linux allows a process 65,530 mappings."""
+
+
+class AttentionStore:
+    """An attention store on a local path, open for reading. Make one with `AttentionStore.open`."""
+
+    def __init__(self, path: Path, group: zarr.Group, description: Description) -> None:
+        self.path = path
+        self.description = description
+        self._group = group
+        self._sharded = {name: ShardedArray(path, self.array(name), name, description) for name in SHARDED}
+
+    @classmethod
+    def open(cls, path: str | Path) -> AttentionStore:
+        """Open a store and check its description and the shapes of its arrays; no sample is read.
+
+        Raises:
+            StoreNotFoundError: nothing lies at the path.
+            NotAStoreError: what lies there is not an attention store.
+            StoreVersionError: another version of the format wrote it.
+            StoreIncompleteError: an array is missing.
+            StoreCorruptError: description and arrays contradict each other.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise StoreNotFoundError(
+                f"{path}: there is no store here.\n"
+                f"  Make one: `pipeline extract --images DIR --masks DIR --store {path}`."
+            )
+        try:
+            group = zarr.open_group(path, mode="r", zarr_format=3)
+            attributes = group.attrs.asdict()
+        except (zarr.errors.BaseZarrError, FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+            raise NotAStoreError(
+                f"{path}: not an attention store (no readable Zarr v3 group).\n"
+                "  Give the path that `pipeline extract --store` wrote."
+            ) from None
+        return cls(path, group, Description.from_attributes(attributes, path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (AttentionStore.open, (self.path,))
+
+    def __repr__(self) -> str:
+        return f"AttentionStore({str(self.path)!r}, samples={len(self)}, heads={len(self.heads)})"
+
+    def __len__(self) -> int:
+        return self.description.samples
+
+    def __getitem__(self, index: int) -> Sample:
+        """One sample; negative positions count from the end.
+
+        Raises:
+            IndexError: there is no such sample.
+            StoreIncompleteError, StoreCorruptError: its bytes are missing or damaged.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.path}: no sample {index}; the store holds {len(self)}")
+        index %= len(self)
+        batch = self.read([index])
+        return Sample(
+            id=str(self.ids[index]),
+            image=batch.image[0],
+            mask=batch.mask[0],
+            attention=batch.attention[0],
+            digest=str(self.column("digest")[index]),
+            height=int(self.column("height")[index]),
+            width=int(self.column("width")[index]),
+            group=str(self.column("group")[index]),
+            labelled=bool(self.labelled[index]),
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def read(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Batch:
+        """Several samples, stacked in the order asked for.
+
+        Args:
+            indices: positions in the store, from 0; any order, repeats allowed.
+
+        Raises:
+            IndexError: a position is outside the store.
+            StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        return Batch(
+            indices=wanted,
+            image=self.read_array("image", wanted),
+            mask=self.read_array("mask", wanted),
+            attention=self.read_array("attention", wanted),
+        )
+
+    def read_array(self, name: str, indices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """The same for one of `image`, `mask` and `attention`: (sample, …) of the array's own type."""
+        wanted = np.asarray(indices, dtype=np.int64)
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
+            raise IndexError(f"{self.path}: positions {wanted.min()} to {wanted.max()}; the store holds {len(self)}")
+        return self._sharded[name].read(wanted, self._checksums[:, list(SHARDED).index(name)])
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """All that determines the attention: model, weights' hash, layers, input size."""
+        return self.description.recipe
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the mask's class indices; the first is the background."""
+        return self.description.classes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) of images and masks."""
+        _, rows, columns, _ = self.array("image").shape
+        return rows, columns
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) of the attention maps."""
+        _, _, rows, columns = self.array("attention").shape
+        return rows, columns
+
+    @property
+    def scale_factor(self) -> float:
+        """Stored attention times this is probability."""
+        return float(self.array("attention").attrs["scale_factor"])  # type: ignore[arg-type]
+
+    @cached_property
+    def heads(self) -> list[str]:
+        """Names of the attention maps, such as `L11H0`."""
+        return [str(name) for name in self.array("head")[:]]  # type: ignore[union-attr]
+
+    @cached_property
+    def ids(self) -> NDArray[Any]:
+        """(sample,) ids, strings."""
+        return self.column("sample")
+
+    @cached_property
+    def labelled(self) -> NDArray[np.bool_]:
+        """(sample,) whether a mask was given."""
+        return self.column("labelled")
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One of the columns `sample digest height width group labelled`: (sample,).
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: its bytes are missing or damaged.
+        """
+        return self._read_column(name)
+
+    @cached_property
+    def _checksums(self) -> NDArray[np.uint32]:
+        return self._read_column("checksum")
+
+    def _read_column(self, name: str) -> NDArray[Any]:
+        array = self.array(name)
+        chunks = -(-array.shape[0] // array.chunks[0])
+        for chunk in range(chunks):  # zarr would read a missing file as empty strings or zeros
+            file = self.path / name / ".".join(["c", str(chunk), *["0"] * (array.ndim - 1)])
+            if not file.is_file():
+                raise StoreIncompleteError(
+                    f"{self.path}: {file.relative_to(self.path)} is missing.\n"
+                    "  Fetch the store again (`dvc checkout` or `dvc pull`), or extract it again."
+                )
+        try:
+            return np.asarray(array[:])
+        except (ValueError, RuntimeError) as error:
+            raise StoreCorruptError(
+                f"{self.path}: column `{name}` is damaged ({error}).\n  Fetch the store again, or extract it again."
+            ) from None
+
+    def array(self, name: str) -> zarr.Array[Any]:
+        """One of the store's arrays as zarr sees it: for shapes, types, and readers such as dask.
+
+        Raises:
+            StoreIncompleteError: it is missing.
+            StoreCorruptError: it is not as the description says.
+        """
+        array = self._arrays.get(name)
+        if array is None:
+            raise StoreIncompleteError(f"{self.path}: array `{name}` is missing.\n  Extract the store again.")
+        return array
+
+    @cached_property
+    def _arrays(self) -> dict[str, zarr.Array[Any]]:
+        arrays = {}
+        for name, dimensions in DIMENSIONS.items():
+            try:
+                array = self._group[name]
+            except KeyError:
+                continue
+            except (ValueError, TypeError, zarr.errors.BaseZarrError) as error:
+                raise StoreCorruptError(f"{self.path}: `{name}`: {error}.\n  Extract the store again.") from None
+            if not isinstance(array, zarr.Array) or array.ndim != len(dimensions):
+                raise StoreCorruptError(f"{self.path}: `{name}` is not an array of {len(dimensions)} dimensions.")
+            if dimensions[0] == "sample" and array.shape[0] != len(self):
+                raise StoreCorruptError(
+                    f"{self.path}: `{name}` holds {array.shape[0]} samples, the description says {len(self)}.\n"
+                    "  Extract the store again."
+                )
+            dtype = {**SHARDED, **COLUMNS}.get(name)
+            if dtype not in (None, "str") and array.dtype != dtype:
+                raise StoreCorruptError(f"{self.path}: `{name}` is {array.dtype}, not {dtype}.\n  Extract it again.")
+            arrays[name] = array
+        return arrays
+
+
+class ShardedArray:
+    """One of a store's sharded arrays: maps shards as they are needed and checks samples once."""
+
+    def __init__(self, root: Path, array: zarr.Array[Any], name: str, description: Description) -> None:
+        self._root = root
+        self._name = name
+        self._shape = array.shape[1:]
+        self._dtype = array.dtype.newbyteorder("<")
+        self._samples = description.samples
+        self._per_shard = description.samples_per_shard
+        self._compressed = self._expect_codecs(array)
+        self._checked = np.zeros(self._samples, dtype=np.bool_)
+        self._mapped: OrderedDict[int, MappedShard] = OrderedDict()
+
+    def read(self, indices: NDArray[np.int64], checksums: NDArray[np.uint32]) -> NDArray[Any]:
+        """(len(indices), …) samples; `checksums` is the store's column for this array."""
+        out = np.empty((len(indices), *self._shape), dtype=self._dtype)
+        rows = out.view(np.uint8).reshape(len(indices), math.prod(self._shape) * self._dtype.itemsize)
+        for row, sample in zip(rows, indices.tolist(), strict=True):
+            shard = self.shard(sample // self._per_shard)
+            if not self._checked[sample]:
+                shard.check(sample, int(checksums[sample]))
+                self._checked[sample] = True
+            payload = shard.payload(sample)
+            where = f"{self._root}: `{self._name}` of sample {sample}"
+            row[:] = decode_payload(payload, row.nbytes, compressed=self._compressed, where=where)
+        return out
+
+    def shard(self, number: int) -> MappedShard:
+        """A shard, mapped.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: it is missing, or its index is damaged.
+        """
+        shard = self._mapped.get(number)
+        if shard is not None:
+            return shard
+        first = number * self._per_shard
+        shard = MappedShard(
+            shard_path(self._root, self._name, number),
+            capacity=self._per_shard,
+            name=self._name,
+            first=first,
+            last=min(first + self._per_shard, self._samples) - 1,
+        )
+        self._mapped[number] = shard
+        if len(self._mapped) > MAX_MAPPED:
+            self._mapped.popitem(last=False)
+        return shard
+
+    def _expect_codecs(self, array: zarr.Array[Any]) -> bool:
+        """Whether chunks are compressed; refuses what `store.shards` cannot read."""
+        metadata: dict[str, Any] = array.metadata.to_dict()
+        sharding = metadata["codecs"][0]
+        inner = [codec["name"] for codec in sharding.get("configuration", {}).get("codecs", [])]
+        chunks = (array.chunks, getattr(array, "shards", None))
+        expected = ((1, *self._shape), (self._per_shard, *self._shape))
+        if inner not in (["bytes", "crc32c"], ["bytes", "zstd", "crc32c"]) or chunks != expected:
+            raise StoreCorruptError(
+                f"{self._root}: `{self._name}` is laid out in a way that version 1 does not know "
+                f"(codecs {inner}, chunks {chunks[0]}, shards {chunks[1]}).\n  Extract the store again."
+            )
+        return "zstd" in inner

@@ -1,0 +1,117 @@
+"""What the attention of a store is like, head by head: dask arrays over the store, so that it streams.
+
+Each figure is computed per sample and averaged over samples: the mean of a map (1.0 would be
+attention that ignores the CLS token and the registers), its contrast (standard deviation over mean;
+an untrained ViT has about 0.02-0.05), and how well it separates the masks from their background
+(|AUROC - 0.5|: a head that looks at the background is as useful as one that looks at the lesion).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from store.reader import AttentionStore
+from store.records import IGNORE
+
+
+@dataclass(frozen=True)
+class HeadStatistics:
+    """One head over all samples of a store."""
+
+    head: str
+    mean: float
+    """Mean of stored attention: 1.0 where it would be uniform over patches alone."""
+    contrast: float
+    """Standard deviation over mean of a map, averaged over samples."""
+    separation: float
+    """|AUROC - 0.5| of mask against background, from 0 to 0.5, averaged over samples with both; else nan."""
+
+
+def head_statistics(store: AttentionStore) -> list[HeadStatistics]:
+    """Statistics of every head, in the store's order. Reads each sample once, a shard at a time."""
+    if len(store) == 0:
+        return []
+    attention = dask_array(store, "attention")
+    mask = dask_array(store, "mask")[:, None]  # the same number of dimensions, so that blocks pair up
+    per_sample = da.map_blocks(
+        statistics_of_maps,
+        attention,
+        mask,
+        dtype=np.float64,
+        chunks=(attention.chunks[0], attention.chunks[1], (3,)),
+        drop_axis=3,
+    )
+    means, counts = da.compute(da.nansum(per_sample, axis=0), da.isfinite(per_sample).sum(axis=0))
+    with np.errstate(invalid="ignore"):  # no sample with both mask and background: nan
+        means = means / counts
+    return [HeadStatistics(head, *map(float, row)) for head, row in zip(store.heads, means, strict=True)]
+
+
+def dask_array(store: AttentionStore, name: str) -> da.Array:
+    """`image`, `mask` or `attention` as a dask array, (sample, …), with one block per shard."""
+    step = store.description.samples_per_shard
+    samples = tuple(min(step, len(store) - start) for start in range(0, len(store), step))
+    array = store.array(name)
+    blocks: da.Array = da.map_blocks(
+        _read_block,
+        store=store,
+        array_name=name,
+        dtype=array.dtype,
+        chunks=(samples, *((extent,) for extent in array.shape[1:])),
+        meta=np.empty((0,) * array.ndim, dtype=array.dtype),
+    )
+    return blocks
+
+
+def _read_block(*, store: AttentionStore, array_name: str, block_info: dict[Any, Any]) -> NDArray[Any]:
+    start, stop = block_info[None]["array-location"][0]
+    return store.read_array(array_name, np.arange(start, stop))
+
+
+def statistics_of_maps(attention: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean, contrast and separation of some samples' maps.
+
+    Args:
+        attention: (sample, head, grid_row, grid_column), any scale.
+        mask: (sample, 1, row, column) class index, 255 ignored; whatever is not class 0 is the mask.
+
+    Returns:
+        (sample, head, 3); separation is nan for a sample whose grid has no mask or no background.
+    """
+    maps = attention.astype(np.float64).reshape(*attention.shape[:2], -1)
+    mean = maps.mean(axis=2)
+    contrast = maps.std(axis=2) / np.maximum(mean, np.finfo(np.float64).tiny)
+    return np.stack([mean, contrast, _separation(maps, _inside(mask[:, 0], attention.shape[2:]))], axis=2)
+
+
+def _inside(mask: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.float64]:
+    """(sample, grid cells) 1 where most of a cell's pixels are mask, 0 where background, nan where ignored."""
+    rows, columns = (
+        (np.arange(cells)[:, None] == (np.arange(extent) + 0.5) * cells // extent).astype(np.float64)
+        for cells, extent in zip(grid, mask.shape[1:], strict=True)
+    )
+    known = rows @ (mask != IGNORE) @ columns.T
+    covered = rows @ ((mask != IGNORE) & (mask != 0)) @ columns.T
+    with np.errstate(invalid="ignore"):
+        inside = np.where(known > 0, (covered / known >= 0.5).astype(np.float64), np.nan)  # noqa: PLR2004 - most
+    return inside.reshape(len(mask), -1)
+
+
+def _separation(maps: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(sample, head) |AUROC - 0.5|, the AUROC from ranks (Mann-Whitney U), ties shared."""
+    result = np.full(maps.shape[:2], np.nan)
+    for sample, cells in enumerate(inside):
+        known = np.isfinite(cells)
+        positive = cells[known] == 1
+        n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+        if n_positive and n_negative:
+            ranks = rankdata(maps[sample][:, known], axis=1)
+            wins = ranks[:, positive].sum(axis=1) - n_positive * (n_positive + 1) / 2
+            result[sample] = np.abs(wins / (n_positive * n_negative) - 0.5)
+    return result
