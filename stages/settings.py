@@ -9,9 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-Size = tuple[int, int]
+from annotated_types import Ge, Gt, Interval
+
+AtLeastOne = Annotated[int, Ge(1)]
+NotNegative = Annotated[int, Ge(0)]
+Share = Annotated[float, Interval(ge=0, lt=1)]
+
+Size = tuple[AtLeastOne, AtLeastOne]
 """(height, width) in pixels."""
 
 Device = str
@@ -28,9 +34,9 @@ class PhantomSettings:
     """`pipeline phantom`: synthetic dermoscopy-like images with masks."""
 
     out: Path = setting(Path("data/phantom"), "Folder to write `images/` and `masks/` into.")
-    samples: int = setting(240, "How many images to draw.")
+    samples: AtLeastOne = setting(240, "How many images to draw.")
     size: Size = setting((192, 256), "Height and width of the images in pixels.")
-    seed: int = setting(0, "Seed; the same seed gives the same files, byte for byte.")
+    seed: NotNegative = setting(0, "Seed; the same seed gives the same files, byte for byte.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +56,7 @@ class ExtractSettings:
         None, "Class names and their mask values: `skin=0,lesion=255`; without it masks are binarised."
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
-    batch_size: int = setting(16, "Images through the transformer at a time; halved when memory runs out.")
+    batch_size: AtLeastOne = setting(16, "Images through the transformer at a time; halved when memory runs out.")
     precision: Literal["float32", "bfloat16"] = setting("float32", "Arithmetic of the transformer.")
     memo: Path = setting(Path(".memo"), "Folder that remembers computed attention; deleting it loses time only.")
     on_error: Literal["stop", "skip"] = setting("stop", "With a broken input: stop, or continue without it.")
@@ -64,12 +70,12 @@ class TrainSettings:
     store: Path = setting(Path("store/phantom.zarr"), "Attention store to train from.")
     out: Path = setting(Path("runs/dual"), "Folder for the model, its history and its splits.")
     branches: Literal["dual", "image", "attention"] = setting("dual", "Encoders to use.")
-    epochs: int = setting(40, "Passes over the training samples.")
-    batch_size: int = setting(16, "Samples per step.")
-    lr: float = setting(1e-3, "Peak learning rate of AdamW.")
-    weight_decay: float = setting(1e-4, "Weight decay of AdamW.")
-    warmup: float = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
-    width: int = setting(24, "Channels of the first level; doubled at every level below.")
+    epochs: AtLeastOne = setting(40, "Passes over the training samples.")
+    batch_size: AtLeastOne = setting(16, "Samples per step.")
+    lr: Annotated[float, Gt(0)] = setting(1e-3, "Peak learning rate of AdamW.")
+    weight_decay: Annotated[float, Ge(0)] = setting(1e-4, "Weight decay of AdamW.")
+    warmup: Share = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
+    width: AtLeastOne = setting(24, "Channels of the first level; doubled at every level below.")
     blocks: Literal["plain", "residual"] = setting("residual", "Convolution blocks of every level.")
     fusion: Literal["levels", "bottleneck"] = setting(
         "levels", "Where the branches meet: at every level, or at the bottleneck only."
@@ -80,14 +86,14 @@ class TrainSettings:
     attention_norm: Literal["log", "minmax", "none"] = setting(
         "log", "How a map is scaled: log then mean 0 and deviation 1, to [0, 1], or not at all."
     )
-    branch_dropout: float = setting(0.25, "Share of training samples whose one branch is silenced (dual only).")
+    branch_dropout: Share = setting(0.25, "Share of training samples whose one branch is silenced (dual only).")
     augment: Literal["full", "light", "none"] = setting(
         "full", "full: any orientation (dermoscopy, histology); light: left-right flips and small turns; none."
     )
-    seed: int = setting(0, "Seed of weights, order and augmentation.")
-    split_seed: int = setting(0, "Seed of the train/val/test split.")
-    val: float = setting(0.15, "Share of the samples for choosing the checkpoint.")
-    test: float = setting(0.2, "Share of the samples kept for `pipeline evaluate`.")
+    seed: NotNegative = setting(0, "Seed of weights, order and augmentation.")
+    split_seed: NotNegative = setting(0, "Seed of the train/val/test split.")
+    val: Share = setting(0.15, "Share of the samples for choosing the checkpoint.")
+    test: Share = setting(0.2, "Share of the samples kept for `pipeline evaluate`.")
     split_csv: Path | None = setting(None, "Table `id,split` with train, val or test in place of the seeded split.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
     precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
@@ -104,8 +110,8 @@ class EvaluateSettings:
     masks: Path | None = setting(None, "Folder of source masks: scores at their original size too.")
     out: Path = setting(Path("reports/dual"), "Folder for metrics.json, per_sample.csv and pictures.")
     include_training: bool = setting(False, "Allow samples the run was trained on; the scores are then not honest.")
-    overlays: int = setting(4, "Pictures of each of the worst, median and best cases.")
-    batch_size: int = setting(32, "Samples at a time.")
+    overlays: NotNegative = setting(4, "Pictures of each of the worst, median and best cases.")
+    batch_size: AtLeastOne = setting(32, "Samples at a time.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
 
 
@@ -120,5 +126,5 @@ class PredictSettings:
     weights: Path | None = setting(None, "The transformer's weights file, when the store was made with one.")
     memo: Path = setting(Path(".memo"), "Folder that remembers computed attention.")
     on_error: Literal["stop", "skip"] = setting("stop", "With a broken image: stop, or continue without it.")
-    batch_size: int = setting(16, "Images at a time.")
+    batch_size: AtLeastOne = setting(16, "Images at a time.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")

@@ -7,6 +7,8 @@ sample = store[0]                # sample.image, sample.mask, sample.attention, 
 batch = store.read([5, 2, 9])    # the same, stacked
 """
 
+from typing import TYPE_CHECKING, Any
+
 from store.errors import (
     NotAStoreError,
     PipelineError,
@@ -17,8 +19,10 @@ from store.errors import (
     StoreVersionError,
     UsageError,
 )
-from store.reader import AttentionStore
-from store.records import Batch, Sample
+
+if TYPE_CHECKING:
+    from store.reader import AttentionStore
+    from store.records import Batch, Sample
 
 __all__ = [
     "AttentionStore",
@@ -33,3 +37,16 @@ __all__ = [
     "StoreVersionError",
     "UsageError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Zarr takes half a second to import, and `store.errors` alone is needed to answer `pipeline --help`.
+    if name == "AttentionStore":
+        from store.reader import AttentionStore
+
+        return AttentionStore
+    if name in {"Batch", "Sample"}:
+        from store import records
+
+        return getattr(records, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

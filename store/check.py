@@ -7,7 +7,7 @@ classes, attention that is finite, not negative, and sums to at most one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from store.records import IGNORE
 ROUNDING = 2e-3
 """How far above one a row of probabilities may sum: float16 keeps 11 bits of each."""
 
-Progress = Callable[[Iterable[int], str], Iterable[int]]
+Progress = Callable[[Sequence[int], str], Iterable[int]]
 
 
 def verify_store(path: Path, progress: Progress = lambda shards, _: shards) -> list[str]:

@@ -59,6 +59,8 @@ class Description:
     recipe_sha256: str
     classes: list[str]
     """Names of the mask's class indices; the first is the background."""
+    mask_values: dict[str, int | str] | None
+    """What stood in the mask files for each class; None for black and white ones. To read the originals again."""
     samples: int
     samples_per_shard: int
     skipped: list[dict[str, str]]

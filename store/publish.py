@@ -1,4 +1,4 @@
-"""A folder appears at its path whole, or not at all.
+"""A folder, or a file, appears at its path whole or not at all.
 
 It is made beside its final place under a hidden temporary name, then exchanged with what lies there
 in one step of the file system. Whatever happens before that step, the previous folder stays as it
@@ -14,8 +14,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from store.errors import UsageError
 
 if sys.platform != "win32":
     import fcntl
@@ -24,14 +26,20 @@ AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 
 
+Ours = Callable[[Path], bool]
+"""Tells whether a folder is one that this program made, and may therefore be replaced."""
+
+
 @contextlib.contextmanager
-def published_folder(path: Path) -> Iterator[Path]:
+def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
     """A new, empty folder that replaces `path` when the block ends well, and vanishes when it does not.
 
     Raises:
+        UsageError: `path` holds something that is not `ours`.
         OSError: the parent cannot be written to, or the disk is full.
     """
     path = path.absolute()
+    refuse_foreign(path, ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
@@ -39,12 +47,55 @@ def published_folder(path: Path) -> Iterator[Path]:
     try:
         temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; a store is for the team
         yield temporary
-        _sync(temporary)
-        _replace(temporary, path)
+        replace_folder(temporary, path, ours=ours)
     finally:
         if lock is not None:
             os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_foreign(path: Path, ours: Ours) -> None:
+    """Make sure that replacing `path` destroys nothing but this program's own output.
+
+    Raises:
+        UsageError: it is a file, or a folder with something in it that is not `ours`.
+    """
+    if not path.exists() or (path.is_dir() and (not any(path.iterdir()) or ours(path))):
+        return
+    raise UsageError(
+        f"{path}: holds something that this program did not write, and would be replaced.\n"
+        "  Choose another path, or move it away."
+    )
+
+
+def replace_folder(new: Path, path: Path, *, ours: Ours) -> None:
+    """Put the finished folder `new` at `path`, in one step where the system has it; what was there is removed.
+
+    Both must lie on one file system; the safest is the same parent.
+
+    Raises:
+        UsageError: `path` has come to hold something that is not `ours`.
+    """
+    path = path.absolute()
+    refuse_foreign(path, ours)
+    _sync(new)
+    _replace(new, path)
+    shutil.rmtree(new, ignore_errors=True)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """The same for one file: `path` holds the new content, or what it held before."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.partial-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_synced(path: Path, content: bytes) -> None:

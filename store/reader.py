@@ -23,9 +23,12 @@ import zarr.errors
 from numpy.typing import NDArray
 
 from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError, StoreNotFoundError
-from store.format import COLUMNS, DIMENSIONS, SHARDED, Description, shard_path
+from store.format import ATTRIBUTE, COLUMNS, DIMENSIONS, SHARDED, Description, shard_path
 from store.records import Batch, Sample
 from store.shards import MappedShard, decode_payload
+
+UNREADABLE = (zarr.errors.BaseZarrError, FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError)
+"""What zarr raises for a path that holds no group of format 3."""
 
 MAX_MAPPED = 4096
 """Shards of one array kept mapped; Linux allows a process 65,530 mappings."""
@@ -60,7 +63,7 @@ class AttentionStore:
         try:
             group = zarr.open_group(path, mode="r", zarr_format=3)
             attributes = group.attrs.asdict()
-        except (zarr.errors.BaseZarrError, FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        except UNREADABLE:
             raise NotAStoreError(
                 f"{path}: not an attention store (no readable Zarr v3 group).\n"
                 "  Give the path that `pipeline extract --store` wrote."
@@ -232,6 +235,15 @@ class AttentionStore:
                 raise StoreCorruptError(f"{self.path}: `{name}` is {array.dtype}, not {dtype}.\n  Extract it again.")
             arrays[name] = array
         return arrays
+
+
+def is_store(path: Path) -> bool:
+    """Whether an attention store lies at the path, of any version and in any state of repair."""
+    try:
+        attributes = zarr.open_group(path, mode="r", zarr_format=3).attrs
+    except UNREADABLE:
+        return False
+    return ATTRIBUTE in attributes
 
 
 class ShardedArray:

@@ -34,6 +34,7 @@ from store.format import (
     shard_path,
 )
 from store.publish import published_folder, write_synced
+from store.reader import is_store
 from store.records import Sample
 from store.shards import ZSTD_LEVEL, encode_chunk, encode_shard
 
@@ -56,6 +57,8 @@ class Layout:
     keys: int
     """Number of keys the softmax ran over: probability = stored value / keys."""
     classes: Sequence[str]
+    mask_values: dict[str, int | str] | None = None
+    """What stood in the mask files for each class; None for black and white ones."""
     compress: bool = False
     """Compress images and attention. Masks always are: it makes them fifty times smaller."""
 
@@ -79,9 +82,10 @@ def new_store(path: Path, *, layout: Layout, recipe: dict[str, Any]) -> Iterator
     """A writer whose store replaces what is at `path` when the block ends well.
 
     Raises:
+        UsageError: `path` holds something that is not an attention store.
         StoreCorruptError: what was written does not read back; nothing is published.
     """
-    with published_folder(path) as folder:
+    with published_folder(path, ours=is_store) as folder:
         writer = StoreWriter(folder, layout=layout, recipe=recipe)
         yield writer
         writer.finish()
@@ -145,6 +149,7 @@ class StoreWriter:
             recipe=self._recipe,
             recipe_sha256=recipe_sha256(self._recipe),
             classes=list(self._layout.classes),
+            mask_values=self._layout.mask_values,
             samples=self._samples,
             samples_per_shard=self._layout.samples_per_shard,
             skipped=self.skipped,
@@ -193,7 +198,8 @@ class StoreWriter:
             shape = self._layout.shape(name)
             shards: ShardsConfigParam = {
                 "shape": (self._layout.samples_per_shard, *shape),
-                "index_location": ShardingCodecIndexLocation.start,  # so that a reader over the network needs no file size
+                # So that a reader over the network needs no file size.
+                "index_location": ShardingCodecIndexLocation.start,
             }
             zstd = [ZstdCodec(level=ZSTD_LEVEL)] if self._layout.compressed(name) else []
             self._group.create_array(

@@ -1,0 +1,146 @@
+"""The `pipeline` command: one short function per command, heavy imports inside it.
+
+Every command does its work in `stages` or `store`; here is only what it is called, what it prints,
+and its exit status: 0 for success, 1 for a failure, 2 for a request that makes no sense.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import console
+from pipeline.params import options_of
+from stages.settings import EvaluateSettings, ExtractSettings, PhantomSettings, PredictSettings, TrainSettings
+
+app = typer.Typer(
+    name="pipeline",
+    help="Segment medical images with the attention of a frozen DINO, computed once and stored.\n\n"
+    "Options not given are taken from params.yaml in the current folder, else they have the defaults shown.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]
+
+
+def main() -> None:
+    """Run the command line; the only place where an error becomes an exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    try:
+        app()
+    except (Exception, KeyboardInterrupt) as error:
+        status = console.tell_error(error)
+        if status is None:
+            raise
+        sys.exit(status)
+
+
+@app.command()
+@options_of(PhantomSettings, section="phantom")
+def phantom(settings: PhantomSettings) -> None:
+    """Draw synthetic dermoscopy-like images with masks, to try the pipeline without any data."""
+    from stages import phantom as stage
+
+    stage.run(settings, progress=console.BarProgress().track)
+    console.say(f"{settings.samples} images and masks in {settings.out}")
+
+
+@app.command()
+@options_of(ExtractSettings, section="extract")
+def extract(settings: ExtractSettings) -> None:
+    """Compute the attention of every image once and write an attention store."""
+    from stages import extract as stage
+
+    report = stage.run(settings, progress=console.BarProgress())
+    console.say(str(report))
+
+
+@app.command()
+@options_of(TrainSettings, section="train")
+def train(settings: TrainSettings) -> None:
+    """Train a segmenter from an attention store. No transformer is involved."""
+    from stages import train as stage
+
+    report = stage.run(settings, progress=console.BarProgress())
+    console.say(str(report))
+
+
+@app.command()
+@options_of(EvaluateSettings, section="evaluate")
+def evaluate(settings: EvaluateSettings) -> None:
+    """Score a run on samples it was not trained on."""
+    from stages import evaluate as stage
+
+    report = stage.run(settings, progress=console.BarProgress())
+    console.say(str(report))
+
+
+@app.command()
+@options_of(PredictSettings, section="predict", argument="images")
+def predict(settings: PredictSettings) -> None:
+    """Segment new images: one PNG mask per image, at its original size."""
+    from stages import predict as stage
+
+    report = stage.run(settings, progress=console.BarProgress())
+    console.say(str(report))
+
+
+@app.command()
+def inspect(
+    store: StorePath,
+    *,
+    stats: Annotated[bool, typer.Option("--stats", help="Also read it all and describe every head.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a store holds."""
+    from pipeline.inspection import describe_store, show_store
+
+    described = describe_store(store, stats=stats)
+    if as_json:
+        console.show_json(described)
+    else:
+        show_store(described)
+
+
+@app.command()
+def verify(store: StorePath, *, as_json: AsJson = False) -> None:
+    """Read and check every byte of a store; exit status 1 if anything is wrong."""
+    from store.check import verify_store
+
+    faults = verify_store(store, progress=console.BarProgress().track)
+    if as_json:
+        console.show_json({"store": str(store), "sound": not faults, "faults": faults})
+    else:
+        for fault in faults:
+            console.say(f"fault: {fault}")
+        if not faults:
+            console.say(f"{store}: every byte is as it was written")
+    if faults:
+        raise typer.Exit(console.EXIT_FAILURE)
+
+
+@app.command()
+def models(*, as_json: AsJson = False) -> None:
+    """List the transformers that `extract --model` knows."""
+    from dataclasses import asdict
+
+    from stages.attention.models import MODELS
+
+    entries = [asdict(entry) for entry in MODELS.values()]
+    if as_json:
+        console.show_json(entries)
+        return
+    columns = ["name", "patch", "heads", "dim", "depth", "licence", "source"]
+    console.show_table("models", columns, [[entry[column] for column in columns] for entry in entries])
+
+
+if __name__ == "__main__":
+    main()

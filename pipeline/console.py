@@ -1,0 +1,104 @@
+"""What a person sees: progress bars, tables, and how an error is told.
+
+Results go to standard output; everything else to standard error. Without a terminal there are no
+bars: logs stay readable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stages.progress import Progress, Task
+from store.errors import PipelineError, UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+USERS_TO_MEND = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EEXIST, errno.ENOTDIR}
+"""System errors that are about the user's disk and folders, not about this program."""
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for position, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+    Console().print(table)
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON value on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something; never part of a command's result."""
+    sys.stderr.write(text + "\n")
+
+
+def tell_error(error: BaseException) -> int | None:
+    """Print an error the way a user can use, and return the exit status; None for a bug of ours."""
+    if isinstance(error, PipelineError):
+        say(f"error: {error}")
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
+    if isinstance(error, OSError) and error.errno in USERS_TO_MEND:
+        say(f"error: {error.filename or 'the disk'}: {error.strerror}.")
+        return EXIT_FAILURE
+    if isinstance(error, KeyboardInterrupt):
+        say("interrupted; what was computed so far is kept where the command says so")
+        return EXIT_INTERRUPTED
+    return None
+
+
+class BarProgress(Progress):
+    """Progress as bars on standard error, with a rate and the time left; silent without a terminal."""
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
+        """A bar that is there as long as the block runs."""
+        if not sys.stderr.isatty():
+            yield Task()
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        with Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        ) as bars:
+            yield _Bar(bars, bars.add_task(description, total=total, rate="", note=""), unit)
+
+
+class _Bar(Task):
+    def __init__(self, bars: Bars, task: TaskID, unit: str) -> None:
+        self._bars, self._task, self._unit = bars, task, unit
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._bars.advance(self._task, steps)
+        speed = self._bars.tasks[self._task].speed
+        fields = {"rate": f"{speed:.1f} {self._unit}/s"} if speed else {}
+        if note:
+            fields["note"] = note
+        self._bars.update(self._task, **fields)  # type: ignore[arg-type]

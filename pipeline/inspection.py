@@ -1,0 +1,109 @@
+"""What `pipeline inspect` tells of a store: a JSON-ready description, and the same as tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.console import say, show_table
+from store import AttentionStore
+from store.format import DIMENSIONS
+
+
+def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
+    """All there is to know of a store without looking at pictures.
+
+    Args:
+        path: where it lies.
+        stats: also read every sample and describe every head.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    store = AttentionStore.open(path)
+    description = store.description
+    described: dict[str, Any] = {
+        "store": str(path),
+        "version": description.version,
+        "count": len(store),
+        "labelled": int(store.labelled.sum()),
+        "classes": description.classes,
+        "heads": store.heads,
+        "recipe": description.recipe,
+        "recipe_sha256": description.recipe_sha256,
+        "contents_sha256": description.contents_sha256,
+        "arrays": {name: _describe_array(store, name) for name in DIMENSIONS},
+        "files": sum(1 for file in path.rglob("*") if file.is_file()),
+        "bytes": _bytes(path),
+        "skipped": description.skipped,
+    }
+    if stats:
+        from store.statistics import head_statistics
+
+        described["head_statistics"] = [asdict(head) for head in head_statistics(store)]
+    return described
+
+
+def show_store(described: dict[str, Any]) -> None:
+    """Print what `describe_store` found as tables."""
+    show_table(
+        described["store"],
+        ["property", "value"],
+        [
+            ["version", str(described["version"])],
+            ["samples", f"{described['count']} ({described['labelled']} with a mask)"],
+            ["classes", ", ".join(described["classes"])],
+            ["heads", f"{len(described['heads'])}: {', '.join(described['heads'])}"],
+            ["on disk", f"{_readable(described['bytes'])} in {described['files']} files"],
+            ["recipe", described["recipe_sha256"][:16]],
+            *([f"  {key}", str(value)] for key, value in described["recipe"].items() if key != "heads"),
+        ],
+    )
+    show_table(
+        "arrays",
+        ["array", "shape", "dtype", "chunks", "shards", "on disk"],
+        [
+            [
+                name,
+                _extents(array["shape"]),
+                array["dtype"],
+                _extents(array["chunks"]),
+                _extents(array["shards"]) if array["shards"] else "-",
+                _readable(array["bytes"]),
+            ]
+            for name, array in described["arrays"].items()
+        ],
+    )
+    if "head_statistics" in described:
+        columns = ["head", "mean", "contrast", "separation"]
+        show_table("heads", columns, [[head[column] for column in columns] for head in described["head_statistics"]])
+    for skipped in described["skipped"]:
+        say(f"left out: {skipped['where']}: {skipped['what']}")
+
+
+def _describe_array(store: AttentionStore, name: str) -> dict[str, Any]:
+    array = store.array(name)
+    return {
+        "shape": list(array.shape),
+        "dtype": "string" if array.dtype.kind == "T" else str(array.dtype),
+        "chunks": list(array.chunks),
+        "shards": None if array.shards is None else list(array.shards),
+        "bytes": _bytes(store.path / name),
+    }
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _extents(extents: list[int]) -> str:
+    return " × ".join(str(extent) for extent in extents)
+
+
+def _readable(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:  # noqa: PLR2004 - what the units mean
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

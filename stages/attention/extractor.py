@@ -1,0 +1,250 @@
+"""From images to the attention maps that are stored, by a recipe.
+
+An `AttentionExtractor` holds a frozen transformer on a device. It normalises as DINO's reference does (ImageNet's
+mean and deviation), asks for the CLS attention and gives it back as float16, multiplied by the number of keys, so
+that uniform attention is 1.0.
+
+A batch is always filled up to the full batch size, so that the arithmetic an image goes through never depends on
+how many others came with it; on a CPU its maps are the same bytes alone, in company and in any position. When
+memory runs out the batch size is halved for good and the work goes on.
+
+It neither reads nor resizes images (`stages.imaging`) nor remembers maps (`stages.attention.memo`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.attention.cls_attention import absolute_layers, cls_attention, head_names
+from stages.attention.recipe import Recipe
+from stages.attention.weights import Transformer, load_transformer
+from stages.devices import resolve_device
+from stages.errors import PipelineError, UsageError, WeightsError
+
+__all__ = ["AttentionExtractor"]
+
+_LOGGER = logging.getLogger(__name__)
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_FLOAT16_MAX = 65504  # a map's largest possible value is the number of keys
+
+
+class AttentionExtractor:
+    """A transformer on its device that turns images into maps as `recipe` says.
+
+    Made by `load` or `from_recipe`. Not for several threads at once.
+    """
+
+    recipe: Recipe
+    """All that determines the maps."""
+
+    def __init__(self, transformer: Transformer, *, recipe: Recipe, device: torch.device, batch_size: int) -> None:
+        if batch_size < 1:
+            raise UsageError(f"batch size {batch_size}: at least one image has to go through at a time.")
+        self.recipe = recipe
+        self._device = device
+        self._batch_size = batch_size
+        self._dtype = _DTYPES[recipe.precision]
+        # Casting the weights is faster than autocast, which casts them again in every pass.
+        self._module = transformer.module.to(device=device, dtype=self._dtype)
+        self._mean = torch.tensor(recipe.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(recipe.std, device=device).view(1, 3, 1, 1)
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        model: str,
+        weights: Path | None,
+        input_size: tuple[int, int],
+        layers: Sequence[int],
+        device: str,
+        precision: Literal["float32", "bfloat16"],
+        batch_size: int,
+    ) -> AttentionExtractor:
+        """An extractor for a model of the table.
+
+        Args:
+            model: Name in the model table.
+            weights: Weights file; without it the weights come from the hub.
+            input_size: (height, width) in pixels of the images; divisible by the model's patch.
+            layers: Blocks whose heads are kept; negative ones count from the end.
+            device: As `stages.devices.resolve_device` takes it.
+            precision: Arithmetic of the transformer; the softmax is in float32 always.
+            batch_size: Images through the transformer at a time.
+
+        Raises:
+            UsageError: an argument that makes no sense; UnknownModelError among them.
+            WeightsError: the weights cannot be had or do not fit.
+        """
+        if precision not in _DTYPES:
+            raise UsageError(f"precision {precision!r} is not known. Use `float32` or `bfloat16`.")
+        place = resolve_device(device)
+        transformer = load_transformer(model, input_size=input_size, weights=weights)
+        recipe = _recipe(transformer, input_size=input_size, layers=layers, precision=precision)
+        return cls(transformer, recipe=recipe, device=place, batch_size=batch_size)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, *, weights: Path | None, device: str, batch_size: int) -> AttentionExtractor:
+        """An extractor that makes the maps of a recipe again, for other images.
+
+        Args:
+            recipe: As a store or a checkpoint holds it.
+            weights: The weights file the recipe was made with; without it the weights come from the hub.
+            device: As `stages.devices.resolve_device` takes it.
+            batch_size: Images through the transformer at a time.
+
+        Raises:
+            WeightsError: the weights are not those of the recipe.
+            UsageError: the recipe is of another version of this project, or as `load`.
+        """
+        extractor = cls.load(
+            model=recipe.model,
+            weights=weights,
+            input_size=recipe.input_size,
+            layers=recipe.layers,
+            device=device,
+            precision=recipe.precision,
+            batch_size=batch_size,
+        )
+        _check_same(recipe, extractor.recipe, weights)
+        return extractor
+
+    def extract(self, images: np.ndarray) -> np.ndarray:
+        """Attention maps of images.
+
+        Args:
+            images: (n, height, width, 3) uint8 RGB of the recipe's input size.
+
+        Returns:
+            (n, heads, rows, columns) float16, attention probability times the recipe's number of keys; heads as in
+            `recipe.heads`. An image's maps do not depend on the other images.
+
+        Raises:
+            UsageError: images of another size or type.
+            WeightsError: the transformer gave NaN or infinity.
+            PipelineError: there is not enough memory even for one image.
+        """
+        expected = (*self.recipe.input_size, 3)
+        if images.dtype != np.uint8 or images.shape[1:] != expected:
+            raise UsageError(
+                f"images of shape {images.shape} and type {images.dtype}: the recipe takes uint8 of (n, "
+                f"{', '.join(map(str, expected))}). Resize them first."
+            )
+        maps = np.empty((len(images), len(self.recipe.heads), *self.recipe.grid), np.float16)
+        done = 0
+        while done < len(images):
+            chunk = images[done : done + self._batch_size]
+            extracted = self._extract_if_memory_allows(chunk)
+            if extracted is None:
+                self._halve_batch_size()
+                continue
+            maps[done : done + len(chunk)] = extracted
+            done += len(chunk)
+        return maps
+
+    def _extract_if_memory_allows(self, chunk: np.ndarray) -> np.ndarray | None:
+        """As `_extract_batch`; None when memory ran out, with nothing of the failed batch held any more."""
+        try:
+            return self._extract_batch(chunk)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            return None
+
+    @torch.inference_mode()
+    def _extract_batch(self, chunk: np.ndarray) -> np.ndarray:
+        """Maps (len(chunk), heads, rows, columns) float16 of at most a batch of images."""
+        filled = np.zeros((self._batch_size, *chunk.shape[1:]), np.uint8)
+        filled[: len(chunk)] = chunk
+        # cuDNN would convolve float32 in TF32, with 10 bits of mantissa, and choose among algorithms by timing them.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            attention = cls_attention(self._module, self._normalise(filled), self.recipe.layers)
+        scaled = (attention[: len(chunk)] * self.recipe.keys).to("cpu", torch.float16).numpy()
+        if not np.isfinite(scaled).all():
+            raise WeightsError(
+                f"{self.recipe.model}: the attention holds NaN or infinity with precision {self.recipe.precision}. "
+                "Use `--precision float32`, or check the weights file."
+            )
+        return scaled
+
+    def _normalise(self, images: np.ndarray) -> Tensor:
+        """(batch, 3, height, width) in the transformer's dtype, normalised, of (batch, height, width, 3) uint8."""
+        pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float().div(255)
+        return pixels.sub(self._mean).div(self._std).to(self._dtype)
+
+    def _halve_batch_size(self) -> None:
+        if self._batch_size == 1:
+            height, width = self.recipe.input_size
+            raise PipelineError(
+                f"{self.recipe.model}: not enough memory on {self._device} for one image of {height}x{width}. "
+                "Use a smaller `--attention-size`, a smaller model, or another `--device`."
+            )
+        self._batch_size //= 2
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()  # what the failed batch left is in pieces of the wrong size
+        _LOGGER.warning("Out of memory on %s: going on with batches of %d.", self._device, self._batch_size)
+
+
+def _recipe(
+    transformer: Transformer,
+    *,
+    input_size: tuple[int, int],
+    layers: Sequence[int],
+    precision: Literal["float32", "bfloat16"],
+) -> Recipe:
+    entry = transformer.entry
+    module: Any = transformer.module
+    grid = (input_size[0] // entry.patch, input_size[1] // entry.patch)
+    keys = grid[0] * grid[1] + int(module.num_prefix_tokens)
+    if keys > _FLOAT16_MAX:
+        raise UsageError(
+            f"attention size {input_size[0]}x{input_size[1]}: {keys} keys are more than float16 maps can hold "
+            f"({_FLOAT16_MAX}). Use a smaller size or a model with larger patches."
+        )
+    return Recipe(
+        model=entry.name,
+        timm_id=entry.timm_id,
+        weights_sha256=transformer.weights_sha256,
+        layers=absolute_layers(layers, entry.depth),
+        heads=tuple(head_names(layers, entry.heads, entry.depth)),
+        input_size=(input_size[0], input_size[1]),
+        patch=entry.patch,
+        grid=grid,
+        keys=keys,
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+        precision=precision,
+        position_embedding=transformer.position_embedding,
+    )
+
+
+def _check_same(wanted: Recipe, loaded: Recipe, weights: Path | None) -> None:
+    if wanted.weights_sha256 != loaded.weights_sha256:
+        raise WeightsError(
+            f"{weights or wanted.model}: these weights have the digest {loaded.weights_sha256}, but the recipe was "
+            f"made with {wanted.weights_sha256}. Pass the same file with `--weights`, or extract and train again."
+        )
+    names = (field.name for field in dataclasses.fields(Recipe))
+    differing = [name for name in names if getattr(wanted, name) != getattr(loaded, name)]
+    if differing:
+        raise UsageError(
+            f"{wanted.model}: this version cannot follow the recipe; it differs in {', '.join(differing)}. "
+            "Use the version that made it, or extract and train again."
+        )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU allocator has no error class of its own.
+    return "not enough memory" in str(error) or "can't allocate memory" in str(error)

@@ -1,0 +1,168 @@
+"""The transformers that can be asked for by name, and where their weights come from.
+
+The names are those of the publishers' hubs (`dino_vits8`), not timm's. The table is plain data: reading it
+imports neither torch nor timm, so that help and the list of models answer at once. Loading is the business of
+`stages.attention.weights`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from stages.errors import UnknownModelError
+
+__all__ = ["MODELS", "ModelEntry", "find_model"]
+
+_DINO = "Caron et al. 2021, facebookresearch/dino"
+_DINOV2 = "Oquab et al. 2023, facebookresearch/dinov2"
+_DINOV3 = "Siméoni et al. 2025, facebookresearch/dinov3"
+_APACHE = "Apache-2.0"
+_DINOV3_LICENCE = "DINOv3 License (Meta's own terms; read them before use)"
+_META = "https://dl.fbaipublicfiles.com"
+_HUB = "https://huggingface.co/timm"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One transformer of the table."""
+
+    name: str
+    """What a user writes."""
+    timm_id: str
+    """timm's architecture and tag; empty for a model that this project builds itself."""
+    patch: int
+    """Side of a patch in pixels."""
+    heads: int
+    """Attention heads of every block."""
+    dim: int
+    """Width of a token."""
+    depth: int
+    """Number of blocks."""
+    licence: str
+    """Licence of the weights."""
+    source: str
+    """Paper and repository, or what the weights are."""
+    url: str
+    """The published weights file; empty where there is none."""
+
+
+def _small(name: str, timm_id: str, patch: int, licence: str, source: str, url: str) -> ModelEntry:
+    return ModelEntry(name, timm_id, patch, heads=6, dim=384, depth=12, licence=licence, source=source, url=url)
+
+
+def _base(name: str, timm_id: str, patch: int, licence: str, source: str, url: str) -> ModelEntry:
+    return ModelEntry(name, timm_id, patch, heads=12, dim=768, depth=12, licence=licence, source=source, url=url)
+
+
+_ENTRIES = (
+    _small(
+        "dino_vits8",
+        "vit_small_patch8_224.dino",
+        8,
+        _APACHE,
+        _DINO,
+        f"{_META}/dino/dino_deitsmall8_pretrain/dino_deitsmall8_pretrain.pth",
+    ),
+    _small(
+        "dino_vits16",
+        "vit_small_patch16_224.dino",
+        16,
+        _APACHE,
+        _DINO,
+        f"{_META}/dino/dino_deitsmall16_pretrain/dino_deitsmall16_pretrain.pth",
+    ),
+    _base(
+        "dino_vitb8",
+        "vit_base_patch8_224.dino",
+        8,
+        _APACHE,
+        _DINO,
+        f"{_META}/dino/dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth",
+    ),
+    _base(
+        "dino_vitb16",
+        "vit_base_patch16_224.dino",
+        16,
+        _APACHE,
+        _DINO,
+        f"{_META}/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
+    ),
+    _small(
+        "dinov2_vits14",
+        "vit_small_patch14_dinov2.lvd142m",
+        14,
+        _APACHE,
+        _DINOV2,
+        f"{_META}/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+    ),
+    _base(
+        "dinov2_vitb14",
+        "vit_base_patch14_dinov2.lvd142m",
+        14,
+        _APACHE,
+        _DINOV2,
+        f"{_META}/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
+    ),
+    _small(
+        "dinov2_vits14_reg",
+        "vit_small_patch14_reg4_dinov2.lvd142m",
+        14,
+        _APACHE,
+        _DINOV2,
+        f"{_META}/dinov2/dinov2_vits14/dinov2_vits14_reg4_pretrain.pth",
+    ),
+    _base(
+        "dinov2_vitb14_reg",
+        "vit_base_patch14_reg4_dinov2.lvd142m",
+        14,
+        _APACHE,
+        _DINOV2,
+        f"{_META}/dinov2/dinov2_vitb14/dinov2_vitb14_reg4_pretrain.pth",
+    ),
+    # Meta's own DINOv3 files lie behind a form; timm's copies of the same tensors do not.
+    _small(
+        "dinov3_vits16",
+        "vit_small_patch16_dinov3.lvd1689m",
+        16,
+        _DINOV3_LICENCE,
+        _DINOV3,
+        f"{_HUB}/vit_small_patch16_dinov3.lvd1689m/resolve/main/model.safetensors",
+    ),
+    _base(
+        "dinov3_vitb16",
+        "vit_base_patch16_dinov3.lvd1689m",
+        16,
+        _DINOV3_LICENCE,
+        _DINOV3,
+        f"{_HUB}/vit_base_patch16_dinov3.lvd1689m/resolve/main/model.safetensors",
+    ),
+    ModelEntry(
+        name="untrained_tiny8",
+        timm_id="",
+        patch=8,
+        heads=6,
+        dim=96,
+        depth=6,
+        licence="none needed",
+        source="untrained: random weights, for trying the pipeline only",
+        url="",
+    ),
+)
+
+MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}
+"""Every model by its name, in the order in which they are listed to a user."""
+
+
+def find_model(name: str) -> ModelEntry:
+    """The table's entry of that name.
+
+    Raises:
+        UnknownModelError: there is none; the message names the closest ones.
+    """
+    entry = MODELS.get(name)
+    if entry is None:
+        close = difflib.get_close_matches(name, MODELS, n=3)
+        meant = f"Did you mean {' or '.join(close)}? " if close else ""
+        raise UnknownModelError(f"model {name!r} is not known. {meant}`pipeline models` lists all of them.")
+    return entry

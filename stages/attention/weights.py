@@ -1,0 +1,220 @@
+"""A transformer of the model table with its weights in it, ready to be asked for attention.
+
+`load_transformer` reads tensors (from the hub, from a file, or drawn at random for the untrained model), checks that
+they are this model's, converts the publisher's names to timm's, loads them at the size they were trained for, and
+only then resamples the position embeddings to the size asked for: bicubic with antialiasing, as timm does. The
+digest is taken before that, so it names the weights and not the size, and is the same for a `.pth`, a
+`.safetensors` and the hub's copy.
+
+timm's own file loading is not used: it may unpickle what it finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from stages.attention.models import MODELS, ModelEntry, find_model
+from stages.attention.untrained import untrained_tensors
+from stages.attention.weight_files import hub_file, read_tensors, tensors_sha256
+from stages.errors import UsageError, WeightsError
+
+__all__ = ["Transformer", "load_transformer"]
+
+_DEFAULT_SIDE = 224  # pixels; where the weights do not say what they were trained at
+_SHOWN = 3  # names told before "and N more"
+_BLOCK = re.compile(r"blocks\.(\d+)\.")
+_WIDTHS = {192: "T", 384: "S", 768: "B", 1024: "L", 1280: "H", 1536: "g"}
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """A frozen transformer and what it is."""
+
+    module: nn.Module
+    """In eval mode, float32, on the CPU, without gradients, built for one input size."""
+    entry: ModelEntry
+    weights_sha256: str
+    """Digest of the tensors at their own size, without heads (see `tensors_sha256`)."""
+    position_embedding: Literal["native", "bicubic-antialias", "rope"]
+    """What was done to the position embeddings to fit the input size."""
+
+
+def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | None = None) -> Transformer:
+    """Build a model of the table and fill it with its weights.
+
+    Args:
+        name: Name in the model table.
+        input_size: (height, width) in pixels of the images it will see; both divisible by the patch.
+        weights: A weights file as published (`.pth`) or `.safetensors`; without it they come from the hub.
+
+    Returns:
+        The transformer, for images of exactly `input_size`.
+
+    Raises:
+        UnknownModelError: the table has no such name.
+        UsageError: the size is not divisible by the patch, or a file is given for the untrained model.
+        WeightsError: the weights cannot be had, are another model's, are incomplete or not finite.
+    """
+    entry = find_model(name)
+    check_input_size(entry, input_size)
+    if not entry.timm_id:
+        return _untrained(entry, input_size, weights)
+    source = weights if weights is not None else hub_file(entry)
+    tensors = read_tensors(source)
+    _check_architecture(source, entry, tensors)
+    module = _build(entry, _native_side(source, entry, tensors))
+    fitted = _convert(source, entry, tensors, module)
+    _check_fit(source, entry, fitted, module)
+    module.load_state_dict(fitted)
+    return _finish(module, entry, tensors_sha256(fitted), input_size)
+
+
+def check_input_size(entry: ModelEntry, input_size: tuple[int, int]) -> None:
+    """Refuse a size that is not whole patches.
+
+    Raises:
+        UsageError: with the nearest sizes that are.
+    """
+    if all(side > 0 and side % entry.patch == 0 for side in input_size):
+        return
+    height, width = input_size
+    smaller = "x".join(str(max(side // entry.patch, 1) * entry.patch) for side in input_size)
+    larger = "x".join(str(max(-(-side // entry.patch), 1) * entry.patch) for side in input_size)
+    nearest = smaller if smaller == larger else f"{smaller} or {larger}"
+    raise UsageError(
+        f"attention size {height}x{width}: {entry.name} needs sides divisible by its patch of {entry.patch} pixels. "
+        f"The nearest: {nearest}."
+    )
+
+
+def _untrained(entry: ModelEntry, input_size: tuple[int, int], weights: Path | None) -> Transformer:
+    if weights is not None:
+        raise UsageError(f"{entry.name} takes no weights file ({weights}): its weights are random. Leave it out.")
+    module = _build(entry, _DEFAULT_SIDE)
+    tensors = untrained_tensors(module)
+    module.load_state_dict(tensors)
+    return _finish(module, entry, tensors_sha256(tensors), input_size)
+
+
+def _build(entry: ModelEntry, side: int) -> nn.Module:
+    """The model without weights for images of `side` by `side`; leaves the global random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        if entry.timm_id:
+            module: nn.Module = timm.create_model(entry.timm_id, pretrained=False, num_classes=0, img_size=side)
+        else:
+            module = VisionTransformer(
+                img_size=side,
+                patch_size=entry.patch,
+                embed_dim=entry.dim,
+                depth=entry.depth,
+                num_heads=entry.heads,
+                num_classes=0,
+            )
+    return module
+
+
+def _check_architecture(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse another model's weights by what their shapes say, before timm resamples a patch of another size."""
+    kernel = tensors.get("patch_embed.proj.weight")
+    if kernel is None or kernel.ndim != 4:  # noqa: PLR2004 - (dim, channels, rows, columns) of a convolution
+        shown = _some(sorted(tensors))
+        raise WeightsError(
+            f"{source}: not the weights of a ViT as published: there is no patch_embed.proj.weight, but {shown}. "
+            f"Pass {entry.url or 'a file of this model'}."
+        )
+    dim, patch = kernel.shape[0], kernel.shape[-1]
+    blocks = [int(found[1]) for found in map(_BLOCK.match, tensors) if found]
+    depth = 1 + max(blocks, default=-1)
+    if (dim, patch, depth) == (entry.dim, entry.patch, entry.depth):
+        return
+    fitting = [other.name for other in MODELS.values() if (other.dim, other.patch, other.depth) == (dim, patch, depth)]
+    cure = f"Ask for {' or '.join(fitting)}" if fitting else f"Pass {entry.url}"
+    raise WeightsError(
+        f"{source}: the file looks like a {_architecture(dim, patch)} of {depth} blocks, not {entry.name} "
+        f"({_architecture(entry.dim, entry.patch)}, {entry.depth} blocks). {cure}."
+    )
+
+
+def _architecture(dim: int, patch: int) -> str:
+    return f"ViT-{_WIDTHS.get(dim, f'width-{dim}')}/{patch}"
+
+
+def _native_side(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor]) -> int:
+    """Side in pixels of the images whose position embeddings the file holds."""
+    embedding = tensors.get("pos_embed")
+    if embedding is None or embedding.ndim != 3:  # noqa: PLR2004 - (1, tokens, dim)
+        return _DEFAULT_SIDE - _DEFAULT_SIDE % entry.patch
+    count = embedding.shape[1]
+    side = math.isqrt(count)
+    if side * side not in (count, count - 1):  # with or without one for the CLS token
+        raise WeightsError(f"{source}: {count} position embeddings are not those of a square image: not supported.")
+    return side * entry.patch
+
+
+def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """The tensors under timm's names, by the conversion that timm keeps beside the model's class."""
+    convert = sys.modules[type(module).__module__].checkpoint_filter_fn
+    with contextlib.redirect_stdout(io.StringIO()):  # the DINOv3 conversion prints
+        converted: dict[str, Tensor] = convert(dict(tensors), module)
+    for name, bias in tensors.items():
+        # timm drops DINOv3's query and value biases because they are zero in the published models; in another
+        # file they may not be, and then the attention would be another's. The key's is masked by the authors.
+        if name.endswith("attn.qkv.bias") and _dropped(name, converted):
+            query, _, value = bias.chunk(3)
+            if query.any() or value.any():
+                raise WeightsError(f"{source}: {name} is not zero, but {entry.name} has no such bias. Not supported.")
+    return converted
+
+
+def _dropped(name: str, converted: Mapping[str, Tensor]) -> bool:
+    return name not in converted and name.replace("qkv.bias", "q_bias") not in converted
+
+
+def _check_fit(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], module: nn.Module) -> None:
+    expected: dict[str, Any] = module.state_dict()
+    missing = sorted(expected.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - expected.keys())
+    other_shape = [
+        f"{name} {tuple(tensors[name].shape)} in place of {tuple(expected[name].shape)}"
+        for name in sorted(expected.keys() & tensors.keys())
+        if tensors[name].shape != expected[name].shape
+    ]
+    found = (("missing", missing), ("not of this model", unexpected), ("of another shape", other_shape))
+    complaints = [f"{what}: {_some(names)}" for what, names in found if names]
+    if complaints:
+        raise WeightsError(
+            f"{source}: does not fit {entry.name}; {'; '.join(complaints)}. "
+            f"Pass {entry.url}, or ask for the model the file was made for."
+        )
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{source}: {name} holds NaN or infinity. Download the file again.")
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _finish(module: Any, entry: ModelEntry, weights_sha256: str, input_size: tuple[int, int]) -> Transformer:
+    """Resample to the input size and freeze."""
+    side = tuple(module.patch_embed.img_size)
+    module.set_input_size(img_size=input_size)
+    module.eval().requires_grad_(requires_grad=False)
+    if module.pos_embed is None:
+        return Transformer(module, entry, weights_sha256, "rope")
+    native = tuple(input_size) == side
+    return Transformer(module, entry, weights_sha256, "native" if native else "bicubic-antialias")

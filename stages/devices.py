@@ -1,0 +1,63 @@
+"""Which device the tensors live on: from what a user writes to what torch takes.
+
+`auto` is CUDA where there is one and the CPU elsewhere. Apple's `mps` is used only when it is asked for by
+name: not every operation of this project has been tried there.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from stages.errors import UsageError
+
+__all__ = ["resolve_device"]
+
+_KNOWN = ("cpu", "cuda", "mps")
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that `name` stands for, known to be there.
+
+    Args:
+        name: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Returns:
+        The torch device; `cuda` without a number stays without one.
+
+    Raises:
+        UsageError: the name is none of these, or the machine has no such device.
+    """
+    gpus = _cuda_devices()
+    if name == "auto":
+        return torch.device("cuda" if gpus else "cpu")
+    device = _parse(name)
+    if device.type == "cuda" and not gpus:
+        raise UsageError(
+            f"device {name!r}: torch sees no CUDA device on this machine. Use `auto` or `cpu`, or install a driver "
+            "and a torch build that fit each other."
+        )
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise UsageError(f"device {name!r}: this machine has cuda:0 to cuda:{gpus - 1}. Name one of these, or `auto`.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"device {name!r}: torch sees no Apple GPU on this machine. Use `auto` or `cpu`.")
+    return device
+
+
+def _cuda_devices() -> int:
+    """How many CUDA devices can be used."""
+    with warnings.catch_warnings():
+        # A driver too old for this torch is told as a warning; to us it means that there is no such device.
+        warnings.simplefilter("ignore")
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _parse(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in _KNOWN or (device.type != "cuda" and device.index):
+        raise UsageError(f"device {name!r} is not known. Use `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.")
+    return device

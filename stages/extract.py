@@ -1,0 +1,157 @@
+"""The stage `extract`: images and masks in, an attention store out.
+
+The transformer runs here, once per image and recipe, and nowhere else but in `predict`. What it
+computed is kept in the memo batch by batch: after an interruption, or with new images, only what is
+missing is computed. The store appears at its path when it is whole; until then, and after any
+failure, what was there stays.
+
+All problems of a folder are told in one go: from the first one on, the transformer rests and the
+remaining files are only checked. With `--on-error skip` the store is made without them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.attention.extractor import AttentionExtractor
+from stages.attention.memo import AttentionMemo
+from stages.attention.models import find_model
+from stages.errors import InputProblemsError, Problem
+from stages.extraction import Decoding, check_files, extract_shard
+from stages.imaging.classes import ClassMap
+from stages.imaging.pairing import find_samples
+from stages.imaging.samples import SourceSample
+from stages.progress import SILENT, Progress
+from stages.settings import ExtractSettings
+from store.writer import Layout, StoreWriter, new_store
+
+CURE = "Mend or remove them, or go on without them: --on-error skip."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionReport:
+    """What an extraction came to."""
+
+    store: Path
+    model: str
+    source: str
+    """Where the model's weights come from, or that it has none worth the name."""
+    samples: int
+    labelled: int
+    computed: int
+    """Images the transformer ran on; the others came from the memo."""
+    skipped: Sequence[Problem]
+    seconds: float
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.store}: {self.samples} samples, {self.labelled} with a mask, in {self.seconds:.1f} s",
+            f"attention of {self.model}: computed for {self.computed}, remembered for {self.samples - self.computed}",
+            f"{self.model}: {self.source}",
+            *(f"left out: {problem}" for problem in self.skipped),
+        ]
+        return "\n".join(lines)
+
+
+def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
+    """Extract a store.
+
+    Raises:
+        UsageError: a folder, a model name, a size or a class map that makes no sense.
+        InputProblemsError: files that cannot be used, all of them; with `on_error="skip"` only if none can.
+        WeightsError: the transformer's weights cannot be had.
+        PipelineError: no space for memo or store.
+    """
+    began = time.monotonic()
+    classes = ClassMap.from_mapping(settings.classes) if settings.classes else ClassMap.binary()
+    sources, problems = find_samples(settings.images, settings.masks, settings.csv)
+    decoding = Decoding(size=settings.size, input_size=settings.attention_size, classes=classes)
+    if problems and settings.on_error == "stop":
+        problems += _check(sources, decoding, progress)
+        raise InputProblemsError(problems, CURE)
+    extractor = AttentionExtractor.load(
+        model=settings.model,
+        weights=settings.weights,
+        input_size=settings.attention_size,
+        layers=settings.layers,
+        device=settings.device,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+    )
+    layout = Layout(
+        size=settings.size,
+        grid=extractor.recipe.grid,
+        heads=extractor.recipe.heads,
+        keys=extractor.recipe.keys,
+        classes=classes.names,
+        mask_values=settings.classes,
+        compress=settings.compress,
+    )
+    with new_store(settings.store, layout=layout, recipe=extractor.recipe.to_dict()) as writer:
+        counts = _fill(writer, sources, problems, settings, decoding, extractor, layout.samples_per_shard, progress)
+    return ExtractionReport(
+        store=settings.store,
+        model=settings.model,
+        source=find_model(settings.model).source,
+        **counts,
+        skipped=problems,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _fill(
+    writer: StoreWriter,
+    sources: Sequence[SourceSample],
+    problems: list[Problem],
+    settings: ExtractSettings,
+    decoding: Decoding,
+    extractor: AttentionExtractor,
+    samples_per_shard: int,
+    progress: Progress,
+) -> dict[str, int]:
+    """Write every sample; `problems` grows by what cannot be used."""
+    counts = {"samples": 0, "labelled": 0, "computed": 0}
+    with (
+        AttentionMemo(settings.memo, extractor.recipe) as memo,
+        progress.task("extracting", len(sources)) as task,
+    ):
+        remaining = _slices(sources, samples_per_shard)
+        for part in remaining:
+            shard = extract_shard(
+                part, decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo, task=task
+            )
+            problems += shard.problems
+            if problems and settings.on_error == "stop":
+                for rest in remaining:
+                    problems += check_files(rest, decoding=decoding, task=task)
+                raise InputProblemsError(problems, CURE)
+            for sample in shard.samples:
+                writer.append(sample)
+            counts["samples"] += len(shard.samples)
+            counts["labelled"] += sum(sample.labelled for sample in shard.samples)
+            counts["computed"] += shard.computed
+    if not counts["samples"]:
+        raise InputProblemsError(problems, "No sample is left.")
+    writer.skipped = [_as_relative(problem, settings) for problem in problems]
+    return counts
+
+
+def _check(sources: Sequence[SourceSample], decoding: Decoding, progress: Progress) -> list[Problem]:
+    with progress.task("checking", len(sources)) as task:
+        return check_files(sources, decoding=decoding, task=task)
+
+
+def _slices(sources: Sequence[SourceSample], size: int) -> Iterator[Sequence[SourceSample]]:
+    return (sources[start : start + size] for start in range(0, len(sources), size))
+
+
+def _as_relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
+    """A problem for the store's description, which must not depend on where the folders lie."""
+    where = problem.where
+    for folder in (settings.images, settings.masks, settings.csv.parent if settings.csv else None):
+        if folder is not None:
+            where = where.removeprefix(f"{folder}/")
+    return {"where": where, "what": problem.what}

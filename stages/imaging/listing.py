@@ -1,0 +1,76 @@
+"""Which picture files lie in a folder and below it.
+
+Pictures are told by their extension, upper or lower case. Hidden files and folders are passed by
+(`.DS_Store`, `._photo.jpg`, `.cache/`). A symlinked file counts as the file it points to. A symlinked
+folder is entered, but every real folder only once, so a link to a folder above it does no harm. What
+cannot be listed and links that point nowhere are told as problems. No file is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from stages.errors import InputProblemsError, Problem, UsageError
+from stages.imaging.samples import printable
+
+__all__ = ["EXTENSIONS", "list_pictures"]
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def list_pictures(folder: Path) -> tuple[list[Path], list[Problem]]:
+    """List the picture files in a folder and all folders below it.
+
+    Args:
+        folder: where to begin; may itself be hidden or a link.
+
+    Returns:
+        The files, sorted by path, and the problems met below `folder`.
+
+    Raises:
+        UsageError: the folder does not exist, is not a folder, or lies in one that may not be entered.
+        InputProblemsError: the folder cannot be listed, or there is no picture in it.
+    """
+    # Not Path.is_dir: that raises where a folder above may not be entered.
+    if not os.path.isdir(folder):  # noqa: PTH112
+        raise UsageError(f"{printable(folder)}: there is no such folder, or it may not be entered. Check the path.")
+    pictures: list[Path] = []
+    problems: list[Problem] = []
+    _walk(folder, pictures, problems, visited=set())
+    if not pictures:
+        raise InputProblemsError(problems or [Problem(printable(folder), _no_picture(folder))])
+    return sorted(pictures), problems
+
+
+def _walk(folder: Path, pictures: list[Path], problems: list[Problem], visited: set[tuple[int, int]]) -> None:
+    """Add what lies in the folder and below it to `pictures` and `problems`."""
+    try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in visited:
+            return
+        visited.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as listing:
+            # Links last: where a folder is reached both ways, its real path is the one that is told.
+            entries = sorted(listing, key=lambda entry: (entry.is_symlink(), entry.name))
+    except OSError as error:
+        problems.append(Problem(printable(folder), f"the folder cannot be listed ({error.strerror}); allow reading it"))
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            continue
+        if os.path.isdir(path):  # noqa: PTH112 - as above
+            _walk(path, pictures, problems, visited)
+        elif path.suffix.lower() in EXTENSIONS:
+            if os.path.isfile(path):  # noqa: PTH113
+                pictures.append(path)
+            else:
+                problems.append(Problem(printable(path), "the link points to no file; restore the file (`dvc pull`?)"))
+
+
+def _no_picture(folder: Path) -> str:
+    """Why a folder without pictures is of no use, with names of what lies in it."""
+    names = sorted(entry.name for entry in folder.iterdir())[:3]
+    found = f"it holds {', '.join(map(ascii, names))}" if names else "it is empty"
+    return f"no picture in this folder or below it ({' '.join(EXTENSIONS)}); {found}. Name the folder of the pictures"

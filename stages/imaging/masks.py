@@ -1,0 +1,170 @@
+"""A mask file to class indices.
+
+A mask names the class of every pixel by a value. Which value is which class is said by a `ClassMap`:
+
+**Binary** (no mapping given), for masks drawn in black and white. Values of at most 1 are 0 and 1;
+otherwise 128 and above is foreground. Grey between is tolerated where it can be the blur of an edge
+or of JPEG; what looks like class indices is refused, never guessed at:
+
+- nothing reaches 128, though something is above 1: `{0, 2}`, `{0, 1, 2, 3}`
+- more than a tenth of the pixels lies strictly between 16 and 239
+- values in 1-15, none in 16-254, in a file that is not JPEG: `{0, 1, 255}`
+
+**Mapped**, for everything else: each class has one value, and a pixel with any other value is an error.
+
+A mask's values are those of its one channel. Three equal channels count as one. A palette that is
+grey throughout stands for its greys; any other palette for its indices, or for its colours when the
+mapping is in colours. 1 bit is 0 and 255. An alpha channel is dropped, unless (binary only) all pixels
+have the same colour and alpha is what differs: then alpha is the mask. In a binary mask of 16 bits 0-65535
+stands for 0-255 if anything exceeds 255. The EXIF orientation is applied, as to images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.imaging.classes import HIGHEST_VALUE, IGNORE, ClassMap
+from stages.imaging.opening import Picture, deep_values, open_picture, refuse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from stages.settings import Size
+
+__all__ = ["IGNORE", "ClassMap", "read_mask"]
+
+FOREGROUND_FROM = 128
+BLACK_TO, WHITE_FROM = 16, 239
+MOST_GREY = 0.1
+UNLISTED = 254  # a class index that no `ClassMap` has
+TOLD = 5  # values named in a message
+CURE = "say what the values mean with --classes, e.g. --classes skin=0,lesion=255"
+
+
+def read_mask(path: Path, classes: ClassMap, expected_size: Size) -> NDArray[np.uint8]:
+    """Read a mask file.
+
+    Args:
+        path: a PNG, JPEG, BMP or TIFF file, told by its content.
+        classes: what the values in the file mean.
+        expected_size: (height, width) of the upright image the mask belongs to.
+
+    Returns:
+        (height, width) uint8 indices into `classes.names`; 255 is to be ignored.
+
+    Raises:
+        InputProblemsError: the file cannot be read as a picture, has another size than its image, or holds values
+            that `classes` does not explain; one problem that says which.
+    """
+    picture = open_picture(path)
+    _check_size(path, (picture.image.height, picture.image.width), expected_size)
+    if not classes.values:
+        return _binary(path, picture)
+    values = _packed_colours(path, picture.image) if classes.in_colour else _grey(path, _channel(picture.image))
+    return _mapped(path, values, classes)
+
+
+def _check_size(path: Path, size: Size, expected: Size) -> None:
+    """Refuse a mask that does not lie on its image pixel by pixel."""
+    if size == expected:
+        return
+    what = f"the mask is {size[0]} x {size[1]} and its image {expected[0]} x {expected[1]} (height x width); "
+    if size == expected[::-1]:
+        cure = "the sides are swapped: probably EXIF turns the image and not the mask; turn the mask too"
+    else:
+        cure = "export the mask at the image's size"
+    refuse(path, what + cure)
+
+
+def _binary(path: Path, picture: Picture) -> NDArray[np.uint8]:
+    """Foreground and background by the rule above."""
+    values = _grey(path, _channel(picture.image, alpha_may_be_mask=True))
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > HIGHEST_VALUE:
+        refuse(path, f"{_told(values)}: these are not black and white; {CURE}")
+    if values.max() <= 1:
+        return values.astype(np.uint8)
+    deep = values.max() > np.iinfo(np.uint8).max
+    levels = -(-values.astype(np.int64) // 257) if deep else values  # rounded up: an index above 0 cannot hide as 0
+    counts = np.bincount(levels.ravel(), minlength=256)
+    if not counts[FOREGROUND_FROM:].any():
+        refuse(path, f"{_told(values)}: these look like class indices, not black and white; {CURE}")
+    if counts[BLACK_TO + 1 : WHITE_FROM].sum() > MOST_GREY * levels.size:
+        refuse(path, f"{_told(values)}: too much is neither black nor white; {CURE}")
+    lossless = picture.image.format not in {"JPEG", "MPO"}
+    if lossless and counts[1:BLACK_TO].any() and not counts[BLACK_TO:255].any():
+        refuse(path, f"{_told(values)}: small values beside white look like class indices; {CURE}")
+    return (levels >= FOREGROUND_FROM).astype(np.uint8)
+
+
+def _mapped(path: Path, values: NDArray[Any], classes: ClassMap) -> NDArray[np.uint8]:
+    """Every value replaced by the index of its class."""
+    indices = np.full(values.shape, UNLISTED, np.uint8)
+    for index, value in enumerate(classes.values):
+        indices[values == value] = index
+    if classes.ignore is not None:
+        indices[values == classes.ignore] = IGNORE
+    unknown = values[indices == UNLISTED]
+    if unknown.size:
+        listed = ", ".join(f"{name}={classes.shown(value)}" for name, value in classes.items())
+        found = _told(unknown, classes)
+        refuse(path, f"{found} not in {listed}; add them to --classes (the name `ignore` leaves pixels out) or mend it")
+    return indices
+
+
+def _channel(image: Image.Image, *, alpha_may_be_mask: bool = False) -> NDArray[Any] | None:
+    """The picture's one channel, (height, width); None for a picture in colour."""
+    deep = deep_values(image)
+    if deep is not None:
+        # Whole numbers stored as float are numbers; NaN fails the first test, so nothing overflows in the cast.
+        whole = deep.dtype.kind == "f" and (np.abs(deep) <= HIGHEST_VALUE).all() and (deep % 1 == 0).all()
+        return deep.astype(np.int64) if whole else deep
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8) * np.uint8(255)
+    if image.mode == "L":
+        return np.asarray(image)
+    if image.mode == "P":
+        palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        if not _is_grey(palette):
+            return np.asarray(image)
+    pixels = np.asarray(image.convert("RGBA"))
+    colours, alpha = pixels[..., :3], pixels[..., 3]
+    if alpha_may_be_mask and _is_constant(colours) and not _is_constant(alpha):
+        return alpha
+    return colours[..., 0] if _is_grey(colours) else None
+
+
+def _grey(path: Path, channel: NDArray[Any] | None) -> NDArray[Any]:
+    """The channel, where there is only one."""
+    if channel is None:
+        refuse(path, "the mask is in colour; say which colour is which class: --classes skin=#000000,lesion=#ff0000")
+    return channel
+
+
+def _packed_colours(path: Path, image: Image.Image) -> NDArray[np.uint32]:
+    """The picture's colours as 0xrrggbb, (height, width); alpha is dropped."""
+    if deep_values(image) is not None:
+        refuse(path, "the mask has one channel of more than 8 bits; give --classes its values, not colours")
+    pixels = np.asarray(image.convert("RGBA")).astype(np.uint32)  # not RGB: Pillow warns of palettes with transparency
+    return pixels[..., 0] << np.uint32(16) | pixels[..., 1] << np.uint32(8) | pixels[..., 2]
+
+
+def _is_grey(colours: NDArray[np.uint8]) -> bool:
+    return bool((colours[..., 0] == colours[..., 1]).all() and (colours[..., 0] == colours[..., 2]).all())
+
+
+def _is_constant(pixels: NDArray[np.uint8]) -> bool:
+    return bool((pixels == pixels[0, 0]).all())
+
+
+def _told(values: NDArray[Any], classes: ClassMap | None = None) -> str:
+    """The most frequent values with their counts."""
+    found, counts = np.unique(values, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:TOLD]
+    shown = [(classes.shown(found[i]) if classes else str(found[i]), counts[i]) for i in order]
+    more = f" and {found.size - TOLD} more" if found.size > TOLD else ""
+    return f"holds the values {', '.join(f'{value} ({count} pixels)' for value, count in shown)}{more}"

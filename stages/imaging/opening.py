@@ -1,0 +1,168 @@
+"""Opening a picture file: read once, refused clearly, upright.
+
+What images and masks have in common: the file's bytes are read once, its digest and its pixels come
+from the same bytes, the format is told by content and not by name, more than one page is refused,
+the EXIF orientation is applied (TIFF's and XMP's too), and whatever goes wrong becomes a `Problem`
+that names the file. What the pixels mean is the business of `decoding` and `masks`.
+
+Safe to call from many threads. No setting of Pillow is changed, so its limit against decompression
+bombs holds: `PIL.Image.MAX_IMAGE_PIXELS` twice over (179 million pixels) is an error, as in Pillow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Never
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from stages.errors import InputProblemsError, Problem
+from stages.imaging.samples import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["Picture", "check_picture", "deep_values", "open_picture", "refuse"]
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+SAMPLE_FORMAT = 339  # TIFF tag; 1 is unsigned, 2 is signed, 3 is float
+UNSIGNED, SIGNED = 1, 2
+WHITE_IS_ZERO = 0  # value of TIFF's tag PhotometricInterpretation
+
+# Python's list of warning filters belongs to the whole process (until 3.14): two threads that each set
+# it aside and put it back could leave it changed for good.
+_WARNINGS_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded picture file."""
+
+    image: Image.Image
+    """Its one page, loaded and upright, in the file's own mode."""
+    digest: str
+    """SHA-256 of the file's bytes, 64 hexadecimal digits."""
+
+
+def open_picture(path: Path) -> Picture:
+    """Read and decode a picture file.
+
+    Args:
+        path: a PNG, JPEG, BMP or TIFF file, by content; its name does not matter. Of a JPEG that carries
+            further pictures (MPO: previews, depth, gain maps of phones) the first is the picture.
+
+    Raises:
+        InputProblemsError: one problem: not readable, empty, another format, several pages, damaged, or too large.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
+    image = _read_header(path, io.BytesIO(data))
+    try:
+        image.load()
+        with _without_warnings():
+            image.getexif()  # a PNG's may follow its pixels
+        ImageOps.exif_transpose(image, in_place=True)  # in place keeps the format and TIFF's tags
+    except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's readers raise nearly every class there is
+        refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
+    return Picture(image, hashlib.sha256(data).hexdigest())
+
+
+def check_picture(path: Path) -> Problem | None:
+    """Look at a picture file's header only, at a fraction of the cost of decoding it.
+
+    Returns:
+        The problem that `open_picture` would raise, as far as the header tells; damaged pixels are not seen.
+    """
+    try:
+        with path.open("rb") as file:
+            _read_header(path, file)
+    except OSError as error:
+        return Problem(printable(path), f"cannot be read ({error.strerror}); restore the file or allow reading it")
+    except InputProblemsError as error:
+        return error.problems[0]
+    return None
+
+
+def deep_values(image: Image.Image) -> NDArray[Any] | None:
+    """The values of a single-channel picture of more than 8 bits, signed or float, as its file means them.
+
+    Pillow hands out unsigned 32-bit values as signed and 8-bit signed values as unsigned, and does not invert deep
+    pictures in which white is zero. All three are put right here.
+
+    Args:
+        image: as `open_picture` gives it.
+
+    Returns:
+        (height, width) int8, uint16, int32, uint32 or float32; None for a picture of any other kind.
+    """
+    tags = getattr(image, "tag_v2", {})
+    sample_format = tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0]
+    if image.mode == "L" and sample_format == SIGNED:
+        return np.asarray(image).view(np.int8)
+    if image.mode not in {"I", "F"} and not image.mode.startswith("I;16"):
+        return None
+    values = np.asarray(image)
+    if image.mode == "I" and image.format == "TIFF" and sample_format == UNSIGNED:
+        values = values.view(np.uint32)
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
+        values = -values if image.mode == "F" else ~values  # ~v is maximum - v for unsigned integers
+    return values
+
+
+def refuse(path: Path, what: str) -> Never:
+    """Raise the error for one file that cannot be used, with what is wrong and what to do."""
+    raise InputProblemsError([Problem(printable(path), what)])
+
+
+def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
+    """Open a picture without decoding its pixels."""
+    with _without_warnings():
+        try:
+            image = Image.open(file, formats=FORMATS)
+            pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+            if image.format != "PNG":  # for PNG this would decode the pixels
+                image.getexif()  # warns of damaged EXIF data now, not when they are applied
+        except Image.DecompressionBombError:
+            limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            refuse(path, f"has more than {limit:,} pixels, Pillow's limit against decompression bombs; scale it down")
+        except UnidentifiedImageError:
+            refuse(path, _unknown(file))
+        except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's readers raise nearly every class there is
+            refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
+    if pages > 1:
+        refuse(path, f"holds {pages} pages or frames and one is needed; save each as a file of its own")
+    return image
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow's warnings (damaged metadata beside a sound picture, half-way to the bomb limit) kept from the user.
+
+    One thread at a time, so headers only: pixels are decoded outside.
+    """
+    with _WARNINGS_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _unknown(file: IO[bytes]) -> str:
+    """Why no reader recognised the file."""
+    if file.seek(0, io.SEEK_END) == 0:
+        return "is empty (0 bytes); restore it from its source"
+    return f"is not a picture in one of {', '.join(FORMATS)}, or of a kind that Pillow cannot read; convert it to PNG"
+
+
+def _reason(error: Exception) -> str:
+    """What Pillow said."""
+    return str(error) or type(error).__name__

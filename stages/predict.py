@@ -1,0 +1,130 @@
+"""The stage `predict`: new images in, masks out, by a trained run.
+
+The attention of the images is computed by the run's own recipe: the same transformer, checked by the
+hash of its weights, at the same size. Each image gets `<id>.png` at its original size: 0 and 255 for
+one class, class indices for several. With `probabilities`, also `<id>.npy`, (class, row, column) float16.
+
+Files appear in `out` whole, one by one, and nothing is written anywhere else but to the memo.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from stages.attention.extractor import AttentionExtractor
+from stages.attention.memo import AttentionMemo
+from stages.attention.recipe import Recipe
+from stages.devices import resolve_device
+from stages.errors import InputProblemsError, Problem, UsageError
+from stages.extraction import Decoding, check_files, extract_shard
+from stages.imaging.classes import ClassMap
+from stages.imaging.pairing import find_samples
+from stages.imaging.resizing import resize_probabilities
+from stages.imaging.samples import SourceSample
+from stages.progress import SILENT, Progress
+from stages.segmentation.batches import TensorBatch
+from stages.segmentation.checkpoint import ModelCard, load_model
+from stages.segmentation.inputs import predict_probabilities
+from stages.segmentation.network import Segmenter
+from stages.settings import PredictSettings
+from store import Sample
+from store.publish import replace_file
+
+CURE = "Mend or remove them, or go on without them: --on-error skip."
+IMAGES_AT_A_TIME = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionReport:
+    """What a prediction came to."""
+
+    out: Path
+    images: int
+    skipped: Sequence[Problem]
+    seconds: float
+
+    def __str__(self) -> str:
+        rate = self.images / max(self.seconds, 1e-9)
+        lines = [f"{self.out}: {self.images} masks in {self.seconds:.1f} s ({rate:.1f} images/s)"]
+        return "\n".join([*lines, *(f"left out: {problem}" for problem in self.skipped)])
+
+
+def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionReport:
+    """Predict the masks of images.
+
+    Raises:
+        CheckpointError: the run cannot be read.
+        WeightsError: the transformer's weights cannot be had, or are not those of the run's recipe.
+        UsageError: `out` would overwrite the images themselves.
+        InputProblemsError: images that cannot be read, all of them; with `on_error="skip"` only if none can.
+    """
+    began = time.monotonic()
+    device = resolve_device(settings.device)
+    model, card = load_model(settings.run, device)
+    sources, problems = find_samples(settings.images)
+    _protect_images(sources, settings)
+    recipe = Recipe.from_dict(card.recipe)
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, classes=ClassMap.binary())
+    extractor = AttentionExtractor.from_recipe(
+        recipe, weights=settings.weights, device=settings.device, batch_size=settings.batch_size
+    )
+    settings.out.mkdir(parents=True, exist_ok=True)
+    images = 0
+    with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(sources)) as task:
+        parts = iter([sources[at : at + IMAGES_AT_A_TIME] for at in range(0, len(sources), IMAGES_AT_A_TIME)])
+        for part in parts:
+            shard = extract_shard(
+                part, decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo, task=task
+            )
+            problems += shard.problems
+            if problems and settings.on_error == "stop":
+                problems += [problem for rest in parts for problem in check_files(rest, decoding=decoding, task=task)]
+                raise InputProblemsError(problems, CURE)
+            for sample in shard.samples:
+                _write(settings, card, sample, _probabilities(model, card, sample, device))
+            images += len(shard.samples)
+    if not images:
+        raise InputProblemsError(problems, "No image is left.")
+    return PredictionReport(out=settings.out, images=images, skipped=problems, seconds=time.monotonic() - began)
+
+
+def _protect_images(sources: Sequence[SourceSample], settings: PredictSettings) -> None:
+    for source in sources:
+        if (settings.out / f"{source.id}.png").resolve() == source.image.resolve():
+            raise UsageError(
+                f"--out {settings.out}: the mask of {source.image} would overwrite the image itself.\n"
+                "  Give another folder."
+            )
+
+
+def _probabilities(model: Segmenter, card: ModelCard, sample: Sample, device: torch.device) -> NDArray[np.float32]:
+    """(class, row, column) at the image's original size."""
+    batch = TensorBatch(
+        image=torch.from_numpy(sample.image)[None].movedim(-1, 1).to(device),
+        mask=torch.from_numpy(sample.mask)[None].to(device),
+        attention=torch.from_numpy(sample.attention)[None].to(device),
+    )
+    probabilities = predict_probabilities(model, batch, card.attention_norm)[0].cpu().numpy()
+    return resize_probabilities(probabilities, (sample.height, sample.width))
+
+
+def _write(settings: PredictSettings, card: ModelCard, sample: Sample, probabilities: NDArray[np.float32]) -> None:
+    mask = probabilities.argmax(axis=0).astype(np.uint8)
+    if len(card.classes) == 2:  # noqa: PLR2004 - background and one class
+        mask *= 255
+    picture = io.BytesIO()
+    Image.fromarray(mask).save(picture, format="PNG")
+    replace_file(settings.out / f"{sample.id}.png", picture.getvalue())
+    if settings.probabilities:
+        array = io.BytesIO()
+        np.save(array, probabilities.astype(np.float16), allow_pickle=False)
+        replace_file(settings.out / f"{sample.id}.npy", array.getvalue())

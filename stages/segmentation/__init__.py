@@ -1,0 +1,1 @@
+"""The convolutional side: network, losses, augmentation, batches, splits, checkpoints, scores and pictures."""

@@ -1,0 +1,137 @@
+"""Augmentation of a whole batch on its device; one geometry for image, mask and attention.
+
+A sample's geometry is one affine map from output to input positions, in coordinates that run from
+-1 to 1 over the field of view whatever the resolution. The same map drives the image (bilinear), the
+mask (nearest) and the attention (bilinear, straight from its own grid to the size the network wants),
+so the three cannot drift apart and enlarging the attention costs nothing extra. What lies outside the
+picture is reflected, in all three alike. Colours change in the image only.
+
+Random numbers come from a CPU generator, so that the same seed draws the same on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from torch import Generator, Tensor
+
+Augment = Literal["full", "light", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """How far a sample may be changed; every amount is drawn uniformly from ± its range."""
+
+    turn: float
+    """Rotation in radians."""
+    zoom: float
+    """Natural logarithm of the scale."""
+    shear: float
+    shift: float
+    """Translation as a share of half the picture."""
+    flip_rows: bool
+    """Whether up and down may be exchanged; left and right always may."""
+    colour: float
+    """Relative change of brightness, contrast and saturation, and of gamma."""
+    noise: float
+    """Largest standard deviation of Gaussian noise, on the scale 0-255."""
+
+
+RANGES = {
+    "full": Ranges(turn=math.pi, zoom=0.25, shear=0.1, shift=0.1, flip_rows=True, colour=0.2, noise=6.0),
+    "light": Ranges(turn=math.pi / 12, zoom=0.15, shear=0.05, shift=0.05, flip_rows=False, colour=0.2, noise=6.0),
+}
+
+
+def draw_affines(count: int, ranges: Ranges, aspect: float, generator: Generator) -> Tensor:
+    """Random maps from output to input positions.
+
+    Args:
+        count: how many.
+        ranges: how far they may go.
+        aspect: rows / columns of the picture in pixels; turning and shearing keep angles true.
+        generator: source of the random numbers, on the CPU.
+
+    Returns:
+        (count, 2, 3) float32, as `torch.nn.functional.affine_grid` takes them (x before y).
+    """
+
+    def uniform(extent: float) -> Tensor:
+        return (torch.rand(count, generator=generator) * 2 - 1) * extent
+
+    turn, zoom, shear = uniform(ranges.turn), uniform(ranges.zoom).exp(), uniform(ranges.shear)
+    shift_x, shift_y = uniform(ranges.shift), uniform(ranges.shift)
+    flip_x, flip_y = (torch.randint(0, 2, (count,), generator=generator) * 2 - 1 for _ in range(2))
+    if not ranges.flip_rows:
+        flip_y = torch.ones_like(flip_y)
+    cos, sin = turn.cos() / zoom, turn.sin() / zoom
+    # Rows of rotation · shear · flip in pixels of equal sides; `aspect` turns them into [-1, 1] of each side.
+    x = torch.stack([cos * flip_x, (cos * shear - sin) * flip_y * aspect, shift_x], dim=1)
+    y = torch.stack([sin * flip_x / aspect, (sin * shear + cos) * flip_y, shift_y], dim=1)
+    return torch.stack([x, y], dim=1)
+
+
+def warp(
+    image: Tensor, mask: Tensor, attention: Tensor, affines: Tensor, attention_size: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Apply one map per sample to all three.
+
+    Args:
+        image: (batch, 3, row, column) float.
+        mask: (batch, row, column) integer.
+        attention: (batch, head, grid_row, grid_column) float.
+        affines: (batch, 2, 3) from `draw_affines`.
+        attention_size: (rows, columns) at which attention is wanted.
+
+    Returns:
+        Image and mask of the shapes they had, attention as (batch, head, *attention_size).
+    """
+    affines = affines.to(image.device)
+    grid = F.affine_grid(affines, [len(image), 1, *image.shape[2:]], align_corners=False)
+    coarse = F.affine_grid(affines, [len(image), 1, *attention_size], align_corners=False)
+    return (
+        _sample(image, grid, "bilinear"),
+        _sample(mask[:, None].to(image.dtype), grid, "nearest")[:, 0].to(mask.dtype),
+        _sample(attention, coarse, "bilinear"),
+    )
+
+
+def resize_attention(attention: Tensor, size: tuple[int, int]) -> Tensor:
+    """(batch, head, grid_row, grid_column) → (batch, head, *size), as `warp` with no change would."""
+    if attention.shape[2:] == size:
+        return attention
+    return F.interpolate(attention, size=size, mode="bilinear", align_corners=False)
+
+
+def change_colours(image: Tensor, ranges: Ranges, generator: Generator) -> Tensor:
+    """Random brightness, contrast, saturation, gamma and noise, each drawn per sample.
+
+    Args:
+        image: (batch, 3, row, column) float RGB in [0, 255].
+        ranges: how far they may go.
+        generator: source of the random numbers, on the CPU.
+
+    Returns:
+        The same shape, clipped to [0, 255].
+    """
+
+    def factor() -> Tensor:
+        drawn = 1 + (torch.rand((len(image), 1, 1, 1), generator=generator) * 2 - 1) * ranges.colour
+        return drawn.to(image.device)
+
+    grey = image.mean(dim=1, keepdim=True)
+    image = grey + (image - grey) * factor()
+    middle = image.mean(dim=(1, 2, 3), keepdim=True)
+    image = (middle + (image - middle) * factor()) * factor()
+    image = 255 * (image.clamp(0, 255) / 255) ** factor()
+    deviation = torch.rand((len(image), 1, 1, 1), generator=generator) * ranges.noise
+    noise = torch.randn(image.shape, generator=generator) * deviation
+    return (image + noise.to(image.device)).clamp(0, 255)
+
+
+def _sample(values: Tensor, grid: Tensor, mode: str) -> Tensor:
+    return F.grid_sample(values, grid, mode=mode, padding_mode="reflection", align_corners=False)

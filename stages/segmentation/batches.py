@@ -1,0 +1,118 @@
+"""Batches of a store's samples as tensors: from memory when they fit, from the mapped files when not.
+
+Small stores are copied once, into the GPU's memory if that is where training runs, and a batch is
+then one indexing operation. Larger ones are read batch by batch, the next while the current one is
+being used. Both give the same tensors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from store import AttentionStore
+
+MEMORY_SHARE = 0.4
+"""The share of the memory at hand that samples may fill."""
+
+
+@dataclass(frozen=True)
+class TensorBatch:
+    """Samples on the device, as stored."""
+
+    image: Tensor
+    """(sample, 3, row, column) uint8."""
+    mask: Tensor
+    """(sample, row, column) uint8 class index; 255 is ignored."""
+    attention: Tensor
+    """(sample, head, grid_row, grid_column) float16."""
+
+
+class ResidentSamples:
+    """Chosen samples of a store, held in the device's memory."""
+
+    def __init__(self, store: AttentionStore, indices: NDArray[np.int64], device: torch.device) -> None:
+        self._position = {int(index): at for at, index in enumerate(indices)}
+        self._all = _to_device(store, indices, device)
+
+    def batches(self, order: Iterable[NDArray[np.int64]]) -> Iterator[TensorBatch]:
+        """One batch for each array of store positions."""
+        for indices in order:
+            at = torch.tensor([self._position[int(index)] for index in indices], device=self._all.image.device)
+            yield TensorBatch(self._all.image[at], self._all.mask[at], self._all.attention[at])
+
+
+class StreamedSamples:
+    """Samples read from the store as they are needed, one batch ahead."""
+
+    def __init__(self, store: AttentionStore, device: torch.device) -> None:
+        self._store = store
+        self._device = device
+
+    def batches(self, order: Iterable[NDArray[np.int64]]) -> Iterator[TensorBatch]:
+        """One batch for each array of store positions."""
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            waiting = (reader.submit(_to_device, self._store, indices, self._device) for indices in order)
+            ahead = [next(waiting, None)]
+            while (current := ahead.pop()) is not None:
+                ahead.append(next(waiting, None))
+                yield current.result()
+
+
+def open_samples(
+    store: AttentionStore, indices: NDArray[np.int64], device: torch.device
+) -> ResidentSamples | StreamedSamples:
+    """The fitting one of the two: resident if the samples fill at most `MEMORY_SHARE` of the free memory."""
+    per_sample = sum(
+        int(np.prod(store.array(name).shape[1:])) * store.array(name).dtype.itemsize
+        for name in ("image", "mask", "attention")
+    )
+    if len(indices) * per_sample <= MEMORY_SHARE * _free_memory(device):
+        return ResidentSamples(store, indices, device)
+    return StreamedSamples(store, device)
+
+
+def shuffled(indices: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """One epoch's batches: every sample once, in an order that depends on seed and epoch alone.
+
+    The sizes differ by at most one, so that no batch is a lonely remainder.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(indices)
+    return np.array_split(order, max(1, -(-len(order) // batch_size)))
+
+
+def in_order(indices: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    """Batches in the given order; the last may be smaller."""
+    edges = [*range(0, len(indices), batch_size), len(indices)]
+    return [indices[start:stop] for start, stop in pairwise(edges)]
+
+
+def _to_device(store: AttentionStore, indices: NDArray[np.int64], device: torch.device) -> TensorBatch:
+    batch = store.read(indices)
+
+    def moved(values: NDArray[np.generic]) -> Tensor:
+        tensor = torch.from_numpy(values)
+        if device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(device, non_blocking=True)
+
+    return TensorBatch(moved(batch.image).movedim(-1, 1), moved(batch.mask), moved(batch.attention))
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes that can be had on a device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return 4 * 2**30

@@ -1,0 +1,45 @@
+"""How bytes become the network's inputs. Recorded in the checkpoint: prediction must do the same."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+AttentionNorm = Literal["log", "minmax", "none"]
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+"""ImageNet's, of RGB in [0, 1]; any fixed choice would do, since the network learns the rest."""
+
+SMALLEST = 1e-4
+"""Attention below a ten-thousandth of uniform counts as that much, so that its logarithm stays finite."""
+
+
+def normalise_image(image: Tensor) -> Tensor:
+    """(batch, 3, row, column) float RGB in [0, 255] → the same shape, mean near 0 and deviation near 1."""
+    mean = torch.tensor(IMAGE_MEAN, device=image.device, dtype=image.dtype)[:, None, None]
+    std = torch.tensor(IMAGE_STD, device=image.device, dtype=image.dtype)[:, None, None]
+    return (image / 255 - mean) / std
+
+
+def normalise_attention(attention: Tensor, how: AttentionNorm) -> Tensor:
+    """Scale every map by itself.
+
+    Args:
+        attention: (batch, head, row, column) float, probability × keys.
+        how: `log`: logarithm, then mean 0 and deviation 1 (attention is close to log-normal, so a few
+            very bright patches do not drown the rest); `minmax`: to [0, 1]; `none`: as stored.
+
+    Returns:
+        The same shape. A constant map becomes zeros.
+    """
+    if how == "none":
+        return attention
+    if how == "minmax":
+        low, high = attention.amin(dim=(2, 3), keepdim=True), attention.amax(dim=(2, 3), keepdim=True)
+        return (attention - low) / (high - low).clamp_min(SMALLEST)
+    logarithm = attention.clamp_min(SMALLEST).log()
+    centred = logarithm - logarithm.mean(dim=(2, 3), keepdim=True)
+    return centred / centred.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp_min(SMALLEST)

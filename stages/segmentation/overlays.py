@@ -1,0 +1,282 @@
+"""Pictures of predictions: where a mask is right, where it is wrong, and what the transformer looked at.
+
+One picture shows one sample in panels side by side, each with its own title and legend:
+
+- contours: the image with the outlines of truth and prediction;
+- errors: the image in grey with what was missed, what is extra, and what got another class;
+- attention, when given: the mean over heads, each patch a block, so that the grid's coarseness is seen,
+  with the outline of the truth.
+
+Blue is the truth alone, orange the prediction alone, white both; on the attention map, where blue would
+drown, the truth is white. These colours (after Okabe & Ito 2008) and the colour map viridis are told
+apart by colour-blind readers, and dark rims keep outlines visible on any skin.
+
+`pick_cases` chooses the samples worth looking at. Nothing here computes a score: the caption is given.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import binary_dilation, binary_erosion
+
+from stages.errors import UsageError
+from store.records import IGNORE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["draw_overlay", "pick_cases"]
+
+Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+TRUTH: Colour = (40, 150, 255)
+PREDICTION: Colour = (255, 159, 0)
+BOTH: Colour = (255, 255, 255)
+OTHER_CLASS: Colour = (204, 121, 167)
+IGNORED: Colour = (150, 150, 150)
+BACKDROP: Colour = (24, 24, 24)
+TEXT: Colour = (240, 240, 240)
+
+VIRIDIS = np.array(
+    [
+        (68, 1, 84), (70, 50, 126), (54, 92, 141), (39, 127, 142),
+        (31, 161, 135), (74, 193, 109), (160, 218, 57), (253, 231, 37),
+    ]
+)  # fmt: skip
+"""Eight evenly spaced colours of matplotlib's viridis (Smith & van der Walt 2015), low to high."""
+
+SMALLEST_SIDE = 256
+LARGEST_SIDE = 1024
+GAP = 8
+STRIPE = 6
+FONT_SIZE = 13
+LINE = 20
+SWATCH = 11
+
+
+def draw_overlay(
+    image: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    prediction: NDArray[np.uint8],
+    n_classes: int,
+    *,
+    caption: str,
+    attention: NDArray[np.floating] | None = None,
+) -> Image.Image:
+    """Draw one sample's panels under a caption.
+
+    Args:
+        image: (height, width, 3) uint8 RGB.
+        truth: (height, width) uint8 class indices; 255 where the truth is not known.
+        prediction: (height, width) uint8 class indices.
+        n_classes: number of classes, background (0) included; with more than two, "other class" is in the legend.
+        caption: what to write on top: the sample's id and its Dice.
+        attention: (heads, grid_row, grid_column) in the store's unit, in which uniform attention is 1.0.
+
+    Returns:
+        An RGB picture. Panels have the image's proportions; their shorter side is at least 256 pixels (whole
+        multiples, pixels as blocks) unless the longer one would pass 1,024, and the longer one at most 1,024.
+
+    Raises:
+        UsageError: image, truth and prediction are not of one height and width.
+    """
+    if not image.shape[:2] == truth.shape == prediction.shape:
+        raise UsageError(
+            f"Image {image.shape[:2]}, truth {truth.shape} and prediction {prediction.shape} are not of one height "
+            "and width. Bring them to the same size before drawing."
+        )
+    size = _panel_size(*truth.shape)
+    image = _resize(image, size, Image.Resampling.NEAREST if size[0] > truth.shape[0] else Image.Resampling.BOX)
+    truth = _resize(truth, size, Image.Resampling.NEAREST)
+    prediction = _resize(prediction, size, Image.Resampling.NEAREST)
+    panels = [
+        _contour_panel(image, truth, prediction),
+        _error_panel(image, truth, prediction, several_classes=n_classes > 2),  # noqa: PLR2004 - more than one foreground class
+    ]
+    if attention is not None:
+        panels.append(_attention_panel(attention, truth))
+    return _compose(panels, caption)
+
+
+def pick_cases(dice: Sequence[float], count: int) -> dict[str, list[int]]:
+    """Choose the samples with the lowest, the middle and the highest Dice.
+
+    Args:
+        dice: (n,) Dice per sample; samples whose Dice is nan are never chosen.
+        count: samples wanted of each kind.
+
+    Returns:
+        Indices into `dice` under "worst", "median" and "best", each from the most telling on: the lowest
+        first, the highest first, the middle in rising order. No sample is in two of them; when there are
+        fewer than 3 `count`, they are shared out evenly, the worst first.
+
+    Raises:
+        UsageError: `count` is negative.
+    """
+    if count < 0:
+        raise UsageError(f"{count} pictures of each kind cannot be drawn. Ask for 0 or more.")
+    scores = np.asarray(dice, dtype=np.float64)
+    order = [int(index) for index in np.argsort(scores, kind="stable") if not np.isnan(scores[index])]
+    each, left_over = divmod(min(3 * count, len(order)), 3)
+    n_worst, n_best = each + (left_over > 0), each + (left_over > 1)
+    middle = order[n_worst : len(order) - n_best]
+    start = (len(middle) - each) // 2
+    return {
+        "worst": order[:n_worst],
+        "median": middle[start : start + each],
+        "best": order[::-1][:n_best],
+    }
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    picture: NDArray[np.uint8]
+    """(height, width, 3) uint8 RGB."""
+    legend: tuple[tuple[tuple[Colour, ...], str], ...]
+    """What each colour, or a scale of colours, stands for."""
+
+
+def _panel_size(height: int, width: int) -> tuple[int, int]:
+    scale = float(max(1, math.ceil(SMALLEST_SIDE / min(height, width))))
+    if scale * max(height, width) > LARGEST_SIDE:
+        scale = LARGEST_SIDE / max(height, width)
+    return max(1, round(scale * height)), max(1, round(scale * width))
+
+
+def _resize(pixels: NDArray[np.uint8], size: tuple[int, int], how: Image.Resampling) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(pixels).resize(size[::-1], how))
+
+
+def _contour_panel(image: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> _Panel:
+    picture = image.copy()
+    true_line, predicted_line = _contour(truth), _contour(prediction)
+    picture[_rim(true_line | predicted_line)] = BACKDROP
+    picture[true_line] = TRUTH
+    picture[predicted_line] = PREDICTION
+    picture[true_line & predicted_line] = BOTH
+    return _Panel("contours", picture, (((TRUTH,), "truth"), ((PREDICTION,), "prediction"), ((BOTH,), "both agree")))
+
+
+def _error_panel(
+    image: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray[np.uint8], *, several_classes: bool
+) -> _Panel:
+    known = truth != IGNORE
+    wrong = known & (truth != prediction)
+    tints: list[tuple[NDArray[np.bool_], tuple[Colour, ...], str]] = [
+        (wrong & (prediction == 0), (TRUTH,), "missed"),
+        (wrong & (truth == 0), (PREDICTION,), "extra"),
+    ]
+    if several_classes:
+        tints.append((wrong & (truth != 0) & (prediction != 0), (OTHER_CLASS,), "other class"))
+    if not known.all():
+        stripes = np.add.outer(np.arange(known.shape[0]), np.arange(known.shape[1])) // STRIPE % 2
+        tints += [(~known & (stripes == 0), (IGNORED, BACKDROP, IGNORED), "ignored")]
+        tints += [(~known & (stripes == 1), (BACKDROP,), "")]
+    grey = np.asarray(Image.fromarray(image).convert("L"))
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    for where, colours, _ in tints:
+        picture[where] = 0.25 * picture[where] + 0.75 * np.array(colours[0])
+    return _Panel("errors", picture, tuple((colours, name) for _, colours, name in tints if name))
+
+
+def _attention_panel(attention: NDArray[np.floating], truth: NDArray[np.uint8]) -> _Panel:
+    mean = attention.astype(np.float64).mean(axis=0)
+    # Attention has a long tail: a few patches of many times the rest would leave all others one colour.
+    low, high = np.percentile(mean, (2, 98))
+    level = np.clip((mean - low) / (high - low if high > low else 1.0), 0.0, 1.0)
+    colours = np.stack([np.interp(level, np.linspace(0, 1, len(VIRIDIS)), channel) for channel in VIRIDIS.T], axis=-1)
+    picture = _resize(colours.astype(np.uint8), truth.shape, Image.Resampling.NEAREST).copy()
+    line = _contour(truth)
+    picture[_rim(line)] = BACKDROP
+    picture[line] = BOTH
+    scale = tuple((int(red), int(green), int(blue)) for red, green, blue in VIRIDIS)
+    legend = ((scale, f"{low:.2g} to {high:.2g} x uniform"), ((BOTH,), "truth"))
+    return _Panel(f"attention, mean over heads ({len(attention)})", picture, legend)
+
+
+def _contour(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Inner outline of every region of a foreground class, (height, width) bool."""
+    line = np.zeros(mask.shape, dtype=bool)
+    for index in np.unique(mask):
+        if index not in {0, IGNORE}:
+            region = mask == index
+            line |= region & ~binary_erosion(region, iterations=max(2, round(min(mask.shape) / 150)))
+    return line
+
+
+def _rim(line: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return binary_dilation(line, structure=np.ones((3, 3), dtype=bool)) & ~line
+
+
+def _compose(panels: Sequence[_Panel], caption: str) -> Image.Image:
+    """Caption on top; below, side by side, each panel's title, picture and legend."""
+    font = ImageFont.load_default(FONT_SIZE)
+    height, width = panels[0].picture.shape[:2]
+    column = max(width, SMALLEST_SIDE)  # a narrow picture still needs room for its words
+    total = GAP + len(panels) * (column + GAP)
+    caption_lines = textwrap.wrap(caption, int((total - 2 * GAP) / font.getlength("0"))) or [""]
+    legends = [_place_legend(panel.legend, column, font) for panel in panels]
+    legend_lines = 1 + max(entry.line for legend in legends for entry in legend)
+
+    titles_at = GAP + LINE * len(caption_lines)
+    pictures_at = titles_at + LINE
+    legends_at = pictures_at + height + GAP // 2
+    canvas = Image.new("RGB", (total, legends_at + LINE * legend_lines + GAP), BACKDROP)
+    pen = ImageDraw.Draw(canvas)
+    for number, line in enumerate(caption_lines):
+        pen.text((GAP, GAP // 2 + LINE * number), line, TEXT, font)
+    for number, (panel, legend) in enumerate(zip(panels, legends, strict=True)):
+        left = GAP + number * (column + GAP)
+        pen.text((left, titles_at), panel.title, TEXT, font)
+        canvas.paste(Image.fromarray(panel.picture), (left, pictures_at))
+        for entry in legend:
+            _draw_entry(pen, entry, (left, legends_at), font)
+    return canvas
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A legend's swatch and word, with their place in the legend: pixels from the left, and line."""
+
+    x: int
+    line: int
+    colours: tuple[Colour, ...]
+    text: str
+
+    @property
+    def swatch_width(self) -> int:
+        return SWATCH if len(self.colours) == 1 else SWATCH * len(self.colours) // 2
+
+
+def _place_legend(legend: tuple[tuple[tuple[Colour, ...], str], ...], column: int, font: Font) -> list[_Entry]:
+    """Entries from left to right, on the next line where the column ends."""
+    entries: list[_Entry] = []
+    x = line = 0
+    for colours, text in legend:
+        entry = _Entry(x, line, colours, text)
+        width = entry.swatch_width + GAP // 2 + math.ceil(font.getlength(text))
+        if x and x + width > column:
+            x, line = 0, line + 1
+            entry = _Entry(x, line, colours, text)
+        entries.append(entry)
+        x += width + 2 * GAP
+    return entries
+
+
+def _draw_entry(pen: ImageDraw.ImageDraw, entry: _Entry, origin: tuple[int, int], font: Font) -> None:
+    left, top = origin[0] + entry.x, origin[1] + LINE * entry.line
+    step = entry.swatch_width / len(entry.colours)
+    for number, colour in enumerate(entry.colours):
+        corners = (left + step * number, top + 3, left + step * (number + 1) - 1, top + 3 + SWATCH - 1)
+        pen.rectangle(corners, colour)
+    pen.text((left + entry.swatch_width + GAP // 2, top), entry.text, TEXT, font)

@@ -1,0 +1,151 @@
+"""Which samples train, which choose the checkpoint, which are kept for the end.
+
+A sample's split is a hash of (seed, its group), so it depends on nothing else: adding images moves
+nobody, and all images of a patient or lesion land together. Copies of one image (the same digest)
+land together too, even in different groups. Or a table `id,split` says it outright; then groups and
+copies that straddle are refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.errors import InputProblemsError, Problem, UsageError
+from store import AttentionStore
+
+SPLITS = ("train", "val", "test")
+
+
+def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) -> list[str]:
+    """The split of every sample, in the store's order; "" for samples without a mask.
+
+    Args:
+        store: the samples.
+        seed: another seed gives another, unrelated split.
+        val: expected share of the groups for validation.
+        test: expected share of the groups for testing.
+
+    Raises:
+        UsageError: the shares leave nothing to train on, or a split comes out empty.
+    """
+    if val + test >= 1:
+        raise UsageError(f"val ({val}) and test ({test}) leave nothing to train on; their sum must be below 1.")
+    splits = []
+    for key, labelled in zip(_linked_groups(store), store.labelled, strict=True):
+        drawn = int.from_bytes(hashlib.sha256(f"{seed}\n{key}".encode()).digest()[:8], "big") / 2**64
+        split = "test" if drawn < test else "val" if drawn < test + val else "train"
+        splits.append(split if labelled else "")
+    _require(splits, {"train"} | ({"val"} if val else set()) | ({"test"} if test else set()), "the seeded split")
+    return splits
+
+
+def split_by_csv(store: AttentionStore, path: Path) -> list[str]:
+    """The split of every sample as a table `id,split` says; "" for samples it does not name.
+
+    Raises:
+        UsageError: the table cannot be read or has not these columns.
+        InputProblemsError: rows that do not fit, groups or copies that straddle; all of them.
+    """
+    wanted, problems = _read_csv(path)
+    known = set(map(str, store.ids))
+    problems += [Problem(str(path), f"`{id_}` is not in {store.path}") for id_ in wanted if id_ not in known]
+    splits = [wanted.get(str(id_), "") for id_ in store.ids]
+    for position in [at for at, split in enumerate(splits) if split and not store.labelled[at]]:
+        problems.append(Problem(str(path), f"`{store.ids[position]}` has no mask in {store.path}; leave it out"))
+    problems += _straddling(store, splits, path)
+    if problems:
+        raise InputProblemsError(problems)
+    _require(splits, {"train"}, str(path))
+    return splits
+
+
+def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> None:
+    """Write `id,group,digest,split`, one row per sample of the store."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "group", "digest", "split"])
+        columns = (store.ids, store.column("group"), store.column("digest"), splits)
+        table.writerows(zip(*columns, strict=True))
+
+
+def read_splits(path: Path) -> list[dict[str, str]]:
+    """The rows that `write_splits` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _linked_groups(store: AttentionStore) -> list[str]:
+    """A name per sample that is shared by all that must stay together.
+
+    Groups joined by a copied image become one; its name is the alphabetically first of theirs, so that
+    it does not depend on the order of the samples. (Union-find over groups.)
+    """
+    groups = [str(group) for group in store.column("group")]
+    parent = {group: group for group in groups}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
+
+    first_with: dict[str, str] = {}
+    for group, digest in zip(groups, store.column("digest"), strict=True):
+        one, other = sorted([root(group), root(first_with.setdefault(str(digest), group))])
+        parent[other] = one
+    return [root(group) for group in groups]
+
+
+def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> list[Problem]:
+    problems = []
+    for column, what in (("group", "group"), ("digest", "the same image (SHA-256")):
+        seen: dict[str, tuple[str, str]] = {}
+        for value, id_, split in zip(store.column(column), store.ids, splits, strict=True):
+            if not split:
+                continue
+            other_split, other = seen.setdefault(str(value), (split, str(id_)))
+            if other_split != split:
+                name = f"{what} `{value}`" if column == "group" else f"{what} {str(value)[:12]}…)"
+                problems.append(
+                    Problem(
+                        str(path), f"{name} is in {other_split} (`{other}`) and in {split} (`{id_}`); keep it in one"
+                    )
+                )
+    return problems
+
+
+def _read_csv(path: Path) -> tuple[dict[str, str], list[Problem]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            missing = {"id", "split"} - set(table.fieldnames or [])
+            if missing:
+                raise UsageError(f"{path}: lacks the column {' and '.join(sorted(missing))}; it needs `id,split`.")
+            rows = list(table)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such table.") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read as UTF-8 CSV: {error}") from None
+    wanted: dict[str, str] = {}
+    problems = []
+    for line, row in enumerate(rows, start=2):
+        id_, split = (row["id"] or "").strip(), (row["split"] or "").strip().lower()
+        if split not in (*SPLITS, ""):
+            problems.append(Problem(f"{path} line {line}", f"split is `{split}`; use train, val or test"))
+        elif id_ in wanted:
+            problems.append(Problem(f"{path} line {line}", f"`{id_}` is listed twice"))
+        elif split:
+            wanted[id_] = split
+    return wanted, problems
+
+
+def _require(splits: Sequence[str], needed: set[str], where: str) -> None:
+    empty = [split for split in SPLITS if split in needed and split not in splits]
+    if empty:
+        raise UsageError(
+            f"{where} puts no sample in {' and '.join(empty)} ({sum(map(bool, splits))} labelled samples in all).\n"
+            "  Use more images, another --split-seed, other shares (--val, --test), or a --split-csv."
+        )

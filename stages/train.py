@@ -1,0 +1,107 @@
+"""The stage `train`: an attention store in, a trained segmenter out. No transformer, not even an import.
+
+    out/model.safetensors    weights of the best epoch on the validation samples, and all it takes to use them
+    out/state.safetensors    weights and optimiser of the last epoch
+    out/history.csv          one row per epoch
+    out/splits.csv           which sample was in which split
+    out/dvclive/             the same history for DVC's plots
+
+Training works in a hidden folder beside `out`, which replaces `out` when the last epoch is done. So the
+previous model stays until there is a better claim to its place, DVC may clear its outputs, and
+`--resume` finds what an interruption left. All random numbers of an epoch come from (seed, epoch):
+going on after an interruption gives, on a CPU, the same weights bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stages.devices import resolve_device
+from stages.errors import UsageError
+from stages.progress import SILENT, Progress
+from stages.segmentation.checkpoint import STATE_FILE, is_run, load_state
+from stages.segmentation.splits import split_by_csv, split_by_hash, write_splits
+from stages.segmentation.trainer import Row, Trainer, TrainingReport
+from stages.settings import TrainSettings
+from store import AttentionStore
+from store.publish import refuse_foreign, replace_folder
+
+
+def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
+    """Train, and put the result at `settings.out`.
+
+    Raises:
+        StoreError: the store cannot be read.
+        UsageError: there is nothing to train on, or `out` holds something that is not a run.
+        CheckpointError: `resume` was asked for and the interrupted run was told something else.
+        PipelineError: the loss stopped being a number.
+    """
+    device = resolve_device(settings.device)
+    refuse_foreign(settings.out.absolute(), is_run)
+    store = AttentionStore.open(settings.store)
+    splits = _split(store, settings)
+    trainer = Trainer(settings, store, splits, device)
+    work = settings.out.absolute().with_name(f".{settings.out.name}.training")
+    done = _resume(trainer, settings, work) if settings.resume else None
+    if done is not None:
+        return trainer.report(done)
+    if not trainer.history:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        write_splits(work / "splits.csv", store, splits)
+    total = (settings.epochs - len(trainer.history)) * len(trainer.indices["train"])
+    with progress.task("training", total, unit="samples") as task, _live(work, trainer.history) as live:
+        for epoch in range(len(trainer.history) + 1, settings.epochs + 1):
+            row = trainer.run_epoch(epoch, task)
+            trainer.save(work)
+            _log(live, row)
+    replace_folder(work, settings.out, ours=is_run)
+    return trainer.report(settings.out)
+
+
+def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
+    if not store.labelled.any():
+        raise UsageError(
+            f"{settings.store}: no sample has a mask, so there is nothing to learn from.\n"
+            "  Extract a store with --masks."
+        )
+    if settings.split_csv is not None:
+        return split_by_csv(store, settings.split_csv)
+    return split_by_hash(store, seed=settings.split_seed, val=settings.val, test=settings.test)
+
+
+def _resume(trainer: Trainer, settings: TrainSettings, work: Path) -> Path | None:
+    """Restore an interrupted run; the folder of a run that is already finished, None where there is work to do."""
+    for folder in (work, settings.out):
+        if (folder / STATE_FILE).is_file():
+            trainer.restore(load_state(folder / STATE_FILE), folder)
+            return folder if folder == settings.out else None
+    return None
+
+
+@contextlib.contextmanager
+def _live(work: Path, history: list[Row]) -> Iterator[Any]:
+    """DVCLive, which writes the history in the form that DVC's plots and its editor extension follow."""
+    from dvclive.live import Live
+
+    with Live(
+        str(work / "dvclive"),
+        resume=bool(history),
+        report=None,
+        save_dvc_exp=False,
+        dvcyaml=None,
+        cache_images=False,
+        monitor_system=False,
+    ) as live:
+        yield live
+
+
+def _log(live: Any, row: Row) -> None:
+    for name, value in row.items():
+        if name != "epoch" and value is not None:
+            live.log_metric(name, value)
+    live.next_step()

@@ -1,0 +1,307 @@
+"""Decoding: each row of the table in `stages.imaging.decoding`, and every refusal."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, PngImagePlugin
+
+from stages.errors import InputProblemsError
+from stages.imaging.decoding import read_image
+from stages.imaging.opening import check_picture
+
+Save = Callable[..., Path]
+RAMP = np.array([[0, 100, 255], [10, 20, 30]], np.uint8)
+COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[9, 8, 7], [200, 100, 50], [1, 1, 1]]], np.uint8)
+SAMPLE_FORMAT, PHOTOMETRIC = 339, 262
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """A function that saves an array or a Pillow image and returns the file's path."""
+
+    def make(picture: np.ndarray | Image.Image, name: str, **options: Any) -> Path:
+        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        image.save(tmp_path / name, **options)
+        return tmp_path / name
+
+    return make
+
+
+def refusal(path: Path) -> str:
+    """The one problem that reading the file raises, which names the file."""
+    with pytest.raises(InputProblemsError) as caught:
+        read_image(path)
+    (problem,) = caught.value.problems
+    assert problem.where == str(path)
+    return problem.what
+
+
+def grey(path: Path) -> list[list[int]]:
+    """The pixels of an image that must be grey."""
+    pixels = read_image(path).pixels
+    assert (pixels == pixels[..., :1]).all()
+    values: list[list[int]] = pixels[..., 0].tolist()
+    return values
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.TIFF"])
+def test_rgb_is_kept_as_it_is(save: Save, name: str) -> None:
+    """Lossless colour arrives bit by bit, writable, with the digest of the file's bytes."""
+    path = save(COLOURS, name)
+    decoded = read_image(path)
+    assert np.array_equal(decoded.pixels, COLOURS)
+    assert decoded.pixels.flags.writeable
+    assert decoded.pixels.dtype == np.uint8
+    assert (decoded.height, decoded.width) == (2, 3)
+    assert decoded.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_one_pixel_is_an_image(save: Save) -> None:
+    """The smallest image there is."""
+    assert read_image(save(COLOURS[:1, :1], "a.png")).pixels.shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif"])
+def test_grey_is_repeated(save: Save, name: str) -> None:
+    """8-bit grey keeps its values."""
+    assert grey(save(RAMP, name)) == RAMP.tolist()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif"])
+def test_one_bit_is_black_and_white(save: Save, name: str) -> None:
+    """1 bit is spread over the whole range."""
+    assert grey(save(RAMP > 15, name)) == [[0, 255, 255], [0, 255, 255]]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif"])
+def test_palettes_are_expanded(save: Save, name: str) -> None:
+    """A palette stands for its colours."""
+    image = Image.fromarray(COLOURS).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert np.array_equal(read_image(save(image, name)).pixels, COLOURS)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_composited_on_black(save: Save, mode: str) -> None:
+    """What is transparent is black, whatever colour lies below; half of it is half as bright."""
+    image = Image.new(mode, (3, 1), "white")
+    image.putalpha(Image.fromarray(np.array([[0, 128, 255]], np.uint8)))
+    assert grey(save(image, "a.png")) == [[0, 128, 255]]
+
+
+def test_a_transparent_colour_is_black(save: Save) -> None:
+    """Palettes and colours that PNG declares transparent count as alpha."""
+    palette = Image.fromarray(RAMP).convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE)
+    brightest = int(np.asarray(palette)[0, 2])
+    assert grey(save(palette, "p.png", transparency=brightest)) == [[0, 100, 0], [10, 20, 30]]
+    assert grey(save(RAMP, "l.png", transparency=100)) == [[0, 0, 255], [10, 20, 30]]
+
+
+def test_cmyk_and_lab_become_rgb(save: Save) -> None:
+    """Other colour spaces are converted as Pillow does."""
+    cmyk = Image.new("CMYK", (2, 2), (0, 255, 255, 0))
+    assert read_image(save(cmyk, "a.tif")).pixels[0, 0].tolist() == [255, 0, 0]
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    lab = ImageCms.applyTransform(Image.new("RGB", (2, 2), (200, 30, 40)), to_lab)
+    assert lab is not None
+    assert np.abs(read_image(save(lab, "b.tif")).pixels[0, 0].astype(int) - (200, 30, 40)).max() < 5
+
+
+def patch_tag(path: Path, tag: int, before: int, after: int) -> Path:
+    """Change the value of a TIFF tag, for kinds of picture that Pillow reads and does not write."""
+    data = path.read_bytes()
+    old = struct.pack("<HHIHH", tag, 3, 1, before, 0)
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, struct.pack("<HHIHH", tag, 3, 1, after, 0)))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bits_are_scaled_by_their_extremes(save: Save, name: str) -> None:
+    """A 12-bit scan uses the whole range afterwards."""
+    assert grey(save(np.array([[1000, 2000, 3000]], np.uint16), name)) == [[0, 128, 255]]
+
+
+def test_wide_integers_and_floats_are_scaled_by_their_extremes(save: Save) -> None:
+    """Negative, unsigned 32-bit, signed 8-bit and huge values neither wrap nor overflow."""
+    signed = save(np.array([[-100, 0, 100]], np.int32), "signed.tif")
+    assert grey(signed) == [[0, 128, 255]]
+    wide = save(np.array([[0, -(2**31), -1]], np.int32), "wide.tif")  # the bytes of 0, 2^31 and 2^32 - 1
+    assert grey(patch_tag(wide, SAMPLE_FORMAT, 2, 1)) == [[0, 128, 255]]
+    huge = np.finfo(np.float32).max
+    assert grey(save(np.array([[-huge, 0, huge]], np.float32), "float.tif")) == [[0, 128, 255]]
+    small = save(np.array([[128, 0, 127]], np.uint8), "small.tif", tiffinfo={SAMPLE_FORMAT: 2})  # -128, 0 and 127
+    assert grey(small) == [[0, 128, 255]]
+
+
+def test_deep_images_in_which_white_is_zero_are_inverted(save: Save) -> None:
+    """The TIFF tag counts for 16 bits as Pillow lets it count for 8."""
+    path = save(np.array([[0, 500, 1000]], np.uint16), "a.tif")
+    assert grey(patch_tag(path, PHOTOMETRIC, 1, 0)) == [[255, 128, 0]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_a_constant_deep_image_is_black(save: Save, dtype: type) -> None:
+    """No division by a range of nothing."""
+    assert grey(save(np.full((2, 2), 7, dtype), "a.tif")) == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_are_refused(save: Save, bad: float) -> None:
+    """They have no brightness; the message counts them."""
+    assert "1 of 3 pixels" in refusal(save(np.array([[0, bad, 1]], np.float32), "a.tif"))
+
+
+def test_sixteen_bit_colour_keeps_its_high_byte(tmp_path: Path) -> None:
+    """What the table says about 16-bit RGB is what Pillow does."""
+    row = b"\0" + np.array([0x12FF, 0xFE00, 0x00FF], ">u2").tobytes()
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(row)), (b"IEND", b"")]
+    packed = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    assert read_image(tmp_path / "a.png").pixels.tolist() == [[[0x12, 0xFE, 0x00]]]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(save: Save, name: str, orientation: int) -> None:
+    """A camera's turn or flip is undone in all three formats that carry it."""
+    upright = np.zeros((16, 32), np.uint8)
+    upright[:8, :8] = 255  # the top left corner
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"tiffinfo": {0x0112: orientation}} if name.endswith("tif") else {"exif": exif}
+    decoded = read_image(save(np.ascontiguousarray(stored), name, **options))
+    assert (decoded.height, decoded.width) == (16, 32)
+    assert np.abs(decoded.pixels[..., 0].astype(int) - upright).max() < 10
+
+
+def test_more_than_one_page_is_refused(save: Save) -> None:
+    """Which page is meant is not ours to guess; the message counts them."""
+    second = Image.fromarray(COLOURS[::-1].copy())
+    assert "2 pages" in refusal(save(COLOURS, "a.tif", save_all=True, append_images=[second]))
+    assert "2 pages" in refusal(save(COLOURS, "a.png", save_all=True, append_images=[second]))
+
+
+def test_the_preview_in_a_phone_picture_is_passed_by(save: Save, tmp_path: Path) -> None:
+    """A JPEG with further pictures in it (MPO) is read as the picture everybody sees."""
+    path = save(Image.new("RGB", (16, 8), "red"), "a.mpo", save_all=True, append_images=[Image.new("RGB", (4, 4))])
+    path = path.rename(tmp_path / "a.jpg")
+    decoded = read_image(path)
+    assert (decoded.height, decoded.width) == (8, 16)
+    assert decoded.pixels[0, 0, 0] > 250
+
+
+def test_a_renamed_file_is_read_by_content(save: Save, tmp_path: Path) -> None:
+    """A PNG called .jpg is a PNG."""
+    assert np.array_equal(read_image(save(COLOURS, "a.png").rename(tmp_path / "a.jpg")).pixels, COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "empty"), (b"id,image,mask\n", "is not a picture"), (b"II*\0\x08\0\0\0", "picture|damaged")],
+    ids=["empty", "text", "header_only"],
+)
+def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+    """Empty files and other contents get a message of their own."""
+    (tmp_path / "a.png").write_bytes(content)
+    assert any(part in refusal(tmp_path / "a.png") for part in told.split("|"))
+
+
+def test_other_formats_are_refused(save: Save, tmp_path: Path) -> None:
+    """A GIF is not read, also under a PNG's name."""
+    assert "PNG, JPEG, BMP, TIFF" in refusal(save(RAMP, "a.gif").rename(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif"])
+def test_a_truncated_file_is_refused(save: Save, name: str) -> None:
+    """Half an image is an error and not an image that is grey below."""
+    path = save(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), name)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    refusal(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    """What cannot be read at all is told by name."""
+    assert "cannot be read" in refusal(tmp_path / "gone.png")
+    assert "cannot be read" in refusal(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_forbidden_file_is_refused(save: Save) -> None:
+    """A file that may not be read is told by name."""
+    path = save(RAMP, "a.png")
+    path.chmod(0)
+    assert "cannot be read" in refusal(path)
+
+
+def test_a_decompression_bomb_is_refused(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's limit holds; half-way to it Pillow's warning does not leak."""
+    path = save(RAMP, "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
+    assert read_image(path).pixels.shape == (2, 3, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
+    assert "more than 4 pixels" in refusal(path)
+
+
+def test_the_header_check_tells_what_reading_would(save: Save, tmp_path: Path) -> None:
+    """A sound file has no problem; a file that is none, has two pages or is missing has the same as when read."""
+    assert check_picture(save(COLOURS, "good.png")) is None
+    pages = save(COLOURS, "pages.tif", save_all=True, append_images=[Image.fromarray(COLOURS)])
+    (tmp_path / "empty.png").touch()
+    for path in (pages, tmp_path / "empty.png", tmp_path / "gone.png"):
+        problem = check_picture(path)
+        assert problem is not None
+        assert problem.what == refusal(path)
+
+
+def test_metadata_does_not_decide(save: Save) -> None:
+    """Damaged EXIF data beside a sound picture neither warn nor fail."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "x" * 100)
+    path = save(COLOURS, "a.png", pnginfo=text, exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
+    assert np.array_equal(read_image(path).pixels, COLOURS)
+    jpeg = save(COLOURS, "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
+    assert read_image(jpeg).pixels.shape == (2, 3, 3)
+
+
+def test_many_threads_read_alike(save: Save) -> None:
+    """Decoders side by side give what one gives, and none leaks another's warning."""
+    paths = [save(np.full((32, 32, 3), index, np.uint8), f"{index}.png") for index in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        decoded = list(pool.map(read_image, paths))
+    assert [int(one.pixels.max()) for one in decoded] == list(range(40))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["a.png", "a.jpg", "a.bmp", "a.tif"]), data=st.data())
+def test_damage_is_told_and_never_crashes(save: Save, name: str, data: st.DataObject) -> None:
+    """With any bytes changed the file is read or refused; nothing else is raised and nothing warned."""
+    path = save(np.arange(192, dtype=np.uint8).reshape(8, 8, 3), name)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with contextlib.suppress(InputProblemsError):
+        assert read_image(path).pixels.shape[2] == 3

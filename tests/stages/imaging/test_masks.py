@@ -1,0 +1,243 @@
+"""Masks: what black and white may look like, what is refused, and mapped values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from stages.errors import InputProblemsError
+from stages.imaging.masks import IGNORE, ClassMap, read_mask
+
+Save = Callable[..., Path]
+BINARY = ClassMap.binary()
+LESION = np.zeros((12, 20), bool)
+LESION[3:8, 5:15] = True
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """A function that saves an array or a Pillow image and returns the file's path."""
+
+    def make(picture: np.ndarray | Image.Image, name: str = "m.png", **options: Any) -> Path:
+        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        image.save(tmp_path / name, **options)
+        return tmp_path / name
+
+    return make
+
+
+def read(path: Path, classes: ClassMap = BINARY, size: tuple[int, int] = LESION.shape) -> np.ndarray:
+    """The mask, checked for its type."""
+    mask = read_mask(path, classes, size)
+    assert mask.dtype == np.uint8
+    return mask
+
+
+def refusal(path: Path, classes: ClassMap = BINARY, size: tuple[int, int] = LESION.shape) -> str:
+    """The one problem that reading the mask raises, which names the file."""
+    with pytest.raises(InputProblemsError) as caught:
+        read_mask(path, classes, size)
+    (problem,) = caught.value.problems
+    assert problem.where == str(path)
+    return problem.what
+
+
+def black_and_white() -> dict[str, np.ndarray | Image.Image]:
+    """The lesion in every form that black and white comes in."""
+    white = LESION * np.uint8(255)
+    palette = Image.fromarray(LESION.astype(np.uint8), "L").convert("P")
+    palette.putpalette([0, 0, 0, 128, 0, 0])
+    grey_palette = Image.fromarray(1 - LESION.astype(np.uint8)).convert("P")
+    grey_palette.putpalette([255, 255, 255, 0, 0, 0])
+    alpha = Image.new("RGBA", LESION.shape[::-1], (255, 0, 0, 0))
+    alpha.putalpha(Image.fromarray(white))
+    return {
+        "one_bit": LESION,
+        "0_255": white,
+        "0_1": LESION.astype(np.uint8),
+        "rgb": np.repeat(white[..., None], 3, axis=2),
+        "rgba_opaque": np.dstack([white, white, white, np.full_like(white, 255)]),
+        "rgba_alpha_is_mask": alpha,
+        "grey_alpha_dropped": np.dstack([white, white, white, 255 - white // 2]),
+        "palette_of_indices": palette,
+        "palette_of_greys": grey_palette,
+        "16_bit_0_65535": LESION * np.uint16(65535),
+        "16_bit_0_255": LESION * np.uint16(255),
+        "16_bit_0_1": LESION.astype(np.uint16),
+    }
+
+
+@pytest.mark.parametrize("form", black_and_white())
+def test_black_and_white_in_every_form(save: Save, form: str) -> None:
+    """Depth, palette, channels and alpha make no difference to what is foreground."""
+    assert np.array_equal(read(save(black_and_white()[form])), LESION)
+
+
+@pytest.mark.parametrize("name", ["m.bmp", "m.tif", "m.jpg"])
+def test_black_and_white_in_other_formats(save: Save, name: str) -> None:
+    """Also with the noise of JPEG around the edges."""
+    options = {"quality": 90} if name == "m.jpg" else {}
+    assert np.array_equal(read(save(LESION * np.uint8(255), name, **options)), LESION)
+
+
+def test_float_masks_of_zero_and_one(save: Save) -> None:
+    """Whole numbers stored as float are numbers."""
+    assert np.array_equal(read(save(LESION.astype(np.float32), "m.tif")), LESION)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, 0), (1, 1), (255, 1)])
+def test_empty_and_full_masks(save: Save, value: int, expected: int) -> None:
+    """An image without lesion, or with nothing but, is as good as any."""
+    assert (read(save(np.full(LESION.shape, value, np.uint8))) == expected).all()
+
+
+def test_smooth_edges_are_cut_at_128(save: Save) -> None:
+    """Up to a tenth of the picture may be grey; more is refused with the values found."""
+    mask = LESION * np.uint8(255)
+    mask[0, :20], mask[1, :4] = 127, 128
+    assert np.array_equal(read(save(mask)), mask >= 128)
+    mask[1, 4] = 128
+    told = refusal(save(mask))
+    assert "127 (20 pixels)" in told
+    assert "--classes" in told
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(0, 2), (0, 1, 2, 3), (0, 1, 255), (0, 1, 2, 255), (0, 100), (0, 85, 170, 255)],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_class_indices_are_never_guessed_at(save: Save, values: tuple[int, ...], dtype: type) -> None:
+    """A mask of several classes is refused, and the values are told with the option that explains them."""
+    mask: np.ndarray = np.resize(np.array(values, dtype), LESION.shape)
+    told = refusal(save(mask))
+    assert "--classes" in told
+    assert all(f"{value} (" in told for value in values)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        pytest.param(LESION * np.uint16(1000), id="small_16_bit"),
+        pytest.param(LESION * np.int32(-1), id="negative"),
+        pytest.param(LESION * np.int32(70000), id="beyond_16_bit"),
+        pytest.param(LESION * np.float32(0.5), id="fractions"),
+        pytest.param(np.where(LESION, np.float32(np.nan), np.float32(0)), id="nan"),
+        pytest.param(np.where(LESION, np.float32(np.inf), np.float32(0)), id="infinity"),
+        pytest.param(LESION * np.float32(1e30), id="huge"),
+    ],
+)
+def test_other_numbers_are_refused(save: Save, mask: np.ndarray) -> None:
+    """What is neither 0 and 1 nor black and white is not forced to be."""
+    assert "holds the values" in refusal(save(mask, "m.tif"))
+
+
+def test_a_16_bit_index_beside_white_does_not_hide(save: Save) -> None:
+    """100 of 65535 is not black: it is told."""
+    mask: np.ndarray = LESION * np.uint16(65535)
+    mask[0, 0] = 100
+    assert "100 (1 pixels)" in refusal(save(mask))
+
+
+def test_a_coloured_mask_asks_for_classes(save: Save) -> None:
+    """Red on black could be anything."""
+    colours = np.zeros((*LESION.shape, 3), np.uint8)
+    colours[LESION] = (255, 0, 0)
+    assert "#ff0000" in refusal(save(colours))
+    assert "colour" in refusal(save(colours), ClassMap.from_mapping({"skin": 0, "lesion": 255}))
+    red = ClassMap.from_mapping({"skin": "#000000", "lesion": "#FF0000"})
+    assert np.array_equal(read(save(colours), red), LESION)
+
+
+def test_another_size_is_refused_with_both(save: Save) -> None:
+    """Height comes first; swapped sides point at EXIF."""
+    path = save(LESION)
+    told = refusal(path, size=(12, 21))
+    assert "12 x 20" in told
+    assert "12 x 21" in told
+    assert "EXIF" not in told
+    assert "EXIF" in refusal(path, size=(20, 12))
+
+
+def test_a_mask_is_turned_by_its_own_exif(save: Save) -> None:
+    """A mask exported with the image's orientation lies on the upright image."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.ascontiguousarray(np.rot90(LESION * np.uint8(255)))
+    assert np.array_equal(read(save(stored, exif=exif)), LESION)
+
+
+def test_a_broken_mask_is_told(tmp_path: Path) -> None:
+    """Masks are opened with the same care as images."""
+    (tmp_path / "m.png").touch()
+    assert "empty" in refusal(tmp_path / "m.png")
+
+
+def test_unlisted_values_are_told(save: Save) -> None:
+    """Up to five unknown values are named, the most frequent first, with what was listed."""
+    mask = np.zeros(LESION.shape, np.uint8)
+    mask[0, :7] = (7, 7, 1, 2, 3, 4, 5)
+    told = refusal(save(mask), ClassMap.from_mapping({"skin": 0, "lesion": 255}))
+    assert "7 (2 pixels), 1 (1 pixels)" in told
+    assert "and 1 more" in told
+    assert "skin=0, lesion=255" in told
+    colours = ClassMap.from_mapping({"skin": "#000000", "lesion": "#ff0000"})
+    assert "#070707 (2 pixels)" in refusal(save(mask), colours)
+
+
+def test_a_palette_is_read_by_index_or_colour(save: Save) -> None:
+    """A coloured palette stands for indices with numbers, for colours with colours, transparent or not."""
+    image = Image.fromarray(LESION.astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 128, 0, 0])
+    by_index = ClassMap.from_mapping({"skin": 0, "lesion": 1})
+    by_colour = ClassMap.from_mapping({"skin": 0, "lesion": "#800000"})
+    for options in ({}, {"transparency": b"\0\xff"}):
+        path = save(image, **options)
+        assert np.array_equal(read(path, by_index), LESION)
+        assert np.array_equal(read(path, by_colour), LESION)
+
+
+def test_colours_do_not_fit_a_16_bit_mask(save: Save) -> None:
+    """The message asks for values instead."""
+    classes = ClassMap.from_mapping({"skin": 0, "lesion": "#800000"})
+    assert "values, not colours" in refusal(save(LESION * np.uint16(999)), classes)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(st.integers(0, 65535), min_size=2, max_size=250, unique=True),
+    ignore=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_mapped_values_come_back_as_indices(save: Save, values: list[int], seed: int, *, ignore: bool) -> None:
+    """Any indices written with any values are read back the same, ignored pixels as 255."""
+    indices = np.random.default_rng(seed).integers(0, len(values), (9, 7))
+    written = np.array(values, np.uint16)[indices]
+    names = [f"class {index}" for index in range(len(values))]
+    expected = indices
+    if ignore and len(values) > 2:
+        names[-1] = "ignore"
+        expected = np.where(indices == len(values) - 1, IGNORE, indices)
+    classes = ClassMap.from_mapping(dict(zip(names, values, strict=True)))
+    assert np.array_equal(read(save(written), classes, (9, 7)), expected)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.integers(0, 0xFFFFFF), min_size=2, max_size=30, unique=True), seed=st.integers(0, 2**32 - 1))
+def test_mapped_colours_come_back_as_indices(save: Save, values: list[int], seed: int) -> None:
+    """The same for colours, in a picture with an alpha channel that means nothing."""
+    random = np.random.default_rng(seed)
+    indices = random.integers(0, len(values), (9, 7))
+    packed = np.array(values)[indices]
+    alpha = random.integers(0, 256, (9, 7))
+    pixels = np.stack([packed >> 16, packed >> 8 & 255, packed & 255, alpha], axis=2).astype(np.uint8)
+    classes = ClassMap.from_mapping({f"class {index}": f"#{value:06x}" for index, value in enumerate(values)})
+    assert np.array_equal(read(save(pixels), classes, (9, 7)), indices)

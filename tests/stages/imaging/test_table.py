@@ -1,0 +1,113 @@
+"""Samples from a table: what is read, and how every fault is told with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.errors import InputProblemsError, UsageError
+from stages.imaging.pairing import find_samples
+
+Write = Callable[[str | bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A function that writes `data/t.csv`, beside two images and a mask."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "m.png", "c,d.png"):
+        (folder / name).touch()
+
+    def make(text: str | bytes) -> Path:
+        path = folder / "t.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return make
+
+
+def read(table: Path) -> tuple[list[tuple[str, str, str | None, str, str]], list[str]]:
+    """The samples as tuples of names, and the problems as text."""
+    samples, problems = find_samples(table.parent / "nowhere", csv=table)
+    told = [(s.id, s.image.name, s.mask.name if s.mask else None, s.group, s.split) for s in samples]
+    return told, [str(problem) for problem in problems]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte_order_mark"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_all_columns_are_read(write: Write, mark: bytes, newline: str) -> None:
+    """Group, split and an empty mask arrive; other columns, empty lines and blanks do not matter."""
+    lines = ["id,image,mask,age,group,split", "b, b.png ,,61,p1,test", "", 'a,"c,d.png",m.png,,,']
+    table = write(mark + newline.join(lines).encode())
+    samples, problems = read(table)
+    assert samples == [("a", "c,d.png", "m.png", "a", ""), ("b", "b.png", None, "p1", "test")]
+    assert problems == []
+
+
+def test_absolute_paths_are_taken_as_they_are(write: Write, tmp_path: Path) -> None:
+    """An image anywhere can be named by its full path."""
+    (tmp_path / "far.png").touch()
+    samples, problems = read(write(f"id,image,mask\na,{tmp_path / 'far.png'},\n"))
+    assert samples == [("a", "far.png", None, "a", "")]
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        pytest.param(",a.png,", "id is empty", id="empty_id"),
+        pytest.param("x/y,a.png,", "separator", id="path_separator"),
+        pytest.param("x,,", "image is empty", id="empty_image"),
+        pytest.param("x,gone.png,", "gone.png", id="missing_image"),
+        pytest.param("x,a.png,gone.png", "gone.png", id="missing_mask"),
+        pytest.param(f"x,{'n' * 300}.png,", "no image", id="name_too_long"),
+        pytest.param("x,a\0.png,", "no image", id="nul"),
+        pytest.param("x,c,d.png,", "quotes", id="too_many_cells"),
+    ],
+)
+def test_a_bad_row_is_told_with_its_line(write: Write, row: str, told: str) -> None:
+    """The problem names table and line, and the good row is still a sample."""
+    table = write(f"id,image,mask\ngood,b.png,m.png\n{row}\n")
+    samples, (problem,) = read(table)
+    assert [sample[0] for sample in samples] == ["good"]
+    assert problem.startswith(f"{table} line 3: ")
+    assert told in problem
+
+
+def test_doubled_ids_are_both_told(write: Write) -> None:
+    """Of two rows with one id neither is chosen, also when they differ in Unicode form only."""
+    table = write("id,image,mask\ne\u0301,a.png,\nx,b.png,\n\u00e9,b.png,\n")
+    samples, problems = read(table)
+    assert [sample[0] for sample in samples] == ["x"]
+    assert [problem.split(": ")[0] for problem in problems] == [f"{table} line 2", f"{table} line 4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param("id,image\na,a.png\n", "no column mask", id="missing_column"),
+        pytest.param("id;image;mask\na;a.png;\n", "commas", id="semicolons"),
+        pytest.param("id,image,mask,mask\na,a.png,,\n", "twice", id="doubled_column"),
+        pytest.param("id,image,mask\n", "no rows", id="no_rows"),
+        pytest.param("", "no rows", id="empty_file"),
+        pytest.param('id,image,mask\na,"a.png,\n', "quotes", id="open_quote"),
+        pytest.param("id,image,mask\nx,a.png,\né,b.png,\n".encode("latin-1"), "line 3: is not UTF-8", id="latin1"),
+        pytest.param("id,image,mask\n".encode("utf-16"), "line 1: is not UTF-8", id="utf16"),
+    ],
+)
+def test_an_unusable_table_is_an_error(write: Write, text: str | bytes, told: str) -> None:
+    """Where no row can be read, the message says why and names the file."""
+    table = write(text)
+    with pytest.raises(InputProblemsError) as caught:
+        read(table)
+    assert told in str(caught.value)
+    assert str(table) in str(caught.value)
+
+
+def test_a_missing_table_is_a_usage_error(tmp_path: Path) -> None:
+    """A wrong path is told as such."""
+    with pytest.raises(UsageError, match=r"t\.csv"):
+        find_samples(tmp_path, csv=tmp_path / "t.csv")

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import json
+import math
+import warnings
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from stages.errors import UsageError
+from stages.segmentation.bootstrap import mean_interval, paired_difference
+from stages.segmentation.metrics import (
+    IGNORE,
+    METRICS,
+    ClassScores,
+    Counts,
+    SampleScores,
+    hd95,
+    score_sample,
+    summarise,
+)
+
+Mask = NDArray[np.uint8]
+
+unhurried = settings(max_examples=60, deadline=None)  # a busy machine is no failure
+masks = arrays(np.uint8, (7, 9), elements=st.integers(0, 2))
+binary_masks = arrays(np.uint8, (7, 9), elements=st.integers(0, 1))
+scores_lists = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+def square(top: int, left: int, side: int, shape: tuple[int, int] = (24, 32), value: int = 1) -> Mask:
+    mask = np.zeros(shape, dtype=np.uint8)
+    mask[top : top + side, left : left + side] = value
+    return mask
+
+
+def random_samples(n: int, seed: int = 0) -> list[SampleScores]:
+    pairs = np.random.default_rng(seed).integers(0, 2, (n, 2, 6, 6)).astype(np.uint8)
+    return [score_sample(prediction, truth, 2) for prediction, truth in pairs]
+
+
+def one_class(dice_tp: int, fp: int = 0, fn: int = 0, tn: int = 10) -> SampleScores:
+    return SampleScores((ClassScores(tp=dice_tp, fp=fp, fn=fn, tn=tn, hd95=0.0),))
+
+
+def test_counts_and_scores_of_two_overlapping_squares() -> None:
+    """The scores are those worked out by hand: two 4 x 4 squares that share half of their pixels."""
+    scores = score_sample(square(2, 4, 4), square(2, 2, 4), 2)
+    (lesion,) = scores.classes
+    assert (lesion.tp, lesion.fp, lesion.fn, lesion.tn) == (8, 8, 8, 24 * 32 - 24)
+    assert scores.dice == 0.5
+    assert scores.iou == pytest.approx(1 / 3)
+    assert scores.sensitivity == 0.5
+    assert scores.specificity == pytest.approx((24 * 32 - 24) / (24 * 32 - 16))
+    assert scores.hd95 == 2.0
+
+
+def test_nothing_to_find_and_nothing_found_is_perfect() -> None:
+    """Both masks empty: Dice and IoU are 1, the distance 0, and sensitivity is not defined."""
+    empty = np.zeros((24, 32), dtype=np.uint8)
+    scores = score_sample(empty, empty, 2)
+    assert (scores.dice, scores.iou, scores.hd95, scores.specificity) == (1.0, 1.0, 0.0, 1.0)
+    assert math.isnan(scores.sensitivity)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "truth", "sensitivity"),
+    [
+        pytest.param(square(2, 2, 4), square(0, 0, 0), math.nan, id="truth_empty"),
+        pytest.param(square(0, 0, 0), square(2, 2, 4), 0.0, id="prediction_empty"),
+    ],
+)
+def test_one_empty_mask_is_wholly_wrong(prediction: Mask, truth: Mask, sensitivity: float) -> None:
+    """One mask empty: overlap 0 and the worst distance, so that a missed lesion is never left out of a mean."""
+    scores = score_sample(prediction, truth, 2)
+    assert (scores.dice, scores.iou) == (0.0, 0.0)
+    assert scores.hd95 == math.hypot(24, 32) == 40.0
+    assert scores.sensitivity == pytest.approx(sensitivity, nan_ok=True)
+
+
+def test_truth_without_background_has_no_specificity() -> None:
+    """Where the lesion fills the frame, specificity is nan and the other scores are defined."""
+    full = np.ones((4, 4), dtype=np.uint8)
+    scores = score_sample(full, full, 2)
+    assert math.isnan(scores.specificity)
+    assert (scores.dice, scores.sensitivity, scores.hd95) == (1.0, 1.0, 0.0)
+
+
+def test_image_with_every_pixel_ignored_scores_nothing() -> None:
+    """An image of which nothing is known is neither perfect nor wrong."""
+    scores = score_sample(square(2, 2, 4), np.full((24, 32), IGNORE, dtype=np.uint8), 2)
+    assert all(math.isnan(getattr(scores, metric)) for metric in METRICS)
+
+
+def test_score_is_the_mean_over_classes_in_truth_or_prediction() -> None:
+    """Class 3 is nowhere and does not lift the mean; class 2 is only predicted and pulls it down."""
+    truth = square(2, 2, 4)
+    prediction = truth + square(12, 12, 4, value=2)
+    scores = score_sample(prediction, truth, 4)
+    assert [one.dice for one in scores.classes] == [1.0, 0.0, 1.0]
+    assert scores.dice == 0.5
+    assert scores.hd95 == 20.0
+    assert scores.sensitivity == 1.0
+
+
+@pytest.mark.parametrize(
+    ("prediction", "truth", "n_classes", "message"),
+    [
+        pytest.param(square(0, 0, 4), square(0, 0, 4, (24, 24)), 2, "shape", id="shapes_differ"),
+        pytest.param(square(0, 0, 4, value=2), square(0, 0, 4), 2, "prediction holds the value 2", id="prediction"),
+        pytest.param(square(0, 0, 4), square(0, 0, 4, value=254), 2, "mask holds the value 254", id="mask"),
+        pytest.param(square(0, 0, 4), square(0, 0, 4), 1, "n_classes is 1", id="no_foreground"),
+    ],
+)
+def test_masks_that_cannot_be_scored_are_an_error(prediction: Mask, truth: Mask, n_classes: int, message: str) -> None:
+    """Masks of other shapes or classes are refused with the number that is wrong."""
+    with pytest.raises(UsageError, match=message):
+        score_sample(prediction, truth, n_classes)
+
+
+@unhurried
+@given(masks, masks)
+def test_iou_and_dice_agree(prediction: Mask, truth: Mask) -> None:
+    """For each class IoU = Dice / (2 - Dice), never half of Dice."""
+    for one in score_sample(prediction, truth, 3).classes:
+        assert one.iou == pytest.approx(one.dice / (2 - one.dice))
+
+
+@unhurried
+@given(masks, masks)
+def test_overlap_and_distance_are_symmetric(a: Mask, b: Mask) -> None:
+    """Exchanging truth and prediction changes neither Dice nor IoU nor HD95."""
+    forth, back = score_sample(a, b, 3), score_sample(b, a, 3)
+    assert (forth.dice, forth.iou, forth.hd95) == (back.dice, back.iou, back.hd95)
+
+
+@unhurried
+@given(masks, masks, arrays(np.bool_, (7, 9)), masks)
+def test_ignored_pixels_change_nothing(prediction: Mask, truth: Mask, ignored: NDArray[np.bool_], other: Mask) -> None:
+    """Whatever is predicted where the truth is 255, all scores are the same."""
+    truth = np.where(ignored, np.uint8(IGNORE), truth)
+    elsewhere = np.where(ignored, other, prediction)
+    assert repr(score_sample(prediction, truth, 3)) == repr(score_sample(elsewhere, truth, 3))
+
+
+@unhurried
+@given(masks, masks)
+def test_counts_of_a_class_sum_to_the_pixels_that_count(prediction: Mask, truth: Mask) -> None:
+    """Each counted pixel is in exactly one of tp, fp, fn and tn; ignored ones are in none."""
+    truth = truth.copy()
+    truth[0] = IGNORE
+    for one in score_sample(prediction, truth, 3).classes:
+        assert one.tp + one.fp + one.fn + one.tn == 6 * 9
+
+
+@settings(max_examples=50, deadline=None)
+@given(binary_masks, binary_masks, st.integers(0, 5), st.integers(0, 5))
+def test_distance_does_not_depend_on_the_empty_surroundings(a: Mask, b: Mask, rows: int, columns: int) -> None:
+    """The crop to the joint bounding box gives the value of the whole picture."""
+    a[0, 0] = b[-1, -1] = 1
+    padding = ((1 + rows, 1), (2, 1 + columns))
+    assert hd95(a == 1, b == 1) == hd95(np.pad(a, padding) == 1, np.pad(b, padding) == 1)
+
+
+def test_scores_agree_with_monai() -> None:
+    """Dice, IoU, HD95, sensitivity and specificity are MONAI's on random masks of three classes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MONAI's own, about its own arguments
+        # Importing MONAI takes seconds, and only this test needs it.
+        from monai.metrics.confusion_matrix import get_confusion_matrix  # noqa: PLC0415
+        from monai.metrics.hausdorff_distance import compute_hausdorff_distance  # noqa: PLC0415
+        from monai.metrics.meandice import compute_dice  # noqa: PLC0415
+        from monai.metrics.meaniou import compute_iou  # noqa: PLC0415
+
+        rng = np.random.default_rng(7)
+        # Blobs rather than noise: coarse labels enlarged, the prediction shifted.
+        truth = np.kron(rng.integers(0, 3, (20, 6, 5)), np.ones((1, 7, 7))).astype(np.uint8)
+        prediction = np.roll(truth, (2, -3), axis=(1, 2))
+        prediction[:, :9] = rng.integers(0, 3, (20, 9, 35))
+        hot_prediction, hot_truth = (
+            torch.nn.functional.one_hot(torch.from_numpy(mask.astype(np.int64)), 3).movedim(-1, 1)
+            for mask in (prediction, truth)
+        )
+        matrix = get_confusion_matrix(hot_prediction, hot_truth, include_background=False).numpy()
+        tp, fp, tn, fn = np.moveaxis(matrix, -1, 0)
+        expected = {
+            "dice": compute_dice(hot_prediction, hot_truth, include_background=False).numpy(),
+            "iou": compute_iou(hot_prediction, hot_truth, include_background=False).numpy(),
+            "hd95": compute_hausdorff_distance(hot_prediction, hot_truth, percentile=95).numpy(),
+            "sensitivity": tp / (tp + fn),
+            "specificity": tn / (tn + fp),
+        }
+
+    scored = [score_sample(one, other, 3) for one, other in zip(prediction, truth, strict=True)]
+    for metric in METRICS:
+        ours = [[getattr(one, metric) for one in sample.classes] for sample in scored]
+        np.testing.assert_allclose(ours, expected[metric], rtol=1e-6, err_msg=metric)
+
+
+def test_summary_is_the_mean_over_images_and_pooled_dice_is_not() -> None:
+    """A large lesion found and a small one missed: half per image, nearly one pooled."""
+    summary = summarise([one_class(1000), one_class(0, fn=10)], seed=0)
+    assert summary["dice"]["mean"] == 0.5
+    assert summary["pooled_dice"] == pytest.approx(2000 / 2010)
+    assert summary["n"] == summary["dice"]["n"] == 2
+
+
+def test_thresholded_jaccard_zeroes_what_is_below_065() -> None:
+    """IoU 0.65 counts as it is, 0.64 counts as 0 (ISIC 2018 Task 1)."""
+    summary = summarise([one_class(65, fp=35), one_class(64, fn=36)], seed=0)
+    assert summary["iou"]["mean"] == pytest.approx(0.645)
+    assert summary["thresholded_jaccard"] == pytest.approx(0.325)
+
+
+def test_undefined_scores_are_left_out_and_counted() -> None:
+    """A mean is of the images that define the score, and `n` says of how many; none at all is None."""
+    nothing_there = one_class(0)
+    summary = summarise([nothing_there, one_class(3, fn=1)], seed=0)
+    assert summary["sensitivity"] == {"mean": 0.75, "low": 0.75, "high": 0.75, "n": 1}
+    assert summarise([nothing_there], seed=0)["sensitivity"] == {"mean": None, "low": None, "high": None, "n": 0}
+
+
+def test_summary_per_class_is_over_the_images_that_have_the_class() -> None:
+    """A class absent from an image's truth and prediction does not count there; one in no image is None."""
+    truth = square(2, 2, 4)
+    with_hair = truth + square(12, 12, 4, value=2)
+    scores = [score_sample(truth, truth, 4), score_sample(truth, with_hair, 4)]
+    summary = summarise(scores, seed=0, class_names=["skin", "lesion", "hair", "ruler"])
+    assert list(summary["per_class"]) == ["lesion", "hair", "ruler"]
+    assert [one["n"] for one in summary["per_class"].values()] == [2, 1, 0]
+    assert summary["per_class"]["hair"]["dice"]["mean"] == 0.0
+    assert summary["per_class"]["ruler"]["pooled_dice"] is None
+    assert summary["dice"]["mean"] == 0.75
+    json.dumps(summary, allow_nan=False)
+
+
+def test_binary_summary_has_no_table_of_classes() -> None:
+    """With one foreground class `per_class` would say everything twice; all that is there is JSON."""
+    summary = summarise(random_samples(5), seed=0, class_names=["skin", "lesion"])
+    assert set(summary) == {"n", *METRICS, "thresholded_jaccard", "pooled_dice"}
+    json.dumps(summary, allow_nan=False)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(range(9)))
+def test_order_of_samples_does_not_change_the_summary(order: list[int]) -> None:
+    """The same samples in another order give the same means and, with the same seed, the same intervals."""
+    scores = random_samples(9)
+    assert summarise([scores[index] for index in order], seed=3) == summarise(scores, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "class_names"),
+    [
+        pytest.param([], [], id="no_samples"),
+        pytest.param([one_class(1)], ["skin", "lesion", "hair"], id="names_of_other_classes"),
+        pytest.param(
+            [one_class(1), SampleScores(one_class(1).classes * 2)],
+            [],
+            id="samples_of_different_stores",
+        ),
+    ],
+)
+def test_scores_that_cannot_be_summarised_are_an_error(scores: list[SampleScores], class_names: list[str]) -> None:
+    """No samples, or samples of different classes, give no numbers."""
+    with pytest.raises(UsageError):
+        summarise(scores, seed=0, class_names=class_names)
+
+
+def test_interval_covers_the_mean_as_often_as_it_says() -> None:
+    """Of 200 intervals of 40 values each about 95 % hold the true mean: neither too narrow nor too wide."""
+    rng = np.random.default_rng(1)
+    intervals = [mean_interval(rng.normal(0.8, 0.1, 40), seed=0) for _ in range(200)]
+    holds = [
+        one["low"] <= 0.8 <= one["high"] for one in intervals if one["low"] is not None and one["high"] is not None
+    ]
+    assert 0.88 <= sum(holds) / 200 <= 0.99
+
+
+def test_interval_of_one_value_is_the_value() -> None:
+    """With one sample there is nothing to draw from."""
+    assert mean_interval([0.25], seed=0) == {"mean": 0.25, "low": 0.25, "high": 0.25, "n": 1}
+
+
+def test_interval_depends_on_the_seed_only_a_little() -> None:
+    """A seed gives the same interval again; another seed one that is close, not the same."""
+    values = np.random.default_rng(0).random(50)
+    first, again, other = (mean_interval(values, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert first["low"] == pytest.approx(other["low"], abs=0.01)
+
+
+def test_interval_of_no_values_is_an_error() -> None:
+    """An empty test set has no mean."""
+    with pytest.raises(UsageError, match="no samples"):
+        mean_interval([], seed=0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(scores_lists)
+def test_model_does_not_differ_from_itself(values: list[float]) -> None:
+    """The paired difference of the same scores is exactly zero, and so is its interval."""
+    assert paired_difference(values, values, seed=0) == {"mean": 0.0, "low": 0.0, "high": 0.0, "n": len(values)}
+
+
+def test_paired_difference_sees_what_two_intervals_hide() -> None:
+    """A small but steady gain on images of unlike difficulty: the intervals overlap, the difference is clear."""
+    rng = np.random.default_rng(0)
+    b = rng.uniform(0.2, 0.9, 60)
+    a = b + rng.normal(0.02, 0.01, 60)
+    first, second, difference = mean_interval(a, seed=0), mean_interval(b, seed=0), paired_difference(a, b, seed=0)
+    assert first["low"] is not None
+    assert second["high"] is not None
+    assert difference["low"] is not None
+    assert first["low"] < second["high"]
+    assert difference["low"] > 0.0
+    assert difference["mean"] == pytest.approx(0.02, abs=0.005)
+
+
+def test_paired_difference_leaves_out_pairs_with_nan() -> None:
+    """A pair counts only when both models have a score."""
+    assert paired_difference([1.0, math.nan, 0.5], [0.5, 0.5, math.nan], seed=0)["n"] == 1
+
+
+def test_paired_difference_of_different_samples_is_an_error() -> None:
+    """Scores of 2 and of 3 samples are not pairs."""
+    with pytest.raises(UsageError, match="2 and 3"):
+        paired_difference([0.1, 0.2], [0.1, 0.2, 0.3], seed=0)
+
+
+def test_counts_hold_no_distance() -> None:
+    """Counts alone give the overlap scores, as pooling needs them."""
+    pooled = Counts(tp=3, fp=1, fn=1, tn=5)
+    assert (pooled.dice, pooled.iou) == (0.75, 0.6)

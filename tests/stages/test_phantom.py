@@ -1,0 +1,279 @@
+"""The phantom: the same files every time, masks that fit, and no folder of the user's ever lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from stages import phantom
+from stages.errors import UsageError
+from stages.imaging.phantom_drawing import Phantom, draw_phantom
+from stages.settings import PhantomSettings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> PhantomSettings:
+    return PhantomSettings(out=tmp_path / "drawn", samples=4, size=(48, 64), seed=3)
+
+
+@pytest.fixture(scope="module")
+def many() -> list[Phantom]:
+    """Enough small phantoms to count shares on."""
+    return [draw_phantom(40, 48, np.random.default_rng(seed)) for seed in range(300)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def shares(phantoms: list[Phantom]) -> NDArray[np.float64]:
+    return np.array([drawn.mask.mean() / 255 for drawn in phantoms])
+
+
+def test_images_and_masks_have_the_promised_names_and_formats(settings: PhantomSettings):
+    """What lies in the folder is what extract will pair: RGB images, grey masks of 0 and 255, of the asked size."""
+    phantom.run(settings)
+
+    names = [f"phantom_{sample:04d}" for sample in range(4)]
+    images = [f"images/{name}.png" for name in names]
+    masks = [f"masks/{name}_segmentation.png" for name in names]
+    assert sorted(contents(settings.out)) == [*images, *masks, "phantom.json"]
+    for image, mask in zip(images, masks, strict=True):
+        with Image.open(settings.out / image) as opened:
+            assert (opened.mode, opened.size) == ("RGB", (64, 48))
+        with Image.open(settings.out / mask) as opened:
+            assert (opened.mode, opened.size) == ("L", (64, 48))
+            assert set(np.unique(np.asarray(opened))) <= {0, 255}
+
+
+def test_same_settings_give_the_same_bytes(settings: PhantomSettings, tmp_path: Path):
+    """Nothing but the settings decides the files, and not even the folder's place is in them."""
+    elsewhere = replace(settings, out=tmp_path / "elsewhere")
+    phantom.run(settings)
+    phantom.run(elsewhere)
+
+    assert contents(settings.out) == contents(elsewhere.out)
+
+
+def test_another_seed_gives_other_images(settings: PhantomSettings, tmp_path: Path):
+    """The seed is used: no image is the same under two of them."""
+    other = replace(settings, seed=4, out=tmp_path / "other")
+    phantom.run(settings)
+    phantom.run(other)
+
+    first, second = contents(settings.out), contents(other.out)
+    assert all(first[name] != second[name] for name in first if name.startswith("images/"))
+
+
+def test_more_samples_begin_with_the_same_ones(settings: PhantomSettings, tmp_path: Path):
+    """Sample i depends on (seed, i) alone."""
+    more = replace(settings, samples=7, out=tmp_path / "more")
+    phantom.run(settings)
+    phantom.run(more)
+
+    few, larger = contents(settings.out), contents(more.out)
+    assert few.keys() < larger.keys()
+    assert all(few[name] == larger[name] for name in few if name != "phantom.json")
+
+
+def test_a_few_images_have_no_lesion(many: list[Phantom]):
+    """About three in a hundred masks are empty, so that what follows has to cope with empty masks."""
+    empty = float((shares(many) == 0).mean())
+
+    assert 0.005 < empty < 0.08
+
+
+def test_lesions_are_small_and_large_but_never_the_frame(many: list[Phantom]):
+    """Sizes spread from about one to about seventy per cent of the frame."""
+    present = shares(many)[shares(many) > 0]
+
+    assert present.min() < 0.04
+    assert present.max() < 0.8
+    assert 0.1 < float(np.median(present)) < 0.3
+    assert float((present > 0.4).mean()) > 0.05
+
+
+def test_some_lesions_are_cut_by_the_frame_and_most_are_not(many: list[Phantom]):
+    """Position varies: a lesion may leave the frame."""
+    cut = [bool(m[0].any() or m[-1].any() or m[:, 0].any() or m[:, -1].any()) for m in (drawn.mask for drawn in many)]
+
+    assert 0.1 < float(np.mean(cut)) < 0.6
+
+
+def test_the_mask_lies_on_the_lesion(many: list[Phantom]):
+    """Pixels just inside the mask are on average darker than those just outside: mask and image belong together."""
+    differences = []
+    for drawn in many:
+        inside = drawn.mask > 0
+        if inside.any():
+            grey = drawn.image.mean(axis=2)
+            differences.append(grey[~inside].mean() - grey[inside].mean())
+
+    assert float(np.mean(differences)) > 15
+    assert float(np.mean(np.array(differences) > 0)) > 0.75
+
+
+def test_darkness_alone_does_not_find_the_lesion(many: list[Phantom]):
+    """Even the best threshold for each image misses much: a segmenter must look at more than brightness."""
+    scores = []
+    for drawn in many[:100]:
+        inside = drawn.mask > 0
+        if inside.any():
+            grey = drawn.image.mean(axis=2)
+            dark = [grey <= level for level in range(5, 255, 5)]
+            scores.append(max(2 * (d & inside).sum() / (d.sum() + inside.sum()) for d in dark))
+
+    assert 0.55 < float(np.mean(scores)) < 0.85
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 97), (120, 35)], ids=["smallest", "wide", "tall"])
+def test_any_size_can_be_drawn(size: tuple[int, int]):
+    """Odd and narrow frames give images and masks of exactly that size."""
+    for seed in range(12):
+        drawn = draw_phantom(*size, np.random.default_rng(seed))
+
+        assert drawn.image.shape == (*size, 3)
+        assert drawn.mask.shape == size
+        assert drawn.image.dtype == drawn.mask.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        pytest.param({"samples": 0}, "samples", id="no_samples"),
+        pytest.param({"size": (31, 64)}, "size", id="too_low"),
+        pytest.param({"size": (64, 8)}, "size", id="too_narrow"),
+        pytest.param({"seed": -1}, "seed", id="negative_seed"),
+    ],
+)
+def test_senseless_settings_are_usage_errors(settings: PhantomSettings, changes: dict[str, object], word: str):
+    """The message names the setting, and nothing is written."""
+    with pytest.raises(UsageError, match=word):
+        phantom.run(replace(settings, **changes))  # type: ignore[arg-type]
+
+    assert list(settings.out.parent.iterdir()) == []
+
+
+def test_an_older_phantom_is_replaced_whole(settings: PhantomSettings):
+    """Fewer samples leave none of the earlier ones behind, and no temporary folder remains."""
+    phantom.run(settings)
+    phantom.run(replace(settings, samples=2))
+
+    assert len(list((settings.out / "images").iterdir())) == 2
+    assert [path.name for path in settings.out.parent.iterdir()] == ["drawn"]
+
+
+def test_an_empty_folder_is_filled(settings: PhantomSettings):
+    """A folder made beforehand is no obstacle."""
+    settings.out.mkdir()
+
+    phantom.run(settings)
+
+    assert (settings.out / "phantom.json").is_file()
+
+
+def test_a_folder_of_someone_elses_is_refused(settings: PhantomSettings):
+    """A user's images, even under our names, are never deleted."""
+    mine = settings.out / "images" / "phantom_0000.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+
+    with pytest.raises(UsageError, match=r"no phantom\.json"):
+        phantom.run(settings)
+
+    assert contents(settings.out) == {"images/phantom_0000.png": b"mine"}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "images/melanoma.jpg", "masks/deeper/phantom_0000_segmentation.png"])
+def test_a_file_added_to_a_phantom_is_refused(settings: PhantomSettings, name: str):
+    """A phantom's folder with one foreign file in it is foreign."""
+    phantom.run(settings)
+    added = settings.out / name
+    added.parent.mkdir(exist_ok=True)
+    added.write_text("mine")
+    before = contents(settings.out)
+
+    with pytest.raises(UsageError, match="did not write"):
+        phantom.run(settings)
+
+    assert contents(settings.out) == before
+
+
+def test_a_file_added_while_drawing_is_refused(settings: PhantomSettings):
+    """The folder is looked at again before it is replaced."""
+    phantom.run(settings)
+
+    def add_a_file(samples: Sequence[int], _description: str) -> Iterable[int]:
+        (settings.out / "late.txt").write_text("mine")
+        return samples
+
+    with pytest.raises(UsageError, match=r"late\.txt"):
+        phantom.run(settings, progress=add_a_file)
+
+    assert (settings.out / "late.txt").read_text() == "mine"
+
+
+def test_a_file_in_the_way_is_refused(settings: PhantomSettings):
+    """A file is not a folder to be replaced."""
+    settings.out.write_text("mine")
+
+    with pytest.raises(UsageError, match="is a file"):
+        phantom.run(settings)
+
+    assert settings.out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError], ids=["ctrl_c", "disk_full"])
+def test_interrupted_drawing_leaves_the_old_folder_as_it_was(settings: PhantomSettings, stop: type[BaseException]):
+    """Until the new folder is complete the old one is untouched, and what was begun is cleaned away."""
+    phantom.run(settings)
+    before = contents(settings.out)
+
+    def stop_after_two(samples: Sequence[int], _description: str) -> Iterator[int]:
+        yield from samples[:2]
+        raise stop
+
+    with pytest.raises(stop):
+        phantom.run(replace(settings, seed=9), progress=stop_after_two)
+
+    assert contents(settings.out) == before
+    assert [path.name for path in settings.out.parent.iterdir()] == ["drawn"]
+
+
+def test_failing_to_move_the_new_folder_in_brings_the_old_one_back(
+    settings: PhantomSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """The one moment without a folder in place ends with the old one there again."""
+    phantom.run(settings)
+    before = contents(settings.out)
+    rename = Path.rename
+
+    def fail_for_the_new_folder(path: Path, target: Path) -> Path:
+        if path.name == "fresh":
+            raise OSError("no space left")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new_folder)
+    with pytest.raises(OSError, match="no space left"):
+        phantom.run(replace(settings, seed=9))
+
+    assert contents(settings.out) == before
+
+
+def test_progress_sees_every_sample(settings: PhantomSettings):
+    """The caller's progress is told how many samples there are, and wraps the drawing of each."""
+    seen: list[tuple[list[int], str]] = []
+
+    def remember(samples: Sequence[int], description: str) -> Iterable[int]:
+        seen.append((list(samples), description))
+        return samples
+
+    phantom.run(settings, progress=remember)
+
+    assert seen == [([0, 1, 2, 3], "drawing")]
