@@ -15,7 +15,14 @@ import typer
 
 from pipeline import console
 from pipeline.params import options_of
-from stages.settings import EvaluateSettings, ExtractSettings, PhantomSettings, PredictSettings, TrainSettings
+from stages.settings import (
+    EvaluateSettings,
+    ExtractSettings,
+    PhantomSettings,
+    PredictSettings,
+    PretrainSettings,
+    TrainSettings,
+)
 
 app = typer.Typer(
     name="pipeline",
@@ -51,6 +58,16 @@ def phantom(settings: PhantomSettings) -> None:
 
     stage.run(settings, progress=console.BarProgress().track)
     console.say(f"{settings.samples} images and masks in {settings.out}")
+
+
+@app.command()
+@options_of(PretrainSettings, section="pretrain")
+def pretrain(settings: PretrainSettings) -> None:
+    """Teach a transformer on images alone, without labels, for `extract --model FILE`."""
+    from stages import pretrain as stage
+
+    report = stage.run(settings, progress=console.BarProgress())
+    console.say(str(report))
 
 
 @app.command()
@@ -129,7 +146,7 @@ def verify(store: StorePath, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def models(*, as_json: AsJson = False) -> None:
-    """List the transformers that `extract --model` knows."""
+    """List the transformers that `extract --model` knows, beside files that `pretrain` wrote."""
     from dataclasses import asdict
 
     from stages.attention.models import MODELS

@@ -128,3 +128,49 @@ class PredictSettings:
     on_error: Literal["stop", "skip"] = setting("stop", "With a broken image: stop, or continue without it.")
     batch_size: AtLeastOne = setting(16, "Images at a time.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings:
+    """`pipeline pretrain`: images without labels in, a transformer whose heads have learnt to look out."""
+
+    images: Path = setting(Path("data/phantom/images"), "Folder of images; no labels are learnt from.")
+    masks: Path | None = setting(None, "Folder of black and white masks, only to watch how well heads separate them.")
+    out: Path = setting(Path("models/pretrained.safetensors"), "Weights file to write, for `extract --model`.")
+    arch: str = setting("vit_tiny_patch8", "vit_tiny_patch8, vit_mini_patch8, or a ViT of timm: vit_small_patch16.")
+    init: str | None = setting(None, "Weights to begin with: a file, or a name from `pipeline models`.")
+    image_size: Annotated[int, Interval(ge=32, le=1024)] = setting(
+        128, "Side at which images are held and heads are watched, in pixels."
+    )
+    global_crop: AtLeastOne = setting(64, "Side of the two large crops, in pixels.")
+    local_crop: AtLeastOne = setting(32, "Side of the small crops, in pixels.")
+    local_crops: NotNegative = setting(2, "Small crops of every image.")
+    crop_split: Annotated[float, Interval(gt=0.05, lt=1)] = setting(
+        0.4, "Share of an image's area that large crops exceed and small crops do not reach."
+    )
+    steps: AtLeastOne = setting(2000, "Steps of the optimiser.")
+    batch_size: Annotated[int, Ge(2)] = setting(64, "Images per step, over all processes.")
+    lr: Annotated[float, Gt(0)] = setting(1e-3, "Peak learning rate of AdamW; try 5e-4 * batch / 256 for a large ViT.")
+    warmup: Share = setting(0.1, "Share of the steps over which learning rate and teacher temperature rise.")
+    weight_decay: Annotated[float, Ge(0)] = setting(0.04, "Weight decay of AdamW at the first step.")
+    weight_decay_end: Annotated[float, Ge(0)] = setting(0.4, "Weight decay at the last step; a cosine between.")
+    momentum: Annotated[float, Interval(ge=0, le=1)] = setting(
+        0.99, "Teacher's momentum at the first step; a cosine to 1. Larger batches: 0.996."
+    )
+    prototypes: Annotated[int, Ge(2)] = setting(256, "Outputs of the projection head; 65536 in the paper.")
+    head_width: AtLeastOne = setting(512, "Hidden width of the projection head; 2048 in the paper.")
+    batch_norm: bool = setting(True, "Batch normalisation in the projection head; small batches need it.")
+    centring: Literal["sinkhorn", "centre"] = setting(
+        "sinkhorn", "How the teacher is kept from one answer to all: Sinkhorn-Knopp, or a running centre."
+    )
+    teacher_temperature: Annotated[float, Gt(0)] = setting(0.05, "Teacher's temperature; begins at 0.04 if higher.")
+    student_temperature: Annotated[float, Gt(0)] = setting(0.1, "Student's temperature.")
+    freeze_last: Share = setting(0.01, "Share of the steps during which the head's last layer does not learn.")
+    clip: Annotated[float, Gt(0)] = setting(3.0, "Largest norm of the gradient.")
+    watch_every: AtLeastOne = setting(50, "Steps between rows of the history; the state is saved as often.")
+    description: str = setting("", "What the images are, in words; kept in the weights file.")
+    licence: str = setting("not stated", "Licence of the weights; kept in the weights file.")
+    seed: NotNegative = setting(0, "Seed of weights, order and crops.")
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+    precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    resume: bool = setting(False, "Go on from the last saved step of an interrupted run with the same output.")

@@ -4,7 +4,7 @@
     out/state.safetensors    weights and optimiser of the last epoch
     out/history.csv          one row per epoch
     out/splits.csv           which sample was in which split
-    out/dvclive/             the same history for DVC's plots
+    out/dvclive/             the same history for DVC's tools, in a DVC repository
 
 Training works in a hidden folder beside `out`, which replaces `out` when the last epoch is done. So the
 previous model stays until there is a better claim to its place, DVC may clear its outputs, and
@@ -85,7 +85,13 @@ def _resume(trainer: Trainer, settings: TrainSettings, work: Path) -> Path | Non
 
 @contextlib.contextmanager
 def _live(work: Path, history: list[Row]) -> Iterator[Any]:
-    """DVCLive, which writes the history in the form that DVC's plots and its editor extension follow."""
+    """DVCLive, which writes the history in the form that DVC's plots and its editor extension follow.
+
+    None outside a DVC repository: DVCLive would make one there, unasked.
+    """
+    if not any((folder / ".dvc").is_dir() for folder in (Path.cwd(), *Path.cwd().parents)):
+        yield None
+        return
     from dvclive.live import Live
 
     with Live(
@@ -101,6 +107,8 @@ def _live(work: Path, history: list[Row]) -> Iterator[Any]:
 
 
 def _log(live: Any, row: Row) -> None:
+    if live is None:
+        return
     for name, value in row.items():
         if name != "epoch" and value is not None:
             live.log_metric(name, value)

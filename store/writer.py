@@ -108,8 +108,8 @@ class StoreWriter:
         self._chunks: dict[str, list[bytes]] = {name: [] for name in SHARDED}
         self._columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, "checksum")}
         self._group = zarr.create_group(folder, zarr_format=3)
-        for name in DIMENSIONS:
-            self._create_array(name)
+        # Kept, not looked up again: `write_empty_chunks` is a property of the object, not of what is on disk.
+        self._arrays = {name: self._create_array(name) for name in DIMENSIONS}
 
     def append(self, sample: Sample) -> None:
         """Add one sample.
@@ -143,7 +143,7 @@ class StoreWriter:
             self._write_shards()
         self._write_columns()
         for name in SHARDED:
-            self._array(name).resize((self._samples, *self._layout.shape(name)))
+            self._arrays[name].resize((self._samples, *self._layout.shape(name)))
         description = Description(
             version=VERSION,
             recipe=self._recipe,
@@ -172,20 +172,14 @@ class StoreWriter:
     def _write_columns(self) -> None:
         """Append the gathered values to the columns on disk."""
         for name, values in self._columns.items():
-            array = self._array(name)
+            array = self._arrays[name]
             start = array.shape[0]
             array.resize((start + len(values), *array.shape[1:]))
             if values:
                 array[start:] = np.array(values, dtype=array.dtype)
             values.clear()
 
-    def _array(self, name: str) -> zarr.Array[Any]:
-        array = self._group[name]
-        if not isinstance(array, zarr.Array):
-            raise TypeError(f"{name} is not an array")
-        return array
-
-    def _create_array(self, name: str) -> None:
+    def _create_array(self, name: str) -> zarr.Array[Any]:
         """Write an array's metadata. Shards follow from `_write_shards`, columns through zarr."""
         common: dict[str, Any] = {
             "name": name,
@@ -202,7 +196,7 @@ class StoreWriter:
                 "index_location": ShardingCodecIndexLocation.start,
             }
             zstd = [ZstdCodec(level=ZSTD_LEVEL)] if self._layout.compressed(name) else []
-            self._group.create_array(
+            return self._group.create_array(
                 **common,
                 shape=(0, *shape),
                 dtype=SHARDED[name],
@@ -211,21 +205,21 @@ class StoreWriter:
                 compressors=[*zstd, Crc32cCodec()],
                 fill_value=float("nan") if name == "attention" else 0,
             )
-        elif name == "head":
+        if name == "head":
             heads = np.array(self._layout.heads, dtype=np.dtypes.StringDType())
             array = self._group.create_array(
                 **common, shape=heads.shape, dtype="str", chunks=heads.shape, compressors=[Crc32cCodec()]
             )
             array[:] = heads
-        else:
-            rest = (len(SHARDED),) if name == "checksum" else ()
-            self._group.create_array(
-                **common,
-                shape=(0, *rest),
-                dtype=COLUMNS.get(name, "uint32"),
-                chunks=(COLUMN_CHUNK, *rest),
-                compressors=[ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()],
-            )
+            return array
+        rest = (len(SHARDED),) if name == "checksum" else ()
+        return self._group.create_array(
+            **common,
+            shape=(0, *rest),
+            dtype=COLUMNS.get(name, "uint32"),
+            chunks=(COLUMN_CHUNK, *rest),
+            compressors=[ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()],
+        )
 
     def _attributes(self, name: str) -> dict[str, Any]:
         if name == "attention":

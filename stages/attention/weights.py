@@ -1,6 +1,6 @@
 """A transformer of the model table with its weights in it, ready to be asked for attention.
 
-`load_transformer` reads tensors (from the hub, from a file, or drawn at random for the untrained model), checks that
+`load_transformer` reads tensors (from the hub, from a file given or shipped, or drawn at random), checks that
 they are this model's, converts the publisher's names to timm's, loads them at the size they were trained for, and
 only then resamples the position embeddings to the size asked for: bicubic with antialiasing, as timm does. The
 digest is taken before that, so it names the weights and not the size, and is the same for a `.pth`, a
@@ -21,12 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import timm
-import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from stages.attention.models import MODELS, ModelEntry, find_model
+from stages.attention.architectures import build_transformer
+from stages.attention.card import read_card
+from stages.attention.models import MODELS, UNTRAINED, ModelEntry, find_model
 from stages.attention.untrained import untrained_tensors
 from stages.attention.weight_files import hub_file, read_tensors, tensors_sha256
 from stages.errors import UsageError, WeightsError
@@ -56,26 +55,27 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
     """Build a model of the table and fill it with its weights.
 
     Args:
-        name: Name in the model table.
+        name: Name in the model table, a file that `pipeline pretrain` wrote, or an architecture that it trains.
         input_size: (height, width) in pixels of the images it will see; both divisible by the patch.
-        weights: A weights file as published (`.pth`) or `.safetensors`; without it they come from the hub.
+        weights: A weights file as published (`.pth`) or `.safetensors`; without it they come from the file that
+            the table or `name` names, else from the hub.
 
     Returns:
         The transformer, for images of exactly `input_size`.
 
     Raises:
         UnknownModelError: the table has no such name.
-        UsageError: the size is not divisible by the patch, or a file is given for the untrained model.
+        UsageError: the size is not divisible by the patch, or a file is given for the untrained model or beside one.
         WeightsError: the weights cannot be had, are another model's, are incomplete or not finite.
     """
     entry = find_model(name)
     check_input_size(entry, input_size)
-    if not entry.timm_id:
+    if entry.name == UNTRAINED:
         return _untrained(entry, input_size, weights)
-    source = weights if weights is not None else hub_file(entry)
+    source = _source(name, entry, weights)
     tensors = read_tensors(source)
     _check_architecture(source, entry, tensors)
-    module = _build(entry, _native_side(source, entry, tensors))
+    module = build_transformer(entry, _native_side(source, entry, tensors))
     fitted = _convert(source, entry, tensors, module)
     _check_fit(source, entry, fitted, module)
     module.load_state_dict(fitted)
@@ -103,27 +103,26 @@ def check_input_size(entry: ModelEntry, input_size: tuple[int, int]) -> None:
 def _untrained(entry: ModelEntry, input_size: tuple[int, int], weights: Path | None) -> Transformer:
     if weights is not None:
         raise UsageError(f"{entry.name} takes no weights file ({weights}): its weights are random. Leave it out.")
-    module = _build(entry, _DEFAULT_SIDE)
+    module = build_transformer(entry, _DEFAULT_SIDE)
     tensors = untrained_tensors(module)
     module.load_state_dict(tensors)
     return _finish(module, entry, tensors_sha256(tensors), input_size)
 
 
-def _build(entry: ModelEntry, side: int) -> nn.Module:
-    """The model without weights for images of `side` by `side`; leaves the global random state as it was."""
-    with torch.random.fork_rng(devices=[]):
-        if entry.timm_id:
-            module: nn.Module = timm.create_model(entry.timm_id, pretrained=False, num_classes=0, img_size=side)
-        else:
-            module = VisionTransformer(
-                img_size=side,
-                patch_size=entry.patch,
-                embed_dim=entry.dim,
-                depth=entry.depth,
-                num_heads=entry.heads,
-                num_classes=0,
-            )
-    return module
+def _source(name: str, entry: ModelEntry, weights: Path | None) -> Path:
+    """The file to read."""
+    if weights is not None:
+        if entry.file == name:
+            raise UsageError(f"{name}: is a weights file itself; give it or --weights {weights}, not both.")
+        return weights
+    if entry.file:
+        return Path(entry.file)
+    if entry.url:
+        return hub_file(entry)
+    raise WeightsError(
+        f"{name}: is an architecture and has no weights of its own. Pass the file that `pipeline pretrain` wrote "
+        "with `--weights FILE`."
+    )
 
 
 def _check_architecture(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor]) -> None:
@@ -139,13 +138,24 @@ def _check_architecture(source: Path, entry: ModelEntry, tensors: Mapping[str, T
     blocks = [int(found[1]) for found in map(_BLOCK.match, tensors) if found]
     depth = 1 + max(blocks, default=-1)
     if (dim, patch, depth) == (entry.dim, entry.patch, entry.depth):
+        _check_heads(source, entry)
         return
     fitting = [other.name for other in MODELS.values() if (other.dim, other.patch, other.depth) == (dim, patch, depth)]
-    cure = f"Ask for {' or '.join(fitting)}" if fitting else f"Pass {entry.url}"
+    cure = f"Ask for {' or '.join(fitting)}" if fitting else f"Pass {entry.url or 'a file of this model'}"
     raise WeightsError(
         f"{source}: the file looks like a {_architecture(dim, patch)} of {depth} blocks, not {entry.name} "
         f"({_architecture(entry.dim, entry.patch)}, {entry.depth} blocks). {cure}."
     )
+
+
+def _check_heads(source: Path, entry: ModelEntry) -> None:
+    """The number of heads leaves no trace in the shapes; a file with a card tells it."""
+    card = read_card(source)
+    if card is not None and card.heads != entry.heads:
+        raise WeightsError(
+            f"{source}: was trained with {card.heads} heads as {card.arch}; {entry.name} has {entry.heads}. "
+            f"Ask for {card.arch}."
+        )
 
 
 def _architecture(dim: int, patch: int) -> str:
@@ -197,7 +207,7 @@ def _check_fit(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], m
     if complaints:
         raise WeightsError(
             f"{source}: does not fit {entry.name}; {'; '.join(complaints)}. "
-            f"Pass {entry.url}, or ask for the model the file was made for."
+            f"Pass {entry.url or 'a file of this model'}, or ask for the model the file was made for."
         )
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():

@@ -111,7 +111,7 @@ class Segmenter(nn.Module):
         for branch, (encoder, entering) in enumerate(
             ((self.image_encoder, image), (self.attention_encoder, attention))
         ):
-            features = {} if encoder is None else encoder(entering)
+            features = {} if encoder is None else encoder(entering.contiguous(memory_format=torch.channels_last))
             if silenced is not None and len(self.fusions):
                 kept = (~silenced[:, branch]).to(entering.dtype)[:, None, None, None]
                 features = {level: feature * kept for level, feature in features.items()}

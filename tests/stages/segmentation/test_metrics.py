@@ -172,10 +172,10 @@ def test_scores_agree_with_monai() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI's own, about its own arguments
         # Importing MONAI takes seconds, and only this test needs it.
-        from monai.metrics.confusion_matrix import get_confusion_matrix  # noqa: PLC0415
-        from monai.metrics.hausdorff_distance import compute_hausdorff_distance  # noqa: PLC0415
-        from monai.metrics.meandice import compute_dice  # noqa: PLC0415
-        from monai.metrics.meaniou import compute_iou  # noqa: PLC0415
+        from monai.metrics.confusion_matrix import get_confusion_matrix
+        from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+        from monai.metrics.meandice import compute_dice
+        from monai.metrics.meaniou import compute_iou
 
         rng = np.random.default_rng(7)
         # Blobs rather than noise: coarse labels enlarged, the prediction shifted.

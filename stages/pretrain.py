@@ -1,0 +1,321 @@
+"""The stage `pretrain`: images without labels in, a transformer whose heads have learnt to look out.
+
+    out                       the teacher's weights, with its architecture and record in the header
+    <out stem>.history.csv    a row every `watch_every` steps: loss, signs of collapse, every head's figures
+    <out stem>.heads.png      every head's map on a few of the images
+
+It works in a hidden folder beside `out`, which holds the state and the history so far; `out` itself appears when the
+last step is done. All random numbers of a step come from (seed, step), so `--resume` gives, on a CPU, the same bytes
+as a run without an interruption. Images are held in memory, as bytes at `image_size`.
+
+Under `torchrun` every process reads all images and takes its share of each batch; the first one writes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from stages.attention.architectures import find_architecture
+from stages.attention.card import METADATA_KEY, Card, read_card
+from stages.attention.models import MODELS, ModelEntry
+from stages.attention.pretraining.picture import draw_heads
+from stages.attention.pretraining.processes import joined
+from stages.attention.pretraining.state import load_state, save_state
+from stages.attention.pretraining.trainer import Trainer
+from stages.attention.pretraining.watch import Row, Watched, require_sound
+from stages.attention.weights import load_transformer
+from stages.devices import resolve_device
+from stages.errors import CheckpointError, InputProblemsError, Problem, UsageError, WeightsError
+from stages.extraction import ahead
+from stages.imaging.classes import ClassMap
+from stages.imaging.decoding import read_image
+from stages.imaging.masks import read_mask
+from stages.imaging.pairing import find_samples
+from stages.imaging.resizing import resize_image, resize_mask
+from stages.imaging.samples import SourceSample
+from stages.progress import SILENT, Progress
+from stages.settings import PretrainSettings
+from store.publish import replace_file
+from store.records import IGNORE
+
+WATCHED, PICTURED = 16, 6
+STATE, HISTORY = "state.safetensors", "history.csv"
+FREE_TO_CHANGE = {"images", "masks", "out", "device", "resume"}
+"""Settings that may differ between a run and its continuation; the images are compared by their digest."""
+CURE = "Mend them or take them away."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainReport:
+    """What a pretraining came to."""
+
+    card: Card
+    out: Path
+    seconds: float
+
+    def __str__(self) -> str:
+        figures = self.card.figures
+        told = ", ".join(
+            f"{name} {figures[name]:.3f}"
+            for name in ("loss", "entropy", "kl", "contrast", "separation")
+            if figures[name]
+        )
+        return (
+            f"{self.out}: {self.card.arch}, {self.card.steps} steps on {self.card.images} images in {self.seconds:.0f} s\n"
+            f"{told}\nuse it with: pipeline extract --model {self.out}"
+        )
+
+
+@dataclass(frozen=True)
+class _Images:
+    pixels: Tensor
+    """(n, 3, side, side) uint8."""
+    watched: Watched
+    sha256: str
+    """Over the sorted digests of the files."""
+
+
+def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainReport:
+    """Pretrain, and put the weights at `settings.out`.
+
+    Raises:
+        UsageError: a setting makes no sense, there are fewer images than a batch, or `out` holds something else.
+        InputProblemsError: images that cannot be read, all of them.
+        WeightsError: the weights to begin with cannot be had or do not fit.
+        CheckpointError: `resume` was asked for and the interrupted run was told something else.
+        PipelineError: the run collapsed, or its loss is not a number.
+    """
+    began = time.monotonic()
+    entry = find_architecture(settings.arch)
+    _check(settings, entry)
+    images = _read(settings, progress)
+    initial, init_sha256 = _initial(settings, entry)
+    told = _told(settings, images, init_sha256)
+    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    device = _device(settings, count)
+    work = settings.out.absolute().with_name(f".{settings.out.name}.pretraining")
+    with joined(device, rank=rank, count=count) as processes:
+        trainer = Trainer(
+            settings,
+            entry,
+            images=images.pixels,
+            watched=images.watched,
+            initial=initial,
+            device=device,
+            processes=processes,
+        )
+        finished = _resume(trainer, settings, told, work) if settings.resume else None
+        if finished is not None:
+            return PretrainReport(card=finished, out=settings.out, seconds=time.monotonic() - began)
+        if processes.leads:
+            _make_folder(work, fresh=trainer.step == 0)
+        with progress.task("pretraining", settings.steps - trainer.step, unit="steps") as task:
+            while trainer.step < settings.steps:
+                trainer.run_to_next_row(task)
+                if processes.leads:
+                    replace_file(work / HISTORY, _as_csv(trainer.history))
+                require_sound(trainer.history, prototypes=settings.prototypes, warmup=trainer.schedules.warmup)
+                if processes.leads:
+                    save_state(work / STATE, trainer.state(told))
+        card = _card(settings, entry, told, trainer.history[-1])
+        if processes.leads:
+            _publish(settings.out, trainer, card)
+            shutil.rmtree(work, ignore_errors=True)
+    return PretrainReport(card=card, out=settings.out, seconds=time.monotonic() - began)
+
+
+def _check(settings: PretrainSettings, entry: ModelEntry) -> None:
+    """Refuse what can be known to fail before any image is read."""
+    for name in ("image_size", "global_crop", "local_crop"):
+        side = getattr(settings, name)
+        if side % entry.patch:
+            near = max(1, round(side / entry.patch)) * entry.patch
+            option = name.replace("_", "-")
+            raise UsageError(
+                f"--{option} {side}: {entry.name} needs a side divisible by its patch of {entry.patch} pixels. Try {near}."
+            )
+    if settings.out.suffix != ".safetensors":
+        raise UsageError(f"--out {settings.out}: weights are written as .safetensors. Give such a name.")
+    if settings.out.exists() and (not settings.out.is_file() or read_card(settings.out) is None):
+        raise UsageError(
+            f"{settings.out}: holds something that `pipeline pretrain` did not write, and would be replaced.\n"
+            "  Choose another path, or move it away."
+        )
+
+
+def _read(settings: PretrainSettings, progress: Progress) -> _Images:
+    """All images at `image_size`; every problem is told in one go."""
+    samples, problems = find_samples(settings.images, settings.masks)
+    side = settings.image_size
+    if len(samples) >= settings.batch_size:
+        pixels = torch.empty((len(samples), 3, side, side), dtype=torch.uint8)
+    else:
+        pixels = torch.empty((0, 3, side, side), dtype=torch.uint8)
+    watched = _watched(samples, with_masks=settings.masks is not None)
+    digests, masks = [], {}
+    with progress.task("reading", len(samples)) as task:
+        outcomes = ahead(lambda at: _decode(samples[at], side, with_mask=at in watched), range(len(samples)))
+        for at, outcome in enumerate(outcomes):
+            task.advance()
+            if isinstance(outcome, list):
+                problems += outcome
+                continue
+            image, mask, digest = outcome
+            digests.append(digest)
+            masks[at] = mask
+            if len(pixels):
+                pixels[at] = torch.from_numpy(image).permute(2, 0, 1)
+    if problems:
+        raise InputProblemsError(problems, CURE)
+    if not len(pixels):
+        raise UsageError(
+            f"{settings.images}: holds {len(samples)} images, fewer than a batch of {settings.batch_size}.\n"
+            f"  Give more images, or --batch-size {len(samples)} or less."
+        )
+    chosen = Watched(pixels[watched], torch.from_numpy(np.stack([masks[at] for at in watched])))
+    sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in sorted(digests)).encode()).hexdigest()
+    return _Images(pixels, chosen, sha256)
+
+
+def _watched(samples: list[SourceSample], *, with_masks: bool) -> list[int]:
+    """Positions of the images to watch, spread over all that can be."""
+    candidates = [at for at, sample in enumerate(samples) if sample.mask is not None or not with_masks]
+    count = min(WATCHED, len(candidates))
+    return [candidates[at * len(candidates) // count] for at in range(count)]
+
+
+def _decode(
+    sample: SourceSample, side: int, *, with_mask: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str] | list[Problem]:
+    """Image, mask and digest, the mask all 255 where it is not asked for; or what is wrong with the files."""
+    try:
+        image = read_image(sample.image)
+        mask = np.full((side, side), IGNORE, np.uint8)
+        if with_mask and sample.mask is not None:
+            mask = resize_mask(read_mask(sample.mask, ClassMap.binary(), (image.height, image.width)), (side, side))
+    except InputProblemsError as error:
+        return list(error.problems)
+    return resize_image(image.pixels, (side, side)), mask, image.digest
+
+
+def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, Tensor] | None, str | None]:
+    """The tensors to begin with, at the size of the large crops, and the digest of the weights they come from."""
+    if settings.init is None:
+        return None, None
+    size = (settings.global_crop, settings.global_crop)
+    if settings.init in MODELS:
+        found = load_transformer(settings.init, input_size=size)
+    else:
+        found = load_transformer(settings.arch, input_size=size, weights=Path(settings.init))
+    same = ("patch", "heads", "dim", "depth")
+    if any(getattr(found.entry, name) != getattr(entry, name) for name in same):
+        shape = ", ".join(f"{name} {getattr(found.entry, name)} and not {getattr(entry, name)}" for name in same)
+        raise WeightsError(f"--init {settings.init}: is of another architecture than {entry.name}: {shape}.")
+    return found.module.state_dict(), found.weights_sha256
+
+
+def _told(settings: PretrainSettings, images: _Images, init_sha256: str | None) -> dict[str, Any]:
+    """What decides the result, without paths: a run that goes on must have been told the same."""
+    told = {name: value for name, value in asdict(settings).items() if name not in FREE_TO_CHANGE}
+    told["init"] = settings.init if settings.init in MODELS else None
+    return {
+        **told,
+        "init_sha256": init_sha256,
+        "number_of_images": len(images.pixels),
+        "images_sha256": images.sha256,
+    }
+
+
+def _device(settings: PretrainSettings, processes: int) -> torch.device:
+    device = resolve_device(settings.device)
+    if processes > 1 and device.type == "cuda":
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
+def _resume(trainer: Trainer, settings: PretrainSettings, told: dict[str, Any], work: Path) -> Card | None:
+    """Restore an interrupted run; the card of one that is finished already, None where there is work to do."""
+    if (work / STATE).is_file():
+        state = load_state(work / STATE)
+        _require_same(state.told, told, work / STATE)
+        trainer.restore(state)
+        return None
+    card = read_card(settings.out) if settings.out.exists() else None
+    if card is not None:
+        _require_same(card.settings, told, settings.out)
+    return card
+
+
+def _require_same(was: dict[str, Any], told: dict[str, Any], source: Path) -> None:
+    differing = [
+        f"    {name}: was {was.get(name)!r}, now {told[name]!r}" for name in told if was.get(name) != told[name]
+    ]
+    if differing:
+        raise CheckpointError(
+            "\n".join(
+                [
+                    f"{source}: cannot go on, the run was started with other settings or images:",
+                    *differing,
+                    "  Resume with the same, or start anew without --resume.",
+                ]
+            )
+        )
+
+
+def _make_folder(work: Path, *, fresh: bool) -> None:
+    if fresh:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+
+
+def _as_csv(history: list[Row]) -> bytes:
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, fieldnames=list(history[0]))
+    table.writeheader()
+    table.writerows(history)
+    return text.getvalue().encode()
+
+
+def _card(settings: PretrainSettings, entry: ModelEntry, told: dict[str, Any], last: Row) -> Card:
+    return Card(
+        arch=entry.name,
+        timm_id=entry.timm_id,
+        patch=entry.patch,
+        heads=entry.heads,
+        dim=entry.dim,
+        depth=entry.depth,
+        size=settings.global_crop,
+        steps=settings.steps,
+        seed=settings.seed,
+        images=told["number_of_images"],
+        images_sha256=told["images_sha256"],
+        description=settings.description,
+        licence=settings.licence,
+        init_sha256=told["init_sha256"],
+        settings=told,
+        figures=last,
+    )
+
+
+def _publish(out: Path, trainer: Trainer, card: Card) -> None:
+    """Write the three files; the weights last, so that where they are, all are."""
+    weights = {name: tensor.cpu().contiguous() for name, tensor in trainer.teacher.backbone.state_dict().items()}
+    shown = slice(0, PICTURED)
+    picture = draw_heads(trainer.watched.images[shown], trainer.watched_maps()[shown])
+    replace_file(out.with_name(f"{out.stem}.history.csv"), _as_csv(trainer.history))
+    replace_file(out.with_name(f"{out.stem}.heads.png"), picture)
+    replace_file(out, save(weights, metadata={METADATA_KEY: card.to_json()}))

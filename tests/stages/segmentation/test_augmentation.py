@@ -1,0 +1,105 @@
+"""Augmentation: image, mask and attention move together, whatever is drawn and whatever their sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.segmentation.augmentation import RANGES, change_colours, draw_affines, warp
+
+IDENTITY = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
+
+
+def _positions(rows: int, columns: int) -> torch.Tensor:
+    """(1, 2, rows, columns) the x and y of every cell's centre in [-1, 1]."""
+    y = (torch.arange(rows) + 0.5) * 2 / rows - 1
+    x = (torch.arange(columns) + 0.5) * 2 / columns - 1
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1])[None]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    kind=st.sampled_from(["full", "light"]),
+    size=st.tuples(st.integers(24, 70), st.integers(24, 70)),
+    grid=st.tuples(st.integers(5, 20), st.integers(5, 20)),
+    scale=st.integers(1, 3),
+)
+def test_image_mask_and_attention_stay_aligned(seed, kind, size, grid, scale):
+    """Maps whose values are their own positions all land where the same map says, to half a cell of their grid."""
+    out_size = (grid[0] * scale, grid[1] * scale)
+    affine = draw_affines(1, RANGES[kind], size[0] / size[1], torch.Generator().manual_seed(seed))
+    where_image = torch.cat([_positions(*size), torch.zeros(1, 1, *size)], dim=1)
+    where_mask = ((_positions(*size)[0, :1] + 1) * 127).round().to(torch.uint8)
+    image, mask, attention = warp(where_image, where_mask, _positions(*grid), affine, out_size)
+    _assert_lands(image[:, :2], affine, cell=max(2 / size[0], 2 / size[1]) / 2)
+    _assert_lands(mask[:, None].float() / 127 - 1, affine, cell=max(2 / size[0], 2 / size[1]) + 2 / 127)
+    _assert_lands(attention, affine, cell=max(2 / grid[0], 2 / grid[1]) / 2)
+
+
+def _assert_lands(moved: torch.Tensor, affine: torch.Tensor, cell: float) -> None:
+    """Positions that were moved are those that the map gives for the output's own positions.
+
+    Args:
+        moved: (1, 1 or 2, row, column) what arrived; the first channel is x.
+        affine: the map.
+        cell: how far off it may be; also, twice that from the border is left out, where things are reflected.
+    """
+    at = _positions(*moved.shape[2:])
+    expected = torch.einsum("ij,bjrc->birc", affine[0, :, :2], at) + affine[0, :, 2][None, :, None, None]
+    inside = (expected.abs() < 1 - 2 * cell).all(dim=1, keepdim=True).expand_as(moved)
+    off = (moved - expected[:, : moved.shape[1]]).abs()[inside]
+    assert not off.numel() or off.max() <= cell
+
+
+@pytest.mark.parametrize("flip", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+def test_flips_are_exact(flip):
+    """A pure flip moves pixels without interpolating them, in all three."""
+    affine = IDENTITY * torch.tensor([[[flip[0]], [flip[1]]]])
+    image, mask, attention = torch.rand(1, 3, 6, 9), torch.randint(0, 5, (1, 6, 9), dtype=torch.uint8), torch.rand(1, 2, 3, 4)
+    dims = [axis for axis, sign in ((3, flip[0]), (2, flip[1])) if sign < 0]
+    warped = warp(image, mask, attention, affine, (3, 4))
+    torch.testing.assert_close(warped[0], image.flip(dims))
+    assert torch.equal(warped[1], mask[:, None].flip(dims)[:, 0])
+    torch.testing.assert_close(warped[2], attention.flip(dims))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), aspect=st.floats(0.3, 3))
+def test_turning_keeps_angles_in_pictures_that_are_not_square(seed, aspect):
+    """Without shear, the map is a rotation and a scale when measured in pixels."""
+    ranges = dataclasses.replace(RANGES["full"], shear=0.0, shift=0.0)
+    affine = draw_affines(1, ranges, aspect, torch.Generator().manual_seed(seed))[0, :, :2]
+    in_pixels = torch.diag(torch.tensor([1.0, aspect])) @ affine @ torch.diag(torch.tensor([1.0, 1 / aspect]))
+    gram = in_pixels.T @ in_pixels
+    torch.testing.assert_close(gram, torch.eye(2) * gram[0, 0], atol=1e-4, rtol=1e-4)
+
+
+def test_masks_get_no_new_values():
+    """Ignored pixels and classes survive every warp as they are: no value is interpolated."""
+    mask = torch.tensor([0, 3, 255], dtype=torch.uint8)[torch.randint(0, 3, (8, 20, 31))]
+    affines = draw_affines(8, RANGES["full"], 20 / 31, torch.Generator().manual_seed(0))
+    _, warped, _ = warp(torch.rand(8, 3, 20, 31), mask, torch.rand(8, 1, 4, 4), affines, (4, 4))
+    assert set(warped.unique().tolist()) <= {0, 3, 255}
+
+
+def test_light_augmentation_never_turns_upside_down():
+    """`light` is for pictures with an up and a down."""
+    affines = draw_affines(200, RANGES["light"], 1.0, torch.Generator().manual_seed(0))
+    assert (affines[:, 1, 1] > 0).all()
+    assert (affines[:, 0, 0] < 0).any()
+
+
+def test_colours_stay_in_range_and_differ_by_sample():
+    """Each sample gets its own change; the result is still an image, and the same seed gives the same."""
+    image = torch.full((4, 3, 8, 8), 120.0)
+    image[:, 0] = 200
+    changed = change_colours(image, RANGES["full"], torch.Generator().manual_seed(0))
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+    assert len({round(float(sample.mean()), 3) for sample in changed}) == 4
+    assert torch.equal(changed, change_colours(image, RANGES["full"], torch.Generator().manual_seed(0)))

@@ -1,0 +1,65 @@
+"""Batches: resident and streamed samples are the same, and an epoch visits everybody once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.segmentation.batches import ResidentSamples, StreamedSamples, in_order, open_samples, shuffled
+from store import AttentionStore, StoreIncompleteError
+
+CPU = torch.device("cpu")
+
+
+def test_resident_and_streamed_batches_are_what_the_store_holds(make_store: Callable[..., Path]):
+    """Both kinds give the store's own bytes, in the order asked for, rows and channels where torch wants them."""
+    store = AttentionStore.open(make_store(9))
+    indices = np.array([1, 3, 4, 8])
+    order = [np.array([8, 3]), np.array([1]), np.array([4, 1, 3])]
+    for samples in (ResidentSamples(store, indices, CPU), StreamedSamples(store, CPU)):
+        batches = list(samples.batches(order))
+        assert len(batches) == 3
+        for batch, wanted in zip(batches, order, strict=True):
+            expected = store.read(wanted)
+            np.testing.assert_array_equal(batch.image.numpy(), np.moveaxis(expected.image, -1, 1))
+            np.testing.assert_array_equal(batch.mask.numpy(), expected.mask)
+            np.testing.assert_array_equal(batch.attention.numpy(), expected.attention)
+
+
+def test_what_does_not_fit_in_memory_is_streamed(make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
+    """The choice follows from the free memory."""
+    store = AttentionStore.open(make_store(4))
+    assert isinstance(open_samples(store, np.arange(4), CPU), ResidentSamples)
+    monkeypatch.setattr("stages.segmentation.batches._free_memory", lambda _: 100)
+    assert isinstance(open_samples(store, np.arange(4), CPU), StreamedSamples)
+
+
+@pytest.mark.parametrize("kind", [ResidentSamples, StreamedSamples])
+def test_missing_data_stops_training_from_either(make_store: Callable[..., Path], kind):
+    """A missing shard is an error on the way in, not a batch of zeros."""
+    path = make_store(4)
+    (path / "mask" / "c.0.0.0").unlink()
+    store = AttentionStore.open(path)
+    with pytest.raises(StoreIncompleteError, match="`mask`"):
+        samples = kind(store, np.arange(4), CPU) if kind is ResidentSamples else kind(store, CPU)
+        list(samples.batches([np.arange(4)]))
+
+
+@given(count=st.integers(1, 100), batch_size=st.integers(1, 40), seed=st.integers(0, 9), epoch=st.integers(1, 9))
+def test_an_epoch_visits_everybody_once_in_even_batches(count, batch_size, seed, epoch):
+    """No sample is left out or doubled, no batch exceeds the size, and none is a lonely remainder."""
+    indices = np.arange(count) * 3
+    batches = shuffled(indices, batch_size, seed=seed, epoch=epoch)
+    assert sorted(np.concatenate(batches)) == list(indices)
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+    again = shuffled(indices, batch_size, seed=seed, epoch=epoch)
+    assert all((one == other).all() for one, other in zip(batches, again, strict=True))
+    assert list(np.concatenate(in_order(indices, batch_size))) == list(indices)

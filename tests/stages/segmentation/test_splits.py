@@ -1,0 +1,144 @@
+"""Splits: a function of (seed, group) alone, and nobody straddles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.errors import InputProblemsError, UsageError
+from stages.segmentation.splits import read_splits, split_by_csv, split_by_hash, write_splits
+from store import AttentionStore
+from store.writer import Layout, new_store
+from tests.conftest import RECIPE, random_sample
+
+LAYOUT = Layout(size=(2, 2), grid=(1, 1), heads=["L0H0"], keys=2, classes=["a", "b"])
+
+
+class _Columns:
+    """The few columns of a store that splits look at."""
+
+    def __init__(self, ids: list[str], groups: list[str], digests: list[str]) -> None:
+        self.ids = np.array(ids)
+        self.labelled = np.ones(len(ids), dtype=bool)
+        self._columns = {"group": np.array(groups), "digest": np.array(digests)}
+        self.path = Path("columns")
+
+    def column(self, name: str) -> np.ndarray:
+        return self._columns[name]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., AttentionStore]:
+    """A store with the given (id, group, digest) samples."""
+
+    def make(rows: list[tuple[str, str, str]], labelled: bool = True) -> AttentionStore:  # noqa: FBT001, FBT002
+        path = tmp_path / "s.zarr"
+        with new_store(path, layout=LAYOUT, recipe=RECIPE) as writer:
+            for index, (id_, group, digest) in enumerate(rows):
+                sample = random_sample(index, LAYOUT)
+                writer.append(replace(sample, id=id_, group=group, digest=digest, labelled=labelled))
+        return AttentionStore.open(path)
+
+    return make
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 15), st.integers(0, 25)), min_size=40, max_size=80),
+    seed=st.integers(0, 5),
+    random=st.randoms(use_true_random=False),
+)
+def test_groups_and_copies_never_straddle_and_order_does_not_matter(rows, seed, random):
+    """Same group or same digest: same split, also through chains of both; shuffling the store changes nothing."""
+    named = [(f"id{n}", f"g{group}", f"d{digest}") for n, (group, digest) in enumerate(rows)]
+    try:
+        splits = split_by_hash(_Columns(*map(list, zip(*named, strict=True))), seed=seed, val=0.2, test=0.2)
+    except UsageError:
+        return  # everything is linked, and a split is empty
+    for column in (1, 2):
+        for value in {row[column] for row in named}:
+            assert len({split for split, row in zip(splits, named, strict=True) if row[column] == value}) == 1
+    shuffled = random.sample(named, len(named))
+    again = split_by_hash(_Columns(*map(list, zip(*shuffled, strict=True))), seed=seed, val=0.2, test=0.2)
+    assert dict(zip(named, splits, strict=True)) == dict(zip(shuffled, again, strict=True))
+
+
+def test_adding_images_moves_nobody():
+    """A sample's split depends on the seed and its group, not on who else is there."""
+    rows = [(f"id{n}", f"id{n}", f"d{n}") for n in range(500)]
+    small = split_by_hash(_Columns(*map(list, zip(*rows[:200], strict=True))), seed=0, val=0.15, test=0.2)
+    large = split_by_hash(_Columns(*map(list, zip(*rows, strict=True))), seed=0, val=0.15, test=0.2)
+    assert large[:200] == small
+    assert abs(large.count("test") / 500 - 0.2) < 0.06
+    assert abs(large.count("val") / 500 - 0.15) < 0.06
+    other = split_by_hash(_Columns(*map(list, zip(*rows, strict=True))), seed=1, val=0.15, test=0.2)
+    assert sum(a != b for a, b in zip(large, other, strict=True)) > 100
+
+
+def test_unlabelled_samples_are_in_no_split(write):
+    """What has no mask can neither train nor be scored."""
+    store = write([(f"i{n}", f"i{n}", f"d{n}") for n in range(3)], labelled=False)
+    with pytest.raises(UsageError, match="0 labelled samples"):
+        split_by_hash(store, seed=0, val=0.1, test=0.1)
+
+
+def test_splits_come_back_from_their_file(write, tmp_path: Path):
+    """The run's record of who was trained on."""
+    store = write([("a", "p", "d1"), ("b", "p", "d2")])
+    write_splits(tmp_path / "splits.csv", store, ["train", ""])
+    assert read_splits(tmp_path / "splits.csv") == [
+        {"id": "a", "group": "p", "digest": "d1", "split": "train"},
+        {"id": "b", "group": "p", "digest": "d2", "split": ""},
+    ]
+
+
+def test_a_table_is_followed(write, tmp_path: Path):
+    """Byte order mark, capitals, more columns and missing ids are fine."""
+    store = write([("a", "a", "d1"), ("b", "b", "d2"), ("c", "c", "d3")])
+    table = tmp_path / "splits.csv"
+    table.write_text("\ufeffid,image,split\na,x.png,Train\nb,y.png,val\n", encoding="utf-8")
+    assert split_by_csv(store, table) == ["train", "val", ""]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param("id,split\na,train\nb,test\n", "group `p`", id="group_straddles"),
+        pytest.param("id,split\na,train\nc,val\n", "same image", id="copy_straddles"),
+        pytest.param("id,split\na,train\nz,val\n", "`z` is not in", id="unknown_id"),
+        pytest.param("id,split\na,training\n", "line 2: split is `training`", id="unknown_split"),
+        pytest.param("id,split\na,train\na,val\n", "line 3: `a` is listed twice", id="listed_twice"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(write, tmp_path: Path, content, message):
+    """Every row that is wrong is named."""
+    store = write([("a", "p", "d1"), ("b", "p", "d2"), ("c", "q", "d1")])
+    table = tmp_path / "splits.csv"
+    table.write_text(content)
+    with pytest.raises(InputProblemsError, match=message):
+        split_by_csv(store, table)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param("id\na\n", "lacks the column split", id="no_split_column"),
+        pytest.param("id,split\na,val\n", "no sample in train", id="nothing_to_train_on"),
+        pytest.param(None, "no such table", id="missing"),
+        pytest.param(b"id,split\n\xff\xfe,train\n", "UTF-8", id="wrong_encoding"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_a_usage_error(write, tmp_path: Path, content, message):
+    """Missing file, missing column, wrong encoding, no training samples."""
+    store = write([("a", "a", "d1")])
+    table = tmp_path / "splits.csv"
+    if content is not None:
+        table.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=message):
+        split_by_csv(store, table)
