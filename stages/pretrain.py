@@ -14,7 +14,6 @@ Under `torchrun` every process reads all images and takes its share of each batc
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 import shutil
@@ -23,9 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
@@ -36,27 +33,20 @@ from stages.attention.pretraining.picture import draw_heads
 from stages.attention.pretraining.processes import joined
 from stages.attention.pretraining.state import load_state, save_state
 from stages.attention.pretraining.trainer import Trainer
-from stages.attention.pretraining.watch import Row, Watched, require_sound
+from stages.attention.pretraining.watch import Row, require_sound
 from stages.attention.weights import load_transformer
 from stages.devices import resolve_device
-from stages.errors import CheckpointError, InputProblemsError, Problem, UsageError, WeightsError
-from stages.extraction import ahead
-from stages.imaging.classes import ClassMap
-from stages.imaging.decoding import read_image
-from stages.imaging.masks import read_mask
-from stages.imaging.pairing import find_samples
-from stages.imaging.resizing import resize_image, resize_mask
-from stages.imaging.samples import SourceSample
+from stages.errors import CheckpointError, UsageError, WeightsError
 from stages.progress import SILENT, Progress
 from stages.settings import PretrainSettings
+from stages.unlabelled import UnlabelledImages, read_images
 from store.publish import replace_file
-from store.records import IGNORE
 
-WATCHED, PICTURED = 16, 6
+PICTURED = 6
+"""Watched images in the picture of the heads."""
 STATE, HISTORY = "state.safetensors", "history.csv"
 FREE_TO_CHANGE = {"images", "masks", "out", "device", "resume"}
 """Settings that may differ between a run and its continuation; the images are compared by their digest."""
-CURE = "Mend them or take them away."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,24 +59,13 @@ class PretrainReport:
 
     def __str__(self) -> str:
         figures = self.card.figures
-        told = ", ".join(
-            f"{name} {figures[name]:.3f}"
-            for name in ("loss", "entropy", "kl", "contrast", "separation")
-            if figures[name]
-        )
-        return (
-            f"{self.out}: {self.card.arch}, {self.card.steps} steps on {self.card.images} images in {self.seconds:.0f} s\n"
-            f"{told}\nuse it with: pipeline extract --model {self.out}"
-        )
-
-
-@dataclass(frozen=True)
-class _Images:
-    pixels: Tensor
-    """(n, 3, side, side) uint8."""
-    watched: Watched
-    sha256: str
-    """Over the sorted digests of the files."""
+        names = ("loss", "entropy", "kl", "contrast", "separation")
+        lines = [
+            f"{self.out}: {self.card.arch}, {self.card.steps} steps on {self.card.images} images, {self.seconds:.0f} s",
+            ", ".join(f"{name} {figures[name]:.3f}" for name in names if figures[name] is not None),
+            f"use it with: pipeline extract --model {self.out}",
+        ]
+        return "\n".join(lines)
 
 
 def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainReport:
@@ -102,7 +81,7 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
     began = time.monotonic()
     entry = find_architecture(settings.arch)
     _check(settings, entry)
-    images = _read(settings, progress)
+    images = read_images(settings, progress)
     initial, init_sha256 = _initial(settings, entry)
     told = _told(settings, images, init_sha256)
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -144,9 +123,9 @@ def _check(settings: PretrainSettings, entry: ModelEntry) -> None:
         side = getattr(settings, name)
         if side % entry.patch:
             near = max(1, round(side / entry.patch)) * entry.patch
-            option = name.replace("_", "-")
             raise UsageError(
-                f"--{option} {side}: {entry.name} needs a side divisible by its patch of {entry.patch} pixels. Try {near}."
+                f"--{name.replace('_', '-')} {side}: {entry.name} needs a side divisible by its patch of "
+                f"{entry.patch} pixels. Try {near}."
             )
     if settings.out.suffix != ".safetensors":
         raise UsageError(f"--out {settings.out}: weights are written as .safetensors. Give such a name.")
@@ -155,61 +134,6 @@ def _check(settings: PretrainSettings, entry: ModelEntry) -> None:
             f"{settings.out}: holds something that `pipeline pretrain` did not write, and would be replaced.\n"
             "  Choose another path, or move it away."
         )
-
-
-def _read(settings: PretrainSettings, progress: Progress) -> _Images:
-    """All images at `image_size`; every problem is told in one go."""
-    samples, problems = find_samples(settings.images, settings.masks)
-    side = settings.image_size
-    if len(samples) >= settings.batch_size:
-        pixels = torch.empty((len(samples), 3, side, side), dtype=torch.uint8)
-    else:
-        pixels = torch.empty((0, 3, side, side), dtype=torch.uint8)
-    watched = _watched(samples, with_masks=settings.masks is not None)
-    digests, masks = [], {}
-    with progress.task("reading", len(samples)) as task:
-        outcomes = ahead(lambda at: _decode(samples[at], side, with_mask=at in watched), range(len(samples)))
-        for at, outcome in enumerate(outcomes):
-            task.advance()
-            if isinstance(outcome, list):
-                problems += outcome
-                continue
-            image, mask, digest = outcome
-            digests.append(digest)
-            masks[at] = mask
-            if len(pixels):
-                pixels[at] = torch.from_numpy(image).permute(2, 0, 1)
-    if problems:
-        raise InputProblemsError(problems, CURE)
-    if not len(pixels):
-        raise UsageError(
-            f"{settings.images}: holds {len(samples)} images, fewer than a batch of {settings.batch_size}.\n"
-            f"  Give more images, or --batch-size {len(samples)} or less."
-        )
-    chosen = Watched(pixels[watched], torch.from_numpy(np.stack([masks[at] for at in watched])))
-    sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in sorted(digests)).encode()).hexdigest()
-    return _Images(pixels, chosen, sha256)
-
-
-def _watched(samples: list[SourceSample], *, with_masks: bool) -> list[int]:
-    """Positions of the images to watch, spread over all that can be."""
-    candidates = [at for at, sample in enumerate(samples) if sample.mask is not None or not with_masks]
-    count = min(WATCHED, len(candidates))
-    return [candidates[at * len(candidates) // count] for at in range(count)]
-
-
-def _decode(
-    sample: SourceSample, side: int, *, with_mask: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str] | list[Problem]:
-    """Image, mask and digest, the mask all 255 where it is not asked for; or what is wrong with the files."""
-    try:
-        image = read_image(sample.image)
-        mask = np.full((side, side), IGNORE, np.uint8)
-        if with_mask and sample.mask is not None:
-            mask = resize_mask(read_mask(sample.mask, ClassMap.binary(), (image.height, image.width)), (side, side))
-    except InputProblemsError as error:
-        return list(error.problems)
-    return resize_image(image.pixels, (side, side)), mask, image.digest
 
 
 def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, Tensor] | None, str | None]:
@@ -228,7 +152,7 @@ def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, T
     return found.module.state_dict(), found.weights_sha256
 
 
-def _told(settings: PretrainSettings, images: _Images, init_sha256: str | None) -> dict[str, Any]:
+def _told(settings: PretrainSettings, images: UnlabelledImages, init_sha256: str | None) -> dict[str, Any]:
     """What decides the result, without paths: a run that goes on must have been told the same."""
     told = {name: value for name, value in asdict(settings).items() if name not in FREE_TO_CHANGE}
     told["init"] = settings.init if settings.init in MODELS else None

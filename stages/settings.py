@@ -75,8 +75,8 @@ class TrainSettings:
     lr: Annotated[float, Gt(0)] = setting(1e-3, "Peak learning rate of AdamW.")
     weight_decay: Annotated[float, Ge(0)] = setting(1e-4, "Weight decay of AdamW.")
     warmup: Share = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
-    width: AtLeastOne = setting(24, "Channels of the first level; doubled at every level below.")
-    blocks: Literal["plain", "residual"] = setting("residual", "Convolution blocks of every level.")
+    width: AtLeastOne = setting(16, "Channels of the first level; doubled at every level below.")
+    blocks: Literal["plain", "residual"] = setting("plain", "Convolution blocks of every level.")
     fusion: Literal["levels", "bottleneck"] = setting(
         "levels", "Where the branches meet: at every level, or at the bottleneck only."
     )
@@ -146,7 +146,7 @@ class PretrainSettings:
     local_crop: AtLeastOne = setting(32, "Side of the small crops, in pixels.")
     local_crops: NotNegative = setting(2, "Small crops of every image.")
     crop_split: Annotated[float, Interval(gt=0.05, lt=1)] = setting(
-        0.4, "Share of an image's area that large crops exceed and small crops do not reach."
+        0.25, "Share of an image's area that large crops exceed and small crops do not reach."
     )
     steps: AtLeastOne = setting(2000, "Steps of the optimiser.")
     batch_size: Annotated[int, Ge(2)] = setting(64, "Images per step, over all processes.")

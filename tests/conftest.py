@@ -51,3 +51,64 @@ def make_store(tmp_path: Path, layout: Layout) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `images/` and `masks/` of sixteen small phantoms. Not to be changed by a test."""
+    from stages.phantom import run
+    from stages.settings import PhantomSettings
+
+    out = tmp_path_factory.mktemp("phantoms") / "set"
+    return run(PhantomSettings(out=out, samples=16, size=(36, 48), seed=7))
+
+
+@pytest.fixture(scope="session")
+def memo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A memo that the tests share, as a team would."""
+    return tmp_path_factory.mktemp("memo")
+
+
+@pytest.fixture(scope="session")
+def phantom_store(phantoms: Path, memo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the phantoms with the attention of the untrained model. Not to be changed by a test."""
+    from stages.extract import run
+
+    path = tmp_path_factory.mktemp("stores") / "phantoms.zarr"
+    run(extract_settings(phantoms, path, memo))
+    return path
+
+
+def extract_settings(phantoms: Path, store: Path, memo: Path, **changes: Any) -> Any:
+    """Settings of a tiny extraction."""
+    from stages.settings import ExtractSettings
+
+    told: dict[str, Any] = {
+        "images": phantoms / "images",
+        "masks": phantoms / "masks",
+        "store": store,
+        "memo": memo,
+        "model": "untrained_tiny8",
+        "size": (32, 40),
+        "attention_size": (32, 48),
+        "batch_size": 4,
+    }
+    return ExtractSettings(**{**told, **changes})
+
+
+def train_settings(store: Path, out: Path, **changes: Any) -> Any:
+    """Settings of a tiny training run."""
+    from stages.settings import TrainSettings
+
+    told: dict[str, Any] = {"store": store, "out": out, "epochs": 3, "batch_size": 4, "width": 4, "val": 0.25, "test": 0.25}
+    return TrainSettings(**{**told, **changes})
+
+
+@pytest.fixture(scope="session")
+def trained(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the phantom store. Not to be changed by a test."""
+    from stages.train import run
+
+    out = tmp_path_factory.mktemp("runs") / "dual"
+    run(train_settings(phantom_store, out))
+    return out

@@ -76,7 +76,7 @@ def build_transformer(entry: ModelEntry, side: int, **options: Any) -> nn.Module
 def _outline(timm_id: str) -> Any:
     """The model without memory for its tensors; None where it is of a class that we cannot read."""
     with torch.device("meta"):
-        module = timm.create_model(timm_id, pretrained=False, num_classes=0)
+        module: Any = timm.create_model(timm_id, pretrained=False, num_classes=0)
     plain = type(module) is VisionTransformer and module.cls_token is not None and module.global_pool == "token"
     blocks = plain and all(type(block) is Block and type(block.attn) is Attention for block in module.blocks)
     return module if blocks else None
@@ -84,7 +84,7 @@ def _outline(timm_id: str) -> Any:
 
 def _why_not(name: str, timm_id: str | None) -> str:
     if timm_id is not None:
-        return "is no plain ViT with a CLS token, so its attention could not be read. Choose one such as vit_small_patch16."
+        return "is no plain ViT with a CLS token, so its attention could not be read. Choose vit_small_patch16, say."
     known = [*OWN_ARCHITECTURES, *(one.removesuffix("_224") for one in timm.list_models("vit_*patch*"))]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or [*OWN_ARCHITECTURES, "vit_small_patch16"]
     return f"is not known. Near it: {', '.join(near)}."

@@ -65,8 +65,8 @@ class Card:
     @property
     def source(self) -> str:
         """Where the weights come from, in one line."""
-        data = f"{self.images} images" + (f" ({self.description})" if self.description else "")
-        return f"`pipeline pretrain`: DINO (Caron et al. 2021), {data}, {self.steps} steps, seed {self.seed}"
+        data = f"{self.images:,} images" + (f" ({self.description})" if self.description else "")
+        return f"`pipeline pretrain`: DINO (Caron et al. 2021), {data}, {self.steps:,} steps, seed {self.seed}"
 
 
 def read_card(path: Path) -> Card | None:

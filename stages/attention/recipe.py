@@ -27,9 +27,9 @@ class Recipe:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     model: str
-    """Name in the model table."""
+    """Name in the model table; for weights in a file of our own, the name of the architecture."""
     timm_id: str
-    """timm's architecture and tag; empty for the untrained model."""
+    """timm's architecture and tag; empty for a model that this project builds itself."""
     weights_sha256: str
     """Digest of the weights' tensors, whatever file they came in."""
     layers: tuple[int, ...]

@@ -38,9 +38,9 @@ class NetworkConfig:
     classes: int
     """Classes, background included."""
     branches: Literal["dual", "image", "attention"] = "dual"
-    width: int = 24
+    width: int = 16
     """Channels of the first level."""
-    blocks: Literal["plain", "residual"] = "residual"
+    blocks: Literal["plain", "residual"] = "plain"
     fusion: Literal["levels", "bottleneck"] = "levels"
     stem: Literal["light", "full"] = "light"
 
@@ -198,9 +198,13 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
         )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
+        # Pooled, then 1×1 (ResNet-D, He et al. 2019): a strided 1×1 convolution drops three of four pixels, and
+        # its backward pass, channels last, corrupts memory on CPUs in torch 2.15.
+        self.shortcut = nn.Sequential()
+        if stride != 1:
+            self.shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
+        if inputs != outputs:
+            self.shortcut.append(nn.Conv2d(inputs, outputs, kernel_size=1, bias=False))
 
     def forward(self, entering: Tensor) -> Tensor:
         """(batch, inputs, row, column) → (batch, outputs, row / stride, column / stride)."""

@@ -38,7 +38,9 @@ from store import AttentionStore
 from store.publish import replace_file
 
 Row = dict[str, float | None]
-"""One epoch: `epoch loss val_dice lr`."""
+"""One epoch: a value for each of `COLUMNS`."""
+
+COLUMNS = ("epoch", "loss", "val_dice", "lr")
 
 FREE_TO_CHANGE = {"out", "device", "resume"}
 """Settings that may differ between a run and its continuation."""
@@ -259,7 +261,7 @@ def _mixed(seed: int, epoch: int) -> int:
 
 def _as_csv(history: list[Row]) -> bytes:
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, fieldnames=list(history[0]))
+    table = csv.DictWriter(text, fieldnames=COLUMNS)
     table.writeheader()
     table.writerows(history)
     return text.getvalue().encode()

@@ -174,7 +174,8 @@ def _colour_matrices(*, turn: Tensor, saturation: Tensor) -> Tensor:
     cos, sin = saturation * turn.cos(), saturation * turn.sin()
     zero, one = torch.zeros_like(turn), torch.ones_like(turn)
     turned = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
-    return torch.linalg.inv(to_yiq) @ turned @ to_yiq
+    matrices: Tensor = torch.linalg.inv(to_yiq) @ turned @ to_yiq
+    return matrices
 
 
 def _blur(images: Tensor, deviation: Tensor, reach: int) -> Tensor:

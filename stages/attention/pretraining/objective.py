@@ -77,7 +77,8 @@ def moved_centre(centre: Tensor, cosines: Tensor) -> Tensor:
 
 def entropy(probabilities: Tensor) -> Tensor:
     """Entropy of every row, (n,), in nats: 0 for one prototype alone, ln(prototypes) for all alike."""
-    return torch.special.entr(probabilities).sum(dim=-1)
+    terms: Tensor = torch.special.entr(probabilities)
+    return terms.sum(dim=-1)
 
 
 def _log_sum_over_images(logs: Tensor) -> Tensor:

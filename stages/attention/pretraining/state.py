@@ -55,7 +55,7 @@ def save_state(path: Path, state: PretrainingState) -> None:
     }
     content = save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        metadata={METADATA_KEY: json.dumps(metadata, sort_keys=True)},
+        metadata={METADATA_KEY: json.dumps(metadata)},  # unsorted: the order of a row's columns is kept
     )
     replace_file(path, content)
 

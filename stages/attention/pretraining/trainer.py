@@ -77,8 +77,8 @@ class Trainer:
         self.student = _new_network(settings, entry, initial).to(device)
         self.teacher = _new_network(settings, entry, initial).to(device).requires_grad_(requires_grad=False)
         if processes.count > 1 and device.type == "cuda":  # there is none for the CPU: there, each share by itself
-            self.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.student)
-            self.teacher = nn.SyncBatchNorm.convert_sync_batchnorm(self.teacher)
+            self.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.student)  # type: ignore[no-untyped-call]
+            self.teacher = nn.SyncBatchNorm.convert_sync_batchnorm(self.teacher)  # type: ignore[no-untyped-call]
         self.optimizer = AdamW(_groups(self.student), lr=settings.lr)
         self.centre = torch.zeros(settings.prototypes, device=device)
         self._learner: nn.Module = DistributedDataParallel(self.student) if processes.count > 1 else self.student

@@ -1,8 +1,8 @@
 """Figures that tell, without labels, whether a run is learning: signs of collapse, and heads that begin to look.
 
-A collapsed run gives every image the same answer. Then the teacher's targets are all alike (entropy at ln(prototypes)), or all
-lie on one prototype (entropy at 0), or its CLS tokens no longer differ. Each is normal for a while at the start,
-so it counts only after the warm-up and when several rows of the history in a row say so.
+A collapsed run gives every image the same answer. Then the teacher's targets spread over all prototypes alike
+(entropy at its most, ln(prototypes)), or all lie on one prototype (entropy at 0), or its CLS tokens no longer differ.
+Each is normal for a while at the start, so it counts only after the warm-up and when several rows in a row say so.
 
 Whether the heads look at anything shows in the contrast of their maps; whether at something of use, where masks are
 given, in how well a map separates mask from background. Nothing is ever learnt from the masks.
@@ -65,7 +65,7 @@ def head_maps(backbone: nn.Module, images: Tensor, device: torch.device) -> Tens
     """(n, heads, rows, columns) float32 on the CPU: the last block's CLS attention of uint8 images."""
     parts = [
         cls_attention(backbone, normalise(part.to(device).float() / 255), [-1]).cpu()
-        for part in images.split(IMAGES_AT_A_TIME)
+        for part in torch.split(images, IMAGES_AT_A_TIME)
     ]
     return torch.cat(parts)
 

@@ -1,0 +1,187 @@
+"""The command line: quick to answer, right exit statuses, one message and no traceback for a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from store import AttentionStore
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Run:
+    """Runs `pipeline` in an empty folder."""
+
+    def run(*arguments: object, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+        environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment)
+
+    return run
+
+
+def _assert_mistake(result: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
+    assert result.returncode == status, result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert result.stdout == ""
+
+
+def test_help_names_every_command_and_imports_nothing_heavy(pipeline: Run):
+    """`--help` must answer at once: no torch, zarr or numpy is imported for it."""
+    result = pipeline("--help")
+    assert result.returncode == 0
+    for command in ("phantom", "extract", "train", "evaluate", "predict", "inspect", "verify", "models"):
+        assert command in result.stdout
+    program = (
+        "import sys, pipeline.cli\n"
+        "heavy = {'torch', 'timm', 'zarr', 'numpy', 'dask', 'PIL', 'pydantic', 'yaml', 'rich'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy))"
+    )
+    imported = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert imported.returncode == 0, f"pipeline.cli imports {imported.stderr}"
+
+
+def test_every_option_of_the_promise_is_there(pipeline: Run):
+    """The options that the README speaks of exist, each with a sentence."""
+    promised = {
+        "extract": "--images --masks --csv --store --model --weights --size --attention-size --layers --device "
+        "--batch-size --precision --memo --on-error",
+        "train": "--store --branches --out --epochs --batch-size --lr --width --seed --device --precision --resume "
+        "--split-csv",
+        "evaluate": "--store --run --split --masks --out",
+        "predict": "--run --out --probabilities --weights",
+    }
+    for command, options in promised.items():
+        shown = pipeline(command, "--help").stdout
+        for option in options.split():
+            assert option in shown, f"{command} {option}"
+
+
+def test_the_whole_way_from_images_to_masks(pipeline: Run, tmp_path: Path):
+    """Phantom, extract, inspect, verify, train, evaluate, predict: as the README tells it, in one folder."""
+    began = time.monotonic()
+    for arguments in (
+        "phantom --samples 12 --size 36x48 --out data",
+        "extract --images data/images --masks data/masks --store store/s.zarr --model untrained_tiny8"
+        " --size 32 --attention-size 32x48 --batch-size 4",
+        "train --store store/s.zarr --out run --epochs 2 --width 4 --val 0.25 --test 0.25 --split-seed 1",
+        "evaluate --store store/s.zarr --run run --out report --masks data/masks",
+        "predict data/images --run run --out masks",
+        "verify store/s.zarr",
+    ):
+        result = pipeline(*arguments.split())
+        assert result.returncode == 0, result.stderr
+        assert "Traceback" not in result.stderr
+    assert len(list((tmp_path / "masks").glob("*.png"))) == 12
+    assert json.loads((tmp_path / "report" / "metrics.json").read_text())["n"] > 0
+    described = json.loads(pipeline("inspect", "store/s.zarr", "--json", "--stats").stdout)
+    assert {"version", "count", "recipe", "recipe_sha256", "classes", "arrays"} <= described.keys()
+    assert described["count"] == 12
+    assert described["arrays"]["image"]["shape"] == [12, 32, 32, 3]
+    assert {"shape", "dtype", "chunks", "shards", "bytes"} <= described["arrays"]["attention"].keys()
+    assert len(described["head_statistics"]) == 6
+    assert "untrained_tiny8" in pipeline("inspect", "store/s.zarr").stdout
+    assert not (tmp_path / ".dvc").exists()
+    assert time.monotonic() - began < 600
+
+
+def test_models_are_listed_with_their_licences(pipeline: Run):
+    """The names of the DINO hub are there, for people and for programs."""
+    listed = {entry["name"]: entry for entry in json.loads(pipeline("models", "--json").stdout)}
+    for name, patch, heads, dim in (("dino_vits8", 8, 6, 384), ("dino_vitb16", 16, 12, 768)):
+        assert (listed[name]["patch"], listed[name]["heads"], listed[name]["dim"]) == (patch, heads, dim)
+        assert listed[name]["licence"]
+    assert "dino_vits16" in pipeline("models").stdout
+
+
+def test_verify_finds_damage_and_exits_1(pipeline: Run, phantom_store: Path, tmp_path: Path):
+    """The fault is named; `--json` tells a program."""
+    import shutil
+
+    shutil.copytree(phantom_store, tmp_path / "s.zarr")
+    shard = tmp_path / "s.zarr" / "attention" / "c.0.0.0.0"
+    damaged = bytearray(shard.read_bytes())
+    damaged[-20] ^= 4
+    shard.write_bytes(damaged)
+    result = pipeline("verify", "s.zarr")
+    assert result.returncode == 1
+    assert "attention" in result.stderr
+    told = json.loads(pipeline("verify", "s.zarr", "--json").stdout)
+    assert told["sound"] is False
+    assert len(told["faults"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        pytest.param("extract --images nowhere --store s.zarr --model untrained_tiny8", 2, ["nowhere"], id="no_images"),
+        pytest.param("extract --images . --store s.zarr", 1, ["no picture"], id="empty_folder"),
+        pytest.param("extract --size banana", 2, ["--size", "HEIGHTxWIDTH"], id="size"),
+        pytest.param("extract --size 0", 2, ["--size"], id="size_zero"),
+        pytest.param("extract --layers last", 2, ["--layers"], id="layers"),
+        pytest.param("extract --classes skin", 2, ["--classes", "skin=0"], id="classes"),
+        pytest.param("extract --batch-size 0", 2, ["--batch-size"], id="batch_size"),
+        pytest.param("extract --on-error ignore", 2, ["on-error"], id="choice"),
+        pytest.param("train --store nowhere.zarr", 1, ["nowhere.zarr", "pipeline extract"], id="no_store"),
+        pytest.param("train --lr -1", 2, ["--lr"], id="negative_lr"),
+        pytest.param("train --val 1.5", 2, ["--val"], id="share"),
+        pytest.param("inspect .", 1, ["not an attention store"], id="no_store_but_a_folder"),
+        pytest.param("evaluate --run nowhere", 1, ["nowhere", "pipeline train"], id="no_run"),
+        pytest.param("predict nowhere --run nowhere", 1, ["nowhere"], id="predict_no_run"),
+        pytest.param("fly", 2, ["No such command"], id="no_such_command"),
+    ],
+)
+def test_a_mistake_gets_one_message_and_the_right_status(pipeline: Run, arguments: str, status: int, words):
+    """2 for a request that makes no sense, 1 for one that failed; what is wrong is named; nothing is written."""
+    _assert_mistake(pipeline(*arguments.split()), status, *words)
+
+
+def test_an_unreachable_hub_says_which_file_to_download(pipeline: Run, phantoms: Path, tmp_path: Path):
+    """One message with the file's address and the option that takes it."""
+    from stages.attention.models import find_model
+
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        result = pipeline("extract", "--images", phantoms / "images", "--store", "s.zarr", "--model", "dino_vits8")
+    finally:
+        del os.environ["HF_HUB_OFFLINE"]
+    _assert_mistake(result, 1, find_model("dino_vits8").url, "--weights")
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_params_are_the_defaults_and_flags_beat_them(pipeline: Run, tmp_path: Path):
+    """What params.yaml says is done; what the command line says is done instead."""
+    (tmp_path / "params.yaml").write_text("phantom:\n  samples: 2\n  size: 40x32\n  out: from_params\n")
+    assert pipeline("phantom").returncode == 0
+    assert pipeline("phantom", "--samples", "1", "--out", "from_flag").returncode == 0
+    assert len(list((tmp_path / "from_params" / "images").iterdir())) == 2
+    assert len(list((tmp_path / "from_flag" / "images").iterdir())) == 1
+
+
+def test_the_real_images_go_through(pipeline: Run, tmp_path: Path):
+    """A handful of real dermoscopy images with the ISIC challenge's own file names."""
+    real = Path(__file__).parents[3] / "shared" / "data" / "isic2018-256"
+    if not real.is_dir():
+        pytest.skip(f"the real images are not at {real}")
+    table = ["id,image,mask"]
+    for image in sorted((real / "images").iterdir())[:6]:
+        table.append(f"{image.stem},{image},{real / 'masks' / (image.stem + '_segmentation.png')}")
+    (tmp_path / "real.csv").write_text("\n".join(table))
+    result = pipeline(
+        *"extract --csv real.csv --store s.zarr --model untrained_tiny8 --size 64 --attention-size 64".split()
+    )
+    assert result.returncode == 0, result.stderr
+    store = AttentionStore.open(tmp_path / "s.zarr")
+    assert len(store) == 6
+    assert all(0 < (sample.mask == 1).mean() <= 1 for sample in store)

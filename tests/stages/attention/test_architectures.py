@@ -1,0 +1,134 @@
+"""Architectures by name, and files that say themselves what they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from stages.attention.architectures import build_transformer, find_architecture
+from stages.attention.card import METADATA_KEY, Card, read_card
+from stages.attention.cls_attention import cls_attention
+from stages.attention.models import MODELS, ModelEntry, find_model
+from stages.attention.weights import load_transformer
+from stages.errors import UnknownModelError, UsageError, WeightsError
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        pytest.param("vit_tiny_patch8", (8, 6, 96, 6), id="own"),
+        pytest.param("vit_small_patch8", (8, 6, 384, 12), id="without_the_image_size"),
+        pytest.param("vit_small_patch16_224", (16, 6, 384, 12), id="as_timm_names_it"),
+    ],
+)
+def test_an_architecture_knows_its_shape(name, shape):
+    """Patch, heads, width and depth are the network's own."""
+    entry = find_architecture(name)
+    assert (entry.patch, entry.heads, entry.dim, entry.depth) == shape
+    assert entry.name == name
+
+
+def test_the_tiny_architecture_is_the_untrained_network():
+    """So that trained and untrained maps differ by the training alone."""
+    untrained, tiny = MODELS["untrained_tiny8"], find_architecture("vit_tiny_patch8")
+    assert all(
+        getattr(untrained, name) == getattr(tiny, name) for name in ("timm_id", "patch", "heads", "dim", "depth")
+    )
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch16_dinov3", "vit_relpos_small_patch16_224", "resnet18"])
+def test_what_could_not_be_read_afterwards_is_refused(name):
+    """Another attention class, or no CLS token: found out before training and not after."""
+    with pytest.raises(UnknownModelError, match="no plain ViT"):
+        find_architecture(name)
+
+
+def test_a_misspelt_architecture_is_answered_with_near_ones():
+    """Among this project's own and timm's."""
+    with pytest.raises(UnknownModelError, match="vit_small_patch16"):
+        find_architecture("vit_smal_patch16")
+
+
+def _write(path: Path, entry: ModelEntry, side: int = 16, **changes: object) -> Path:
+    card = Card(
+        arch=entry.name, timm_id=entry.timm_id, patch=entry.patch, heads=entry.heads, dim=entry.dim, depth=entry.depth,
+        size=side, steps=3, seed=0, images=5, images_sha256="0" * 64, description="five", licence="MIT",
+        init_sha256=None, settings={}, figures={},
+    )  # fmt: skip
+    told = json.dumps(json.loads(card.to_json()) | changes)
+    tensors = build_transformer(entry, side).state_dict()
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata={METADATA_KEY: told})
+    return path
+
+
+def test_a_file_with_a_card_is_a_model(tmp_path):
+    """Named by its path it loads at any size, and says where it comes from without saying where it lies."""
+    path = _write(tmp_path / "a.safetensors", find_architecture("vit_tiny_patch8"))
+    entry = find_model(str(path))
+    assert (entry.name, entry.licence) == ("vit_tiny_patch8", "MIT")
+    assert "5 images (five), 3 steps" in entry.source
+    transformer = load_transformer(str(path), input_size=(24, 40))
+    assert transformer.position_embedding == "bicubic-antialias"
+    assert cls_attention(transformer.module, torch.zeros(1, 3, 24, 40), [-1]).shape == (1, 6, 3, 5)
+    by_name = load_transformer("vit_tiny_patch8", input_size=(16, 16), weights=path)
+    assert by_name.weights_sha256 == transformer.weights_sha256
+
+
+def test_two_weights_files_are_one_too_many(tmp_path):
+    """A file as the model and another as its weights: refused, not one silently preferred."""
+    path = _write(tmp_path / "a.safetensors", find_architecture("vit_tiny_patch8"))
+    with pytest.raises(UsageError, match="not both"):
+        load_transformer(str(path), input_size=(16, 16), weights=path)
+
+
+def test_another_number_of_heads_is_seen_though_the_shapes_fit(tmp_path):
+    """Six heads of 16 and three of 32 have tensors of the same shapes; the card tells them apart."""
+    path = _write(tmp_path / "a.safetensors", find_architecture("vit_tiny_patch8"), heads=3)
+    with pytest.raises(WeightsError, match="trained with 3 heads"):
+        load_transformer("vit_tiny_patch8", input_size=(16, 16), weights=path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({"version": 2}, "version 2; this program reads 1", id="version"),
+        pytest.param({"heads": "many"}, "damaged", id="damaged"),
+    ],
+)
+def test_a_card_that_cannot_be_read_is_told(tmp_path, changes, told):
+    """Never half of a card."""
+    path = _write(tmp_path / "a.safetensors", find_architecture("vit_tiny_patch8"), **changes)
+    with pytest.raises(WeightsError, match=told):
+        read_card(path)
+
+
+def test_a_path_that_is_no_pretrained_file_is_told(tmp_path):
+    """A file without a card asks for the model's name; a missing one is missing."""
+    save_file({"cls_token": torch.zeros(1)}, tmp_path / "plain.safetensors")
+    with pytest.raises(WeightsError, match="Name the model with --model"):
+        find_model(str(tmp_path / "plain.safetensors"))
+    with pytest.raises(WeightsError, match="no such weights file"):
+        find_model(str(tmp_path / "none.safetensors"))
+    (tmp_path / "text.pth").write_text("hello")
+    assert read_card(tmp_path / "text.pth") is None
+
+
+def test_an_architecture_alone_has_no_weights():
+    """The message says what to pass."""
+    with pytest.raises(WeightsError, match="--weights FILE"):
+        load_transformer("vit_tiny_patch8", input_size=(16, 16))
+
+
+@pytest.mark.parametrize("entry", [entry for entry in MODELS.values() if entry.file], ids=lambda entry: entry.name)
+def test_a_shipped_model_is_what_the_table_says(entry):
+    """Its file is in the package, its card agrees with the table, and its maps are not flat."""
+    card = read_card(Path(entry.file))
+    assert card is not None
+    assert all(getattr(card, name) == getattr(entry, name) for name in ("patch", "heads", "dim", "depth", "licence"))
+    assert card.source == entry.source
+    assert Path(entry.file).stat().st_size < 4e6
+    assert load_transformer(entry.name, input_size=(64, 64)).entry.name == entry.name

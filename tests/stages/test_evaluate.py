@@ -1,0 +1,115 @@
+"""Evaluation: honest by refusal, and right at both resolutions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stages.errors import InputProblemsError, UsageError
+from stages.evaluate import run
+from stages.settings import EvaluateSettings
+from tests.conftest import extract_settings
+
+
+@pytest.fixture
+def perfect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that knows the answer: the store's own mask, as probabilities."""
+
+    def answer(_model, batch, _norm) -> torch.Tensor:
+        return torch.nn.functional.one_hot(batch.mask.long(), 2).movedim(-1, 1).float()
+
+    monkeypatch.setattr("stages.evaluate.predict_probabilities", answer)
+
+
+def test_metrics_and_rows_agree(phantom_store: Path, trained: Path, phantoms: Path, tmp_path: Path):
+    """The means are the means of the rows; only test samples are scored; pictures are there."""
+    settings = EvaluateSettings(
+        store=phantom_store, run=trained, out=tmp_path / "report", masks=phantoms / "masks", overlays=1
+    )
+    run(settings)
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    with (tmp_path / "report" / "per_sample.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    with (trained / "splits.csv").open() as file:
+        wanted = {row["id"] for row in csv.DictReader(file) if row["split"] == "test"}
+    assert {row["id"] for row in rows} == wanted
+    assert metrics["n"] == len(wanted)
+    assert metrics["dice"]["mean"] == pytest.approx(np.mean([float(row["dice"]) for row in rows]), abs=1e-5)
+    original = np.mean([float(row["original_dice"]) for row in rows])
+    assert metrics["original"]["dice"]["mean"] == pytest.approx(original, abs=1e-5)
+    assert metrics["includes_training_samples"] is False
+    pictures = {file.name for file in (tmp_path / "report" / "overlays").iterdir()}
+    assert "worst_1.png" in pictures
+    first = {file.name: file.read_bytes() for file in (tmp_path / "report").iterdir() if file.is_file()}
+    run(settings)
+    assert first == {file.name: file.read_bytes() for file in (tmp_path / "report").iterdir() if file.is_file()}
+
+
+@pytest.mark.usefixtures("perfect")
+def test_a_perfect_prediction_scores_one(phantom_store: Path, trained: Path, phantoms: Path, tmp_path: Path):
+    """At the store's size exactly; at the original size up to what resizing the prediction costs."""
+    report = run(
+        EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", masks=phantoms / "masks")
+    )
+    assert report.metrics["dice"]["mean"] == 1
+    assert report.metrics["hd95"]["mean"] == 0
+    assert report.metrics["thresholded_jaccard"] == 1
+    assert 0.85 < report.metrics["original"]["dice"]["mean"] < 1
+
+
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_training_samples_are_refused_unless_asked_for(phantom_store: Path, trained: Path, tmp_path: Path, split):
+    """Nobody scores what was trained on by accident; who does it on purpose finds it in the metrics."""
+    settings = {"store": phantom_store, "run": trained, "out": tmp_path / "report", "split": split}
+    with pytest.raises(UsageError, match="--include-training"):
+        run(EvaluateSettings(**settings))
+    report = run(EvaluateSettings(**settings, include_training=True))
+    assert report.metrics["includes_training_samples"] is True
+    assert "no honest score" in str(report)
+
+
+def test_training_images_are_recognised_in_another_store(trained: Path, phantoms: Path, tmp_path: Path, memo: Path):
+    """By their content: renaming the files does not make them new."""
+    from stages.extract import run as extract
+
+    for kind, ending in (("images", ""), ("masks", "_mask")):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        for number, file in enumerate(sorted((phantoms / kind).iterdir())):
+            (tmp_path / "set" / kind / f"other{number}{ending}.png").write_bytes(file.read_bytes())
+    extract(extract_settings(tmp_path / "set", tmp_path / "s.zarr", memo))
+    with pytest.raises(UsageError, match="trained on"):
+        run(EvaluateSettings(store=tmp_path / "s.zarr", run=trained, out=tmp_path / "report", split="all"))
+
+
+def test_an_unseen_store_is_scored_as_a_whole(trained: Path, tmp_path: Path, memo: Path):
+    """External validation: `--split all` on new images; `--split test` says that there are none."""
+    from stages.extract import run as extract
+    from stages.phantom import run as phantom
+    from stages.settings import PhantomSettings
+
+    new = phantom(PhantomSettings(out=tmp_path / "new", samples=4, size=(36, 48), seed=99))
+    for kind in ("images", "masks"):  # the names, and with them the groups, must be new as well
+        for file in (new / kind).iterdir():
+            file.rename(file.with_name(f"clinic_b_{file.name}"))
+    extract(extract_settings(new, tmp_path / "s.zarr", memo))
+    settings = {"store": tmp_path / "s.zarr", "run": trained, "out": tmp_path / "report"}
+    with pytest.raises(UsageError, match="--split all"):
+        run(EvaluateSettings(**settings))
+    assert run(EvaluateSettings(**settings, split="all")).metrics["n"] == 4
+
+
+def test_missing_source_masks_are_all_named(phantom_store: Path, trained: Path, tmp_path: Path):
+    """Another folder than the store was made from is noticed before scoring."""
+    Image.new("L", (4, 4)).save(tmp_path / "unrelated.png")
+    settings = EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", masks=tmp_path)
+    with pytest.raises(InputProblemsError, match="no mask for") as caught:
+        run(settings)
+    with (trained / "splits.csv").open() as file:
+        assert len(caught.value.problems) == sum(row["split"] == "test" for row in csv.DictReader(file))
+    assert not (tmp_path / "report").exists()

@@ -1,0 +1,90 @@
+"""Prediction: the run's own recipe, the image's own size, and nothing outside the output folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stages.errors import InputProblemsError, UsageError, WeightsError
+from stages.imaging.resizing import resize_probabilities
+from stages.predict import run
+from stages.segmentation.batches import ResidentSamples
+from stages.segmentation.checkpoint import load_model
+from stages.segmentation.inputs import predict_probabilities
+from stages.settings import PredictSettings
+from store import AttentionStore
+
+CPU = torch.device("cpu")
+
+
+def _settings(images: Path, trained: Path, out: Path, memo: Path, **changes) -> PredictSettings:
+    return PredictSettings(images=images, run=trained, out=out, memo=memo, batch_size=4, **changes)
+
+
+def test_masks_are_what_the_model_says_of_the_store(
+    phantoms: Path, phantom_store: Path, trained: Path, tmp_path: Path, memo: Path
+):
+    """The way through new files gives what the way through the store gives: nothing differs between the two."""
+    run(_settings(phantoms / "images", trained, tmp_path / "out", memo, probabilities=True))
+    store = AttentionStore.open(phantom_store)
+    model, card = load_model(trained, CPU)
+    for index in (0, 7):
+        samples = ResidentSamples(store, np.array([index]), CPU)
+        (batch,) = samples.batches([np.array([index])])
+        probabilities = predict_probabilities(model, batch, card.attention_norm)[0].numpy()
+        expected = resize_probabilities(probabilities, (36, 48))
+        mask = np.asarray(Image.open(tmp_path / "out" / f"{store.ids[index]}.png"))
+        np.testing.assert_array_equal(mask, expected.argmax(axis=0) * 255)
+        written = np.load(tmp_path / "out" / f"{store.ids[index]}.npy")
+        np.testing.assert_allclose(written, expected, atol=1e-3)
+    assert len(list((tmp_path / "out").iterdir())) == 2 * len(store)
+
+
+def test_every_image_keeps_its_own_size(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+    """Masks of large, small, narrow and grey images fit their images; one file works as well as a folder."""
+    (tmp_path / "new").mkdir()
+    sizes = {"wide": (90, 31), "tall": (20, 77), "tiny": (1, 1), "large": (400, 300)}
+    for name, size in sizes.items():
+        Image.effect_noise(size, 80).save(tmp_path / "new" / f"{name}.tif")
+    run(_settings(tmp_path / "new", trained, tmp_path / "out", memo))
+    for name, size in sizes.items():
+        with Image.open(tmp_path / "out" / f"{name}.png") as mask:
+            assert mask.size == size
+            assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    run(_settings(phantoms / "images" / "phantom_0000.png", trained, tmp_path / "one", memo))
+    assert [file.name for file in (tmp_path / "one").iterdir()] == ["phantom_0000.png"]
+
+
+def test_images_are_never_overwritten(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+    """Predicting into the images' own folder is refused before anything is written."""
+    shutil.copytree(phantoms / "images", tmp_path / "images")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "images").iterdir()}
+    with pytest.raises(UsageError, match="overwrite"):
+        run(_settings(tmp_path / "images", trained, tmp_path / "images", memo))
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "images").iterdir()}
+
+
+def test_broken_images_are_named_or_skipped(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+    """All of them in one message; with `skip` the others get their masks."""
+    shutil.copytree(phantoms / "images", tmp_path / "images")
+    for name in ("phantom_0001.png", "phantom_0009.png"):
+        (tmp_path / "images" / name).write_bytes(b"broken")
+    with pytest.raises(InputProblemsError, match=r"phantom_0001[\s\S]*phantom_0009"):
+        run(_settings(tmp_path / "images", trained, tmp_path / "out", memo))
+    report = run(_settings(tmp_path / "images", trained, tmp_path / "out", memo, on_error="skip"))
+    assert report.images == 14
+    assert len(report.skipped) == 2
+    assert not (tmp_path / "out" / "phantom_0001.png").exists()
+
+
+def test_other_weights_than_the_runs_are_refused(trained: Path, phantoms: Path, tmp_path: Path, memo: Path):
+    """A weights file for a model that has none of its own, or other tensors, never passes for the run's."""
+    torch.save({"pos_embed": torch.zeros(1, 2, 3)}, tmp_path / "other.pth")
+    with pytest.raises((WeightsError, UsageError)):
+        run(_settings(phantoms / "images", trained, tmp_path / "out", memo, weights=tmp_path / "other.pth"))
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,249 @@
+"""The stage `pretrain`: what it leaves, going on exactly, what it refuses, and extracting with its file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from stages import pretrain
+from stages.attention.card import read_card
+from stages.attention.extractor import AttentionExtractor
+from stages.attention.recipe import Recipe
+from stages.attention.weights import load_transformer
+from stages.errors import (
+    CheckpointError,
+    InputProblemsError,
+    PipelineError,
+    UnknownModelError,
+    UsageError,
+    WeightsError,
+)
+from stages.progress import Progress
+from stages.settings import PretrainSettings
+from tests.conftest import extract_settings
+
+
+def _settings(phantoms: Path, out: Path, **changes: Any) -> PretrainSettings:
+    told: dict[str, Any] = {
+        "images": phantoms / "images",
+        "masks": phantoms / "masks",
+        "out": out,
+        "image_size": 32,
+        "global_crop": 16,
+        "local_crop": 8,
+        "steps": 4,
+        "batch_size": 4,
+        "prototypes": 16,
+        "head_width": 16,
+        "watch_every": 2,
+        "device": "cpu",
+        "description": "sixteen phantoms",
+        "licence": "CC0-1.0",
+    }
+    return PretrainSettings(**{**told, **changes})
+
+
+@pytest.fixture(scope="module")
+def pretrained(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file; not to be changed by a test."""
+    out = tmp_path_factory.mktemp("pretrained") / "tiny.safetensors"
+    pretrain.run(_settings(phantoms, out))
+    return out
+
+
+def test_a_run_leaves_weights_with_their_record_a_history_and_a_picture(pretrained):
+    """Three files, nothing hidden beside them; the record says what was done and has no path in it."""
+    assert sorted(path.name for path in pretrained.parent.iterdir()) == [
+        "tiny.heads.png",
+        "tiny.history.csv",
+        "tiny.safetensors",
+    ]
+    card = read_card(pretrained)
+    assert card is not None
+    assert (card.arch, card.patch, card.heads, card.dim, card.depth, card.size) == ("vit_tiny_patch8", 8, 6, 96, 6, 16)
+    assert (card.images, card.steps, card.seed) == (16, 4, 0)
+    assert (card.description, card.licence) == ("sixteen phantoms", "CC0-1.0")
+    assert card.settings["batch_size"] == 4
+    assert str(pretrained.parent) not in card.to_json()
+    assert "images/" not in card.to_json()
+    history = pretrained.with_name("tiny.history.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(history.splitlines()))
+    assert [row["step"] for row in rows] == ["2", "4"]
+    assert all(float(row["loss"]) > 0 and float(row["separation_H5"]) >= 0 for row in rows)
+    with Image.open(pretrained.with_name("tiny.heads.png")) as picture:
+        assert picture.width > 6 * 128
+
+
+def test_the_command_is_the_stage(pretrained, phantoms, tmp_path):
+    """`pipeline pretrain` with the same options writes the same bytes."""
+    settings = _settings(phantoms, tmp_path / "again.safetensors")
+    given = {name: value for name, value in asdict(settings).items() if value != getattr(PretrainSettings(), name)}
+    options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    result = CliRunner().invoke(app, ["pretrain", *options])
+    assert result.exit_code == 0, result.output
+    assert settings.out.read_bytes() == pretrained.read_bytes()
+
+
+def test_training_moves_the_weights(pretrained, phantoms, tmp_path):
+    """The teacher is not the network it began as."""
+    pretrain.run(_settings(phantoms, tmp_path / "still.safetensors", lr=1e-12, weight_decay=0.0, weight_decay_end=0.0))
+    still, moved = load_file(tmp_path / "still.safetensors"), load_file(pretrained)
+    assert not torch.allclose(still["blocks.5.attn.qkv.weight"], moved["blocks.5.attn.qkv.weight"], atol=1e-6)
+
+
+class _StopAfter(Progress):
+    """Breaks off as Ctrl-C would, after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def task(self, description: str, total: int, unit: str = "images") -> Any:
+        stop = self
+
+        class _Task:
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                return None
+
+            def advance(self, steps: int = 1, note: str = "") -> None:  # noqa: ARG002
+                if description == "pretraining":
+                    stop.left -= steps
+                    if stop.left < 0:
+                        raise KeyboardInterrupt
+
+        _ = total, unit
+        return _Task()
+
+
+@pytest.mark.parametrize("centring", ["sinkhorn", "centre"])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(phantoms, tmp_path, centring):
+    """Broken off in step 4 of 5 and resumed, all files are those of a run without an interruption, bit for bit."""
+    whole = _settings(phantoms, tmp_path / "whole" / "a.safetensors", steps=5, centring=centring, freeze_last=0.5)
+    broken = replace(whole, out=tmp_path / "broken" / "a.safetensors")
+    pretrain.run(whole)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.run(broken, _StopAfter(3))
+    assert not broken.out.exists(), "the output appears when the run is done"
+    assert (broken.out.parent / ".a.safetensors.pretraining" / "state.safetensors").is_file()
+    pretrain.run(replace(broken, resume=True))
+    for name in ("a.safetensors", "a.history.csv", "a.heads.png"):
+        assert (broken.out.parent / name).read_bytes() == (whole.out.parent / name).read_bytes(), name
+
+
+def test_resuming_a_finished_run_does_nothing_and_another_run_is_refused(pretrained, phantoms):
+    """The file stays as it is; with other settings the message says which."""
+    before = pretrained.read_bytes()
+    report = pretrain.run(_settings(phantoms, pretrained, resume=True))
+    assert pretrained.read_bytes() == before
+    assert "4 steps on 16 images" in str(report)
+    with pytest.raises(CheckpointError, match=r"lr: was 0\.001, now 0\.5"):
+        pretrain.run(_settings(phantoms, pretrained, resume=True, lr=0.5))
+
+
+def test_a_run_can_begin_with_weights(pretrained, phantoms, tmp_path):
+    """A step that moves nothing gives back the weights it began with, from a file and from a name."""
+    nothing = {"lr": 1e-12, "weight_decay": 0.0, "weight_decay_end": 0.0, "steps": 1}
+    for init, expected in (
+        (str(pretrained), load_file(pretrained)),
+        ("untrained_tiny8", load_transformer("untrained_tiny8", input_size=(16, 16)).module.state_dict()),
+    ):
+        out = tmp_path / "warm.safetensors"
+        pretrain.run(_settings(phantoms, out, init=init, **nothing))
+        torch.testing.assert_close(load_file(out), dict(expected), atol=1e-6, rtol=0)
+        card = read_card(out)
+        assert card is not None
+        assert card.init_sha256
+    with pytest.raises(WeightsError, match="another architecture than vit_mini_patch8"):
+        pretrain.run(_settings(phantoms, tmp_path / "x.safetensors", arch="vit_mini_patch8", init="untrained_tiny8"))
+
+
+def test_a_pretrained_file_is_a_model_for_extract_and_predict(pretrained, phantoms, tmp_path, memo):
+    """`--model FILE` needs nothing else; the recipe names the architecture, has no path, and gives the maps again."""
+    from stages import extract
+    from store import AttentionStore
+
+    settings = extract_settings(phantoms, tmp_path / "s.zarr", memo, model=str(pretrained))
+    extract.run(settings)
+    recipe = Recipe.from_dict(AttentionStore.open(tmp_path / "s.zarr").recipe)
+    assert recipe.model == "vit_tiny_patch8"
+    assert recipe.heads == tuple(f"L5H{head}" for head in range(6))
+    assert str(pretrained.parent) not in json.dumps(recipe.to_dict())
+    again = AttentionExtractor.from_recipe(recipe, weights=pretrained, device="cpu", batch_size=1)
+    assert again.recipe == recipe
+    with pytest.raises(WeightsError, match="--weights FILE"):
+        AttentionExtractor.from_recipe(recipe, weights=None, device="cpu", batch_size=1)
+
+
+def test_a_collapsed_run_stops_and_says_so(phantoms, tmp_path):
+    """Images that are all the same can only be answered alike; the history so far is kept beside the output."""
+    images = tmp_path / "same"
+    images.mkdir()
+    for index in range(4):
+        Image.new("RGB", (32, 32), (90, 90, 90)).save(images / f"{index}.png")
+    out = tmp_path / "collapsed.safetensors"
+    settings = _settings(phantoms, out, images=images, masks=None, steps=40, watch_every=1, batch_norm=False, warmup=0)
+    with pytest.raises(PipelineError, match="has collapsed"):
+        pretrain.run(replace(settings, teacher_temperature=5.0, lr=1e-9))
+    assert not out.exists()
+    assert (tmp_path / ".collapsed.safetensors.pretraining" / "history.csv").is_file()
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(phantoms, tmp_path):
+    """Never a file of NaN; the message says what to turn down."""
+    settings = _settings(phantoms, tmp_path / "nan.safetensors", lr=1e30, warmup=0, freeze_last=0)
+    with pytest.raises(PipelineError, match="lower --lr"):
+        pretrain.run(settings)
+    assert not settings.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "told"),
+    [
+        pytest.param({"batch_size": 17}, UsageError, "16 images, fewer than a batch of 17", id="few_images"),
+        pytest.param({"arch": "vit_tiny_patch88"}, UnknownModelError, "vit_tiny_patch8", id="near_name"),
+        pytest.param({"arch": "resnet18"}, UnknownModelError, "no plain ViT", id="no_vit"),
+        pytest.param({"image_size": 36}, UsageError, "--image-size 36.*Try 32", id="image_size"),
+        pytest.param({"local_crop": 12}, UsageError, "--local-crop 12", id="local_crop"),
+        pytest.param({"init": "nowhere.pth"}, WeightsError, "no such weights file", id="init"),
+        pytest.param({"out": Path("weights.pth")}, UsageError, "safetensors", id="ending"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(phantoms, tmp_path, changes, error, told):
+    """Each with a message that names the setting and what to do; nothing is written."""
+    with pytest.raises(error, match=told):
+        pretrain.run(replace(_settings(phantoms, tmp_path / "x.safetensors"), **changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_broken_images_are_told_in_one_go(phantoms, tmp_path):
+    """Two broken files among sound ones give two problems."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in sorted((phantoms / "images").iterdir())[:6]:
+        (images / path.name).write_bytes(path.read_bytes())
+    for name in ("broken_a.png", "broken_b.png"):
+        (images / name).write_bytes(b"not a picture")
+    with pytest.raises(InputProblemsError) as caught:
+        pretrain.run(_settings(phantoms, tmp_path / "x.safetensors", images=images, masks=None))
+    assert [Path(problem.where).name for problem in caught.value.problems] == ["broken_a.png", "broken_b.png"]
+
+
+def test_what_another_program_wrote_is_not_replaced(phantoms, tmp_path):
+    """A file without our record stays as it was."""
+    out = tmp_path / "mine.safetensors"
+    out.write_bytes(b"precious")
+    with pytest.raises(UsageError, match="did not write"):
+        pretrain.run(_settings(phantoms, out))
+    assert out.read_bytes() == b"precious"
