@@ -100,7 +100,15 @@ def train_settings(store: Path, out: Path, **changes: Any) -> Any:
     """Settings of a tiny training run."""
     from stages.settings import TrainSettings
 
-    told: dict[str, Any] = {"store": store, "out": out, "epochs": 3, "batch_size": 4, "width": 4, "val": 0.25, "test": 0.25}
+    told: dict[str, Any] = {
+        "store": store,
+        "out": out,
+        "epochs": 3,
+        "batch_size": 4,
+        "width": 4,
+        "val": 0.25,
+        "test": 0.25,
+    }
     return TrainSettings(**{**told, **changes})
 
 

@@ -28,6 +28,7 @@ _APACHE = "Apache-2.0"
 _DINOV3_LICENCE = "DINOv3 License (Meta's own terms; read them before use)"
 _META = "https://dl.fbaipublicfiles.com"
 _HUB = "https://huggingface.co/timm"
+_SHIPPED = Path(__file__).parent / "shipped"
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,20 @@ _ENTRIES = (
         _DINOV3_LICENCE,
         _DINOV3,
         f"{_HUB}/vit_base_patch16_dinov3.lvd1689m/resolve/main/model.safetensors",
+    ),
+    ModelEntry(
+        name="dino_phantom_tiny8",
+        timm_id="",
+        patch=8,
+        heads=6,
+        dim=96,
+        depth=6,
+        licence=_APACHE,
+        # Word for word what the file says of itself.
+        source="`pipeline pretrain`: DINO (Caron et al. 2021), 4,000 images (phantoms: pipeline phantom --samples 4000 "
+        "--size 192x256 --seed 1000), 1,500 steps, seed 0",
+        url="",
+        file=str(_SHIPPED / "dino_phantom_tiny8.safetensors"),
     ),
     ModelEntry(
         name=UNTRAINED,

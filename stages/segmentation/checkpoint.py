@@ -86,7 +86,7 @@ def load_model(run: Path, device: torch.device) -> tuple[Segmenter, ModelCard]:
             raise CheckpointError(
                 f"{path}: `{name}` holds values that are not finite.\n  Train again, at a lower --lr."
             )
-    return model.to(device, memory_format=torch.channels_last).eval(), card
+    return model.to(device).to(memory_format=torch.channels_last).eval(), card
 
 
 def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:

@@ -75,7 +75,7 @@ class Trainer:
             split: np.flatnonzero(np.array(splits) == split).astype(np.int64) for split in ("train", "val", "test")
         }
         # Channels last: a step takes a fifth to a quarter less time on a CPU, and tensor cores want it too.
-        self.model = _new_model(settings, store).to(device, memory_format=torch.channels_last)
+        self.model = _new_model(settings, store).to(device).to(memory_format=torch.channels_last)
         self.optimizer = AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
         self._best: float = -math.inf

@@ -71,10 +71,10 @@ def test_every_option_of_the_promise_is_there(pipeline: Run):
 def test_the_whole_way_from_images_to_masks(pipeline: Run, tmp_path: Path):
     """Phantom, extract, inspect, verify, train, evaluate, predict: as the README tells it, in one folder."""
     began = time.monotonic()
+    extraction = "--store store/s.zarr --model untrained_tiny8 --size 32 --attention-size 32x48 --batch-size 4"
     for arguments in (
         "phantom --samples 16 --size 36x48 --out data",
-        "extract --images data/images --masks data/masks --store store/s.zarr --model untrained_tiny8"
-        " --size 32 --attention-size 32x48 --batch-size 4",
+        f"extract --images data/images --masks data/masks {extraction}",
         "train --store store/s.zarr --out run --epochs 2 --width 4 --val 0.25 --test 0.25",
         "evaluate --store store/s.zarr --run run --out report --masks data/masks",
         "predict data/images --run run --out masks",
@@ -175,12 +175,11 @@ def test_the_real_images_go_through(pipeline: Run, tmp_path: Path):
     if not real.is_dir():
         pytest.skip(f"the real images are not at {real}")
     table = ["id,image,mask"]
-    for image in sorted((real / "images").iterdir())[:6]:
-        table.append(f"{image.stem},{image},{real / 'masks' / (image.stem + '_segmentation.png')}")
+    images = sorted((real / "images").iterdir())[:6]
+    table += [f"{image.stem},{image},{real / 'masks' / (image.stem + '_segmentation.png')}" for image in images]
     (tmp_path / "real.csv").write_text("\n".join(table))
-    result = pipeline(
-        *"extract --csv real.csv --store s.zarr --model untrained_tiny8 --size 64 --attention-size 64".split()
-    )
+    options = "--csv real.csv --store s.zarr --model untrained_tiny8 --size 64 --attention-size 64"
+    result = pipeline("extract", *options.split())
     assert result.returncode == 0, result.stderr
     store = AttentionStore.open(tmp_path / "s.zarr")
     assert len(store) == 6

@@ -54,9 +54,7 @@ def test_metrics_and_rows_agree(phantom_store: Path, trained: Path, phantoms: Pa
 @pytest.mark.usefixtures("perfect")
 def test_a_perfect_prediction_scores_one(phantom_store: Path, trained: Path, phantoms: Path, tmp_path: Path):
     """At the store's size exactly; at the original size up to what resizing the prediction costs."""
-    report = run(
-        EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", masks=phantoms / "masks")
-    )
+    report = run(EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", masks=phantoms / "masks"))
     assert report.metrics["dice"]["mean"] == 1
     assert report.metrics["hd95"]["mean"] == 0
     assert report.metrics["thresholded_jaccard"] == 1

@@ -52,7 +52,13 @@ def test_the_store_holds_files_masks_and_attention(phantoms: Path, phantom_store
     assert len(store) == 16
     assert verify_store(phantom_store) == []
     extractor = AttentionExtractor.load(
-        model="untrained_tiny8", weights=None, input_size=(32, 48), layers=[-1], device="cpu", precision="float32", batch_size=1
+        model="untrained_tiny8",
+        weights=None,
+        input_size=(32, 48),
+        layers=[-1],
+        device="cpu",
+        precision="float32",
+        batch_size=1,
     )
     assert store.recipe == extractor.recipe.to_dict()
     for sample in (store[0], store[11]):
@@ -226,7 +232,9 @@ def test_classes_are_mapped_and_remembered(copies: Path, tmp_path: Path):
 def test_a_table_gives_groups(copies: Path, tmp_path: Path):
     """Ids and groups of a CSV end up in the store."""
     table = copies / "table.csv"
-    lines = [f"case{n},images/phantom_000{n}.png,masks/phantom_000{n}_segmentation.png,patient{n // 2}" for n in range(4)]
+    lines = [
+        f"case{n},images/phantom_000{n}.png,masks/phantom_000{n}_segmentation.png,patient{n // 2}" for n in range(4)
+    ]
     table.write_text("\n".join(["id,image,mask,group", *lines]) + "\n")
     run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo", masks=None, csv=table))
     store = AttentionStore.open(tmp_path / "s.zarr")

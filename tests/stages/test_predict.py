@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from store import AttentionStore
 CPU = torch.device("cpu")
 
 
-def _settings(images: Path, trained: Path, out: Path, memo: Path, **changes) -> PredictSettings:
+def _settings(images: Path, trained: Path, out: Path, memo: Path, **changes: Any) -> PredictSettings:
     return PredictSettings(images=images, run=trained, out=out, memo=memo, batch_size=4, **changes)
 
 

@@ -237,7 +237,7 @@ def test_a_damaged_model_is_refused(trained: Path, tmp_path: Path, damage):
     marker = tmp_path / "executed"
 
     class Malicious:
-        def __reduce__(self):
+        def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (marker,))
 
     if damage == "truncated":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,9 +13,11 @@ from safetensors.torch import save_file
 from stages.attention.architectures import build_transformer, find_architecture
 from stages.attention.card import METADATA_KEY, Card, read_card
 from stages.attention.cls_attention import cls_attention
+from stages.attention.extractor import AttentionExtractor
 from stages.attention.models import MODELS, ModelEntry, find_model
 from stages.attention.weights import load_transformer
 from stages.errors import UnknownModelError, UsageError, WeightsError
+from stages.imaging.phantom_drawing import draw_phantom
 
 
 @pytest.mark.parametrize(
@@ -131,4 +134,20 @@ def test_a_shipped_model_is_what_the_table_says(entry):
     assert all(getattr(card, name) == getattr(entry, name) for name in ("patch", "heads", "dim", "depth", "licence"))
     assert card.source == entry.source
     assert Path(entry.file).stat().st_size < 4e6
-    assert load_transformer(entry.name, input_size=(64, 64)).entry.name == entry.name
+    first = AttentionExtractor.load(
+        model=entry.name,
+        weights=None,
+        input_size=(64, 96),
+        layers=[-1],
+        device="cpu",
+        precision="float32",
+        batch_size=2,
+    )
+    assert first.recipe.model == entry.name
+    assert str(Path(entry.file).parent) not in json.dumps(first.recipe.to_dict())
+    again = AttentionExtractor.from_recipe(first.recipe, weights=None, device="cpu", batch_size=1)
+    image = draw_phantom(64, 96, np.random.default_rng(5)).image[None]
+    maps = again.extract(image)
+    assert maps.tobytes() == first.extract(image).tobytes()
+    contrast = maps.astype(np.float64).std(axis=(2, 3)) / maps.astype(np.float64).mean(axis=(2, 3))
+    assert (contrast > 0.1).all(), "an untrained network's maps before training have about 0.015"

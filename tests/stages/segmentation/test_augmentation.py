@@ -60,7 +60,11 @@ def _assert_lands(moved: torch.Tensor, affine: torch.Tensor, cell: float) -> Non
 def test_flips_are_exact(flip):
     """A pure flip moves pixels without interpolating them, in all three."""
     affine = IDENTITY * torch.tensor([[[flip[0]], [flip[1]]]])
-    image, mask, attention = torch.rand(1, 3, 6, 9), torch.randint(0, 5, (1, 6, 9), dtype=torch.uint8), torch.rand(1, 2, 3, 4)
+    image, mask, attention = (
+        torch.rand(1, 3, 6, 9),
+        torch.randint(0, 5, (1, 6, 9), dtype=torch.uint8),
+        torch.rand(1, 2, 3, 4),
+    )
     dims = [axis for axis, sign in ((3, flip[0]), (2, flip[1])) if sign < 0]
     warped = warp(image, mask, attention, affine, (3, 4))
     torch.testing.assert_close(warped[0], image.flip(dims))

@@ -70,5 +70,7 @@ def test_validation_dice_is_the_metrics_dice(mask):
     mask[0] = 0
     mask[1, :4] = 255
     predicted[0] = 0
-    expected = [score_sample(p.numpy().astype(np.uint8), m.numpy(), 3).dice for p, m in zip(predicted, mask, strict=True)]
+    expected = [
+        score_sample(p.numpy().astype(np.uint8), m.numpy(), 3).dice for p, m in zip(predicted, mask, strict=True)
+    ]
     torch.testing.assert_close(foreground_dice(predicted, mask, 3), torch.tensor(expected, dtype=torch.float32))

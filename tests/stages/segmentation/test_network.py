@@ -18,12 +18,24 @@ def _inputs(config: NetworkConfig, batch: int = 2) -> tuple[torch.Tensor, torch.
 
 @pytest.mark.parametrize(
     ("branches", "blocks", "fusion", "stem"),
-    list(itertools.product(("dual", "image", "attention"), ("plain", "residual"), ("levels", "bottleneck"), ("light", "full"))),
+    list(
+        itertools.product(
+            ("dual", "image", "attention"), ("plain", "residual"), ("levels", "bottleneck"), ("light", "full")
+        )
+    ),
 )
 def test_every_combination_gives_logits_of_the_images_size(branches, blocks, fusion, stem):
     """Odd sizes and grids that do not divide them come back as they went in."""
     config = NetworkConfig(
-        size=(50, 67), grid=(6, 8), heads=3, classes=4, width=4, branches=branches, blocks=blocks, fusion=fusion, stem=stem
+        size=(50, 67),
+        grid=(6, 8),
+        heads=3,
+        classes=4,
+        width=4,
+        branches=branches,
+        blocks=blocks,
+        fusion=fusion,
+        stem=stem,
     )
     assert Segmenter(config)(*_inputs(config)).shape == (2, 4, 50, 67)
 
