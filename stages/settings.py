@@ -47,7 +47,7 @@ class ExtractSettings:
     masks: Path | None = setting(None, "Folder of masks; without it the store is for prediction only.")
     csv: Path | None = setting(None, "Table `id,image,mask[,group][,split]` in place of pairing by name.")
     store: Path = setting(Path("store/phantom.zarr"), "Where the store appears when it is whole.")
-    model: str = setting("dino_vits8", "Name from `pipeline models`.")
+    model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
     size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
     attention_size: Size = setting((224, 224), "Size of the image the transformer sees; divisible by its patch.")
