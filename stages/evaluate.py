@@ -33,7 +33,7 @@ from stages.imaging.pairing import find_masks
 from stages.imaging.resizing import resize_probabilities
 from stages.progress import SILENT, Progress
 from stages.segmentation.batches import StreamedSamples, in_order
-from stages.segmentation.checkpoint import ModelCard, load_model, require_fit
+from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.metrics import METRICS, SampleScores, score_sample, summarise
 from stages.segmentation.network import Segmenter
@@ -41,9 +41,11 @@ from stages.segmentation.overlays import draw_overlay, pick_cases
 from stages.segmentation.splits import read_splits
 from stages.settings import EvaluateSettings
 from store import AttentionStore
-from store.publish import published_folder
+from store.publish import holds_only, published_folder
 
 METRICS_FILE = "metrics.json"
+ROWS_FILE = "per_sample.csv"
+OVERLAYS = "overlays"
 BOOTSTRAP_SEED = 0
 
 
@@ -102,8 +104,8 @@ def run(settings: EvaluateSettings, progress: Progress = SILENT) -> EvaluationRe
             at_original = [one.original for one in scored if one.original is not None]
             metrics["original"] = summarise(at_original, seed=BOOTSTRAP_SEED, class_names=card.classes)
         (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        _write_rows(folder / "per_sample.csv", store, scored, settings.split)
-        _write_overlays(folder / "overlays", store, scored, card, settings.overlays)
+        _write_rows(folder / ROWS_FILE, store, scored, settings.split)
+        _write_overlays(folder / OVERLAYS, store, scored, card, settings.overlays)
     return EvaluationReport(out=settings.out, metrics=metrics)
 
 
@@ -114,12 +116,12 @@ def _told(interval: dict[str, Any]) -> str:
 
 
 def _is_report(folder: Path) -> bool:
-    return (folder / METRICS_FILE).is_file()
+    return holds_only(folder, {METRICS_FILE, ROWS_FILE, OVERLAYS})
 
 
 def _choose(store: AttentionStore, settings: EvaluateSettings) -> tuple[NDArray[np.int64], bool]:
     """Positions of the samples to score, and whether the run was trained on any of them."""
-    rows = read_splits(settings.run / "splits.csv")
+    rows = read_splits(settings.run / SPLITS_FILE)
     split_of = {row["digest"]: row["split"] for row in rows}
     digests = [str(digest) for digest in store.column("digest")]
     chosen = [
@@ -133,7 +135,8 @@ def _choose(store: AttentionStore, settings: EvaluateSettings) -> tuple[NDArray[
             "  For a store that the run has not seen, use --split all."
         )
     trained = {row["digest"] for row in rows if row["split"] == "train"}
-    trained_groups = {row["group"] for row in rows if row["split"] == "train"}
+    # A group that is only the image's own name says nothing: another hospital has an `image_001` too.
+    trained_groups = {row["group"] for row in rows if row["split"] == "train" and row["group"] != row["id"]}
     groups = store.column("group")
     seen = [index for index in chosen if digests[index] in trained or str(groups[index]) in trained_groups]
     if seen and not settings.include_training:

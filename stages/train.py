@@ -23,7 +23,7 @@ from typing import Any
 from stages.devices import resolve_device
 from stages.errors import UsageError
 from stages.progress import SILENT, Progress
-from stages.segmentation.checkpoint import STATE_FILE, is_run, load_state
+from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, is_run, load_state
 from stages.segmentation.splits import split_by_csv, split_by_hash, write_splits
 from stages.segmentation.trainer import Row, Trainer, TrainingReport
 from stages.settings import TrainSettings
@@ -52,7 +52,7 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
     if not trainer.history:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        write_splits(work / "splits.csv", store, splits)
+        write_splits(work / SPLITS_FILE, store, splits)
     total = (settings.epochs - len(trainer.history)) * len(trainer.indices["train"])
     with progress.task("training", total, unit="samples") as task, _live(work, trainer.history) as live:
         for epoch in range(len(trainer.history) + 1, settings.epochs + 1):

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from store.errors import UsageError
@@ -54,6 +54,11 @@ def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def holds_only(folder: Path, names: Collection[str]) -> bool:
+    """Whether every entry of a folder has one of these names: a user's own file among them makes it foreign."""
+    return all(entry.name in names for entry in folder.iterdir())
+
+
 def refuse_foreign(path: Path, ours: Ours) -> None:
     """Make sure that replacing `path` destroys nothing but this program's own output.
 
@@ -63,7 +68,7 @@ def refuse_foreign(path: Path, ours: Ours) -> None:
     if not path.exists() or (path.is_dir() and (not any(path.iterdir()) or ours(path))):
         return
     raise UsageError(
-        f"{path}: holds something that this program did not write, and would be replaced.\n"
+        f"{path}: holds something that this command did not write, and would be replaced.\n"
         "  Choose another path, or move it away."
     )
 

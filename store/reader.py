@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError, StoreNotFoundError
 from store.format import ATTRIBUTE, COLUMNS, DIMENSIONS, SHARDED, Description, shard_path
+from store.publish import holds_only
 from store.records import Batch, Sample
 from store.shards import MappedShard, decode_payload
 
@@ -238,12 +239,12 @@ class AttentionStore:
 
 
 def is_store(path: Path) -> bool:
-    """Whether an attention store lies at the path, of any version and in any state of repair."""
+    """Whether an attention store lies at the path, of any version and in any state of repair, and nothing else."""
     try:
         attributes = zarr.open_group(path, mode="r", zarr_format=3).attrs
     except UNREADABLE:
         return False
-    return ATTRIBUTE in attributes
+    return ATTRIBUTE in attributes and holds_only(path, {*DIMENSIONS, "zarr.json"})
 
 
 class ShardedArray:

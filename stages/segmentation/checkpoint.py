@@ -26,10 +26,12 @@ from stages.errors import CheckpointError
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.normalisation import AttentionNorm
 from store import AttentionStore
-from store.publish import replace_file
+from store.publish import holds_only, replace_file
 
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "state.safetensors"
+HISTORY_FILE = "history.csv"
+SPLITS_FILE = "splits.csv"
 METADATA_KEY = "diamant"
 VERSION = 1
 
@@ -54,8 +56,8 @@ class ModelCard:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is what a training run left behind."""
-    return (folder / MODEL_FILE).is_file() or (folder / STATE_FILE).is_file()
+    """Whether a folder is what a training run left behind, and nothing else."""
+    return holds_only(folder, {MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE, "dvclive"})
 
 
 def save_model(path: Path, model: Segmenter, card: ModelCard) -> None:

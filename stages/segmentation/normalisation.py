@@ -16,6 +16,9 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 SMALLEST = 1e-4
 """Attention below a ten-thousandth of uniform counts as that much, so that its logarithm stays finite."""
 
+FLATTEST = 1e-2
+"""A map whose logarithm deviates by less is not blown up: float16 keeps three digits, the rest is rounding."""
+
 
 def normalise_image(image: Tensor) -> Tensor:
     """(batch, 3, row, column) float RGB in [0, 255] → the same shape, mean near 0 and deviation near 1."""
@@ -33,7 +36,7 @@ def normalise_attention(attention: Tensor, how: AttentionNorm) -> Tensor:
             very bright patches do not drown the rest); `minmax`: to [0, 1]; `none`: as stored.
 
     Returns:
-        The same shape. A constant map becomes zeros.
+        The same shape. A constant map becomes zeros, to rounding.
     """
     if how == "none":
         return attention
@@ -42,4 +45,4 @@ def normalise_attention(attention: Tensor, how: AttentionNorm) -> Tensor:
         return (attention - low) / (high - low).clamp_min(SMALLEST)
     logarithm = attention.clamp_min(SMALLEST).log()
     centred = logarithm - logarithm.mean(dim=(2, 3), keepdim=True)
-    return centred / centred.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp_min(SMALLEST)
+    return centred / centred.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp_min(FLATTEST)

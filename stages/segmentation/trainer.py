@@ -7,6 +7,7 @@ learning rate from the step, so weights, optimiser and history are all it takes 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from stages.errors import CheckpointError, PipelineError
 from stages.progress import Task
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, in_order, open_samples, shuffled
 from stages.segmentation.checkpoint import (
+    HISTORY_FILE,
     MODEL_FILE,
     STATE_FILE,
     ModelCard,
@@ -42,8 +44,8 @@ Row = dict[str, float | None]
 
 COLUMNS = ("epoch", "loss", "val_dice", "lr")
 
-FREE_TO_CHANGE = {"out", "device", "resume"}
-"""Settings that may differ between a run and its continuation."""
+FREE_TO_CHANGE = {"out", "device", "resume", "store", "split_csv"}
+"""Settings that may differ between a run and its continuation; store and splits are compared by what they hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ class Trainer:
         self.store = store
         self.device = device
         self.history: list[Row] = []
+        self._splits = splits
         self.indices = {
             split: np.flatnonzero(np.array(splits) == split).astype(np.int64) for split in ("train", "val", "test")
         }
@@ -99,7 +102,7 @@ class Trainer:
         """Write the model if this epoch was the best so far, and what it takes to go on."""
         if self._is_best:
             save_model(folder / MODEL_FILE, self.model, self._card())
-        replace_file(folder / "history.csv", _as_csv(self.history))
+        replace_file(folder / HISTORY_FILE, _as_csv(self.history))
         state = TrainingState(
             epoch=len(self.history),
             model=self.model.state_dict(),
@@ -133,7 +136,8 @@ class Trainer:
         """What must be the same for a run to be continued: its settings, its samples, its attention."""
         told = {key: value for key, value in asdict(self.settings).items() if key not in FREE_TO_CHANGE}
         told = {key: str(value) if isinstance(value, Path) else value for key, value in told.items()}
-        return {**told, "store_contents": self.store.description.contents_sha256}
+        splits = hashlib.sha256("\n".join(self._splits).encode()).hexdigest()
+        return {**told, "store_contents": self.store.description.contents_sha256, "splits": splits}
 
     def report(self, out: Path) -> TrainingReport:
         """What the run at `out` came to."""

@@ -86,15 +86,12 @@ def test_training_images_are_recognised_in_another_store(trained: Path, phantoms
 
 
 def test_an_unseen_store_is_scored_as_a_whole(trained: Path, tmp_path: Path, memo: Path):
-    """External validation: `--split all` on new images; `--split test` says that there are none."""
+    """External validation: `--split all` on new images, though named alike; `--split test` says there are none."""
     from stages.extract import run as extract
     from stages.phantom import run as phantom
     from stages.settings import PhantomSettings
 
     new = phantom(PhantomSettings(out=tmp_path / "new", samples=4, size=(36, 48), seed=99))
-    for kind in ("images", "masks"):  # the names, and with them the groups, must be new as well
-        for file in (new / kind).iterdir():
-            file.rename(file.with_name(f"clinic_b_{file.name}"))
     extract(extract_settings(new, tmp_path / "s.zarr", memo))
     settings = {"store": tmp_path / "s.zarr", "run": trained, "out": tmp_path / "report"}
     with pytest.raises(UsageError, match="--split all"):
@@ -111,3 +108,38 @@ def test_missing_source_masks_are_all_named(phantom_store: Path, trained: Path, 
     with (trained / "splits.csv").open() as file:
         assert len(caught.value.problems) == sum(row["split"] == "test" for row in csv.DictReader(file))
     assert not (tmp_path / "report").exists()
+
+
+def test_images_of_a_patient_that_was_trained_on_are_refused(phantoms: Path, tmp_path: Path, memo: Path):
+    """A new picture of a patient in the training set is not unseen, whatever its file is called."""
+    from stages.extract import run as extract
+    from stages.train import run as train
+    from tests.conftest import train_settings
+
+    def store_of(name: str, numbers: range, prefix: str) -> Path:
+        rows = [
+            f"{prefix}{n},{phantoms}/images/phantom_{n:04d}.png,{phantoms}/masks/phantom_{n:04d}_segmentation.png,p{n % 4}"
+            for n in numbers
+        ]
+        table = tmp_path / f"{name}.csv"
+        table.write_text("\n".join(["id,image,mask,group", *rows]))
+        extract(extract_settings(phantoms, tmp_path / f"{name}.zarr", memo, masks=None, csv=table))
+        return tmp_path / f"{name}.zarr"
+
+    train(train_settings(store_of("first", range(8), "a"), tmp_path / "run", val=0, test=0, epochs=1))
+    with pytest.raises(UsageError, match="or on others of their group"):
+        run(
+            EvaluateSettings(
+                store=store_of("second", range(8, 16), "b"), run=tmp_path / "run", out=tmp_path / "r", split="all"
+            )
+        )
+
+
+def test_a_report_with_somebodys_notes_in_it_is_not_replaced(phantom_store: Path, trained: Path, tmp_path: Path):
+    """What a person put beside the metrics is theirs."""
+    settings = EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", overlays=0)
+    run(settings)
+    (tmp_path / "report" / "notes.txt").write_text("case 7 looks odd")
+    with pytest.raises(UsageError, match="did not write"):
+        run(settings)
+    assert (tmp_path / "report" / "notes.txt").exists()

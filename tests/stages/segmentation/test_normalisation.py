@@ -1,0 +1,44 @@
+"""Normalisation of the network's inputs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stages.segmentation.normalisation import normalise_attention, normalise_image
+
+
+@pytest.fixture
+def attention() -> torch.Tensor:
+    return torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0)).exp()
+
+
+def test_log_gives_every_map_mean_zero_and_deviation_one(attention):
+    """Each map by itself, so that a bright head does not drown a faint one; a constant factor changes nothing."""
+    scaled = normalise_attention(attention, "log")
+    torch.testing.assert_close(scaled.mean(dim=(2, 3)), torch.zeros(2, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(scaled.square().mean(dim=(2, 3)), torch.ones(2, 3))
+    torch.testing.assert_close(normalise_attention(attention * 3, "log"), scaled, atol=1e-4, rtol=1e-4)
+
+
+def test_minmax_gives_every_map_the_range_zero_to_one(attention):
+    """The lowest value of each map becomes 0, the highest 1; `none` leaves it alone."""
+    scaled = normalise_attention(attention, "minmax")
+    assert torch.equal(scaled.amin(dim=(2, 3)), torch.zeros(2, 3))
+    torch.testing.assert_close(scaled.amax(dim=(2, 3)), torch.ones(2, 3))
+    assert torch.equal(normalise_attention(attention, "none"), attention)
+
+
+@pytest.mark.parametrize("how", ["log", "minmax"])
+@pytest.mark.parametrize("value", [0.0, 1.0, 700.0])
+def test_a_constant_map_becomes_zeros(how, value):
+    """Also when attention has underflowed to zero everywhere: no NaN reaches the network."""
+    assert normalise_attention(torch.full((1, 2, 4, 4), value), how).abs().max() < 1e-3
+
+
+def test_images_come_out_near_zero():
+    """ImageNet's mean becomes zero, and one deviation above it one."""
+    mean = torch.tensor([0.485, 0.456, 0.406])[None, :, None, None] * 255
+    torch.testing.assert_close(normalise_image(mean), torch.zeros(1, 3, 1, 1), atol=1e-6, rtol=0)
+    std = torch.tensor([0.229, 0.224, 0.225])[None, :, None, None] * 255
+    torch.testing.assert_close(normalise_image(mean + std), torch.ones(1, 3, 1, 1))
