@@ -117,8 +117,9 @@ def test_images_of_a_patient_that_was_trained_on_are_refused(phantoms: Path, tmp
     from tests.conftest import train_settings
 
     def store_of(name: str, numbers: range, prefix: str) -> Path:
+        images, masks = phantoms / "images", phantoms / "masks"
         rows = [
-            f"{prefix}{n},{phantoms}/images/phantom_{n:04d}.png,{phantoms}/masks/phantom_{n:04d}_segmentation.png,p{n % 4}"
+            f"{prefix}{n},{images}/phantom_{n:04d}.png,{masks}/phantom_{n:04d}_segmentation.png,p{n % 4}"
             for n in numbers
         ]
         table = tmp_path / f"{name}.csv"
