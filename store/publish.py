@@ -65,7 +65,9 @@ def refuse_foreign(path: Path, ours: Ours) -> None:
     Raises:
         UsageError: it is a file, or a folder with something in it that is not `ours`.
     """
-    if not path.exists() or (path.is_dir() and (not any(path.iterdir()) or ours(path))):
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path}: is a file, and a folder is to be written there.\n  Choose another path.")
+    if not path.exists() or not any(path.iterdir()) or ours(path):
         return
     raise UsageError(
         f"{path}: holds something that this command did not write, and would be replaced.\n"
@@ -119,7 +121,11 @@ def _replace(new: Path, path: Path) -> None:
         # No exchange on this system: between the two renames nothing lies at the path.
         old = path.with_name(f"{new.name}.old")
         path.rename(old)
-        new.rename(path)
+        try:
+            new.rename(path)
+        except BaseException:
+            old.rename(path)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     _sync(path.parent)
 

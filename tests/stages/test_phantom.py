@@ -184,7 +184,7 @@ def test_a_folder_of_someone_elses_is_refused(settings: PhantomSettings):
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
 
-    with pytest.raises(UsageError, match=r"no phantom\.json"):
+    with pytest.raises(UsageError, match="did not write"):
         phantom.run(settings)
 
     assert contents(settings.out) == {"images/phantom_0000.png": b"mine"}
@@ -213,7 +213,7 @@ def test_a_file_added_while_drawing_is_refused(settings: PhantomSettings):
         (settings.out / "late.txt").write_text("mine")
         return samples
 
-    with pytest.raises(UsageError, match=r"late\.txt"):
+    with pytest.raises(UsageError, match="did not write"):
         phantom.run(settings, progress=add_a_file)
 
     assert (settings.out / "late.txt").read_text() == "mine"
@@ -244,26 +244,6 @@ def test_interrupted_drawing_leaves_the_old_folder_as_it_was(settings: PhantomSe
 
     assert contents(settings.out) == before
     assert [path.name for path in settings.out.parent.iterdir()] == ["drawn"]
-
-
-def test_failing_to_move_the_new_folder_in_brings_the_old_one_back(
-    settings: PhantomSettings, monkeypatch: pytest.MonkeyPatch
-):
-    """The one moment without a folder in place ends with the old one there again."""
-    phantom.run(settings)
-    before = contents(settings.out)
-    rename = Path.rename
-
-    def fail_for_the_new_folder(path: Path, target: Path) -> Path:
-        if path.name == "fresh":
-            raise OSError("no space left")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", fail_for_the_new_folder)
-    with pytest.raises(OSError, match="no space left"):
-        phantom.run(replace(settings, seed=9))
-
-    assert contents(settings.out) == before
 
 
 def test_progress_sees_every_sample(settings: PhantomSettings):
