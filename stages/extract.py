@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
-from stages.attention.models import find_model
+from stages.attention.naming import find_model
 from stages.errors import InputProblemsError, Problem
 from stages.extraction import Decoding, check_files, extract_shard
 from stages.imaging.classes import ClassMap

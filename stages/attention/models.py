@@ -3,21 +3,14 @@
 The names are those of the publishers' hubs (`dino_vits8`), not timm's. The table is plain data: reading it
 imports neither torch nor timm, so that help and the list of models answer at once. Loading is the business of
 `stages.attention.weights`.
-
-A name may also be the path of a file that `pipeline pretrain` wrote, which says itself what it holds, or one of the
-architectures that it trains, for which a weights file has to be given.
 """
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.attention.card import Card, read_card
-from stages.errors import UnknownModelError, WeightsError
-
-__all__ = ["MODELS", "OWN_ARCHITECTURES", "UNTRAINED", "ModelEntry", "find_model"]
+__all__ = ["MODELS", "OWN_ARCHITECTURES", "UNTRAINED", "ModelEntry"]
 
 UNTRAINED = "untrained_tiny8"
 
@@ -193,49 +186,3 @@ OWN_ARCHITECTURES: dict[str, ModelEntry] = {
     for name, dim, depth in (("vit_tiny_patch8", 96, 6), ("vit_mini_patch8", 192, 8))
 }
 """The architectures that timm does not have. `vit_tiny_patch8` is the network of the untrained model."""
-
-
-def find_model(name: str) -> ModelEntry:
-    """What a name stands for: a model of the table, a weights file with a card, or an architecture.
-
-    Raises:
-        UnknownModelError: none of these; the message names the closest models.
-        WeightsError: a path that holds no file that `pipeline pretrain` wrote.
-    """
-    entry = MODELS.get(name)
-    if entry is not None:
-        return entry
-    if name.endswith(".safetensors"):
-        return _of_card(_required_card(Path(name)), name)
-    if name.startswith("vit_"):
-        from stages.attention.architectures import find_architecture  # imports timm, which the table must not
-
-        return find_architecture(name)
-    close = difflib.get_close_matches(name, MODELS, n=3)
-    meant = f"Did you mean {' or '.join(close)}? " if close else ""
-    raise UnknownModelError(f"model {name!r} is not known. {meant}`pipeline models` lists all of them.")
-
-
-def _required_card(path: Path) -> Card:
-    card = read_card(path)
-    if card is None:
-        raise WeightsError(
-            f"{path}: does not say which architecture it is for, as files of `pipeline pretrain` do. "
-            "Name the model with --model and pass the file with --weights."
-        )
-    return card
-
-
-def _of_card(card: Card, file: str) -> ModelEntry:
-    return ModelEntry(
-        name=card.arch,  # and not the path: the recipe names the model by this and by the weights' digest
-        timm_id=card.timm_id,
-        patch=card.patch,
-        heads=card.heads,
-        dim=card.dim,
-        depth=card.depth,
-        licence=card.licence,
-        source=card.source,
-        url="",
-        file=file,
-    )

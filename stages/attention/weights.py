@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from stages.attention.architectures import build_transformer
 from stages.attention.card import read_card
-from stages.attention.models import MODELS, UNTRAINED, ModelEntry, find_model
+from stages.attention.models import MODELS, UNTRAINED, ModelEntry
+from stages.attention.naming import find_model
 from stages.attention.untrained import untrained_tensors
 from stages.attention.weight_files import hub_file, read_tensors, tensors_sha256
 from stages.errors import UsageError, WeightsError

@@ -149,7 +149,7 @@ def test_a_mistake_gets_one_message_and_the_right_status(pipeline: Run, argument
 
 def test_an_unreachable_hub_says_which_file_to_download(pipeline: Run, phantoms: Path, tmp_path: Path):
     """One message with the file's address and the option that takes it."""
-    from stages.attention.models import find_model
+    from stages.attention.naming import find_model
 
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:

@@ -14,7 +14,8 @@ from stages.attention.architectures import build_transformer, find_architecture
 from stages.attention.card import METADATA_KEY, Card, read_card
 from stages.attention.cls_attention import cls_attention
 from stages.attention.extractor import AttentionExtractor
-from stages.attention.models import MODELS, ModelEntry, find_model
+from stages.attention.models import MODELS, ModelEntry
+from stages.attention.naming import find_model
 from stages.attention.weights import load_transformer
 from stages.errors import UnknownModelError, UsageError, WeightsError
 from stages.imaging.phantom_drawing import draw_phantom

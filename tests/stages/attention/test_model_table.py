@@ -8,7 +8,8 @@ import sys
 import pytest
 import timm
 
-from stages.attention.models import MODELS, find_model
+from stages.attention.models import MODELS
+from stages.attention.naming import find_model
 from stages.errors import UnknownModelError, UsageError
 
 

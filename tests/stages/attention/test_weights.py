@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from stages.attention import weight_files
 from stages.attention.cls_attention import cls_attention
-from stages.attention.models import find_model
+from stages.attention.naming import find_model
 from stages.attention.weight_files import read_tensors, tensors_sha256
 from stages.attention.weights import load_transformer
 from stages.errors import UsageError, WeightsError
