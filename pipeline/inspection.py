@@ -41,7 +41,10 @@ def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
     if stats:
         from store.statistics import head_statistics
 
-        described["head_statistics"] = [asdict(head) for head in head_statistics(store)]
+        described["head_statistics"] = [
+            {key: None if value != value else value for key, value in asdict(head).items()}  # JSON has no nan  # noqa: PLR0124
+            for head in head_statistics(store)
+        ]
     return described
 
 

@@ -122,7 +122,7 @@ def _is_report(folder: Path) -> bool:
 def _choose(store: AttentionStore, settings: EvaluateSettings) -> tuple[NDArray[np.int64], bool]:
     """Positions of the samples to score, and whether the run was trained on any of them."""
     rows = read_splits(settings.run / SPLITS_FILE)
-    split_of = {row["digest"]: row["split"] for row in rows}
+    split_of = {row["digest"]: row["split"] for row in rows if row["split"]}
     digests = [str(digest) for digest in store.column("digest")]
     chosen = [
         index

@@ -44,6 +44,8 @@ class ExtractionReport:
     computed: int
     """Images the transformer ran on; the others came from the memo."""
     skipped: Sequence[Problem]
+    hint: str
+    """What the user should know to go on; "" for nothing."""
     seconds: float
 
     def __str__(self) -> str:
@@ -52,6 +54,7 @@ class ExtractionReport:
             f"attention of {self.model}: computed for {self.computed}, remembered for {self.samples - self.computed}",
             f"{self.model}: {self.source}",
             *(f"left out: {problem}" for problem in self.skipped),
+            *filter(None, [self.hint]),
         ]
         return "\n".join(lines)
 
@@ -98,6 +101,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         source=find_model(settings.model).source,
         **counts,
         skipped=problems,
+        hint=_hint(sources, settings),
         seconds=time.monotonic() - began,
     )
 
@@ -137,6 +141,14 @@ def _fill(
         raise InputProblemsError(problems, "No sample is left.")
     writer.skipped = [_as_relative(problem, settings) for problem in problems]
     return counts
+
+
+def _hint(sources: Sequence[SourceSample], settings: ExtractSettings) -> str:
+    if any(source.split for source in sources):
+        return f"splits are not part of a store: to follow the table's, train with --split-csv {settings.csv}"
+    if not any(source.mask for source in sources):
+        return "no masks were given: the store is for prediction, not for training"
+    return ""
 
 
 def _check(sources: Sequence[SourceSample], decoding: Decoding, progress: Progress) -> list[Problem]:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
@@ -32,7 +33,7 @@ from stages.imaging.resizing import resize_probabilities
 from stages.imaging.samples import SourceSample
 from stages.progress import SILENT, Progress
 from stages.segmentation.batches import TensorBatch
-from stages.segmentation.checkpoint import ModelCard, load_model
+from stages.segmentation.checkpoint import MODEL_FILE, ModelCard, load_model
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.network import Segmenter
 from stages.settings import PredictSettings
@@ -41,6 +42,8 @@ from store.publish import replace_file
 
 CURE = "Mend or remove them, or go on without them: --on-error skip."
 IMAGES_AT_A_TIME = 64
+SOFTWARE = "diamant-pipeline"
+"""Written into every mask, so that only our own are ever overwritten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +67,14 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     Raises:
         CheckpointError: the run cannot be read.
         WeightsError: the transformer's weights cannot be had, or are not those of the run's recipe.
-        UsageError: `out` would overwrite the images themselves.
+        UsageError: `out` would overwrite images, masks drawn by hand, a store or a run.
         InputProblemsError: images that cannot be read, all of them; with `on_error="skip"` only if none can.
     """
     began = time.monotonic()
     device = resolve_device(settings.device)
     model, card = load_model(settings.run, device)
     sources, problems = find_samples(settings.images)
-    _protect_images(sources, settings)
+    _protect(sources, settings)
     recipe = Recipe.from_dict(card.recipe)
     decoding = Decoding(size=card.network.size, input_size=recipe.input_size, classes=ClassMap.binary())
     extractor = AttentionExtractor.from_recipe(
@@ -97,13 +100,35 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     return PredictionReport(out=settings.out, images=images, skipped=problems, seconds=time.monotonic() - began)
 
 
-def _protect_images(sources: Sequence[SourceSample], settings: PredictSettings) -> None:
+def _protect(sources: Sequence[SourceSample], settings: PredictSettings) -> None:
+    """Make sure that nothing is overwritten or mixed up: neither images, nor masks drawn by hand, nor our own outputs.
+
+    Raises:
+        UsageError: something would be.
+    """
+    out, images = settings.out.resolve(), settings.images.resolve()
+    if images.is_dir() and (out == images or images in out.parents):
+        raise UsageError(
+            f"--out {settings.out}: lies in the folder of the images, and masks would overwrite or join them.\n"
+            "  Give another folder."
+        )
+    if any((folder / "zarr.json").exists() for folder in (out, *out.parents)) or (out / MODEL_FILE).exists():
+        raise UsageError(f"--out {settings.out}: is a store or a run.\n  Give another folder.")
     for source in sources:
-        if (settings.out / f"{source.id}.png").resolve() == source.image.resolve():
+        mask, array = out / f"{source.id}.png", out / f"{source.id}.npy"
+        if (mask.exists() and not _is_ours(mask)) or (array.exists() and not mask.exists()):
             raise UsageError(
-                f"--out {settings.out}: the mask of {source.image} would overwrite the image itself.\n"
+                f"--out {settings.out}: the mask of {source.image} would overwrite a file not written by `predict`.\n"
                 "  Give another folder."
             )
+
+
+def _is_ours(mask: Path) -> bool:
+    try:
+        with Image.open(mask) as picture:
+            return picture.info.get("Software") == SOFTWARE
+    except OSError:
+        return False
 
 
 def _probabilities(model: Segmenter, card: ModelCard, sample: Sample, device: torch.device) -> NDArray[np.float32]:
@@ -122,7 +147,9 @@ def _write(settings: PredictSettings, card: ModelCard, sample: Sample, probabili
     if len(card.classes) == 2:  # noqa: PLR2004 - background and one class
         mask *= 255
     picture = io.BytesIO()
-    Image.fromarray(mask).save(picture, format="PNG")
+    written_by = PngInfo()
+    written_by.add_text("Software", SOFTWARE)
+    Image.fromarray(mask).save(picture, format="PNG", pnginfo=written_by)
     replace_file(settings.out / f"{sample.id}.png", picture.getvalue())
     if settings.probabilities:
         array = io.BytesIO()

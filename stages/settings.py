@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Interval
 
 AtLeastOne = Annotated[int, Ge(1)]
-NotNegative = Annotated[int, Ge(0)]
+NotNegative = Annotated[int, Interval(ge=0, lt=2**63)]  # a seed: torch takes 64 bits
 Share = Annotated[float, Interval(ge=0, lt=1)]
 
 Size = tuple[AtLeastOne, AtLeastOne]
@@ -45,7 +45,9 @@ class ExtractSettings:
 
     images: Path = setting(Path("data/phantom/images"), "Folder of images.")
     masks: Path | None = setting(None, "Folder of masks; without it the store is for prediction only.")
-    csv: Path | None = setting(None, "Table `id,image,mask[,group][,split]` in place of pairing by name.")
+    csv: Path | None = setting(
+        None, "Table `id,image,mask[,group]` in place of pairing by name; a `split` column is for train."
+    )
     store: Path = setting(Path("store/phantom.zarr"), "Where the store appears when it is whole.")
     model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")

@@ -28,7 +28,7 @@ from stages.segmentation.splits import split_by_csv, split_by_hash, write_splits
 from stages.segmentation.trainer import Row, Trainer, TrainingReport
 from stages.settings import TrainSettings
 from store import AttentionStore
-from store.publish import refuse_foreign, replace_folder
+from store.publish import exclusive_folder, refuse_foreign, replace_folder
 
 
 def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
@@ -41,26 +41,28 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
         PipelineError: the loss stopped being a number.
     """
     device = resolve_device(settings.device)
-    refuse_foreign(settings.out.absolute(), is_run)
+    refuse_foreign(settings.out, is_run)
     store = AttentionStore.open(settings.store)
     splits = _split(store, settings)
     trainer = Trainer(settings, store, splits, device)
-    work = settings.out.absolute().with_name(f".{settings.out.name}.training")
-    done = _resume(trainer, settings, work) if settings.resume else None
-    if done is not None:
-        return trainer.report(done)
-    if not trainer.history:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        write_splits(work / SPLITS_FILE, store, splits)
-    total = (settings.epochs - len(trainer.history)) * len(trainer.indices["train"])
-    with progress.task("training", total, unit="samples") as task, _live(work, trainer.history) as live:
-        for epoch in range(len(trainer.history) + 1, settings.epochs + 1):
-            row = trainer.run_epoch(epoch, task)
-            trainer.save(work)
-            _log(live, row)
-    replace_folder(work, settings.out, ours=is_run)
-    return trainer.report(settings.out)
+    out = settings.out.resolve()
+    work = out.with_name(f".{out.name}.training")
+    with exclusive_folder(work, "training"):
+        done = _resume(trainer, work, out) if settings.resume else None
+        if done is not None:
+            shutil.rmtree(work)
+            return trainer.report(done)
+        if not trainer.history:
+            _empty(work)
+            write_splits(work / SPLITS_FILE, store, splits)
+        total = (settings.epochs - len(trainer.history)) * len(trainer.indices["train"])
+        with progress.task("training", total, unit="samples") as task, _live(work, trainer.history) as live:
+            for epoch in range(len(trainer.history) + 1, settings.epochs + 1):
+                row = trainer.run_epoch(epoch, task)
+                trainer.save(work)
+                _log(live, row)
+        replace_folder(work, out, ours=is_run)
+    return trainer.report(out)
 
 
 def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
@@ -74,12 +76,21 @@ def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
     return split_by_hash(store, seed=settings.split_seed, val=settings.val, test=settings.test)
 
 
-def _resume(trainer: Trainer, settings: TrainSettings, work: Path) -> Path | None:
+def _empty(folder: Path) -> None:
+    """Clear a folder without giving up the lock on it."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _resume(trainer: Trainer, work: Path, out: Path) -> Path | None:
     """Restore an interrupted run; the folder of a run that is already finished, None where there is work to do."""
-    for folder in (work, settings.out):
+    for folder in (work, out):
         if (folder / STATE_FILE).is_file():
             trainer.restore(load_state(folder / STATE_FILE), folder)
-            return folder if folder == settings.out else None
+            return folder if folder == out else None
     return None
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.errors import PipelineError
-from store.format import SHARDED, contents_sha256, shard_path
+from store.format import DIMENSIONS, SHARDED, contents_sha256, shard_path
 from store.reader import AttentionStore
 from store.records import IGNORE
 
@@ -84,8 +84,9 @@ def _faults_of_values(store: AttentionStore, name: str, samples: range, values: 
 
 
 def _stray_files(store: AttentionStore, shards: int) -> list[str]:
-    """Files among the shards that belong to no sample."""
-    return [
+    """Files among the shards that belong to no sample, and beside the arrays."""
+    beside = [entry.name for entry in sorted(store.path.iterdir()) if entry.name not in {*DIMENSIONS, "zarr.json"}]
+    return [f"{store.path}: {name} does not belong to the store" for name in beside] + [
         f"`{name}`: {file.name} does not belong to the store"
         for name in SHARDED
         for file in sorted((store.path / name).iterdir())

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from store.errors import UsageError
+from store.errors import PipelineError, UsageError
 
 if sys.platform != "win32":
     import fcntl
@@ -38,7 +38,7 @@ def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
         UsageError: `path` holds something that is not `ours`.
         OSError: the parent cannot be written to, or the disk is full.
     """
-    path = path.absolute()
+    path = path.resolve()  # through a link to the folder itself, which stays a link
     refuse_foreign(path, ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
@@ -83,7 +83,7 @@ def replace_folder(new: Path, path: Path, *, ours: Ours) -> None:
     Raises:
         UsageError: `path` has come to hold something that is not `ours`.
     """
-    path = path.absolute()
+    path = path.resolve()
     refuse_foreign(path, ours)
     _sync(new)
     _replace(new, path)
@@ -103,6 +103,26 @@ def replace_file(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive_folder(path: Path, work: str) -> Iterator[None]:
+    """A folder, made if need be, that nobody else works in as long as the block runs.
+
+    Raises:
+        PipelineError: somebody else does; `work` is what they and we want to do there.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    lock = _lock(path)
+    if lock is None and sys.platform != "win32":
+        raise PipelineError(
+            f"{path}: another process is {work} here.\n  Wait until it is done, or choose another --out."
+        )
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def write_synced(path: Path, content: bytes) -> None:

@@ -66,8 +66,8 @@ class AttentionStore:
             attributes = group.attrs.asdict()
         except UNREADABLE:
             raise NotAStoreError(
-                f"{path}: not an attention store (no readable Zarr v3 group).\n"
-                "  Give the path that `pipeline extract --store` wrote."
+                f"{path}: not an attention store, or its zarr.json is damaged (no readable Zarr v3 group).\n"
+                "  Give the path that `pipeline extract --store` wrote; if it is that, extract it again."
             ) from None
         return cls(path, group, Description.from_attributes(attributes, path))
 
@@ -240,11 +240,12 @@ class AttentionStore:
 
 def is_store(path: Path) -> bool:
     """Whether an attention store lies at the path, of any version and in any state of repair, and nothing else."""
-    try:
-        attributes = zarr.open_group(path, mode="r", zarr_format=3).attrs
-    except UNREADABLE:
+    if not holds_only(path, {*DIMENSIONS, "zarr.json"}):
         return False
-    return ATTRIBUTE in attributes and holds_only(path, {*DIMENSIONS, "zarr.json"})
+    try:
+        return ATTRIBUTE in zarr.open_group(path, mode="r", zarr_format=3).attrs
+    except UNREADABLE:  # damaged, but with our arrays in it
+        return all((path / name).is_dir() for name in SHARDED)
 
 
 class ShardedArray:

@@ -1,8 +1,9 @@
 """Which samples train, which choose the checkpoint, which are kept for the end.
 
 A sample's split is a hash of (seed, its group), so it depends on nothing else: adding images moves
-nobody, and all images of a patient or lesion land together. Copies of one image (the same digest)
-land together too, even in different groups. Or a table `id,split` says it outright; then groups and
+nobody, and all images of a patient or lesion land together. Groups that share a copied image (the same
+digest) land together too: in test if any of them drew test, else in val if any drew val. So even a
+copy that is added later never moves a test image into training. Or a table `id,split` says it outright; then groups and
 copies that straddle are refused.
 """
 
@@ -13,7 +14,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.errors import InputProblemsError, Problem, UsageError
+from stages.errors import CheckpointError, InputProblemsError, Problem, UsageError
 from store import AttentionStore
 
 SPLITS = ("train", "val", "test")
@@ -33,11 +34,15 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
     """
     if val + test >= 1:
         raise UsageError(f"val ({val}) and test ({test}) leave nothing to train on; their sum must be below 1.")
-    splits = []
-    for key, labelled in zip(_linked_groups(store), store.labelled, strict=True):
-        drawn = int.from_bytes(hashlib.sha256(f"{seed}\n{key}".encode()).digest()[:8], "big") / 2**64
-        split = "test" if drawn < test else "val" if drawn < test + val else "train"
-        splits.append(split if labelled else "")
+    drawn = {str(group): _draw(str(group), seed, val, test) for group in store.column("group")}
+    linked = _linked_groups(store)
+    together: dict[str, str] = {}
+    for group, name in linked.items():  # SPLITS is in rising order of what must not be trained on
+        together[name] = max(together.get(name, "train"), drawn[group], key=SPLITS.index)
+    splits = [
+        together[linked[str(group)]] if labelled else ""
+        for group, labelled in zip(store.column("group"), store.labelled, strict=True)
+    ]
     _require(splits, {"train"} | ({"val"} if val else set()) | ({"test"} if test else set()), "the seeded split")
     return splits
 
@@ -72,16 +77,27 @@ def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> No
 
 
 def read_splits(path: Path) -> list[dict[str, str]]:
-    """The rows that `write_splits` wrote."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows that `write_splits` wrote.
+
+    Raises:
+        CheckpointError: the run lacks them, so nobody knows what it was trained on.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: is missing, so it is not known what the run was trained on.") from None
 
 
-def _linked_groups(store: AttentionStore) -> list[str]:
-    """A name per sample that is shared by all that must stay together.
+def _draw(group: str, seed: int, val: float, test: float) -> str:
+    drawn = int.from_bytes(hashlib.sha256(f"{seed}\n{group}".encode()).digest()[:8], "big") / 2**64
+    return "test" if drawn < test else "val" if drawn < test + val else "train"
 
-    Groups joined by a copied image become one; its name is the alphabetically first of theirs, so that
-    it does not depend on the order of the samples. (Union-find over groups.)
+
+def _linked_groups(store: AttentionStore) -> dict[str, str]:
+    """For every group, one name shared by all groups that must stay together: those joined by a copied image.
+
+    (Union-find over groups.)
     """
     groups = [str(group) for group in store.column("group")]
     parent = {group: group for group in groups}
@@ -96,7 +112,7 @@ def _linked_groups(store: AttentionStore) -> list[str]:
     for group, digest in zip(groups, store.column("digest"), strict=True):
         one, other = sorted([root(group), root(first_with.setdefault(str(digest), group))])
         parent[other] = one
-    return [root(group) for group in groups]
+    return {group: root(group) for group in parent}
 
 
 def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> list[Problem]:

@@ -160,7 +160,7 @@ class Trainer:
                 batch, self.model.config, self.settings.attention_norm, self.settings.augment, generator
             )
             for group in self.optimizer.param_groups:
-                group["lr"] = self._learning_rate(step + 1)
+                group["lr"] = self._learning_rate(step + 0.5)  # mid-step: neither the first nor the last is zero
             silenced = self._draw_silenced(len(image), generator)
             with self._autocast():
                 loss = dice_cross_entropy(self.model(image, attention, silenced), mask)
@@ -195,7 +195,7 @@ class Trainer:
         attention = torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - either branch alike
         return torch.stack([chosen & ~attention, chosen & attention], dim=1).to(self.device)
 
-    def _learning_rate(self, step: int) -> float:
+    def _learning_rate(self, step: float) -> float:
         """Linear warm-up, then a cosine to zero over all steps (Loshchilov & Hutter 2017)."""
         total = self.settings.epochs * self._steps_per_epoch
         warmup = round(self.settings.warmup * total)

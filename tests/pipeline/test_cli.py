@@ -96,6 +96,22 @@ def test_the_whole_way_from_images_to_masks(pipeline: Run, tmp_path: Path):
     assert time.monotonic() - began < 600
 
 
+def test_a_data_folder_called_store_does_not_hide_the_package(tmp_path: Path):
+    """The README puts stores into `store/` of the user's own folder; Python started there finds the package."""
+    (tmp_path / "store").mkdir()
+    program = "from store import AttentionStore"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+
+
+def test_statistics_without_masks_are_valid_json(pipeline: Run, phantoms: Path):
+    """What is not defined is null: a strict parser must be able to read it."""
+    extraction = "--store s.zarr --model untrained_tiny8 --size 32 --attention-size 32"
+    assert pipeline("extract", "--images", phantoms / "images", *extraction.split()).returncode == 0
+    shown = pipeline("inspect", "s.zarr", "--stats", "--json").stdout
+    described = json.loads(shown, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
+    assert described["head_statistics"][0]["separation"] is None
+
+
 def test_models_are_listed_with_their_licences(pipeline: Run):
     """The names of the DINO hub are there, for people and for programs."""
     listed = {entry["name"]: entry for entry in json.loads(pipeline("models", "--json").stdout)}

@@ -144,3 +144,24 @@ def test_a_report_with_somebodys_notes_in_it_is_not_replaced(phantom_store: Path
     with pytest.raises(UsageError, match="did not write"):
         run(settings)
     assert (tmp_path / "report" / "notes.txt").exists()
+
+
+def test_an_unlabelled_copy_does_not_hide_a_test_image(phantoms: Path, tmp_path: Path, memo: Path):
+    """A copy without a mask is in no split; its image is scored all the same."""
+    import shutil
+
+    from stages.extract import run as extract
+    from stages.train import run as train
+    from tests.conftest import train_settings
+
+    shutil.copytree(phantoms, tmp_path / "set")
+    for number in range(16):
+        shutil.copy(
+            tmp_path / "set" / "images" / f"phantom_{number:04d}.png", tmp_path / "set/images" / f"z{number}.png"
+        )
+    extract(extract_settings(tmp_path / "set", tmp_path / "s.zarr", memo))
+    train(train_settings(tmp_path / "s.zarr", tmp_path / "run", epochs=1))
+    with (tmp_path / "run" / "splits.csv").open() as file:
+        tested = sum(row["split"] == "test" for row in csv.DictReader(file))
+    report = run(EvaluateSettings(store=tmp_path / "s.zarr", run=tmp_path / "run", out=tmp_path / "report"))
+    assert report.metrics["n"] == tested > 0

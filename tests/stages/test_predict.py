@@ -61,13 +61,36 @@ def test_every_image_keeps_its_own_size(phantoms: Path, trained: Path, tmp_path:
     assert [file.name for file in (tmp_path / "one").iterdir()] == ["phantom_0000.png"]
 
 
-def test_images_are_never_overwritten(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """Predicting into the images' own folder is refused before anything is written."""
+def test_images_are_never_overwritten_nor_joined(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+    """Predicting into the images' own folder, or one inside it, is refused before anything is written."""
     shutil.copytree(phantoms / "images", tmp_path / "images")
     before = {file.name: file.read_bytes() for file in (tmp_path / "images").iterdir()}
-    with pytest.raises(UsageError, match="overwrite"):
-        run(_settings(tmp_path / "images", trained, tmp_path / "images", memo))
+    for out in (tmp_path / "images", tmp_path / "images" / "predicted"):
+        with pytest.raises(UsageError, match="folder of the images"):
+            run(_settings(tmp_path / "images", trained, out, memo))
     assert before == {file.name: file.read_bytes() for file in (tmp_path / "images").iterdir()}
+
+
+def test_masks_drawn_by_hand_are_never_overwritten_but_ours_are(
+    phantoms: Path, trained: Path, tmp_path: Path, memo: Path
+):
+    """A folder with a mask of somebody's own is refused; our own predictions may be made again."""
+    (tmp_path / "out").mkdir()
+    Image.new("L", (48, 36)).save(tmp_path / "out" / "phantom_0003.png")
+    with pytest.raises(UsageError, match="not written by"):
+        run(_settings(phantoms / "images", trained, tmp_path / "out", memo))
+    assert len(list((tmp_path / "out").iterdir())) == 1
+    (tmp_path / "out" / "phantom_0003.png").unlink()
+    for _ in range(2):
+        run(_settings(phantoms / "images", trained, tmp_path / "out", memo))
+    assert len(list((tmp_path / "out").iterdir())) == 16
+
+
+def test_predictions_do_not_go_into_a_store_or_a_run(phantoms: Path, phantom_store: Path, trained: Path, memo: Path):
+    """Both are replaced as a whole, and foreign files in them would go with the next one."""
+    for out in (phantom_store, phantom_store / "image", trained):
+        with pytest.raises(UsageError, match="is a store or a run"):
+            run(_settings(phantoms / "images", trained, out, memo))
 
 
 def test_broken_images_are_named_or_skipped(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):

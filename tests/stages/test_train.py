@@ -118,6 +118,53 @@ def test_resuming_with_other_settings_is_refused(phantom_store: Path, tmp_path: 
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == before
 
 
+def test_resuming_with_other_splits_is_refused(phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A table that was edited after the interruption would let test samples into training."""
+    table = tmp_path / "splits.csv"
+    ids = [str(id_) for id_ in AttentionStore.open(phantom_store).ids]
+    table.write_text("id,split\n" + "".join(f"{id_},{'test' if n < 8 else 'train'}\n" for n, id_ in enumerate(ids)))
+    with monkeypatch.context() as patch:
+        original = Trainer.run_epoch
+        stop = KeyboardInterrupt()
+
+        def dying(self: Trainer, epoch: int, task: object) -> object:
+            if epoch == 2:
+                raise stop
+            return original(self, epoch, task)  # type: ignore[arg-type]
+
+        patch.setattr(Trainer, "run_epoch", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(train_settings(phantom_store, tmp_path / "a", split_csv=table))
+    table.write_text("id,split\n" + "".join(f"{id_},{'train' if n < 8 else 'test'}\n" for n, id_ in enumerate(ids)))
+    with pytest.raises(CheckpointError, match="splits: was"):
+        run(train_settings(phantom_store, tmp_path / "a", split_csv=table, resume=True))
+
+
+def test_a_single_step_learns_something(phantom_store: Path, tmp_path: Path):
+    """Neither the first nor the last step has a learning rate of zero, so even one step counts."""
+    from stages.segmentation.splits import split_by_hash
+
+    settings = train_settings(phantom_store, tmp_path / "a", epochs=1, batch_size=16)
+    store = AttentionStore.open(phantom_store)
+    splits = split_by_hash(store, seed=0, val=settings.val, test=settings.test)
+    untrained = Trainer(settings, store, splits, torch.device("cpu")).model.head.weight
+    run(settings)
+    assert not torch.equal(_weights(tmp_path / "a")["head.weight"], untrained)
+
+
+def test_two_trainings_into_one_folder_do_not_destroy_each_other(phantom_store: Path, tmp_path: Path):
+    """The second one is told to wait; the first goes on."""
+    from store.publish import exclusive_folder
+
+    with exclusive_folder(tmp_path / ".a.training", "training"):
+        (tmp_path / ".a.training" / "theirs").write_text("epochs of work")
+        with pytest.raises(PipelineError, match="another process is training here"):
+            run(train_settings(phantom_store, tmp_path / "a"))
+        assert (tmp_path / ".a.training" / "theirs").exists()
+    run(train_settings(phantom_store, tmp_path / "a", epochs=1))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_failed_run_leaves_the_previous_model(phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Training anew over an old run replaces it only at the end."""
     run(train_settings(phantom_store, tmp_path / "a"))

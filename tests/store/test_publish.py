@@ -73,3 +73,14 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             replace_file(tmp_path / "model", b"two")
     assert (tmp_path / "model").read_bytes() == b"one"
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path):
+    """The folder behind it is replaced: a store on another disk stays there."""
+    (tmp_path / "disk").mkdir()
+    _publish(tmp_path / "disk" / "out", "one")
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "out")
+    _publish(tmp_path / "link", "two")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "out" / "mark").read_text() == "two"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["disk", "link"]

@@ -81,6 +81,24 @@ def test_adding_images_moves_nobody():
     assert sum(a != b for a, b in zip(large, other, strict=True)) > 100
 
 
+def test_adding_a_copy_never_moves_a_test_image_into_training():
+    """Whatever the copy is called and whatever it would have drawn by itself; it lands where the image is."""
+    rows = [(f"m{n}", f"m{n}", f"d{n}") for n in range(60)]
+    before = dict(zip(rows, _split(rows), strict=True))
+    copies = [(f"{name}{n}", f"{name}{n}", f"d{n}") for n in range(60) for name in ("a", "z")]
+    after = dict(zip(rows + copies, _split(rows + copies), strict=True))
+    for n, row in enumerate(rows):
+        if before[row] == "test":
+            assert after[row] == "test"
+        if before[row] == "val":
+            assert after[row] != "train"
+        assert len({after[row], after[copies[2 * n]], after[copies[2 * n + 1]]}) == 1
+
+
+def _split(rows: list[tuple[str, str, str]]) -> list[str]:
+    return split_by_hash(_Columns(*map(list, zip(*rows, strict=True))), seed=0, val=0.15, test=0.2)
+
+
 def test_unlabelled_samples_are_in_no_split(write):
     """What has no mask can neither train nor be scored."""
     store = write([(f"i{n}", f"i{n}", f"d{n}") for n in range(3)], labelled=False)
