@@ -75,7 +75,7 @@ class Decoding:
     classes: ClassMap
 
     def decode(self, source: SourceSample) -> Decoded | list[Problem]:
-        """Read one sample's files, or tell what is wrong with them: image and mask both."""
+        """Read one sample's files, or tell what is wrong with them; without a sound image the mask cannot be judged."""
         try:
             image = read_image(source.image)
         except InputProblemsError as error:

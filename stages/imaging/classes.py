@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stages.errors import UsageError
+from store.records import IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = ["IGNORE", "ClassMap"]
-
-IGNORE = 255
-"""The class index of pixels that are left out of losses and metrics."""
 
 FEWEST_CLASSES, MOST_CLASSES = 2, 250  # 250: indices stay clear of 255
 HIGHEST_VALUE, HIGHEST_GREY = 65535, 255
