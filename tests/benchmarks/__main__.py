@@ -1,0 +1,85 @@
+"""Measure what the project claims: `python -m tests.benchmarks [--only NAME] [--json FILE]`.
+
+Every line is a ratio of two ways measured side by side in this very run, with the target it should reach. Run it on a
+machine that does nothing else. Real images are used where they lie beside the project, phantoms where not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from store.publish import replace_file
+from tests.benchmarks.measure import Measurement, Skipped
+
+BENCHMARKS = ("start_up",)
+"""Modules beside this one; each has `measure()`, which yields measurements."""
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Option(help=f"Measure these alone: {', '.join(BENCHMARKS)}.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write {name: {ratio, target, met, …}} there.")
+    ] = None,
+) -> None:
+    """Print the table; write it as JSON too if asked."""
+    unknown = set(only or ()) - set(BENCHMARKS)
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
+    console = Console()
+    console.print(f"{machine()}; torch {torch.__version__}", style="dim")
+    table = Table("name", "ratio", "target", "met", "what")
+    results = {}
+    for one in run([name for name in BENCHMARKS if not only or name in only], console):
+        results[one.name] = {**asdict(one), "met": one.met, "machine": machine(), "torch": torch.__version__}
+        goal = "" if one.target is None else f"{'≤' if one.at_most else '≥'} {one.target:g}"
+        verdict = {None: "", True: "yes", False: "[red]no[/red]"}[one.met]
+        table.add_row(one.name, f"{one.ratio:.3g}", goal, verdict, one.claim)
+        if json_file:  # after every line: an interrupted run keeps what it has measured
+            replace_file(json_file, (json.dumps(results, indent=2) + "\n").encode())
+    console.print(table)
+
+
+def run(names: list[str], console: Console) -> Iterator[Measurement]:
+    """The measurements of these modules; one that cannot run here says why."""
+    for name in names:
+        console.print(f"{name} …", style="dim")
+        try:
+            for measured in importlib.import_module(f"tests.benchmarks.{name}").measure():
+                details = ", ".join(f"{key} {_short(value)}" for key, value in measured.details.items())
+                console.print(f"  {measured.name}: {measured.ratio:.3g} ({measured.claim}; {details})", style="dim")
+                yield measured
+        except Skipped as reason:
+            console.print(f"{name}: not measured: {reason}", style="yellow")
+
+
+def machine() -> str:
+    """The processor, its cores, and the GPU if there is one."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{model}, {os.cpu_count()} cores{gpu}"
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
