@@ -115,11 +115,15 @@ def inspect(
     store: StorePath,
     *,
     stats: Annotated[bool, typer.Option("--stats", help="Also read it all and describe every head.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="Also draw what every head looks at, as a .png file.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Samples in the picture.")] = 6,
     as_json: AsJson = False,
 ) -> None:
     """Show what a store holds."""
-    from pipeline.inspection import describe_store, show_store
+    from pipeline.inspection import describe_store, draw_store, show_store
 
+    if picture is not None:
+        draw_store(store, out=picture, samples=samples)
     described = describe_store(store, stats=stats)
     if as_json:
         console.show_json(described)

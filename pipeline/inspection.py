@@ -1,4 +1,4 @@
-"""What `pipeline inspect` tells of a store: a JSON-ready description, and the same as tables."""
+"""What `pipeline inspect` tells of a store: a JSON-ready description, tables of it, and a picture of its heads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 from pipeline.console import say, show_table
 from store import AttentionStore
+from store.errors import UsageError
 from store.format import DIMENSIONS
+from store.publish import replace_file
 
 
 def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
@@ -83,6 +85,27 @@ def show_store(described: dict[str, Any]) -> None:
         show_table("heads", columns, [[head[column] for column in columns] for head in described["head_statistics"]])
     for skipped in described["skipped"]:
         say(f"left out: {skipped['where']}: {skipped['what']}")
+
+
+def draw_store(path: Path, *, out: Path, samples: int) -> None:
+    """Write a PNG of samples spread evenly over the store, with their masks and every head's map.
+
+    Raises:
+        StoreError: it cannot be opened or read.
+        UsageError: `out` is not a PNG's name, or is something else already.
+    """
+    import numpy as np
+
+    from stages.heads_picture import draw_heads
+
+    if out.suffix.lower() != ".png" or (out.exists() and not out.is_file()):
+        raise UsageError(f"--picture {out}: give the name of a .png file to write.")
+    store = AttentionStore.open(path)
+    chosen = np.unique(np.linspace(0, len(store) - 1, samples).round().astype(np.int64))
+    batch = store.read(chosen)
+    masks = batch.mask if store.labelled[chosen].any() else None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(out, draw_heads(batch.image, batch.attention, heads=store.heads, masks=masks))
 
 
 def _describe_array(store: AttentionStore, name: str) -> dict[str, Any]:

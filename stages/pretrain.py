@@ -29,7 +29,6 @@ from torch import Tensor
 from stages.attention.architectures import find_architecture
 from stages.attention.card import METADATA_KEY, Card, read_card
 from stages.attention.models import MODELS, ModelEntry
-from stages.attention.pretraining.picture import draw_heads
 from stages.attention.pretraining.processes import joined
 from stages.attention.pretraining.state import load_state, save_state
 from stages.attention.pretraining.trainer import Trainer
@@ -37,6 +36,7 @@ from stages.attention.pretraining.watch import Row, require_sound
 from stages.attention.weights import load_transformer
 from stages.devices import resolve_device
 from stages.errors import CheckpointError, UsageError, WeightsError
+from stages.heads_picture import draw_heads
 from stages.progress import SILENT, Progress
 from stages.settings import PretrainSettings
 from stages.unlabelled import UnlabelledImages, read_images
@@ -239,7 +239,12 @@ def _publish(out: Path, trainer: Trainer, card: Card) -> None:
     """Write the three files; the weights last, so that where they are, all are."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in trainer.teacher.backbone.state_dict().items()}
     shown = slice(0, PICTURED)
-    picture = draw_heads(trainer.watched.images[shown], trainer.watched_maps()[shown])
+    maps = trainer.watched_maps()[shown].numpy()
+    picture = draw_heads(
+        trainer.watched.images[shown].movedim(1, -1).contiguous().numpy(),
+        maps,
+        heads=[f"H{head}" for head in range(maps.shape[1])],
+    )
     replace_file(out.with_name(f"{out.stem}.history.csv"), _as_csv(trainer.history))
     replace_file(out.with_name(f"{out.stem}.heads.png"), picture)
     replace_file(out, save(weights, metadata={METADATA_KEY: card.to_json()}))

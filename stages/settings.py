@@ -53,7 +53,7 @@ class ExtractSettings:
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
     size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
     attention_size: Size = setting((224, 224), "Size of the image the transformer sees; divisible by its patch.")
-    layers: tuple[int, ...] = setting((-1,), "Blocks whose heads are kept; -1 is the last.")
+    layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     classes: dict[str, int | str] | None = setting(
         None, "Class names and their mask values: `skin=0,lesion=255`; without it masks are binarised."
     )
@@ -88,7 +88,7 @@ class TrainSettings:
     attention_norm: Literal["log", "minmax", "none"] = setting(
         "log", "How a map is scaled: log then mean 0 and deviation 1, to [0, 1], or not at all."
     )
-    branch_dropout: Share = setting(0.25, "Share of training samples whose one branch is silenced (dual only).")
+    branch_dropout: Share = setting(0.0, "Share of training samples whose one branch is silenced (dual only).")
     augment: Literal["full", "light", "none"] = setting(
         "full", "full: any orientation (dermoscopy, histology); light: left-right flips and small turns; none."
     )

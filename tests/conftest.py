@@ -91,6 +91,7 @@ def extract_settings(phantoms: Path, store: Path, memo: Path, **changes: Any) ->
         "model": "untrained_tiny8",
         "size": (32, 40),
         "attention_size": (32, 48),
+        "layers": (-1,),
         "batch_size": 4,
     }
     return ExtractSettings(**{**told, **changes})

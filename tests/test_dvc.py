@@ -79,7 +79,7 @@ def test_repro_runs_once_and_reruns_what_depends(clone: Path):
 
     _change(clone, "extract", layers=[-2])
     assert _stages_run(_run(["dvc", "repro"], clone)) == everything - {"phantom"}
-    _change(clone, "extract", layers=-1)  # back again: nothing runs, the run cache has it
+    _change(clone, "extract", layers=[-3, -2, -1])  # back again: nothing runs, the run cache has it
     assert "Running stage" not in _run(["dvc", "repro"], clone)
 
     images = clone / "mine"  # a user's own folder: one image in it changes

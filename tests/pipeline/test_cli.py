@@ -90,7 +90,9 @@ def test_the_whole_way_from_images_to_masks(pipeline: Run, tmp_path: Path):
     assert described["count"] == 16
     assert described["arrays"]["image"]["shape"] == [16, 32, 32, 3]
     assert {"shape", "dtype", "chunks", "shards", "bytes"} <= described["arrays"]["attention"].keys()
-    assert len(described["head_statistics"]) == 6
+    assert len(described["head_statistics"]) == 18  # six heads of each of the last three layers
+    assert pipeline("inspect", "store/s.zarr", "--picture", "heads.png", "--samples", 2).returncode == 0
+    assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
     assert "untrained_tiny8" in pipeline("inspect", "store/s.zarr").stdout
     assert not (tmp_path / ".dvc").exists()
     assert time.monotonic() - began < 600
@@ -152,6 +154,7 @@ def test_verify_finds_damage_and_exits_1(pipeline: Run, phantom_store: Path, tmp
         pytest.param("train --store nowhere.zarr", 1, ["nowhere.zarr", "pipeline extract"], id="no_store"),
         pytest.param("train --lr -1", 2, ["--lr"], id="negative_lr"),
         pytest.param("train --val 1.5", 2, ["--val"], id="share"),
+        pytest.param("inspect s.zarr --picture heads.jpg", 2, ["heads.jpg", ".png"], id="a_picture_is_a_png"),
         pytest.param("inspect .", 1, ["not an attention store"], id="no_store_but_a_folder"),
         pytest.param("evaluate --run nowhere", 1, ["nowhere", "pipeline train"], id="no_run"),
         pytest.param("predict nowhere --run nowhere", 1, ["nowhere"], id="predict_no_run"),
