@@ -99,7 +99,7 @@ class TrainSettings:
     split_csv: Path | None = setting(None, "Table `id,split` with train, val or test in place of the seeded split.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
     precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
-    resume: bool = setting(False, "Go on from the last epoch of an interrupted run in the same folder.")
+    resume: bool = setting(False, "Go on from the last saved epoch of an interrupted run in the same folder.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@
 
 Training works in a hidden folder beside `out`, which replaces `out` when the last epoch is done. So the
 previous model stays until there is a better claim to its place, DVC may clear its outputs, and
-`--resume` finds what an interruption left. All random numbers of an epoch come from (seed, epoch):
+`--resume` finds what an interruption left: all but the last seconds and the epoch it was in. All random
+numbers of an epoch come from (seed, epoch):
 going on after an interruption gives, on a CPU, the same weights bit for bit.
 """
 
@@ -59,8 +60,9 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
         with progress.task("training", total, unit="samples") as task, _live(work, trainer.history) as live:
             for epoch in range(len(trainer.history) + 1, settings.epochs + 1):
                 row = trainer.run_epoch(epoch, task)
-                trainer.save(work)
+                trainer.save_if_due(work)
                 _log(live, row)
+        trainer.finish(work)
         replace_folder(work, out, ours=is_run)
     return trainer.report(out)
 
@@ -98,6 +100,7 @@ def _resume(trainer: Trainer, work: Path, out: Path) -> Path | None:
 def _live(work: Path, history: list[Row]) -> Iterator[Any]:
     """DVCLive, which writes the history in the form that DVC's plots and its editor extension follow.
 
+    An interrupted run may have logged epochs that were never saved, so the log is begun anew, from the history.
     None outside a DVC repository: DVCLive would make one there, unasked.
     """
     if not any((folder / ".dvc").is_dir() for folder in (Path.cwd(), *Path.cwd().parents)):
@@ -105,15 +108,17 @@ def _live(work: Path, history: list[Row]) -> Iterator[Any]:
         return
     from dvclive.live import Live
 
+    shutil.rmtree(work / "dvclive", ignore_errors=True)
     with Live(
         str(work / "dvclive"),
-        resume=bool(history),
         report=None,
         save_dvc_exp=False,
         dvcyaml=None,
         cache_images=False,
         monitor_system=False,
     ) as live:
+        for row in history:
+            _log(live, row)
         yield live
 
 

@@ -85,10 +85,11 @@ def _faults_of_values(store: AttentionStore, name: str, samples: range, values: 
 
 def _stray_files(store: AttentionStore, shards: int) -> list[str]:
     """Files among the shards that belong to no sample, and beside the arrays."""
+    expected = {name: {shard_path(store.path, name, shard) for shard in range(shards)} for name in SHARDED}
     beside = [entry.name for entry in sorted(store.path.iterdir()) if entry.name not in {*DIMENSIONS, "zarr.json"}]
     return [f"{store.path}: {name} does not belong to the store" for name in beside] + [
         f"`{name}`: {file.name} does not belong to the store"
         for name in SHARDED
         for file in sorted((store.path / name).iterdir())
-        if file.name != "zarr.json" and file not in {shard_path(store.path, name, shard) for shard in range(shards)}
+        if file.name != "zarr.json" and file not in expected[name]
     ]

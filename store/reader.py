@@ -42,6 +42,7 @@ class AttentionStore:
         self.path = path
         self.description = description
         self._group = group
+        self._column_chunks: dict[tuple[str, int], NDArray[Any]] = {}
         self._sharded = {name: ShardedArray(path, self.array(name), name, description) for name in SHARDED}
 
     @classmethod
@@ -92,15 +93,15 @@ class AttentionStore:
         index %= len(self)
         batch = self.read([index])
         return Sample(
-            id=str(self.ids[index]),
+            id=str(self._value("sample", index)),
             image=batch.image[0],
             mask=batch.mask[0],
             attention=batch.attention[0],
-            digest=str(self.column("digest")[index]),
-            height=int(self.column("height")[index]),
-            width=int(self.column("width")[index]),
-            group=str(self.column("group")[index]),
-            labelled=bool(self.labelled[index]),
+            digest=str(self._value("digest", index)),
+            height=int(self._value("height", index)),
+            width=int(self._value("width", index)),
+            group=str(self._value("group", index)),
+            labelled=bool(self._value("labelled", index)),
         )
 
     def __iter__(self) -> Iterator[Sample]:
@@ -185,10 +186,21 @@ class AttentionStore:
     def _checksums(self) -> NDArray[np.uint32]:
         return self._read_column("checksum")
 
-    def _read_column(self, name: str) -> NDArray[Any]:
+    def _value(self, name: str, index: int) -> Any:
+        """One value of a column. Its chunk is read once and kept: a whole column takes seconds at ten million rows."""
+        extent = self.array(name).chunks[0]
+        number = index // extent
+        if (name, number) not in self._column_chunks:
+            self._column_chunks[name, number] = self._read_column(name, number * extent, (number + 1) * extent)
+        return self._column_chunks[name, number][index - number * extent]
+
+    def _read_column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """A column's values from `start`, which begins a chunk, to `stop` or the end."""
         array = self.array(name)
-        chunks = -(-array.shape[0] // array.chunks[0])
-        for chunk in range(chunks):  # zarr would read a missing file as empty strings or zeros
+        stop = len(self) if stop is None else min(stop, len(self))
+        for chunk in range(
+            start // array.chunks[0], -(-stop // array.chunks[0])
+        ):  # zarr would read a missing file as empty strings or zeros
             file = self.path / name / ".".join(["c", str(chunk), *["0"] * (array.ndim - 1)])
             if not file.is_file():
                 raise StoreIncompleteError(
@@ -196,7 +208,7 @@ class AttentionStore:
                     "  Fetch the store again (`dvc checkout` or `dvc pull`), or extract it again."
                 )
         try:
-            return np.asarray(array[:])
+            return np.asarray(array[start:stop])
         except (ValueError, RuntimeError) as error:
             raise StoreCorruptError(
                 f"{self.path}: column `{name}` is damaged ({error}).\n  Fetch the store again, or extract it again."

@@ -2,7 +2,8 @@
 
 `model.safetensors` holds the weights and, as metadata, all that is needed to use them: architecture,
 classes, normalisation, the recipe of the attention and its hash. `state.safetensors` holds what it
-takes to go on exactly where training stopped. Both are tensors and JSON: loading never runs code.
+takes to go on exactly where training stopped, the best weights so far among it: one file, so that they always
+belong together. Both are tensors and JSON: loading never runs code.
 Files are written under a temporary name and renamed, so a reader finds a whole one or the last one.
 """
 
@@ -60,9 +61,9 @@ def is_run(folder: Path) -> bool:
     return holds_only(folder, {MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE, "dvclive"})
 
 
-def save_model(path: Path, model: Segmenter, card: ModelCard) -> None:
-    """Write weights and card; the file appears whole."""
-    _write(path, model.state_dict(), asdict(card))
+def save_model(path: Path, weights: Mapping[str, Tensor], card: ModelCard) -> None:
+    """Write a segmenter's weights and their card; the file appears whole."""
+    _write(path, weights, asdict(card))
 
 
 def load_model(run: Path, device: torch.device) -> tuple[Segmenter, ModelCard]:
@@ -129,6 +130,10 @@ class TrainingState:
     epoch: int
     """Epochs done."""
     model: Mapping[str, Tensor]
+    best: Mapping[str, Tensor]
+    """Weights of the best epoch so far; the same tensors as `model` when that is the last one."""
+    best_epoch: int
+    """That epoch, counted from 1."""
     optimizer: Mapping[str, Any]
     history: list[dict[str, float | int | None]]
     settings: dict[str, Any]
@@ -138,13 +143,21 @@ class TrainingState:
 def save_state(path: Path, state: TrainingState) -> None:
     """Write the state; the file appears whole."""
     tensors = {f"model.{name}": tensor for name, tensor in state.model.items()}
+    if state.best_epoch != state.epoch:
+        tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     for index, slots in state.optimizer["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items()}
     groups = state.optimizer["param_groups"]
     _write(
         path,
         tensors,
-        {"epoch": state.epoch, "history": state.history, "settings": state.settings, "param_groups": groups},
+        {
+            "epoch": state.epoch,
+            "best_epoch": state.best_epoch,
+            "history": state.history,
+            "settings": state.settings,
+            "param_groups": groups,
+        },
     )
 
 
@@ -155,7 +168,10 @@ def load_state(path: Path) -> TrainingState:
         CheckpointError: it is missing or damaged.
     """
     tensors, metadata = _read(path, "start without --resume")
-    model = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    model, best = (
+        {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
+        for part in ("model.", "best.")
+    )
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if match := re.fullmatch(r"optimizer\.(\d+)\.(\w+)", name):
@@ -164,6 +180,8 @@ def load_state(path: Path) -> TrainingState:
         return TrainingState(
             epoch=metadata["epoch"],
             model=model,
+            best=model if metadata["best_epoch"] == metadata["epoch"] else best,
+            best_epoch=metadata["best_epoch"],
             optimizer={"state": slots, "param_groups": metadata["param_groups"]},
             history=metadata["history"],
             settings=metadata["settings"],

@@ -1,7 +1,8 @@
 """One run of training: model, optimiser and history, an epoch at a time.
 
 All random numbers of an epoch (order, augmentation, branch dropout) come from (seed, epoch), and the
-learning rate from the step, so weights, optimiser and history are all it takes to go on exactly.
+learning rate from the step, so weights, optimiser and history are all it takes to go on exactly. They are
+not written after every epoch: with eight labels an epoch is one step, and writing would take longer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import csv
 import hashlib
 import io
 import math
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,9 @@ Row = dict[str, float | None]
 """One epoch: a value for each of `COLUMNS`."""
 
 COLUMNS = ("epoch", "loss", "val_dice", "lr")
+
+SAVE_SECONDS = 10.0
+"""How long an epoch's result may wait to be written: what a killed run loses, beside the epoch it was in."""
 
 FREE_TO_CHANGE = {"out", "device", "resume", "store", "split_csv"}
 """Settings that may differ between a run and its continuation; store and splits are compared by what they hold."""
@@ -82,7 +87,9 @@ class Trainer:
         self.optimizer = AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
         self._best: float = -math.inf
-        self._is_best = False
+        self._best_epoch = 0
+        self._best_weights: dict[str, Tensor] = {}
+        self._saved_at = -math.inf
 
     def run_epoch(self, epoch: int, task: Task) -> Row:
         """Train on every training sample once, then score the validation samples; epochs count from 1."""
@@ -95,22 +102,33 @@ class Trainer:
             "lr": self._learning_rate(epoch * self._steps_per_epoch),
         }
         self.history.append(row)
-        self._note_best(val_dice)
+        if self._note_best(val_dice):
+            self._best_weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         return row
 
-    def save(self, folder: Path) -> None:
-        """Write the model if this epoch was the best so far, and what it takes to go on."""
-        if self._is_best:
-            save_model(folder / MODEL_FILE, self.model, self._card())
+    def save_if_due(self, folder: Path) -> None:
+        """Write what it takes to go on, unless that was done less than `SAVE_SECONDS` ago."""
+        if time.monotonic() - self._saved_at >= SAVE_SECONDS:
+            self._save_state(folder)
+
+    def finish(self, folder: Path) -> None:
+        """Write all that a finished run leaves behind: the best model, the history, the state."""
+        save_model(folder / MODEL_FILE, self._best_weights, self._card())
+        self._save_state(folder)
+
+    def _save_state(self, folder: Path) -> None:
         replace_file(folder / HISTORY_FILE, _as_csv(self.history))
         state = TrainingState(
             epoch=len(self.history),
             model=self.model.state_dict(),
+            best=self._best_weights,
+            best_epoch=self._best_epoch,
             optimizer=self.optimizer.state_dict(),
             history=self.history,
             settings=self.identity(),
         )
         save_state(folder / STATE_FILE, state)
+        self._saved_at = time.monotonic()
 
     def restore(self, state: TrainingState, source: Path) -> None:
         """Go back to where a run stopped.
@@ -131,6 +149,7 @@ class Trainer:
         for row in state.history:
             self.history.append(row)
             self._note_best(row["val_dice"])
+        self._best_weights = {name: tensor.to(self.device, copy=True) for name, tensor in state.best.items()}
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to be continued: its settings, its samples, its attention."""
@@ -172,8 +191,7 @@ class Trainer:
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise PipelineError(
-                f"epoch {epoch}: the loss is {mean}. The epochs before it are kept.\n"
-                "  Train with a lower --lr, or with --precision float32."
+                f"epoch {epoch}: the loss is {mean}.\n  Train with a lower --lr, or with --precision float32."
             )
         return mean
 
@@ -217,11 +235,13 @@ class Trainer:
             self._samples[split] = open_samples(self.store, self.indices[split], self.device)
         return self._samples[split]
 
-    def _note_best(self, val_dice: float | None) -> None:
-        """Keep the earliest of the best epochs; without validation samples, the last epoch."""
+    def _note_best(self, val_dice: float | None) -> bool:
+        """Whether the last epoch is the best: the earliest of equals; without validation samples, always."""
         score = float(len(self.history)) if val_dice is None else float(val_dice)
-        self._is_best = score > self._best
-        self._best = max(score, self._best)
+        if score <= self._best:
+            return False
+        self._best, self._best_epoch = score, len(self.history)
+        return True
 
     def _card(self) -> ModelCard:
         return ModelCard(
@@ -231,8 +251,8 @@ class Trainer:
             recipe=self.store.recipe,
             recipe_sha256=self.store.description.recipe_sha256,
             store_contents_sha256=self.store.description.contents_sha256,
-            epoch=len(self.history),
-            val_dice=self.history[-1]["val_dice"],
+            epoch=self._best_epoch,
+            val_dice=self.history[self._best_epoch - 1]["val_dice"],
         )
 
     def _note(self, epoch: int) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -79,65 +77,6 @@ def test_training_leaves_the_global_generator_alone(phantom_store: Path, tmp_pat
     torch.manual_seed(5)
     run(train_settings(phantom_store, tmp_path / "a", epochs=1))
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_a_killed_run_resumes_to_the_same_weights(phantom_store: Path, tmp_path: Path):
-    """`kill -9` in the third epoch, then --resume: bit for bit the weights of a run that was left alone."""
-    program = (
-        "import os, signal, sys; from pathlib import Path; from tests.conftest import train_settings\n"
-        "from stages import train; from stages.segmentation.trainer import Trainer\n"
-        "original = Trainer.run_epoch\n"
-        "def dying(self, epoch, task):\n"
-        "    row = original(self, epoch, task)\n"
-        "    if epoch == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return row\n"
-        "Trainer.run_epoch = dying\n"
-        "train.run(train_settings(Path(sys.argv[1]), Path(sys.argv[2]), epochs=4))\n"
-    )
-    command = [sys.executable, "-c", program, phantom_store, tmp_path / "killed"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    killed = subprocess.run(command, check=False, cwd=ROOT, env=environment)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "killed").exists()
-    assert load_state(tmp_path / ".killed.training" / "state.safetensors").epoch == 2
-    run(train_settings(phantom_store, tmp_path / "killed", epochs=4, resume=True))
-    run(train_settings(phantom_store, tmp_path / "whole", epochs=4))
-    assert _same(tmp_path / "killed", tmp_path / "whole")
-    for name in ("model.safetensors", "history.csv", "splits.csv"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
-def test_resuming_with_other_settings_is_refused(phantom_store: Path, tmp_path: Path):
-    """The message says which setting changed; a finished run is left as it is."""
-    run(train_settings(phantom_store, tmp_path / "a"))
-    before = (tmp_path / "a" / "model.safetensors").read_bytes()
-    with pytest.raises(CheckpointError, match=r"lr: was 0\.001, now 0\.01"):
-        run(train_settings(phantom_store, tmp_path / "a", resume=True, lr=0.01))
-    report = run(train_settings(phantom_store, tmp_path / "a", resume=True))
-    assert report.best_epoch >= 1
-    assert (tmp_path / "a" / "model.safetensors").read_bytes() == before
-
-
-def test_resuming_with_other_splits_is_refused(phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A table that was edited after the interruption would let test samples into training."""
-    table = tmp_path / "splits.csv"
-    ids = [str(id_) for id_ in AttentionStore.open(phantom_store).ids]
-    table.write_text("id,split\n" + "".join(f"{id_},{'test' if n < 8 else 'train'}\n" for n, id_ in enumerate(ids)))
-    with monkeypatch.context() as patch:
-        original = Trainer.run_epoch
-        stop = KeyboardInterrupt()
-
-        def dying(self: Trainer, epoch: int, task: object) -> object:
-            if epoch == 2:
-                raise stop
-            return original(self, epoch, task)  # type: ignore[arg-type]
-
-        patch.setattr(Trainer, "run_epoch", dying)
-        with pytest.raises(KeyboardInterrupt):
-            run(train_settings(phantom_store, tmp_path / "a", split_csv=table))
-    table.write_text("id,split\n" + "".join(f"{id_},{'train' if n < 8 else 'test'}\n" for n, id_ in enumerate(ids)))
-    with pytest.raises(CheckpointError, match="splits: was"):
-        run(train_settings(phantom_store, tmp_path / "a", split_csv=table, resume=True))
 
 
 def test_a_single_step_learns_something(phantom_store: Path, tmp_path: Path):

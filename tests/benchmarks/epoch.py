@@ -1,0 +1,79 @@
+"""What an epoch costs from the store, and what it costs with DINO in the loop.
+
+Both ways are the same segmenter with the settings that users get, on the same images. In the loop, DINO is our own
+fast extraction and sees every batch before the segmenter does. Its weights are random: time does not depend on them.
+A few steps are timed, not an epoch: an epoch is so many of them, either way.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+
+from stages.attention.cls_attention import cls_attention
+from stages.segmentation.batches import ResidentSamples, TensorBatch
+from stages.segmentation.normalisation import normalise_image
+from store import AttentionStore
+from tests.benchmarks.measure import Measurement, side_by_side
+from tests.benchmarks.training_step import LAYOUT, epoch, new_trainer, write_store
+
+MODEL = "vit_small_patch8_224.dino"
+PATCH = 8
+SIZES = {"cpu": ((224, 8, 2), (480, 1, 1)), "cuda": ((224, 64, 10), (480, 64, 5))}
+"""By device: side of what DINO sees, images of a step, and rounds."""
+
+
+class DinoInTheLoop:
+    """Batches whose attention is computed when they are asked for."""
+
+    def __init__(self, batches: list[TensorBatch], side: int, device: torch.device) -> None:
+        self._batches = batches
+        self._side = side
+        # As the extractor does: the best way that we know, so that the comparison is fair.
+        self._model = timm.create_model(MODEL, pretrained=False, img_size=side).eval().to(device)
+
+    def batches(self, _: object) -> Iterator[TensorBatch]:
+        """The same images and masks, with attention of this moment."""
+        for batch in self._batches:
+            images = torch.nn.functional.interpolate(batch.image.float(), size=(self._side, self._side))
+            with torch.inference_mode():
+                maps = torch.cat([cls_attention(self._model, part, (11,)) for part in normalise_image(images).split(8)])
+            keys = (self._side // PATCH) ** 2 + 1
+            yield TensorBatch(batch.image, batch.mask, (maps * keys).half().clone())
+
+
+def measure() -> Iterator[Measurement]:
+    """A line for each device and size of DINO's input."""
+    for kind in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+        for side, samples, rounds in SIZES[kind]:
+            yield compared(torch.device(kind), side, samples, rounds)
+
+
+def compared(device: torch.device, side: int, samples: int, rounds: int) -> Measurement:
+    """Time of the same steps, DINO in the loop over store."""
+    grid = (side // PATCH, side // PATCH)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made.zarr"
+        write_store(path, samples, replace(LAYOUT, grid=grid, keys=grid[0] * grid[1] + 1))
+        store = AttentionStore.open(path)
+        trainer = new_trainer(store, device)
+        resident = ResidentSamples(store, np.arange(samples), device)
+        order = np.array_split(np.arange(samples), max(1, samples // trainer.settings.batch_size))
+        loop = DinoInTheLoop(list(resident.batches(order)), side, device)
+        seconds = side_by_side(
+            {"store": lambda: epoch(trainer, resident), "in the loop": lambda: epoch(trainer, loop)}, rounds=rounds
+        )
+    per_image = {f"{name}, ms an image": 1000 * value / samples for name, value in seconds.items()}
+    return Measurement(
+        name=f"epoch: {side}², {device.type}",
+        ratio=seconds["in the loop"] / seconds["store"],
+        target=8.0 if (side, device.type) == (224, "cpu") else None,
+        claim="seconds of the same steps, DINO in the loop / from the store",
+        details=per_image,
+    )

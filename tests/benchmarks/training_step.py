@@ -1,0 +1,131 @@
+"""Does the store slow a training step down? Fed from it, and on tensors that are in memory already.
+
+Both ways run the same augmentation, forward and backward pass and optimiser, in the trainer's own code. `resident`
+and `streamed` are the two ways in which a store feeds training (`stages.segmentation.batches`). On a GPU the whole
+store lies on the card; there, what Python takes to launch a step is told too.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.progress import SILENT
+from stages.segmentation.batches import ResidentSamples, StreamedSamples, TensorBatch
+from stages.segmentation.trainer import Trainer
+from stages.settings import TrainSettings
+from store import AttentionStore
+from store.writer import Layout, new_store
+from tests.benchmarks.measure import Measurement, side_by_side
+from tests.conftest import RECIPE, random_sample
+
+LAYOUT = Layout(
+    size=(224, 224), grid=(28, 28), heads=[f"L11H{head}" for head in range(6)], keys=785, classes=["skin", "lesion"]
+)
+"""ViT-S/8 at 224²."""
+
+SAMPLES = 32
+BATCH = 16
+
+
+class InMemory:
+    """Tensors on the device from the start: a batch is nothing but looked up."""
+
+    def __init__(self, batches: list[TensorBatch]) -> None:
+        self._batches = batches
+
+    def batches(self, _: object) -> Iterator[TensorBatch]:
+        """Always the same ones, in the same order."""
+        return iter(self._batches)
+
+
+def measure() -> Iterator[Measurement]:
+    """A line for each way to feed and each device."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made.zarr"
+        write_store(path, SAMPLES)
+        for device in [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]:
+            yield from on(device, path)
+
+
+def on(device: torch.device, path: Path) -> Iterator[Measurement]:
+    """The lines of one device."""
+    store = AttentionStore.open(path)
+    trainer = new_trainer(store, device)
+    indices = trainer.indices["train"]
+    resident = ResidentSamples(store, indices, device)
+    steps = np.array_split(indices, len(indices) // BATCH)
+    sources = {
+        "in memory": InMemory(list(resident.batches(steps))),
+        "resident": resident,
+        "streamed": StreamedSamples(store, device),
+    }
+    seconds = side_by_side(
+        {name: lambda source=source: epoch(trainer, source) for name, source in sources.items()},
+        rounds=20 if device.type == "cuda" else 5,
+    )
+    per_step = {name: value / len(steps) for name, value in seconds.items()}
+    for name in ("resident", "streamed"):
+        yield Measurement(
+            name=f"step: {name}, {device.type}",
+            ratio=per_step[name] / per_step["in memory"],
+            target=1.03,
+            at_most=True,
+            claim=f"seconds a step, store {name} / tensors in memory, batch of {BATCH}",
+            details=per_step,
+        )
+    if device.type == "cuda":
+        launched = launching(trainer, sources["resident"]) / len(steps)
+        yield Measurement(
+            name="step: Python, cuda",
+            ratio=launched / per_step["resident"],
+            target=None,
+            claim="seconds until a step is launched / seconds a step",
+            details={"seconds": launched},
+        )
+
+
+def epoch(trainer: Trainer, source: object) -> None:
+    """One epoch of the trainer's own loop, fed from `source`, to the end of what it set going."""
+    trainer._samples["train"] = source  # type: ignore[assignment]
+    with SILENT.task("measuring", 0) as task:
+        trainer._train(1, task)  # ends by fetching the mean loss, and with that waits for the device
+
+
+def launching(trainer: Trainer, source: object) -> float:
+    """Seconds in which Python sets an epoch going on a GPU; what the GPU itself takes comes on top, or is hidden."""
+    original: Callable[..., torch.Tensor] = torch.stack
+    launched: list[float] = []
+
+    def noted(losses: list[torch.Tensor], *, dim: int = 0) -> torch.Tensor:
+        launched.append(time.perf_counter())
+        return original(losses, dim=dim)
+
+    taken = []
+    for _ in range(5):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        torch.stack = noted  # type: ignore[assignment]
+        try:
+            epoch(trainer, source)
+        finally:
+            torch.stack = original  # type: ignore[assignment]
+        taken.append(launched[-1] - began)  # the last stack is that of the epoch's losses
+    return float(np.median(taken))
+
+
+def write_store(path: Path, samples: int, layout: Layout = LAYOUT) -> None:
+    """A store of random samples: a step takes as long on noise as on skin."""
+    with new_store(path, layout=layout, recipe=RECIPE) as writer:
+        for index in range(samples):
+            writer.append(random_sample(index, layout))
+
+
+def new_trainer(store: AttentionStore, device: torch.device) -> Trainer:
+    """A trainer with the settings that users get, on all samples."""
+    return Trainer(TrainSettings(batch_size=BATCH, epochs=1000), store, ["train"] * len(store), device)

@@ -1,0 +1,153 @@
+"""Interrupted and resumed: bit for bit the run that was left alone, whatever had been saved and whatever not."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.errors import CheckpointError
+from stages.segmentation.checkpoint import load_model, load_state
+from stages.segmentation.trainer import Trainer
+from stages.train import run
+from store import AttentionStore
+from tests.conftest import train_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def _weights(run_folder: Path) -> dict[str, torch.Tensor]:
+    return dict(load_state(run_folder / "state.safetensors").model)
+
+
+def _same(one: Path, other: Path) -> bool:
+    first, second = _weights(one), _weights(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _history(run_folder: Path) -> list[dict[str, str]]:
+    with (run_folder / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("save_seconds", "saved"), [pytest.param(0, 2, id="every_epoch_saved"), pytest.param(3600, 1, id="first_alone")]
+)
+def test_a_killed_run_resumes_to_the_same_weights(phantom_store: Path, tmp_path: Path, save_seconds, saved):
+    """`kill -9` in the third epoch, then --resume: bit for bit the weights of a run that was left alone."""
+    program = (
+        "import os, signal, sys; from pathlib import Path; from tests.conftest import train_settings\n"
+        "from stages import train; from stages.segmentation import trainer\n"
+        "trainer.SAVE_SECONDS = float(sys.argv[3]); Trainer = trainer.Trainer\n"
+        "original = Trainer.run_epoch\n"
+        "def dying(self, epoch, task):\n"
+        "    row = original(self, epoch, task)\n"
+        "    if epoch == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return row\n"
+        "Trainer.run_epoch = dying\n"
+        "train.run(train_settings(Path(sys.argv[1]), Path(sys.argv[2]), epochs=4))\n"
+    )
+    command = [sys.executable, "-c", program, phantom_store, tmp_path / "killed", str(save_seconds)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    killed = subprocess.run(command, check=False, cwd=ROOT, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed").exists()
+    assert load_state(tmp_path / ".killed.training" / "state.safetensors").epoch == saved
+    run(train_settings(phantom_store, tmp_path / "killed", epochs=4, resume=True))
+    run(train_settings(phantom_store, tmp_path / "whole", epochs=4))
+    assert _same(tmp_path / "killed", tmp_path / "whole")
+    for name in ("model.safetensors", "history.csv", "splits.csv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_best_model_survives_an_interruption(phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The second epoch is the best; stopped in the fourth and resumed, the run ends with those weights."""
+    scores = {1: 0.4, 2: 0.9, 3: 0.1, 4: 0.2}
+    monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(Trainer, "_validate", lambda trainer: scores[len(trainer.history) + 1])
+    run(train_settings(phantom_store, tmp_path / "whole", epochs=4))
+    with monkeypatch.context() as patch:
+        _stop_in(4, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(train_settings(phantom_store, tmp_path / "stopped", epochs=4))
+    run(train_settings(phantom_store, tmp_path / "stopped", epochs=4, resume=True))
+    _, card = load_model(tmp_path / "stopped", torch.device("cpu"))
+    assert (card.epoch, card.val_dice) == (2, 0.9)
+    for name in ("model.safetensors", "state.safetensors"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_short_epochs_are_not_saved_one_by_one(phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An epoch of few samples takes less time than writing it: the first and the last are written, and what is due."""
+    from stages.segmentation import trainer
+
+    written = []
+    monkeypatch.setattr(trainer, "save_state", lambda _, state: written.append(state.epoch))
+    run(train_settings(phantom_store, tmp_path / "a", epochs=6))
+    assert written == [1, 6]
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
+    written.clear()
+    run(train_settings(phantom_store, tmp_path / "b", epochs=3))
+    assert written == [1, 2, 3, 3]
+
+
+def test_the_live_log_has_every_epoch_once_after_an_interruption(
+    phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Epochs that were logged but not saved are trained again, and must not be logged twice."""
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        _stop_in(4, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(train_settings(phantom_store, tmp_path / "a", epochs=5))
+    assert load_state(tmp_path / ".a.training" / "state.safetensors").epoch == 1
+    run(train_settings(phantom_store, tmp_path / "a", epochs=5, resume=True))
+    with (tmp_path / "a" / "dvclive" / "plots" / "metrics" / "loss.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["step"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert [row["loss"] for row in rows] == [row["loss"] for row in _history(tmp_path / "a")]
+
+
+def test_resuming_with_other_settings_is_refused(phantom_store: Path, tmp_path: Path):
+    """The message says which setting changed; a finished run is left as it is."""
+    run(train_settings(phantom_store, tmp_path / "a"))
+    before = (tmp_path / "a" / "model.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match=r"lr: was 0\.001, now 0\.01"):
+        run(train_settings(phantom_store, tmp_path / "a", resume=True, lr=0.01))
+    report = run(train_settings(phantom_store, tmp_path / "a", resume=True))
+    assert report.best_epoch >= 1
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == before
+
+
+def test_resuming_with_other_splits_is_refused(phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A table that was edited after the interruption would let test samples into training."""
+    table = tmp_path / "splits.csv"
+    ids = [str(id_) for id_ in AttentionStore.open(phantom_store).ids]
+    table.write_text("id,split\n" + "".join(f"{id_},{'test' if n < 8 else 'train'}\n" for n, id_ in enumerate(ids)))
+    with monkeypatch.context() as patch:
+        _stop_in(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(train_settings(phantom_store, tmp_path / "a", split_csv=table))
+    table.write_text("id,split\n" + "".join(f"{id_},{'train' if n < 8 else 'test'}\n" for n, id_ in enumerate(ids)))
+    with pytest.raises(CheckpointError, match="splits: was"):
+        run(train_settings(phantom_store, tmp_path / "a", split_csv=table, resume=True))
+
+
+def _stop_in(epoch: int, patch: pytest.MonkeyPatch) -> None:
+    """Let the next run be interrupted at the beginning of an epoch."""
+    original = Trainer.run_epoch
+    stop = KeyboardInterrupt()
+
+    def stopping(self: Trainer, at: int, task: object) -> object:
+        if at == epoch:
+            raise stop
+        return original(self, at, task)  # type: ignore[arg-type]
+
+    patch.setattr(Trainer, "run_epoch", stopping)
