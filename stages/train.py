@@ -117,15 +117,18 @@ def _live(work: Path, history: list[Row]) -> Iterator[Any]:
         return
     from dvclive.live import Live
 
+    # Begun anew also after an interruption: a kill between an epoch's state and its entry here would shift the steps.
+    shutil.rmtree(work / "dvclive", ignore_errors=True)
     with Live(
         str(work / "dvclive"),
-        resume=bool(history),
         report=None,
         save_dvc_exp=False,
         dvcyaml=None,
         cache_images=False,
         monitor_system=False,
     ) as live:
+        for row in history:
+            _log(live, row)
         yield live
 
 
