@@ -13,6 +13,7 @@ Under `torchrun` every process reads all images and takes its share of each batc
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -40,7 +41,7 @@ from stages.heads_picture import draw_heads
 from stages.progress import SILENT, Progress
 from stages.settings import PretrainSettings
 from stages.unlabelled import UnlabelledImages, read_images
-from store.publish import replace_file
+from store.publish import exclusive_folder, remove_partial_files, replace_file
 
 PICTURED = 6
 """Watched images in the picture of the heads."""
@@ -76,7 +77,7 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
         InputProblemsError: images that cannot be read, all of them.
         WeightsError: the weights to begin with cannot be had or do not fit.
         CheckpointError: `resume` was asked for and the interrupted run was told something else.
-        PipelineError: the run collapsed, or its loss is not a number.
+        PipelineError: the run collapsed, its loss is not a number, or another run is at work on the same output.
     """
     began = time.monotonic()
     entry = find_architecture(settings.arch)
@@ -87,7 +88,8 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = _device(settings, count)
     work = settings.out.absolute().with_name(f".{settings.out.name}.pretraining")
-    with joined(device, rank=rank, count=count) as processes:
+    # Locked before the processes meet: were the leading one to stop later, the others would wait for it.
+    with _alone(work, leads=rank == 0), joined(device, rank=rank, count=count) as processes:
         trainer = Trainer(
             settings,
             entry,
@@ -99,9 +101,11 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
         )
         finished = _resume(trainer, settings, told, work) if settings.resume else None
         if finished is not None:
+            if processes.leads:
+                shutil.rmtree(work, ignore_errors=True)
             return PretrainReport(card=finished, out=settings.out, seconds=time.monotonic() - began)
         if processes.leads:
-            _make_folder(work, fresh=trainer.step == 0)
+            _clear(work, fresh=trainer.step == 0)
         with progress.task("pretraining", settings.steps - trainer.step, unit="steps") as task:
             while trainer.step < settings.steps:
                 trainer.run_to_next_row(task)
@@ -200,10 +204,17 @@ def _require_same(was: dict[str, Any], told: dict[str, Any], source: Path) -> No
         )
 
 
-def _make_folder(work: Path, *, fresh: bool) -> None:
+def _alone(work: Path, *, leads: bool) -> contextlib.AbstractContextManager[None]:
+    """No other run works in `work`; of the processes of one run, the leading one sees to that."""
+    return exclusive_folder(work, "pretraining") if leads else contextlib.nullcontext()
+
+
+def _clear(work: Path, *, fresh: bool) -> None:
+    """Remove what no longer counts: of an earlier run everything, of this one half-written files."""
     if fresh:
         shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
+    work.mkdir(exist_ok=True)
+    remove_partial_files(work)
 
 
 def _as_csv(history: list[Row]) -> bytes:

@@ -29,7 +29,7 @@ from stages.segmentation.splits import split_by_csv, split_by_hash, write_splits
 from stages.segmentation.trainer import Row, Trainer, TrainingReport
 from stages.settings import TrainSettings
 from store import AttentionStore
-from store.publish import exclusive_folder, refuse_foreign, replace_folder
+from store.publish import exclusive_folder, refuse_foreign, remove_partial_files, replace_folder
 
 
 def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
@@ -49,6 +49,7 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
     out = settings.out.resolve()
     work = out.with_name(f".{out.name}.training")
     with exclusive_folder(work, "training"):
+        remove_partial_files(work)
         done = _resume(trainer, work, out) if settings.resume else None
         if done is not None:
             shutil.rmtree(work)
@@ -91,9 +92,20 @@ def _resume(trainer: Trainer, work: Path, out: Path) -> Path | None:
     """Restore an interrupted run; the folder of a run that is already finished, None where there is work to do."""
     for folder in (work, out):
         if (folder / STATE_FILE).is_file():
-            trainer.restore(load_state(folder / STATE_FILE), folder)
+            state = load_state(folder / STATE_FILE)
+            if folder == work and not trainer.continues(state) and _is_finished(trainer, out):
+                continue  # killed after the last step, when `work` already held the model before
+            trainer.restore(state, folder)
             return folder if folder == out else None
     return None
+
+
+def _is_finished(trainer: Trainer, out: Path) -> bool:
+    """Whether the run asked for lies at `out`, all its epochs done."""
+    if not (out / STATE_FILE).is_file():
+        return False
+    state = load_state(out / STATE_FILE)
+    return trainer.continues(state) and state.epoch == trainer.settings.epochs
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ classes, attention that is finite, not negative, and sums to at most one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.errors import PipelineError
-from store.format import DIMENSIONS, SHARDED, contents_sha256, shard_path
+from store.format import ATTRIBUTE, DIMENSIONS, SHARDED, contents_sha256, shard_path
 from store.reader import AttentionStore
 from store.records import IGNORE
 
@@ -37,7 +38,7 @@ def verify_store(path: Path, progress: Progress = lambda shards, _: shards) -> l
         top = contents_sha256(path, store.description)
     except PipelineError as error:
         return [str(error)]
-    faults = []
+    faults = _faults_of_root(path)
     if top != store.description.contents_sha256:
         faults.append(f"{path}: description, metadata or columns were changed after the store was written.")
     per_shard = store.description.samples_per_shard
@@ -47,6 +48,14 @@ def verify_store(path: Path, progress: Progress = lambda shards, _: shards) -> l
         for name in SHARDED:
             faults += _faults_of_shard(store, name, samples)
     return faults + _stray_files(store, len(shards))
+
+
+def _faults_of_root(path: Path) -> list[str]:
+    """What stands in the group's own metadata beside the description, which no checksum covers."""
+    root = json.loads((path / "zarr.json").read_bytes())
+    if root == {"attributes": {ATTRIBUTE: root["attributes"][ATTRIBUTE]}, "zarr_format": 3, "node_type": "group"}:
+        return []
+    return [f"{path}: zarr.json holds more than the store's description; it was changed after the store was written."]
 
 
 def _faults_of_shard(store: AttentionStore, name: str, samples: range) -> list[str]:

@@ -2,14 +2,16 @@
 
 It is made beside its final place under a hidden temporary name, then exchanged with what lies there
 in one step of the file system. Whatever happens before that step, the previous folder stays as it
-was. A temporary that a killed process left behind is removed by the next one: its maker held a lock
-on it, and the lock died with the process.
+was. Only one process at a time makes a folder for a path (`store.locks`), so a temporary that lies
+there when another begins is a dead process's, and is removed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import glob
 import os
 import shutil
 import sys
@@ -18,12 +20,12 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from store.errors import PipelineError, UsageError
-
-if sys.platform != "win32":
-    import fcntl
+from store.locks import exclusive, waited_for
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
+DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""System errors that only writing meets: no room, no quota, a file larger than allowed, a disk that is read-only."""
 
 
 Ours = Callable[[Path], bool]
@@ -36,22 +38,40 @@ def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
 
     Raises:
         UsageError: `path` holds something that is not `ours`.
-        OSError: the parent cannot be written to, or the disk is full.
+        PipelineError: another process is writing it, or the disk is full.
+        OSError: the parent cannot be written to.
     """
     path = path.resolve()  # through a link to the folder itself, which stays a link
     refuse_foreign(path, ours)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
-    lock = _lock(temporary)
+    with exclusive(path, "writing") as alone, disk_failures_told(path):
+        if alone:
+            _clear_abandoned(path)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
+        try:
+            temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; a store is for the team
+            yield temporary
+            replace_folder(temporary, path, ours=ours)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def disk_failures_told(path: Path) -> Iterator[None]:
+    """A disk that takes no more, while `path` is being made, as an error with a cure.
+
+    Raises:
+        PipelineError: in place of the system's error.
+    """
     try:
-        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; a store is for the team
-        yield temporary
-        replace_folder(temporary, path, ours=ours)
-    finally:
-        if lock is not None:
-            os.close(lock)
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FAILURES:
+            raise
+        raise PipelineError(
+            f"{path}: cannot be written ({error.strerror}); what was there before is as it was.\n"
+            "  Free some space there and run the command again (train and pretrain go on with --resume)."
+        ) from None
 
 
 def holds_only(folder: Path, names: Collection[str]) -> bool:
@@ -91,18 +111,31 @@ def replace_folder(new: Path, path: Path, *, ours: Ours) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """The same for one file: `path` holds the new content, or what it held before."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.partial-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """The same for one file: `path` holds the new content, or what it held before.
+
+    The temporary's name is always the same, so what a killed process left behind is used up by the next.
+
+    Raises:
+        PipelineError: the disk is full.
+        OSError: the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    with disk_failures_told(path), waited_for(temporary):
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what `replace_file` left in a folder when it was killed; nobody else may be writing there."""
+    for leftover in folder.glob(".*.partial"):
+        leftover.unlink()
 
 
 @contextlib.contextmanager
@@ -112,17 +145,10 @@ def exclusive_folder(path: Path, work: str) -> Iterator[None]:
     Raises:
         PipelineError: somebody else does; `work` is what they and we want to do there.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    lock = _lock(path)
-    if lock is None and sys.platform != "win32":
-        raise PipelineError(
-            f"{path}: another process is {work} here.\n  Wait until it is done, or choose another --out."
-        )
-    try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(path, work):
+        path.mkdir(exist_ok=True)
         yield
-    finally:
-        if lock is not None:
-            os.close(lock)
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -159,25 +185,14 @@ def _exchanged(one: Path, other: Path) -> bool:
     return bool(renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0)
 
 
-def _remove_abandoned(path: Path) -> None:
-    for leftover in path.parent.glob(f".{path.name}.partial-*"):
-        lock = _lock(leftover)
-        if lock is not None:  # nobody holds it: its maker is dead
+def _clear_abandoned(path: Path) -> None:
+    """Remove what killed processes left beside `path`; an old folder that was out of its place goes back."""
+    leftovers = sorted(path.parent.glob(f".{glob.escape(path.name)}.partial-*"))
+    for leftover in leftovers:
+        if leftover.suffix == ".old" and not path.exists():
+            leftover.rename(path)
+        else:
             shutil.rmtree(leftover, ignore_errors=True)
-            os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    """An exclusive lock on a folder, as an open file descriptor; None if somebody else holds it."""
-    if sys.platform == "win32":  # temporaries of killed processes stay until removed by hand
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _sync(folder: Path) -> None:

@@ -5,13 +5,13 @@ one copy of its bytes. What a sample's chunk holds is checked against its checks
 it is read. Missing or damaged data is an error that names array, shard and samples, never zeros.
 
 Several processes and machines may read one store at a time; nothing is ever written. A store that
-is sent to another process (pickled) is opened anew there.
+is sent to another process (pickled) is opened anew there. When another store is put at its path, what
+was mapped before is still read; the rest is an error, never a mixture of the two.
 """
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
+import contextlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,28 +22,31 @@ import zarr
 import zarr.errors
 from numpy.typing import NDArray
 
-from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError, StoreNotFoundError
-from store.format import ATTRIBUTE, COLUMNS, DIMENSIONS, SHARDED, Description, shard_path
+from store.errors import NotAStoreError, StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
+from store.format import ATTRIBUTE, COLUMNS, DIMENSIONS, SHARDED, Description
 from store.publish import holds_only
 from store.records import Batch, Sample
-from store.shards import MappedShard, decode_payload
+from store.sharded_array import ShardedArray
 
 UNREADABLE = (zarr.errors.BaseZarrError, FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError)
 """What zarr raises for a path that holds no group of format 3."""
 
-MAX_MAPPED = 4096
-"""Shards of one array kept mapped; Linux allows a process 65,530 mappings."""
+OPENING_ATTEMPTS = 3
+"""How often a store is opened that is replaced while it is being opened."""
 
 
 class AttentionStore:
     """An attention store on a local path, open for reading. Make one with `AttentionStore.open`."""
 
-    def __init__(self, path: Path, group: zarr.Group, description: Description) -> None:
+    def __init__(self, path: Path, group: zarr.Group, description: Description, root: bytes) -> None:
         self.path = path
         self.description = description
         self._group = group
+        self._root = root
+        self._columns: dict[str, NDArray[Any]] = {}
         self._column_chunks: dict[tuple[str, int], NDArray[Any]] = {}
         self._sharded = {name: ShardedArray(path, self.array(name), name, description) for name in SHARDED}
+        self._require_same_store()
 
     @classmethod
     def open(cls, path: str | Path) -> AttentionStore:
@@ -62,15 +65,25 @@ class AttentionStore:
                 f"{path}: there is no store here.\n"
                 f"  Make one: `pipeline extract --images DIR --masks DIR --store {path}`."
             )
+        for _ in range(OPENING_ATTEMPTS - 1):
+            root = _root_of(path)
+            with contextlib.suppress(StoreError):
+                return cls._opened(path, root)
+            if _root_of(path) == root:
+                break  # not because it was replaced under our hands
+        return cls._opened(path, _root_of(path))
+
+    @classmethod
+    def _opened(cls, path: Path, root: bytes) -> AttentionStore:
         try:
-            group = zarr.open_group(path, mode="r", zarr_format=3)
+            group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
             attributes = group.attrs.asdict()
         except UNREADABLE:
             raise NotAStoreError(
                 f"{path}: not an attention store, or its zarr.json is damaged (no readable Zarr v3 group).\n"
                 "  Give the path that `pipeline extract --store` wrote; if it is that, extract it again."
             ) from None
-        return cls(path, group, Description.from_attributes(attributes, path))
+        return cls(path, group, Description.from_attributes(attributes, path), root)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (AttentionStore.open, (self.path,))
@@ -130,7 +143,31 @@ class AttentionStore:
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"{self.path}: positions {wanted.min()} to {wanted.max()}; the store holds {len(self)}")
-        return self._sharded[name].read(wanted, self._checksums[:, list(SHARDED).index(name)])
+        array, checksums = self._sharded[name], self._checksums[:, list(SHARDED).index(name)]
+        mapped = array.times_mapped
+        try:
+            values = array.read(wanted, checksums)
+        except StoreError:
+            self._require_same_store()
+            raise
+        if array.times_mapped != mapped:
+            self._require_same_store()
+        return values
+
+    def _require_same_store(self) -> None:
+        """Make sure that what was just read from the path is of the store that was opened.
+
+        The description holds the digest of all contents. It is looked at after the reading: if it is still the same,
+        then so was the store before.
+
+        Raises:
+            StoreCorruptError: another store lies at the path by now, or none.
+        """
+        if _root_of(self.path) != self._root:
+            raise StoreCorruptError(
+                f"{self.path}: the store was replaced or changed while it was being read.\n"
+                "  Open it again, or start the command again."
+            )
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -162,7 +199,7 @@ class AttentionStore:
     @cached_property
     def heads(self) -> list[str]:
         """Names of the attention maps, such as `L11H0`."""
-        return [str(name) for name in self.array("head")[:]]  # type: ignore[union-attr]
+        return [str(name) for name in self.column("head")]
 
     @cached_property
     def ids(self) -> NDArray[Any]:
@@ -175,16 +212,18 @@ class AttentionStore:
         return self.column("labelled")
 
     def column(self, name: str) -> NDArray[Any]:
-        """One of the columns `sample digest height width group labelled`: (sample,).
+        """One of the columns `sample digest height width group labelled`: (sample,); not to be written to.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: its bytes are missing or damaged.
         """
-        return self._read_column(name)
+        if name not in self._columns:
+            self._columns[name] = self._read_column(name)
+        return self._columns[name]
 
-    @cached_property
+    @property
     def _checksums(self) -> NDArray[np.uint32]:
-        return self._read_column("checksum")
+        return self.column("checksum")
 
     def _value(self, name: str, index: int) -> Any:
         """One value of a column. Its chunk is read once and kept: a whole column takes seconds at ten million rows."""
@@ -197,10 +236,9 @@ class AttentionStore:
     def _read_column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """A column's values from `start`, which begins a chunk, to `stop` or the end."""
         array = self.array(name)
-        stop = len(self) if stop is None else min(stop, len(self))
-        for chunk in range(
-            start // array.chunks[0], -(-stop // array.chunks[0])
-        ):  # zarr would read a missing file as empty strings or zeros
+        stop = array.shape[0] if stop is None else min(stop, array.shape[0])
+        # Looked for first: zarr would read a missing file as empty strings or zeros.
+        for chunk in range(start // array.chunks[0], -(-stop // array.chunks[0])):
             file = self.path / name / ".".join(["c", str(chunk), *["0"] * (array.ndim - 1)])
             if not file.is_file():
                 raise StoreIncompleteError(
@@ -208,11 +246,14 @@ class AttentionStore:
                     "  Fetch the store again (`dvc checkout` or `dvc pull`), or extract it again."
                 )
         try:
-            return np.asarray(array[start:stop])
+            values = np.asarray(array[start:stop])
         except (ValueError, RuntimeError) as error:
+            self._require_same_store()
             raise StoreCorruptError(
                 f"{self.path}: column `{name}` is damaged ({error}).\n  Fetch the store again, or extract it again."
             ) from None
+        self._require_same_store()
+        return values
 
     def array(self, name: str) -> zarr.Array[Any]:
         """One of the store's arrays as zarr sees it: for shapes, types, and readers such as dask.
@@ -250,6 +291,14 @@ class AttentionStore:
         return arrays
 
 
+def _root_of(path: Path) -> bytes:
+    """The bytes of a store's `zarr.json`; none where there is no such file."""
+    try:
+        return (path / "zarr.json").read_bytes()
+    except OSError:
+        return b""
+
+
 def is_store(path: Path) -> bool:
     """Whether an attention store lies at the path, of any version and in any state of repair, and nothing else."""
     if not holds_only(path, {*DIMENSIONS, "zarr.json"}):
@@ -258,68 +307,3 @@ def is_store(path: Path) -> bool:
         return ATTRIBUTE in zarr.open_group(path, mode="r", zarr_format=3).attrs
     except UNREADABLE:  # damaged, but with our arrays in it
         return all((path / name).is_dir() for name in SHARDED)
-
-
-class ShardedArray:
-    """One of a store's sharded arrays: maps shards as they are needed and checks samples once."""
-
-    def __init__(self, root: Path, array: zarr.Array[Any], name: str, description: Description) -> None:
-        self._root = root
-        self._name = name
-        self._shape = array.shape[1:]
-        self._dtype = array.dtype.newbyteorder("<")
-        self._samples = description.samples
-        self._per_shard = description.samples_per_shard
-        self._compressed = self._expect_codecs(array)
-        self._checked = np.zeros(self._samples, dtype=np.bool_)
-        self._mapped: OrderedDict[int, MappedShard] = OrderedDict()
-
-    def read(self, indices: NDArray[np.int64], checksums: NDArray[np.uint32]) -> NDArray[Any]:
-        """(len(indices), …) samples; `checksums` is the store's column for this array."""
-        out = np.empty((len(indices), *self._shape), dtype=self._dtype)
-        rows = out.view(np.uint8).reshape(len(indices), math.prod(self._shape) * self._dtype.itemsize)
-        for row, sample in zip(rows, indices.tolist(), strict=True):
-            shard = self.shard(sample // self._per_shard)
-            if not self._checked[sample]:
-                shard.check(sample, int(checksums[sample]))
-                self._checked[sample] = True
-            payload = shard.payload(sample)
-            where = f"{self._root}: `{self._name}` of sample {sample}"
-            row[:] = decode_payload(payload, row.nbytes, compressed=self._compressed, where=where)
-        return out
-
-    def shard(self, number: int) -> MappedShard:
-        """A shard, mapped.
-
-        Raises:
-            StoreIncompleteError, StoreCorruptError: it is missing, or its index is damaged.
-        """
-        shard = self._mapped.get(number)
-        if shard is not None:
-            return shard
-        first = number * self._per_shard
-        shard = MappedShard(
-            shard_path(self._root, self._name, number),
-            capacity=self._per_shard,
-            name=self._name,
-            first=first,
-            last=min(first + self._per_shard, self._samples) - 1,
-        )
-        self._mapped[number] = shard
-        if len(self._mapped) > MAX_MAPPED:
-            self._mapped.popitem(last=False)
-        return shard
-
-    def _expect_codecs(self, array: zarr.Array[Any]) -> bool:
-        """Whether chunks are compressed; refuses what `store.shards` cannot read."""
-        metadata: dict[str, Any] = array.metadata.to_dict()
-        sharding = metadata["codecs"][0]
-        inner = [codec["name"] for codec in sharding.get("configuration", {}).get("codecs", [])]
-        chunks = (array.chunks, getattr(array, "shards", None))
-        expected = ((1, *self._shape), (self._per_shard, *self._shape))
-        if inner not in (["bytes", "crc32c"], ["bytes", "zstd", "crc32c"]) or chunks != expected:
-            raise StoreCorruptError(
-                f"{self._root}: `{self._name}` is laid out in a way that version 1 does not know "
-                f"(codecs {inner}, chunks {chunks[0]}, shards {chunks[1]}).\n  Extract the store again."
-            )
-        return "zstd" in inner

@@ -137,8 +137,7 @@ class Trainer:
             CheckpointError: that run was told something else.
         """
         identity = self.identity()
-        differing = [key for key in identity if state.settings.get(key) != identity[key]]
-        if differing:
+        if differing := self._differing(state):
             told = "\n".join(f"    {key}: was {state.settings.get(key)!r}, now {identity[key]!r}" for key in differing)
             raise CheckpointError(
                 f"{source}: cannot go on, the run was started with other settings:\n{told}\n"
@@ -150,6 +149,14 @@ class Trainer:
             self.history.append(row)
             self._note_best(row["val_dice"])
         self._best_weights = {name: tensor.to(self.device, copy=True) for name, tensor in state.best.items()}
+
+    def continues(self, state: TrainingState) -> bool:
+        """Whether a state is of this very run: the same settings, samples and attention."""
+        return not self._differing(state)
+
+    def _differing(self, state: TrainingState) -> list[str]:
+        identity = self.identity()
+        return [key for key in identity if state.settings.get(key) != identity[key]]
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to be continued: its settings, its samples, its attention."""

@@ -1,0 +1,87 @@
+"""One of a store's sharded arrays, for reading: shards are mapped as they are needed, samples checked once."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from store.errors import StoreCorruptError
+from store.format import Description, shard_path
+from store.shards import MappedShard, decode_payload
+
+MAX_MAPPED = 4096
+"""Shards of one array kept mapped; Linux allows a process 65,530 mappings."""
+
+
+class ShardedArray:
+    """One of a store's sharded arrays: maps shards as they are needed and checks samples once."""
+
+    def __init__(self, root: Path, array: zarr.Array[Any], name: str, description: Description) -> None:
+        self._root = root
+        self._name = name
+        self._shape = array.shape[1:]
+        self._dtype = array.dtype.newbyteorder("<")
+        self._samples = description.samples
+        self._per_shard = description.samples_per_shard
+        self._compressed = self._expect_codecs(array)
+        self._checked = np.zeros(self._samples, dtype=np.bool_)
+        self._mapped: OrderedDict[int, MappedShard] = OrderedDict()
+        self.times_mapped = 0
+        """How many times a shard's file was opened."""
+
+    def read(self, indices: NDArray[np.int64], checksums: NDArray[np.uint32]) -> NDArray[Any]:
+        """(len(indices), …) samples; `checksums` is the store's column for this array."""
+        out = np.empty((len(indices), *self._shape), dtype=self._dtype)
+        rows = out.view(np.uint8).reshape(len(indices), math.prod(self._shape) * self._dtype.itemsize)
+        for row, sample in zip(rows, indices.tolist(), strict=True):
+            shard = self.shard(sample // self._per_shard)
+            if not self._checked[sample]:
+                shard.check(sample, int(checksums[sample]))
+                self._checked[sample] = True
+            payload = shard.payload(sample)
+            where = f"{self._root}: `{self._name}` of sample {sample}"
+            row[:] = decode_payload(payload, row.nbytes, compressed=self._compressed, where=where)
+        return out
+
+    def shard(self, number: int) -> MappedShard:
+        """A shard, mapped.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: it is missing, or its index is damaged.
+        """
+        shard = self._mapped.get(number)
+        if shard is not None:
+            return shard
+        first = number * self._per_shard
+        shard = MappedShard(
+            shard_path(self._root, self._name, number),
+            capacity=self._per_shard,
+            name=self._name,
+            first=first,
+            last=min(first + self._per_shard, self._samples) - 1,
+        )
+        self._mapped[number] = shard
+        self.times_mapped += 1
+        if len(self._mapped) > MAX_MAPPED:
+            self._mapped.popitem(last=False)
+        return shard
+
+    def _expect_codecs(self, array: zarr.Array[Any]) -> bool:
+        """Whether chunks are compressed; refuses what `store.shards` cannot read."""
+        metadata: dict[str, Any] = array.metadata.to_dict()
+        sharding = metadata["codecs"][0]
+        inner = [codec["name"] for codec in sharding.get("configuration", {}).get("codecs", [])]
+        chunks = (array.chunks, getattr(array, "shards", None))
+        expected = ((1, *self._shape), (self._per_shard, *self._shape))
+        if inner not in (["bytes", "crc32c"], ["bytes", "zstd", "crc32c"]) or chunks != expected:
+            raise StoreCorruptError(
+                f"{self._root}: `{self._name}` is laid out in a way that version 1 does not know "
+                f"(codecs {inner}, chunks {chunks[0]}, shards {chunks[1]}).\n  Extract the store again."
+            )
+        return "zstd" in inner

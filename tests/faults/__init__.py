@@ -1,0 +1,1 @@
+"""What goes wrong outside the program: interruptions, rot, company, shortage. See FAULTS.md."""

@@ -1,0 +1,189 @@
+"""Kills a stage at chosen moments and runs it again: `python -m tests.faults.forked STAGE PHANTOMS FOLDER COUNT SEED`.
+
+Importing torch takes seconds, so one process imports it and forks a child for every run. A moment is one thing that a
+run does to the file system, as Python's audit events tell it: before the n-th of them the child ends itself with
+SIGKILL. After every kill it is checked that what lies at the output's path is whole; after going on, that
+everything is byte for byte what a run without an interruption left, and that nothing lies beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+
+from stages import extract, pretrain, train
+from stages.attention.extractor import AttentionExtractor
+from stages.attention.memo import AttentionMemo
+from store.check import verify_store
+from tests.conftest import extract_settings, train_settings
+from tests.stages.test_pretrain import _settings as pretrain_settings
+
+EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "sqlite3.connect"}
+KILLED = -signal.SIGKILL
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run something in a fork of this process; its exit status, negative for a signal."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:  # noqa: BLE001 - a fork must never return into its parent's program
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def killing(work: Callable[[], object], moment: int, folder: Path, count: Path | None = None) -> None:
+    """Do the work and die before the `moment`-th thing done to files in `folder`; write down how many there were."""
+    seen = 0
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        if event in EVENTS and isinstance(arguments[0], str | os.PathLike) and str(folder) in os.fspath(arguments[0]):
+            seen += 1
+            if seen == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    work()
+    if count is not None:
+        moments = seen
+        count.write_text(str(moments))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A stage whose runs are killed."""
+
+    begin: Callable[[Path], object]
+    """Run it into a folder."""
+    go_on: Callable[[Path], object]
+    """Run it again after an interruption."""
+    require_whole: Callable[[Path], None]
+    """Raise unless what lies at the output's path is whole."""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, the memo's aside."""
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and "memo" not in file.parts)
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+def extraction(phantoms: Path) -> Subject:
+    """Extraction over an older store of other sizes; what the transformer computes is counted."""
+
+    def settings(folder: Path, **changes: Any) -> Any:
+        return extract_settings(phantoms, folder / "s.zarr", folder / "memo", **changes)
+
+    def begin(folder: Path) -> None:
+        extract.run(settings(folder))
+
+    def go_on(folder: Path) -> None:
+        known = _remembered(settings(folder))
+        report = extract.run(settings(folder))
+        assert report.computed == report.samples - known, f"computed {report.computed}, remembered {known}"
+
+    def require_whole(folder: Path) -> None:
+        if (folder / "s.zarr").exists():
+            assert verify_store(folder / "s.zarr") == []
+
+    return Subject(begin, go_on, require_whole)
+
+
+def _remembered(settings: Any) -> int:
+    extractor = AttentionExtractor.load(
+        model=settings.model,
+        weights=None,
+        input_size=settings.attention_size,
+        layers=settings.layers,
+        device="cpu",
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+    )
+    with AttentionMemo(settings.memo, extractor.recipe) as memo:
+        return len(memo)
+
+
+def training(store: Path) -> Subject:
+    """Training of two epochs."""
+    return Subject(
+        lambda folder: train.run(train_settings(store, folder / "run", epochs=2)),
+        lambda folder: train.run(train_settings(store, folder / "run", epochs=2, resume=True)),
+        _require_whole_checkpoints,
+    )
+
+
+def pretraining(phantoms: Path) -> Subject:
+    """Pretraining of four steps, written down every second one."""
+
+    def run(folder: Path, *, resume: bool) -> None:
+        folder.mkdir(exist_ok=True)
+        pretrain.run(replace(pretrain_settings(phantoms, folder / "a.safetensors"), resume=resume))
+
+    return Subject(
+        lambda folder: run(folder, resume=False), lambda folder: run(folder, resume=True), _require_whole_checkpoints
+    )
+
+
+def _require_whole_checkpoints(folder: Path) -> None:
+    """Every checkpoint under its own name can be read to the end."""
+    for file in folder.rglob("*.safetensors"):
+        with safe_open(str(file), framework="pt") as opened:
+            assert all(opened.get_tensor(name) is not None for name in opened.keys())  # noqa: SIM118 - not a dict
+
+
+def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> int:
+    """Kill runs at `count` moments, the last ones among them; how many kills met a run.
+
+    Raises:
+        AssertionError: something was lost, half there, or left over.
+    """
+    whole, counted = folder / "whole", folder / "moments"
+    assert in_child(lambda: killing(lambda: subject.begin(whole), 0, whole, counted)) == 0
+    expected, total = contents(whole), int(counted.read_text())
+    final = range(max(1, total - count // 3), total + 1)
+    others = np.random.default_rng(seed).integers(1, total + 1, max(0, count - len(final)))
+    for moment in sorted({*final, *others.tolist()}):
+        place = folder / "killed"
+        assert in_child(lambda at=moment, to=place: killing(lambda: subject.begin(to), at, to)) == KILLED, moment
+        assert in_child(lambda to=place: subject.require_whole(to)) == 0, f"moment {moment} of {total}: not whole"
+        assert in_child(lambda to=place: subject.go_on(to)) == 0, f"moment {moment} of {total}: cannot go on"
+        found = contents(place)
+        assert found.keys() == expected.keys(), f"moment {moment} of {total}: {sorted(found.keys() ^ expected.keys())}"
+        differing = [name for name in expected if found[name] != expected[name]]
+        assert not differing, f"moment {moment} of {total}: other bytes in {differing}"
+        shutil.rmtree(place)
+    return len({*final, *others.tolist()})
+
+
+def main() -> None:
+    """Run one stage's kills, as the command line says."""
+    torch.set_num_threads(1)
+    stage, phantoms, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    store = folder / "store.zarr"
+    if stage == "train":
+        assert in_child(lambda: extract.run(extract_settings(phantoms, store, folder / "memo"))) == 0
+    subject = {"extract": extraction, "pretrain": pretraining}.get(stage, training)(
+        store if stage == "train" else phantoms
+    )
+    kills = kill_and_go_on(subject, folder, count=int(sys.argv[4]), seed=int(sys.argv[5]))
+    sys.stdout.write(f"{kills} kills\n")
+
+
+if __name__ == "__main__":
+    main()
