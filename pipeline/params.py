@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from store.address import require_local
 from store.errors import UsageError
 
 Settings = TypeVar("Settings")
@@ -123,6 +124,9 @@ def _checked(
             complaints[str(detail["loc"][0])] = f"{detail['msg']}, not {detail['input']!r}"
     if complaints:
         raise UsageError("\n".join(f"{place(name)}: {complaint}" for name, complaint in complaints.items()))
+    for value in vars(checked).values():
+        if isinstance(value, Path):
+            require_local(value)
     return checked
 
 

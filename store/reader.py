@@ -22,6 +22,7 @@ import zarr
 import zarr.errors
 from numpy.typing import NDArray
 
+from store.address import require_local
 from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError, StoreNotFoundError
 from store.format import ATTRIBUTE, COLUMNS, DIMENSIONS, SHARDED, Description, shard_path
 from store.publish import holds_only
@@ -49,6 +50,7 @@ class AttentionStore:
         """Open a store and check its description and the shapes of its arrays; no sample is read.
 
         Raises:
+            UsageError: an address on the network in place of a path.
             StoreNotFoundError: nothing lies at the path.
             NotAStoreError: what lies there is not an attention store.
             StoreVersionError: another version of the format wrote it.
@@ -56,6 +58,7 @@ class AttentionStore:
             StoreCorruptError: description and arrays contradict each other.
         """
         path = Path(path)
+        require_local(path)
         if not path.exists():
             raise StoreNotFoundError(
                 f"{path}: there is no store here.\n"
