@@ -81,8 +81,8 @@ def show_store(described: dict[str, Any]) -> None:
     if "head_statistics" in described:
         columns = ["head", "mean", "contrast", "separation"]
         show_table("heads", columns, [[head[column] for column in columns] for head in described["head_statistics"]])
-    for skipped in described["skipped"]:
-        say(f"left out: {skipped['where']}: {skipped['what']}")
+    if described["skipped"]:
+        say("\n".join(f"left out: {skipped['where']}: {skipped['what']}" for skipped in described["skipped"]))
 
 
 def _describe_array(store: AttentionStore, name: str) -> dict[str, Any]:
