@@ -201,8 +201,9 @@ class AttentionStore:
         try:
             return np.asarray(array[:])
         except (ValueError, RuntimeError) as error:
+            reason = str(error).partition(".")[0]  # then follow the checksums' bytes
             raise StoreCorruptError(
-                f"{self.path}: column `{name}` is damaged ({error}).\n  Fetch the store again, or extract it again."
+                f"{self.path}: column `{name}` is damaged ({reason}).\n  Fetch the store again, or extract it again."
             ) from None
 
     def array(self, name: str) -> zarr.Array[Any]:
