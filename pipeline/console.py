@@ -37,23 +37,26 @@ LAST_LINES = 2
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that do something to a terminal or turn the direction of writing; line feed and tab are ours."""
 
+OTHER_PLACE = "Choose another path, or have it made writable."
+IN_THE_WAY = "A file stands where a folder is needed, or the other way round; choose another path."
+BAD_DISK = "Look after the disk or the network it is on, and run the command again."
 USERS_TO_MEND = {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EEXIST,
-    errno.EIO,
-    errno.EISDIR,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-    errno.ENOENT,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ESTALE,
-    errno.ETIMEDOUT,
+    errno.EACCES: OTHER_PLACE,
+    errno.EDQUOT: "Free some space, or choose another path.",
+    errno.EEXIST: IN_THE_WAY,
+    errno.EIO: BAD_DISK,
+    errno.EISDIR: IN_THE_WAY,
+    errno.ELOOP: "Its links lead in a circle; mend them.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ENOENT: "Check the path.",
+    errno.ENOSPC: "Free some space, or choose another path.",
+    errno.ENOTDIR: IN_THE_WAY,
+    errno.EPERM: OTHER_PLACE,
+    errno.EROFS: OTHER_PLACE,
+    errno.ESTALE: BAD_DISK,
+    errno.ETIMEDOUT: BAD_DISK,
 }
-"""System errors that are about the user's disk and folders, not about this program."""
+"""System errors that are about the user's disk and folders, not about this program, and what to do."""
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -114,7 +117,7 @@ def tell_error(error: BaseException) -> int | None:
         say(f"error: {error}")
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
     if isinstance(error, OSError) and error.errno in USERS_TO_MEND:
-        say(f"error: {error.filename or 'the disk'}: {error.strerror}.")
+        say(f"error: {error.filename or 'the disk'}: {error.strerror}.\n  {USERS_TO_MEND[error.errno]}")
         return EXIT_FAILURE
     if isinstance(error, KeyboardInterrupt):
         say("interrupted; what was computed so far is kept where the command says so")

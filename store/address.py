@@ -23,7 +23,8 @@ def require_local(path: Path) -> None:
         UsageError: it is the address of something on the network.
     """
     if ADDRESS.match(str(path)) and not path.exists():
+        address = ADDRESS.sub(lambda found: f"{found[0][:-1]}//", str(path), count=1)
         raise UsageError(
-            f"{path}: is an address on the network, and this program reads and writes folders of this machine only.\n"
+            f"{address}: is an address on the network; only files and folders of this machine are read and written.\n"
             "  Fetch it first (`dvc pull`, `dvc get`) or mount it, and give the path."
         )

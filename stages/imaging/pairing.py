@@ -128,7 +128,12 @@ def _pair(images: Path, masks: Path, orphans: Literal["told", "ignored"]) -> tup
 def _image_files(images: Path) -> tuple[list[Path], list[Problem]]:
     """The files at `images`: itself, or what lies in it."""
     # Not Path.is_file: that raises where a folder above may not be entered.
-    return ([images], []) if os.path.isfile(images) else list_pictures(images)  # noqa: PTH113
+    if os.path.isfile(images):  # noqa: PTH113
+        return [images], []
+    if not os.path.isdir(images):  # noqa: PTH112
+        what = "there is no such folder or image, or it may not be entered"
+        raise UsageError(f"{printable(images)}: {what}. Check the path.")
+    return list_pictures(images)
 
 
 def _one_tree(images: Path, masks: Path) -> bool:
