@@ -29,7 +29,15 @@ from store.publish import holds_only
 from store.records import Batch, Sample
 from store.shards import MappedShard, decode_payload
 
-UNREADABLE = (zarr.errors.BaseZarrError, FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError)
+UNREADABLE = (
+    zarr.errors.BaseZarrError,
+    FileNotFoundError,
+    NotADirectoryError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,  # JSON that is no object
+)
 """What zarr raises for a path that holds no group of format 3."""
 
 MAX_MAPPED = 4096
@@ -158,8 +166,20 @@ class AttentionStore:
 
     @property
     def scale_factor(self) -> float:
-        """Stored attention times this is probability."""
-        return float(self.array("attention").attrs["scale_factor"])  # type: ignore[arg-type]
+        """Stored attention times this is probability.
+
+        Raises:
+            StoreCorruptError: the array does not say it, or says what cannot be.
+        """
+        try:
+            factor = float(self.array("attention").attrs["scale_factor"])  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError):
+            factor = math.nan
+        if not 0 < factor <= 1:
+            raise StoreCorruptError(
+                f"{self.path}: `attention` has no sound `scale_factor`.\n  Extract the store again."
+            )
+        return factor
 
     @cached_property
     def heads(self) -> list[str]:
@@ -226,7 +246,7 @@ class AttentionStore:
                 array = self._group[name]
             except KeyError:
                 continue
-            except (ValueError, TypeError, zarr.errors.BaseZarrError) as error:
+            except (ValueError, TypeError, AttributeError, zarr.errors.BaseZarrError) as error:
                 raise StoreCorruptError(f"{self.path}: `{name}`: {error}.\n  Extract the store again.") from None
             if not isinstance(array, zarr.Array) or array.ndim != len(dimensions):
                 raise StoreCorruptError(f"{self.path}: `{name}` is not an array of {len(dimensions)} dimensions.")
