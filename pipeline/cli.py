@@ -6,6 +6,7 @@ and its exit status: 0 for success, 1 for a failure, 2 for a request that makes 
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from pathlib import Path
@@ -40,6 +41,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for 
 
 def main() -> None:
     """Run the command line; the only place where an error becomes an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text that the terminal can show
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
         app()
@@ -140,10 +144,8 @@ def verify(store: StorePath, *, as_json: AsJson = False) -> None:
     if as_json:
         console.show_json({"store": str(store), "sound": not faults, "faults": faults})
     else:
-        for fault in faults:
-            console.say(f"fault: {fault}")
-        if not faults:
-            console.say(f"{store}: every byte is as it was written")
+        sound = f"{store}: every byte is as it was written"
+        console.say("\n".join(f"fault: {fault}" for fault in faults) or sound)
     if faults:
         raise typer.Exit(console.EXIT_FAILURE)
 

@@ -1,7 +1,9 @@
 """What a person sees: progress bars, tables, and how an error is told.
 
 Results go to standard output; everything else to standard error. Without a terminal there are no
-bars: logs stay readable.
+bars: logs stay readable. Names of files and samples come from other people, so they are printed
+literally: no markup, and no control character that would move a terminal's cursor. What would fill
+screens is cut, and kept whole in a private temporary file.
 """
 
 from __future__ import annotations
@@ -9,7 +11,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
+import re
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +29,34 @@ EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+MOST_LINES = 31
+"""Lines of one message shown before it is cut: a heading and thirty problems."""
+LAST_LINES = 2
+"""Lines shown after the cut: the way to go on stands at the end."""
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters that do something to a terminal or turn the direction of writing; line feed and tab are ours."""
+
+OTHER_PLACE = "Choose another path, or have it made writable."
+IN_THE_WAY = "A file stands where a folder is needed, or the other way round; choose another path."
+BAD_DISK = "Look after the disk or the network it is on, and run the command again."
 USERS_TO_MEND = {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EEXIST,
-    errno.EISDIR,
-    errno.ENOENT,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
+    errno.EACCES: OTHER_PLACE,
+    errno.EDQUOT: "Free some space, or choose another path.",
+    errno.EEXIST: IN_THE_WAY,
+    errno.EIO: BAD_DISK,
+    errno.EISDIR: IN_THE_WAY,
+    errno.ELOOP: "Its links lead in a circle; mend them.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ENOENT: "Check the path.",
+    errno.ENOSPC: "Free some space, or choose another path.",
+    errno.ENOTDIR: IN_THE_WAY,
+    errno.EPERM: OTHER_PLACE,
+    errno.EROFS: OTHER_PLACE,
+    errno.ESTALE: BAD_DISK,
+    errno.ETIMEDOUT: BAD_DISK,
 }
-"""System errors that are about the user's disk and folders, not about this program."""
+"""System errors that are about the user's disk and folders, not about this program, and what to do."""
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -43,14 +64,18 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1))
+    def literal(value: object) -> Text:
+        return Text(_harmless(f"{value:.4g}" if isinstance(value, float) else str(value)))
+
+    table = Table(title=literal(title), title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1))
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
         # The first column names the row: it is what a user copies, so it is never broken.
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0)
     for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+        table.add_row(*map(literal, row))
     Console().print(table)
 
 
@@ -60,8 +85,30 @@ def show_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal something; never part of a command's result."""
+    """Tell the person at the terminal something; never part of a command's result. A long text is cut."""
+    text = _harmless(text)
+    lines = text.splitlines()
+    if len(lines) > MOST_LINES + LAST_LINES + 1:
+        hidden = len(lines) - MOST_LINES - LAST_LINES
+        more = f"  … and {hidden} more lines{_kept(text)}"
+        text = "\n".join([*lines[:MOST_LINES], more, *lines[-LAST_LINES:]])
     sys.stderr.write(text + "\n")
+
+
+def _harmless(text: str) -> str:
+    """The text with control characters written out, so that a name cannot do anything to a terminal."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _kept(text: str) -> str:
+    """Where the whole of a text that was cut can be read: a file that only its owner may open."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="pipeline-", suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text + "\n")
+    except OSError:  # the message matters more than its copy
+        return ""
+    return f"; all of them are in {name}"
 
 
 def tell_error(error: BaseException) -> int | None:
@@ -70,7 +117,7 @@ def tell_error(error: BaseException) -> int | None:
         say(f"error: {error}")
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
     if isinstance(error, OSError) and error.errno in USERS_TO_MEND:
-        say(f"error: {error.filename or 'the disk'}: {error.strerror}.")
+        say(f"error: {error.filename or 'the disk'}: {error.strerror}.\n  {USERS_TO_MEND[error.errno]}")
         return EXIT_FAILURE
     if isinstance(error, KeyboardInterrupt):
         say("interrupted; what was computed so far is kept where the command says so")

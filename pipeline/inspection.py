@@ -83,8 +83,8 @@ def show_store(described: dict[str, Any]) -> None:
     if "head_statistics" in described:
         columns = ["head", "mean", "contrast", "separation"]
         show_table("heads", columns, [[head[column] for column in columns] for head in described["head_statistics"]])
-    for skipped in described["skipped"]:
-        say(f"left out: {skipped['where']}: {skipped['what']}")
+    if described["skipped"]:
+        say("\n".join(f"left out: {skipped['where']}: {skipped['what']}" for skipped in described["skipped"]))
 
 
 def draw_store(path: Path, *, out: Path, samples: int) -> None:

@@ -15,11 +15,15 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from store.address import require_local
 from store.errors import UsageError
+
+if TYPE_CHECKING:
+    import yaml
 
 Settings = TypeVar("Settings")
 
@@ -90,7 +94,15 @@ def _section(params: Path, section: str) -> dict[str, Any]:
         content = yaml.safe_load(params.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except UnicodeDecodeError:
+        raise UsageError(f"{params}: cannot be read as text. Save it as UTF-8.") from None
+    except yaml.constructor.ConstructorError as error:
+        raise UsageError(f"{params}{_line(error)}: cannot be read: {error.problem}. Write plain values only.") from None
+    except yaml.MarkedYAMLError as error:
+        raise UsageError(
+            f"{params}{_line(error)}: cannot be read as YAML ({error.problem}). Mend the line or the one before it."
+        ) from None
+    except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{params}: cannot be read: {error}") from None
     found = (content or {}).get(section) if isinstance(content or {}, dict) else None
     if found is None:
@@ -98,6 +110,10 @@ def _section(params: Path, section: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(f"{params}: `{section}` must hold settings, one `key: value` a line.")
     return found
+
+
+def _line(error: yaml.MarkedYAMLError) -> str:
+    return f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
 
 
 def _checked(
@@ -123,6 +139,9 @@ def _checked(
             complaints[str(detail["loc"][0])] = f"{detail['msg']}, not {detail['input']!r}"
     if complaints:
         raise UsageError("\n".join(f"{place(name)}: {complaint}" for name, complaint in complaints.items()))
+    for value in vars(checked).values():
+        if isinstance(value, Path):
+            require_local(value)
     return checked
 
 

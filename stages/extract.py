@@ -24,11 +24,14 @@ from stages.extraction import Decoding, check_files, extract_shard
 from stages.imaging.classes import ClassMap
 from stages.imaging.pairing import find_samples
 from stages.imaging.samples import SourceSample
+from stages.imaging.suspicion import MaskSuspicion
 from stages.progress import SILENT, Progress
 from stages.settings import ExtractSettings
 from store.writer import Layout, StoreWriter, new_store
 
 CURE = "Mend or remove them, or go on without them: --on-error skip."
+NAMED = 3
+"""Images without a mask that are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +96,16 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         mask_values=settings.classes,
         compress=settings.compress,
     )
+    suspicion = MaskSuspicion()
     with new_store(settings.store, layout=layout, recipe=extractor.recipe.to_dict()) as writer:
-        counts = _fill(writer, sources, problems, settings, decoding, extractor, layout.samples_per_shard, progress)
+        counts = _fill(writer, sources, problems, settings, decoding, extractor, suspicion, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
         source=find_model(settings.model).source,
         **counts,
         skipped=problems,
-        hint=_hint(sources, settings),
+        hint="\n".join([*_hints(sources, settings), *suspicion.hints()]),
         seconds=time.monotonic() - began,
     )
 
@@ -113,7 +117,7 @@ def _fill(
     settings: ExtractSettings,
     decoding: Decoding,
     extractor: AttentionExtractor,
-    samples_per_shard: int,
+    suspicion: MaskSuspicion,
     progress: Progress,
 ) -> dict[str, int]:
     """Write every sample; `problems` grows by what cannot be used."""
@@ -122,7 +126,7 @@ def _fill(
         AttentionMemo(settings.memo, extractor.recipe) as memo,
         progress.task("extracting", len(sources)) as task,
     ):
-        remaining = _slices(sources, samples_per_shard)
+        remaining = _slices(sources, writer.samples_per_shard)
         for part in remaining:
             shard = extract_shard(
                 part, decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo, task=task
@@ -134,6 +138,7 @@ def _fill(
                 raise InputProblemsError(problems, CURE)
             for sample in shard.samples:
                 writer.append(sample)
+            suspicion.look(sample.mask for sample in shard.samples if sample.labelled)
             counts["samples"] += len(shard.samples)
             counts["labelled"] += sum(sample.labelled for sample in shard.samples)
             counts["computed"] += shard.computed
@@ -143,12 +148,17 @@ def _fill(
     return counts
 
 
-def _hint(sources: Sequence[SourceSample], settings: ExtractSettings) -> str:
+def _hints(sources: Sequence[SourceSample], settings: ExtractSettings) -> list[str]:
+    hints = []
     if any(source.split for source in sources):
-        return f"splits are not part of a store: to follow the table's, train with --split-csv {settings.csv}"
-    if not any(source.mask for source in sources):
-        return "no masks were given: the store is for prediction, not for training"
-    return ""
+        hints.append(f"splits are not part of a store: to follow the table's, train with --split-csv {settings.csv}")
+    without = [source.id for source in sources if source.mask is None]
+    if len(without) == len(sources):
+        hints.append("no masks were given: the store is for prediction, not for training")
+    elif without:
+        named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
+        hints.append(f"note: no mask for {len(without)} of {len(sources)} images; they are not trained on: {named}")
+    return hints
 
 
 def _check(sources: Sequence[SourceSample], decoding: Decoding, progress: Progress) -> list[Problem]:

@@ -17,7 +17,8 @@ AtLeastOne = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Interval(ge=0, lt=2**63)]  # a seed: torch takes 64 bits
 Share = Annotated[float, Interval(ge=0, lt=1)]
 
-Size = tuple[AtLeastOne, AtLeastOne]
+Side = Annotated[int, Interval(ge=1, le=16384)]  # a slip of the hand must not fill the memory
+Size = tuple[Side, Side]
 """(height, width) in pixels."""
 
 Device = str
@@ -77,7 +78,9 @@ class TrainSettings:
     lr: Annotated[float, Gt(0)] = setting(1e-3, "Peak learning rate of AdamW.")
     weight_decay: Annotated[float, Ge(0)] = setting(1e-4, "Weight decay of AdamW.")
     warmup: Share = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
-    width: AtLeastOne = setting(16, "Channels of the first level; doubled at every level below.")
+    width: Annotated[int, Interval(ge=1, le=1024)] = setting(
+        16, "Channels of the first level; doubled at every level below."
+    )
     blocks: Literal["plain", "residual"] = setting("plain", "Convolution blocks of every level.")
     fusion: Literal["levels", "bottleneck"] = setting(
         "levels", "Where the branches meet: at every level, or at the bottleneck only."

@@ -48,8 +48,7 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
     trainer = Trainer(settings, store, splits, device)
     out = settings.out.resolve()
     work = out.with_name(f".{out.name}.training")
-    with exclusive_folder(work, "training"):
-        remove_partial_files(work)
+    with _work_folder(work):
         done = _resume(trainer, work, out) if settings.resume else None
         if done is not None:
             shutil.rmtree(work)
@@ -77,6 +76,19 @@ def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
     if settings.split_csv is not None:
         return split_by_csv(store, settings.split_csv)
     return split_by_hash(store, seed=settings.split_seed, val=settings.val, test=settings.test)
+
+
+@contextlib.contextmanager
+def _work_folder(work: Path) -> Iterator[None]:
+    """The folder to train in, locked. When the block fails before there is anything to go on from, it is removed."""
+    with exclusive_folder(work, "training"):
+        remove_partial_files(work)
+        try:
+            yield
+        except BaseException:
+            if not (work / STATE_FILE).is_file():
+                shutil.rmtree(work, ignore_errors=True)
+            raise
 
 
 def _empty(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """All images of a folder in memory at one size, to be learnt from without labels.
 
-Masks are read only for the few images that are watched, and never learnt from. Every problem of the folder is told in
-one go. At 128 pixels an image takes 48 KiB, so 100,000 of them take 4.6 GiB.
+Masks are read only for the few images that are watched, and never learnt from. Masks of other images, say of the whole
+set that these were chosen from, are passed by. Every problem of the folder is told in one go. At 128 pixels an image
+takes 48 KiB, so 100,000 of them take 4.6 GiB.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
         UsageError: a folder does not exist, or there are fewer images than a batch.
         InputProblemsError: images, or masks of watched images, that cannot be used, all of them.
     """
-    samples, problems = find_samples(settings.images, settings.masks)
+    samples, problems = find_samples(settings.images, settings.masks, orphans="ignored")
     if len(samples) < settings.batch_size and not problems:
         raise UsageError(
             f"{settings.images}: holds {len(samples)} images, fewer than a batch of {settings.batch_size}.\n"

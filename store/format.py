@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class Description:
         Raises:
             NotAStoreError: there is no such attribute.
             StoreVersionError: another version of the format wrote it.
-            StoreCorruptError: it lacks a key, or the recipe does not match its hash.
+            StoreCorruptError: it lacks a key, a value is of another kind, or the recipe does not match its hash.
         """
         raw = attributes.get(ATTRIBUTE)
         if not isinstance(raw, Mapping):
@@ -95,6 +95,11 @@ class Description:
         if set(raw) != expected:
             differing = ", ".join(sorted(expected ^ set(raw)))
             raise StoreCorruptError(f"{path}: its description has wrong keys ({differing}).\n  Extract it again.")
+        wrong = [f"`{key}`" for key, sound in SOUND.items() if not sound(raw[key])]
+        if wrong:
+            raise StoreCorruptError(
+                f"{path}: its description has values of the wrong kind ({', '.join(wrong)}).\n  Extract it again."
+            )
         description = cls(**raw)
         if recipe_sha256(description.recipe) != description.recipe_sha256:
             raise StoreCorruptError(
@@ -102,6 +107,30 @@ class Description:
                 "  Extract it again: what the memo holds is not recomputed."
             )
         return description
+
+
+def _is_count(value: Any, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+SOUND: dict[str, Callable[[Any], bool]] = {
+    "recipe": lambda value: isinstance(value, dict),
+    "recipe_sha256": lambda value: isinstance(value, str),
+    "classes": _are_texts,
+    "mask_values": lambda value: value is None or isinstance(value, dict),
+    "samples": lambda value: _is_count(value, least=0),
+    "samples_per_shard": lambda value: _is_count(value, least=1),
+    "skipped": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(one, dict) and _are_texts([one.get("where"), one.get("what")]) for one in value)
+    ),
+    "contents_sha256": lambda value: isinstance(value, str),
+}
+"""What the description's values must be like: a store may come from anywhere."""
 
 
 def canonical_json(value: Any) -> str:

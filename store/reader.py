@@ -22,13 +22,22 @@ import zarr
 import zarr.errors
 from numpy.typing import NDArray
 
+from store.address import require_local
 from store.errors import NotAStoreError, StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
 from store.format import ATTRIBUTE, COLUMNS, DIMENSIONS, SHARDED, Description
 from store.publish import holds_only
 from store.records import Batch, Sample
 from store.sharded_array import ShardedArray
 
-UNREADABLE = (zarr.errors.BaseZarrError, FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError)
+UNREADABLE = (
+    zarr.errors.BaseZarrError,
+    FileNotFoundError,
+    NotADirectoryError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,  # JSON that is no object
+)
 """What zarr raises for a path that holds no group of format 3."""
 
 OPENING_ATTEMPTS = 3
@@ -53,6 +62,7 @@ class AttentionStore:
         """Open a store and check its description and the shapes of its arrays; no sample is read.
 
         Raises:
+            UsageError: an address on the network in place of a path.
             StoreNotFoundError: nothing lies at the path.
             NotAStoreError: what lies there is not an attention store.
             StoreVersionError: another version of the format wrote it.
@@ -60,6 +70,7 @@ class AttentionStore:
             StoreCorruptError: description and arrays contradict each other.
         """
         path = Path(path)
+        require_local(path)
         if not path.exists():
             raise StoreNotFoundError(
                 f"{path}: there is no store here.\n"
@@ -193,8 +204,20 @@ class AttentionStore:
 
     @property
     def scale_factor(self) -> float:
-        """Stored attention times this is probability."""
-        return float(self.array("attention").attrs["scale_factor"])  # type: ignore[arg-type]
+        """Stored attention times this is probability.
+
+        Raises:
+            StoreCorruptError: the array does not say it, or says what cannot be.
+        """
+        try:
+            factor = float(self.array("attention").attrs["scale_factor"])  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError):
+            factor = math.nan
+        if not 0 < factor <= 1:
+            raise StoreCorruptError(
+                f"{self.path}: `attention` has no sound `scale_factor`.\n  Extract the store again."
+            )
+        return factor
 
     @cached_property
     def heads(self) -> list[str]:
@@ -249,8 +272,9 @@ class AttentionStore:
             values = np.asarray(array[start:stop])
         except (ValueError, RuntimeError) as error:
             self._require_same_store()
+            reason = str(error).partition(".")[0]  # then follow the checksums' bytes
             raise StoreCorruptError(
-                f"{self.path}: column `{name}` is damaged ({error}).\n  Fetch the store again, or extract it again."
+                f"{self.path}: column `{name}` is damaged ({reason}).\n  Fetch the store again, or extract it again."
             ) from None
         self._require_same_store()
         return values
@@ -275,7 +299,7 @@ class AttentionStore:
                 array = self._group[name]
             except KeyError:
                 continue
-            except (ValueError, TypeError, zarr.errors.BaseZarrError) as error:
+            except (ValueError, TypeError, AttributeError, zarr.errors.BaseZarrError) as error:
                 raise StoreCorruptError(f"{self.path}: `{name}`: {error}.\n  Extract the store again.") from None
             if not isinstance(array, zarr.Array) or array.ndim != len(dimensions):
                 raise StoreCorruptError(f"{self.path}: `{name}` is not an array of {len(dimensions)} dimensions.")

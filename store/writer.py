@@ -111,6 +111,11 @@ class StoreWriter:
         # Kept, not looked up again: `write_empty_chunks` is a property of the object, not of what is on disk.
         self._arrays = {name: self._create_array(name) for name in DIMENSIONS}
 
+    @property
+    def samples_per_shard(self) -> int:
+        """After how many samples a shard is written: the natural number to hand over at a time."""
+        return self._layout.samples_per_shard
+
     def append(self, sample: Sample) -> None:
         """Add one sample.
 

@@ -31,6 +31,7 @@ __all__ = ["hub_file", "read_tensors", "tensors_sha256"]
 
 _HUB_FILE = "model.safetensors"
 _HUB_TIMEOUT = 5.0  # seconds until the hub counts as unreachable
+_PICKLES = (b"PK", b"\x80")  # how torch.save's two forms begin: a zip of a pickle, a bare pickle
 _WRAPPERS = ("teacher", "state_dict", "model", "student")  # DINO evaluates its teacher, so that comes first
 _PREFIXES = ("module.", "teacher.", "backbone.")
 _HEADS = ("head.", "projection_head.", "dino_head.", "ibot_head.", "last_layer.", "fc.")
@@ -142,6 +143,9 @@ def _read_pickle(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
+        with path.open("rb") as file:
+            if not file.read(2).startswith(_PICKLES):  # a web page, say, saved in place of the file behind it
+                raise WeightsError(_broken(path)) from None
         # torch's own message advises to load the file without the restriction; that advice is not passed on.
         raise WeightsError(
             f"{path}: is not a file of plain tensors. Anything else in it could run code, so it is refused. "

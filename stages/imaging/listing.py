@@ -17,6 +17,9 @@ from stages.imaging.samples import printable
 __all__ = ["EXTENSIONS", "list_pictures"]
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+OTHER_PICTURES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".heic", ".webp", ".gif", ".npy", ".svs")
+"""Pictures of formats that are not read."""
+CURE = "Name the folder of the pictures"
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[Problem]]:
@@ -65,12 +68,16 @@ def _walk(folder: Path, pictures: list[Path], problems: list[Problem], visited: 
         elif path.suffix.lower() in EXTENSIONS:
             if os.path.isfile(path):  # noqa: PTH113
                 pictures.append(path)
-            else:
+            elif entry.is_symlink():
                 problems.append(Problem(printable(path), "the link points to no file; restore the file (`dvc pull`?)"))
+            else:  # reading a pipe would wait for ever
+                problems.append(Problem(printable(path), "is not a file but a pipe or a device; take it away"))
 
 
 def _no_picture(folder: Path) -> str:
     """Why a folder without pictures is of no use, with names of what lies in it."""
-    names = sorted(entry.name for entry in folder.iterdir())[:3]
-    found = f"it holds {', '.join(map(ascii, names))}" if names else "it is empty"
-    return f"no picture in this folder or below it ({' '.join(EXTENSIONS)}); {found}. Name the folder of the pictures"
+    names = sorted(entry.name for entry in folder.iterdir())
+    found = f"it holds {', '.join(map(ascii, names[:3]))}" if names else "it is empty"
+    other = any(name.lower().endswith(OTHER_PICTURES) for name in names)
+    cure = "Convert them to PNG first: DICOM, NIfTI and other formats are not read" if other else CURE
+    return f"no picture in this folder or below it ({' '.join(EXTENSIONS)}); {found}. {cure}"

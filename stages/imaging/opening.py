@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import threading
 import warnings
 from contextlib import contextmanager
@@ -34,6 +35,16 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "check_picture", "deep_values", "open_picture", "refuse"]
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+OTHER_FORMATS = (
+    (0, b"GIF8", "a GIF"),
+    (8, b"WEBP", "a WebP"),
+    (4, b"ftypheic", "a HEIC photo"),
+    (4, b"ftypavif", "an AVIF photo"),
+    (128, b"DICM", "a DICOM file"),
+    (0, b"\x93NUMPY", "a numpy array"),
+    (0, b"%PDF", "a PDF"),
+)
+"""Where in a file which bytes tell what it is, for the formats that people most often have in place of ours."""
 SAMPLE_FORMAT = 339  # TIFF tag; 1 is unsigned, 2 is signed, 3 is float
 UNSIGNED, SIGNED = 1, 2
 WHITE_IS_ZERO = 0  # value of TIFF's tag PhotometricInterpretation
@@ -135,7 +146,10 @@ def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
                 image.getexif()  # warns of damaged EXIF data now, not when they are applied
         except Image.DecompressionBombError:
             limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-            refuse(path, f"has more than {limit:,} pixels, Pillow's limit against decompression bombs; scale it down")
+            what = (
+                f"has more than {limit:,} pixels, the limit against decompression bombs (small files that fill memory)"
+            )
+            refuse(path, f"{what}; scale it down")
         except UnidentifiedImageError:
             refuse(path, _unknown(file))
         except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's readers raise nearly every class there is
@@ -160,9 +174,13 @@ def _unknown(file: IO[bytes]) -> str:
     """Why no reader recognised the file."""
     if file.seek(0, io.SEEK_END) == 0:
         return "is empty (0 bytes); restore it from its source"
-    return f"is not a picture in one of {', '.join(FORMATS)}, or of a kind that Pillow cannot read; convert it to PNG"
+    for position, signature, name in OTHER_FORMATS:
+        file.seek(position)
+        if file.read(len(signature)) == signature:
+            return f"is {name} whatever its name says, and {', '.join(FORMATS)} are read; convert it to PNG"
+    return f"is not a picture in one of {', '.join(FORMATS)}, or of a kind of these that is not read; convert it to PNG"
 
 
 def _reason(error: Exception) -> str:
-    """What Pillow said."""
-    return str(error) or type(error).__name__
+    """What Pillow said, without the names of its own settings."""
+    return re.sub(r" for \w+\.MAX_\w+", "", str(error)) or type(error).__name__

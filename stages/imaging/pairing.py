@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.listing import list_pictures
@@ -38,7 +38,11 @@ SUPERPIXELS = "_superpixels"
 
 
 def find_samples(
-    images: Path, masks: Path | None = None, csv: Path | None = None
+    images: Path,
+    masks: Path | None = None,
+    csv: Path | None = None,
+    *,
+    orphans: Literal["told", "ignored"] = "told",
 ) -> tuple[list[SourceSample], list[Problem]]:
     """Find the images and the mask of each.
 
@@ -47,6 +51,7 @@ def find_samples(
         masks: folder of masks. Without it every picture in `images` is an image, and none has a mask. An
             image without a mask is allowed as long as one other image has one.
         csv: table `id,image,mask[,group][,split]` in place of pairing by name.
+        orphans: what becomes of masks without an image: problems, or nothing, for who only looks at some masks.
 
     Returns:
         The samples sorted by id, at least one; and every problem met. What a problem is about is not among the
@@ -65,7 +70,7 @@ def find_samples(
         by_id = _unique_images(files, problems)
         samples = [SourceSample(identifier, path) for identifier, path in by_id.items()]
     else:
-        samples, problems = _pair(images, masks)
+        samples, problems = _pair(images, masks, orphans)
     if not samples:
         raise InputProblemsError(problems)
     return sorted(samples, key=lambda sample: sample.id), problems
@@ -94,7 +99,7 @@ def find_masks(masks: Path, ids: set[str]) -> tuple[dict[str, Path], list[Proble
     return {identifier: paths[0] for identifier, paths in owned.items() if len(paths) == 1}, problems
 
 
-def _pair(images: Path, masks: Path) -> tuple[list[SourceSample], list[Problem]]:
+def _pair(images: Path, masks: Path, orphans: Literal["told", "ignored"]) -> tuple[list[SourceSample], list[Problem]]:
     """Match the images with the masks by name."""
     image_files, problems = _image_files(images)
     mask_files, mask_problems = list_pictures(masks)
@@ -107,7 +112,7 @@ def _pair(images: Path, masks: Path) -> tuple[list[SourceSample], list[Problem]]
     owned, strangers = _owners(mask_files, everyone)
     if not owned:
         raise InputProblemsError([*problems, _no_pair(images, masks, image_files, mask_files)])
-    if images.is_dir():  # for a single image the other masks are no news
+    if orphans == "told" and images.is_dir():  # for a single image the other masks are no news
         problems += [Problem(printable(path), _no_image(path, images)) for path in strangers]
     samples = []
     for identifier, image in by_id.items():
@@ -123,7 +128,12 @@ def _pair(images: Path, masks: Path) -> tuple[list[SourceSample], list[Problem]]
 def _image_files(images: Path) -> tuple[list[Path], list[Problem]]:
     """The files at `images`: itself, or what lies in it."""
     # Not Path.is_file: that raises where a folder above may not be entered.
-    return ([images], []) if os.path.isfile(images) else list_pictures(images)  # noqa: PTH113
+    if os.path.isfile(images):  # noqa: PTH113
+        return [images], []
+    if not os.path.isdir(images):  # noqa: PTH112
+        what = "there is no such folder or image, or it may not be entered"
+        raise UsageError(f"{printable(images)}: {what}. Check the path.")
+    return list_pictures(images)
 
 
 def _one_tree(images: Path, masks: Path) -> bool:

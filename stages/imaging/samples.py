@@ -10,6 +10,7 @@ Nothing here looks at the disk.
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,5 +68,5 @@ def id_problem(identifier: str) -> str | None:
 
 def printable(path: Path) -> str:
     """The path as text that can be printed anywhere, also when its bytes are not UTF-8 or break the line."""
-    text = str(path).encode("utf-8", "backslashreplace").decode()
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return text if text.isprintable() else ascii(text)[1:-1]

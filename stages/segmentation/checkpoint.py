@@ -206,7 +206,7 @@ def _read(path: Path, cure: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file; {cure}.") from None
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint of this program ({error}); {cure}.") from None
+        raise CheckpointError(f"{path}: is damaged, or not a checkpoint of this program ({error}); {cure}.") from None
     if not isinstance(metadata, dict):
         raise CheckpointError(f"{path}: its description is damaged; {cure}.")
     return tensors, metadata

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from annotated_types import Interval
 from torch import Tensor, nn
+
+from stages.settings import Size
 
 LEVELS = 5
 MAX_WIDENING = 8
@@ -27,18 +30,21 @@ MAX_WIDENING = 8
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """All that determines the network's shape."""
+    """All that determines the network's shape.
 
-    size: tuple[int, int]
+    The ranges are checked where a model is read: its file may come from anywhere, and must not fill the memory.
+    """
+
+    size: Size
     """(rows, columns) of the image."""
-    grid: tuple[int, int]
+    grid: Size
     """(rows, columns) of the attention maps as stored."""
-    heads: int
+    heads: Annotated[int, Interval(ge=1, le=16384)]
     """Attention maps, one input channel each."""
-    classes: int
+    classes: Annotated[int, Interval(ge=2, le=256)]
     """Classes, background included."""
     branches: Literal["dual", "image", "attention"] = "dual"
-    width: int = 16
+    width: Annotated[int, Interval(ge=1, le=1024)] = 16
     """Channels of the first level."""
     blocks: Literal["plain", "residual"] = "plain"
     fusion: Literal["levels", "bottleneck"] = "levels"

@@ -18,6 +18,7 @@ from stages.errors import CheckpointError, InputProblemsError, Problem, UsageErr
 from store import AttentionStore
 
 SPLITS = ("train", "val", "test")
+COLUMNS = ("id", "group", "digest", "split")
 
 
 def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) -> list[str]:
@@ -71,7 +72,7 @@ def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> No
     """Write `id,group,digest,split`, one row per sample of the store."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["id", "group", "digest", "split"])
+        table.writerow(COLUMNS)
         columns = (store.ids, store.column("group"), store.column("digest"), splits)
         table.writerows(zip(*columns, strict=True))
 
@@ -80,13 +81,21 @@ def read_splits(path: Path) -> list[dict[str, str]]:
     """The rows that `write_splits` wrote.
 
     Raises:
-        CheckpointError: the run lacks them, so nobody knows what it was trained on.
+        CheckpointError: the run lacks them, or they were changed, so nobody knows what it was trained on.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        rows = [{}]
     except FileNotFoundError:
         raise CheckpointError(f"{path}: is missing, so it is not known what the run was trained on.") from None
+    if any(not isinstance(row.get(column), str) for row in rows for column in COLUMNS):
+        raise CheckpointError(
+            f"{path}: is damaged, so it is not known what the run was trained on; a row lacks one of the columns "
+            f"{', '.join(COLUMNS)}.\n  Restore it, or train again."
+        )
+    return rows
 
 
 def _draw(group: str, seed: int, val: float, test: float) -> str:
@@ -137,14 +146,22 @@ def _read_csv(path: Path) -> tuple[dict[str, str], list[Problem]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
-            missing = {"id", "split"} - set(table.fieldnames or [])
+            found = table.fieldnames or []
+            missing = sorted({"id", "split"} - set(found))
             if missing:
-                raise UsageError(f"{path}: lacks the column {' and '.join(sorted(missing))}; it needs `id,split`.")
+                told = ", ".join(map(ascii, found)) or "none"
+                cure = " Separate the columns with commas." if any(set(";\t") & set(name) for name in found) else ""
+                lacks = f"lacks the column {' and '.join(missing)} and has {told}"
+                raise UsageError(f"{path}: {lacks}; it needs `id,split`.{cure}")
             rows = list(table)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such table.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read as UTF-8 CSV: {error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: cannot be read as UTF-8. Save the table as `CSV UTF-8`.") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}). Name a file that may be read.") from None
+    except csv.Error as error:
+        raise UsageError(f"{path}: cannot be read as a comma-separated table ({error}). Mend the quotes.") from None
     wanted: dict[str, str] = {}
     problems = []
     for line, row in enumerate(rows, start=2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
@@ -238,6 +239,16 @@ def test_all_broken_images_are_told_in_one_go(phantoms, tmp_path):
     with pytest.raises(InputProblemsError) as caught:
         pretrain.run(_settings(phantoms, tmp_path / "x.safetensors", images=images, masks=None))
     assert [Path(problem.where).name for problem in caught.value.problems] == ["broken_a.png", "broken_b.png"]
+
+
+def test_masks_of_other_images_are_passed_by(phantoms, tmp_path):
+    """Images chosen from a larger set are watched with that set's masks; an orphan mask is no problem here."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(8):
+        shutil.copy(phantoms / "images" / f"phantom_{number:04}.png", images)
+    pretrain.run(_settings(phantoms, tmp_path / "w.safetensors", images=images, batch_size=8))
+    assert (tmp_path / "w.safetensors").exists()
 
 
 def test_what_another_program_wrote_is_not_replaced(phantoms, tmp_path):

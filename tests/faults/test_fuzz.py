@@ -1,0 +1,244 @@
+"""Files that nobody would write: whatever is in them, our own errors come out, no crash and no endless wait.
+
+Tables, weights files, runs, a store's metadata, settings and pictures are made by Hypothesis, from
+scratch or by spoiling a sound one. The same examples in every run, and few enough for CI.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import save
+
+from pipeline.params import load_settings
+from stages.attention.card import METADATA_KEY, read_card
+from stages.attention.pretraining.state import load_state as load_pretraining
+from stages.attention.weight_files import read_tensors
+from stages.errors import PipelineError, UsageError
+from stages.imaging.decoding import read_image
+from stages.imaging.samples import id_problem
+from stages.imaging.table import read_table
+from stages.segmentation.checkpoint import MODEL_FILE, load_model, load_state
+from stages.segmentation.splits import read_splits, split_by_csv
+from stages.settings import ExtractSettings
+from store import AttentionStore
+from store.check import verify_store
+
+bounded = settings(
+    max_examples=60,
+    derandomize=True,
+    deadline=timedelta(seconds=20),  # for what hangs; a busy machine is slow
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+CELL = st.text(st.sampled_from('ab,;"\n\r\t\0./\\ é\u2028'), max_size=6)
+SPOILS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4)
+CUTS = st.none() | st.floats(0, 1)
+
+
+def spoilt(sound: bytes, spoils: list[tuple[float, int]], cut: float | None) -> bytes:
+    """Some bytes changed, at shares of the length, and the end cut off."""
+    data = bytearray(sound)
+    for share, change in spoils:
+        data[int(share * len(data))] ^= change
+    return bytes(data if cut is None else data[: int(cut * len(data))])
+
+
+def ours_or_none(act: Callable[[], object]) -> None:
+    """Run it; only our own errors may come out, with something said."""
+    try:
+        act()
+    except PipelineError as error:
+        assert str(error).strip()  # noqa: PT017 - both outcomes are right
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every value of a JSON document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(way for key, one in inner for way in places(one, (*at, key)))]
+
+
+def same_json(one: bytes, other: bytes) -> bool:
+    """Whether two files say the same: blanks may differ."""
+    try:
+        return bool(json.loads(one) == json.loads(other))
+    except ValueError:
+        return False
+
+
+def put(document: Any, way: tuple[Any, ...], value: Any) -> Any:
+    """The document with the value at the end of the way replaced."""
+    if not way:
+        return value
+    document = document.copy()
+    document[way[0]] = put(document[way[0]], way[1:], value)
+    return document
+
+
+@bounded
+@given(content=st.binary(max_size=200) | st.lists(st.lists(CELL, max_size=5), max_size=5))
+def test_tables_of_any_content(tmp_path: Path, content: bytes | list[list[str]]):
+    """Ids that come out name a file in a folder, whatever went in."""
+    if not isinstance(content, bytes):
+        content = "\n".join(["id,image,mask", *(",".join(row) for row in content)]).encode()
+    table = tmp_path / "t.csv"
+    table.write_bytes(content)
+
+    def act() -> None:
+        samples, problems = read_table(table)
+        assert all(id_problem(sample.id) is None for sample in samples)
+        assert all(str(problem).isprintable() for problem in problems)
+
+    ours_or_none(act)
+
+
+@bounded
+@given(content=st.binary(max_size=200) | st.lists(st.lists(CELL, max_size=4), max_size=5))
+def test_splits_of_any_content(tmp_path: Path, phantom_store: Path, content: bytes | list[list[str]]):
+    """A user's table of splits, and the one that a run left behind."""
+    if not isinstance(content, bytes):
+        content = "\n".join(["id,split", *(",".join(row) for row in content)]).encode()
+    table = tmp_path / "splits.csv"
+    table.write_bytes(content)
+    store = AttentionStore.open(phantom_store)
+    ours_or_none(lambda: split_by_csv(store, table))
+    ours_or_none(lambda: read_splits(table))
+
+
+def _weights() -> bytes:
+    return save({"cls_token": torch.zeros(1, 1, 4), "norm.weight": torch.ones(4)}, metadata={METADATA_KEY: "{}"})
+
+
+def _with_header(header: bytes, body: bytes = bytes(32), claimed: int | None = None) -> bytes:
+    return struct.pack("<Q", len(header) if claimed is None else claimed) + header + body
+
+
+HEADERS = st.builds(
+    _with_header,
+    header=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60).map(lambda data: b"{" + data),
+    claimed=st.none() | st.integers(0, 2**64 - 1),
+) | st.builds(spoilt, st.just(_weights()), SPOILS, CUTS)
+
+
+@bounded
+@given(content=HEADERS)
+def test_weights_of_any_header(tmp_path: Path, content: bytes):
+    """A header that lies about its length, its tensors or itself; for every reader of the format."""
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(content)
+    for read in (read_tensors, read_card, load_state, load_pretraining):
+        ours_or_none(lambda read=read: read(file))
+
+
+@bounded
+@given(card=JSON)
+def test_weights_with_any_card(tmp_path: Path, card: Any):
+    """What `pretrain` writes about a file may be written by anybody."""
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(save({"cls_token": torch.zeros(1)}, metadata={METADATA_KEY: json.dumps(card)}))
+    ours_or_none(lambda: read_card(file))
+
+
+@pytest.mark.parametrize("form", ["zip", "bare_pickle"])
+@bounded
+@given(spoils=SPOILS, cut=CUTS)
+def test_pickled_weights_spoilt_anywhere(tmp_path: Path, form: str, spoils: list[tuple[float, int]], cut: float | None):
+    """Both forms of `torch.save`, with bytes changed and cut off."""
+    sound = io.BytesIO()
+    torch.save({"teacher": {"cls_token": torch.zeros(4)}}, sound, _use_new_zipfile_serialization=form == "zip")
+    file = tmp_path / "w.pth"
+    file.write_bytes(spoilt(sound.getvalue(), spoils, cut))
+    ours_or_none(lambda: read_tensors(file))
+
+
+@bounded
+@given(data=st.data(), value=JSON)
+def test_runs_with_any_card(tmp_path: Path, trained: Path, data: st.DataObject, value: Any):
+    """One value of a run's description replaced by something else."""
+    content = (trained / MODEL_FILE).read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + length])
+    card = json.loads(header["__metadata__"]["diamant"])
+    header["__metadata__"]["diamant"] = json.dumps(put(card, data.draw(st.sampled_from(places(card))), value))
+    (tmp_path / MODEL_FILE).write_bytes(_with_header(json.dumps(header).encode(), content[8 + length :]))
+    ours_or_none(lambda: load_model(tmp_path, torch.device("cpu")))
+    ours_or_none(lambda: load_state(tmp_path / MODEL_FILE))
+
+
+@bounded
+@given(data=st.data(), value=JSON)
+def test_stores_with_any_metadata(tmp_path: Path, phantom_store: Path, data: st.DataObject, value: Any):
+    """One value of one of the store's JSON files replaced: opened, read and verified."""
+    path = tmp_path / "s.zarr"
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(phantom_store, path)
+    file = data.draw(st.sampled_from(sorted(path.rglob("zarr.json"))))
+    document = json.loads(file.read_text())
+    document.pop("consolidated_metadata", None)
+    file.write_text(json.dumps(put(document, data.draw(st.sampled_from(places(document))), value)))
+
+    def act() -> None:
+        store = AttentionStore.open(path)
+        assert len(store) == 16
+        assert store.read([0, 15]).image.shape[0] == 2
+        assert len(store[3].id) > 0
+
+    ours_or_none(act)
+    assert all(fault.strip() for fault in verify_store(path))
+
+
+@bounded
+@given(spoils=SPOILS, cut=CUTS, name=st.sampled_from(["group/zarr.json", "image/zarr.json", "checksum/zarr.json"]))
+def test_stores_with_spoilt_metadata(
+    tmp_path: Path, phantom_store: Path, spoils: list[tuple[float, int]], cut: float | None, name: str
+):
+    """Bytes of a JSON file changed and cut off: never JSON, or JSON of something else."""
+    path = tmp_path / "s.zarr"
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(phantom_store, path)
+    sound = (path / name).read_bytes()
+    content = spoilt(sound, spoils, cut)
+    assume(not same_json(content, sound))
+    (path / name).write_bytes(content)
+    assert verify_store(path), "a change of the metadata was not seen"
+
+
+@bounded
+@given(content=st.binary(max_size=80) | JSON.map(lambda value: json.dumps({"extract": value}).encode()))
+def test_settings_of_any_content(tmp_path: Path, content: bytes):
+    """A `params.yaml` is settings, or a request that makes no sense."""
+    params = tmp_path / "params.yaml"
+    params.write_bytes(content)
+    try:
+        assert isinstance(load_settings(ExtractSettings, "extract", {}, params), ExtractSettings)
+    except UsageError as error:
+        assert str(error).strip()  # noqa: PT017 - both outcomes are right
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
+@bounded
+@given(spoils=SPOILS, cut=CUTS)
+def test_pictures_spoilt_anywhere(tmp_path: Path, kind: str, spoils: list[tuple[float, int]], cut: float | None):
+    """Pixels, or one problem."""
+    sound = io.BytesIO()
+    Image.fromarray(np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)).save(sound, format=kind)
+    file = tmp_path / "a.png"
+    file.write_bytes(spoilt(sound.getvalue(), spoils, cut))
+    ours_or_none(lambda: read_image(file))

@@ -1,0 +1,154 @@
+"""What comes from other people runs no code, leaves no folder it was not given, and does nothing to a terminal."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.inspection import describe_store, show_store
+from stages.evaluate import run as evaluate
+from stages.imaging.samples import id_problem
+from stages.settings import EvaluateSettings
+from store import AttentionStore, NotAStoreError, UsageError
+from store.publish import published_folder, replace_file
+from store.writer import Layout, new_store
+from tests.conftest import random_sample
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
+SHELLS = {"os.system", "os.popen", "os.execv", "os.spawnv", "pty.spawn", "eval", "exec", "compile", "__import__"}
+UNSAFE = {
+    "pickle.load",
+    "pickle.loads",
+    "marshal.loads",
+    "yaml.load",
+    "torch.hub.load",
+    "tempfile.mktemp",
+    "joblib.load",
+}
+
+
+def _calls(file: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def test_no_source_starts_a_shell_or_runs_text():
+    """No text of a user can become a command: no process is started at all, and nothing is evaluated."""
+    assert len(SOURCES) > 60
+    for file in SOURCES:
+        text = file.read_text(encoding="utf-8")
+        assert "import subprocess" not in text, file
+        assert "shell=True" not in text, file
+        for name, call in _calls(file):
+            assert name not in SHELLS, f"{file}:{call.lineno}"
+
+
+def test_no_source_loads_what_could_run_code():
+    """`torch.load` is restricted to tensors, numpy takes no pickles, YAML is plain."""
+    seen = 0
+    for file in SOURCES:
+        for name, call in _calls(file):
+            where = f"{file}:{call.lineno}"
+            assert name not in UNSAFE, where
+            told = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            if name == "torch.load":
+                seen += 1
+                assert told.get("weights_only") == "True", where
+            if name in {"np.load", "numpy.load"}:
+                assert told.get("allow_pickle", "False") == "False", where
+    assert seen == 1
+
+
+def test_no_source_talks_to_the_network_without_checking_certificates():
+    """Downloads are the hub client's, over HTTPS; nobody tells it not to verify, and no address is plain HTTP."""
+    for file in SOURCES:
+        text = file.read_text(encoding="utf-8")
+        assert "http://" not in text, file
+        assert "verify=False" not in text.replace(" ", ""), file
+        assert "_create_unverified_context" not in text, file
+
+
+@settings(max_examples=200, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(identifier=st.text(st.sampled_from("./\\~ab\n\0:*é\u2028"), max_size=8) | st.text(max_size=12))
+def test_a_good_id_names_a_file_in_its_folder(tmp_path: Path, identifier: str):
+    """What `predict` writes as `<id>.png` lies in the folder it was given, and nowhere else."""
+    if id_problem(identifier) is None:
+        for ending in (".png", ".npy"):
+            file = tmp_path / f"{identifier}{ending}"
+            assert file.parent == tmp_path
+            assert Path(os.path.normpath(file)).parent == tmp_path
+
+
+@pytest.mark.parametrize("identifier", ["..", "../x", "/etc/x", "a/b", "a\\b", "a\nb", "a\0b", "", ".", "\x1b[2J"])
+def test_ids_that_could_leave_a_folder_are_refused(identifier: str):
+    """Each with a reason that can be printed."""
+    assert (id_problem(identifier) or "\n").isprintable()
+
+
+def test_ids_of_a_foreign_store_name_no_file_and_are_printed_literally(
+    tmp_path: Path, trained: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
+):
+    """A store written by anybody may hold any id: pictures are named by rank, tables quote it, a terminal is safe."""
+    source = AttentionStore.open(phantom_store)
+    evil = ["../../outside", "/etc/outside", "two\nlines", "[red]x\x1b[2J"]
+    layout = Layout(size=source.size, grid=source.grid, heads=source.heads, keys=24, classes=source.classes)
+    path = tmp_path / "s.zarr"
+    with new_store(path, layout=layout, recipe=source.recipe) as writer:
+        for number, identifier in enumerate(evil):
+            sample = random_sample(number, layout)
+            object.__setattr__(sample, "id", identifier)
+            writer.append(sample)
+    out = tmp_path / "deep" / "report"
+    before = {*tmp_path.rglob("*")}
+    evaluate(EvaluateSettings(store=path, run=trained, split="all", out=out, overlays=1))
+    written = {*tmp_path.rglob("*")} - before - {out.parent, out}
+    assert {str(file.relative_to(out)) for file in written} == {
+        *("metrics.json", "per_sample.csv", "overlays"),
+        *("overlays/best_1.png", "overlays/median_1.png", "overlays/worst_1.png"),
+    }
+    with (out / "per_sample.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == evil
+    show_store({**describe_store(path, stats=False), "classes": [evil[3]]})
+    shown = capsys.readouterr().out
+    assert "[red]x" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_temporary_files_are_private_until_they_are_published(tmp_path: Path):
+    """Nobody else can read or change a file that is half written, and what is published follows the umask."""
+    modes = []
+
+    original = os.fsync
+
+    def looking(descriptor: int) -> None:
+        modes.extend(stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob(".a.txt.partial-*"))
+        original(descriptor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", looking)
+        replace_file(tmp_path / "a.txt", b"x")
+    assert modes == [0o600]
+    with published_folder(tmp_path / "f", ours=lambda _: True) as folder:
+        assert folder.parent == tmp_path
+        assert stat.S_IMODE(folder.stat().st_mode) & stat.S_IWOTH == 0
+
+
+def test_addresses_are_refused_by_the_reader_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """From Python as from the command line; a local folder that looks like one is still opened as a folder."""
+    for address in ("s3://bucket/s.zarr", "https://host/s.zarr", "gs://b/s"):
+        with pytest.raises(UsageError, match="network"):
+            AttentionStore.open(address)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s3:").mkdir()
+    with pytest.raises(NotAStoreError, match="not an attention store"):
+        AttentionStore.open("s3://")
