@@ -12,6 +12,7 @@ was mapped before is still read; the rest is an error, never a mixture of the tw
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
