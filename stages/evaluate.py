@@ -7,8 +7,9 @@
 Scores are at the store's resolution, and, with a folder of source masks, at the images' own: there the
 probabilities are enlarged and the original mask is the truth, so nothing is lost to resizing the truth.
 
-What a run was trained on is refused: by image (the same digest) and by group (the same patient), also
-in another store. Where that was allowed explicitly, `metrics.json` says so.
+What a run was trained on is refused, by image and by patient, also in another store (`stages.segmentation.seen`);
+and so is what its checkpoint was chosen by, unless `--split val` asks for it. Where that was allowed explicitly,
+`metrics.json` says so.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.metrics import METRICS, SampleScores, score_sample, summarise
 from stages.segmentation.network import Segmenter
 from stages.segmentation.overlays import draw_overlay, pick_cases
+from stages.segmentation.seen import seen_samples
 from stages.segmentation.splits import read_splits
 from stages.settings import EvaluateSettings
 from store import AttentionStore
@@ -75,7 +77,9 @@ class EvaluationReport:
         if original := self.metrics.get("original"):
             lines.append(f"at original size: Dice {_told(original['dice'])}")
         if self.metrics["includes_training_samples"]:
-            lines.append("note: the run was trained on some of these samples; this is no honest score")
+            lines.append(
+                "note: the run has seen some of these samples, or others of their group; this is no honest score"
+            )
         return "\n".join(lines)
 
 
@@ -91,7 +95,7 @@ def run(settings: EvaluateSettings, progress: Progress = SILENT) -> EvaluationRe
     model, card = load_model(settings.run, device)
     store = AttentionStore.open(settings.store)
     require_fit(card, settings.run, store)
-    indices, includes_training = _choose(store, settings)
+    indices, includes_training = _choose(store, card, settings)
     masks = _source_masks(store, indices, settings.masks)
     with published_folder(settings.out, ours=_is_report) as folder:
         scored = list(_score_all(store, indices, masks, model, card, settings, device, progress))
@@ -119,30 +123,27 @@ def _is_report(folder: Path) -> bool:
     return holds_only(folder, {METRICS_FILE, ROWS_FILE, OVERLAYS})
 
 
-def _choose(store: AttentionStore, settings: EvaluateSettings) -> tuple[NDArray[np.int64], bool]:
-    """Positions of the samples to score, and whether the run was trained on any of them."""
-    rows = read_splits(settings.run / SPLITS_FILE)
+def _choose(store: AttentionStore, card: ModelCard, settings: EvaluateSettings) -> tuple[NDArray[np.int64], bool]:
+    """Positions of the samples to score, and whether the run has seen any of them."""
+    rows = read_splits(settings.run / SPLITS_FILE, card.splits_sha256)
     split_of = {row["digest"]: row["split"] for row in rows if row["split"]}
-    digests = [str(digest) for digest in store.column("digest")]
     chosen = [
         index
-        for index, digest in enumerate(digests)
-        if store.labelled[index] and settings.split in ("all", split_of.get(digest))
+        for index, digest in enumerate(store.column("digest"))
+        if store.labelled[index] and settings.split in ("all", split_of.get(str(digest)))
     ]
     if not chosen:
         raise UsageError(
             f"{settings.store}: none of its samples with a mask is in the split `{settings.split}` of {settings.run}.\n"
             "  For a store that the run has not seen, use --split all."
         )
-    trained = {row["digest"] for row in rows if row["split"] == "train"}
-    # A group that is only the image's own name says nothing: another hospital has an `image_001` too.
-    trained_groups = {row["group"] for row in rows if row["split"] == "train" and row["group"] != row["id"]}
-    groups = store.column("group")
-    seen = [index for index in chosen if digests[index] in trained or str(groups[index]) in trained_groups]
+    is_seen = seen_samples(store, rows, by={"train"} if settings.split == "val" else {"train", "val"})
+    seen = [index for index in chosen if is_seen[index]]
     if seen and not settings.include_training:
+        some = ", ".join(str(store.ids[index]) for index in seen[:3])
         raise UsageError(
-            f"{settings.run} was trained on {len(seen)} of these {len(chosen)} samples, or on others of their group "
-            f"({', '.join(str(store.ids[index]) for index in seen[:3])}, …): their scores would not be honest.\n"
+            f"{settings.run} was trained on {len(seen)} of these {len(chosen)} samples, or on others of their group,\n"
+            f"  or its checkpoint was chosen by them ({some}, …): their scores would not be honest.\n"
             "  Use --split test, or say --include-training if that is what you want to see."
         )
     return np.array(chosen, dtype=np.int64), bool(seen)

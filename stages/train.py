@@ -55,7 +55,7 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
             return trainer.report(done)
         if not trainer.history:
             _empty(work)
-            write_splits(work / SPLITS_FILE, store, splits)
+        write_splits(work / SPLITS_FILE, store, splits)  # going on, too: the trainer has found them to be the same
         total = (settings.epochs - len(trainer.history)) * len(trainer.indices["train"])
         with progress.task("training", total, unit="samples") as task, _live(work, trainer.history) as live:
             for epoch in range(len(trainer.history) + 1, settings.epochs + 1):

@@ -125,7 +125,7 @@ def _sample(folder: Path, cells: dict[str, str]) -> tuple[str | None, SourceSamp
     """What is wrong with a row, if anything, and its sample."""
     identifier = normal_id(cells["id"])
     mask = folder / cells["mask"] if cells["mask"] else None
-    sample = SourceSample(identifier, folder / cells["image"], mask, cells["group"], cells["split"])
+    sample = SourceSample(identifier, folder / cells["image"], mask, normal_id(cells["group"]), cells["split"])
     if not identifier:
         return "the id is empty; every row needs one", sample
     fault = id_problem(identifier)

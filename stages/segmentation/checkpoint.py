@@ -53,6 +53,8 @@ class ModelCard:
     """The epoch whose weights these are, counted from 1."""
     val_dice: float | None
     """Mean Dice on the validation samples; None when there were none."""
+    splits_sha256: str = ""
+    """Of who was trained on, see `splits.splits_sha256`; "" in models from before it was kept."""
     version: int = VERSION
 
 

@@ -1,24 +1,36 @@
 """Which samples train, which choose the checkpoint, which are kept for the end.
 
-A sample's split is a hash of (seed, its group), so it depends on nothing else: adding images moves
-nobody, and all images of a patient or lesion land together. Groups that share a copied image (the same
-digest) land together too: in test if any of them drew test, else in val if any drew val. So even a
-copy that is added later never moves a test image into training. Or a table `id,split` says it outright; then groups and
-copies that straddle are refused.
+A group's split is a hash of (seed, group), so all images of a patient or lesion land together. Groups that share a
+copied image (the same digest) are one patient under two names, and so are groups joined by a chain of copies: they
+land together too, in test if any of them drew test, else in val if any drew val. Or a table `id,split` says it
+outright; then groups and copies that straddle are refused, also where only a chain through samples of no split joins
+them.
+
+What this guarantees when images are added, under the same seed and shares:
+
+- a test image stays in test, and a val image never goes into training;
+- nobody moves at all unless a new image joins groups, by a copy; then val and train images may move towards test.
+
+Another share for val moves no test image either; a larger one for test only adds to test.
+
+What it does not: images taken away, renamed (where the id is the group) or given other groups are drawn anew, and may
+move from test into training. A run that exists is not concerned: it keeps its own record, by digest. The same image
+saved again with other bytes is another image here; give such images one group.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stages.errors import CheckpointError, InputProblemsError, Problem, UsageError
 from store import AttentionStore
 
 SPLITS = ("train", "val", "test")
-COLUMNS = ("id", "group", "digest", "split")
+ROW = ("id", "group", "digest", "split")
 
 
 def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) -> list[str]:
@@ -36,7 +48,7 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
     if val + test >= 1:
         raise UsageError(f"val ({val}) and test ({test}) leave nothing to train on; their sum must be below 1.")
     drawn = {str(group): _draw(str(group), seed, val, test) for group in store.column("group")}
-    linked = _linked_groups(store)
+    linked = linked_groups(store.column("group"), store.column("digest"))
     together: dict[str, str] = {}
     for group, name in linked.items():  # SPLITS is in rising order of what must not be trained on
         together[name] = max(together.get(name, "train"), drawn[group], key=SPLITS.index)
@@ -68,34 +80,76 @@ def split_by_csv(store: AttentionStore, path: Path) -> list[str]:
     return splits
 
 
+def split_rows(store: AttentionStore, splits: Sequence[str]) -> list[dict[str, str]]:
+    """One row per sample of the store, with the cells `id`, `group`, `digest` and `split`."""
+    columns = (store.ids, store.column("group"), store.column("digest"), splits)
+    return [dict(zip(ROW, map(str, cells), strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def splits_sha256(rows: Sequence[Mapping[str, str]]) -> str:
+    """Digest of what the rows say, whatever their order; a model keeps it, so that edited rows are noticed."""
+    told = sorted([row[name] for name in ROW] for row in rows)
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
 def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> None:
-    """Write `id,group,digest,split`, one row per sample of the store."""
+    """Write `split_rows` as a table `id,group,digest,split`."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        columns = (store.ids, store.column("group"), store.column("digest"), splits)
-        table.writerows(zip(*columns, strict=True))
+        table = csv.DictWriter(file, ROW)
+        table.writeheader()
+        table.writerows(split_rows(store, splits))
 
 
-def read_splits(path: Path) -> list[dict[str, str]]:
+def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:
     """The rows that `write_splits` wrote.
 
+    Args:
+        path: the run's table.
+        expected_sha256: digest that the run's model keeps of them; "" in runs from before models kept it.
+
     Raises:
-        CheckpointError: the run lacks them, or they were changed, so nobody knows what it was trained on.
+        CheckpointError: the run lacks them, or they are not those that it was trained by, so nobody knows what it
+            was trained on.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error):
-        rows = [{}]
     except FileNotFoundError:
         raise CheckpointError(f"{path}: is missing, so it is not known what the run was trained on.") from None
-    if any(not isinstance(row.get(column), str) for row in rows for column in COLUMNS):
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CheckpointError(f"{path}: is damaged and cannot be read as UTF-8 CSV: {error}") from None
+    whole = bool(rows) and all(row.get(name) is not None for row in rows for name in ROW)
+    if not whole or (expected_sha256 and splits_sha256(rows) != expected_sha256):
         raise CheckpointError(
-            f"{path}: is damaged, so it is not known what the run was trained on; a row lacks one of the columns "
-            f"{', '.join(COLUMNS)}.\n  Restore it, or train again."
+            f"{path}: is damaged or was changed after training, so it is not known what the run was trained on.\n"
+            "  Restore the file (`dvc checkout`?), or train again."
         )
     return rows
+
+
+def linked_groups(groups: Iterable[str], digests: Iterable[str]) -> dict[str, str]:
+    """For every group, one name shared by all groups that must stay together: those joined by copied images.
+
+    (Union-find over groups.)
+
+    Args:
+        groups: of every sample.
+        digests: of every sample's image.
+    """
+    parent: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        parent.setdefault(group, group)
+        while parent[group] != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
+
+    first_with: dict[str, str] = {}
+    for group, digest in zip(map(str, groups), map(str, digests), strict=True):
+        one, other = sorted([root(group), root(first_with.setdefault(digest, group))])
+        parent[other] = one
+    return {group: root(group) for group in parent}
 
 
 def _draw(group: str, seed: int, val: float, test: float) -> str:
@@ -103,43 +157,26 @@ def _draw(group: str, seed: int, val: float, test: float) -> str:
     return "test" if drawn < test else "val" if drawn < test + val else "train"
 
 
-def _linked_groups(store: AttentionStore) -> dict[str, str]:
-    """For every group, one name shared by all groups that must stay together: those joined by a copied image.
-
-    (Union-find over groups.)
-    """
-    groups = [str(group) for group in store.column("group")]
-    parent = {group: group for group in groups}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            parent[group] = parent[parent[group]]
-            group = parent[group]
-        return group
-
-    first_with: dict[str, str] = {}
-    for group, digest in zip(groups, store.column("digest"), strict=True):
-        one, other = sorted([root(group), root(first_with.setdefault(str(digest), group))])
-        parent[other] = one
-    return {group: root(group) for group in parent}
-
-
 def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> list[Problem]:
-    problems = []
-    for column, what in (("group", "group"), ("digest", "the same image (SHA-256")):
+    """A problem for every sample that what is joined tears apart: by group, by copy, or by a chain of both."""
+    linked = linked_groups(store.column("group"), store.column("digest"))
+    groups, digests = store.column("group"), store.column("digest")
+    kinds = (
+        ([f"group `{group}`" for group in groups], "{} is"),
+        ([f"the same image (SHA-256 {str(digest)[:12]}…)" for digest in digests], "{} is"),
+        ([linked[str(group)] for group in groups], "copied images join groups, `{}` among them, that are"),
+    )
+    problems: dict[int, Problem] = {}
+    for values, told in kinds:
         seen: dict[str, tuple[str, str]] = {}
-        for value, id_, split in zip(store.column(column), store.ids, splits, strict=True):
+        for position, (value, id_, split) in enumerate(zip(values, store.ids, splits, strict=True)):
             if not split:
                 continue
-            other_split, other = seen.setdefault(str(value), (split, str(id_)))
+            other_split, other = seen.setdefault(value, (split, str(id_)))
             if other_split != split:
-                name = f"{what} `{value}`" if column == "group" else f"{what} {str(value)[:12]}…)"
-                problems.append(
-                    Problem(
-                        str(path), f"{name} is in {other_split} (`{other}`) and in {split} (`{id_}`); keep it in one"
-                    )
-                )
-    return problems
+                what = f"{told.format(value)} in {other_split} (`{other}`) and in {split} (`{id_}`); keep it in one"
+                problems.setdefault(position, Problem(str(path), what))
+    return list(problems.values())
 
 
 def _read_csv(path: Path) -> tuple[dict[str, str], list[Problem]]:

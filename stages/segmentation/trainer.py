@@ -37,6 +37,7 @@ from stages.segmentation.checkpoint import (
 from stages.segmentation.inputs import augmented_inputs, predict_probabilities
 from stages.segmentation.losses import dice_cross_entropy, foreground_dice
 from stages.segmentation.network import NetworkConfig, Segmenter
+from stages.segmentation.splits import split_rows, splits_sha256
 from stages.settings import TrainSettings
 from store import AttentionStore
 from store.publish import replace_file
@@ -260,6 +261,7 @@ class Trainer:
             store_contents_sha256=self.store.description.contents_sha256,
             epoch=self._best_epoch,
             val_dice=self.history[self._best_epoch - 1]["val_dice"],
+            splits_sha256=splits_sha256(split_rows(self.store, self._splits)),
         )
 
     def _note(self, epoch: int) -> str:

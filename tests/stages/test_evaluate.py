@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.errors import InputProblemsError, UsageError
+from stages.errors import CheckpointError, InputProblemsError, UsageError
 from stages.evaluate import run
 from stages.settings import EvaluateSettings
 from tests.conftest import extract_settings
@@ -83,6 +83,53 @@ def test_training_images_are_recognised_in_another_store(trained: Path, phantoms
     extract(extract_settings(tmp_path / "set", tmp_path / "s.zarr", memo))
     with pytest.raises(UsageError, match="trained on"):
         run(EvaluateSettings(store=tmp_path / "s.zarr", run=trained, out=tmp_path / "report", split="all"))
+
+
+def test_a_record_edited_after_training_is_refused(phantom_store: Path, trained: Path, tmp_path: Path):
+    """Calling training samples test samples does not make them so."""
+    import shutil
+
+    run_folder = shutil.copytree(trained, tmp_path / "run")
+    splits = (run_folder / "splits.csv").read_text()
+    (run_folder / "splits.csv").write_text(splits.replace(",train", ",test"))
+    settings = {"store": phantom_store, "run": run_folder, "out": tmp_path / "report", "overlays": 0}
+    with pytest.raises(CheckpointError, match=r"splits\.csv: was changed after training"):
+        run(EvaluateSettings(**settings, include_training=True))
+    (run_folder / "splits.csv").write_text(splits)
+    run(EvaluateSettings(**settings))
+
+
+def test_patients_learnt_only_afterwards_are_refused(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+    """The run's own test images, extracted again with groups that hold training images too."""
+    from stages.extract import run as extract
+
+    images, masks = phantoms / "images", phantoms / "masks"
+    rows = [
+        f"n{n},{images}/phantom_{n:04d}.png,{masks}/phantom_{n:04d}_segmentation.png,patient{n // 8}" for n in range(16)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["id,image,mask,group", *rows]))
+    store = tmp_path / "s.zarr"
+    extract(extract_settings(phantoms, store, memo, masks=None, csv=tmp_path / "t.csv"))
+    with pytest.raises(UsageError, match="or on others of their group"):
+        run(EvaluateSettings(store=store, run=trained, out=tmp_path / "report"))
+
+
+def test_what_chose_the_checkpoint_is_no_test_of_it(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+    """Validation images under other names are refused with `all`; `--split val` asks for them and gets them."""
+    from stages.extract import run as extract
+
+    with (trained / "splits.csv").open() as file:
+        chosen_by = [row["id"] for row in csv.DictReader(file) if row["split"] == "val"]
+    rows = [
+        f"n{n},{phantoms}/images/{id_}.png,{phantoms}/masks/{id_}_segmentation.png" for n, id_ in enumerate(chosen_by)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["id,image,mask", *rows]))
+    store = tmp_path / "s.zarr"
+    extract(extract_settings(phantoms, store, memo, masks=None, csv=tmp_path / "t.csv"))
+    settings = {"store": store, "run": trained, "out": tmp_path / "report", "overlays": 0}
+    with pytest.raises(UsageError, match="checkpoint was chosen by them"):
+        run(EvaluateSettings(**settings, split="all"))
+    assert run(EvaluateSettings(**settings, split="val")).metrics["n"] == len(chosen_by) > 0
 
 
 def test_an_unseen_store_is_scored_as_a_whole(trained: Path, tmp_path: Path, memo: Path):

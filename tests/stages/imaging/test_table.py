@@ -47,6 +47,12 @@ def test_all_columns_are_read(write: Write, mark: bytes, newline: str) -> None:
     assert problems == []
 
 
+def test_a_group_is_the_same_however_its_letters_are_composed(write: Write) -> None:
+    """`é` as one character or as two is one patient; taken for two, one could train and the other test."""
+    samples, _ = read(write("id,image,mask,group\na,a.png,m.png,Ren\u00e9\nb,b.png,m.png,Rene\u0301\n"))
+    assert samples[0][3] == samples[1][3] == "Ren\u00e9"
+
+
 def test_absolute_paths_are_taken_as_they_are(write: Write, tmp_path: Path) -> None:
     """An image anywhere can be named by its full path."""
     (tmp_path / "far.png").touch()

@@ -11,8 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.errors import InputProblemsError, UsageError
-from stages.segmentation.splits import read_splits, split_by_csv, split_by_hash, write_splits
+from stages.errors import CheckpointError, InputProblemsError, UsageError
+from stages.segmentation.splits import (
+    read_splits,
+    split_by_csv,
+    split_by_hash,
+    split_rows,
+    splits_sha256,
+    write_splits,
+)
 from store import AttentionStore
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
@@ -95,6 +102,54 @@ def test_adding_a_copy_never_moves_a_test_image_into_training():
         assert len({after[row], after[copies[2 * n]], after[copies[2 * n + 1]]}) == 1
 
 
+ROWS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 80)), min_size=1, max_size=60)
+"""Samples as (group, digest), drawn so that groups have several images and images several groups."""
+
+
+@settings(max_examples=100, deadline=None)
+@given(first=ROWS, added=ROWS, seed=st.integers(0, 5))
+def test_no_addition_brings_a_sample_nearer_to_training(first, added, seed):
+    """Also where the new samples join groups, by copies and chains of them: towards test is the only way."""
+    rows = _named([(n % 40, n) for n in range(1000, 1040)] + first)  # enough that no split is empty
+    more = rows + _named(added, prefix="new")
+    before = split_by_hash(_columns(rows), seed=seed, val=0.3, test=0.3)
+    after = split_by_hash(_columns(more), seed=seed, val=0.3, test=0.3)
+    moved = [(old, new) for old, new in zip(before, after, strict=False) if old != new]
+    assert set(moved) <= {("train", "val"), ("train", "test"), ("val", "test")}
+    known = {digest for _, _, digest in rows}
+    if not any(digest in known for _, _, digest in more[len(rows) :]):
+        joins: dict[str, set[str]] = {}
+        for _, group, digest in more[len(rows) :]:
+            joins.setdefault(digest, set()).add(group)
+        if all(len(groups) == 1 for groups in joins.values()):
+            assert not moved, "without a copy nobody moves"
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=ROWS,
+    seed=st.integers(0, 5),
+    shares=st.tuples(st.floats(0.1, 0.4), st.floats(0.1, 0.4), st.floats(0.3, 0.5)),
+)
+def test_other_shares_do_not_move_test_images_into_training(rows, seed, shares):
+    """The test set knows nothing of val's share, and only grows with its own."""
+    val, other_val, test = shares
+    columns = _columns(_named([(n, n) for n in range(1000, 1060)] + rows))
+    chosen = split_by_hash(columns, seed=seed, val=val, test=test)
+    other = split_by_hash(columns, seed=seed, val=other_val, test=test)
+    assert [split == "test" for split in chosen] == [split == "test" for split in other]
+    larger = split_by_hash(columns, seed=seed, val=0.2, test=test + 0.1)
+    assert all(new == "test" for old, new in zip(chosen, larger, strict=True) if old == "test")
+
+
+def _named(rows: list[tuple[int, int]], prefix: str = "id") -> list[tuple[str, str, str]]:
+    return [(f"{prefix}{n}", f"g{group}", f"d{digest}") for n, (group, digest) in enumerate(rows)]
+
+
+def _columns(rows: list[tuple[str, str, str]]) -> _Columns:
+    return _Columns(*map(list, zip(*rows, strict=True)))
+
+
 def _split(rows: list[tuple[str, str, str]]) -> list[str]:
     return split_by_hash(_Columns(*map(list, zip(*rows, strict=True))), seed=0, val=0.15, test=0.2)
 
@@ -114,6 +169,43 @@ def test_splits_come_back_from_their_file(write, tmp_path: Path):
         {"id": "a", "group": "p", "digest": "d1", "split": "train"},
         {"id": "b", "group": "p", "digest": "d2", "split": ""},
     ]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(lambda text: text.replace("train", "test"), id="moved"),
+        pytest.param(lambda text: text.replace("b,p,d2,test\n", ""), id="left_out"),
+        pytest.param(lambda text: text.replace("d1", "d9"), id="other_image"),
+        pytest.param(lambda text: text.splitlines()[0] + "\n", id="emptied"),
+        pytest.param(lambda text: text.replace("digest", "hash"), id="column_renamed"),
+        pytest.param(lambda _: "", id="nothing"),
+    ],
+)
+def test_an_edited_record_of_a_run_is_refused(write, tmp_path: Path, edit):
+    """A run's model knows who it was trained on; what only looks different is accepted."""
+    rows = [("a", "q", "d1"), ("b", "p", "d2")]
+    table, splits = tmp_path / "splits.csv", ["train", "test"]
+    write_splits(table, write(rows), splits)
+    digest = splits_sha256(split_rows(write(rows), splits))
+    heading, *lines = table.read_text().splitlines()
+    expected = read_splits(table, digest)
+    text = "\ufeff" + "\r\n".join([heading, *reversed(lines)])  # sorted and saved again by a spreadsheet
+    table.write_text(text, encoding="utf-8", newline="")
+    assert sorted(row["id"] for row in read_splits(table, digest)) == ["a", "b"]
+    assert len(expected) == 2
+    table.write_text(edit("\n".join([heading, *lines, ""])))
+    with pytest.raises(CheckpointError, match="changed after training"):
+        read_splits(table, digest)
+
+
+def test_a_chain_through_a_sample_of_no_split_is_followed(write, tmp_path: Path):
+    """`b` is in no split, but its patient is in training and its image is also `c`'s, which is to be tested."""
+    store = write([("a", "p", "d1"), ("b", "p", "d2"), ("c", "q", "d2")])
+    table = tmp_path / "splits.csv"
+    table.write_text("id,split\na,train\nc,test\n")
+    with pytest.raises(InputProblemsError, match=r"join groups, `p` among them, .* train \(`a`\) and in test \(`c`\)"):
+        split_by_csv(store, table)
 
 
 def test_a_table_is_followed(write, tmp_path: Path):

@@ -1,0 +1,158 @@
+"""Pictures whose every pixel says where it is, so that a displacement can be read off whatever becomes of them.
+
+Red rises from left to right and green from top to bottom. Blue is one of two values, so that two pictures cannot be
+taken for each other. The mask has three classes, laid out by the same positions: `likelihoods` gives them, and a
+network that knows it (`tests.alignment.oracle`) finds the mask in the colours alone.
+
+Files are written turned, in each of EXIF's eight ways, by the words of the standard and not by Pillow's transposing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+Array = NDArray[np.floating]
+
+CLASSES = {"right": 10, "low": 120, "rest": 250}
+"""Names and mask values, in the order of `likelihoods`."""
+
+FEWEST = 12
+"""Places from which a displacement can be told."""
+
+STORED: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    # EXIF 2.32, tag 0x0112: the visual side on which the file's first row lies, then that of its first column.
+    1: lambda upright: upright,  # top, left
+    2: lambda upright: upright[:, ::-1],  # top, right
+    3: lambda upright: upright[::-1, ::-1],  # bottom, right
+    4: lambda upright: upright[::-1],  # bottom, left
+    5: lambda upright: upright.swapaxes(0, 1),  # left, top
+    6: lambda upright: upright[:, ::-1].swapaxes(0, 1),  # right, top
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),  # right, bottom
+    8: lambda upright: upright[::-1].swapaxes(0, 1),  # left, bottom
+}
+"""What the file holds of an upright picture, by orientation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One image and its mask, as they are to be written."""
+
+    size: tuple[int, int]
+    """(height, width) upright."""
+    image_turned: int
+    """EXIF orientation of the image file."""
+    mask_turned: int
+    """EXIF orientation of the mask file; nothing says that it is the image's."""
+    image_kind: str
+    """Extension of the image file: it says the format."""
+    mask_kind: str
+    """Extension of the mask file; of a lossless format."""
+    blue: bool
+    """Which of the two values blue has."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8 RGB, upright."""
+        x, y = positions(self.size)
+        blue = np.full(self.size, 190 if self.blue else 65)
+        return np.rint(np.stack([x * 255, y * 255, blue], axis=2)).astype(np.uint8)
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """(height, width) uint8 class index, upright."""
+        return likelihoods(*positions(self.size), np.full(self.size, float(self.blue))).argmax(axis=0).astype(np.uint8)
+
+    def write(self, folder: Path, name: str) -> None:
+        """Write `images/<name>.…` and `masks/<name>_mask.…`."""
+        values = np.array(list(CLASSES.values()), np.uint8)[self.mask]
+        _write(folder / "images" / f"{name}.{self.image_kind}", self.pixels, self.image_turned)
+        _write(folder / "masks" / f"{name}_mask.{self.mask_kind}", values, self.mask_turned)
+
+
+def positions(size: tuple[int, int]) -> tuple[Array, Array]:
+    """The x and y of every pixel's centre as shares of width and height: two of (rows, columns) float64."""
+    rows, columns = size
+    y, x = np.mgrid[:rows, :columns]
+    return (x + 0.5) / columns, (y + 0.5) / rows
+
+
+def likelihoods(x: Array, y: Array, blue: Array) -> Array:
+    """How likely each class is at a position, linear in it: (3, …) between 0.1 and 0.8, which sum to one.
+
+    Args:
+        x: share of the width.
+        y: share of the height.
+        blue: 0 or 1; moves the border between the first two classes by a third of the picture.
+    """
+    tag = (blue - 0.5) * 0.12
+    right, low = 1 / 3 + (x - 0.5) / 3 + tag, 1 / 3 + (y - 0.5) / 3 - tag
+    return np.stack([right, low, 1 - right - low])
+
+
+def located(likelihood: Array, *, blue: bool) -> tuple[Array, Array]:
+    """The x and y that `likelihoods` was given."""
+    tag = (blue - 0.5) * 0.12
+    return (likelihood[0] - tag - 1 / 3) * 3 + 0.5, (likelihood[1] + tag - 1 / 3) * 3 + 0.5
+
+
+def displacement(
+    found: tuple[Array, Array], expected: tuple[Array, Array], cells: tuple[int, int], margin: float
+) -> float:
+    """How far a field of positions is from where it should be, in cells: the worst place of its linear fit.
+
+    A shift shows everywhere, a wrong scale or turn at the rim; rounding and JPEG's noise are averaged out. Near the
+    rim any smoothing filter bends a rising field, so the fit leaves it out, and is then continued to it. Where fewer
+    than `FEWEST` places are left (a small grid, turned and enlarged) nothing can be told, and 0 is returned.
+
+    Args:
+        found: x and y that arrived, each (rows, columns), as shares of width and height.
+        expected: x and y that should have.
+        cells: (rows, columns) of the grid whose cells are meant.
+        margin: width of the rim, as a share of height and width.
+    """
+    inside = np.logical_and.reduce([(axis > margin) & (axis < 1 - margin) for axis in expected])
+    if inside.sum() < FEWEST:
+        return 0.0
+    at = np.stack([np.ones(inside.sum()), *(axis[inside] - 0.5 for axis in expected)], axis=1)
+    corners = np.array([[1, x, y] for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
+    off = []
+    for axis, count in enumerate((cells[1], cells[0])):
+        fit, *_ = np.linalg.lstsq(at, found[axis][inside] - expected[axis][inside], rcond=None)
+        off.append(np.abs(corners @ fit).max() * count)
+    return float(max(off))
+
+
+def mask_displacement(found: NDArray[np.uint8], expected: NDArray[np.uint8], cells: tuple[int, int]) -> float:
+    """How far the classes of a mask are from where they should be, in cells: the worst centroid's way, row or column.
+
+    Args:
+        found: (rows, columns) class index.
+        expected: the same on any other grid over the same picture.
+        cells: (rows, columns) of the grid whose cells are meant.
+    """
+    off = [0.0]
+    for index in range(len(CLASSES)):
+        if min((found == index).mean(), (expected == index).mean()) > 0.08:  # less has no centroid worth the name
+            centres = [_centroid(mask == index) for mask in (found, expected)]
+            off.append(float((np.abs(centres[0] - centres[1]) * cells).max()))
+    return max(off)
+
+
+def _centroid(region: NDArray[np.bool_]) -> Array:
+    """(2,) row and column as shares of height and width."""
+    x, y = positions((region.shape[0], region.shape[1]))
+    return np.array([y[region].mean(), x[region].mean()])
+
+
+def _write(path: Path, upright: NDArray[np.uint8], orientation: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    quality = {"quality": 100, "subsampling": 0} if path.suffix == ".jpg" else {}
+    Image.fromarray(np.ascontiguousarray(STORED[orientation](upright))).save(path, exif=exif, **quality)
