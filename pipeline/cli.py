@@ -32,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # plain help: rich with its Markdown takes longer to import than all the rest
 )
 
 StorePath = Annotated[Path, typer.Argument(help="An attention store.")]

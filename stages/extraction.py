@@ -23,9 +23,9 @@ from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.classes import ClassMap
-from stages.imaging.decoding import read_image
+from stages.imaging.decoding import read_resized
 from stages.imaging.masks import read_mask
-from stages.imaging.resizing import resize_image, resize_mask
+from stages.imaging.resizing import resize_mask
 from stages.imaging.samples import SourceSample
 from stages.progress import Task
 from store.records import IGNORE, Sample
@@ -77,20 +77,19 @@ class Decoding:
     def decode(self, source: SourceSample) -> Decoded | list[Problem]:
         """Read one sample's files, or tell what is wrong with them; without a sound image the mask cannot be judged."""
         try:
-            image = read_image(source.image)
+            image = read_resized(source.image, (self.size, self.input_size))
         except InputProblemsError as error:
             return list(error.problems)
         try:
             mask = self._mask(source, (image.height, image.width))
         except InputProblemsError as error:
             return list(error.problems)
-        resized = resize_image(image.pixels, self.size)
-        same = self.size == self.input_size
+        stored, entering = image.images
         return Decoded(
             source=source,
-            image=resized,
+            image=stored,
             mask=mask,
-            entering=resized if same else resize_image(image.pixels, self.input_size),
+            entering=entering,
             digest=image.digest,
             height=image.height,
             width=image.width,

@@ -19,10 +19,10 @@ from stages.attention.pretraining.watch import Watched
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.extraction import ahead
 from stages.imaging.classes import ClassMap
-from stages.imaging.decoding import read_image
+from stages.imaging.decoding import read_resized
 from stages.imaging.masks import read_mask
 from stages.imaging.pairing import find_samples
-from stages.imaging.resizing import resize_image, resize_mask
+from stages.imaging.resizing import resize_mask
 from stages.imaging.samples import SourceSample
 from stages.progress import Progress
 from stages.settings import PretrainSettings
@@ -94,14 +94,14 @@ def _decode(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str] | list[Problem]:
     """(side, side, 3) image, (side, side) mask if it is asked for and there is one, and the file's digest."""
     try:
-        image = read_image(sample.image)
+        image = read_resized(sample.image, [(side, side)])
         mask = None
         if with_mask and sample.mask is not None:
             mask = read_mask(sample.mask, ClassMap.binary(), (image.height, image.width))
     except InputProblemsError as error:
         return list(error.problems)
     return (
-        resize_image(image.pixels, (side, side)),
+        image.images[0],
         None if mask is None else resize_mask(mask, (side, side)),
         image.digest,
     )

@@ -44,8 +44,11 @@ class Recipe:
     """(rows, columns) of patches."""
     keys: int
     """Tokens that share one row of attention: patches and prefix tokens."""
-    resize_rule: Literal["pillow-bilinear-antialias"] = "pillow-bilinear-antialias"
-    """How an image is brought to `input_size`: straight, aspect not kept."""
+    resize_rule: Literal["pillow-bilinear-antialias, jpeg-reduced-to-2x"] = (
+        "pillow-bilinear-antialias, jpeg-reduced-to-2x"
+    )
+    """How an image is brought to `input_size`: straight, aspect not kept; a JPEG is decoded at a half, a quarter or an
+    eighth where both sides stay at least twice the longer side of `input_size`."""
     mean: tuple[float, float, float]
     """Subtracted from the red, green and blue channel in [0, 1]."""
     std: tuple[float, float, float]

@@ -16,6 +16,11 @@ Refused, each with a message that says what to do: NaN or infinity in a float im
 frames, other formats than PNG, JPEG, BMP and TIFF by content, whatever is empty, truncated, damaged,
 unreadable or beyond Pillow's limit against decompression bombs (see `stages.imaging.opening`).
 
+`read_image` gives the file's own size. `read_resized` gives other sizes, and decodes a JPEG at a half, a quarter
+or an eighth where both sides stay at least twice the longer side asked for, so that the antialiased resize still
+has two pixels or more for every one it makes. How far depends on the file and on that one size alone, so an
+image at one size is the same whatever other sizes were asked for with it.
+
 Scaling by the image's own extremes keeps everything a scan in 12 or 16 bits shows, at the price that
 brightness can no longer be compared between such images.
 """
@@ -28,14 +33,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from stages.imaging.opening import deep_values, open_picture, refuse
+from stages.imaging.opening import (
+    REDUCIBLE,
+    Picture,
+    decode_picture,
+    deep_values,
+    open_picture,
+    read_file,
+    reduction,
+    refuse,
+)
+from stages.imaging.resizing import resize_image
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["DecodedImage", "read_image"]
+    from stages.settings import Size
+
+__all__ = ["DecodedImage", "ResizedImage", "read_image", "read_resized"]
+
+KEPT = 2
+"""Pixels that a reduced JPEG keeps at least, along each side, for one pixel of the size asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +79,20 @@ class DecodedImage:
         return int(self.pixels.shape[1])
 
 
+@dataclass(frozen=True, eq=False)
+class ResizedImage:
+    """An image at the sizes asked for, and what is known about its file."""
+
+    images: tuple[NDArray[np.uint8], ...]
+    """One (height, width, 3) uint8 RGB per size, upright; the same array where sizes are equal."""
+    digest: str
+    """SHA-256 of the file's bytes, 64 hexadecimal digits."""
+    height: int
+    """Rows of the upright image in the file."""
+    width: int
+    """Columns of the upright image in the file."""
+
+
 def read_image(path: Path) -> DecodedImage:
     """Read an image file by the rules above.
 
@@ -71,9 +106,47 @@ def read_image(path: Path) -> DecodedImage:
         InputProblemsError: the file cannot be used; holds one problem that says why.
     """
     picture = open_picture(path)
+    return DecodedImage(_pixels(path, picture), picture.digest)
+
+
+def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
+    """Read an image file by the rules above, stretched to one or more sizes.
+
+    Args:
+        path: a PNG, JPEG, BMP or TIFF file, told by its content.
+        sizes: (height, width) of each result; at least one size.
+
+    Returns:
+        The image at each size, made from the same bytes: the file is read once, and decoded once unless the sizes
+        call for different reductions of a JPEG.
+
+    Raises:
+        InputProblemsError: the file cannot be used; holds one problem that says why.
+        UsageError: a side of a size is less than 1.
+    """
+    data = read_file(path)
+    first = _decode_for(path, data, sizes[0])
+    resized: dict[Size, NDArray[np.uint8]] = {}
+    pixels = _pixels(path, first)
+    for size in sizes:
+        if size in resized:
+            continue
+        picture = first
+        # Only what is too coarse or finer than it need be is decoded anew: a PNG never, at equal sizes neither.
+        if first.image.format in REDUCIBLE and reduction(first.size, KEPT * max(size)) != first.reduced:
+            picture = _decode_for(path, data, size)
+        resized[size] = resize_image(pixels if picture is first else _pixels(path, picture), size, picture.box)
+    return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size)
+
+
+def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
+    return decode_picture(path, data, side=max(1, KEPT * max(size)))  # a senseless size is `resize_image`'s to refuse
+
+
+def _pixels(path: Path, picture: Picture) -> NDArray[np.uint8]:
+    """(height, width, 3) uint8 RGB."""
     deep = deep_values(picture.image)
-    pixels = _colour(picture.image) if deep is None else _grey(path, deep)
-    return DecodedImage(pixels, picture.digest)
+    return _colour(picture.image) if deep is None else _grey(path, deep)
 
 
 def _colour(image: Image.Image) -> NDArray[np.uint8]:

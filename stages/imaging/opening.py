@@ -5,6 +5,9 @@ from the same bytes, the format is told by content and not by name, more than on
 the EXIF orientation is applied (TIFF's and XMP's too), and whatever goes wrong becomes a `Problem`
 that names the file. What the pixels mean is the business of `decoding` and `masks`.
 
+A large JPEG can be had at a half, a quarter or an eighth of its size for a fraction of the work: its decoder
+then transforms fewer of each block's frequencies. Only who asks for it gets it, and never a mask.
+
 Safe to call from many threads. No setting of Pillow is changed, so its limit against decompression
 bombs holds: `PIL.Image.MAX_IMAGE_PIXELS` twice over (179 million pixels) is an error, as in Pillow.
 """
@@ -32,7 +35,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Picture", "check_picture", "deep_values", "open_picture", "refuse"]
+__all__ = [
+    "Picture",
+    "check_picture",
+    "decode_picture",
+    "deep_values",
+    "open_picture",
+    "read_file",
+    "reduction",
+    "refuse",
+]
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 OTHER_FORMATS = (
@@ -48,6 +60,9 @@ OTHER_FORMATS = (
 SAMPLE_FORMAT = 339  # TIFF tag; 1 is unsigned, 2 is signed, 3 is float
 UNSIGNED, SIGNED = 1, 2
 WHITE_IS_ZERO = 0  # value of TIFF's tag PhotometricInterpretation
+REDUCTIONS = (8, 4, 2)  # what JPEG decoders offer
+REDUCIBLE = ("JPEG", "MPO")
+ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 # Python's list of warning filters belongs to the whole process (until 3.14): two threads that each set
 # it aside and put it back could leave it changed for good.
@@ -62,10 +77,28 @@ class Picture:
     """Its one page, loaded and upright, in the file's own mode."""
     digest: str
     """SHA-256 of the file's bytes, 64 hexadecimal digits."""
+    size: tuple[int, int]
+    """(height, width) of the upright picture in the file, whatever it was reduced to."""
+    reduced: int
+    """`image` has this fraction of the file's rows and columns: 1, 2, 4 or 8."""
+    box: tuple[float, float, float, float]
+    """(left, top, right, bottom) of the picture in `image`: a reduced one can end within its outermost pixels."""
+
+
+def reduction(size: tuple[int, int], side: int) -> int:
+    """How far a JPEG can be reduced with both sides at least `side` pixels: 1, 2, 4 or 8.
+
+    A square, so that it does not matter which way the picture was turned when it was stored.
+
+    Args:
+        size: the picture's sides, in any order.
+        side: at least 1.
+    """
+    return next((by for by in REDUCTIONS if min(size) // side >= by), 1)
 
 
 def open_picture(path: Path) -> Picture:
-    """Read and decode a picture file.
+    """Read and decode a picture file, at its full size.
 
     Args:
         path: a PNG, JPEG, BMP or TIFF file, by content; its name does not matter. Of a JPEG that carries
@@ -74,19 +107,53 @@ def open_picture(path: Path) -> Picture:
     Raises:
         InputProblemsError: one problem: not readable, empty, another format, several pages, damaged, or too large.
     """
+    return decode_picture(path, read_file(path))
+
+
+def read_file(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        InputProblemsError: it cannot be read.
+    """
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
+
+
+def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Picture:
+    """Decode the bytes of a picture file.
+
+    Args:
+        path: what to call it in a message.
+        data: the file's bytes.
+        side: reduce a JPEG as far as both sides stay at least so long; None for its full size.
+
+    Raises:
+        InputProblemsError: as `open_picture`.
+    """
     image = _read_header(path, io.BytesIO(data))
+    width, height = image.size
+    reduced = reduction(image.size, side) if side is not None and image.format in REDUCIBLE else 1
     try:
+        if reduced > 1:
+            image.draft(None, (side, side))  # type: ignore[arg-type]  # mypy: the stub knows no None for the mode
         image.load()
         with _without_warnings():
-            image.getexif()  # a PNG's may follow its pixels
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # a PNG's may follow its pixels
+        columns, rows = image.size
         ImageOps.exif_transpose(image, in_place=True)  # in place keeps the format and TIFF's tags
     except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's readers raise nearly every class there is
         refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
-    return Picture(image, hashlib.sha256(data).hexdigest())
+    left, top, right, bottom = _margins(columns - width / reduced, rows - height / reduced, orientation)
+    return Picture(
+        image,
+        hashlib.sha256(data).hexdigest(),
+        size=(width, height) if orientation in ON_ITS_SIDE else (height, width),
+        reduced=reduced,
+        box=(left, top, image.width - right, image.height - bottom),
+    )
 
 
 def check_picture(path: Path) -> Problem | None:
@@ -168,6 +235,20 @@ def _without_warnings() -> Iterator[None]:
     with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _margins(right: float, bottom: float, orientation: int) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) margins of a picture set upright that had two as it was stored."""
+    turned = {
+        2: (right, 0.0, 0.0, bottom),
+        3: (right, bottom, 0.0, 0.0),
+        4: (0.0, bottom, right, 0.0),
+        5: (0.0, 0.0, bottom, right),
+        6: (bottom, 0.0, 0.0, right),
+        7: (bottom, right, 0.0, 0.0),
+        8: (0.0, right, bottom, 0.0),
+    }
+    return turned.get(orientation, (0.0, 0.0, right, bottom))
 
 
 def _unknown(file: IO[bytes]) -> str:

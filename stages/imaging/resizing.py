@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["resize_image", "resize_mask", "resize_probabilities"]
 
 
-def resize_image(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+def resize_image(
+    pixels: NDArray[np.uint8], size: Size, box: tuple[float, float, float, float] | None = None
+) -> NDArray[np.uint8]:
     """Stretch an image to a size, byte for byte as `torchvision.transforms.Resize(size)` does to a PIL image.
 
     Args:
         pixels: (height, width, 3) uint8 RGB.
         size: (height, width) of the result, at least 1 x 1.
+        box: (left, top, right, bottom) of what to stretch, in pixels of `pixels` and parts of them; None for all.
 
     Returns:
         (size[0], size[1], 3) uint8 RGB.
@@ -39,7 +42,7 @@ def resize_image(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     Raises:
         UsageError: a side of `size` is less than 1.
     """
-    return np.array(Image.fromarray(pixels).resize(_columns_rows(size), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(pixels).resize(_columns_rows(size), Image.Resampling.BILINEAR, box))
 
 
 def resize_mask(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

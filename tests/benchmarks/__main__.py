@@ -23,7 +23,7 @@ from rich.table import Table
 from store.publish import replace_file
 from tests.benchmarks.measure import Measurement, Skipped
 
-BENCHMARKS = ("start_up", "scaling", "training_step", "epoch")
+BENCHMARKS = ("start_up", "extraction", "end_to_end", "reading", "scaling", "training_step", "epoch")
 """Modules beside this one; each has `measure()`, which yields measurements."""
 
 

@@ -1,0 +1,102 @@
+"""From JPEG files to samples with attention, against its floors; large photographs; everything remembered.
+
+On a GPU the floor is the slower of decoding alone and the transformer alone. On a CPU both want the same cores, so
+nothing can be hidden behind anything: the floor is the sum of the two, each measured alone with all cores.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from safetensors.torch import save_file
+
+from stages.attention.extractor import AttentionExtractor
+from stages.attention.memo import AttentionMemo
+from stages.extraction import Decoded, Decoding, ahead, extract_shard
+from stages.imaging.classes import ClassMap
+from stages.imaging.decoding import read_image, read_resized
+from stages.imaging.resizing import resize_image
+from stages.imaging.samples import SourceSample
+from stages.progress import SILENT
+from tests.benchmarks.measure import Measurement, side_by_side
+from tests.benchmarks.photographs import write_photographs
+
+SIZE, BATCH, IMAGES = (224, 224), 8, 16
+
+
+def measure() -> Iterator[Measurement]:
+    """Large photographs, then the whole way and the way with everything remembered."""
+    with tempfile.TemporaryDirectory() as name:
+        yield _large(write_photographs(Path(name) / "large", 2, (3000, 4000)))
+        yield from _whole(Path(name), write_photographs(Path(name) / "images", IMAGES, (768, 1024)))
+
+
+def _large(paths: list[Path]) -> Measurement:
+    seconds = side_by_side(
+        {
+            "full": lambda: [resize_image(read_image(path).pixels, SIZE) for path in paths],
+            "reduced": lambda: [read_resized(path, [SIZE]) for path in paths],
+        }
+    )
+    apart = np.abs(
+        read_resized(paths[0], [SIZE]).images[0].astype(int) - resize_image(read_image(paths[0]).pixels, SIZE)
+    )
+    return Measurement(
+        name="end to end: 12 megapixels",
+        ratio=seconds["full"] / seconds["reduced"],
+        target=3,
+        claim="full / reduced decode and resize to 224²",
+        details={"mean difference of 255": float(apart.mean()), "largest": float(apart.max()), **seconds},
+    )
+
+
+def _whole(folder: Path, paths: list[Path]) -> Iterator[Measurement]:
+    weights = folder / "random.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model("vit_small_patch8_224", pretrained=False, num_classes=0).state_dict(), weights)
+    extractor = AttentionExtractor.load(
+        model="dino_vits8", weights=weights, input_size=SIZE, layers=[-1], device="auto",
+        precision="bfloat16" if torch.cuda.is_available() else "float32", batch_size=BATCH,
+    )  # fmt: skip
+    sources = [SourceSample(path.stem, path) for path in paths]
+    decoding = Decoding(size=SIZE, input_size=SIZE, classes=ClassMap.binary())
+    entering = np.stack([one.entering for one in ahead(decoding.decode, sources) if isinstance(one, Decoded)])
+    turn = iter(range(1000))
+
+    def extract(memo: Path) -> None:
+        with AttentionMemo(memo, extractor.recipe) as opened, SILENT.task("", len(sources)) as task:
+            extract_shard(sources, decoding=decoding, extractor=extractor, batch_size=BATCH, memo=opened, task=task)
+
+    extract(folder / "remembered")
+    seconds = side_by_side(
+        {
+            "decode": lambda: list(ahead(decoding.decode, sources)),
+            "transformer": lambda: extractor.extract(entering),
+            "whole": lambda: extract(folder / f"memo-{next(turn)}"),
+            "remembered": lambda: extract(folder / "remembered"),
+        },
+        rounds=3,
+        warm_up=0,
+    )
+    alone = (seconds["decode"], seconds["transformer"])
+    floor, said = (max(alone), "slower of") if torch.cuda.is_available() else (sum(alone), "sum of")
+    each = {way: took / IMAGES for way, took in seconds.items()}
+    yield Measurement(
+        name="end to end: floor / whole",
+        ratio=floor / seconds["whole"],
+        target=0.9,
+        claim=f"{said} decode and transformer alone / from files to samples, seconds an image",
+        details=each,
+    )
+    yield Measurement(
+        name="end to end: remembered",
+        ratio=seconds["whole"] / seconds["remembered"],
+        target=50,
+        claim="computing / everything in the memo, ViT-S/8 at 224², JPEGs of 768 x 1024",
+        details=each,
+    )

@@ -1,0 +1,180 @@
+"""The transformer alone: the CLS row of the last block against ways that compute every block's full attention.
+
+ViT-S/8 with random weights, which cost what trained ones cost; same batch, threads and weights for all. The reference
+is the loop of facebookresearch/dino over the same timm blocks. What bfloat16 changes is told per head, for a model
+that was trained.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from torch import Tensor
+
+from stages.attention.cls_attention import cls_attention
+from stages.attention.extractor import AttentionExtractor
+from tests.benchmarks.measure import Measurement, Skipped, side_by_side
+
+TARGETS = {224: (1.7, 2.4, 2.6), 480: (2.4, 4.0, None)}
+"""Side: reference / ours, transformers / ours, reference / ours in bfloat16."""
+BATCH = {224: 8, 480: 1}
+ROUNDS = {224: 3, 480: 2}
+
+
+def measure() -> Iterator[Measurement]:
+    """Speed at two sizes, the error of bfloat16, peak memory; on a GPU the share of its matrix rate."""
+    for side in TARGETS:
+        yield from _speed(side)
+    yield _bfloat16_error()
+    yield _memory()
+    missing = []
+    if importlib.util.find_spec("transformers") is None:
+        missing.append("transformers is not installed (the extra `bench`)")
+    if torch.cuda.is_available():
+        yield _gpu()
+    else:
+        missing.append("there is no GPU")
+    if missing:
+        raise Skipped("in part: " + "; ".join(missing))
+
+
+def _speed(side: int) -> Iterator[Measurement]:
+    images = torch.randn(BATCH[side], 3, side, side)
+    model = _vit_small(side)
+    halved = _vit_small(side).bfloat16()
+    ways: dict[str, Callable[[], object]] = {
+        "reference": lambda: reference_attention(model, images),
+        "ours": lambda: cls_attention(model, images, [-1]),
+        "ours in bfloat16": lambda: cls_attention(halved, images.bfloat16(), [-1]),
+    }
+    if importlib.util.find_spec("transformers") is not None:
+        theirs = _transformers(side)
+        ways["transformers"] = lambda: theirs(images, output_attentions=True)
+    with torch.inference_mode():
+        apart = float((ways["reference"]()[:, :, 0, 1:] - ways["ours"]().flatten(2)).abs().max())  # type: ignore[index,attr-defined]
+        seconds = {name: took / len(images) for name, took in side_by_side(ways, rounds=ROUNDS[side]).items()}
+    pairs = [("reference", "ours"), ("transformers", "ours"), ("reference", "ours in bfloat16")]
+    for (slow, fast), target in zip(pairs, TARGETS[side], strict=True):
+        if slow in seconds:
+            yield Measurement(
+                name=f"extraction: {slow} / {fast}, {side}²",
+                ratio=seconds[slow] / seconds[fast],
+                target=target,
+                claim=f"{slow} / {fast}, seconds an image",
+                details={slow: seconds[slow], fast: seconds[fast], "batch": BATCH[side], "largest difference": apart},
+            )
+
+
+def reference_attention(model: Any, images: Tensor) -> Tensor:
+    """(batch, heads, tokens, tokens) of the last block, every block's full attention computed on the way."""
+    tokens = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
+    weights = tokens
+    for block in model.blocks:
+        attention = block.attn
+        batch, count, dim = tokens.shape
+        parts = attention.qkv(block.norm1(tokens)).reshape(batch, count, 3, attention.num_heads, -1)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        weights = ((query @ key.transpose(-2, -1)) * attention.scale).softmax(dim=-1)
+        tokens = tokens + attention.proj((weights @ value).transpose(1, 2).reshape(batch, count, dim))
+        tokens = tokens + block.mlp(block.norm2(tokens))
+    return weights
+
+
+def _vit_small(side: int) -> Any:
+    torch.manual_seed(0)
+    return timm.create_model("vit_small_patch8_224", pretrained=False, img_size=side, num_classes=0).eval()
+
+
+def _transformers(side: int) -> Any:
+    from transformers import ViTConfig, ViTModel
+
+    shape = ViTConfig(
+        hidden_size=384, num_attention_heads=6, intermediate_size=1536, patch_size=8, image_size=side,
+        attn_implementation="eager",
+    )  # fmt: skip
+    return ViTModel(shape, add_pooling_layer=False).eval()
+
+
+def _bfloat16_error() -> Measurement:
+    images = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
+    whole, halved = (
+        AttentionExtractor.load(
+            model="dino_phantom_tiny8", weights=None, input_size=(224, 224), layers=[-1], device="cpu",
+            precision=precision, batch_size=8,
+        ).extract(images).astype(np.float32)
+        for precision in ("float32", "bfloat16")
+    )  # fmt: skip
+    apart = np.abs(halved - whole).mean(axis=(0, 2, 3)) / whole.mean(axis=(0, 2, 3))
+    return Measurement(
+        name="extraction: error of bfloat16",
+        ratio=float(apart.max()),
+        target=None,
+        claim="mean difference from float32 / mean attention, the worst head of dino_phantom_tiny8",
+        details={f"head {head}": float(error) for head, error in enumerate(apart)},
+    )
+
+
+_PEAK = """
+import resource, sys, torch
+from tests.benchmarks import extraction
+model, images = extraction._vit_small(480), torch.randn(1, 3, 480, 480)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+with torch.inference_mode():
+    model.patch_embed(images)  # the libraries' own buffers
+    before = peak()
+    if sys.argv[1] == "reference":
+        extraction.reference_attention(model, images)
+    else:
+        extraction.cls_attention(model, images, [-1])
+print(peak() - before)
+"""
+
+
+def _memory() -> Measurement:
+    extra = {way: int(subprocess.check_output([sys.executable, "-c", _PEAK, way])) for way in ("reference", "ours")}
+    return Measurement(
+        name="extraction: memory, 480²",
+        ratio=extra["ours"] / extra["reference"],
+        target=0.1,
+        at_most=True,
+        claim="ours / reference, peak memory beyond the weights, one image in float32",
+        details={f"{way}, MiB": size / 2**20 for way, size in extra.items()},
+    )
+
+
+def _gpu() -> Measurement:
+    """bfloat16, compiled, a large batch: floating-point operations a second as a share of a large product's."""
+    model = _vit_small(224).to("cuda", torch.bfloat16)
+    images = torch.randn(256, 3, 224, 224, device="cuda", dtype=torch.bfloat16)
+    matrix = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    for block in model.blocks:
+        block.compile()
+
+    def ours() -> None:
+        cls_attention(model, images, [-1])
+        torch.cuda.synchronize()
+
+    def product() -> None:
+        for _ in range(20):
+            matrix @ matrix
+        torch.cuda.synchronize()
+
+    with torch.inference_mode():
+        seconds = side_by_side({"ours": ours, "product": product}, rounds=5, warm_up=2)
+    tokens, dim, depth = 785, 384, 12
+    operations = (depth - 1) * (24 * tokens * dim**2 + 4 * tokens**2 * dim) + 2 * tokens * dim * (dim + 192)
+    rate, top = len(images) * operations / seconds["ours"], 20 * 2 * 8192**3 / seconds["product"]
+    return Measurement(
+        name="extraction: GPU",
+        ratio=rate / top,
+        target=None,
+        claim="operations a second / those of a product of 8192² matrices, bfloat16",
+        details={"images/s": len(images) / seconds["ours"], "TFLOP/s": rate / 1e12, "product, TFLOP/s": top / 1e12},
+    )

@@ -1,0 +1,91 @@
+"""Large JPEGs decoded at a fraction of their size: close to the full decode, and nothing else changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.errors import InputProblemsError
+from stages.imaging.decoding import read_image, read_resized
+from stages.imaging.opening import reduction
+from stages.imaging.resizing import resize_image
+
+
+def photograph(rows: int, columns: int) -> Image.Image:
+    """Broad shapes in colour with the grain of a camera."""
+    random = np.random.default_rng([rows, columns])
+    shapes = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    broad = np.asarray(shapes.resize((columns, rows), Image.Resampling.BICUBIC)).astype(int)
+    return Image.fromarray((broad + random.integers(-12, 13, (rows, columns, 1))).clip(0, 255).astype(np.uint8))
+
+
+def ramp(rows: int, columns: int) -> Image.Image:
+    """Red grows to the right and green downwards, so a stretch or a shift is seen at once."""
+    row, column = np.mgrid[:rows, :columns]
+    return Image.fromarray(
+        np.stack([column * 255 // columns, row * 255 // rows, np.zeros_like(row)], -1).astype(np.uint8)
+    )
+
+
+@pytest.mark.parametrize(("size", "expected"), [((64, 64), 8), ((100, 60), 4), ((224, 200), 2), ((300, 300), 1)])
+def test_the_resized_image_is_that_of_the_full_decode_but_for_rounding(tmp_path, size, expected) -> None:
+    """At every reduction the mean difference stays below one of 255 steps, the largest below eight."""
+    path = tmp_path / "a.jpg"
+    photograph(1025, 1331).save(path, quality=92)
+    assert reduction((1025, 1331), 2 * max(size)) == expected
+    (fast,) = read_resized(path, [size]).images
+    apart = np.abs(fast.astype(int) - resize_image(read_image(path).pixels, size))
+    assert apart.mean() < 1
+    assert apart.max() < 8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_picture_stays_in_place_whichever_way_it_was_turned(tmp_path, orientation) -> None:
+    """Sides that are no multiple of the reduction leave a margin, which is at another edge once turned upright."""
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    ramp(121, 129).save(path, quality=95, subsampling=0, exif=exif)
+    assert reduction((121, 129), 14) == 8
+    read, full = read_resized(path, [(7, 6)]), read_image(path)
+    assert (read.height, read.width) == (full.height, full.width)
+    assert np.abs(read.images[0].astype(int) - resize_image(full.pixels, (7, 6))).max() <= 4
+
+
+def test_an_image_at_one_size_does_not_depend_on_the_other_sizes(tmp_path: Path) -> None:
+    """The memo knows the transformer's size alone, so the store's size must not show in what the transformer sees."""
+    path = tmp_path / "a.jpg"
+    photograph(600, 800).save(path)
+    sizes = [(30, 32), (224, 200), (64, 64)]
+    together = read_resized(path, sizes).images
+    for size, image in zip(sizes, together, strict=True):
+        np.testing.assert_array_equal(image, read_resized(path, [size]).images[0])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif"])
+def test_other_formats_are_never_reduced(tmp_path, name) -> None:
+    """Byte for byte the full decode, resized."""
+    path = tmp_path / name
+    photograph(300, 400).save(path)
+    (fast,) = read_resized(path, [(16, 16)]).images
+    np.testing.assert_array_equal(fast, resize_image(read_image(path).pixels, (16, 16)))
+
+
+def test_a_jpeg_not_much_larger_than_its_target_is_decoded_in_full(tmp_path: Path) -> None:
+    """Below four times the size asked for nothing changes, byte for byte."""
+    path = tmp_path / "a.jpg"
+    photograph(255, 300).save(path)
+    (fast,) = read_resized(path, [(64, 64)]).images
+    np.testing.assert_array_equal(fast, resize_image(read_image(path).pixels, (64, 64)))
+
+
+def test_a_truncated_jpeg_is_refused_when_reduced_too(tmp_path: Path) -> None:
+    """The short cut must not overlook damage that the full decode tells."""
+    path = tmp_path / "a.jpg"
+    photograph(600, 800).save(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(InputProblemsError, match="damaged"):
+        read_resized(path, [(16, 16)])
