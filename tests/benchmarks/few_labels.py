@@ -29,7 +29,6 @@ import torch
 import typer
 from pydantic import TypeAdapter
 from rich.console import Console
-from rich.table import Table
 from scipy import stats
 
 from stages.devices import resolve_device
@@ -79,7 +78,8 @@ def main(
             for one in arms:
                 results[one.name, n, seed] = run_once(one, out, n=n, seed=seed, steps=steps, score=score)
                 console.print(f"{one.name}, {n} labels, seed {seed}: {results[one.name, n, seed]:.3f}", style="dim")
-    console.print(table(results, [one.name for one in arms], counts, drawn, score))
+    console.print(f"Dice on the {score} split, mean over {len(drawn)} seeds ± 95 %", style="bold")
+    print(table(results, [one.name for one in arms], counts, drawn))  # noqa: T201 - rich would fold long lines
 
 
 def parse_arm(text: str, common: dict[str, Any]) -> Arm:
@@ -151,22 +151,17 @@ def interval(values: Iterable[float]) -> tuple[float, float]:
 
 
 def table(
-    results: dict[tuple[str, int, int], float],
-    arms: Sequence[str],
-    labels: Sequence[int],
-    seeds: Sequence[int],
-    score: str,
-) -> Table:
-    """A row a number of labels: every arm, and the first minus every other."""
-    printed = Table(title=f"Dice on the {score} split, mean over {len(seeds)} seeds ± 95 %")
-    for heading in ("labels", *arms, *(f"{arms[0]} − {other}" for other in arms[1:])):
-        printed.add_column(heading, justify="right")
+    results: dict[tuple[str, int, int], float], arms: Sequence[str], labels: Sequence[int], seeds: Sequence[int]
+) -> str:
+    """A row a number of labels: every arm, and the first minus every other; in Markdown, to be read or pasted."""
+    headings = ["labels", *arms, *(f"{arms[0]} − {other}" for other in arms[1:])]
+    rows = [headings, ["---:"] * len(headings)]
     for n in labels:
         scores = {name: np.array([results[name, n, seed] for seed in seeds]) for name in arms}
         cells = ["{:.3f} ± {:.3f}".format(*interval(scores[name])) for name in arms]
         cells += ["{:+.3f} ± {:.3f}".format(*interval(scores[arms[0]] - scores[other])) for other in arms[1:]]
-        printed.add_row(str(n), *cells)
-    return printed
+        rows.append([str(n), *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 if __name__ == "__main__":
