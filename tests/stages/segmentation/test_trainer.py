@@ -1,0 +1,107 @@
+"""The trainer's numbers: learning rate step by step, the epoch that is kept, and how often a branch is silenced."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator
+
+from stages.progress import SILENT
+from stages.segmentation.checkpoint import load_model, load_state
+from stages.segmentation.trainer import Trainer
+from store import AttentionStore
+from tests.conftest import train_settings
+
+CPU = torch.device("cpu")
+EPOCHS = 5
+
+
+@pytest.fixture
+def trainer(make_store: Callable[..., Path], tmp_path: Path) -> Callable[..., Trainer]:
+    """A function that makes a trainer with the given splits, of a store of as many samples."""
+
+    def make(splits: Sequence[str], **changes: Any) -> Trainer:
+        path = make_store(len(splits))
+        settings = train_settings(path, tmp_path / "run", **{"epochs": EPOCHS, "batch_size": 2, **changes})
+        return Trainer(settings, AttentionStore.open(path), list(splits), CPU)
+
+    return make
+
+
+def _learning_rates(trainer: Trainer) -> list[float]:
+    """What the optimiser was told at every step of a whole training."""
+    told: list[float] = []
+    trainer.optimizer.register_step_pre_hook(lambda optimizer, *_: told.append(optimizer.param_groups[0]["lr"]))
+    with SILENT.task("training", 1) as task:
+        for epoch in range(1, trainer.settings.epochs + 1):
+            trainer.run_epoch(epoch, task)
+    return told
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.3, 0.9])
+def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine(trainer, warmup: float):
+    """Step by step against the formula written anew: every step takes the schedule's value at its middle."""
+    made = trainer(["train"] * 7 + ["val"], warmup=warmup, lr=0.02, batch_size=3)
+    told = _learning_rates(made)
+    total = EPOCHS * 3  # seven samples, at most three at a time
+    rising = round(warmup * total)
+    middles = [step + 0.5 for step in range(total)]
+    expected = [
+        0.02 * at / rising if at < rising else 0.01 * (1 + math.cos(math.pi * (at - rising) / (total - rising)))
+        for at in middles
+    ]
+    assert told == pytest.approx(expected)
+    assert 0 < min(told) < max(told) <= 0.02
+    assert made.history[-1]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        pytest.param([0.1, 0.7, 0.3, 0.7, 0.2], 2, id="earliest_of_the_best"),
+        pytest.param([0.0, 0.0, 0.0, 0.0, 0.0], 1, id="nothing_was_ever_found"),
+        pytest.param([0.1, 0.2, 0.3, 0.4, 0.5], 5, id="last"),
+        pytest.param([None] * 5, 5, id="without_validation"),
+    ],
+)
+def test_the_model_is_that_of_its_epoch(trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores, kept):
+    """The card names the epoch and its score, and the weights are those that epoch ended with; also when resumed."""
+    given = iter([*scores, *scores[3:]])
+    monkeypatch.setattr(Trainer, "_validate", lambda _: next(given))
+    made = trainer(["train"] * 4)
+    weights = []
+    with SILENT.task("training", 1) as task:
+        for epoch in range(1, EPOCHS + 1):
+            made.run_epoch(epoch, task)
+            made.save(tmp_path)
+            weights.append({name: tensor.clone() for name, tensor in made.model.state_dict().items()})
+            if epoch == 3:
+                state = load_state(tmp_path / "state.safetensors")
+        _assert_kept(tmp_path, weights[kept - 1], kept, scores)
+        if kept <= 3:
+            again = Trainer(made.settings, made.store, ["train"] * 4, CPU)
+            again.restore(state, tmp_path)
+            for epoch in range(4, EPOCHS + 1):
+                again.run_epoch(epoch, task)
+                again.save(tmp_path)
+            _assert_kept(tmp_path, weights[kept - 1], kept, scores)
+
+
+def _assert_kept(run: Path, weights: dict[str, torch.Tensor], epoch: int, scores: list[float | None]) -> None:
+    model, card = load_model(run, CPU)
+    assert (card.epoch, card.val_dice) == (epoch, scores[epoch - 1])
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.9])
+def test_as_many_samples_are_silenced_as_was_asked_for(trainer, share: float):
+    """In either branch alike, and never in both: something is always left to learn from."""
+    made = trainer(["train"] * 2, branch_dropout=share)
+    silenced = made._draw_silenced(20_000, Generator().manual_seed(0)).float()
+    assert silenced.sum(dim=1).max() <= 1
+    assert silenced.mean(dim=0).tolist() == pytest.approx([share / 2, share / 2], abs=0.015)
