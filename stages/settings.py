@@ -66,7 +66,7 @@ class ExtractSettings:
     cluster: str | None = setting(
         None,
         "Scheduler of a dask.distributed cluster that computes, tls://HOST:PORT; tcp:// for this machine only. "
-        "Start it yourself (`dask scheduler`, `dask worker`); workers see the files under the same paths.",
+        "Start it with dask's commands, as SECURITY.md says; workers must see the files under the same paths.",
     )
     cluster_insecure: bool = setting(
         False,
