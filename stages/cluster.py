@@ -174,10 +174,12 @@ class Cluster:
                 f"{self._address}: several workers died of the same images ({error}). Their logs say why; most often "
                 f"it is memory: use a smaller --batch-size, or workers with more. {kept}"
             ) from error
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "deserialization" not in str(error):
+                raise
             raise PipelineError(
-                f"{self._address}: the cluster cannot import this program ({error}). Install the same version of "
-                "diamant-pipeline on the scheduler and on every worker."
+                f"{self._address}: the cluster cannot import what it was sent ({str(error).strip()}). Install the same "
+                "version of diamant-pipeline, with the same libraries, on the scheduler and on every worker."
             ) from error
         except (OSError, CancelledError) as error:
             raise PipelineError(f"{self._address}: lost the scheduler ({error}). {kept}") from error

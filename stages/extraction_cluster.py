@@ -135,7 +135,7 @@ def _extract_job(job: Job) -> Done:
             memo=_MemoElsewhere(job.known),
             task=Task(),
         )
-    except PipelineError as error:
+    except (PipelineError, OSError) as error:  # an OSError that the client sees is then the connection's own
         raise PipelineError(f"worker {worker}: {error}") from None
     files = [file for source in job.sources for file in (source.image, source.mask) if file is not None]
     return Done(shard=shard, worker=worker, unreadable=[file for file in files if not os.access(file, os.R_OK)])

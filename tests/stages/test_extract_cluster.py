@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import os
 import signal
 import sys
@@ -159,6 +160,19 @@ def test_results_come_in_order_and_a_bounded_number_ahead(scheduler: str):
         assert next(results) == 0
         assert len(taken) == 4  # two workers of one thread, two jobs each
         assert list(results) == list(range(1, 40))
+
+
+class _FromElsewhere:
+    """Cannot be unpickled, as a class of another version."""
+
+    def __reduce__(self) -> Any:
+        return importlib.import_module, ("a_module_of_the_client_alone",)
+
+
+def test_a_cluster_with_another_installation_is_told(scheduler: str):
+    """And not with a traceback from the depth of the scheduler."""
+    with connect(scheduler) as cluster, pytest.raises(PipelineError, match="Install the same version"):
+        list(cluster.results(abs, [_FromElsewhere()]))
 
 
 def test_a_killed_worker_costs_nothing_but_time(
