@@ -7,25 +7,30 @@ failure, what was there stays.
 
 All problems of a folder are told in one go: from the first one on, the transformer rests and the
 remaining files are only checked. With `--on-error skip` the store is made without them.
+
+With `--cluster` the workers of a cluster read and compute; memo and store are written here all the same.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
+from stages.cluster import connect, require_cluster
 from stages.errors import InputProblemsError, Problem
-from stages.extraction import Decoding, check_files, extract_shard
+from stages.extraction import Decoding, Shard, check_files, extract_shard
+from stages.extraction_cluster import Transformer, extract_on_cluster
 from stages.imaging.classes import ClassMap
 from stages.imaging.pairing import find_samples
 from stages.imaging.samples import SourceSample
 from stages.imaging.suspicion import MaskSuspicion
-from stages.progress import SILENT, Progress
+from stages.progress import SILENT, Progress, Task
 from stages.settings import ExtractSettings
 from store.writer import Layout, StoreWriter, new_store
 
@@ -69,9 +74,11 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         UsageError: a folder, a model name, a size or a class map that makes no sense.
         InputProblemsError: files that cannot be used, all of them; with `on_error="skip"` only if none can.
         WeightsError: the transformer's weights cannot be had.
-        PipelineError: no space for memo or store.
+        PipelineError: no space for memo or store, or a cluster that is lost.
     """
     began = time.monotonic()
+    if settings.cluster is not None:
+        require_cluster(settings.cluster, insecure=settings.cluster_insecure)
     classes = ClassMap.from_mapping(settings.classes) if settings.classes else ClassMap.binary()
     sources, problems = find_samples(settings.images, settings.masks, settings.csv)
     decoding = Decoding(size=settings.size, input_size=settings.attention_size, classes=classes)
@@ -83,7 +90,8 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         weights=settings.weights,
         input_size=settings.attention_size,
         layers=settings.layers,
-        device=settings.device,
+        # Beside a cluster it is only asked for its recipe; the device is one of the workers'.
+        device=settings.device if settings.cluster is None else "cpu",
         precision=settings.precision,
         batch_size=settings.batch_size,
     )
@@ -122,19 +130,17 @@ def _fill(
 ) -> dict[str, int]:
     """Write every sample; `problems` grows by what cannot be used."""
     counts = {"samples": 0, "labelled": 0, "computed": 0}
+    done = 0
     with (
         AttentionMemo(settings.memo, extractor.recipe) as memo,
         progress.task("extracting", len(sources)) as task,
+        closing(_shards(sources, writer.samples_per_shard, settings, decoding, extractor, memo, task)) as shards,
     ):
-        remaining = _slices(sources, writer.samples_per_shard)
-        for part in remaining:
-            shard = extract_shard(
-                part, decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo, task=task
-            )
+        for files, shard in shards:
+            done += files
             problems += shard.problems
             if problems and settings.on_error == "stop":
-                for rest in remaining:
-                    problems += check_files(rest, decoding=decoding, task=task)
+                problems += check_files(sources[done:], decoding=decoding, task=task)
                 raise InputProblemsError(problems, CURE)
             for sample in shard.samples:
                 writer.append(sample)
@@ -146,6 +152,45 @@ def _fill(
         raise InputProblemsError(problems, "No sample is left.")
     writer.skipped = [_as_relative(problem, settings) for problem in problems]
     return counts
+
+
+def _shards(
+    sources: Sequence[SourceSample],
+    samples_per_shard: int,
+    settings: ExtractSettings,
+    decoding: Decoding,
+    extractor: AttentionExtractor,
+    memo: AttentionMemo,
+    task: Task,
+) -> Generator[tuple[int, Shard]]:
+    """What comes of the files, in order, some at a time, each with how many files it is of."""
+    if settings.cluster is None:
+        for part in _slices(sources, samples_per_shard):
+            yield (
+                len(part),
+                extract_shard(
+                    part, decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo, task=task
+                ),
+            )
+        return
+    transformer = Transformer(
+        recipe=extractor.recipe,
+        weights=_weights_file(settings),
+        device=settings.device,
+        batch_size=settings.batch_size,
+    )
+    parts = list(_slices(sources, settings.batch_size))
+    with connect(settings.cluster) as cluster:
+        shards = extract_on_cluster(
+            parts, cluster=cluster, decoding=decoding, transformer=transformer, memo=memo, task=task
+        )
+        yield from zip(map(len, parts), shards, strict=True)
+
+
+def _weights_file(settings: ExtractSettings) -> Path | None:
+    """The file that was given as weights or as model, absolute; a recipe does not say where it lies."""
+    given = settings.weights or (Path(settings.model) if find_model(settings.model).file == settings.model else None)
+    return given.absolute() if given else None
 
 
 def _hints(sources: Sequence[SourceSample], settings: ExtractSettings) -> list[str]:

@@ -3,24 +3,22 @@
 `extract_shard` is a plain function of a list of files: it decodes ahead on a few threads while the
 transformer works, asks the memo first, computes what is missing in full batches, and commits every
 batch to the memo. It holds one shard in memory, whatever the number of images. Where it runs is not
-its business, so a cluster can be handed the same function.
+its business, so a cluster is handed the same function (`stages.extraction_cluster`).
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.attention.extractor import AttentionExtractor
-from stages.attention.memo import AttentionMemo
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.classes import ClassMap
 from stages.imaging.decoding import read_resized
@@ -36,6 +34,23 @@ Result = TypeVar("Result")
 DECODERS = max(2, os.cpu_count() or 1)
 LOOK_AHEAD = 4
 """Images decoded ahead of the transformer, per decoder."""
+
+
+class Extractor(Protocol):
+    """Computes maps, as `AttentionExtractor` does."""
+
+    def extract(self, images: np.ndarray) -> np.ndarray:
+        """(n, heads, rows, columns) float16 of (n, height, width, 3) uint8."""
+
+
+class Memo(Protocol):
+    """Remembers maps by image digest, as `AttentionMemo` does."""
+
+    def get_many(self, digests: Iterable[str]) -> dict[str, np.ndarray]:
+        """The maps of those that are known."""
+
+    def put_many(self, maps: Mapping[str, np.ndarray]) -> None:
+        """Keep maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +120,9 @@ def extract_shard(
     sources: Sequence[SourceSample],
     *,
     decoding: Decoding,
-    extractor: AttentionExtractor,
+    extractor: Extractor,
     batch_size: int,
-    memo: AttentionMemo,
+    memo: Memo,
     task: Task,
 ) -> Shard:
     """Samples with attention of some files, in the order of the files.
@@ -169,7 +184,7 @@ def ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Res
 
 
 def _compute(
-    waiting: dict[str, NDArray[np.uint8]], count: int, extractor: AttentionExtractor, memo: AttentionMemo
+    waiting: dict[str, NDArray[np.uint8]], count: int, extractor: Extractor, memo: Memo
 ) -> dict[str, NDArray[np.float16]]:
     """Take `count` images off `waiting`, compute their maps and commit them to the memo."""
     digests = list(islice(waiting, count))

@@ -63,6 +63,15 @@ class ExtractSettings:
     precision: Literal["float32", "bfloat16"] = setting("float32", "Arithmetic of the transformer.")
     memo: Path = setting(Path(".memo"), "Folder that remembers computed attention; deleting it loses time only.")
     on_error: Literal["stop", "skip"] = setting("stop", "With a broken input: stop, or continue without it.")
+    cluster: str | None = setting(
+        None,
+        "Scheduler of a dask.distributed cluster that computes, tls://HOST:PORT; tcp:// for this machine only. "
+        "Start it with dask's commands, as SECURITY.md says; workers must see the files under the same paths.",
+    )
+    cluster_insecure: bool = setting(
+        False,
+        "Allow tcp:// to other machines: anyone on the network who reaches the scheduler can run code there and here.",
+    )
     compress: bool = setting(False, "Compress images and attention too: smaller to send, slower to train from.")
 
 
