@@ -146,7 +146,7 @@ class Cluster:
     def _room(self, running: int) -> int:
         """How many more jobs to hand over; at least one when none is running, so that the work never stands."""
         with self._told():
-            threads = sum(self._client.nthreads().values())
+            threads: int = sum(self._client.nthreads().values())
         return max(IN_FLIGHT * threads - running, 0 if running else 1)
 
     def _result(self, future: Any) -> Any:
