@@ -108,15 +108,14 @@ def test_broken_files_are_told_by_the_users_own_paths(
 def test_a_worker_that_does_not_see_the_files_is_told(
     phantoms: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Not as broken images, and with what to do. The worker's part is stood in for: it shares our file system."""
-    original = extraction_cluster._extract_job
+    """Not as broken images, and with what to do. What a worker says is put in: here it shares our file system."""
+    original, image = Cluster.results, min((phantoms / "images").iterdir())
 
-    def blind(job: extraction_cluster.Job) -> extraction_cluster.Done:
-        done = original(job)
-        object.__setattr__(done, "unreadable", [job.sources[0].image])
-        return done
+    def blind(self: Cluster, work: Any, jobs: Any) -> Iterator[Any]:
+        for done in original(self, work, jobs):
+            yield replace(done, unreadable=[image])
 
-    monkeypatch.setattr(extraction_cluster, "_extract_job", blind)
+    monkeypatch.setattr(Cluster, "results", blind)
     with pytest.raises(PipelineError, match=r"phantom_0000\.png: the worker tcp://.* cannot read it"):
         run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=scheduler))
     assert not (tmp_path / "s.zarr").exists()
