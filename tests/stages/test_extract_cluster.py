@@ -179,7 +179,7 @@ def test_a_killed_worker_costs_nothing_but_time(
 ):
     """Its jobs are done again by the other one."""
     with _workers(processes=True) as started:
-        (victim, *_) = [worker.process.process.pid for worker in started.workers.values()]
+        (victim, *_) = [nanny.pid for nanny in started.workers.values()]
         original, done = Cluster._result, []
 
         def killing(self: Cluster, future: Any) -> Any:
