@@ -21,7 +21,7 @@ from stages.segmentation.trainer import Trainer
 from stages.settings import TrainSettings
 from store import AttentionStore
 from store.writer import Layout, new_store
-from tests.benchmarks.measure import Measurement, side_by_side
+from tests.benchmarks.measure import Measurement, NotMeasured, side_by_side, without_gpu
 from tests.conftest import RECIPE, random_sample
 
 LAYOUT = Layout(
@@ -44,13 +44,16 @@ class InMemory:
         return iter(self._batches)
 
 
-def measure() -> Iterator[Measurement]:
-    """A line for each way to feed and each device."""
+def measure() -> Iterator[Measurement | NotMeasured]:
+    """A line for each way to feed and each device, and on a GPU one for Python."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.zarr"
         write_store(path, SAMPLES)
-        for device in [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]:
-            yield from on(device, path)
+        yield from on(torch.device("cpu"), path)
+        if torch.cuda.is_available():
+            yield from on(torch.device("cuda"), path)
+        else:
+            yield from (without_gpu(f"step: {what}, cuda") for what in ("resident", "streamed", "Python"))
 
 
 def on(device: torch.device, path: Path) -> Iterator[Measurement]:
