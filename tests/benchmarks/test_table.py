@@ -48,7 +48,7 @@ def test_what_is_not_measured_is_told_in_table_and_json(
 @pytest.mark.parametrize(
     ("module", "way", "names"),
     [
-        (training_step, "on", {"step: resident, cuda", "step: streamed, cuda", "step: Python, cuda"}),
+        (training_step, "on", {f"step: {what}, cuda" for what in ("resident", "streamed", "reading", "Python")}),
         (epoch, "compared", {"epoch: 224², cuda", "epoch: 480², cuda"}),
     ],
     ids=["training_step", "epoch"],
