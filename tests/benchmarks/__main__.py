@@ -23,7 +23,7 @@ from rich.table import Table
 from store.publish import replace_file
 from tests.benchmarks.measure import Measurement, NotMeasured, Skipped
 
-BENCHMARKS = ("start_up", "scaling", "training_step", "epoch")
+BENCHMARKS = ("start_up", "scaling", "training_step", "epoch", "usual_setup")
 """Modules beside this one; each has `measure()`, which yields measurements, and what cannot be measured here."""
 
 
