@@ -114,7 +114,7 @@ def step_of(trainer: Trainer) -> Callable[[], None]:
     return step
 
 
-def undominated(points: Mapping[str, tuple[float, float]]) -> set[str]:
+def unbeaten(points: Mapping[str, tuple[float, float]]) -> set[str]:
     """The names of (time, Dice) points that no other beats in one and equals or beats in the other."""
     return {
         name
@@ -129,11 +129,11 @@ def undominated(points: Mapping[str, tuple[float, float]]) -> set[str]:
 def table(dice: Mapping[str, Sequence[float]], costs: Mapping[str, Cost], *, title: str) -> Table:
     """A row a network, the quickest first; Dice is the mean over seeds with its 95 % Student interval."""
     means = {name: interval(scores) for name, scores in dice.items()}
-    kept = undominated({name: (costs[name].milliseconds, means[name][0]) for name in dice})
+    kept = unbeaten({name: (costs[name].milliseconds, means[name][0]) for name in dice})
     printed = Table("network", title=title)
     for heading in ("parameters, M", "ms an image", "Dice ± 95 %"):
         printed.add_column(heading, justify="right")
-    printed.add_column("none is both quicker and better")
+    printed.add_column("unbeaten")
     for name in sorted(dice, key=lambda name: costs[name].milliseconds):
         cost = costs[name]
         numbers = (f"{cost.parameters / 1e6:.2f}", f"{cost.milliseconds:.2f}", "{:.3f} ± {:.3f}".format(*means[name]))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.benchmarks import few_labels, network_curve
-from tests.benchmarks.network_curve import Cost, networks, table, undominated
+from tests.benchmarks.network_curve import Cost, networks, table, unbeaten
 
 
 def test_the_grid_is_every_width_with_every_block_and_the_full_stem() -> None:
@@ -26,10 +26,10 @@ def test_the_grid_is_every_width_with_every_block_and_the_full_stem() -> None:
     assert len({arm.name for arm in arms}) == len(arms)
 
 
-def test_a_network_that_is_slower_and_no_better_is_dominated() -> None:
+def test_a_network_that_is_slower_and_no_better_is_beaten() -> None:
     points = {"quick": (1.0, 0.7), "slow": (2.0, 0.8), "slow and worse": (2.5, 0.75), "slower, as good": (3.0, 0.8)}
-    assert undominated(points) == {"quick", "slow"}
-    assert undominated({"a": (1.0, 0.7), "b": (1.0, 0.7)}) == {"a", "b"}
+    assert unbeaten(points) == {"quick", "slow"}
+    assert unbeaten({"a": (1.0, 0.7), "b": (1.0, 0.7)}) == {"a", "b"}
 
 
 def test_the_table_is_in_order_of_time() -> None:
@@ -61,8 +61,7 @@ def test_runs_are_found_again_and_every_network_has_its_time(
     capsys.readouterr()
     curve()
     printed = capsys.readouterr().out
-    assert "4 plain" in printed
-    assert "full stem" in printed
+    assert printed.count("4 plain full stem") == 2  # the run found, and the row of the table
 
 
 def test_what_is_timed_is_the_forward_and_the_backward_pass(make_store: Callable[..., Path]) -> None:
