@@ -21,16 +21,25 @@ from rich.console import Console
 from rich.table import Table
 
 from store.publish import replace_file
-from tests.benchmarks.measure import Measurement, Skipped
+from tests.benchmarks.measure import Measurement, NotMeasured, Skipped
 
-BENCHMARKS = ("start_up", "extraction", "end_to_end", "reading", "scaling", "training_step", "epoch")
-"""Modules beside this one; each has `measure()`, which yields measurements."""
+BENCHMARKS = (
+    "start_up",
+    "extraction",
+    "end_to_end",
+    "reading",
+    "scaling",
+    "training_step",
+    "epoch",
+    "usual_setup",
+)
+"""Modules beside this one; each has `measure()`, which yields measurements, and what cannot be measured here."""
 
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help=f"Measure these alone: {', '.join(BENCHMARKS)}.")] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write {name: {ratio, target, met, …}} there.")
+        Path | None, typer.Option("--json", help="Write {name: {ratio, target, met, …} or {reason, …}} there.")
     ] = None,
 ) -> None:
     """Print the table; write it as JSON too if asked."""
@@ -43,25 +52,33 @@ def main(
     results = {}
     for one in run([name for name in BENCHMARKS if not only or name in only], console):
         results[one.name] = {**asdict(one), "met": one.met, "machine": machine(), "torch": torch.__version__}
-        goal = "" if one.target is None else f"{'≤' if one.at_most else '≥'} {one.target:g}"
-        verdict = {None: "", True: "yes", False: "[red]no[/red]"}[one.met]
-        table.add_row(one.name, f"{one.ratio:.3g}", goal, verdict, one.claim)
+        table.add_row(*cells(one))
         if json_file:  # after every line: an interrupted run keeps what it has measured
             replace_file(json_file, (json.dumps(results, indent=2) + "\n").encode())
     console.print(table)
 
 
-def run(names: list[str], console: Console) -> Iterator[Measurement]:
-    """The measurements of these modules; one that cannot run here says why."""
+def cells(one: Measurement | NotMeasured) -> tuple[str, ...]:
+    """A line of the table: name, ratio, target, met, what."""
+    if isinstance(one, NotMeasured):
+        return (one.name, "", "", "", f"not measured: {one.reason}")
+    goal = "" if one.target is None else f"{'≤' if one.at_most else '≥'} {one.target:g}"
+    verdict = {None: "", True: "yes", False: "[red]no[/red]"}[one.met]
+    return (one.name, f"{one.ratio:.3g}", goal, verdict, one.claim)
+
+
+def run(names: list[str], console: Console) -> Iterator[Measurement | NotMeasured]:
+    """The lines of these modules; one that cannot be measured here says why."""
     for name in names:
         console.print(f"{name} …", style="dim")
         try:
-            for measured in importlib.import_module(f"tests.benchmarks.{name}").measure():
-                details = ", ".join(f"{key} {_short(value)}" for key, value in measured.details.items())
-                console.print(f"  {measured.name}: {measured.ratio:.3g} ({measured.claim}; {details})", style="dim")
-                yield measured
+            for one in importlib.import_module(f"tests.benchmarks.{name}").measure():
+                if isinstance(one, Measurement):
+                    details = ", ".join(f"{key} {_short(value)}" for key, value in one.details.items())
+                    console.print(f"  {one.name}: {one.ratio:.3g} ({one.claim}; {details})", style="dim")
+                yield one
         except Skipped as reason:
-            console.print(f"{name}: not measured: {reason}", style="yellow")
+            yield NotMeasured(name=name, reason=str(reason))
 
 
 def machine() -> str:

@@ -20,7 +20,7 @@ from stages.attention.cls_attention import cls_attention
 from stages.segmentation.batches import ResidentSamples, TensorBatch
 from stages.segmentation.normalisation import normalise_image
 from store import AttentionStore
-from tests.benchmarks.measure import Measurement, side_by_side
+from tests.benchmarks.measure import Measurement, NotMeasured, side_by_side, without_gpu
 from tests.benchmarks.training_step import LAYOUT, epoch, new_trainer, write_store
 
 MODEL = "vit_small_patch8_224.dino"
@@ -48,11 +48,14 @@ class DinoInTheLoop:
             yield TensorBatch(batch.image, batch.mask, (maps * keys).half().clone())
 
 
-def measure() -> Iterator[Measurement]:
+def measure() -> Iterator[Measurement | NotMeasured]:
     """A line for each device and size of DINO's input."""
-    for kind in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
-        for side, samples, rounds in SIZES[kind]:
-            yield compared(torch.device(kind), side, samples, rounds)
+    for kind, sizes in SIZES.items():
+        for side, samples, rounds in sizes:
+            if kind == "cuda" and not torch.cuda.is_available():
+                yield without_gpu(_name(side, kind))
+            else:
+                yield compared(torch.device(kind), side, samples, rounds)
 
 
 def compared(device: torch.device, side: int, samples: int, rounds: int) -> Measurement:
@@ -71,9 +74,13 @@ def compared(device: torch.device, side: int, samples: int, rounds: int) -> Meas
         )
     per_image = {f"{name}, ms an image": 1000 * value / samples for name, value in seconds.items()}
     return Measurement(
-        name=f"epoch: {side}², {device.type}",
+        name=_name(side, device.type),
         ratio=seconds["in the loop"] / seconds["store"],
         target=8.0 if (side, device.type) == (224, "cpu") else None,
         claim="seconds of the same steps, DINO in the loop / from the store",
         details=per_image,
     )
+
+
+def _name(side: int, kind: str) -> str:
+    return f"epoch: {side}², {kind}"

@@ -41,8 +41,23 @@ class Measurement:
         return self.ratio <= self.target if self.at_most else self.ratio >= self.target
 
 
+@dataclass(frozen=True, kw_only=True)
+class NotMeasured:
+    """A line that this machine cannot fill: it stays in the table, with the reason."""
+
+    name: str
+    reason: str
+    met: None = None
+    """Neither reached nor missed."""
+
+
 class Skipped(Exception):  # noqa: N818 - not an error: the machine lacks what the benchmark needs
-    """A benchmark cannot run here; the message says why."""
+    """The rest of a benchmark cannot run here; the message says why. What it has yielded counts."""
+
+
+def without_gpu(name: str) -> NotMeasured:
+    """The line `name`, on a machine that has no GPU."""
+    return NotMeasured(name=name, reason="no GPU here that torch can use")
 
 
 def side_by_side(ways: Mapping[str, Callable[[], object]], *, rounds: int = 5, warm_up: int = 1) -> dict[str, float]:

@@ -1,14 +1,16 @@
 """Does the store slow a training step down? Fed from it, and on tensors that are in memory already.
 
 Both ways run the same augmentation, forward and backward pass and optimiser, in the trainer's own code. `resident`
-and `streamed` are the two ways in which a store feeds training (`stages.segmentation.batches`). On a GPU the whole
-store lies on the card; there, what Python takes to launch a step is told too.
+and `streamed` are the two ways in which a store feeds training (`stages.segmentation.batches`). Reading is timed alone
+too: streamed, it is all that there is to hide, and more than it can add only where another thread cannot have a core
+at once. On a GPU the whole store lies on the card; there, what Python takes to launch a step is told too.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from stages.segmentation.trainer import Trainer
 from stages.settings import TrainSettings
 from store import AttentionStore
 from store.writer import Layout, new_store
-from tests.benchmarks.measure import Measurement, side_by_side
+from tests.benchmarks.measure import Measurement, NotMeasured, side_by_side, without_gpu
 from tests.conftest import RECIPE, random_sample
 
 LAYOUT = Layout(
@@ -44,13 +46,16 @@ class InMemory:
         return iter(self._batches)
 
 
-def measure() -> Iterator[Measurement]:
-    """A line for each way to feed and each device."""
+def measure() -> Iterator[Measurement | NotMeasured]:
+    """A line for each way to feed and each device, and on a GPU one for Python."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.zarr"
         write_store(path, SAMPLES)
-        for device in [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]:
-            yield from on(device, path)
+        yield from on(torch.device("cpu"), path)
+        if torch.cuda.is_available():
+            yield from on(torch.device("cuda"), path)
+        else:
+            yield from (without_gpu(f"step: {what}, cuda") for what in ("resident", "streamed", "reading", "Python"))
 
 
 def on(device: torch.device, path: Path) -> Iterator[Measurement]:
@@ -65,8 +70,12 @@ def on(device: torch.device, path: Path) -> Iterator[Measurement]:
         "resident": resident,
         "streamed": StreamedSamples(store, device),
     }
+    streamed = sources["streamed"]
     seconds = side_by_side(
-        {name: lambda source=source: epoch(trainer, source) for name, source in sources.items()},
+        {
+            **{name: lambda source=source: epoch(trainer, source) for name, source in sources.items()},
+            "reading alone": lambda: deque(streamed.batches(steps), maxlen=0),
+        },
         rounds=20 if device.type == "cuda" else 5,
     )
     per_step = {name: value / len(steps) for name, value in seconds.items()}
@@ -79,6 +88,14 @@ def on(device: torch.device, path: Path) -> Iterator[Measurement]:
             claim=f"seconds a step, store {name} / tensors in memory, batch of {BATCH}",
             details=per_step,
         )
+    yield Measurement(
+        name=f"step: reading, {device.type}",
+        ratio=per_step["reading alone"] / per_step["in memory"],
+        target=None,
+        at_most=True,
+        claim="seconds to read a batch from the store, nothing else running / seconds a step on tensors in memory",
+        details=per_step,
+    )
     if device.type == "cuda":
         launched = launching(trainer, sources["resident"]) / len(steps)
         yield Measurement(

@@ -6,10 +6,11 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.segmentation.augmentation import RANGES, change_colours, draw_affines, warp
+from stages.segmentation.augmentation import RANGES, Ranges, change_colours, draw_affines, sampling_grid, warp
 
 IDENTITY = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
 
@@ -107,3 +108,39 @@ def test_colours_stay_in_range_and_differ_by_sample():
     assert changed.max() <= 255
     assert len({round(float(sample.mean()), 3) for sample in changed}) == 4
     assert torch.equal(changed, change_colours(image, RANGES["full"], torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (224, 160)])
+def test_the_grid_is_that_of_affine_grid(size):
+    """Built from rows and columns, it is where torch's own function says, to rounding."""
+    affines = draw_affines(6, RANGES["full"], 1.2, torch.Generator().manual_seed(0))
+    plain = F.affine_grid(affines, [6, 1, *size], align_corners=False)
+    torch.testing.assert_close(sampling_grid(affines, size), plain, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["full", "light"])
+@pytest.mark.parametrize("seed", range(4))
+def test_colours_are_those_of_the_steps_one_by_one(kind, seed):
+    """One sum and a logarithm in place give what the plain formulas give, black, white and all between; input kept."""
+    image = torch.rand(5, 3, 12, 17, generator=torch.Generator().manual_seed(seed)) * 255
+    image[0], image[1], image[2, :, :6] = 0, 255, 0
+    before = image.clone()
+    changed = change_colours(image, RANGES[kind], torch.Generator().manual_seed(seed))
+    assert torch.equal(image, before)
+    plain = _colours_step_by_step(image, RANGES[kind], torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(changed, plain, atol=2e-3, rtol=0)  # of 255
+
+
+def _colours_step_by_step(image: torch.Tensor, ranges: Ranges, generator: torch.Generator) -> torch.Tensor:
+    """What `change_colours` means: saturation, contrast, brightness, gamma and noise, one after the other."""
+
+    def factor() -> torch.Tensor:
+        return 1 + (torch.rand((len(image), 1, 1, 1), generator=generator) * 2 - 1) * ranges.colour
+
+    grey = image.mean(dim=1, keepdim=True)
+    image = grey + (image - grey) * factor()
+    middle = image.mean(dim=(1, 2, 3), keepdim=True)
+    image = (middle + (image - middle) * factor()) * factor()
+    image = 255 * (image.clamp(0, 255) / 255) ** factor()
+    deviation = torch.rand((len(image), 1, 1, 1), generator=generator) * ranges.noise
+    return (image + torch.randn(image.shape, generator=generator) * deviation).clamp(0, 255)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.segmentation.normalisation import normalise_attention, normalise_image
+from stages.segmentation.normalisation import IMAGE_MEAN, IMAGE_STD, normalise_attention, normalise_image
 
 
 @pytest.fixture
@@ -42,3 +42,12 @@ def test_images_come_out_near_zero():
     torch.testing.assert_close(normalise_image(mean), torch.zeros(1, 3, 1, 1), atol=1e-6, rtol=0)
     std = torch.tensor([0.229, 0.224, 0.225])[None, :, None, None] * 255
     torch.testing.assert_close(normalise_image(mean + std), torch.ones(1, 3, 1, 1))
+
+
+def test_images_are_scaled_as_imagenet_is():
+    """One multiplication and one subtraction give what dividing by 255, mean and deviation gives."""
+    image = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(0)) * 255
+    before = image.clone()
+    mean, std = (torch.tensor(of)[:, None, None] for of in (IMAGE_MEAN, IMAGE_STD))
+    torch.testing.assert_close(normalise_image(image), (image / 255 - mean) / std, atol=1e-6, rtol=1e-6)
+    assert torch.equal(image, before)

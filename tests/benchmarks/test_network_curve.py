@@ -1,0 +1,74 @@
+"""The curve of Dice against time: which networks are in it, what is timed, and what the table tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.benchmarks import few_labels, network_curve
+from tests.benchmarks.network_curve import Cost, networks, table, unbeaten
+
+
+def test_the_grid_is_every_width_with_every_block_and_the_full_stem() -> None:
+    arms = networks(Path("a.zarr"), [8, 24], 4, "float32", "cpu")
+    shapes = [(arm.settings.width, arm.settings.blocks, arm.settings.stem) for arm in arms]
+    assert shapes == [
+        (8, "plain", "light"),
+        (8, "residual", "light"),
+        (24, "plain", "light"),
+        (24, "residual", "light"),
+        (16, "plain", "full"),
+    ]
+    assert {arm.settings.branches for arm in arms} == {"dual"}
+    assert len({arm.name for arm in arms}) == len(arms)
+
+
+def test_a_network_that_is_slower_and_no_better_is_beaten() -> None:
+    points = {"quick": (1.0, 0.7), "slow": (2.0, 0.8), "slow and worse": (2.5, 0.75), "slower, as good": (3.0, 0.8)}
+    assert unbeaten(points) == {"quick", "slow"}
+    assert unbeaten({"a": (1.0, 0.7), "b": (1.0, 0.7)}) == {"a", "b"}
+
+
+def test_the_table_is_in_order_of_time() -> None:
+    costs = {"large": Cost(parameters=2_000_000, milliseconds=4.0), "small": Cost(parameters=500_000, milliseconds=1.0)}
+    printed = table({"large": [0.6, 0.6], "small": [0.7, 0.7]}, costs, title="")
+    name, parameters, milliseconds, score, kept = (list(column.cells) for column in printed.columns)
+    assert name == ["small", "large"]
+    assert (parameters, milliseconds) == (["0.50", "2.00"], ["1.00", "4.00"])
+    assert score == ["0.700 ± 0.000", "0.600 ± 0.000"]
+    assert kept == ["yes", ""]
+
+
+def test_runs_are_found_again_and_every_network_has_its_time(
+    make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second start trains nothing and prints a row for each network, with gradients having flowed when timed."""
+    store = make_store(16)
+    monkeypatch.setattr(network_curve, "BLOCKS", ("plain",))
+    monkeypatch.setattr(network_curve, "FULL_WIDTH", 4)
+
+    def curve() -> None:
+        network_curve.main(
+            store, tmp_path / "out", seeds="0", widths="4", labels=2, steps=1, batch_size=2, rounds=1, score="test",
+            precision="float32", device="cpu",
+        )  # fmt: skip
+
+    curve()
+    monkeypatch.setattr(few_labels, "train_and_score", lambda *_, n, score: pytest.fail(f"trained again: {n}, {score}"))
+    capsys.readouterr()
+    curve()
+    printed = capsys.readouterr().out
+    assert printed.count("4 plain full stem") == 2  # the run found, and the row of the table
+
+
+def test_what_is_timed_is_the_forward_and_the_backward_pass(make_store: Callable[..., Path]) -> None:
+    store = few_labels.AttentionStore.open(make_store(2))
+    (arm,) = networks(store.path, [], 2, "float32", "cpu")
+    trainer = network_curve.Trainer(arm.settings, store, ["train"] * 2, torch.device("cpu"))
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    network_curve.step_of(trainer)()
+    assert all(parameter.grad is not None for parameter in trainer.model.parameters())
+    assert all(torch.equal(*pair) for pair in zip(before, trainer.model.parameters(), strict=True))
