@@ -26,7 +26,7 @@ from stages.errors import UsageError
 from stages.progress import SILENT, Progress
 from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, is_run, load_state
 from stages.segmentation.splits import split_by_csv, split_by_hash, write_splits
-from stages.segmentation.trainer import Row, Trainer, TrainingReport
+from stages.segmentation.trainer import COLUMNS, Row, Trainer, TrainingReport
 from stages.settings import TrainSettings
 from store import AttentionStore
 from store.publish import exclusive_folder, refuse_foreign, remove_partial_files, replace_folder
@@ -149,7 +149,9 @@ def _live(work: Path, history: list[Row]) -> Iterator[Any]:
 def _log(live: Any, row: Row) -> None:
     if live is None:
         return
-    for name, value in row.items():
-        if name != "epoch" and value is not None:
+    # By name: a row that was read back from a saved state has its values in another order, and DVCLive writes
+    # them in the order they come.
+    for name in COLUMNS:
+        if name != "epoch" and (value := row[name]) is not None:
             live.log_metric(name, value)
     live.next_step()
