@@ -27,12 +27,12 @@ FILLER = "filler"
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """The folder of a disk of 2 MiB."""
+    """The folder of a disk of 16 MiB."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("needs root on Linux, to mount a small disk")
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", folder], check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", folder], check=False)
     if mounted.returncode != 0:
         pytest.skip("this machine does not let tests mount a small disk")
     yield folder
