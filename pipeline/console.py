@@ -119,10 +119,25 @@ def tell_error(error: BaseException) -> int | None:
     if isinstance(error, OSError) and error.errno in USERS_TO_MEND:
         say(f"error: {error.filename or 'the disk'}: {error.strerror}.\n  {USERS_TO_MEND[error.errno]}")
         return EXIT_FAILURE
+    if _is_out_of_memory(error):
+        say(
+            f"error: not enough memory ({str(error).splitlines()[0] if str(error) else type(error).__name__}).\n"
+            "  End other programs that hold memory, or ask for less: smaller sizes, a smaller --batch-size."
+        )
+        return EXIT_FAILURE
     if isinstance(error, KeyboardInterrupt):
         say("interrupted; what was computed so far is kept where the command says so")
         return EXIT_INTERRUPTED
     return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """What no stage could name more closely; torch, slow to import, is asked only where it is there already."""
+    if isinstance(error, MemoryError) or "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from stages.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 class BarProgress(Progress):

@@ -35,7 +35,7 @@ from stages.imaging.resizing import resize_probabilities
 from stages.progress import SILENT, Progress
 from stages.segmentation.batches import StreamedSamples, in_order
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
-from stages.segmentation.inputs import predict_probabilities
+from stages.segmentation.inputs import portions_of, predict_probabilities
 from stages.segmentation.metrics import METRICS, SampleScores, score_sample, summarise
 from stages.segmentation.network import Segmenter
 from stages.segmentation.overlays import draw_overlay, pick_cases
@@ -172,9 +172,10 @@ def _score_all(
 ) -> Iterator[Scored]:
     classes = ClassMap.from_mapping(values) if (values := store.description.mask_values) else ClassMap.binary()
     order = in_order(indices, settings.batch_size)
+    portions = portions_of(settings.batch_size, card.network, device)
     with progress.task("scoring", len(indices)) as task:
         for positions, batch in zip(order, StreamedSamples(store, device).batches(order), strict=True):
-            probabilities = predict_probabilities(model, batch, card.attention_norm).cpu().numpy()
+            probabilities = predict_probabilities(model, batch, card.attention_norm, portions).cpu().numpy()
             truths = batch.mask.cpu().numpy()
             for index, probability, truth in zip(positions.tolist(), probabilities, truths, strict=True):
                 prediction = probability.argmax(axis=0).astype(np.uint8)

@@ -38,6 +38,7 @@ from stages.attention.weights import load_transformer
 from stages.devices import resolve_device
 from stages.errors import CheckpointError, UsageError, WeightsError
 from stages.heads_picture import draw_heads
+from stages.memory import memory_told
 from stages.progress import SILENT, Progress
 from stages.settings import PretrainSettings
 from stages.unlabelled import UnlabelledImages, read_images
@@ -77,7 +78,8 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
         InputProblemsError: images that cannot be read, all of them.
         WeightsError: the weights to begin with cannot be had or do not fit.
         CheckpointError: `resume` was asked for and the interrupted run was told something else.
-        PipelineError: the run collapsed, its loss is not a number, or another run is at work on the same output.
+        PipelineError: the run collapsed, its loss is not a number, memory ran out, or another run is at work on
+            the same output.
     """
     began = time.monotonic()
     entry = find_architecture(settings.arch)
@@ -89,7 +91,16 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
     device = _device(settings, count)
     work = settings.out.absolute().with_name(f".{settings.out.name}.pretraining")
     # Locked before the processes meet: were the leading one to stop later, the others would wait for it.
-    with _alone(work, leads=rank == 0), joined(device, rank=rank, count=count) as processes:
+    too_large = (
+        f"{settings.out}: not enough memory on {device} to train with batches of {settings.batch_size}.\n"
+        "  Start anew with a smaller --batch-size or --global-crop (a resumed run keeps those it began with); or end "
+        "other programs that hold memory and go on with --resume."
+    )
+    with (
+        _alone(work, leads=rank == 0),
+        joined(device, rank=rank, count=count) as processes,
+        memory_told(too_large),
+    ):
         trainer = Trainer(
             settings,
             entry,

@@ -21,15 +21,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from stages.devices import resolve_device
 from stages.errors import UsageError
+from stages.memory import memory_told
 from stages.progress import SILENT, Progress
 from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, is_run, load_state
 from stages.segmentation.splits import split_by_csv, split_by_hash, write_splits
-from stages.segmentation.trainer import Row, Trainer, TrainingReport
+from stages.segmentation.trainer import COLUMNS, Row, Trainer, TrainingReport
 from stages.settings import TrainSettings
 from store import AttentionStore
-from store.publish import exclusive_folder, refuse_foreign, remove_partial_files, replace_folder
+from store.publish import disk_failures_told, exclusive_folder, refuse_foreign, remove_partial_files, replace_folder
 
 
 def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
@@ -39,7 +42,7 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
         StoreError: the store cannot be read.
         UsageError: there is nothing to train on, or `out` holds something that is not a run.
         CheckpointError: `resume` was asked for and the interrupted run was told something else.
-        PipelineError: the loss stopped being a number.
+        PipelineError: the loss stopped being a number, or memory or the disk's room ran out.
     """
     device = resolve_device(settings.device)
     refuse_foreign(settings.out, is_run)
@@ -48,7 +51,7 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
     trainer = Trainer(settings, store, splits, device)
     out = settings.out.resolve()
     work = out.with_name(f".{out.name}.training")
-    with _work_folder(work):
+    with _work_folder(work), memory_told(_too_large(settings, device)), disk_failures_told(settings.out):
         done = _resume(trainer, work, out) if settings.resume else None
         if done is not None:
             shutil.rmtree(work)
@@ -65,6 +68,14 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
         trainer.finish(work)
         replace_folder(work, out, ours=is_run)
     return trainer.report(out)
+
+
+def _too_large(settings: TrainSettings, device: torch.device) -> str:
+    return (
+        f"{settings.out}: not enough memory on {device} to train with batches of {settings.batch_size}.\n"
+        "  Start anew with a smaller --batch-size (a resumed run keeps the one it began with); or end other programs "
+        "that hold memory and go on with --resume."
+    )
 
 
 def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
@@ -149,7 +160,9 @@ def _live(work: Path, history: list[Row]) -> Iterator[Any]:
 def _log(live: Any, row: Row) -> None:
     if live is None:
         return
-    for name, value in row.items():
-        if name != "epoch" and value is not None:
+    # By name: a row that was read back from a saved state has its values in another order, and DVCLive writes
+    # them in the order they come.
+    for name in COLUMNS:
+        if name != "epoch" and (value := row[name]) is not None:
             live.log_metric(name, value)
     live.next_step()

@@ -14,7 +14,6 @@ It neither reads nor resizes images (`stages.imaging`) nor remembers maps (`stag
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,11 +26,11 @@ from stages.attention.cls_attention import absolute_layers, cls_attention, head_
 from stages.attention.recipe import Recipe
 from stages.attention.weights import Transformer, load_transformer
 from stages.devices import resolve_device
-from stages.errors import PipelineError, UsageError, WeightsError
+from stages.errors import UsageError, WeightsError
+from stages.memory import Portions
 
 __all__ = ["AttentionExtractor"]
 
-_LOGGER = logging.getLogger(__name__)
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -48,11 +47,15 @@ class AttentionExtractor:
     """All that determines the maps."""
 
     def __init__(self, transformer: Transformer, *, recipe: Recipe, device: torch.device, batch_size: int) -> None:
-        if batch_size < 1:
-            raise UsageError(f"batch size {batch_size}: at least one image has to go through at a time.")
+        height, width = recipe.input_size
+        self._portions = Portions(
+            batch_size,
+            device=device,
+            too_large=f"{recipe.model}: not enough memory on {device} for one image of {height}x{width}. "
+            "Use a smaller `--attention-size`, a smaller model, or another `--device`.",
+        )
         self.recipe = recipe
         self._device = device
-        self._batch_size = batch_size
         self._dtype = _DTYPES[recipe.precision]
         # Casting the weights is faster than autocast, which casts them again in every pass.
         self._module = transformer.module.to(device=device, dtype=self._dtype)
@@ -141,30 +144,14 @@ class AttentionExtractor:
                 f"{', '.join(map(str, expected))}). Resize them first."
             )
         maps = np.empty((len(images), len(self.recipe.heads), *self.recipe.grid), np.float16)
-        done = 0
-        while done < len(images):
-            chunk = images[done : done + self._batch_size]
-            extracted = self._extract_if_memory_allows(chunk)
-            if extracted is None:
-                self._halve_batch_size()
-                continue
-            maps[done : done + len(chunk)] = extracted
-            done += len(chunk)
+        for portion, extracted in self._portions.of(len(images), lambda portion: self._extract_batch(images[portion])):
+            maps[portion] = extracted
         return maps
-
-    def _extract_if_memory_allows(self, chunk: np.ndarray) -> np.ndarray | None:
-        """As `_extract_batch`; None when memory ran out, with nothing of the failed batch held any more."""
-        try:
-            return self._extract_batch(chunk)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            return None
 
     @torch.inference_mode()
     def _extract_batch(self, chunk: np.ndarray) -> np.ndarray:
         """Maps (len(chunk), heads, rows, columns) float16 of at most a batch of images."""
-        filled = np.zeros((self._batch_size, *chunk.shape[1:]), np.uint8)
+        filled = np.zeros((self._portions.size, *chunk.shape[1:]), np.uint8)
         filled[: len(chunk)] = chunk
         # cuDNN would convolve float32 in TF32, with 10 bits of mantissa, and choose among algorithms by timing them.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
@@ -181,18 +168,6 @@ class AttentionExtractor:
         """(batch, 3, height, width) in the transformer's dtype, normalised, of (batch, height, width, 3) uint8."""
         pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float().div(255)
         return pixels.sub(self._mean).div(self._std).to(self._dtype)
-
-    def _halve_batch_size(self) -> None:
-        if self._batch_size == 1:
-            height, width = self.recipe.input_size
-            raise PipelineError(
-                f"{self.recipe.model}: not enough memory on {self._device} for one image of {height}x{width}. "
-                "Use a smaller `--attention-size`, a smaller model, or another `--device`."
-            )
-        self._batch_size //= 2
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()  # what the failed batch left is in pieces of the wrong size
-        _LOGGER.warning("Out of memory on %s: going on with batches of %d.", self._device, self._batch_size)
 
 
 def _recipe(
@@ -241,10 +216,3 @@ def _check_same(wanted: Recipe, loaded: Recipe, weights: Path | None) -> None:
             f"{wanted.model}: this version cannot follow the recipe; it differs in {', '.join(differing)}. "
             "Use the version that made it, or extract and train again."
         )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # The CPU allocator has no error class of its own.
-    return "not enough memory" in str(error) or "can't allocate memory" in str(error)

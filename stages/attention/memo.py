@@ -145,7 +145,9 @@ class AttentionMemo:
         except json.JSONDecodeError:
             raise PipelineError(self._unusable("its recipe is not JSON")) from None
         except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & _PRIMARY_CODE
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+            # The log's index cannot grow: on a full disk SQLite calls that an I/O error.
+            code = sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & _PRIMARY_CODE
             raise PipelineError(self._meaning(code, str(error))) from None
 
     def _meaning(self, code: int, reason: str) -> str:

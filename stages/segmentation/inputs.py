@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from stages.memory import Portions
 from stages.segmentation.augmentation import RANGES, Augment, change_colours, draw_affines, resize_attention, warp
 from stages.segmentation.batches import TensorBatch
 from stages.segmentation.network import NetworkConfig, Segmenter
@@ -42,8 +43,39 @@ def augmented_inputs(
     return normalise_image(change_colours(image, ranges, generator)), mask, attention
 
 
+def portions_of(batch_size: int, config: NetworkConfig, device: torch.device) -> Portions:
+    """How many samples `predict_probabilities` takes at a time: a batch, fewer when memory runs out."""
+    rows, columns = config.size
+    return Portions(
+        batch_size,
+        device=device,
+        too_large=f"not enough memory on {device} for one sample of {rows}x{columns} in the segmentation network.\n"
+        "  End other programs that hold memory, or use another `--device`.",
+    )
+
+
 @torch.inference_mode()
-def predict_probabilities(model: Segmenter, batch: TensorBatch, norm: AttentionNorm) -> Tensor:
-    """(sample, class, row, column) float32 probabilities, by a model in evaluation mode."""
-    logits: Tensor = model(*plain_inputs(batch, model.config, norm))
-    return logits.float().softmax(dim=1)
+def predict_probabilities(
+    model: Segmenter, batch: TensorBatch, norm: AttentionNorm, portions: Portions | None = None
+) -> Tensor:
+    """(sample, class, row, column) float32 probabilities, by a model in evaluation mode.
+
+    Args:
+        model: The network.
+        batch: Samples, as stored.
+        norm: How attention is scaled.
+        portions: Kept from batch to batch, so that what ran out of memory once is not tried again; without it, the
+            batch is halved for itself.
+
+    Raises:
+        PipelineError: there is not enough memory even for one sample.
+    """
+    if portions is None:
+        portions = portions_of(len(batch.image), model.config, batch.image.device)
+
+    def probabilities(portion: slice) -> Tensor:
+        part = TensorBatch(batch.image[portion], batch.mask[portion], batch.attention[portion])
+        logits: Tensor = model(*plain_inputs(part, model.config, norm))
+        return logits.float().softmax(dim=1)
+
+    return torch.cat([part for _, part in portions.of(len(batch.image), probabilities)])

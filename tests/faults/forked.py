@@ -25,12 +25,15 @@ from safetensors import safe_open
 from stages import extract, pretrain, train
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
+from store import AttentionStore
 from store.check import verify_store
 from tests.conftest import extract_settings, train_settings
 from tests.stages.test_pretrain import _settings as pretrain_settings
 
 EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "sqlite3.connect"}
 KILLED = -signal.SIGKILL
+OLDER_SIZE = (16, 20)
+"""(rows, columns) of the store that lies where another is extracted."""
 
 
 def in_child(work: Callable[[], object]) -> int:
@@ -76,6 +79,8 @@ class Subject:
     """Run it again after an interruption."""
     require_whole: Callable[[Path], None]
     """Raise unless what lies at the output's path is whole."""
+    prepare: Callable[[Path], object] = Path.mkdir
+    """Make the folder in which it is run, with what lies there before."""
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -84,8 +89,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
-def extraction(phantoms: Path) -> Subject:
-    """Extraction over an older store of other sizes; what the transformer computes is counted."""
+def extraction(phantoms: Path, older: Path) -> Subject:
+    """Extraction over an older store of another size; what the transformer computes is counted."""
 
     def settings(folder: Path, **changes: Any) -> Any:
         return extract_settings(phantoms, folder / "s.zarr", folder / "memo", **changes)
@@ -99,10 +104,10 @@ def extraction(phantoms: Path) -> Subject:
         assert report.computed == report.samples - known, f"computed {report.computed}, remembered {known}"
 
     def require_whole(folder: Path) -> None:
-        if (folder / "s.zarr").exists():
-            assert verify_store(folder / "s.zarr") == []
+        assert verify_store(folder / "s.zarr") == []
+        assert AttentionStore.open(folder / "s.zarr").size in (OLDER_SIZE, settings(folder).size)
 
-    return Subject(begin, go_on, require_whole)
+    return Subject(begin, go_on, require_whole, lambda folder: shutil.copytree(older, folder / "s.zarr"))
 
 
 def _remembered(settings: Any) -> int:
@@ -132,7 +137,6 @@ def pretraining(phantoms: Path) -> Subject:
     """Pretraining of four steps, written down every second one."""
 
     def run(folder: Path, *, resume: bool) -> None:
-        folder.mkdir(exist_ok=True)
         pretrain.run(replace(pretrain_settings(phantoms, folder / "a.safetensors"), resume=resume))
 
     return Subject(
@@ -154,12 +158,14 @@ def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> 
         AssertionError: something was lost, half there, or left over.
     """
     whole, counted = folder / "whole", folder / "moments"
+    subject.prepare(whole)
     assert in_child(lambda: killing(lambda: subject.begin(whole), 0, whole, counted)) == 0
     expected, total = contents(whole), int(counted.read_text())
     final = range(max(1, total - count // 3), total + 1)
     others = np.random.default_rng(seed).integers(1, total + 1, max(0, count - len(final)))
     for moment in sorted({*final, *others.tolist()}):
         place = folder / "killed"
+        subject.prepare(place)
         assert in_child(lambda at=moment, to=place: killing(lambda: subject.begin(to), at, to)) == KILLED, moment
         assert in_child(lambda to=place: subject.require_whole(to)) == 0, f"moment {moment} of {total}: not whole"
         assert in_child(lambda to=place: subject.go_on(to)) == 0, f"moment {moment} of {total}: cannot go on"
@@ -176,11 +182,15 @@ def main() -> None:
     torch.set_num_threads(1)
     stage, phantoms, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     store = folder / "store.zarr"
-    if stage == "train":
-        assert in_child(lambda: extract.run(extract_settings(phantoms, store, folder / "memo"))) == 0
-    subject = {"extract": extraction, "pretrain": pretraining}.get(stage, training)(
-        store if stage == "train" else phantoms
-    )
+    if stage != "pretrain":  # a store to train from, or to be replaced
+        changes = {"size": OLDER_SIZE} if stage == "extract" else {}
+        assert in_child(lambda: extract.run(extract_settings(phantoms, store, folder / "memo", **changes))) == 0
+    subjects = {
+        "extract": lambda: extraction(phantoms, store),
+        "pretrain": lambda: pretraining(phantoms),
+        "train": lambda: training(store),
+    }
+    subject = subjects[stage]()
     kills = kill_and_go_on(subject, folder, count=int(sys.argv[4]), seed=int(sys.argv[5]))
     sys.stdout.write(f"{kills} kills\n")
 

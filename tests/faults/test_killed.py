@@ -22,9 +22,12 @@ def _kill(stage: str, phantoms: Path, folder: Path, *, count: int, seed: int) ->
     assert int(finished.stdout.split()[0]) >= count // 2
 
 
-@pytest.mark.parametrize(("stage", "count"), [("extract", 12), ("pretrain", 10)])
+@pytest.mark.parametrize(("stage", "count"), [("extract", 9), ("pretrain", 9), ("train", 6)])
 def test_killed_at_random_moments_and_run_again(stage, count, phantoms, tmp_path):
-    """The same files with the same bytes; no image in the memo is computed again; no checkpoint is ever half there."""
+    """The same files with the same bytes; no image in the memo is computed again; no checkpoint is ever half there.
+
+    Extraction replaces an older store: at every moment that or the new one lies at the path, whole.
+    """
     _kill(stage, phantoms, tmp_path, count=count, seed=0)
 
 

@@ -21,7 +21,7 @@ from tests.conftest import extract_settings
 def perfect(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that knows the answer: the store's own mask, as probabilities."""
 
-    def answer(_model, batch, _norm) -> torch.Tensor:
+    def answer(_model, batch, _norm, _portions) -> torch.Tensor:
         return torch.nn.functional.one_hot(batch.mask.long(), 2).movedim(-1, 1).float()
 
     monkeypatch.setattr("stages.evaluate.predict_probabilities", answer)

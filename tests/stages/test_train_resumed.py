@@ -115,6 +115,31 @@ def test_the_live_log_has_every_epoch_once_after_an_interruption(
     assert [row["loss"] for row in rows] == [row["loss"] for row in _history(tmp_path / "a")]
 
 
+def test_the_live_log_of_a_resumed_run_is_that_of_a_run_left_alone(
+    phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Every file byte for byte, also when all epochs were saved and only their log is written anew."""
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run(train_settings(phantom_store, tmp_path / "whole", epochs=2))
+
+    def stopping(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "finish", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run(train_settings(phantom_store, tmp_path / "stopped", epochs=2))
+    run(train_settings(phantom_store, tmp_path / "stopped", epochs=2, resume=True))
+    logs = [
+        {str(file.relative_to(log)): file.read_bytes() for file in log.rglob("*") if file.is_file()}
+        for log in (tmp_path / "whole" / "dvclive", tmp_path / "stopped" / "dvclive")
+    ]
+    assert "metrics.json" in logs[0]
+    assert logs[0] == logs[1]
+
+
 def test_resuming_with_other_settings_is_refused(phantom_store: Path, tmp_path: Path):
     """The message says which setting changed; a finished run is left as it is."""
     run(train_settings(phantom_store, tmp_path / "a"))

@@ -1,0 +1,160 @@
+"""Memory that runs out: smaller batches where the result stays the same, else one message with what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline import console
+from stages import evaluate, predict, pretrain, train
+from stages.attention.pretraining.trainer import Trainer as Pretrainer
+from stages.errors import PipelineError
+from stages.memory import Portions, is_out_of_memory
+from stages.segmentation.checkpoint import load_state
+from stages.segmentation.network import Segmenter
+from stages.settings import EvaluateSettings, PredictSettings
+from tests.conftest import train_settings
+from tests.stages.test_pretrain import _settings as pretrain_settings
+
+CPU = torch.device("cpu")
+CUDA_FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+SHORTAGES = [
+    pytest.param(CUDA_FULL, id="cuda"),
+    pytest.param(RuntimeError("CUDA error: out of memory"), id="cuda_driver"),
+    pytest.param(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), id="cublas"),
+    pytest.param(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes."), id="cpu"),
+    pytest.param(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 99 bytes"), id="cpu_linux"),
+    pytest.param(MemoryError(), id="numpy"),
+]
+
+
+@pytest.fixture
+def memory_for(monkeypatch: pytest.MonkeyPatch):
+    """A function that lets the segmenter take so many samples at a time, else run out of memory."""
+    forward = Segmenter.forward
+
+    def limit(samples: int, error: Exception = CUDA_FULL) -> None:
+        def limited(self: Segmenter, image: Tensor, attention: Tensor, silenced: Tensor | None = None) -> Tensor:
+            if len(image) > samples:
+                raise error
+            return forward(self, image, attention, silenced)
+
+        monkeypatch.setattr(Segmenter, "forward", limited)
+
+    return limit
+
+
+@pytest.mark.parametrize("error", SHORTAGES)
+def test_every_way_of_saying_it_is_understood(error):
+    """On GPU and CPU, in torch, its libraries and NumPy; and nothing else is taken for it."""
+    assert is_out_of_memory(error)
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_portions_are_halved_for_good_and_no_item_is_lost(caplog):
+    """Ten items where three fit: first eight are tried, then four, then two at a time to the end."""
+    tried: list[tuple[int, int]] = []
+
+    def work(portion: slice) -> list[int]:
+        tried.append((portion.start, portion.stop))
+        if portion.stop - portion.start > 3:
+            raise CUDA_FULL
+        return list(range(portion.start, portion.stop))
+
+    portions = Portions(8, device=CPU, too_large="too large")
+    with caplog.at_level(logging.WARNING):
+        assert [item for _, items in portions.of(10, work) for item in items] == list(range(10))
+    assert tried == [(0, 8), (0, 4), (0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
+    assert [record.message.rsplit(maxsplit=1)[-1] for record in caplog.records] == ["4.", "2."]
+
+
+@pytest.mark.parametrize("error", SHORTAGES)
+def test_evaluation_goes_on_with_smaller_batches(error, phantom_store, trained, tmp_path, memory_for, caplog):
+    """The same scores; the user reads once what happened, however many batches there are."""
+    told = {
+        "store": phantom_store,
+        "run": trained,
+        "split": "all",
+        "include_training": True,
+        "overlays": 1,
+        "device": "cpu",
+    }
+    evaluate.run(EvaluateSettings(**told, out=tmp_path / "whole", batch_size=16))
+    memory_for(2, error)
+    with caplog.at_level(logging.WARNING):
+        evaluate.run(EvaluateSettings(**told, out=tmp_path / "halved", batch_size=4))
+    assert [record.message for record in caplog.records] == ["Out of memory on cpu: going on with batches of 2."]
+    whole, halved = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "halved"))
+    assert halved["n"] == whole["n"] == 16
+    assert halved["dice"]["mean"] == pytest.approx(whole["dice"]["mean"], abs=1e-6)
+
+
+def test_a_prediction_without_memory_for_one_sample_is_told(phantoms, trained, memo, tmp_path, memory_for, capsys):
+    """Prediction takes one sample at a time, so there is nothing to halve."""
+    memory_for(0)
+    image = phantoms / "images" / "phantom_0000.png"
+    with pytest.raises(PipelineError) as caught:
+        predict.run(PredictSettings(images=image, run=trained, out=tmp_path / "out", memo=memo, device="cpu"))
+    assert console.tell_error(caught.value) == 1
+    assert capsys.readouterr().err.startswith("error: not enough memory on cpu for one sample of 32x40")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("error", SHORTAGES[::3])
+def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
+    error, phantom_store, tmp_path, memory_for, monkeypatch
+):
+    """A smaller batch is another training, so the user decides; what was saved is kept for --resume."""
+    monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
+    settings = train_settings(phantom_store, tmp_path / "run", epochs=2, device="cpu")
+    run_epoch = train.Trainer.run_epoch
+    with monkeypatch.context() as patch:
+
+        def failing(self, epoch, task):
+            if epoch == 2:
+                memory_for(1, error)
+            return run_epoch(self, epoch, task)
+
+        patch.setattr(train.Trainer, "run_epoch", failing)
+        with pytest.raises(PipelineError, match=r"run: not enough memory on cpu to train with batches of 4") as caught:
+            train.run(settings)
+    assert "smaller --batch-size" in str(caught.value)
+    assert "--resume" in str(caught.value)
+    assert load_state(tmp_path / ".run.training" / "state.safetensors").epoch == 1
+    memory_for(99)
+    train.run(train_settings(phantom_store, tmp_path / "run", epochs=2, resume=True))
+    train.run(train_settings(phantom_store, tmp_path / "whole", epochs=2))
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
+    """Nothing lies at the output's path, nor beside it, when there was not memory even to begin."""
+
+    def failing(_self: Pretrainer, _task: object) -> None:
+        raise CUDA_FULL
+
+    monkeypatch.setattr(Pretrainer, "run_to_next_row", failing)
+    with pytest.raises(PipelineError, match=r"not enough memory on cpu to train with batches of 4(.|\n)*--batch-size"):
+        pretrain.run(pretrain_settings(phantoms, tmp_path / "a.safetensors"))
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+@pytest.mark.parametrize("error", SHORTAGES)
+def test_what_no_stage_names_is_still_one_message(error, capsys):
+    """As when a GPU that others fill has no room for the network itself."""
+    assert console.tell_error(error) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: not enough memory (")
+    assert "--batch-size" in told
+
+
+def test_another_failure_is_still_a_bug():
+    """It keeps its traceback."""
+    assert console.tell_error(RuntimeError("shape mismatch")) is None
