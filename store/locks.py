@@ -59,7 +59,7 @@ def exclusive(path: Path, work: str) -> Iterator[bool]:
 @contextlib.contextmanager
 def waited_for(file: Path) -> Iterator[None]:
     """The file itself, made if need be, is nobody else's; waits until it is not. The block may move it away."""
-    descriptor = _locked(file, wait=True)
+    descriptor = _locked(file, wait=True, mode=0o600)  # private while half written
     try:
         yield
     finally:
@@ -67,7 +67,7 @@ def waited_for(file: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _locked(file: Path, *, wait: bool) -> int | None:
+def _locked(file: Path, *, wait: bool, mode: int = 0o666) -> int | None:
     """A descriptor that holds the lock on what lies at `file`; None where there are no locks.
 
     Raises:
@@ -76,7 +76,7 @@ def _locked(file: Path, *, wait: bool) -> int | None:
     if sys.platform == "win32":
         return None
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, mode)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -122,7 +122,9 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     with disk_failures_told(path), waited_for(temporary):
         try:
-            with temporary.open("wb") as file:
+            # Private while half written; not through a link that somebody else laid there.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

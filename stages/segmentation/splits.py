@@ -120,8 +120,8 @@ def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:
         raise CheckpointError(f"{path}: is damaged and cannot be read as UTF-8 CSV: {error}") from None
     if not rows or any(not isinstance(row.get(name), str) for row in rows for name in ROW):
         raise CheckpointError(
-            f"{path}: is damaged, so it is not known what the run was trained on; a row lacks one of the columns "
-            f"{', '.join(ROW)}.\n  Restore the file (`dvc checkout`?), or train again."
+            f"{path}: is damaged or was changed after training, so it is not known what the run was trained on; "
+            f"a row lacks one of the columns {', '.join(ROW)}.\n  Restore the file (`dvc checkout`?), or train again."
         )
     if expected_sha256 and splits_sha256(rows) != expected_sha256:
         raise CheckpointError(

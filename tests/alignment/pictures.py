@@ -140,7 +140,8 @@ def assert_nearest(found: NDArray[np.uint8], source: NDArray[np.uint8], where: t
     inside = [1 - np.abs(1 - axis % 2) for axis in where]
     x, y = (axis * count for axis, count in zip(inside, source.shape[::-1], strict=True))
     sure = np.logical_and(*(np.abs(axis - np.rint(axis)) > 1e-3 for axis in (x, y)))
-    assert sure.any()
+    if not sure.any():  # scaled to exactly half, every pixel lies on a line
+        return
     np.testing.assert_array_equal(found[sure], source[y[sure].astype(int), x[sure].astype(int)])
 
 

@@ -131,7 +131,7 @@ def test_temporary_files_are_private_until_they_are_published(tmp_path: Path):
     original = os.fsync
 
     def looking(descriptor: int) -> None:
-        modes.extend(stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob(".a.txt.partial-*"))
+        modes.extend(stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob(".a.txt.partial"))
         original(descriptor)
 
     with pytest.MonkeyPatch.context() as patch:

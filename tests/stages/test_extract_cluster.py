@@ -40,7 +40,7 @@ pytestmark = [
 def _workers(**options: Any) -> Iterator[Any]:
     """A scheduler and two workers on this machine, as threads of this process unless told otherwise."""
     told = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
-    with distributed.LocalCluster(**{**told, "dashboard_address": None, **options}) as started:
+    with distributed.LocalCluster(**{**told, "dashboard_address": ":0", **options}) as started:
         yield started
 
 
@@ -245,13 +245,13 @@ def test_tls_without_certificates_says_where_they_are_named():
 def test_tls_with_dasks_own_configuration(phantoms: Path, phantom_store: Path, tmp_path: Path):
     """A cluster with certificates of its own authority is spoken to; without them it does not answer."""
     tls = _certificates(tmp_path)
-    with dask.config.set({"distributed.comm.tls": tls}):
+    with dask.config.set(tls):
         security = distributed.Security(require_encryption=True)
         with _workers(protocol="tls", security=security, n_workers=1) as started:
             address = started.scheduler_address
             assert address.startswith("tls://")
             run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address))
-            foreign = {"distributed.comm.tls": _certificates(tmp_path), "distributed.comm.timeouts.connect": "1s"}
+            foreign = {**_certificates(tmp_path), "distributed.comm.timeouts.connect": "1s"}
             with dask.config.set(foreign), pytest.raises(PipelineError, match="cannot reach"), connect(address):
                 pass
     assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
@@ -279,4 +279,5 @@ def _certificates(folder: Path) -> dict[str, Any]:
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
     (folder / f"{stem}.key").write_bytes(private)
     role = {"cert": str(folder / f"{stem}.crt"), "key": str(folder / f"{stem}.key")}
-    return {"ca-file": role["cert"], "scheduler": role, "worker": role, "client": role}
+    roles = {f"{name}.{part}": role[part] for name in ("scheduler", "worker", "client") for part in role}
+    return {f"distributed.comm.tls.{key}": value for key, value in {"ca-file": role["cert"], **roles}.items()}

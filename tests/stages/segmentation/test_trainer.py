@@ -78,7 +78,7 @@ def test_the_model_is_that_of_its_epoch(trainer, tmp_path: Path, monkeypatch: py
     with SILENT.task("training", 1) as task:
         for epoch in range(1, EPOCHS + 1):
             made.run_epoch(epoch, task)
-            made.save(tmp_path)
+            made.finish(tmp_path)
             weights.append({name: tensor.clone() for name, tensor in made.model.state_dict().items()})
             if epoch == 3:
                 state = load_state(tmp_path / "state.safetensors")
@@ -88,7 +88,7 @@ def test_the_model_is_that_of_its_epoch(trainer, tmp_path: Path, monkeypatch: py
             again.restore(state, tmp_path)
             for epoch in range(4, EPOCHS + 1):
                 again.run_epoch(epoch, task)
-                again.save(tmp_path)
+                again.finish(tmp_path)
             _assert_kept(tmp_path, weights[kept - 1], kept, scores)
 
 
