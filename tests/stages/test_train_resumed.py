@@ -59,8 +59,14 @@ def test_a_killed_run_resumes_to_the_same_weights(phantom_store: Path, tmp_path:
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
     assert load_state(tmp_path / ".killed.training" / "state.safetensors").epoch == saved
-    run(train_settings(phantom_store, tmp_path / "killed", epochs=4, resume=True))
-    run(train_settings(phantom_store, tmp_path / "whole", epochs=4))
+    # In processes of their own too: this one may have been told other thread counts by the tests before.
+    program = (
+        "import sys; from pathlib import Path; from tests.conftest import train_settings; from stages import train\n"
+        "store, folder = map(Path, sys.argv[1:])\n"
+        "train.run(train_settings(store, folder / 'killed', epochs=4, resume=True))\n"
+        "train.run(train_settings(store, folder / 'whole', epochs=4))\n"
+    )
+    subprocess.run([sys.executable, "-c", program, phantom_store, tmp_path], check=True, cwd=ROOT, env=environment)
     assert _same(tmp_path / "killed", tmp_path / "whole")
     for name in ("model.safetensors", "history.csv", "splits.csv"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
