@@ -76,7 +76,7 @@ def _locked(file: Path, *, wait: bool, mode: int = 0o666) -> int | None:
     if sys.platform == "win32":
         return None
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, mode)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, mode)  # a link could lead anywhere
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,27 +14,14 @@ import torch
 from safetensors import safe_open
 
 from stages.errors import CheckpointError, PipelineError, UsageError
-from stages.segmentation.checkpoint import load_model, load_state, require_fit
+from stages.segmentation.checkpoint import load_model, require_fit
 from stages.segmentation.trainer import Trainer
 from stages.train import run
 from store import AttentionStore
 from tests.conftest import extract_settings, train_settings
+from tests.stages.compared_runs import history, same_weights, weights
 
 ROOT = Path(__file__).parents[2]
-
-
-def _weights(run_folder: Path) -> dict[str, torch.Tensor]:
-    return dict(load_state(run_folder / "state.safetensors").model)
-
-
-def _same(one: Path, other: Path) -> bool:
-    first, second = _weights(one), _weights(other)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def _history(run_folder: Path) -> list[dict[str, str]]:
-    with (run_folder / "history.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_run_leaves_model_history_and_splits(phantom_store: Path, trained: Path):
@@ -46,7 +33,7 @@ def test_a_run_leaves_model_history_and_splits(phantom_store: Path, trained: Pat
     assert card["recipe"] == store.recipe
     assert card["recipe_sha256"] == store.description.recipe_sha256
     assert card["network"]["branches"] == "dual"
-    history = _history(trained)
+    history = history(trained)
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert float(history[-1]["loss"]) < float(history[0]["loss"])
     assert card["val_dice"] == max(float(row["val_dice"]) for row in history)
@@ -64,8 +51,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(phantom_store
     np.random.seed(3)  # noqa: NPY002 - to show that it does not matter
     run(train_settings(phantom_store, tmp_path / "b"))
     run(train_settings(phantom_store, tmp_path / "c", seed=1))
-    assert _same(tmp_path / "a", tmp_path / "b")
-    assert not _same(tmp_path / "a", tmp_path / "c")
+    assert same_weights(tmp_path / "a", tmp_path / "b")
+    assert not same_weights(tmp_path / "a", tmp_path / "c")
     for name in ("model.safetensors", "history.csv", "splits.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -88,7 +75,7 @@ def test_a_single_step_learns_something(phantom_store: Path, tmp_path: Path):
     splits = split_by_hash(store, seed=0, val=settings.val, test=settings.test)
     untrained = Trainer(settings, store, splits, torch.device("cpu")).model.head.weight
     run(settings)
-    assert not torch.equal(_weights(tmp_path / "a")["head.weight"], untrained)
+    assert not torch.equal(weights(tmp_path / "a")["head.weight"], untrained)
 
 
 def test_two_trainings_into_one_folder_do_not_destroy_each_other(phantom_store: Path, tmp_path: Path):
@@ -155,7 +142,7 @@ def test_it_trains_with_the_transformer_made_unimportable(phantom_store: Path, t
 def test_every_kind_of_network_learns(phantom_store: Path, tmp_path: Path, branches):
     """The loss goes down for each choice of branches."""
     run(train_settings(phantom_store, tmp_path / "a", branches=branches, epochs=12, lr=5e-3, augment="none"))
-    losses = [float(row["loss"]) for row in _history(tmp_path / "a")]
+    losses = [float(row["loss"]) for row in history(tmp_path / "a")]
     assert losses[-1] < 0.9 * losses[0]
 
 

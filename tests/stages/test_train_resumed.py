@@ -18,22 +18,9 @@ from stages.segmentation.trainer import Trainer
 from stages.train import run
 from store import AttentionStore
 from tests.conftest import train_settings
+from tests.stages.compared_runs import history, same_weights
 
 ROOT = Path(__file__).parents[2]
-
-
-def _weights(run_folder: Path) -> dict[str, torch.Tensor]:
-    return dict(load_state(run_folder / "state.safetensors").model)
-
-
-def _same(one: Path, other: Path) -> bool:
-    first, second = _weights(one), _weights(other)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def _history(run_folder: Path) -> list[dict[str, str]]:
-    with (run_folder / "history.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +54,7 @@ def test_a_killed_run_resumes_to_the_same_weights(phantom_store: Path, tmp_path:
         "train.run(train_settings(store, folder / 'whole', epochs=4))\n"
     )
     subprocess.run([sys.executable, "-c", program, phantom_store, tmp_path], check=True, cwd=ROOT, env=environment)
-    assert _same(tmp_path / "killed", tmp_path / "whole")
+    assert same_weights(tmp_path / "killed", tmp_path / "whole")
     for name in ("model.safetensors", "history.csv", "splits.csv"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -118,7 +105,7 @@ def test_the_live_log_has_every_epoch_once_after_an_interruption(
     with (tmp_path / "a" / "dvclive" / "plots" / "metrics" / "loss.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [row["step"] for row in rows] == ["0", "1", "2", "3", "4"]
-    assert [row["loss"] for row in rows] == [row["loss"] for row in _history(tmp_path / "a")]
+    assert [row["loss"] for row in rows] == [row["loss"] for row in history(tmp_path / "a")]
 
 
 def test_the_live_log_of_a_resumed_run_is_that_of_a_run_left_alone(
