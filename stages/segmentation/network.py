@@ -70,6 +70,13 @@ class NetworkConfig:
         rows, columns = (math.ceil(extent / stride) for extent in self.size)
         return rows, columns
 
+    @property
+    def deepest_size(self) -> tuple[int, int]:
+        """(rows, columns) of the deepest level."""
+        stride = self.first_stride * 2 ** (LEVELS - 1)
+        rows, columns = (math.ceil(extent / stride) for extent in self.size)
+        return rows, columns
+
     def channels(self, level: int) -> int:
         """Channels of a level."""
         return self.width * min(1 << level, MAX_WIDENING)

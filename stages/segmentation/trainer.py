@@ -21,7 +21,7 @@ import torch
 from torch import Generator, Tensor
 from torch.optim import AdamW
 
-from stages.errors import CheckpointError, PipelineError
+from stages.errors import CheckpointError, PipelineError, UsageError
 from stages.progress import Task
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, in_order, open_samples, shuffled
 from stages.segmentation.checkpoint import (
@@ -72,7 +72,11 @@ class TrainingReport:
 
 
 class Trainer:
-    """Model, optimiser and history of one run; one epoch at a time."""
+    """Model, optimiser and history of one run; one epoch at a time.
+
+    Raises:
+        UsageError: a batch would hold too little to normalise over.
+    """
 
     def __init__(self, settings: TrainSettings, store: AttentionStore, splits: list[str], device: torch.device) -> None:
         self.settings = settings
@@ -83,6 +87,7 @@ class Trainer:
         self.indices = {
             split: np.flatnonzero(np.array(splits) == split).astype(np.int64) for split in ("train", "val", "test")
         }
+        _require_values_to_normalise(settings, store, len(self.indices["train"]))
         # Channels last: a step takes a fifth to a quarter less time on a CPU, and tensor cores want it too.
         self.model = _new_model(settings, store).to(device).to(memory_format=torch.channels_last)
         self.optimizer = AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
@@ -271,8 +276,27 @@ class Trainer:
         return f"epoch {epoch}/{self.settings.epochs} {' '.join(told)}"
 
 
+def _require_values_to_normalise(settings: TrainSettings, store: AttentionStore, samples: int) -> None:
+    """Batch normalisation takes its mean over samples and pixels: at the deepest level that must be more than one."""
+    smallest = samples // max(1, math.ceil(samples / settings.batch_size))
+    if smallest == 1 and _configuration(settings, store).deepest_size == (1, 1):
+        rows, columns = store.size
+        raise UsageError(
+            f"{settings.store}: {samples} training samples in batches of {settings.batch_size} leave a batch of one, "
+            f"and images of {rows} x {columns} are too small to normalise over one alone.\n"
+            f"  Train on two samples or more with a larger --batch-size (3 and above always will do), or extract with "
+            "a larger --size."
+        )
+
+
 def _new_model(settings: TrainSettings, store: AttentionStore) -> Segmenter:
-    config = NetworkConfig(
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return Segmenter(_configuration(settings, store))
+
+
+def _configuration(settings: TrainSettings, store: AttentionStore) -> NetworkConfig:
+    return NetworkConfig(
         size=store.size,
         grid=store.grid,
         heads=len(store.heads),
@@ -283,9 +307,6 @@ def _new_model(settings: TrainSettings, store: AttentionStore) -> Segmenter:
         fusion=settings.fusion,
         stem=settings.stem,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        return Segmenter(config)
 
 
 def _mixed(seed: int, epoch: int) -> int:

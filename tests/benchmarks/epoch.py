@@ -25,7 +25,7 @@ from tests.benchmarks.training_step import LAYOUT, epoch, new_trainer, write_sto
 
 MODEL = "vit_small_patch8_224.dino"
 PATCH = 8
-SIZES = {"cpu": ((224, 8, 2), (480, 1, 1)), "cuda": ((224, 64, 10), (480, 64, 5))}
+SIZES = {"cpu": ((224, 16, 3), (480, 2, 2)), "cuda": ((224, 64, 10), (480, 64, 5))}
 """By device: side of what DINO sees, images of a step, and rounds."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from stages import extract
 from stages.errors import CheckpointError, PipelineError, UsageError
 from stages.segmentation.checkpoint import load_model, require_fit
 from stages.segmentation.trainer import Trainer
@@ -33,10 +35,10 @@ def test_a_run_leaves_model_history_and_splits(phantom_store: Path, trained: Pat
     assert card["recipe"] == store.recipe
     assert card["recipe_sha256"] == store.description.recipe_sha256
     assert card["network"]["branches"] == "dual"
-    history = history(trained)
-    assert [row["epoch"] for row in history] == ["1", "2", "3"]
-    assert float(history[-1]["loss"]) < float(history[0]["loss"])
-    assert card["val_dice"] == max(float(row["val_dice"]) for row in history)
+    epochs = history(trained)
+    assert [row["epoch"] for row in epochs] == ["1", "2", "3"]
+    assert float(epochs[-1]["loss"]) < float(epochs[0]["loss"])
+    assert card["val_dice"] == max(float(row["val_dice"]) for row in epochs)
     with (trained / "splits.csv").open() as file:
         splits = {row["split"] for row in csv.DictReader(file)}
     assert splits == {"train", "val", "test"}
@@ -76,6 +78,28 @@ def test_a_single_step_learns_something(phantom_store: Path, tmp_path: Path):
     untrained = Trainer(settings, store, splits, torch.device("cpu")).model.head.weight
     run(settings)
     assert not torch.equal(weights(tmp_path / "a")["head.weight"], untrained)
+
+
+@pytest.mark.parametrize(
+    ("size", "batch_size", "trains"),
+    [((32, 32), 1, False), ((16, 24), 2, False), ((32, 32), 3, True), ((36, 32), 1, True)],
+)
+def test_a_batch_of_one_small_image_is_refused_with_what_to_do(
+    phantoms: Path, tmp_path: Path, size: tuple[int, int], batch_size: int, *, trains: bool
+):
+    """Normalisation over a single value is torch's bare ValueError. Seven samples in pairs leave one alone."""
+    store = tmp_path / "s.zarr"
+    extract.run(extract_settings(phantoms, store, tmp_path / "memo", size=size, attention_size=(32, 32)))
+    settings = train_settings(store, tmp_path / "a", epochs=1, batch_size=batch_size)
+    if trains:
+        run(settings)
+        assert math.isfinite(float(history(settings.out)[0]["loss"]))
+        return
+    with pytest.raises(
+        UsageError, match=rf"7 .* in batches of {batch_size} leave .* of one.* {size[1]} (?s:.*)--batch"
+    ):
+        run(settings)
+    assert not settings.out.exists()
 
 
 def test_two_trainings_into_one_folder_do_not_destroy_each_other(phantom_store: Path, tmp_path: Path):
