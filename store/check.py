@@ -1,8 +1,8 @@
 """`pipeline verify`: read and check every byte of a store, and name what is wrong.
 
-From the top of the hash tree down: description, metadata and columns against `contents_sha256`;
-every sample's three chunks against their checksums; then what the values mean: mask values that are
-classes, attention that is finite, not negative, and sums to at most one.
+From the top of the hash tree down: description and metadata, which opening checks; every column; every
+sample's three chunks against their checksums; then what the values mean: mask values that are classes,
+attention that is finite, not negative, and sums to at most one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.errors import PipelineError
-from store.format import ATTRIBUTE, DIMENSIONS, SHARDED, contents_sha256, shard_path
+from store.format import ATTRIBUTE, DIMENSIONS, READ_AS_COLUMNS, SHARDED, chunk_path
 from store.reader import AttentionStore
 from store.records import IGNORE
 
@@ -35,12 +35,9 @@ def verify_store(path: Path, progress: Progress = lambda shards, _: shards) -> l
     """
     try:
         store = AttentionStore.open(path)
-        top = contents_sha256(path, store.description)
     except PipelineError as error:
         return [str(error)]
-    faults = _faults_of_root(path)
-    if top != store.description.contents_sha256:
-        faults.append(f"{path}: description, metadata or columns were changed after the store was written.")
+    faults = [*_faults_of_root(path), *_faults_of_columns(store)]
     per_shard = store.description.samples_per_shard
     shards = range(-(-len(store) // per_shard))
     for shard in progress(shards, "verifying"):
@@ -56,6 +53,16 @@ def _faults_of_root(path: Path) -> list[str]:
     if root == {"attributes": {ATTRIBUTE: root["attributes"][ATTRIBUTE]}, "zarr_format": 3, "node_type": "group"}:
         return []
     return [f"{path}: zarr.json holds more than the store's description; it was changed after the store was written."]
+
+
+def _faults_of_columns(store: AttentionStore) -> list[str]:
+    faults = []
+    for name in READ_AS_COLUMNS:
+        try:
+            store.column(name)
+        except PipelineError as error:
+            faults.append(str(error).splitlines()[0])
+    return faults
 
 
 def _faults_of_shard(store: AttentionStore, name: str, samples: range) -> list[str]:
@@ -93,12 +100,16 @@ def _faults_of_values(store: AttentionStore, name: str, samples: range, values: 
 
 
 def _stray_files(store: AttentionStore, shards: int) -> list[str]:
-    """Files among the shards that belong to no sample, and beside the arrays."""
-    expected = {name: {shard_path(store.path, name, shard) for shard in range(shards)} for name in SHARDED}
+    """Files among the chunks that belong to no sample, and beside the arrays."""
+    chunks = {name: len(digests) for name, digests in store.description.columns_sha256.items()}
+    expected = {
+        name: {chunk_path(store.path, name, number) for number in range(chunks.get(name, shards))}
+        for name in DIMENSIONS
+    }
     beside = [entry.name for entry in sorted(store.path.iterdir()) if entry.name not in {*DIMENSIONS, "zarr.json"}]
     return [f"{store.path}: {name} does not belong to the store" for name in beside] + [
         f"`{name}`: {file.name} does not belong to the store"
-        for name in SHARDED
+        for name in DIMENSIONS
         for file in sorted((store.path / name).iterdir())
         if file.name != "zarr.json" and file not in expected[name]
     ]

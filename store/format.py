@@ -5,9 +5,10 @@ hold one small value per sample. All that is not an array stands in one group at
 `attention_store`, which `Description` reads and writes.
 
 A hash tree makes rot visible: every chunk ends in its CRC-32C; the column `checksum` repeats these,
-so that a chunk in the wrong place is seen too; `contents_sha256` covers the columns, every array's
-metadata and the description. Nothing in a store says when, where or by whom it was made: the same
-inputs give the same bytes.
+so that a chunk in the wrong place is seen too; the description has a SHA-256 of all arrays' metadata
+and one of every column's every chunk; `contents_sha256` covers the description. Opening checks the description and
+the metadata, and reading checks the columns and chunks it reads. Nothing in a store says when, where or
+by whom it was made: the same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from store.errors import NotAStoreError, StoreCorruptError, StoreVersionError
+from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError, StoreVersionError
 
 VERSION = 1
 ATTRIBUTE = "attention_store"
@@ -45,8 +46,15 @@ SHARDED = {"image": "uint8", "mask": "uint8", "attention": "float16"}
 COLUMNS = {"sample": "str", "digest": "str", "height": "int32", "width": "int32", "group": "str", "labelled": "bool"}
 """The arrays with one value per sample, and their types."""
 
+READ_AS_COLUMNS = tuple(name for name in DIMENSIONS if name not in SHARDED)
+"""The arrays that are read through zarr, chunk by chunk: those of `COLUMNS` and two more."""
+
 COLUMN_CHUNK = 65536
 """Values in a chunk of a column."""
+
+
+RESTORE = "Fetch the store again (`dvc checkout` or `dvc pull`), or extract it again."
+"""What to do about a damaged store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +73,12 @@ class Description:
     samples_per_shard: int
     skipped: list[dict[str, str]]
     """Inputs left out on request: `{where, what}`."""
+    metadata_sha256: str
+    """Of the metadata of all arrays; see `metadata_sha256`."""
+    columns_sha256: dict[str, list[str]]
+    """Of every array in `READ_AS_COLUMNS`, chunk by chunk."""
     contents_sha256: str
+    """Of all the other values here, and with that of the store; see `contents_sha256`."""
 
     def to_dict(self) -> dict[str, Any]:
         """The description as JSON-ready values."""
@@ -78,7 +91,7 @@ class Description:
         Raises:
             NotAStoreError: there is no such attribute.
             StoreVersionError: another version of the format wrote it.
-            StoreCorruptError: it lacks a key, a value is of another kind, or the recipe does not match its hash.
+            StoreCorruptError: it lacks a key, a value is of another kind, or one does not match its hash.
         """
         raw = attributes.get(ATTRIBUTE)
         if not isinstance(raw, Mapping):
@@ -106,6 +119,8 @@ class Description:
                 f"{path}: the recipe does not match its own hash; somebody or something changed it.\n"
                 "  Extract it again: what the memo holds is not recomputed."
             )
+        if contents_sha256(description) != description.contents_sha256:
+            raise StoreCorruptError(f"{path}: its description was changed after the store was written.\n  {RESTORE}")
         return description
 
 
@@ -128,6 +143,10 @@ SOUND: dict[str, Callable[[Any], bool]] = {
         isinstance(value, list)
         and all(isinstance(one, dict) and _are_texts([one.get("where"), one.get("what")]) for one in value)
     ),
+    "metadata_sha256": lambda value: isinstance(value, str),
+    "columns_sha256": lambda value: (
+        isinstance(value, dict) and set(value) == set(READ_AS_COLUMNS) and all(map(_are_texts, value.values()))
+    ),
     "contents_sha256": lambda value: isinstance(value, str),
 }
 """What the description's values must be like: a store may come from anywhere."""
@@ -143,28 +162,37 @@ def recipe_sha256(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
 
 
-def contents_sha256(root: Path, description: Description) -> str:
-    """The top of the hash tree: the description, every array's metadata, and every column's bytes.
+def contents_sha256(description: Description) -> str:
+    """The top of the hash tree: everything in the description but this.
 
-    The shards are not read: the column `checksum` stands for them.
+    The shards' bytes are in it by way of the column `checksum`.
     """
-    digest = hashlib.sha256()
     told = {key: value for key, value in description.to_dict().items() if key != "contents_sha256"}
-    digest.update(canonical_json(told).encode())
-    for name in sorted(DIMENSIONS):
-        files = [root / name / "zarr.json"] if name in SHARDED else sorted(_files(root / name))
-        for file in files:
-            if not file.is_file():
-                raise StoreCorruptError(f"{root}: {file.relative_to(root)} is missing.\n  Extract the store again.")
-            digest.update(f"\n{file.relative_to(root).as_posix()}\n".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return hashlib.sha256(canonical_json(told).encode()).hexdigest()
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+def metadata_sha256(root: Path) -> str:
+    """SHA-256 over every array's `zarr.json`: the digest of each, array by array in the order of their names.
+
+    Raises:
+        StoreIncompleteError: one is missing.
+    """
+    each = [file_sha256(root, root / name / "zarr.json") for name in sorted(DIMENSIONS)]
+    return hashlib.sha256("".join(each).encode()).hexdigest()
 
 
-def shard_path(root: Path, name: str, shard: int) -> Path:
-    """Where a shard's file lies: `c.<shard>.0.0…`, one coordinate per dimension."""
-    return root / name / ".".join(["c", str(shard), *["0"] * (len(DIMENSIONS[name]) - 1)])
+def file_sha256(root: Path, file: Path) -> str:
+    """SHA-256 of one of a store's files.
+
+    Raises:
+        StoreIncompleteError: it is missing.
+    """
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        raise StoreIncompleteError(f"{root}: {file.relative_to(root)} is missing.\n  {RESTORE}") from None
+
+
+def chunk_path(root: Path, name: str, number: int) -> Path:
+    """Where a column's chunk or a shard lies: `c.<number>.0.0…`, one coordinate per dimension."""
+    return root / name / ".".join(["c", str(number), *["0"] * (len(DIMENSIONS[name]) - 1)])

@@ -25,7 +25,17 @@ from numpy.typing import NDArray
 
 from store.address import require_local
 from store.errors import NotAStoreError, StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
-from store.format import ATTRIBUTE, COLUMNS, DIMENSIONS, SHARDED, Description
+from store.format import (
+    ATTRIBUTE,
+    COLUMNS,
+    DIMENSIONS,
+    RESTORE,
+    SHARDED,
+    Description,
+    chunk_path,
+    file_sha256,
+    metadata_sha256,
+)
 from store.publish import holds_only
 from store.records import Batch, Sample
 from store.sharded_array import ShardedArray
@@ -60,7 +70,7 @@ class AttentionStore:
 
     @classmethod
     def open(cls, path: str | Path) -> AttentionStore:
-        """Open a store and check its description and the shapes of its arrays; no sample is read.
+        """Open a store and check its description and its arrays' metadata; no sample is read.
 
         Raises:
             UsageError: an address on the network in place of a path.
@@ -68,7 +78,7 @@ class AttentionStore:
             NotAStoreError: what lies there is not an attention store.
             StoreVersionError: another version of the format wrote it.
             StoreIncompleteError: an array is missing.
-            StoreCorruptError: description and arrays contradict each other.
+            StoreCorruptError: description and arrays contradict each other, or are not what was written.
         """
         path = Path(path)
         require_local(path)
@@ -95,7 +105,12 @@ class AttentionStore:
                 f"{path}: not an attention store, or its zarr.json is damaged (no readable Zarr v3 group).\n"
                 "  Give the path that `pipeline extract --store` wrote; if it is that, extract it again."
             ) from None
-        return cls(path, group, Description.from_attributes(attributes, path), root)
+        description = Description.from_attributes(attributes, path)
+        if metadata_sha256(path) != description.metadata_sha256:
+            raise StoreCorruptError(
+                f"{path}: an array's metadata was changed after the store was written.\n  {RESTORE}"
+            )
+        return cls(path, group, description, root)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (AttentionStore.open, (self.path,))
@@ -261,24 +276,22 @@ class AttentionStore:
         """A column's values from `start`, which begins a chunk, to `stop` or the end."""
         array = self.array(name)
         stop = array.shape[0] if stop is None else min(stop, array.shape[0])
-        # Looked for first: zarr would read a missing file as empty strings or zeros.
-        for chunk in range(start // array.chunks[0], -(-stop // array.chunks[0])):
-            file = self.path / name / ".".join(["c", str(chunk), *["0"] * (array.ndim - 1)])
-            if not file.is_file():
-                raise StoreIncompleteError(
-                    f"{self.path}: {file.relative_to(self.path)} is missing.\n"
-                    "  Fetch the store again (`dvc checkout` or `dvc pull`), or extract it again."
-                )
+        expected = self.description.columns_sha256[name]
+        # Looked for first, too: zarr would read a missing file as empty strings or zeros.
+        for number in range(start // array.chunks[0], -(-stop // array.chunks[0])):
+            file = chunk_path(self.path, name, number)
+            if [file_sha256(self.path, file)] != expected[number : number + 1]:
+                raise self._damaged_column(name, file.name)
         try:
             values = np.asarray(array[start:stop])
-        except (ValueError, RuntimeError) as error:
-            self._require_same_store()
-            reason = str(error).partition(".")[0]  # then follow the checksums' bytes
-            raise StoreCorruptError(
-                f"{self.path}: column `{name}` is damaged ({reason}).\n  Fetch the store again, or extract it again."
-            ) from None
+        except (ValueError, RuntimeError) as error:  # another store has come in between
+            raise self._damaged_column(name, str(error).partition(".")[0]) from None
         self._require_same_store()
         return values
+
+    def _damaged_column(self, name: str, what: str) -> StoreCorruptError:
+        self._require_same_store()
+        return StoreCorruptError(f"{self.path}: column `{name}` is damaged ({what}).\n  {RESTORE}")
 
     def array(self, name: str) -> zarr.Array[Any]:
         """One of the store's arrays as zarr sees it: for shapes, types, and readers such as dask.

@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from store.errors import StoreCorruptError
-from store.format import Description, shard_path
+from store.format import Description, chunk_path
 from store.shards import MappedShard, decode_payload
 
 MAX_MAPPED = 4096
@@ -60,7 +60,7 @@ class ShardedArray:
             return shard
         first = number * self._per_shard
         shard = MappedShard(
-            shard_path(self._root, self._name, number),
+            chunk_path(self._root, self._name, number),
             capacity=self._per_shard,
             name=self._name,
             first=first,

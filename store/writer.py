@@ -26,12 +26,15 @@ from store.format import (
     COLUMN_CHUNK,
     COLUMNS,
     DIMENSIONS,
+    READ_AS_COLUMNS,
     SHARDED,
     VERSION,
     Description,
+    chunk_path,
     contents_sha256,
+    file_sha256,
+    metadata_sha256,
     recipe_sha256,
-    shard_path,
 )
 from store.publish import published_folder, write_synced
 from store.reader import is_store
@@ -158,10 +161,18 @@ class StoreWriter:
             samples=self._samples,
             samples_per_shard=self._layout.samples_per_shard,
             skipped=self.skipped,
+            metadata_sha256=metadata_sha256(self._folder),
+            columns_sha256={name: self._chunks_sha256(name) for name in READ_AS_COLUMNS},
             contents_sha256="",
         )
-        description = replace(description, contents_sha256=contents_sha256(self._folder, description))
+        description = replace(description, contents_sha256=contents_sha256(description))
         self._group.attrs[ATTRIBUTE] = description.to_dict()
+
+    def _chunks_sha256(self, name: str) -> list[str]:
+        """SHA-256 of every chunk of a column that is written."""
+        array = self._arrays[name]
+        chunks = range(-(-array.shape[0] // array.chunks[0]))
+        return [file_sha256(self._folder, chunk_path(self._folder, name, number)) for number in chunks]
 
     @staticmethod
     def _values_of(sample: Sample) -> list[Any]:
@@ -170,7 +181,7 @@ class StoreWriter:
     def _write_shards(self) -> None:
         for name, chunks in self._chunks.items():
             content = encode_shard(chunks, self._layout.samples_per_shard)
-            write_synced(shard_path(self._folder, name, self._shards), content)
+            write_synced(chunk_path(self._folder, name, self._shards), content)
             chunks.clear()
         self._shards += 1
 

@@ -11,6 +11,7 @@ import pytest
 
 from store import AttentionStore, StoreError
 from store.check import verify_store
+from store.errors import StoreCorruptError
 from store.format import SHARDED
 from store.records import Batch
 
@@ -110,12 +111,57 @@ def test_two_shards_that_changed_places_are_seen(sound: Path, name: str):
         pytest.param(lambda root: root["attributes"]["attention_store"].update(skipped=[{"where": "x"}]), id="skipped"),
     ],
 )
-def test_an_edited_root_is_seen(sound: Path, change: Callable[[dict[str, object]], None]):
+def test_an_edited_root_is_seen_by_verify(sound: Path, change: Callable[[dict[str, object]], None]):
     """Also where what was put in is nothing that this program reads: another reader may."""
     root = json.loads((sound / "zarr.json").read_text())
     change(root)
     (sound / "zarr.json").write_text(json.dumps(root, indent=2))
     assert verify_store(sound)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("zarr.json", '"lesion"', '"legion"'),
+        ("zarr.json", '"samples": 5', '"samples": 4'),
+        ("attention/zarr.json", '"scale_factor": 0.', '"scale_factor": 0.9'),
+        ("attention/zarr.json", '"separator": "."', '"separator": "/"'),
+        ("mask/zarr.json", '"fill_value": 0', '"fill_value": 1'),
+        ("labelled/zarr.json", '"fill_value": false', '"fill_value": true'),
+    ],
+)
+def test_edited_metadata_is_seen_at_opening(sound: Path, file: str, old: str, new: str):
+    """What is well formed and says something else is refused before anything is trained on it."""
+    content = (sound / file).read_text()
+    assert old in content
+    (sound / file).write_text(content.replace(old, new))
+    with pytest.raises(StoreCorruptError, match="changed after the store was written"):
+        AttentionStore.open(sound)
+    assert verify_store(sound)
+
+
+def test_two_chunks_of_a_column_that_changed_places_are_seen(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch):
+    """Each is whole in itself. Seen where a value of one is read, and where all are; the other columns are read."""
+    monkeypatch.setattr("store.writer.COLUMN_CHUNK", 2)
+    sound = make_store(5)
+    for name in ("group", "sample"):
+        one, other = sound / name / "c.0", sound / name / "c.1"
+        first, second = one.read_bytes(), other.read_bytes()
+        one.write_bytes(second)
+        other.write_bytes(first)
+    store = AttentionStore.open(sound)
+    for reading in (lambda: store[0], lambda: store.ids, lambda: store.column("group")):
+        with pytest.raises(StoreCorruptError, match=r"column `(sample|group)` is damaged \(c\.0\)"):
+            reading()
+    assert store[4].group
+    store.read(range(5))
+    assert [fault for fault in verify_store(sound) if "`group`" in fault]
+
+
+def test_a_stray_chunk_of_a_column_is_seen(sound: Path):
+    """It is read by nobody here; zarr would, once the array grew."""
+    (sound / "group" / "c.1").write_bytes((sound / "group" / "c.0").read_bytes())
+    assert verify_store(sound) == ["`group`: c.1 does not belong to the store"]
 
 
 def test_rot_after_opening_is_seen_on_first_touch(sound: Path):

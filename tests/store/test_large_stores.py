@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from store import AttentionStore, StoreIncompleteError, check
-from store.format import shard_path
+from store.format import chunk_path
 
 
 def test_a_sample_needs_only_its_own_piece_of_the_columns(
@@ -35,9 +35,9 @@ def test_verify_looks_at_every_shard_a_fixed_number_of_times(
 
     def counted(root: Path, name: str, shard: int) -> Path:
         made.append(shard)
-        return shard_path(root, name, shard)
+        return chunk_path(root, name, shard)
 
-    monkeypatch.setattr(check, "shard_path", counted)
+    monkeypatch.setattr(check, "chunk_path", counted)
     asked = []
     for samples in (6, 12):
         made.clear()

@@ -27,6 +27,7 @@ from store import (
     StoreVersionError,
 )
 from store.check import verify_store
+from store.format import contents_sha256
 from store.records import Sample
 from store.statistics import dask_array, head_statistics, statistics_of_maps
 from store.writer import Layout, new_store
@@ -195,14 +196,23 @@ def _edit_description(path: Path, **changes: object) -> None:
         pytest.param({"version": 2}, StoreVersionError, "version 2", id="newer_version"),
         pytest.param({"recipe": {"model": "other"}}, StoreCorruptError, "recipe", id="edited_recipe"),
         pytest.param({"surprise": 1}, StoreCorruptError, "surprise", id="unknown_key"),
-        pytest.param({"samples": 7}, StoreCorruptError, "holds 3 samples", id="wrong_count"),
+        pytest.param({"samples": 7}, StoreCorruptError, "was changed after", id="edited_count"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(make_store: MakeStore, changes, error, message):
-    """Another version, an edited recipe, unknown keys and wrong counts are told apart."""
+    """Another version, an edited recipe, unknown keys and other edits are told apart."""
     path = make_store(3)
     _edit_description(path, **changes)
     with pytest.raises(error, match=message):
+        AttentionStore.open(path)
+
+
+def test_a_description_and_arrays_that_contradict_each_other_are_refused(make_store: MakeStore):
+    """Also where all digests are right: a store may come from anywhere."""
+    path = make_store(3)
+    changed = replace(AttentionStore.open(path).description, samples=7)
+    _edit_description(path, samples=7, contents_sha256=contents_sha256(changed))
+    with pytest.raises(StoreCorruptError, match="holds 3 samples, the description says 7"):
         AttentionStore.open(path)
 
 
@@ -224,7 +234,7 @@ def test_a_missing_array_is_told(make_store: MakeStore):
     """An array without its metadata is incomplete, not a crash."""
     path = make_store(2)
     (path / "mask" / "zarr.json").unlink()
-    with pytest.raises(StoreIncompleteError, match="`mask`"):
+    with pytest.raises(StoreIncompleteError, match=r"mask/zarr\.json is missing"):
         AttentionStore.open(path)
 
 
