@@ -128,7 +128,7 @@ def _bfloat16_error() -> Measurement:
 _PEAK = """
 import sys, torch
 from tests.benchmarks import extraction
-model, images = extraction._vit_small(480), torch.randn(1, 3, 480, 480)
+model, images = extraction._vit_small(480), torch.randn(4, 3, 480, 480)
 def peak():  # not getrusage's, which begins at what the process that started this one had taken
     with open("/proc/self/status") as status:
         return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
@@ -150,7 +150,7 @@ def _memory() -> Measurement:
         ratio=extra["ours"] / extra["reference"],
         target=0.1,
         at_most=True,
-        claim="ours / reference, peak memory beyond the weights, one image in float32",
+        claim="ours / reference, peak memory beyond the weights, four images in float32",
         details={f"{way}, MiB": size / 2**20 for way, size in extra.items()},
     )
 
