@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 import dask
 import pytest
 
+from stages import cluster as cluster_module
 from stages import extraction_cluster
 from stages.attention.extractor import AttentionExtractor
 from stages.cluster import Cluster, connect, require_cluster
@@ -191,6 +193,45 @@ def test_a_killed_worker_costs_nothing_but_time(
         run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address, batch_size=4))
     assert len(done) == 4
     assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
+
+
+def test_a_lost_scheduler_is_one_message_and_what_is_done_stays(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The next run, without the cluster, computes only the rest."""
+    original, done = Cluster._result, []
+    with _workers(n_workers=1) as started:
+
+        def ending(self: Cluster, future: Any) -> Any:
+            if len(done) == 2:
+                # From another thread: closing waits for the event loop that this one's client may be using.
+                closing = threading.Thread(target=started.close)
+                closing.start()
+                closing.join()
+            done.append(future)
+            return original(self, future)
+
+        monkeypatch.setattr(Cluster, "_result", ending)
+        settings = extract_settings(
+            phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=started.scheduler_address, batch_size=2
+        )
+        with (
+            dask.config.set({"distributed.comm.timeouts.connect": "5s"}),
+            pytest.raises(PipelineError, match="What is computed so far is remembered: run the command again"),
+        ):
+            run(settings)
+    assert not (tmp_path / "s.zarr").exists()
+    rest = run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", batch_size=2))
+    assert rest.computed == 12
+
+
+def test_a_scheduler_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch):
+    """The message says how to start one."""
+    monkeypatch.setattr(cluster_module, "PATIENCE", 0.2)
+    with _workers(n_workers=0) as started:
+        address = started.scheduler_address
+        with pytest.raises(PipelineError, match=f"no worker.*dask worker {address}"), connect(address):
+            pass
 
 
 def test_nobody_at_the_address_is_told():
