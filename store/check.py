@@ -59,7 +59,7 @@ def _faults_of_columns(store: AttentionStore) -> list[str]:
     faults = []
     for name in READ_AS_COLUMNS:
         try:
-            store.column(name)
+            store.check_column(name)
         except PipelineError as error:
             faults.append(str(error).splitlines()[0])
     return faults

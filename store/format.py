@@ -6,9 +6,9 @@ hold one small value per sample. All that is not an array stands in one group at
 
 A hash tree makes rot visible: every chunk ends in its CRC-32C; the column `checksum` repeats these,
 so that a chunk in the wrong place is seen too; the description has a SHA-256 of all arrays' metadata
-and one of every column's every chunk; `contents_sha256` covers the description. Opening checks the description and
-the metadata, and reading checks the columns and chunks it reads. Nothing in a store says when, where or
-by whom it was made: the same inputs give the same bytes.
+and one of every chunk of every column; `contents_sha256` covers the description. Opening checks the
+description and the metadata, and reading checks the columns and chunks it reads. Nothing in a store says
+when, where or by whom it was made: the same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,6 @@ READ_AS_COLUMNS = tuple(name for name in DIMENSIONS if name not in SHARDED)
 
 COLUMN_CHUNK = 65536
 """Values in a chunk of a column."""
-
 
 RESTORE = "Fetch the store again (`dvc checkout` or `dvc pull`), or extract it again."
 """What to do about a damaged store."""
@@ -185,12 +184,13 @@ def file_sha256(root: Path, file: Path) -> str:
     """SHA-256 of one of a store's files.
 
     Raises:
-        StoreIncompleteError: it is missing.
+        StoreIncompleteError: it is missing, or may not be read.
     """
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        raise StoreIncompleteError(f"{root}: {file.relative_to(root)} is missing.\n  {RESTORE}") from None
+    except OSError as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise StoreIncompleteError(f"{root}: {file.relative_to(root)} {what}.\n  {RESTORE}") from None
 
 
 def chunk_path(root: Path, name: str, number: int) -> Path:

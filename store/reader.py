@@ -260,6 +260,16 @@ class AttentionStore:
             self._columns[name] = self._read_column(name)
         return self._columns[name]
 
+    def check_column(self, name: str) -> None:
+        """Read a column chunk by chunk and keep nothing of it: what is too large for memory is checked, too.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: its bytes are missing or damaged.
+        """
+        array = self.array(name)
+        for start in range(0, array.shape[0], array.chunks[0]):
+            self._read_column(name, start, start + array.chunks[0])
+
     @property
     def _checksums(self) -> NDArray[np.uint32]:
         return self.column("checksum")

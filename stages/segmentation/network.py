@@ -66,14 +66,15 @@ class NetworkConfig:
     @property
     def attention_size(self) -> tuple[int, int]:
         """(rows, columns) at which the network wants the attention maps."""
-        stride = self.first_stride * 2**self.attention_level
-        rows, columns = (math.ceil(extent / stride) for extent in self.size)
-        return rows, columns
+        return self._size_at(self.attention_level)
 
     @property
     def deepest_size(self) -> tuple[int, int]:
         """(rows, columns) of the deepest level."""
-        stride = self.first_stride * 2 ** (LEVELS - 1)
+        return self._size_at(LEVELS - 1)
+
+    def _size_at(self, level: int) -> tuple[int, int]:
+        stride = self.first_stride * 2**level
         rows, columns = (math.ceil(extent / stride) for extent in self.size)
         return rows, columns
 
