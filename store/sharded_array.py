@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from store.errors import StoreCorruptError
 from store.format import Description, chunk_path
-from store.shards import MappedShard, decode_payload
+from store.packing import Packing, unpack
+from store.shards import MappedShard
+
+PACKINGS: dict[tuple[str, ...], Packing] = {
+    ("bytes", "crc32c"): "raw",
+    ("bytes", "zstd", "crc32c"): "zstd",
+    ("bytes", "blosc", "crc32c"): "lz4",
+}
+"""What a chunk passes through, by its codecs in the metadata."""
 
 MAX_MAPPED = 4096
 """Shards of one array kept mapped; Linux allows a process 65,530 mappings."""
@@ -29,7 +37,7 @@ class ShardedArray:
         self._dtype = array.dtype.newbyteorder("<")
         self._samples = description.samples
         self._per_shard = description.samples_per_shard
-        self._compressed = self._expect_codecs(array)
+        self._packing = self._packing_of(array)
         self._checked = np.zeros(self._samples, dtype=np.bool_)
         self._mapped: OrderedDict[int, MappedShard] = OrderedDict()
         self.times_mapped = 0
@@ -39,15 +47,21 @@ class ShardedArray:
         """(len(indices), …) samples; `checksums` is the store's column for this array."""
         out = np.empty((len(indices), *self._shape), dtype=self._dtype)
         rows = out.view(np.uint8).reshape(len(indices), math.prod(self._shape) * self._dtype.itemsize)
+        if not self._checked[indices].all():
+            self._check(indices, checksums)
         for row, sample in zip(rows, indices.tolist(), strict=True):
-            shard = self.shard(sample // self._per_shard)
-            if not self._checked[sample]:
-                shard.check(sample, int(checksums[sample]))
-                self._checked[sample] = True
-            payload = shard.payload(sample)
-            where = f"{self._root}: `{self._name}` of sample {sample}"
-            row[:] = decode_payload(payload, row.nbytes, compressed=self._compressed, where=where)
+            try:
+                unpack(self.shard(sample // self._per_shard).payload(sample), row, self._packing)
+            except ValueError as error:
+                where = f"{self._root}: `{self._name}` of sample {sample}"
+                raise StoreCorruptError(f"{where}: {error}.\n  Extract the store again.") from None
         return out
+
+    def _check(self, indices: NDArray[np.int64], checksums: NDArray[np.uint32]) -> None:
+        """Check the samples that have not been checked yet."""
+        for sample in np.unique(indices[~self._checked[indices]]).tolist():
+            self.shard(sample // self._per_shard).check(sample, int(checksums[sample]))
+            self._checked[sample] = True
 
     def shard(self, number: int) -> MappedShard:
         """A shard, mapped.
@@ -72,16 +86,17 @@ class ShardedArray:
             self._mapped.popitem(last=False)
         return shard
 
-    def _expect_codecs(self, array: zarr.Array[Any]) -> bool:
-        """Whether chunks are compressed; refuses what `store.shards` cannot read."""
+    def _packing_of(self, array: zarr.Array[Any]) -> Packing:
+        """How chunks are packed; refuses what `store.shards` cannot read."""
         metadata: dict[str, Any] = array.metadata.to_dict()
         sharding = metadata["codecs"][0]
         inner = [codec["name"] for codec in sharding.get("configuration", {}).get("codecs", [])]
         chunks = (array.chunks, getattr(array, "shards", None))
         expected = ((1, *self._shape), (self._per_shard, *self._shape))
-        if inner not in (["bytes", "crc32c"], ["bytes", "zstd", "crc32c"]) or chunks != expected:
+        packing = PACKINGS.get(tuple(inner))
+        if packing is None or chunks != expected:
             raise StoreCorruptError(
                 f"{self._root}: `{self._name}` is laid out in a way that version 1 does not know "
                 f"(codecs {inner}, chunks {chunks[0]}, shards {chunks[1]}).\n  Extract the store again."
             )
-        return "zstd" in inner
+        return packing

@@ -2,8 +2,8 @@
 
 A shard is an index followed by chunks. The index has (offset, length) as two little-endian uint64
 per chunk, and a CRC-32C; a chunk that was never written has 2⁶⁴−1 twice. A chunk is the array's
-bytes, compressed or not, followed by its own CRC-32C. (Zarr v3 core specification, codecs
-`sharding_indexed`, `bytes`, `zstd` and `crc32c`.)
+bytes, packed or not (`store.packing`), followed by its own CRC-32C. (Zarr v3 core specification,
+codecs `sharding_indexed`, `bytes` and `crc32c`.)
 
 Any Zarr v3 reader reads these files. We read them ourselves because a mapped shard costs a random
 sample about one memcpy, a hundred times less than the general reader, which parses the index anew
@@ -18,29 +18,26 @@ from pathlib import Path
 
 import google_crc32c
 import numpy as np
-from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
 from store.errors import StoreCorruptError, StoreIncompleteError
+from store.packing import Packing, pack
 
 CRC_BYTES = 4
 NEVER_WRITTEN = np.uint64(2**64 - 1)
-ZSTD_LEVEL = 3
 
 
-def encode_chunk(values: NDArray[np.generic], *, compressed: bool) -> tuple[bytes, int]:
+def encode_chunk(values: NDArray[np.generic], packing: Packing) -> tuple[bytes, int]:
     """One sample's chunk and its CRC-32C.
 
     Args:
         values: of any shape, little-endian.
-        compressed: whether to pass the bytes through zstd.
+        packing: how its bytes are stored.
 
     Returns:
         The chunk, checksum included, and the checksum.
     """
-    payload = np.ascontiguousarray(values).tobytes()
-    if compressed:
-        payload = bytes(Zstd(level=ZSTD_LEVEL).encode(payload))
+    payload = pack(np.ascontiguousarray(values).tobytes(), packing)
     checksum = google_crc32c.value(payload)
     return payload + checksum.to_bytes(CRC_BYTES, "little"), checksum
 
@@ -77,6 +74,7 @@ class MappedShard:
             ) from None
         except ValueError:  # an empty file cannot be mapped
             raise self._corrupt("the shard is empty") from None
+        self._view = memoryview(self._bytes)
         self._index = self._read_index(capacity, last - first + 1)
 
     def _read_index(self, capacity: int, written: int) -> NDArray[np.uint64]:
@@ -96,7 +94,7 @@ class MappedShard:
     def payload(self, sample: int) -> memoryview:
         """A sample's stored bytes without their checksum, as a view into the file."""
         start, length = self._index[sample - self._first].tolist()
-        return memoryview(self._bytes)[start : start + length - CRC_BYTES]
+        return self._view[start : start + length - CRC_BYTES]
 
     def checksum(self, sample: int) -> int:
         """The checksum that the file gives for a sample's stored bytes."""
@@ -119,19 +117,3 @@ class MappedShard:
         return StoreCorruptError(
             f"{self._where}: {what}.\n  `pipeline verify` lists all damage; fetch the store again, or extract it again."
         )
-
-
-def decode_payload(payload: memoryview, size: int, *, compressed: bool, where: str) -> memoryview:
-    """The array's bytes out of a chunk's stored bytes.
-
-    Raises:
-        StoreCorruptError: they are not `size` bytes, or do not decompress.
-    """
-    if compressed:
-        try:
-            payload = memoryview(Zstd().decode(payload))
-        except RuntimeError as error:
-            raise StoreCorruptError(f"{where}: does not decompress ({error}).\n  Extract the store again.") from None
-    if len(payload) != size:
-        raise StoreCorruptError(f"{where}: {len(payload)} bytes in place of {size}.\n  Extract the store again.")
-    return payload

@@ -8,6 +8,7 @@ memory holds one shard whatever the number of samples. The store lies under a te
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,10 +37,11 @@ from store.format import (
     metadata_sha256,
     recipe_sha256,
 )
+from store.packing import ZSTD_LEVEL, Packing, codecs
 from store.publish import published_folder, write_synced
 from store.reader import is_store
 from store.records import Sample
-from store.shards import ZSTD_LEVEL, encode_chunk, encode_shard
+from store.shards import encode_chunk, encode_shard
 
 SHARD_BYTES = 32 * 2**20
 """What a shard of images comes to at most: few files, and still a piece that is quick to fetch."""
@@ -75,9 +77,11 @@ class Layout:
         """Shape of one sample in one of the sharded arrays."""
         return {"image": (*self.size, 3), "mask": self.size, "attention": (len(self.heads), *self.grid)}[name]
 
-    def compressed(self, name: str) -> bool:
-        """Whether an array's chunks pass through zstd."""
-        return self.compress or name == "mask"
+    def packing(self, name: str) -> Packing:
+        """How an array's chunks are packed."""
+        if name == "mask":
+            return "lz4"
+        return "zstd" if self.compress else "raw"
 
 
 @contextlib.contextmanager
@@ -133,7 +137,7 @@ class StoreWriter:
                     f"{sample.id}: `{name}` is {values.dtype}{values.shape}, not {dtype}{self._layout.shape(name)}"
                 )
             stored = values.astype(np.dtype(dtype).newbyteorder("<"), copy=False)
-            chunk, checksum = encode_chunk(stored, compressed=self._layout.compressed(name))
+            chunk, checksum = encode_chunk(stored, self._layout.packing(name))
             self._chunks[name].append(chunk)
             checksums.append(checksum)
         for name, column in zip(COLUMNS, self._values_of(sample), strict=True):
@@ -211,14 +215,14 @@ class StoreWriter:
                 # So that a reader over the network needs no file size.
                 "index_location": ShardingCodecIndexLocation.start,
             }
-            zstd = [ZstdCodec(level=ZSTD_LEVEL)] if self._layout.compressed(name) else []
+            packed = codecs(self._layout.packing(name), math.prod(shape) * np.dtype(SHARDED[name]).itemsize)
             return self._group.create_array(
                 **common,
                 shape=(0, *shape),
                 dtype=SHARDED[name],
                 chunks=(1, *shape),
                 shards=shards,
-                compressors=[*zstd, Crc32cCodec()],
+                compressors=[*packed, Crc32cCodec()],
                 fill_value=float("nan") if name == "attention" else 0,
             )
         if name == "head":
