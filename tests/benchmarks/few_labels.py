@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,12 +30,14 @@ import typer
 from pydantic import TypeAdapter
 from rich.console import Console
 from scipy import stats
+from torch.optim import AdamW
 
 from stages.devices import resolve_device
 from stages.progress import SILENT
 from stages.segmentation.batches import in_order, open_samples
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.losses import foreground_dice
+from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.splits import split_by_hash
 from stages.segmentation.trainer import Trainer
 from stages.settings import TrainSettings
@@ -47,12 +49,17 @@ FREE = {"out", "device", "resume", "store"}
 """Settings that do not decide a run's result; the store is known by what it holds."""
 
 
+Network = Callable[[NetworkConfig], Segmenter]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arm:
     """One way to train, under the name that the table gives it."""
 
     name: str
     settings: TrainSettings
+    network: Network | None = None
+    """Makes another network than ours, of the same configuration; its name is then part of a run's identity."""
 
 
 def main(
@@ -99,21 +106,25 @@ def run_once(arm: Arm, out: Path, *, n: int, seed: int, steps: int, score: str) 
     settings = replace(arm.settings, epochs=epochs, seed=seed)
     told = {key: str(value) for key, value in asdict(settings).items() if key not in FREE}
     told |= {"store": store.description.contents_sha256, "labels": str(n), "score": score}
+    if arm.network:
+        told["network"] = arm.name
     identity = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
     path = out / f"{arm.name}-{n}-{seed}-{identity}.json".replace(" ", "_")
     if not path.exists():
-        dice = train_and_score(store, settings, n=n, score=score)
+        dice = train_and_score(store, settings, n=n, score=score, network=arm.network)
         result = {"arm": arm.name, "labels": n, "seed": seed, "settings": told, "dice": dice}
         replace_file(path, (json.dumps(result) + "\n").encode())
     return float(np.mean(list(json.loads(path.read_text(encoding="utf-8"))["dice"].values())))
 
 
-def train_and_score(store: AttentionStore, settings: TrainSettings, *, n: int, score: str) -> dict[str, float]:
+def train_and_score(
+    store: AttentionStore, settings: TrainSettings, *, n: int, score: str, network: Network | None = None
+) -> dict[str, float]:
     """Dice of every scored image by its id, after the last step."""
     drawn = split_by_hash(store, seed=settings.split_seed, val=settings.val, test=settings.test)
     chosen = set(labelled_subset(store, drawn, n=n, seed=settings.seed))
     splits = ["train" if position in chosen else "" for position in range(len(store))]
-    trainer = Trainer(settings, store, splits, resolve_device(settings.device))
+    trainer = new_trainer(store, settings, splits, network)
     with SILENT.task("training", 0, unit="samples") as task:
         for epoch in range(1, settings.epochs + 1):
             trainer.run_epoch(epoch, task)
@@ -127,6 +138,19 @@ def train_and_score(store: AttentionStore, settings: TrainSettings, *, n: int, s
         dice.append(foreground_dice(guess, batch.mask, classes))
     ids = [str(store.ids[position]) for position in scored]
     return dict(zip(ids, torch.cat(dice).tolist(), strict=True))
+
+
+def new_trainer(
+    store: AttentionStore, settings: TrainSettings, splits: list[str], network: Network | None = None
+) -> Trainer:
+    """A trainer of our network, or of another in its place: the same loop, augmentation, loss and optimiser."""
+    trainer = Trainer(settings, store, splits, resolve_device(settings.device))
+    if network:
+        torch.manual_seed(settings.seed)
+        model = network(trainer.model.config).to(trainer.device).to(memory_format=torch.channels_last)
+        trainer.model = model
+        trainer.optimizer = AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    return trainer
 
 
 def labelled_subset(store: AttentionStore, splits: Sequence[str], *, n: int, seed: int) -> list[int]:

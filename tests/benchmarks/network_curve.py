@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.network_curve --store store/isic.zarr --out results/curve --seeds 0,1,2
 
-The grid is every width with plain and with residual blocks, and the full stem at `FULL_WIDTH`; both branches. Dice is
-that of `tests.benchmarks.few_labels`, run for run: the same images for all networks of a seed, the last step scored, on
-the validation split, since this is for choosing. Runs that are done are found in `--out` and not done again.
+The grid is every width with plain and with residual blocks, and the full stem at `FULL_WIDTH`; both branches. With
+`--usual` the U-Net over ResNet-34 of `tests.benchmarks.usual_setup` joins them, which sees images alone. Dice is that
+of `tests.benchmarks.few_labels`, run for run: the same images for all networks of a seed, the last step scored, on the
+validation split, since this is for choosing. Runs that are done are found in `--out` and not done again.
 
 Time is forward and backward pass on random tensors of the store's shape, all networks in turn, in this very run: no
 reading, no augmentation and no optimiser, which cost every network about the same. It is measured anew each time, so
@@ -14,7 +15,7 @@ run the last one, which finds all results, on a machine that does nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,13 +24,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stages.devices import resolve_device
 from stages.segmentation.losses import dice_cross_entropy
 from stages.segmentation.trainer import Trainer
 from store import AttentionStore
-from tests.benchmarks.few_labels import Arm, interval, parse_arm, run_once
+from tests.benchmarks.few_labels import Arm, interval, new_trainer, parse_arm, run_once
 from tests.benchmarks.measure import side_by_side
+from tests.benchmarks.usual_setup import usual_network
 
+USUAL = "U-Net of ResNet-34"
 BLOCKS = ("plain", "residual")
 FULL_WIDTH = 16
 """The width at which the full stem is tried: it is the default's."""
@@ -56,9 +58,18 @@ def main(
     score: Annotated[Literal["test", "val"], typer.Option(help="Split to score; settings are chosen on val.")] = "val",
     precision: Annotated[Literal["float32", "bfloat16", "auto"], typer.Option(help="As in `pipeline train`.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    *,
+    usual: Annotated[bool, typer.Option("--usual", help="The usual network, too (needs the extra `bench`).")] = False,
 ) -> None:
     """Train every network with every seed that is not done yet, time them all side by side, and print the table."""
     arms = networks(store, [int(width) for width in widths.split(",")], batch_size, precision, device)
+    if usual:
+        arms.append(
+            replace(
+                parse_arm(f"{USUAL}={store}:image", common_settings(batch_size, precision, device)),
+                network=usual_network,
+            )
+        )
     drawn = [int(seed) for seed in seeds.split(",")]
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
@@ -73,18 +84,20 @@ def main(
 
 def networks(store: Path, widths: Sequence[int], batch_size: int, precision: str, device: str) -> list[Arm]:
     """The grid: every width with every kind of block, then the full stem."""
-    common = {"batch_size": batch_size, "precision": precision, "device": device}
+    common = common_settings(batch_size, precision, device)
     told = [(f"{width} {blocks}", f"width={width},blocks={blocks}") for width in widths for blocks in BLOCKS]
     told.append((f"{FULL_WIDTH} plain full stem", f"width={FULL_WIDTH},blocks=plain,stem=full"))
     return [parse_arm(f"{name}={store}:dual,{settings}", common) for name, settings in told]
 
 
+def common_settings(batch_size: int, precision: str, device: str) -> dict[str, int | str]:
+    """What is the same for all networks."""
+    return {"batch_size": batch_size, "precision": precision, "device": device}
+
+
 def cost_of(arms: Sequence[Arm], store: AttentionStore, *, rounds: int) -> dict[str, Cost]:
     """Parameters and time of every network by its name, all timed in turn."""
-    trainers = {
-        arm.name: Trainer(arm.settings, store, ["train"] * len(store), resolve_device(arm.settings.device))
-        for arm in arms
-    }
+    trainers = {arm.name: new_trainer(store, arm.settings, ["train"] * len(store), arm.network) for arm in arms}
     seconds = side_by_side({name: step_of(trainer) for name, trainer in trainers.items()}, rounds=rounds)
     return {
         name: Cost(

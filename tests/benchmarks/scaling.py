@@ -23,7 +23,7 @@ from store.writer import Layout, new_store
 from tests.benchmarks.measure import Measurement, Skipped
 from tests.conftest import RECIPE, random_sample
 
-STORES = (1_000, 10_000, 100_000)
+STORES = (1_000, 10_000, 100_000, 1_000_000)
 MEMO_ENTRIES = (1_000, 10_000, 50_000)
 READS = 2_000
 LAYOUT = Layout(size=(16, 16), grid=(8, 8), heads=["L1H0"], keys=65, classes=["skin", "lesion"])

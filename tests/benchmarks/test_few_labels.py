@@ -60,7 +60,7 @@ def test_a_run_that_is_done_is_not_done_again_and_other_settings_are_another_run
     arm = parse_arm(f"dual={store}:dual", TINY)
     first = run_once(arm, tmp_path, n=4, seed=0, steps=2, score="test")
     trained: list[int] = []
-    monkeypatch.setattr(few_labels, "train_and_score", lambda *_, n, score: trained.append(n) or {score: 0.5})
+    monkeypatch.setattr(few_labels, "train_and_score", lambda *_, n, score, **_more: trained.append(n) or {score: 0.5})
     assert run_once(arm, tmp_path, n=4, seed=0, steps=2, score="test") == first
     assert trained == []
     changed = parse_arm(f"dual={store}:dual,lr=0.01", TINY)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.benchmarks import few_labels, network_curve
+from store.writer import Layout
+from tests.benchmarks import few_labels, network_curve, usual_setup
 from tests.benchmarks.network_curve import Cost, networks, table, unbeaten
 
 
@@ -57,11 +60,33 @@ def test_runs_are_found_again_and_every_network_has_its_time(
         )  # fmt: skip
 
     curve()
-    monkeypatch.setattr(few_labels, "train_and_score", lambda *_, n, score: pytest.fail(f"trained again: {n}, {score}"))
+    monkeypatch.setattr(
+        few_labels, "train_and_score", lambda *_, n, score, **_more: pytest.fail(f"trained again: {n}, {score}")
+    )
     capsys.readouterr()
     curve()
     printed = capsys.readouterr().out
     assert printed.count("4 plain full stem") == 2  # the run found, and the row of the table
+
+
+@pytest.mark.skipif(importlib.util.find_spec(usual_setup.LIBRARY) is None, reason="the extra `bench` is not installed")
+def test_the_usual_network_is_trained_by_the_same_loop(
+    make_store: Callable[..., Path], layout: Layout, tmp_path: Path
+) -> None:
+    """It has results of its own, and the weights that are scored are its own, trained."""
+    path = make_store(40, layout=replace(layout, size=(32, 32)))  # sides that the usual network can halve five times
+    ours = few_labels.parse_arm(f"ours={path}:image", network_curve.common_settings(2, "float32", "cpu"))
+    usual = replace(ours, name="usual", network=usual_setup.usual_network)
+    store = few_labels.AttentionStore.open(path)
+    trainer = few_labels.new_trainer(store, usual.settings, ["train"] * len(store), usual.network)
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    assert sum(tensor.numel() for tensor in before) > 20_000_000
+    with few_labels.SILENT.task("training", 0) as task:
+        trainer.run_epoch(1, task)
+    assert not any(torch.equal(*pair) for pair in zip(before, trainer.model.parameters(), strict=True))
+    for arm in (ours, usual):
+        few_labels.run_once(arm, tmp_path, n=1, seed=0, steps=1, score="test")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_what_is_timed_is_the_forward_and_the_backward_pass(make_store: Callable[..., Path]) -> None:

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from stages.segmentation.augmentation import RANGES
 from stages.segmentation.batches import ResidentSamples
 from stages.segmentation.losses import dice_cross_entropy
+from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.normalisation import IMAGE_MEAN, IMAGE_STD
 from store import AttentionStore
 from store.writer import Layout, new_store
@@ -143,6 +145,23 @@ def usual_training(
         return float(torch.stack(losses).mean())
 
     return run
+
+
+def usual_network(config: NetworkConfig) -> Segmenter:
+    """The usual network in the shape of ours: it is given attention and passes it by."""
+    import segmentation_models_pytorch as smp
+
+    class Usual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.config = config
+            self.network = smp.Unet("resnet34", encoder_weights=None, in_channels=3, classes=config.classes)
+
+        def forward(self, image: Tensor, _attention: Tensor, _silenced: Tensor | None = None) -> Tensor:
+            output: Tensor = self.network(image)
+            return output
+
+    return cast("Segmenter", Usual())
 
 
 def write_both(folder: Path, samples: int, layout: Layout) -> AttentionStore:
