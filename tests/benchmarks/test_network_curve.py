@@ -84,9 +84,11 @@ def test_the_usual_network_is_trained_by_the_same_loop(
     with few_labels.SILENT.task("training", 0) as task:
         trainer.run_epoch(1, task)
     assert not any(torch.equal(*pair) for pair in zip(before, trainer.model.parameters(), strict=True))
+    out = tmp_path / "out"
+    out.mkdir()
     for arm in (ours, usual):
-        few_labels.run_once(arm, tmp_path, n=1, seed=0, steps=1, score="test")
-    assert len(list(tmp_path.iterdir())) == 2
+        few_labels.run_once(arm, out, n=4, seed=0, steps=1, score="test")
+    assert len(list(out.iterdir())) == 2
 
 
 def test_what_is_timed_is_the_forward_and_the_backward_pass(make_store: Callable[..., Path]) -> None:
