@@ -2,7 +2,8 @@
 
 Importing torch takes seconds, so one process imports it and forks a child for every run. A moment is one thing that a
 run does to the file system, as Python's audit events tell it: before the n-th of them the child ends itself with
-SIGKILL. After every kill it is checked that what lies at the output's path is whole; after going on, that
+SIGKILL. Half as many kills more come by the clock, wherever the run may be, inside a library too. After every kill it
+is checked that what lies at the output's path is whole; after going on, that
 everything is byte for byte what a run without an interruption left, and that nothing lies beside it.
 """
 
@@ -12,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -36,7 +38,7 @@ OLDER_SIZE = (16, 20)
 """(rows, columns) of the store that lies where another is extracted."""
 
 
-def in_child(work: Callable[[], object]) -> int:
+def in_child(work: Callable[[], object], *, kill_after: float | None = None) -> int:
     """Run something in a fork of this process; its exit status, negative for a signal."""
     child = os.fork()
     if child == 0:
@@ -48,6 +50,9 @@ def in_child(work: Callable[[], object]) -> int:
             traceback.print_exc()
         finally:
             os._exit(status)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)  # not waited for yet: its number is still its own, though it may have ended
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -159,22 +164,37 @@ def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> 
     """
     whole, counted = folder / "whole", folder / "moments"
     subject.prepare(whole)
+    began = time.monotonic()
     assert in_child(lambda: killing(lambda: subject.begin(whole), 0, whole, counted)) == 0
+    took = time.monotonic() - began
     expected, total = contents(whole), int(counted.read_text())
+    random = np.random.default_rng(seed)
     final = range(max(1, total - count // 3), total + 1)
-    others = np.random.default_rng(seed).integers(1, total + 1, max(0, count - len(final)))
-    for moment in sorted({*final, *others.tolist()}):
-        place = folder / "killed"
+    moments = sorted({*final, *random.integers(1, total + 1, max(0, count - len(final))).tolist()})
+    place = folder / "killed"
+    for moment in moments:
         subject.prepare(place)
-        assert in_child(lambda at=moment, to=place: killing(lambda: subject.begin(to), at, to)) == KILLED, moment
-        assert in_child(lambda to=place: subject.require_whole(to)) == 0, f"moment {moment} of {total}: not whole"
-        assert in_child(lambda to=place: subject.go_on(to)) == 0, f"moment {moment} of {total}: cannot go on"
-        found = contents(place)
-        assert found.keys() == expected.keys(), f"moment {moment} of {total}: {sorted(found.keys() ^ expected.keys())}"
-        differing = [name for name in expected if found[name] != expected[name]]
-        assert not differing, f"moment {moment} of {total}: other bytes in {differing}"
-        shutil.rmtree(place)
-    return len({*final, *others.tolist()})
+        assert in_child(lambda at=moment: killing(lambda: subject.begin(place), at, place)) == KILLED, moment
+        require_gone_on(subject, place, expected, f"moment {moment} of {total}")
+    by_clock = 0
+    for seconds in random.uniform(0, took, count // 2).tolist():
+        subject.prepare(place)
+        status = in_child(lambda: subject.begin(place), kill_after=seconds)
+        assert status in (KILLED, 0), status
+        by_clock += status == KILLED
+        require_gone_on(subject, place, expected, f"after {seconds:.3f} s")
+    return len(moments) + by_clock
+
+
+def require_gone_on(subject: Subject, place: Path, expected: dict[str, bytes], when: str) -> None:
+    """What lies there is whole, and going on ends with the expected files; then take them away."""
+    assert in_child(lambda: subject.require_whole(place)) == 0, f"{when}: not whole"
+    assert in_child(lambda: subject.go_on(place)) == 0, f"{when}: cannot go on"
+    found = contents(place)
+    assert found.keys() == expected.keys(), f"{when}: {sorted(found.keys() ^ expected.keys())}"
+    differing = [name for name in expected if found[name] != expected[name]]
+    assert not differing, f"{when}: other bytes in {differing}"
+    shutil.rmtree(place)
 
 
 def main() -> None:

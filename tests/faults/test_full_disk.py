@@ -155,3 +155,27 @@ def test_a_system_that_refuses_what_was_written(stage, phantoms, phantom_store, 
     run()
     assert out.exists()
     assert _contents(tmp_path) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_a_limit_on_the_size_of_files(phantoms, tmp_path):
+    """As some clusters set one (`ulimit -f`): one message that names the memo, and the store before as it was."""
+    store = tmp_path / "s.zarr"
+    extract.run(extract_settings(phantoms, store, tmp_path / "other", size=(16, 20)))
+    before = _contents(store)
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_960, 40_960)); "
+        "from pipeline.cli import main; main()"
+    )
+    arguments = [
+        "extract", "--images", phantoms / "images", "--masks", phantoms / "masks", "--store", store,
+        "--memo", tmp_path / "memo", "--model", "untrained_tiny8", "--size", "32x40", "--attention-size", "32x40",
+    ]  # fmt: skip
+    finished = subprocess.run(
+        [sys.executable, "-c", limited, *arguments], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode == console.EXIT_FAILURE
+    assert finished.stderr.count("error: ") == 1
+    assert str(tmp_path / "memo") in finished.stderr.replace("\n", "")
+    assert "Traceback" not in finished.stderr
+    assert _contents(store) == before

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from stages.attention.memo import AttentionMemo
+from stages.attention.recipe import Recipe
+
+BATCH, MAPS = 4, (6, 28, 28)
+"""Entries that a call puts into the memo, and what an entry holds: 38 kB a commit."""
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,3 +47,45 @@ def test_killed_at_random_moments_and_run_again(stage, count, phantoms, tmp_path
 def test_killed_at_fifty_random_moments_and_run_again(stage, phantoms, tmp_path):
     """As above, at more moments; `pytest -m soak`."""
     _kill(stage, phantoms, tmp_path, count=50, seed=1)
+
+
+_PUTTING = f"""
+import json, sys, numpy as np
+from pathlib import Path
+from stages.attention.memo import AttentionMemo
+from stages.attention.recipe import Recipe
+recipe = Recipe.from_dict(json.loads(sys.argv[2]))
+with AttentionMemo(Path(sys.argv[1]), recipe) as memo:
+    for number in range(2_000):
+        maps = np.full({MAPS}, number, np.float16)
+        memo.put_many({{f"{{number}}-{{entry}}": maps for entry in range({BATCH})}})
+        print(number, flush=True)
+"""
+
+
+def test_a_memo_killed_while_it_commits(tmp_path):
+    """Whatever SQLite was doing: what was told to be kept is there, and a batch is there whole or not at all."""
+    recipe = Recipe(
+        model="untrained_tiny8", timm_id="", weights_sha256="ab" * 32, layers=(5,), heads=tuple("abcdef"),
+        input_size=(224, 224), patch=8, grid=MAPS[1:], keys=785, mean=(0.5,) * 3, std=(0.2,) * 3,
+        precision="float32", position_embedding="native",
+    )  # fmt: skip
+    random = np.random.default_rng(0)
+    for kill in range(12):
+        folder = tmp_path / str(kill)
+        command = [sys.executable, "-c", _PUTTING, folder, json.dumps(recipe.to_dict())]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as putting:
+            assert putting.stdout is not None
+            putting.stdout.readline()  # until then it imports
+            time.sleep(random.uniform(0, 0.05))
+            putting.send_signal(signal.SIGKILL)
+            told = sum(line.endswith("\n") for line in putting.stdout)  # the last batch that was told to be kept
+        with AttentionMemo(folder, recipe) as memo:
+            for number in range(told + 3):
+                kept = memo.get_many([f"{number}-{entry}" for entry in range(BATCH)])
+                assert len(kept) == BATCH or (number > told and not kept), (kill, number, told)
+                assert all((maps == number).all() for maps in kept.values())
+            assert len(memo) in ((told + 1) * BATCH, (told + 2) * BATCH)
+        opened = sqlite3.connect(memo.path)
+        assert opened.execute("PRAGMA integrity_check").fetchall() == [("ok",)], kill
+        opened.close()
