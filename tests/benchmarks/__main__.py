@@ -30,6 +30,7 @@ BENCHMARKS = (
     "reading",
     "scaling",
     "training_step",
+    "choices",
     "epoch",
     "usual_setup",
 )

@@ -1,0 +1,92 @@
+"""What the trainer's settings that change no result are worth: memory layout, optimiser, compilation, threads.
+
+Each line is another choice over the one that training makes, in seconds of a step on tensors that are in memory:
+above one, the choice made is the quicker. The network is the default one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.optim import AdamW
+
+from stages.segmentation.batches import ResidentSamples
+from stages.segmentation.trainer import Trainer
+from store import AttentionStore
+from tests.benchmarks.measure import Measurement, NotMeasured, side_by_side, without_gpu
+from tests.benchmarks.training_step import BATCH, SAMPLES, InMemory, epoch, new_trainer, write_store
+
+
+def contiguous(trainer: Trainer) -> None:
+    """Channels first, as torch has them by default."""
+    trainer.model.to(memory_format=torch.contiguous_format)
+
+
+def fused(trainer: Trainer) -> None:
+    """AdamW in one kernel."""
+    trainer.optimizer = AdamW(
+        trainer.model.parameters(), lr=trainer.settings.lr, weight_decay=trainer.settings.weight_decay, fused=True
+    )
+
+
+def compiled(trainer: Trainer) -> None:
+    """The network through torch.compile; compiling itself is not timed."""
+    trainer.model.compile()
+
+
+VARIANTS: dict[str, Callable[[Trainer], None]] = {"contiguous": contiguous, "fused AdamW": fused, "compiled": compiled}
+
+
+def measure() -> Iterator[Measurement | NotMeasured]:
+    """A line for each choice and device."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made.zarr"
+        write_store(path, SAMPLES)
+        yield from on(torch.device("cpu"), path)
+        if torch.cuda.is_available():
+            yield from on(torch.device("cuda"), path)
+        else:
+            yield from (without_gpu(f"choice: {name}, cuda") for name in VARIANTS)
+
+
+def on(device: torch.device, path: Path) -> Iterator[Measurement | NotMeasured]:
+    """The lines of one device."""
+    store = AttentionStore.open(path)
+    variants = dict(VARIANTS)
+    if device.type == "cpu" and shutil.which("g++") is None:
+        variants.pop("compiled")
+        yield NotMeasured(name="choice: compiled, cpu", reason="torch.compile needs g++ on a CPU")
+    trainers = {"ours": new_trainer(store, device)}
+    for name, change in variants.items():
+        trainers[name] = new_trainer(store, device)
+        change(trainers[name])
+    indices = trainers["ours"].indices["train"]
+    steps = np.array_split(indices, len(indices) // BATCH)
+    source = InMemory(list(ResidentSamples(store, indices, device).batches(steps)))
+    ways: dict[str, Callable[[], object]] = {
+        name: lambda trainer=trainer: epoch(trainer, source) for name, trainer in trainers.items()
+    }
+    if device.type == "cpu" and (threads := torch.get_num_threads()) > 1:
+        ways["one thread"] = lambda: _with_threads(1, threads, ways["ours"])
+    seconds = {name: took / len(steps) for name, took in side_by_side(ways, rounds=5, warm_up=2).items()}
+    for name in list(ways)[1:]:
+        yield Measurement(
+            name=f"choice: {name}, {device.type}",
+            ratio=seconds[name] / seconds["ours"],
+            target=None,
+            claim=f"seconds a step, {name} / as training does it, batch of {BATCH}",
+            details={"seconds": seconds[name], "ours": seconds["ours"]},
+        )
+
+
+def _with_threads(count: int, before: int, work: Callable[[], object]) -> None:
+    torch.set_num_threads(count)
+    try:
+        work()
+    finally:
+        torch.set_num_threads(before)
