@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from stages.attention.cls_attention import absolute_layers, cls_attention, head_names
+from stages.attention.portions import mlps_in_portions
 from stages.attention.recipe import Recipe
 from stages.attention.weights import Transformer, load_transformer
 from stages.devices import resolve_device
@@ -59,6 +60,8 @@ class AttentionExtractor:
         self._dtype = _DTYPES[recipe.precision]
         # Casting the weights is faster than autocast, which casts them again in every pass.
         self._module = transformer.module.to(device=device, dtype=self._dtype)
+        if device.type == "cpu":
+            mlps_in_portions(self._module)
         self._mean = torch.tensor(recipe.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(recipe.std, device=device).view(1, 3, 1, 1)
 

@@ -168,7 +168,7 @@ def test_other_failures_are_not_taken_for_lack_of_memory(images, monkeypatch):
 def test_attention_that_is_no_number_is_an_error(images):
     """NaN never reaches a store."""
     extractor = _load()
-    extractor._module.blocks[2].mlp.fc1.bias.data.fill_(float("nan"))
+    extractor._module.blocks[2].norm2.bias.data.fill_(float("nan"))
     with pytest.raises(WeightsError, match="NaN"):
         extractor.extract(images)
 
