@@ -58,6 +58,9 @@ def main(
     score: Annotated[Literal["test", "val"], typer.Option(help="Split to score; settings are chosen on val.")] = "val",
     precision: Annotated[Literal["float32", "bfloat16", "auto"], typer.Option(help="As in `pipeline train`.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    timed: Annotated[
+        Literal["float32", "bfloat16", "auto"] | None, typer.Option(help="Precision of what is timed, if another.")
+    ] = None,
     *,
     usual: Annotated[bool, typer.Option("--usual", help="The usual network, too (needs the extra `bench`).")] = False,
 ) -> None:
@@ -78,6 +81,8 @@ def main(
         for arm in arms:
             dice[arm.name].append(run_once(arm, out, n=labels, seed=seed, steps=steps, score=score))
             console.print(f"{arm.name}, seed {seed}: {dice[arm.name][-1]:.3f}", style="dim")
+    if timed:
+        arms = [replace(arm, settings=replace(arm.settings, precision=timed)) for arm in arms]
     costs = cost_of(arms, AttentionStore.open(store), rounds=rounds)
     console.print(table(dice, costs, title=f"Dice on the {score} split, {labels} labels, {len(drawn)} seeds"))
 
