@@ -6,6 +6,7 @@ and its exit status: 0 for success, 1 for a failure, 2 for a request that makes 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import sys
@@ -44,6 +45,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text that the terminal can show
             stream.reconfigure(errors="backslashreplace")
+    _allow_many_files()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
         app()
@@ -52,6 +54,16 @@ def main() -> None:
         if status is None:
             raise
         sys.exit(status)
+
+
+def _allow_many_files() -> None:
+    """As many open files as the system lets this process have: every shard that is mapped is one."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(ValueError, OSError):  # some systems promise more than they give
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @app.command()

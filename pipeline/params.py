@@ -88,12 +88,23 @@ def load_settings(settings: type[Settings], section: str, given: Mapping[str, An
 
 
 def _section(params: Path, section: str) -> dict[str, Any]:
+    content = _content(params)
+    found = (content or {}).get(section) if isinstance(content or {}, dict) else None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise UsageError(f"{params}: `{section}` must hold settings, one `key: value` a line.")
+    return found
+
+
+def _content(params: Path) -> Any:
+    """What the file holds; nothing where there is none."""
     import yaml
 
     try:
-        content = yaml.safe_load(params.read_text(encoding="utf-8"))
+        return yaml.safe_load(params.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return None
     except UnicodeDecodeError:
         raise UsageError(f"{params}: cannot be read as text. Save it as UTF-8.") from None
     except yaml.constructor.ConstructorError as error:
@@ -102,14 +113,14 @@ def _section(params: Path, section: str) -> dict[str, Any]:
         raise UsageError(
             f"{params}{_line(error)}: cannot be read as YAML ({error.problem}). Mend the line or the one before it."
         ) from None
-    except (OSError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
         raise UsageError(f"{params}: cannot be read: {error}") from None
-    found = (content or {}).get(section) if isinstance(content or {}, dict) else None
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise UsageError(f"{params}: `{section}` must hold settings, one `key: value` a line.")
-    return found
+    except OSError as error:
+        raise UsageError(f"{params}: cannot be read ({error.strerror}). Allow reading it, or move it away.") from None
+    except ValueError as error:  # a date that is none, a number of thousands of digits
+        raise UsageError(f"{params}: holds a value that cannot be read ({error}). Put it in quotes.") from None
+    except RecursionError:
+        raise UsageError(f"{params}: is nested too deep to be read. Write plain values only.") from None
 
 
 def _line(error: yaml.MarkedYAMLError) -> str:

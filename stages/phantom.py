@@ -77,7 +77,7 @@ def _is_phantom(folder: Path) -> bool:
 def _is_marked(mark: Path) -> bool:
     try:
         content = json.loads(mark.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and "phantom" in content
 

@@ -32,7 +32,14 @@ from stages.segmentation.splits import split_by_csv, split_by_hash, write_splits
 from stages.segmentation.trainer import COLUMNS, Row, Trainer, TrainingReport
 from stages.settings import TrainSettings
 from store import AttentionStore
-from store.publish import disk_failures_told, exclusive_folder, refuse_foreign, remove_partial_files, replace_folder
+from store.publish import (
+    disk_failures_told,
+    exclusive_folder,
+    refuse_foreign,
+    remove_partial_files,
+    replace_folder,
+    restore_replaced,
+)
 
 
 def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
@@ -51,7 +58,7 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
     trainer = Trainer(settings, store, splits, device)
     out = settings.out.resolve()
     work = out.with_name(f".{out.name}.training")
-    with _work_folder(work), memory_told(_too_large(settings, device)), disk_failures_told(settings.out):
+    with _work_folder(work, out), memory_told(_too_large(settings, device)), disk_failures_told(settings.out):
         done = _resume(trainer, work, out) if settings.resume else None
         if done is not None:
             shutil.rmtree(work)
@@ -90,9 +97,10 @@ def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
 
 
 @contextlib.contextmanager
-def _work_folder(work: Path) -> Iterator[None]:
-    """The folder to train in, locked. When the block fails before there is anything to go on from, it is removed."""
+def _work_folder(work: Path, out: Path) -> Iterator[None]:
+    """The folder to train in for `out`, locked; removed when the block fails before there is anything to go on from."""
     with exclusive_folder(work, "training"):
+        restore_replaced(out)
         remove_partial_files(work)
         try:
             yield

@@ -23,6 +23,9 @@ from store.records import IGNORE
 ROUNDING = 2e-3
 """How far above one a row of probabilities may sum: float16 keeps 11 bits of each."""
 
+JSON_STYLES = ((2, True), (2, False), (None, True), (None, False))
+"""How zarr may have written a group's metadata: indentation, and whether other letters than ASCII's are escaped."""
+
 Progress = Callable[[Sequence[int], str], Iterable[int]]
 
 
@@ -49,19 +52,25 @@ def verify_store(path: Path, progress: Progress = lambda shards, _: shards) -> l
 
 def _faults_of_root(path: Path) -> list[str]:
     """What stands in the group's own metadata beside the description, which no checksum covers."""
-    root = json.loads((path / "zarr.json").read_bytes())
-    if root == {"attributes": {ATTRIBUTE: root["attributes"][ATTRIBUTE]}, "zarr_format": 3, "node_type": "group"}:
-        return []
-    return [f"{path}: zarr.json holds more than the store's description; it was changed after the store was written."]
+    text = (path / "zarr.json").read_bytes().decode()
+    root = json.loads(text)
+    if root != {"attributes": {ATTRIBUTE: root["attributes"][ATTRIBUTE]}, "zarr_format": 3, "node_type": "group"}:
+        return [
+            f"{path}: zarr.json holds more than the store's description; it was changed after the store was written."
+        ]
+    if text not in {json.dumps(root, indent=indent, ensure_ascii=escaped) for indent, escaped in JSON_STYLES}:
+        return [f"{path}: zarr.json says what it should, but not in the bytes that were written."]
+    return []
 
 
 def _faults_of_columns(store: AttentionStore) -> list[str]:
     faults = []
     for name in READ_AS_COLUMNS:
-        try:
-            store.check_column(name)
-        except PipelineError as error:
-            faults.append(str(error).splitlines()[0])
+        for start, stop in store.column_chunks(name):
+            try:
+                store.check_column(name, start, stop)
+            except PipelineError as error:
+                faults.append(str(error).splitlines()[0])
     return faults
 
 

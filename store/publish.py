@@ -49,11 +49,10 @@ def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
             _clear_abandoned(path)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
         try:
-            temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; a store is for the team
-            yield temporary
+            yield temporary  # private until it is whole
             replace_folder(temporary, path, ours=ours)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary)
 
 
 @contextlib.contextmanager
@@ -105,9 +104,10 @@ def replace_folder(new: Path, path: Path, *, ours: Ours) -> None:
     """
     path = path.resolve()
     refuse_foreign(path, ours)
+    new.chmod(0o777 & ~_umask())  # it was private; now it is for the team
     _sync(new)
     _replace(new, path)
-    shutil.rmtree(new, ignore_errors=True)
+    _remove(new)
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -149,8 +149,17 @@ def exclusive_folder(path: Path, work: str) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(path, work):
-        path.mkdir(exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)  # private until it replaces something
         yield
+
+
+def restore_replaced(path: Path) -> None:
+    """Put back what a killed process had moved away to replace it; for whoever alone makes what is to lie at `path`."""
+    old = _moved_away(path)
+    if path.exists():
+        _remove(old)
+    elif old.exists():
+        old.rename(path)
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -167,15 +176,19 @@ def _replace(new: Path, path: Path) -> None:
         new.rename(path)
     elif not _exchanged(new, path):
         # No exchange on this system: between the two renames nothing lies at the path.
-        old = path.with_name(f"{new.name}.old")
+        old = _moved_away(path)
         path.rename(old)
         try:
             new.rename(path)
         except BaseException:
             old.rename(path)
             raise
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
     _sync(path.parent)
+
+
+def _moved_away(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial-replaced")
 
 
 def _exchanged(one: Path, other: Path) -> bool:
@@ -189,12 +202,18 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 def _clear_abandoned(path: Path) -> None:
     """Remove what killed processes left beside `path`; an old folder that was out of its place goes back."""
-    leftovers = sorted(path.parent.glob(f".{glob.escape(path.name)}.partial-*"))
-    for leftover in leftovers:
-        if leftover.suffix == ".old" and not path.exists():
-            leftover.rename(path)
-        else:
-            shutil.rmtree(leftover, ignore_errors=True)
+    restore_replaced(path)
+    for leftover in sorted(path.parent.glob(f".{glob.escape(path.name)}.partial-*")):
+        _remove(leftover)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of ours, if it is there and the system lets us; write protection is taken off first."""
+    with contextlib.suppress(OSError):
+        for inner in (folder, *folder.rglob("*")):
+            if inner.is_dir() and not inner.is_symlink():
+                inner.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

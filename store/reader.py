@@ -48,6 +48,7 @@ UNREADABLE = (
     KeyError,
     TypeError,
     AttributeError,  # JSON that is no object
+    RecursionError,  # JSON nested thousands deep
 )
 """What zarr raises for a path that holds no group of format 3."""
 
@@ -260,15 +261,19 @@ class AttentionStore:
             self._columns[name] = self._read_column(name)
         return self._columns[name]
 
-    def check_column(self, name: str) -> None:
-        """Read a column chunk by chunk and keep nothing of it: what is too large for memory is checked, too.
+    def column_chunks(self, name: str) -> list[tuple[int, int]]:
+        """The (start, stop) of every chunk of a column."""
+        array = self.array(name)
+        count, extent = array.shape[0], array.chunks[0]
+        return [(start, min(start + extent, count)) for start in range(0, count, extent)]
+
+    def check_column(self, name: str, start: int, stop: int) -> None:
+        """Read one of a column's chunks and keep nothing of it: what is too large for memory can be checked, too.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: its bytes are missing or damaged.
         """
-        array = self.array(name)
-        for start in range(0, array.shape[0], array.chunks[0]):
-            self._read_column(name, start, start + array.chunks[0])
+        self._read_column(name, start, stop)
 
     @property
     def _checksums(self) -> NDArray[np.uint32]:
@@ -290,8 +295,16 @@ class AttentionStore:
         # Looked for first, too: zarr would read a missing file as empty strings or zeros.
         for number in range(start // array.chunks[0], -(-stop // array.chunks[0])):
             file = chunk_path(self.path, name, number)
-            if [file_sha256(self.path, file)] != expected[number : number + 1]:
-                raise self._damaged_column(name, file.name)
+            first = number * array.chunks[0]
+            last = min(first + array.chunks[0], array.shape[0]) - 1
+            rows = f"{'heads' if name == 'head' else 'samples'} {first}-{last}"
+            try:
+                found = file_sha256(self.path, file)
+            except StoreIncompleteError as error:
+                self._require_same_store()
+                raise StoreIncompleteError(str(error).replace("\n", f" ({rows})\n", 1)) from None
+            if [found] != expected[number : number + 1]:
+                raise self._damaged_column(name, f"{file.name}, {rows}")
         try:
             values = np.asarray(array[start:stop])
         except (ValueError, RuntimeError) as error:  # another store has come in between
@@ -323,7 +336,7 @@ class AttentionStore:
                 array = self._group[name]
             except KeyError:
                 continue
-            except (ValueError, TypeError, AttributeError, zarr.errors.BaseZarrError) as error:
+            except (ValueError, TypeError, AttributeError, RecursionError, zarr.errors.BaseZarrError) as error:
                 raise StoreCorruptError(f"{self.path}: `{name}`: {error}.\n  Extract the store again.") from None
             if not isinstance(array, zarr.Array) or array.ndim != len(dimensions):
                 raise StoreCorruptError(f"{self.path}: `{name}` is not an array of {len(dimensions)} dimensions.")

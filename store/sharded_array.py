@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,14 @@ PACKINGS: dict[tuple[str, ...], Packing] = {
 }
 """What a chunk passes through, by its codecs in the metadata."""
 
+if sys.platform != "win32":
+    import resource
+
 MAX_MAPPED = 4096
-"""Shards of one array kept mapped; Linux allows a process 65,530 mappings."""
+"""Shards of one array kept mapped at most; Linux allows a process 65,530 mappings."""
+
+SHARE_OF_FILES = 8
+"""One array keeps at most this part of the files that the process may have open: a mapped file counts as one."""
 
 
 class ShardedArray:
@@ -40,6 +47,7 @@ class ShardedArray:
         self._packing = self._packing_of(array)
         self._checked = np.zeros(self._samples, dtype=np.bool_)
         self._mapped: OrderedDict[int, MappedShard] = OrderedDict()
+        self._most_mapped = most_mapped()
         self.times_mapped = 0
         """How many times a shard's file was opened."""
 
@@ -82,7 +90,7 @@ class ShardedArray:
         )
         self._mapped[number] = shard
         self.times_mapped += 1
-        if len(self._mapped) > MAX_MAPPED:
+        while len(self._mapped) > self._most_mapped:
             self._mapped.popitem(last=False)
         return shard
 
@@ -100,3 +108,13 @@ class ShardedArray:
                 f"(codecs {inner}, chunks {chunks[0]}, shards {chunks[1]}).\n  Extract the store again."
             )
         return packing
+
+
+def most_mapped() -> int:
+    """How many shards an array may keep mapped in this process."""
+    if sys.platform == "win32":
+        return MAX_MAPPED
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return MAX_MAPPED
+    return max(1, min(MAX_MAPPED, allowed // SHARE_OF_FILES))

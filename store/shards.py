@@ -72,6 +72,11 @@ class MappedShard:
                 "  Fetch it again (`dvc checkout` or `dvc pull`), or run `pipeline extract` again: "
                 "what the memo holds is not recomputed."
             ) from None
+        except OSError as error:
+            raise StoreIncompleteError(
+                f"{self._where}: the shard cannot be read ({error.strerror}).\n"
+                "  Allow reading it, or fetch the store again (`dvc checkout` or `dvc pull`)."
+            ) from None
         except ValueError:  # an empty file cannot be mapped
             raise self._corrupt("the shard is empty") from None
         self._view = memoryview(self._bytes)
@@ -87,8 +92,11 @@ class MappedShard:
         index = np.frombuffer(head, dtype="<u8").reshape(capacity, 2)[:written]
         if (index == NEVER_WRITTEN).any():
             raise self._corrupt("the shard lacks samples")
-        if (index[:, 0] + index[:, 1] > len(self._bytes)).any() or (index[:, 1] < CRC_BYTES).any():
+        ends = index[:, 0] + index[:, 1]
+        if (ends > len(self._bytes)).any() or (index[:, 1] < CRC_BYTES).any():
             raise self._corrupt("the shard is cut short")
+        if ends.max() != len(self._bytes):
+            raise self._corrupt("the shard holds more than its samples")
         return index
 
     def payload(self, sample: int) -> memoryview:
@@ -105,8 +113,10 @@ class MappedShard:
         """Hold a sample's bytes against their checksum, and that against the one recorded for the sample.
 
         Raises:
-            StoreCorruptError: either differs.
+            StoreCorruptError: either differs, or the file was cut short since it was mapped.
         """
+        if self._bytes.size() != len(self._bytes):  # reading beyond a file's end would end the process
+            raise self._corrupt("the shard was cut short or added to while it was open")
         stored = bytes(self.payload(sample))  # google_crc32c takes nothing but bytes
         if google_crc32c.value(stored) != self.checksum(sample):
             raise self._corrupt(f"sample {sample} does not match its checksum")

@@ -86,7 +86,7 @@ def read_card(path: Path) -> Card | None:
                 "Use the version of this program that wrote it."
             )
         return TypeAdapter(Card).validate_python(raw)
-    except (KeyError, TypeError, ValueError, ValidationError):
+    except (KeyError, TypeError, ValueError, RecursionError, ValidationError):
         raise WeightsError(f"{path}: its description is damaged. Get the file again.") from None
 
 
@@ -102,6 +102,6 @@ def _header(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from None
     try:
         header = json.loads(raw)
-    except ValueError:  # UnicodeDecodeError is one
+    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
         return {}
     return header if isinstance(header, dict) else {}

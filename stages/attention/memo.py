@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -128,10 +128,12 @@ class AttentionMemo:
         with _transaction(self._connection):
             for statement in _SCHEMA:
                 self._connection.execute(statement)
-            known = self._connection.execute("SELECT json FROM recipe").fetchone()
+            known = self._connection.execute("SELECT CAST(json AS BLOB) FROM recipe").fetchone()
             if known is None:
                 self._connection.execute("INSERT INTO recipe VALUES (?)", (json.dumps(recipe.to_dict()),))
-            elif json.loads(known[0]) != recipe.to_dict():
+            elif (found := _parsed(known[0])) is None:
+                raise PipelineError(self._unusable("its recipe is damaged"))
+            elif found != recipe.to_dict():
                 raise PipelineError(
                     f"{self.path}: holds the maps of another recipe than its name says. "
                     "Deleting the file is safe: its maps are computed again."
@@ -142,8 +144,6 @@ class AttentionMemo:
         """SQLite's errors, told so that a user can mend them."""
         try:
             yield
-        except json.JSONDecodeError:
-            raise PipelineError(self._unusable("its recipe is not JSON")) from None
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
             # The log's index cannot grow: on a full disk SQLite calls that an I/O error.
@@ -171,6 +171,14 @@ class AttentionMemo:
 
     def _unusable(self, reason: str) -> str:
         return f"{self.path}: is not a usable memo ({reason}). Deleting it is safe: its maps are computed again."
+
+
+def _parsed(content: bytes | None) -> Any:
+    """The recipe that a memo holds; None for what is none."""
+    try:
+        return json.loads(content or b"null")
+    except (ValueError, RecursionError):
+        return None
 
 
 def _create_private(path: Path) -> None:

@@ -202,12 +202,13 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any
 
 def _read(path: Path, cure: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
+        path.open("rb").close()  # safetensors calls a file that may not be read one that is not there
         with safe_open(os.fspath(path), framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file; {cure}.") from None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is damaged, or not a checkpoint of this program ({error}); {cure}.") from None
     if not isinstance(metadata, dict):
         raise CheckpointError(f"{path}: its description is damaged; {cure}.")

@@ -4,7 +4,8 @@ Importing torch takes seconds, so one process imports it and forks a child for e
 run does to the file system, as Python's audit events tell it: before the n-th of them the child ends itself with
 SIGKILL. Half as many kills more come by the clock, wherever the run may be, inside a library too. After every kill it
 is checked that what lies at the output's path is whole; after going on, that
-everything is byte for byte what a run without an interruption left, and that nothing lies beside it.
+everything is byte for byte what a run without an interruption left, and that nothing lies beside it. `STAGE-renamed` is
+the same as on a system that cannot exchange two folders in one step.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from safetensors import safe_open
 from stages import extract, pretrain, train
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
-from store import AttentionStore
+from stages.errors import CheckpointError
+from stages.segmentation.checkpoint import STATE_FILE, load_model
+from store import AttentionStore, publish
 from store.check import verify_store
 from tests.conftest import extract_settings, train_settings
 from tests.stages.test_pretrain import _settings as pretrain_settings
@@ -109,10 +112,18 @@ def extraction(phantoms: Path, older: Path) -> Subject:
         assert report.computed == report.samples - known, f"computed {report.computed}, remembered {known}"
 
     def require_whole(folder: Path) -> None:
-        assert verify_store(folder / "s.zarr") == []
-        assert AttentionStore.open(folder / "s.zarr").size in (OLDER_SIZE, settings(folder).size)
+        place = at_its_place(folder / "s.zarr")
+        assert verify_store(place) == []
+        assert AttentionStore.open(place).size in (OLDER_SIZE, settings(folder).size)
 
     return Subject(begin, go_on, require_whole, lambda folder: shutil.copytree(older, folder / "s.zarr"))
+
+
+def at_its_place(path: Path) -> Path:
+    """Where a folder lies; without an exchange it may have been moved away for a moment, whole, to come back."""
+    if not path.exists() and not publish._exchanged(path, path):
+        return publish._moved_away(path)
+    return path
 
 
 def _remembered(settings: Any) -> int:
@@ -129,12 +140,28 @@ def _remembered(settings: Any) -> int:
         return len(memo)
 
 
-def training(store: Path) -> Subject:
-    """Training of two epochs."""
+def training(store: Path, older: Path) -> Subject:
+    """Training of two epochs, in place of an older run."""
+
+    def require_whole(folder: Path) -> None:
+        _require_whole_checkpoints(folder)
+        load_model(at_its_place(folder / "run"), torch.device("cpu"))
+
+    def begin(folder: Path) -> None:
+        train.run(train_settings(store, folder / "run", epochs=2))
+
+    def go_on(folder: Path) -> None:
+        try:
+            train.run(train_settings(store, folder / "run", epochs=2, resume=True))
+        except CheckpointError:  # the only run there is the older one, which was told something else
+            assert not (folder / ".run.training" / STATE_FILE).exists()
+            begin(folder)
+
     return Subject(
-        lambda folder: train.run(train_settings(store, folder / "run", epochs=2)),
-        lambda folder: train.run(train_settings(store, folder / "run", epochs=2, resume=True)),
-        _require_whole_checkpoints,
+        begin,
+        go_on,
+        require_whole,
+        lambda folder: shutil.copytree(older, folder / "run"),
     )
 
 
@@ -156,8 +183,8 @@ def _require_whole_checkpoints(folder: Path) -> None:
             assert all(opened.get_tensor(name) is not None for name in opened.keys())  # noqa: SIM118 - not a dict
 
 
-def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> int:
-    """Kill runs at `count` moments, the last ones among them; how many kills met a run.
+def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> tuple[int, int]:
+    """Kill runs at `count` moments, the last ones among them, and half as many times by the clock; how many met a run.
 
     Raises:
         AssertionError: something was lost, half there, or left over.
@@ -170,7 +197,8 @@ def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> 
     expected, total = contents(whole), int(counted.read_text())
     random = np.random.default_rng(seed)
     final = range(max(1, total - count // 3), total + 1)
-    moments = sorted({*final, *random.integers(1, total + 1, max(0, count - len(final))).tolist()})
+    others = random.choice(np.arange(1, final.start), min(max(0, count - len(final)), final.start - 1), replace=False)
+    moments = sorted([*others.tolist(), *final])
     place = folder / "killed"
     for moment in moments:
         subject.prepare(place)
@@ -183,7 +211,7 @@ def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> 
         assert status in (KILLED, 0), status
         by_clock += status == KILLED
         require_gone_on(subject, place, expected, f"after {seconds:.3f} s")
-    return len(moments) + by_clock
+    return len(moments), by_clock
 
 
 def require_gone_on(subject: Subject, place: Path, expected: dict[str, bytes], when: str) -> None:
@@ -200,19 +228,23 @@ def require_gone_on(subject: Subject, place: Path, expected: dict[str, bytes], w
 def main() -> None:
     """Run one stage's kills, as the command line says."""
     torch.set_num_threads(1)
-    stage, phantoms, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    (stage, _, renamed), phantoms, folder = sys.argv[1].partition("-"), Path(sys.argv[2]), Path(sys.argv[3])
     store = folder / "store.zarr"
     if stage != "pretrain":  # a store to train from, or to be replaced
         changes = {"size": OLDER_SIZE} if stage == "extract" else {}
         assert in_child(lambda: extract.run(extract_settings(phantoms, store, folder / "memo", **changes))) == 0
+    if stage == "train":
+        assert in_child(lambda: train.run(train_settings(store, folder / "older", epochs=1))) == 0
+    if renamed:
+        publish._exchanged = lambda *_: False  # as on a system that cannot exchange two folders in one step
     subjects = {
         "extract": lambda: extraction(phantoms, store),
         "pretrain": lambda: pretraining(phantoms),
-        "train": lambda: training(store),
+        "train": lambda: training(store, folder / "older"),
     }
     subject = subjects[stage]()
-    kills = kill_and_go_on(subject, folder, count=int(sys.argv[4]), seed=int(sys.argv[5]))
-    sys.stdout.write(f"{kills} kills\n")
+    at_files, by_clock = kill_and_go_on(subject, folder, count=int(sys.argv[4]), seed=int(sys.argv[5]))
+    sys.stdout.write(f"{at_files} {by_clock} kills, before things done to files and by the clock\n")
 
 
 if __name__ == "__main__":

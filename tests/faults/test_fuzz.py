@@ -36,6 +36,7 @@ from stages.segmentation.splits import read_splits, split_by_csv
 from stages.settings import ExtractSettings
 from store import AttentionStore
 from store.check import verify_store
+from store.reader import is_store
 
 bounded = settings(
     max_examples=60,
@@ -242,3 +243,48 @@ def test_pictures_spoilt_anywhere(tmp_path: Path, kind: str, spoils: list[tuple[
     file = tmp_path / "a.png"
     file.write_bytes(spoilt(sound.getvalue(), spoils, cut))
     ours_or_none(lambda: read_image(file))
+
+
+DEEP = 100_000
+"""Nested so deep that Python's JSON reader gives up; Hypothesis does not come as far."""
+
+
+@pytest.mark.parametrize("name", ["", "image", "sample"])
+def test_a_store_with_metadata_nested_deep(tmp_path: Path, phantom_store: Path, name: str):
+    """As if it were damaged in any other way; and it can be replaced."""
+    shutil.copytree(phantom_store, tmp_path / "s.zarr")
+    (tmp_path / "s.zarr" / name / "zarr.json").write_text("[" * DEEP)
+    with pytest.raises(PipelineError):
+        AttentionStore.open(tmp_path / "s.zarr").read([0])
+    assert verify_store(tmp_path / "s.zarr")
+    assert is_store(tmp_path / "s.zarr")
+
+
+def test_cards_nested_deep(tmp_path: Path, trained: Path):
+    """Of weights, of a run, and of the states to go on from."""
+    card = "[" * DEEP + "]" * DEEP
+    for key, read in ((METADATA_KEY, read_card), ("diamant", load_state), ("diamant", load_pretraining)):
+        (tmp_path / "deep.safetensors").write_bytes(save({"a": torch.zeros(1)}, metadata={key: card}))
+        with pytest.raises(PipelineError):
+            read(tmp_path / "deep.safetensors")
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / MODEL_FILE).write_bytes(save({"a": torch.zeros(1)}, metadata={"diamant": card}))
+    with pytest.raises(PipelineError):
+        load_model(tmp_path / "run", torch.device("cpu"))
+    header = b'{"a":' + b"[" * DEEP
+    (tmp_path / "deep.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    assert read_card(tmp_path / "deep.safetensors") is None
+    with pytest.raises(PipelineError):
+        read_tensors(tmp_path / "deep.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("extract: " + "[" * 3000, "nested too deep"), ("extract: {images: 2020-99-99}", "Put it in quotes"),
+     ("train: {seed: " + "9" * 5000 + "}", "Put it in quotes")],
+    ids=["deep", "date", "digits"],
+)  # fmt: skip
+def test_settings_that_yaml_cannot_make_values_of(tmp_path: Path, text: str, told: str):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UsageError, match=told):
+        load_settings(ExtractSettings, "extract", {}, tmp_path / "params.yaml")

@@ -30,10 +30,14 @@ def _kill(stage: str, phantoms: Path, folder: Path, *, count: int, seed: int) ->
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     finished = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr[-3000:]
-    assert int(finished.stdout.split()[0]) >= count // 2
+    at_files, by_clock = map(int, finished.stdout.split()[:2])
+    assert at_files >= min(count, 40)  # a stage may do fewer things than that to files
+    assert by_clock >= count // 2 // 2  # a run may be over before its hour has come
 
 
-@pytest.mark.parametrize(("stage", "count"), [("extract", 9), ("pretrain", 9), ("train", 6)])
+@pytest.mark.parametrize(
+    ("stage", "count"), [("extract", 9), ("extract-renamed", 3), ("pretrain", 9), ("train", 6), ("train-renamed", 3)]
+)
 def test_killed_at_random_moments_and_run_again(stage, count, phantoms, tmp_path):
     """The same files with the same bytes; no image in the memo is computed again; no checkpoint is ever half there.
 
@@ -43,7 +47,7 @@ def test_killed_at_random_moments_and_run_again(stage, count, phantoms, tmp_path
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("stage", ["extract", "pretrain", "train"])
+@pytest.mark.parametrize("stage", ["extract", "extract-renamed", "pretrain", "train", "train-renamed"])
 def test_killed_at_fifty_random_moments_and_run_again(stage, phantoms, tmp_path):
     """As above, at more moments; `pytest -m soak`."""
     _kill(stage, phantoms, tmp_path, count=50, seed=1)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +17,17 @@ from store.check import verify_store
 from store.errors import StoreCorruptError
 from store.format import SHARDED
 from store.records import Batch
+from store.writer import Layout
 
 MakeStore = Callable[..., Path]
 FLIPS = 200
 
 
 @pytest.fixture
-def sound(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sound(make_store: MakeStore, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of five samples in three shards per array."""
     monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 2)
-    path = make_store(5)
+    path = make_store(5, layout=replace(layout, classes=["skin", "Läsion"]))  # escaped in JSON, in either case
     assert verify_store(path) == []
     return path
 
@@ -122,7 +126,7 @@ def test_an_edited_root_is_seen_by_verify(sound: Path, change: Callable[[dict[st
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("zarr.json", '"lesion"', '"legion"'),
+        ("zarr.json", '"skin"', '"skim"'),
         ("zarr.json", '"samples": 5', '"samples": 4'),
         ("attention/zarr.json", '"scale_factor": 0.', '"scale_factor": 0.9'),
         ("attention/zarr.json", '"separator": "."', '"separator": "/"'),
@@ -151,11 +155,100 @@ def test_two_chunks_of_a_column_that_changed_places_are_seen(make_store: MakeSto
         other.write_bytes(first)
     store = AttentionStore.open(sound)
     for reading in (lambda: store[0], lambda: store.ids, lambda: store.column("group")):
-        with pytest.raises(StoreCorruptError, match=r"column `(sample|group)` is damaged \(c\.0\)"):
+        with pytest.raises(StoreCorruptError, match=r"column `(sample|group)` is damaged \(c\.0, samples 0-1\)"):
             reading()
     assert store[4].group
     store.read(range(5))
-    assert [fault for fault in verify_store(sound) if "`group`" in fault]
+    for name in ("group", "sample"):  # every damaged chunk is named, with what is in it
+        faults = [fault for fault in verify_store(sound) if f"`{name}`" in fault]
+        assert [fault.rpartition("(")[2] for fault in faults] == ["c.0, samples 0-1).", "c.1, samples 2-3)."], faults
+
+
+def test_a_byte_more_at_the_end_of_any_file_is_seen(sound: Path):
+    """Also where nobody reads it."""
+    for file in _files(sound):
+        whole = file.read_bytes()
+        for more in (b"\0", b" ", b"\n"):
+            file.write_bytes(whole + more)
+            assert verify_store(sound), file
+        file.write_bytes(whole)
+
+
+def test_metadata_in_other_bytes_that_say_the_same_is_seen_by_verify(sound: Path):
+    """One bit makes the `e` of an escaped letter an `E`; and of two values under one key, a reader takes the last."""
+    root = sound / "zarr.json"
+    whole = root.read_text()
+    for changed in (
+        whole.replace("\\u00e4", "\\u00E4"),
+        whole.replace('"node_type"', '"node_type": "array", "node_type"'),
+        whole.replace('"attention_store":', '"attention_store": {"samples": 99}, "attention_store":'),
+    ):
+        assert changed != whole
+        root.write_text(changed)
+        assert verify_store(sound)
+
+
+@pytest.mark.parametrize("name", list(SHARDED))
+def test_a_shard_that_cannot_be_read_is_named_and_hides_no_other_fault(sound: Path, name: str):
+    """Here a folder in its place; verify goes on behind it."""
+    first, second, *_ = sorted((sound / name).glob("c.*"))
+    first.unlink()
+    first.mkdir()
+    content = bytearray(second.read_bytes())
+    content[-6] ^= 1
+    second.write_bytes(content)
+    faults = verify_store(sound)
+    assert any(f"`{name}`" in fault and "samples 0-1" in fault and "cannot be read" in fault for fault in faults)
+    assert any(f"`{name}`" in fault and "sample 3 " in fault for fault in faults)
+    told = _read(sound)
+    assert isinstance(told, str)
+    assert "samples 0-1" in told
+
+
+_CUT_WHILE_OPEN = """
+import os, sys
+from pathlib import Path
+from store import AttentionStore, StoreError
+store = AttentionStore.open(sys.argv[1])
+store.read([0])
+os.truncate(Path(sys.argv[1], sys.argv[2], sys.argv[3]), int(sys.argv[4]))
+try:
+    store.read([1])
+except StoreError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", list(SHARDED))
+def test_a_shard_cut_short_while_it_is_mapped_is_an_error_and_no_crash(sound: Path, name: str):
+    """Beyond a mapped file's end the system ends a process with SIGBUS."""
+    shard = min((sound / name).glob("c.*"))
+    command = [sys.executable, "-c", _CUT_WHILE_OPEN, sound, name, shard.name, "0"]
+    finished = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert finished.returncode == 0, finished.stderr
+    assert f"`{name}`" in finished.stdout
+    assert "cut short or added to while it was open" in finished.stdout
+
+
+_MANY_SHARDS = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+from store import AttentionStore
+store = AttentionStore.open(sys.argv[1])
+first = store.read(range(len(store)))
+again = store.read(range(len(store)))
+assert (first.image == again.image).all() and (first.mask == again.mask).all()
+spare = [open(sys.argv[1] + "/zarr.json") for _ in range(32)]
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on open files is set by other means there")
+def test_a_store_of_more_shards_than_files_may_be_open_is_read(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch):
+    """Every mapped shard is an open file, and many systems allow 1,024; some are left for others, too."""
+    monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 1)
+    command = [sys.executable, "-c", _MANY_SHARDS, make_store(60)]
+    finished = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_a_stray_chunk_of_a_column_is_seen(sound: Path):

@@ -18,7 +18,7 @@ from stages.evaluate import run as evaluate
 from stages.imaging.samples import id_problem
 from stages.settings import EvaluateSettings
 from store import AttentionStore, NotAStoreError, UsageError
-from store.publish import published_folder, replace_file
+from store.publish import exclusive_folder, published_folder, replace_file
 from store.writer import Layout, new_store
 from tests.conftest import random_sample
 
@@ -140,7 +140,12 @@ def test_temporary_files_are_private_until_they_are_published(tmp_path: Path):
     assert modes == [0o600]
     with published_folder(tmp_path / "f", ours=lambda _: True) as folder:
         assert folder.parent == tmp_path
-        assert stat.S_IMODE(folder.stat().st_mode) & stat.S_IWOTH == 0
+        assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IRWXU
+    umask = os.umask(0o022)
+    os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o777 & ~umask
+    with exclusive_folder(tmp_path / ".run.training", "training"):
+        assert stat.S_IMODE((tmp_path / ".run.training").stat().st_mode) == stat.S_IRWXU
 
 
 def test_addresses_are_refused_by_the_reader_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

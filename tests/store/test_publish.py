@@ -36,7 +36,7 @@ def test_failing_to_move_the_new_folder_in_brings_the_old_one_back(tmp_path: Pat
     rename = Path.rename
 
     def failing(path: Path, target: Path) -> Path:
-        if ".partial-" in path.name and not path.name.endswith(".old"):
+        if ".partial-" in path.name and not path.name.endswith("-replaced"):
             raise OSError("no space left")
         return rename(path, target)
 

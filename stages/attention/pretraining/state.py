@@ -81,7 +81,7 @@ def load_state(path: Path) -> PretrainingState:
             told=metadata["told"],
             **{part: _under(part, tensors) for part in _PARTS},
         )
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: not the state of a pretraining ({error}); start without --resume.") from None
 
 

@@ -228,3 +228,21 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(PipelineError, match="--memo"):
         AttentionMemo(tmp_path / "taken", _RECIPE)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [None, 5, "9" * 5000, "[" * 100_000, b"\xff\xfe", ""],
+    ids=["null", "number", "digits", "deep", "bytes", "empty"],
+)
+def test_a_memo_whose_recipe_is_damaged_is_told_as_such(tmp_path, recipe):
+    with AttentionMemo(tmp_path, _RECIPE) as memo:
+        path = memo.path
+    with sqlite3.connect(path) as opened:
+        opened.execute("CREATE TABLE other (json)")
+        opened.execute("INSERT INTO other VALUES (?)", (recipe,))
+        opened.execute("DROP TABLE recipe")
+        opened.execute("ALTER TABLE other RENAME TO recipe")
+    opened.close()
+    with pytest.raises(PipelineError, match="Deleting"):
+        AttentionMemo(tmp_path, _RECIPE)
