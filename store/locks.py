@@ -102,6 +102,7 @@ def _sign(descriptor: int) -> None:
 def _owner(file: Path) -> str:
     try:
         with file.open("rb") as opened:
-            return opened.read(LONGEST_OWNER).decode(errors="replace") or "it has not said which"
+            told = opened.read(LONGEST_OWNER).decode(errors="replace")
+            return " ".join(told.split()) or "it has not said which"
     except OSError:
         return "it has not said which"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages import train
 from store import AttentionStore, StoreError
 from store.check import verify_store
 from store.errors import StoreCorruptError
 from store.format import SHARDED
 from store.records import Batch
 from store.writer import Layout
+from tests.conftest import train_settings
 
 MakeStore = Callable[..., Path]
 FLIPS = 200
@@ -270,3 +273,18 @@ def test_rot_after_opening_is_seen_on_first_touch(sound: Path):
     with pytest.raises(StoreError, match="sample"):
         store.read([2, 3])
     np.testing.assert_array_equal(store.read([4]).image[0], last)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.0], ids=["resident", "streamed"])
+def test_training_sees_rot_in_what_it_loads(share, phantom_store, tmp_path, monkeypatch):
+    """Where all is loaded at the start, and where a batch at a time is read by another thread."""
+    monkeypatch.setattr("stages.segmentation.batches.MEMORY_SHARE", share)
+    shutil.copytree(phantom_store, tmp_path / "s.zarr")
+    shard = next((tmp_path / "s.zarr" / "attention").glob("c.*"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    settings = train_settings(tmp_path / "s.zarr", tmp_path / "run", epochs=1)
+    with pytest.raises(StoreCorruptError, match="does not match its checksum"):
+        train.run(settings)
+    assert not (tmp_path / "run").exists()

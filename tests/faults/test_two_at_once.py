@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,13 @@ HOLD = (
     "import sys; from pathlib import Path; from store.locks import exclusive\n"
     "with exclusive(Path(sys.argv[1]), 'working'):\n"
     "    print('held', flush=True); sys.stdin.read()\n"
+)
+
+
+EXTRACT = (
+    "import sys; from pathlib import Path\n"
+    "from stages import extract; from tests.conftest import extract_settings\n"
+    "extract.run(extract_settings(*map(Path, sys.argv[1:])))\n"
 )
 
 
@@ -77,18 +85,68 @@ def test_the_second_is_told_whose_process_is_first_and_a_killed_one_holds_nothin
 
 def test_two_extractions_with_one_memo_and_different_stores_both_end_well(phantoms, tmp_path):
     """They may share the work in any way; both stores are sound and the same."""
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from stages import extract; from tests.conftest import extract_settings\n"
-        "extract.run(extract_settings(*map(Path, sys.argv[1:])))\n"
-    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    commands = [[sys.executable, "-c", program, phantoms, tmp_path / name, tmp_path / "memo"] for name in ("a", "b")]
+    commands = [[sys.executable, "-c", EXTRACT, phantoms, tmp_path / name, tmp_path / "memo"] for name in ("a", "b")]
     both = [subprocess.Popen(command, cwd=ROOT, env=environment) for command in commands]
     assert [process.wait() for process in both] == [0, 0]
     stores = [AttentionStore.open(tmp_path / name) for name in ("a", "b")]
     assert verify_store(tmp_path / "a") == verify_store(tmp_path / "b") == []
     assert stores[0].description == stores[1].description
+    (file,) = (tmp_path / "memo").glob("*.sqlite")
+    opened = sqlite3.connect(file)
+    assert opened.execute("SELECT count(*) FROM attention").fetchone() == (len(stores[0]),)
+    opened.close()
+
+
+@needs_locks
+def test_two_extractions_to_one_store_end_with_one_sound_store(phantoms, tmp_path):
+    """Whoever is second is told so, unless the first is done by then; nothing is left beside the store."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", EXTRACT, phantoms, tmp_path / "s.zarr", tmp_path / "memo"]
+    both = [subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) in ([0, 0], [0, 1]), told
+    for process, message in zip(both, told, strict=True):
+        assert process.returncode == 0 or "another process is writing here (process" in message, message
+    assert verify_store(tmp_path / "s.zarr") == []
+    assert not list(tmp_path.glob(".*"))
+
+
+REWRITE = """
+import sys
+from pathlib import Path
+from store.writer import Layout, new_store
+from tests.conftest import RECIPE, random_sample
+layout = Layout(size=(10, 14), grid=(2, 3), heads=["L1H0", "L1H1"], keys=7, classes=["skin", "lesion"])
+for turn in range(40):
+    with new_store(Path(sys.argv[1]), layout=layout, recipe=RECIPE) as writer:
+        for index in range(5):
+            writer.append(random_sample(index, layout, seed=turn % 2))
+"""
+
+
+def test_a_reader_during_rewrites_never_sees_half_a_store_or_a_mixture(make_store):
+    """Opened and read as often as can be while another process replaces it forty times: the one, the other, or told."""
+    path = make_store(5)
+    kinds = [AttentionStore.open(make_store(5, name=f"{seed}.zarr", seed=seed)).read(range(5)) for seed in (0, 1)]
+    seen = {"first": 0, "second": 0, "told": 0}
+    with subprocess.Popen([sys.executable, "-c", REWRITE, path], cwd=ROOT) as writing:
+        while writing.poll() is None:
+            try:
+                batch = AttentionStore.open(path).read(range(5))
+            except StoreCorruptError:
+                seen["told"] += 1
+                continue
+            same = [
+                all((getattr(batch, name) == getattr(kind, name)).all() for name in ("image", "mask", "attention"))
+                for kind in kinds
+            ]
+            assert sum(same) == 1
+            seen["first" if same[0] else "second"] += 1
+    assert writing.returncode == 0
+    assert seen["first"] > 1
+    assert seen["second"] > 1
+    assert verify_store(path) == []
 
 
 def test_a_reader_of_a_replaced_store_reads_what_it_had_and_nothing_of_the_new_one(make_store, monkeypatch):
@@ -129,3 +187,12 @@ def test_a_lock_is_free_again_when_the_work_failed(tmp_path):
         with pytest.raises(RuntimeError, match="broken"), exclusive(tmp_path / "out", "working"):
             raise RuntimeError("broken")
     assert not list(tmp_path.iterdir())
+
+
+@needs_locks
+def test_what_stands_in_a_lock_is_told_in_one_line(tmp_path):
+    """Anybody may have written it."""
+    with _held_elsewhere(tmp_path / "out"):
+        (tmp_path / ".out.lock").write_text("process 1\nerror: all is lost")
+        with pytest.raises(PipelineError, match="process 1 error: all is lost"), exclusive(tmp_path / "out", "working"):
+            pass
