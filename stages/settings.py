@@ -88,9 +88,9 @@ class TrainSettings:
     weight_decay: Annotated[float, Ge(0)] = setting(1e-4, "Weight decay of AdamW.")
     warmup: Share = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
     width: Annotated[int, Interval(ge=1, le=1024)] = setting(
-        16, "Channels of the first level; doubled at every level below."
+        8, "Channels of the first level; doubled at every level below."
     )
-    blocks: Literal["plain", "residual"] = setting("plain", "Convolution blocks of every level.")
+    blocks: Literal["plain", "residual"] = setting("residual", "Convolution blocks of every level.")
     fusion: Literal["levels", "bottleneck"] = setting(
         "levels", "Where the branches meet: at every level, or at the bottleneck only."
     )

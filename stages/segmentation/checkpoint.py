@@ -208,6 +208,8 @@ def _read(path: Path, cure: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file; {cure}.") from None
+    except PermissionError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}).\n  Allow reading it.") from None
     except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is damaged, or not a checkpoint of this program ({error}); {cure}.") from None
     if not isinstance(metadata, dict):

@@ -44,9 +44,9 @@ class NetworkConfig:
     classes: Annotated[int, Interval(ge=2, le=256)]
     """Classes, background included."""
     branches: Literal["dual", "image", "attention"] = "dual"
-    width: Annotated[int, Interval(ge=1, le=1024)] = 16
+    width: Annotated[int, Interval(ge=1, le=1024)] = 8
     """Channels of the first level."""
-    blocks: Literal["plain", "residual"] = "plain"
+    blocks: Literal["plain", "residual"] = "residual"
     fusion: Literal["levels", "bottleneck"] = "levels"
     stem: Literal["light", "full"] = "light"
 
