@@ -224,7 +224,7 @@ def _clear(work: Path, *, fresh: bool) -> None:
     """Remove what no longer counts: of an earlier run everything, of this one half-written files."""
     if fresh:
         shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(exist_ok=True)
+    work.mkdir(mode=0o700, exist_ok=True)
     remove_partial_files(work)
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import console
-from stages import extract, pretrain, train
+from stages import evaluate, extract, predict, pretrain, train
 from stages.segmentation.checkpoint import load_state
+from stages.settings import EvaluateSettings, PredictSettings
 from store.check import verify_store
 from tests.conftest import extract_settings, train_settings
 from tests.stages.test_pretrain import _settings as pretrain_settings
@@ -27,12 +28,12 @@ FILLER = "filler"
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """The folder of a disk of 16 MiB."""
+    """The folder of a disk of 64 MiB."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("needs root on Linux, to mount a small disk")
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", folder], check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", folder], check=False)
     if mounted.returncode != 0:
         pytest.skip("this machine does not let tests mount a small disk")
     yield folder
@@ -121,6 +122,31 @@ def test_a_training_whose_disk_fills_up(left, phantom_store, disk, tmp_path, cap
     train.run(train_settings(phantom_store, tmp_path / "whole", epochs=2))
     found, whole = _contents(disk / "run"), _contents(tmp_path / "whole")
     assert [*found.values()] == [*whole.values()]
+    assert not list(disk.glob(".*"))
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "predict", "pretrain"])
+def test_an_output_that_does_not_fit(stage, phantoms, phantom_store, trained, memo, disk, capsys):
+    """The message names the place, what was there stays, and with room the same command works."""
+    runs: dict[str, Callable[[], object]] = {
+        "evaluate": lambda: evaluate.run(
+            EvaluateSettings(store=phantom_store, run=trained, split="test", out=disk / "report", overlays=1)
+        ),
+        "predict": lambda: predict.run(
+            PredictSettings(images=phantoms / "images", run=trained, out=disk / "masks", memo=memo)
+        ),
+        "pretrain": lambda: pretrain.run(pretrain_settings(phantoms, disk / "a.safetensors", steps=2)),
+    }
+    runs[stage]()
+    before = _contents(disk)
+    assert before
+    _fill(disk, 0)
+    assert str(disk) in _message(runs[stage], capsys)
+    after = _contents(disk)
+    assert {file: after.get(file) for file in before} == before
+    _make_room(disk)
+    runs[stage]()
+    assert _contents(disk) == before
     assert not list(disk.glob(".*"))
 
 

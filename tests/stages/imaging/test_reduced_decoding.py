@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
 from stages.errors import InputProblemsError
 from stages.imaging.decoding import read_image, read_resized
@@ -53,6 +55,23 @@ def test_a_reduced_picture_stays_in_place_whichever_way_it_was_turned(tmp_path, 
     read, full = read_resized(path, [(7, 6)]), read_image(path)
     assert (read.height, read.width) == (full.height, full.width)
     assert np.abs(read.images[0].astype(int) - resize_image(full.pixels, (7, 6))).max() <= 4
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.integers(200, 700), columns=st.integers(200, 700), size=st.tuples(st.integers(7, 40), st.integers(7, 40)),
+    orientation=st.integers(1, 8),
+)  # fmt: skip
+def test_no_reduction_moves_a_picture_by_half_a_pixel(tmp_path, rows, columns, size, orientation) -> None:
+    """Against the picture before it became a JPEG, turned upright by Pillow and resized from all its pixels."""
+    drawn = ramp(rows, columns)
+    drawn.getexif()[0x0112] = orientation
+    drawn.save(tmp_path / "a.jpg", quality=95, subsampling=0, exif=drawn.getexif())
+    expected = resize_image(np.asarray(ImageOps.exif_transpose(drawn)), size).astype(float)
+    (found,) = read_resized(tmp_path / "a.jpg", [size]).images
+    for axis in (0, 1):  # means along the other axis: what is left of a JPEG's and of rounding's errors is small
+        steps = np.abs(found.astype(float).mean(axis=axis) - expected.mean(axis=axis))[:, :2].max()
+        assert steps / (255 / size[1 - axis]) < 0.5
 
 
 def test_an_image_at_one_size_does_not_depend_on_the_other_sizes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stages.errors import CheckpointError, InputProblemsError, UsageError
@@ -86,6 +86,19 @@ def test_adding_images_moves_nobody():
     assert abs(large.count("val") / 500 - 0.15) < 0.06
     other = split_by_hash(_Columns(*map(list, zip(*rows, strict=True))), seed=1, val=0.15, test=0.2)
     assert sum(a != b for a, b in zip(large, other, strict=True)) > 100
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**31), other=st.integers(0, 2**31))
+def test_a_seed_is_a_split_and_another_seed_is_another(seed, other):
+    """The same one always; of two, about as many samples change their split as would by chance."""
+    names = [str(number) for number in range(400)]
+    columns = _Columns(names, names, names)
+    one, again = (split_by_hash(columns, seed=seed, val=0.15, test=0.2) for _ in range(2))
+    assert one == again
+    assume(seed != other)
+    moved = np.mean(np.array(one) != np.array(split_by_hash(columns, seed=other, val=0.15, test=0.2)))
+    assert abs(moved - (1 - 0.65**2 - 0.15**2 - 0.2**2)) < 0.15
 
 
 def test_adding_a_copy_never_moves_a_test_image_into_training():
