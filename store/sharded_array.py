@@ -91,7 +91,9 @@ class ShardedArray:
         self._mapped[number] = shard
         self.times_mapped += 1
         while len(self._mapped) > self._most_mapped:
-            self._mapped.popitem(last=False)
+            given_back, _ = self._mapped.popitem(last=False)
+            start = given_back * self._per_shard
+            self._checked[start : start + self._per_shard] = False  # it may be another file when it is mapped again
         return shard
 
     def _packing_of(self, array: zarr.Array[Any]) -> Packing:

@@ -1,8 +1,9 @@
 """A block's MLP, a portion of the tokens at a time, for processors.
 
 The MLP takes each token by itself, and its hidden layer is four times as wide as the tokens: at 480² with patches of
-8 pixels that is most of what a forward pass holds. In portions it stays in the processor's cache and takes a sixth of
-the memory, and the results are the same. On a GPU large products are the quick ones, so it is left as it is there.
+8 pixels that is most of what a forward pass holds. In portions it stays in the processor's cache, one image of that
+size takes two thirds of the memory, and the results are the same. On a GPU large products are the quick ones, so it is
+left as it is there.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ above one, the choice made is the quicker. The network is the default one.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from torch.optim import AdamW
 from stages.segmentation.batches import ResidentSamples
 from stages.segmentation.trainer import Trainer
 from store import AttentionStore
-from tests.benchmarks.measure import Measurement, NotMeasured, side_by_side, without_gpu
-from tests.benchmarks.training_step import BATCH, SAMPLES, InMemory, epoch, new_trainer, write_store
+from tests.benchmarks.measure import Measurement, NotMeasured, side_by_side
+from tests.benchmarks.training_step import BATCH, InMemory, epoch, new_trainer, on_every_device
 
 
 def contiguous(trainer: Trainer) -> None:
@@ -44,14 +43,7 @@ VARIANTS: dict[str, Callable[[Trainer], None]] = {"contiguous": contiguous, "fus
 
 def measure() -> Iterator[Measurement | NotMeasured]:
     """A line for each choice and device."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "made.zarr"
-        write_store(path, SAMPLES)
-        yield from on(torch.device("cpu"), path)
-        if torch.cuda.is_available():
-            yield from on(torch.device("cuda"), path)
-        else:
-            yield from (without_gpu(f"choice: {name}, cuda") for name in VARIANTS)
+    yield from on_every_device(on, [f"choice: {name}" for name in VARIANTS])
 
 
 def on(device: torch.device, path: Path) -> Iterator[Measurement | NotMeasured]:

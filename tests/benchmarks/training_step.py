@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +48,21 @@ class InMemory:
 
 def measure() -> Iterator[Measurement | NotMeasured]:
     """A line for each way to feed and each device, and on a GPU one for Python."""
+    yield from on_every_device(on, [f"step: {what}" for what in ("resident", "streamed", "reading", "Python")])
+
+
+def on_every_device(
+    lines: Callable[[torch.device, Path], Iterator[Measurement | NotMeasured]], names: Iterable[str]
+) -> Iterator[Measurement | NotMeasured]:
+    """The lines of the CPU and of the GPU for a store of `SAMPLES`; `names` are the GPU's where there is none."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.zarr"
         write_store(path, SAMPLES)
-        yield from on(torch.device("cpu"), path)
+        yield from lines(torch.device("cpu"), path)
         if torch.cuda.is_available():
-            yield from on(torch.device("cuda"), path)
+            yield from lines(torch.device("cuda"), path)
         else:
-            yield from (without_gpu(f"step: {what}, cuda") for what in ("resident", "streamed", "reading", "Python"))
+            yield from (without_gpu(f"{name}, cuda") for name in names)
 
 
 def on(device: torch.device, path: Path) -> Iterator[Measurement]:

@@ -233,6 +233,20 @@ def test_a_shard_cut_short_while_it_is_mapped_is_an_error_and_no_crash(sound: Pa
     assert "cut short or added to while it was open" in finished.stdout
 
 
+def test_a_shard_that_is_mapped_again_is_checked_again(sound: Path, monkeypatch: pytest.MonkeyPatch):
+    """When it had to make room for another, what was right then need not be right now."""
+    monkeypatch.setattr("store.sharded_array.MAX_MAPPED", 1)
+    store = AttentionStore.open(sound)
+    store.read([0])
+    store.read([2])
+    shard = min((sound / "image").glob("c.*"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(StoreCorruptError, match="does not match its checksum"):
+        store.read([0, 1])
+
+
 _MANY_SHARDS = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
