@@ -66,9 +66,9 @@ def _faults_of_root(path: Path) -> list[str]:
 def _faults_of_columns(store: AttentionStore) -> list[str]:
     faults = []
     for name in READ_AS_COLUMNS:
-        for start, stop in store.column_chunks(name):
+        for start, stop in store.columns.extents(name):
             try:
-                store.check_column(name, start, stop)
+                store.columns.read(name, start, stop)  # and nothing of it is kept: it may be too large for memory
             except PipelineError as error:
                 faults.append(str(error).splitlines()[0])
     return faults

@@ -24,6 +24,7 @@ import zarr.errors
 from numpy.typing import NDArray
 
 from store.address import require_local
+from store.columns import Columns
 from store.errors import NotAStoreError, StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
 from store.format import (
     ATTRIBUTE,
@@ -32,8 +33,6 @@ from store.format import (
     RESTORE,
     SHARDED,
     Description,
-    chunk_path,
-    file_sha256,
     metadata_sha256,
 )
 from store.publish import holds_only
@@ -64,8 +63,7 @@ class AttentionStore:
         self.description = description
         self._group = group
         self._root = root
-        self._columns: dict[str, NDArray[Any]] = {}
-        self._column_chunks: dict[tuple[str, int], NDArray[Any]] = {}
+        self.columns = Columns(path, self.array, description, self._require_same_store)
         self._sharded = {name: ShardedArray(path, self.array(name), name, description) for name in SHARDED}
         self._require_same_store()
 
@@ -134,15 +132,15 @@ class AttentionStore:
         index %= len(self)
         batch = self.read([index])
         return Sample(
-            id=str(self._value("sample", index)),
+            id=str(self.columns.value("sample", index)),
             image=batch.image[0],
             mask=batch.mask[0],
             attention=batch.attention[0],
-            digest=str(self._value("digest", index)),
-            height=int(self._value("height", index)),
-            width=int(self._value("width", index)),
-            group=str(self._value("group", index)),
-            labelled=bool(self._value("labelled", index)),
+            digest=str(self.columns.value("digest", index)),
+            height=int(self.columns.value("height", index)),
+            width=int(self.columns.value("width", index)),
+            group=str(self.columns.value("group", index)),
+            labelled=bool(self.columns.value("labelled", index)),
         )
 
     def __iter__(self) -> Iterator[Sample]:
@@ -171,7 +169,7 @@ class AttentionStore:
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"{self.path}: positions {wanted.min()} to {wanted.max()}; the store holds {len(self)}")
-        array, checksums = self._sharded[name], self._checksums[:, list(SHARDED).index(name)]
+        array, checksums = self._sharded[name], self.columns.whole("checksum")[:, list(SHARDED).index(name)]
         mapped = array.times_mapped
         try:
             values = array.read(wanted, checksums)
@@ -257,64 +255,7 @@ class AttentionStore:
         Raises:
             StoreIncompleteError, StoreCorruptError: its bytes are missing or damaged.
         """
-        if name not in self._columns:
-            self._columns[name] = self._read_column(name)
-        return self._columns[name]
-
-    def column_chunks(self, name: str) -> list[tuple[int, int]]:
-        """The (start, stop) of every chunk of a column."""
-        array = self.array(name)
-        count, extent = array.shape[0], array.chunks[0]
-        return [(start, min(start + extent, count)) for start in range(0, count, extent)]
-
-    def check_column(self, name: str, start: int, stop: int) -> None:
-        """Read one of a column's chunks and keep nothing of it: what is too large for memory can be checked, too.
-
-        Raises:
-            StoreIncompleteError, StoreCorruptError: its bytes are missing or damaged.
-        """
-        self._read_column(name, start, stop)
-
-    @property
-    def _checksums(self) -> NDArray[np.uint32]:
-        return self.column("checksum")
-
-    def _value(self, name: str, index: int) -> Any:
-        """One value of a column. Its chunk is read once and kept: a whole column takes seconds at ten million rows."""
-        extent = self.array(name).chunks[0]
-        number = index // extent
-        if (name, number) not in self._column_chunks:
-            self._column_chunks[name, number] = self._read_column(name, number * extent, (number + 1) * extent)
-        return self._column_chunks[name, number][index - number * extent]
-
-    def _read_column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """A column's values from `start`, which begins a chunk, to `stop` or the end."""
-        array = self.array(name)
-        stop = array.shape[0] if stop is None else min(stop, array.shape[0])
-        expected = self.description.columns_sha256[name]
-        # Looked for first, too: zarr would read a missing file as empty strings or zeros.
-        for number in range(start // array.chunks[0], -(-stop // array.chunks[0])):
-            file = chunk_path(self.path, name, number)
-            first = number * array.chunks[0]
-            last = min(first + array.chunks[0], array.shape[0]) - 1
-            rows = f"{'heads' if name == 'head' else 'samples'} {first}-{last}"
-            try:
-                found = file_sha256(self.path, file)
-            except StoreIncompleteError as error:
-                self._require_same_store()
-                raise StoreIncompleteError(str(error).replace("\n", f" ({rows})\n", 1)) from None
-            if [found] != expected[number : number + 1]:
-                raise self._damaged_column(name, f"{file.name}, {rows}")
-        try:
-            values = np.asarray(array[start:stop])
-        except (ValueError, RuntimeError) as error:  # another store has come in between
-            raise self._damaged_column(name, str(error).partition(".")[0]) from None
-        self._require_same_store()
-        return values
-
-    def _damaged_column(self, name: str, what: str) -> StoreCorruptError:
-        self._require_same_store()
-        return StoreCorruptError(f"{self.path}: column `{name}` is damaged ({what}).\n  {RESTORE}")
+        return self.columns.whole(name)
 
     def array(self, name: str) -> zarr.Array[Any]:
         """One of the store's arrays as zarr sees it: for shapes, types, and readers such as dask.
