@@ -50,7 +50,7 @@ def main() -> None:
     try:
         app()
     except (Exception, KeyboardInterrupt) as error:
-        status = console.tell_error(error)
+        status = console.report_error(error)
         if status is None:
             raise
         sys.exit(status)

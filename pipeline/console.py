@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.progress import Progress, Task
+from stages.runtime.progress import Progress, Task
 from store.errors import PipelineError, UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 OTHER_PLACE = "Choose another path, or have it made writable."
 IN_THE_WAY = "A file stands where a folder is needed, or the other way round; choose another path."
 BAD_DISK = "Look after the disk or the network it is on, and run the command again."
-USERS_TO_MEND = {
+USER_ERRORS = {
     errno.EACCES: OTHER_PLACE,
     errno.EDQUOT: "Free some space, or choose another path.",
     errno.EEXIST: IN_THE_WAY,
@@ -111,13 +111,13 @@ def _kept(text: str) -> str:
     return f"; all of them are in {name}"
 
 
-def tell_error(error: BaseException) -> int | None:
+def report_error(error: BaseException) -> int | None:
     """Print an error the way a user can use, and return the exit status; None for a bug of ours."""
     if isinstance(error, PipelineError):
         say(f"error: {error}")
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
-    if isinstance(error, OSError) and error.errno in USERS_TO_MEND:
-        say(f"error: {error.filename or 'the disk'}: {error.strerror}.\n  {USERS_TO_MEND[error.errno]}")
+    if isinstance(error, OSError) and error.errno in USER_ERRORS:
+        say(f"error: {error.filename or 'the disk'}: {error.strerror}.\n  {USER_ERRORS[error.errno]}")
         return EXIT_FAILURE
     if _is_out_of_memory(error):
         say(
@@ -135,7 +135,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """What no stage could name more closely; torch, slow to import, is asked only where it is there already."""
     if isinstance(error, MemoryError) or "torch" not in sys.modules:
         return isinstance(error, MemoryError)
-    from stages.memory import is_out_of_memory
+    from stages.runtime.out_of_memory import is_out_of_memory
 
     return is_out_of_memory(error)
 

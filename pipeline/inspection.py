@@ -8,9 +8,9 @@ from typing import Any
 
 from pipeline.console import say, show_table
 from store import AttentionStore
+from store.disk.publish import replace_file
 from store.errors import UsageError
 from store.format import DIMENSIONS
-from store.publish import replace_file
 
 
 def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def draw_store(path: Path, *, out: Path, samples: int) -> None:
     """
     import numpy as np
 
-    from stages.heads_picture import draw_heads
+    from stages.pictures.heads import draw_heads
 
     if out.suffix.lower() != ".png" or (out.exists() and not out.is_file()):
         raise UsageError(f"--picture {out}: give the name of a .png file to write.")

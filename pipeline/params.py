@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from store.address import require_local
+from store.disk.paths import require_local
 from store.errors import UsageError
 
 if TYPE_CHECKING:
@@ -137,8 +137,9 @@ def _checked(
         return f"--{name.replace('_', '-')}" if name in from_line else f"{params}: {section}.{name}"
 
     complaints: dict[str, str] = {}
+    hints = typing.get_type_hints(settings)
     for name, parse in PARSERS.items():
-        if values.get(name) is not None:
+        if values.get(name) is not None and hints.get(name) is not int:  # `pretrain` has one side, not a Size
             try:
                 values[name] = parse(values[name])
             except ValueError as error:
@@ -213,7 +214,7 @@ def _parse_classes(value: Any) -> Any:
 
 
 PARSERS: dict[str, Callable[[Any], Any]] = {
-    "size": _parse_size,
+    "image_size": _parse_size,
     "attention_size": _parse_size,
     "layers": _parse_layers,
     "classes": _parse_classes,

@@ -44,13 +44,13 @@ class Problem:
 class InputProblemsError(PipelineError):
     """Inputs that cannot be used; holds every problem found, not the first alone."""
 
-    def __init__(self, problems: Sequence[Problem], cure: str = "") -> None:
+    def __init__(self, problems: Sequence[Problem], remedy: str = "") -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
         heading = f"{count} problem{'s' if count != 1 else ''} with the input:"
         lines = [heading, *(f"  {problem}" for problem in self.problems)]
-        if cure:
-            lines.append(cure)
+        if remedy:
+            lines.append(remedy)
         super().__init__("\n".join(lines))
 
 

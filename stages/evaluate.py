@@ -7,7 +7,7 @@
 Scores are at the store's resolution, and, with a folder of source masks, at the images' own: there the
 probabilities are enlarged and the original mask is the truth, so nothing is lost to resizing the truth.
 
-What a run was trained on is refused, by image and by patient, also in another store (`stages.segmentation.seen`);
+What a run was trained on is refused, by image and by patient, also in another store (`stages.segmentation.leakage`);
 and so is what its checkpoint was chosen by, unless `--split val` asks for it. Where that was allowed explicitly,
 `metrics.json` says so.
 """
@@ -26,24 +26,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stages.devices import resolve_device
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.classes import ClassMap
 from stages.imaging.masks import read_mask
 from stages.imaging.pairing import find_masks
 from stages.imaging.resizing import resize_probabilities
-from stages.progress import SILENT, Progress
+from stages.pictures.overlays import draw_overlay, pick_cases
+from stages.runtime.devices import resolve_device
+from stages.runtime.progress import SILENT, Progress
 from stages.segmentation.batches import StreamedSamples, in_order
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
-from stages.segmentation.inputs import portions_of, predict_probabilities
+from stages.segmentation.inputs import adaptive_batch_for, predict_probabilities
+from stages.segmentation.leakage import leaked_samples
 from stages.segmentation.metrics import METRICS, SampleScores, score_sample, summarise
 from stages.segmentation.network import Segmenter
-from stages.segmentation.overlays import draw_overlay, pick_cases
-from stages.segmentation.seen import seen_samples
 from stages.segmentation.splits import read_splits
 from stages.settings import EvaluateSettings
 from store import AttentionStore
-from store.publish import holds_only, published_folder
+from store.disk.publish import holds_only, published_folder
 
 METRICS_FILE = "metrics.json"
 ROWS_FILE = "per_sample.csv"
@@ -137,7 +137,7 @@ def _choose(store: AttentionStore, card: ModelCard, settings: EvaluateSettings) 
             f"{settings.store}: none of its samples with a mask is in the split `{settings.split}` of {settings.run}.\n"
             "  For a store that the run has not seen, use --split all."
         )
-    is_seen = seen_samples(store, rows, by={"train"} if settings.split == "val" else {"train", "val"})
+    is_seen = leaked_samples(store, rows, by={"train"} if settings.split == "val" else {"train", "val"})
     seen = [index for index in chosen if is_seen[index]]
     if seen and not settings.include_training:
         some = ", ".join(str(store.ids[index]) for index in seen[:3])
@@ -172,7 +172,7 @@ def _score_all(
 ) -> Iterator[Scored]:
     classes = ClassMap.from_mapping(values) if (values := store.description.mask_values) else ClassMap.binary()
     order = in_order(indices, settings.batch_size)
-    portions = portions_of(settings.batch_size, card.network, device)
+    portions = adaptive_batch_for(settings.batch_size, card.network, device)
     with progress.task("scoring", len(indices)) as task:
         for positions, batch in zip(order, StreamedSamples(store, device).batches(order), strict=True):
             probabilities = predict_probabilities(model, batch, card.attention_norm, portions).cpu().numpy()

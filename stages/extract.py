@@ -22,19 +22,19 @@ from pathlib import Path
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
-from stages.cluster import connect, require_cluster
 from stages.errors import InputProblemsError, Problem
-from stages.extraction import Decoding, Shard, check_files, extract_shard
-from stages.extraction_cluster import Transformer, extract_on_cluster
+from stages.extraction.cluster import connect, require_cluster
+from stages.extraction.on_cluster import Transformer, extract_on_cluster
+from stages.extraction.shard import Decoding, Shard, check_files, extract_shard
 from stages.imaging.classes import ClassMap
+from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.pairing import find_samples
 from stages.imaging.samples import SourceSample
-from stages.imaging.suspicion import MaskSuspicion
-from stages.progress import SILENT, Progress, Task
+from stages.runtime.progress import SILENT, Progress, Task
 from stages.settings import ExtractSettings
 from store.writer import Layout, StoreWriter, new_store
 
-CURE = "Mend or remove them, or go on without them: --on-error skip."
+REMEDY = "Mend or remove them, or go on without them: --on-error skip."
 NAMED = 3
 """Images without a mask that are named."""
 
@@ -81,10 +81,10 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
     classes = ClassMap.from_mapping(settings.classes) if settings.classes else ClassMap.binary()
     sources, problems = find_samples(settings.images, settings.masks, settings.csv)
-    decoding = Decoding(size=settings.size, input_size=settings.attention_size, classes=classes)
+    decoding = Decoding(size=settings.image_size, input_size=settings.attention_size, classes=classes)
     if problems and settings.on_error == "stop":
         problems += _check(sources, decoding, progress)
-        raise InputProblemsError(problems, CURE)
+        raise InputProblemsError(problems, REMEDY)
     extractor = AttentionExtractor.load(
         model=settings.model,
         weights=settings.weights,
@@ -96,7 +96,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         batch_size=settings.batch_size,
     )
     layout = Layout(
-        size=settings.size,
+        size=settings.image_size,
         grid=extractor.recipe.grid,
         heads=extractor.recipe.heads,
         keys=extractor.recipe.keys,
@@ -104,16 +104,16 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         mask_values=settings.classes,
         compress=settings.compress,
     )
-    suspicion = MaskSuspicion()
+    sanity = MaskSanityCheck()
     with new_store(settings.store, layout=layout, recipe=extractor.recipe.to_dict()) as writer:
-        counts = _fill(writer, sources, problems, settings, decoding, extractor, suspicion, progress)
+        counts = _fill(writer, sources, problems, settings, decoding, extractor, sanity, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
         source=find_model(settings.model).source,
         **counts,
         skipped=problems,
-        hint="\n".join([*_hints(sources, settings), *suspicion.hints()]),
+        hint="\n".join([*_hints(sources, settings), *sanity.hints()]),
         seconds=time.monotonic() - began,
     )
 
@@ -125,7 +125,7 @@ def _fill(
     settings: ExtractSettings,
     decoding: Decoding,
     extractor: AttentionExtractor,
-    suspicion: MaskSuspicion,
+    sanity: MaskSanityCheck,
     progress: Progress,
 ) -> dict[str, int]:
     """Write every sample; `problems` grows by what cannot be used."""
@@ -141,10 +141,10 @@ def _fill(
             problems += shard.problems
             if problems and settings.on_error == "stop":
                 problems += check_files(sources[done:], decoding=decoding, task=task)
-                raise InputProblemsError(problems, CURE)
+                raise InputProblemsError(problems, REMEDY)
             for sample in shard.samples:
                 writer.append(sample)
-            suspicion.look(sample.mask for sample in shard.samples if sample.labelled)
+            sanity.look(sample.mask for sample in shard.samples if sample.labelled)
             counts["samples"] += len(shard.samples)
             counts["labelled"] += sum(sample.labelled for sample in shard.samples)
             counts["computed"] += shard.computed

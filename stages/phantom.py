@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.errors import UsageError
-from stages.imaging.phantom_drawing import draw_phantom
-from stages.progress import SILENT
+from stages.phantoms.drawing import draw_phantom
+from stages.runtime.progress import SILENT
 from stages.settings import PhantomSettings
-from store.publish import published_folder
+from store.disk.publish import published_folder
 
 Track = Callable[[Sequence[int], str], Iterable[int]]
 """Takes sample numbers and a description, gives the numbers back one by one and shows how far it has come."""
@@ -61,9 +61,11 @@ def run(settings: PhantomSettings, *, progress: Track = SILENT.track) -> Path:
 def _check(settings: PhantomSettings) -> None:
     if settings.samples < 1:
         raise UsageError(f"samples is {settings.samples}: ask for at least 1.")
-    if min(settings.size) < _SMALLEST_SIDE:
-        height, width = settings.size
-        raise UsageError(f"size is {height}x{width}: nothing can be drawn on a side under {_SMALLEST_SIDE} pixels.")
+    if min(settings.image_size) < _SMALLEST_SIDE:
+        height, width = settings.image_size
+        raise UsageError(
+            f"image_size is {height}x{width}: nothing can be drawn on a side under {_SMALLEST_SIDE} pixels."
+        )
     if settings.seed < 0:
         raise UsageError(f"seed is {settings.seed}: give 0 or a positive number.")
 
@@ -88,7 +90,7 @@ def _draw_all(settings: PhantomSettings, folder: Path, progress: Track) -> None:
     masks.mkdir()
     for sample in progress(range(settings.samples), "drawing"):
         name = f"phantom_{sample:04d}"
-        phantom = draw_phantom(*settings.size, _generator(settings.seed, sample))
+        phantom = draw_phantom(*settings.image_size, _generator(settings.seed, sample))
         _save(phantom.image, images / f"{name}.png")
         _save(phantom.mask, masks / f"{name}_segmentation.png")
     (folder / _MARK).write_text(json.dumps(_description(settings), indent=2) + "\n", encoding="utf-8")
@@ -109,7 +111,7 @@ def _description(settings: PhantomSettings) -> dict[str, Any]:
         "phantom": {
             "version": _VERSION,
             "samples": settings.samples,
-            "size": list(settings.size),
+            "size": list(settings.image_size),
             "seed": settings.seed,
         }
     }

@@ -24,23 +24,23 @@ from PIL.PngImagePlugin import PngInfo
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
-from stages.devices import resolve_device
 from stages.errors import InputProblemsError, Problem, UsageError
-from stages.extraction import Decoding, check_files, extract_shard
+from stages.extraction.shard import Decoding, check_files, extract_shard
 from stages.imaging.classes import ClassMap
 from stages.imaging.pairing import find_samples
 from stages.imaging.resizing import resize_probabilities
 from stages.imaging.samples import SourceSample
-from stages.progress import SILENT, Progress
+from stages.runtime.devices import resolve_device
+from stages.runtime.progress import SILENT, Progress
 from stages.segmentation.batches import TensorBatch
 from stages.segmentation.checkpoint import MODEL_FILE, ModelCard, load_model
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.network import Segmenter
 from stages.settings import PredictSettings
 from store import Sample
-from store.publish import replace_file
+from store.disk.publish import replace_file
 
-CURE = "Mend or remove them, or go on without them: --on-error skip."
+REMEDY = "Mend or remove them, or go on without them: --on-error skip."
 IMAGES_AT_A_TIME = 64
 SOFTWARE = "diamant-pipeline"
 """Written into every mask, so that only our own are ever overwritten."""
@@ -91,7 +91,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
             problems += shard.problems
             if problems and settings.on_error == "stop":
                 problems += [problem for rest in parts for problem in check_files(rest, decoding=decoding, task=task)]
-                raise InputProblemsError(problems, CURE)
+                raise InputProblemsError(problems, REMEDY)
             for sample in shard.samples:
                 _write(settings, card, sample, _probabilities(model, card, sample, device))
             images += len(shard.samples)

@@ -30,19 +30,19 @@ from torch import Tensor
 from stages.attention.architectures import find_architecture
 from stages.attention.card import METADATA_KEY, Card, read_card
 from stages.attention.models import MODELS, ModelEntry
-from stages.attention.pretraining.processes import joined
-from stages.attention.pretraining.state import load_state, save_state
-from stages.attention.pretraining.trainer import Trainer
-from stages.attention.pretraining.watch import Row, require_sound
 from stages.attention.weights import load_transformer
-from stages.devices import resolve_device
 from stages.errors import CheckpointError, UsageError, WeightsError
-from stages.heads_picture import draw_heads
-from stages.memory import memory_told
-from stages.progress import SILENT, Progress
+from stages.pictures.heads import draw_heads
+from stages.pretraining.images import UnlabelledImages, read_images
+from stages.pretraining.processes import joined
+from stages.pretraining.state import load_state, save_state
+from stages.pretraining.trainer import DistillationTrainer
+from stages.pretraining.watch import Row, require_sound
+from stages.runtime.devices import resolve_device
+from stages.runtime.out_of_memory import explain_out_of_memory
+from stages.runtime.progress import SILENT, Progress
 from stages.settings import PretrainSettings
-from stages.unlabelled import UnlabelledImages, read_images
-from store.publish import exclusive_folder, remove_partial_files, replace_file
+from store.disk.publish import exclusive_folder, remove_partial_files, replace_file
 
 PICTURED = 6
 """Watched images in the picture of the heads."""
@@ -99,9 +99,9 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
     with (
         _alone(work, leads=rank == 0),
         joined(device, rank=rank, count=count) as processes,
-        memory_told(too_large),
+        explain_out_of_memory(too_large),
     ):
-        trainer = Trainer(
+        trainer = DistillationTrainer(
             settings,
             entry,
             images=images.pixels,
@@ -186,7 +186,7 @@ def _device(settings: PretrainSettings, processes: int) -> torch.device:
     return device
 
 
-def _resume(trainer: Trainer, settings: PretrainSettings, told: dict[str, Any], work: Path) -> Card | None:
+def _resume(trainer: DistillationTrainer, settings: PretrainSettings, told: dict[str, Any], work: Path) -> Card | None:
     """Restore an interrupted run; the card of one that is finished already, None where there is work to do."""
     if (work / STATE).is_file():
         state = load_state(work / STATE)
@@ -257,7 +257,7 @@ def _card(settings: PretrainSettings, entry: ModelEntry, told: dict[str, Any], l
     )
 
 
-def _publish(out: Path, trainer: Trainer, card: Card) -> None:
+def _publish(out: Path, trainer: DistillationTrainer, card: Card) -> None:
     """Write the three files; the weights last, so that where they are, all are."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in trainer.teacher.backbone.state_dict().items()}
     shown = slice(0, PICTURED)

@@ -36,7 +36,7 @@ class PhantomSettings:
 
     out: Path = setting(Path("data/phantom"), "Folder to write `images/` and `masks/` into.")
     samples: AtLeastOne = setting(240, "How many images to draw.")
-    size: Size = setting((192, 256), "Height and width of the images in pixels.")
+    image_size: Size = setting((192, 256), "Height and width of the images in pixels.")
     seed: NotNegative = setting(0, "Seed; the same seed gives the same files, byte for byte.")
 
 
@@ -52,7 +52,7 @@ class ExtractSettings:
     store: Path = setting(Path("store/phantom.zarr"), "Where the store appears when it is whole.")
     model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
-    size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
+    image_size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
     attention_size: Size = setting((224, 224), "Size of the image the transformer sees; divisible by its patch.")
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     classes: dict[str, int | str] | None = setting(

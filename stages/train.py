@@ -23,18 +23,18 @@ from typing import Any
 
 import torch
 
-from stages.devices import resolve_device
 from stages.errors import UsageError
-from stages.memory import memory_told
-from stages.progress import SILENT, Progress
+from stages.runtime.devices import resolve_device
+from stages.runtime.out_of_memory import explain_out_of_memory
+from stages.runtime.progress import SILENT, Progress
 from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, is_run, load_state
 from stages.segmentation.splits import split_by_csv, split_by_hash, write_splits
-from stages.segmentation.trainer import COLUMNS, Row, Trainer, TrainingReport
+from stages.segmentation.trainer import COLUMNS, Row, SegmentationTrainer, TrainingReport
 from stages.settings import TrainSettings
 from store import AttentionStore
-from store.publish import (
-    disk_failures_told,
+from store.disk.publish import (
     exclusive_folder,
+    explain_disk_failures,
     refuse_foreign,
     remove_partial_files,
     replace_folder,
@@ -55,10 +55,14 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
     refuse_foreign(settings.out, is_run)
     store = AttentionStore.open(settings.store)
     splits = _split(store, settings)
-    trainer = Trainer(settings, store, splits, device)
+    trainer = SegmentationTrainer(settings, store, splits, device)
     out = settings.out.resolve()
     work = out.with_name(f".{out.name}.training")
-    with _work_folder(work, out), memory_told(_too_large(settings, device)), disk_failures_told(settings.out):
+    with (
+        _work_folder(work, out),
+        explain_out_of_memory(_too_large(settings, device)),
+        explain_disk_failures(settings.out),
+    ):
         done = _resume(trainer, work, out) if settings.resume else None
         if done is not None:
             shutil.rmtree(work)
@@ -119,7 +123,7 @@ def _empty(folder: Path) -> None:
             entry.unlink()
 
 
-def _resume(trainer: Trainer, work: Path, out: Path) -> Path | None:
+def _resume(trainer: SegmentationTrainer, work: Path, out: Path) -> Path | None:
     """Restore an interrupted run; the folder of a run that is already finished, None where there is work to do."""
     for folder in (work, out):
         if (folder / STATE_FILE).is_file():
@@ -131,7 +135,7 @@ def _resume(trainer: Trainer, work: Path, out: Path) -> Path | None:
     return None
 
 
-def _is_finished(trainer: Trainer, out: Path) -> bool:
+def _is_finished(trainer: SegmentationTrainer, out: Path) -> bool:
     """Whether the run asked for lies at `out`, all its epochs done."""
     if not (out / STATE_FILE).is_file():
         return False

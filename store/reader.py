@@ -23,8 +23,9 @@ import zarr
 import zarr.errors
 from numpy.typing import NDArray
 
-from store.address import require_local
 from store.columns import Columns
+from store.disk.paths import require_local
+from store.disk.publish import holds_only
 from store.errors import NotAStoreError, StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
 from store.format import (
     ATTRIBUTE,
@@ -35,7 +36,6 @@ from store.format import (
     Description,
     metadata_sha256,
 )
-from store.publish import holds_only
 from store.records import Batch, Sample
 from store.sharded_array import ShardedArray
 

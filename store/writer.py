@@ -2,7 +2,7 @@
 
 Samples are gathered until they fill a shard, which is then written once and never touched again, so
 memory holds one shard whatever the number of samples. The store lies under a temporary name until
-`finish`, and is checked there before it appears at its path (`store.publish`).
+`finish`, and is checked there before it appears at its path (`store.disk.publish`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from zarr.codecs import Crc32cCodec, ShardingCodecIndexLocation, ZstdCodec
 from zarr.core.array import ShardsConfigParam
 
 from store.check import verify_store
+from store.disk.publish import published_folder, write_synced
 from store.errors import StoreCorruptError
 from store.format import (
     ATTRIBUTE,
@@ -38,7 +39,6 @@ from store.format import (
     recipe_sha256,
 )
 from store.packing import ZSTD_LEVEL, Packing, codecs
-from store.publish import published_folder, write_synced
 from store.reader import is_store
 from store.records import Sample
 from store.shards import encode_chunk, encode_shard

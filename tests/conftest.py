@@ -60,7 +60,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stages.settings import PhantomSettings
 
     out = tmp_path_factory.mktemp("phantoms") / "set"
-    return run(PhantomSettings(out=out, samples=16, size=(36, 48), seed=7))
+    return run(PhantomSettings(out=out, samples=16, image_size=(36, 48), seed=7))
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def extract_settings(phantoms: Path, store: Path, memo: Path, **changes: Any) ->
         "store": store,
         "memo": memo,
         "model": "untrained_tiny8",
-        "size": (32, 40),
+        "image_size": (32, 40),
         "attention_size": (32, 48),
         "layers": (-1,),
         "batch_size": 4,

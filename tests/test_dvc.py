@@ -15,8 +15,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 
 TINY = {
-    "phantom": {"samples": 24, "size": "36x48", "seed": 0},
-    "extract": {"size": 32, "attention_size": 32, "batch_size": 8},
+    "phantom": {"samples": 24, "image_size": "36x48", "seed": 0},
+    "extract": {"image_size": 32, "attention_size": 32, "batch_size": 8},
     "train": {"epochs": 2, "width": 4, "val": 0.25, "test": 0.25},
     "evaluate": {"overlays": 1},
 }

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.attention.chunked_mlp import chunk_mlps
 from stages.attention.cls_attention import absolute_layers, cls_attention, head_names
-from stages.attention.portions import mlps_in_portions
 from stages.attention.recipe import Recipe
 from stages.attention.weights import Transformer, load_transformer
-from stages.devices import resolve_device
 from stages.errors import UsageError, WeightsError
-from stages.memory import Portions
+from stages.runtime.devices import resolve_device
+from stages.runtime.out_of_memory import AdaptiveBatch
 
 __all__ = ["AttentionExtractor"]
 
@@ -49,7 +49,7 @@ class AttentionExtractor:
 
     def __init__(self, transformer: Transformer, *, recipe: Recipe, device: torch.device, batch_size: int) -> None:
         height, width = recipe.input_size
-        self._portions = Portions(
+        self._portions = AdaptiveBatch(
             batch_size,
             device=device,
             too_large=f"{recipe.model}: not enough memory on {device} for one image of {height}x{width}. "
@@ -61,7 +61,7 @@ class AttentionExtractor:
         # Casting the weights is faster than autocast, which casts them again in every pass.
         self._module = transformer.module.to(device=device, dtype=self._dtype)
         if device.type == "cpu":
-            mlps_in_portions(self._module)
+            chunk_mlps(self._module)
         self._mean = torch.tensor(recipe.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(recipe.std, device=device).view(1, 3, 1, 1)
 
@@ -84,7 +84,7 @@ class AttentionExtractor:
             weights: Weights file; without it the weights come from the hub.
             input_size: (height, width) in pixels of the images; divisible by the model's patch.
             layers: Blocks whose heads are kept; negative ones count from the end.
-            device: As `stages.devices.resolve_device` takes it.
+            device: As `stages.runtime.devices.resolve_device` takes it.
             precision: Arithmetic of the transformer; the softmax is in float32 always.
             batch_size: Images through the transformer at a time.
 
@@ -106,7 +106,7 @@ class AttentionExtractor:
         Args:
             recipe: As a store or a checkpoint holds it.
             weights: The weights file the recipe was made with; without it the weights come from the hub.
-            device: As `stages.devices.resolve_device` takes it.
+            device: As `stages.runtime.devices.resolve_device` takes it.
             batch_size: Images through the transformer at a time.
 
         Raises:

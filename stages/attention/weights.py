@@ -143,10 +143,10 @@ def _check_architecture(source: Path, entry: ModelEntry, tensors: Mapping[str, T
         _check_heads(source, entry)
         return
     fitting = [other.name for other in MODELS.values() if (other.dim, other.patch, other.depth) == (dim, patch, depth)]
-    cure = f"Ask for {' or '.join(fitting)}" if fitting else f"Pass {entry.url or 'a file of this model'}"
+    remedy = f"Ask for {' or '.join(fitting)}" if fitting else f"Pass {entry.url or 'a file of this model'}"
     raise WeightsError(
         f"{source}: the file looks like a {_architecture(dim, patch)} of {depth} blocks, not {entry.name} "
-        f"({_architecture(entry.dim, entry.patch)}, {entry.depth} blocks). {cure}."
+        f"({_architecture(entry.dim, entry.patch)}, {entry.depth} blocks). {remedy}."
     )
 
 

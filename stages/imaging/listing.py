@@ -19,7 +19,7 @@ __all__ = ["EXTENSIONS", "list_pictures"]
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 OTHER_PICTURES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".heic", ".webp", ".gif", ".npy", ".svs")
 """Pictures of formats that are not read."""
-CURE = "Name the folder of the pictures"
+REMEDY = "Name the folder of the pictures"
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[Problem]]:
@@ -79,5 +79,5 @@ def _no_picture(folder: Path) -> str:
     names = sorted(entry.name for entry in folder.iterdir())
     found = f"it holds {', '.join(map(ascii, names[:3]))}" if names else "it is empty"
     other = any(name.lower().endswith(OTHER_PICTURES) for name in names)
-    cure = "Convert them to PNG first: DICOM, NIfTI and other formats are not read" if other else CURE
-    return f"no picture in this folder or below it ({' '.join(EXTENSIONS)}); {found}. {cure}"
+    remedy = "Convert them to PNG first: DICOM, NIfTI and other formats are not read" if other else REMEDY
+    return f"no picture in this folder or below it ({' '.join(EXTENSIONS)}); {found}. {remedy}"

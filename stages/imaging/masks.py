@@ -43,7 +43,7 @@ BLACK_TO, WHITE_FROM = 16, 239
 MOST_GREY = 0.1
 UNLISTED = 254  # a class index that no `ClassMap` has
 TOLD = 5  # values named in a message
-CURE = "say what the values mean with --classes, e.g. --classes skin=0,lesion=255"
+REMEDY = "say what the values mean with --classes, e.g. --classes skin=0,lesion=255"
 
 
 def read_mask(path: Path, classes: ClassMap, expected_size: Size) -> NDArray[np.uint8]:
@@ -75,29 +75,29 @@ def _check_size(path: Path, size: Size, expected: Size) -> None:
         return
     what = f"the mask is {size[0]} x {size[1]} and its image {expected[0]} x {expected[1]} (height x width); "
     if size == expected[::-1]:
-        cure = "the sides are swapped: probably EXIF turns the image and not the mask; turn the mask too"
+        remedy = "the sides are swapped: probably EXIF turns the image and not the mask; turn the mask too"
     else:
-        cure = "export the mask at the image's size"
-    refuse(path, what + cure)
+        remedy = "export the mask at the image's size"
+    refuse(path, what + remedy)
 
 
 def _binary(path: Path, picture: Picture) -> NDArray[np.uint8]:
     """Foreground and background by the rule above."""
     values = _grey(path, _channel(picture.image, alpha_may_be_mask=True))
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > HIGHEST_VALUE:
-        refuse(path, f"{_told(values)}: these are not black and white; {CURE}")
+        refuse(path, f"{_told(values)}: these are not black and white; {REMEDY}")
     if values.max() <= 1:
         return values.astype(np.uint8)
     deep = values.max() > np.iinfo(np.uint8).max
     levels = -(-values.astype(np.int64) // 257) if deep else values  # rounded up: an index above 0 cannot hide as 0
     counts = np.bincount(levels.ravel(), minlength=256)
     if not counts[FOREGROUND_FROM:].any():
-        refuse(path, f"{_told(values)}: these look like class indices, not black and white; {CURE}")
+        refuse(path, f"{_told(values)}: these look like class indices, not black and white; {REMEDY}")
     if counts[BLACK_TO + 1 : WHITE_FROM].sum() > MOST_GREY * levels.size:
-        refuse(path, f"{_told(values)}: too much is neither black nor white; {CURE}")
+        refuse(path, f"{_told(values)}: too much is neither black nor white; {REMEDY}")
     lossless = picture.image.format not in {"JPEG", "MPO"}
     if lossless and counts[1:BLACK_TO].any() and not counts[BLACK_TO:255].any():
-        refuse(path, f"{_told(values)}: small values beside white look like class indices; {CURE}")
+        refuse(path, f"{_told(values)}: small values beside white look like class indices; {REMEDY}")
     return (levels >= FOREGROUND_FROM).astype(np.uint8)
 
 

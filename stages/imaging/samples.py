@@ -49,7 +49,7 @@ def normal_id(text: str) -> str:
 
 
 def id_problem(identifier: str) -> str | None:
-    """What keeps a text from being an id, with the cure; None for a good id."""
+    """What keeps a text from being an id, with the remedy; None for a good id."""
     if identifier in {"", ".", ".."}:
         return f"{identifier!r} cannot be an id; give the sample a name"
     shown = ascii(identifier)

@@ -27,7 +27,7 @@ from stages.errors import CheckpointError
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.normalisation import AttentionNorm
 from store import AttentionStore
-from store.publish import holds_only, replace_file
+from store.disk.publish import holds_only, replace_file
 
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "state.safetensors"
@@ -200,18 +200,18 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any
     replace_file(path, content)
 
 
-def _read(path: Path, cure: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         path.open("rb").close()  # safetensors calls a file that may not be read one that is not there
         with safe_open(os.fspath(path), framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such file; {cure}.") from None
+        raise CheckpointError(f"{path}: there is no such file; {remedy}.") from None
     except PermissionError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}).\n  Allow reading it.") from None
     except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is damaged, or not a checkpoint of this program ({error}); {cure}.") from None
+        raise CheckpointError(f"{path}: is damaged, or not a checkpoint of this program ({error}); {remedy}.") from None
     if not isinstance(metadata, dict):
-        raise CheckpointError(f"{path}: its description is damaged; {cure}.")
+        raise CheckpointError(f"{path}: its description is damaged; {remedy}.")
     return tensors, metadata

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from stages.memory import Portions
+from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.segmentation.augmentation import RANGES, Augment, change_colours, draw_affines, resize_attention, warp
 from stages.segmentation.batches import TensorBatch
 from stages.segmentation.network import NetworkConfig, Segmenter
@@ -43,10 +43,10 @@ def augmented_inputs(
     return normalise_image(change_colours(image, ranges, generator)), mask, attention
 
 
-def portions_of(batch_size: int, config: NetworkConfig, device: torch.device) -> Portions:
+def adaptive_batch_for(batch_size: int, config: NetworkConfig, device: torch.device) -> AdaptiveBatch:
     """How many samples `predict_probabilities` takes at a time: a batch, fewer when memory runs out."""
     rows, columns = config.size
-    return Portions(
+    return AdaptiveBatch(
         batch_size,
         device=device,
         too_large=f"not enough memory on {device} for one sample of {rows}x{columns} in the segmentation network.\n"
@@ -56,7 +56,7 @@ def portions_of(batch_size: int, config: NetworkConfig, device: torch.device) ->
 
 @torch.inference_mode()
 def predict_probabilities(
-    model: Segmenter, batch: TensorBatch, norm: AttentionNorm, portions: Portions | None = None
+    model: Segmenter, batch: TensorBatch, norm: AttentionNorm, portions: AdaptiveBatch | None = None
 ) -> Tensor:
     """(sample, class, row, column) float32 probabilities, by a model in evaluation mode.
 
@@ -71,7 +71,7 @@ def predict_probabilities(
         PipelineError: there is not enough memory even for one sample.
     """
     if portions is None:
-        portions = portions_of(len(batch.image), model.config, batch.image.device)
+        portions = adaptive_batch_for(len(batch.image), model.config, batch.image.device)
 
     def probabilities(portion: slice) -> Tensor:
         part = TensorBatch(batch.image[portion], batch.mask[portion], batch.attention[portion])

@@ -191,9 +191,9 @@ def _read_csv(path: Path) -> tuple[dict[str, str], list[Problem]]:
             missing = sorted({"id", "split"} - set(found))
             if missing:
                 told = ", ".join(map(ascii, found)) or "none"
-                cure = " Separate the columns with commas." if any(set(";\t") & set(name) for name in found) else ""
+                remedy = " Separate the columns with commas." if any(set(";\t") & set(name) for name in found) else ""
                 lacks = f"lacks the column {' and '.join(missing)} and has {told}"
-                raise UsageError(f"{path}: {lacks}; it needs `id,split`.{cure}")
+                raise UsageError(f"{path}: {lacks}; it needs `id,split`.{remedy}")
             rows = list(table)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such table.") from None

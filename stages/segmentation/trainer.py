@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 from torch.optim import AdamW
 
 from stages.errors import CheckpointError, PipelineError, UsageError
-from stages.progress import Task
+from stages.runtime.progress import Task
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, in_order, open_samples, shuffled
 from stages.segmentation.checkpoint import (
     HISTORY_FILE,
@@ -34,13 +34,13 @@ from stages.segmentation.checkpoint import (
     save_model,
     save_state,
 )
-from stages.segmentation.inputs import augmented_inputs, portions_of, predict_probabilities
+from stages.segmentation.inputs import adaptive_batch_for, augmented_inputs, predict_probabilities
 from stages.segmentation.losses import dice_cross_entropy, foreground_dice
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.splits import split_rows, splits_sha256
 from stages.settings import TrainSettings
 from store import AttentionStore
-from store.publish import replace_file
+from store.disk.publish import replace_file
 
 Row = dict[str, float | None]
 """One epoch: a value for each of `COLUMNS`."""
@@ -71,7 +71,7 @@ class TrainingReport:
         return f"{self.out}: {self.parameters / 1e6:.2f} M parameters, {counts}; best epoch {self.best_epoch}, {score}"
 
 
-class Trainer:
+class SegmentationTrainer:
     """Model, optimiser and history of one run; one epoch at a time.
 
     Raises:
@@ -91,7 +91,7 @@ class Trainer:
         # Channels last: up to a quarter less time for a step on a CPU (none on one with AMX); tensor cores want it too.
         self.model = _new_model(settings, store).to(device).to(memory_format=torch.channels_last)
         self.optimizer = AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-        self._portions = portions_of(settings.batch_size, self.model.config, device)
+        self._portions = adaptive_batch_for(settings.batch_size, self.model.config, device)
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
         self._best: float = -math.inf
         self._best_epoch = 0
@@ -285,7 +285,7 @@ def _require_values_to_normalise(settings: TrainSettings, store: AttentionStore,
             f"{settings.store}: {samples} training samples in batches of {settings.batch_size} leave a batch of one, "
             f"and images of {rows} x {columns} are too small to normalise over one alone.\n"
             f"  Train on two samples or more with a larger --batch-size (3 and above always will do), or extract with "
-            "a larger --size."
+            "a larger --image-size."
         )
 
 

@@ -138,7 +138,7 @@ def _extracted(folder: Path, transformer: Path, drawn: dict[str, Any]) -> World:
             model=ARCHITECTURE,
             weights=transformer,
             layers=(0,),
-            size=drawn["size"],
+            image_size=drawn["size"],
             attention_size=drawn["attention_size"],
             classes=dict(CLASSES),
             batch_size=2,

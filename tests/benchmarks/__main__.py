@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from store.publish import replace_file
+from store.disk.publish import replace_file
 from tests.benchmarks.measure import Measurement, NotMeasured, Skipped
 
 BENCHMARKS = (

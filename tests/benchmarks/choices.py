@@ -15,30 +15,34 @@ import torch
 from torch.optim import AdamW
 
 from stages.segmentation.batches import ResidentSamples
-from stages.segmentation.trainer import Trainer
+from stages.segmentation.trainer import SegmentationTrainer
 from store import AttentionStore
 from tests.benchmarks.measure import Measurement, NotMeasured, side_by_side
 from tests.benchmarks.training_step import BATCH, InMemory, epoch, new_trainer, on_every_device
 
 
-def contiguous(trainer: Trainer) -> None:
+def contiguous(trainer: SegmentationTrainer) -> None:
     """Channels first, as torch has them by default."""
     trainer.model.to(memory_format=torch.contiguous_format)
 
 
-def fused(trainer: Trainer) -> None:
+def fused(trainer: SegmentationTrainer) -> None:
     """AdamW in one kernel."""
     trainer.optimizer = AdamW(
         trainer.model.parameters(), lr=trainer.settings.lr, weight_decay=trainer.settings.weight_decay, fused=True
     )
 
 
-def compiled(trainer: Trainer) -> None:
+def compiled(trainer: SegmentationTrainer) -> None:
     """The network through torch.compile; compiling itself is not timed."""
     trainer.model.compile()
 
 
-VARIANTS: dict[str, Callable[[Trainer], None]] = {"contiguous": contiguous, "fused AdamW": fused, "compiled": compiled}
+VARIANTS: dict[str, Callable[[SegmentationTrainer], None]] = {
+    "contiguous": contiguous,
+    "fused AdamW": fused,
+    "compiled": compiled,
+}
 
 
 def measure() -> Iterator[Measurement | NotMeasured]:

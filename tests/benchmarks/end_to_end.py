@@ -17,12 +17,13 @@ from safetensors.torch import save_file
 
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
-from stages.extraction import Decoded, Decoding, ahead, extract_shard
+from stages.extraction.shard import Decoded, Decoding, extract_shard
 from stages.imaging.classes import ClassMap
 from stages.imaging.decoding import read_image, read_resized
 from stages.imaging.resizing import resize_image
 from stages.imaging.samples import SourceSample
-from stages.progress import SILENT
+from stages.runtime.look_ahead import look_ahead
+from stages.runtime.progress import SILENT
 from tests.benchmarks.measure import Measurement, side_by_side
 from tests.benchmarks.photographs import write_photographs
 
@@ -66,7 +67,7 @@ def _whole(folder: Path, paths: list[Path]) -> Iterator[Measurement]:
     )  # fmt: skip
     sources = [SourceSample(path.stem, path) for path in paths]
     decoding = Decoding(size=SIZE, input_size=SIZE, classes=ClassMap.binary())
-    entering = np.stack([one.entering for one in ahead(decoding.decode, sources) if isinstance(one, Decoded)])
+    entering = np.stack([one.entering for one in look_ahead(decoding.decode, sources) if isinstance(one, Decoded)])
     turn = iter(range(1000))
 
     def extract(memo: Path) -> None:
@@ -76,7 +77,7 @@ def _whole(folder: Path, paths: list[Path]) -> Iterator[Measurement]:
     extract(folder / "remembered")
     seconds = side_by_side(
         {
-            "decode": lambda: list(ahead(decoding.decode, sources)),
+            "decode": lambda: list(look_ahead(decoding.decode, sources)),
             "transformer": lambda: extractor.extract(entering),
             "whole": lambda: extract(folder / f"memo-{next(turn)}"),
             "remembered": lambda: extract(folder / "remembered"),

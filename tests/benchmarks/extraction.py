@@ -19,9 +19,9 @@ import timm
 import torch
 from torch import Tensor
 
+from stages.attention.chunked_mlp import chunk_mlps
 from stages.attention.cls_attention import cls_attention
 from stages.attention.extractor import AttentionExtractor
-from stages.attention.portions import mlps_in_portions
 from tests.benchmarks.measure import Measurement, Skipped, side_by_side
 
 TARGETS = {224: (1.7, 2.4, 2.6), 480: (2.4, 4.0, None)}
@@ -100,7 +100,7 @@ def _vit_small(side: int) -> Any:
 def _ours(side: int) -> Any:
     """The same as the extractor has it on a CPU."""
     model = _vit_small(side)
-    mlps_in_portions(model)
+    chunk_mlps(model)
     return model
 
 

@@ -32,17 +32,17 @@ from rich.console import Console
 from scipy import stats
 from torch.optim import AdamW
 
-from stages.devices import resolve_device
-from stages.progress import SILENT
+from stages.runtime.devices import resolve_device
+from stages.runtime.progress import SILENT
 from stages.segmentation.batches import in_order, open_samples
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.losses import foreground_dice
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.splits import split_by_hash
-from stages.segmentation.trainer import Trainer
+from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import TrainSettings
 from store import AttentionStore
-from store.publish import replace_file
+from store.disk.publish import replace_file
 
 CONFIDENCE = 0.95
 FREE = {"out", "device", "resume", "store"}
@@ -142,9 +142,9 @@ def train_and_score(
 
 def new_trainer(
     store: AttentionStore, settings: TrainSettings, splits: list[str], network: Network | None = None
-) -> Trainer:
+) -> SegmentationTrainer:
     """A trainer of our network, or of another in its place: the same loop, augmentation, loss and optimiser."""
-    trainer = Trainer(settings, store, splits, resolve_device(settings.device))
+    trainer = SegmentationTrainer(settings, store, splits, resolve_device(settings.device))
     if network:
         torch.manual_seed(settings.seed)
         model = network(trainer.model.config).to(trainer.device).to(memory_format=torch.channels_last)

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.segmentation.losses import dice_cross_entropy
-from stages.segmentation.trainer import Trainer
+from stages.segmentation.trainer import SegmentationTrainer
 from store import AttentionStore
 from tests.benchmarks.few_labels import Arm, interval, new_trainer, parse_arm, run_once
 from tests.benchmarks.measure import side_by_side
@@ -113,7 +113,7 @@ def cost_of(arms: Sequence[Arm], store: AttentionStore, *, rounds: int) -> dict[
     }
 
 
-def step_of(trainer: Trainer) -> Callable[[], None]:
+def step_of(trainer: SegmentationTrainer) -> Callable[[], None]:
     """Forward and backward pass of a trainer's model on a batch of random tensors, to its end on a GPU too."""
     config, count, device = trainer.model.config, trainer.settings.batch_size, trainer.device
     image = torch.randn(count, 3, *config.size, device=device)

@@ -19,13 +19,13 @@ def measure() -> Iterator[Measurement]:
     """`pipeline --help` and `pipeline inspect`, in seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        phantom.run(PhantomSettings(out=folder / "phantom", samples=64, size=(64, 64)))
+        phantom.run(PhantomSettings(out=folder / "phantom", samples=64, image_size=(64, 64)))
         settings = ExtractSettings(
             images=folder / "phantom/images",
             masks=folder / "phantom/masks",
             store=folder / "phantom.zarr",
             model="untrained_tiny8",
-            size=(64, 64),
+            image_size=(64, 64),
             attention_size=(64, 64),
             memo=folder / "memo",
         )

@@ -94,7 +94,7 @@ def test_the_usual_network_is_trained_by_the_same_loop(
 def test_what_is_timed_is_the_forward_and_the_backward_pass(make_store: Callable[..., Path]) -> None:
     store = few_labels.AttentionStore.open(make_store(2))
     (arm,) = networks(store.path, [], 2, "float32", "cpu")
-    trainer = network_curve.Trainer(arm.settings, store, ["train"] * 2, torch.device("cpu"))
+    trainer = network_curve.SegmentationTrainer(arm.settings, store, ["train"] * 2, torch.device("cpu"))
     before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     network_curve.step_of(trainer)()
     assert all(parameter.grad is not None for parameter in trainer.model.parameters())

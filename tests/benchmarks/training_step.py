@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.progress import SILENT
+from stages.runtime.progress import SILENT
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, TensorBatch
-from stages.segmentation.trainer import Trainer
+from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import TrainSettings
 from store import AttentionStore
 from store.writer import Layout, new_store
@@ -114,14 +114,14 @@ def on(device: torch.device, path: Path) -> Iterator[Measurement]:
         )
 
 
-def epoch(trainer: Trainer, source: object) -> None:
+def epoch(trainer: SegmentationTrainer, source: object) -> None:
     """One epoch of the trainer's own loop, fed from `source`, to the end of what it set going."""
     trainer._samples["train"] = source  # type: ignore[assignment]
     with SILENT.task("measuring", 0) as task:
         trainer._train(1, task)  # ends by fetching the mean loss, and with that waits for the device
 
 
-def launching(trainer: Trainer, source: object) -> float:
+def launching(trainer: SegmentationTrainer, source: object) -> float:
     """Seconds in which Python sets an epoch going on a GPU; what the GPU itself takes comes on top, or is hidden."""
     original: Callable[..., torch.Tensor] = torch.stack
     launched: list[float] = []
@@ -150,6 +150,6 @@ def write_store(path: Path, samples: int, layout: Layout = LAYOUT) -> None:
             writer.append(random_sample(index, layout))
 
 
-def new_trainer(store: AttentionStore, device: torch.device) -> Trainer:
+def new_trainer(store: AttentionStore, device: torch.device) -> SegmentationTrainer:
     """A trainer with the settings that users get, on all samples."""
-    return Trainer(TrainSettings(batch_size=BATCH, epochs=1000), store, ["train"] * len(store), device)
+    return SegmentationTrainer(TrainSettings(batch_size=BATCH, epochs=1000), store, ["train"] * len(store), device)

@@ -103,7 +103,7 @@ KINDS = [
     Kind("params_growing", "a params.yaml whose references unfold to a billion values", write("params.yaml", ENDLESS), "extract --images nowhere", 2, ("nowhere",)),
     Kind("option_markup", "an option's value that is markup", _nothing, "extract --on-error [red]skip[/red]", 2, ("[red]skip[/red]",)),
     Kind("option_nan", "a learning rate that is not a number", _nothing, "train --lr nan", 2, ("--lr",)),
-    Kind("option_size", "a size that would fill the memory", _nothing, "extract --size 1000000", 2, ("--size", "1000000")),
+    Kind("option_size", "a size that would fill the memory", _nothing, "extract --image-size 1000000", 2, ("--image-size", "1000000")),
     Kind("option_width", "a network that would fill the memory", _nothing, "train --width 1000000", 2, ("--width", "1000000")),
     Kind("option_classes_same", "two classes of the same value", _nothing, "extract --classes a=0,b=0", 2, ("a and b", "same value")),
 ]  # fmt: skip

@@ -234,7 +234,7 @@ def main() -> None:
     (stage, _, renamed), phantoms, folder = sys.argv[1].partition("-"), Path(sys.argv[2]), Path(sys.argv[3])
     store = folder / "store.zarr"
     if stage != "pretrain":  # a store to train from, or to be replaced
-        changes = {"size": OLDER_SIZE} if stage == "extract" else {}
+        changes = {"image_size": OLDER_SIZE} if stage == "extract" else {}
         assert in_child(lambda: extract.run(extract_settings(phantoms, store, folder / "memo", **changes))) == 0
     if stage == "train":
         assert in_child(lambda: train.run(train_settings(store, folder / "older", epochs=1))) == 0

@@ -1,4 +1,4 @@
-"""A disk without room: one message with path and cure, exit status 1, the output before intact, and on with room.
+"""A disk without room: one message with path and remedy, exit status 1, the output before intact, and on with room.
 
 On a small disk of its own where one can be mounted; besides, everywhere, with the system refusing at the place where
 what was written is brought to the disk.
@@ -59,7 +59,7 @@ def _message(work: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> 
     capsys.readouterr()
     with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is the console's business
         work()
-    assert console.tell_error(caught.value) == console.EXIT_FAILURE, caught.value
+    assert console.report_error(caught.value) == console.EXIT_FAILURE, caught.value
     told = capsys.readouterr().err
     assert told.count("error: ") == 1
     assert "free some" in told.lower()
@@ -70,7 +70,7 @@ def _message(work: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> 
 def test_a_memo_that_does_not_fit(left, phantoms, disk, tmp_path, capsys):
     """The message names the memo at once, the store before stays, and with room the same command works."""
     store, memo = tmp_path / "s.zarr", disk / "memo"
-    extract.run(extract_settings(phantoms, store, tmp_path / "memo", size=(16, 20)))
+    extract.run(extract_settings(phantoms, store, tmp_path / "memo", image_size=(16, 20)))
     before = _contents(store)
     _fill(disk, left)
     settings = extract_settings(phantoms, store, memo)
@@ -86,7 +86,7 @@ def test_a_memo_that_does_not_fit(left, phantoms, disk, tmp_path, capsys):
 def test_a_store_that_does_not_fit(left, phantoms, memo, disk, capsys):
     """The message names the store, the one before stays and nothing is beside it; with room the same command works."""
     store = disk / "s.zarr"
-    extract.run(extract_settings(phantoms, store, memo, size=(16, 20)))
+    extract.run(extract_settings(phantoms, store, memo, image_size=(16, 20)))
     before = _contents(disk)
     _fill(disk, left)
     settings = extract_settings(phantoms, store, memo)
@@ -103,7 +103,7 @@ def test_a_training_whose_disk_fills_up(left, phantom_store, disk, tmp_path, cap
     monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
     train.run(train_settings(phantom_store, disk / "run", epochs=1))
     before = _contents(disk / "run")
-    run_epoch = train.Trainer.run_epoch
+    run_epoch = train.SegmentationTrainer.run_epoch
 
     def filling(self, epoch, task):
         if epoch == 2:
@@ -111,7 +111,7 @@ def test_a_training_whose_disk_fills_up(left, phantom_store, disk, tmp_path, cap
         return run_epoch(self, epoch, task)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Trainer, "run_epoch", filling)
+        patch.setattr(train.SegmentationTrainer, "run_epoch", filling)
         told = _message(lambda: train.run(train_settings(phantom_store, disk / "run", epochs=2)), capsys)
     assert str(disk) in told
     assert "--resume" in told
@@ -187,7 +187,7 @@ def test_a_system_that_refuses_what_was_written(stage, phantoms, phantom_store, 
 def test_a_limit_on_the_size_of_files(phantoms, tmp_path):
     """As some clusters set one (`ulimit -f`): one message that names the memo, and the store before as it was."""
     store = tmp_path / "s.zarr"
-    extract.run(extract_settings(phantoms, store, tmp_path / "other", size=(16, 20)))
+    extract.run(extract_settings(phantoms, store, tmp_path / "other", image_size=(16, 20)))
     before = _contents(store)
     limited = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_960, 40_960)); "
@@ -195,7 +195,7 @@ def test_a_limit_on_the_size_of_files(phantoms, tmp_path):
     )
     arguments = [
         "extract", "--images", phantoms / "images", "--masks", phantoms / "masks", "--store", store,
-        "--memo", tmp_path / "memo", "--model", "untrained_tiny8", "--size", "32x40", "--attention-size", "32x40",
+        "--memo", tmp_path / "memo", "--model", "untrained_tiny8", "--image-size", "32x40", "--attention-size", "32x40",
     ]  # fmt: skip
     finished = subprocess.run(
         [sys.executable, "-c", limited, *arguments], check=False, capture_output=True, text=True, timeout=120

@@ -25,12 +25,12 @@ from safetensors.torch import save
 
 from pipeline.params import load_settings
 from stages.attention.card import METADATA_KEY, read_card
-from stages.attention.pretraining.state import load_state as load_pretraining
 from stages.attention.weight_files import read_tensors
 from stages.errors import PipelineError, UsageError
 from stages.imaging.decoding import read_image
 from stages.imaging.samples import id_problem
 from stages.imaging.table import read_table
+from stages.pretraining.state import load_state as load_pretraining
 from stages.segmentation.checkpoint import MODEL_FILE, load_model, load_state
 from stages.segmentation.splits import read_splits, split_by_csv
 from stages.settings import ExtractSettings

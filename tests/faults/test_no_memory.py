@@ -11,9 +11,9 @@ from torch import Tensor
 
 from pipeline import console
 from stages import evaluate, predict, pretrain, train
-from stages.attention.pretraining.trainer import Trainer as Pretrainer
 from stages.errors import PipelineError
-from stages.memory import Portions, is_out_of_memory
+from stages.pretraining.trainer import DistillationTrainer
+from stages.runtime.out_of_memory import AdaptiveBatch, is_out_of_memory
 from stages.segmentation.checkpoint import load_state
 from stages.segmentation.network import Segmenter
 from stages.settings import EvaluateSettings, PredictSettings
@@ -66,7 +66,7 @@ def test_portions_are_halved_for_good_and_no_item_is_lost(caplog):
             raise CUDA_FULL
         return list(range(portion.start, portion.stop))
 
-    portions = Portions(8, device=CPU, too_large="too large")
+    portions = AdaptiveBatch(8, device=CPU, too_large="too large")
     with caplog.at_level(logging.WARNING):
         assert [item for _, items in portions.of(10, work) for item in items] == list(range(10))
     assert tried == [(0, 8), (0, 4), (0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
@@ -100,7 +100,7 @@ def test_a_prediction_without_memory_for_one_sample_is_told(phantoms, trained, m
     image = phantoms / "images" / "phantom_0000.png"
     with pytest.raises(PipelineError) as caught:
         predict.run(PredictSettings(images=image, run=trained, out=tmp_path / "out", memo=memo, device="cpu"))
-    assert console.tell_error(caught.value) == 1
+    assert console.report_error(caught.value) == 1
     assert capsys.readouterr().err.startswith("error: not enough memory on cpu for one sample of 32x40")
     assert not list((tmp_path / "out").iterdir())
 
@@ -112,7 +112,7 @@ def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
     """A smaller batch is another training, so the user decides; what was saved is kept for --resume."""
     monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
     settings = train_settings(phantom_store, tmp_path / "run", epochs=2, device="cpu")
-    run_epoch = train.Trainer.run_epoch
+    run_epoch = train.SegmentationTrainer.run_epoch
     with monkeypatch.context() as patch:
 
         def failing(self, epoch, task):
@@ -120,7 +120,7 @@ def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
                 memory_for(1, error)
             return run_epoch(self, epoch, task)
 
-        patch.setattr(train.Trainer, "run_epoch", failing)
+        patch.setattr(train.SegmentationTrainer, "run_epoch", failing)
         with pytest.raises(PipelineError, match=r"run: not enough memory on cpu to train with batches of 4") as caught:
             train.run(settings)
     assert "smaller --batch-size" in str(caught.value)
@@ -137,10 +137,10 @@ def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
 def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
     """Nothing lies at the output's path, nor beside it, when there was not memory even to begin."""
 
-    def failing(_self: Pretrainer, _task: object) -> None:
+    def failing(_self: DistillationTrainer, _task: object) -> None:
         raise CUDA_FULL
 
-    monkeypatch.setattr(Pretrainer, "run_to_next_row", failing)
+    monkeypatch.setattr(DistillationTrainer, "run_to_next_row", failing)
     with pytest.raises(PipelineError, match=r"not enough memory on cpu to train with batches of 4(.|\n)*--batch-size"):
         pretrain.run(pretrain_settings(phantoms, tmp_path / "a.safetensors"))
     assert not (tmp_path / "a.safetensors").exists()
@@ -149,7 +149,7 @@ def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
 @pytest.mark.parametrize("error", SHORTAGES)
 def test_what_no_stage_names_is_still_one_message(error, capsys):
     """As when a GPU that others fill has no room for the network itself."""
-    assert console.tell_error(error) == 1
+    assert console.report_error(error) == 1
     told = capsys.readouterr().err
     assert told.startswith("error: not enough memory (")
     assert "--batch-size" in told
@@ -157,4 +157,4 @@ def test_what_no_stage_names_is_still_one_message(error, capsys):
 
 def test_another_failure_is_still_a_bug():
     """It keeps its traceback."""
-    assert console.tell_error(RuntimeError("shape mismatch")) is None
+    assert console.report_error(RuntimeError("shape mismatch")) is None

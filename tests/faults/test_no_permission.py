@@ -63,7 +63,7 @@ class House:
         """An extraction whose maps the memo knows."""
         return [
             "extract", "--images", "images", "--masks", "masks", "--store", "s.zarr", "--memo", "memo",
-            "--model", "untrained_tiny8", "--size", "36x48", "--attention-size", "32x48", "--layers", "-1",
+            "--model", "untrained_tiny8", "--image-size", "36x48", "--attention-size", "32x48", "--layers", "-1",
         ]  # fmt: skip
 
     def image(self) -> Path:
@@ -144,7 +144,7 @@ def test_a_store_that_is_protected_is_replaced_and_leaves_nothing_behind(
     """Whoever may write to its folder may replace it; what was protected is not left over."""
     house = _house(tmp_path / "house", phantoms, phantom_store, trained, memo)
     _protected(house.folder / "s.zarr")
-    ((status, message),) = _without_privileges([(house.folder, [*house.extract, "--size", "16x20"])])
+    ((status, message),) = _without_privileges([(house.folder, [*house.extract, "--image-size", "16x20"])])
     assert status == 0, message
     assert verify_store(house.folder / "s.zarr") == []
     assert AttentionStore.open(house.folder / "s.zarr").size == (16, 20)

@@ -18,7 +18,7 @@ from stages.evaluate import run as evaluate
 from stages.imaging.samples import id_problem
 from stages.settings import EvaluateSettings
 from store import AttentionStore, NotAStoreError, UsageError
-from store.publish import exclusive_folder, published_folder, replace_file
+from store.disk.publish import exclusive_folder, published_folder, replace_file
 from store.writer import Layout, new_store
 from tests.conftest import random_sample
 
@@ -33,7 +33,7 @@ MODULES = {
     "time", "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "yaml", "zarr", "zlib",
 }  # fmt: skip
 """All that is imported anywhere, so that whatever starts processes or reads objects is a decision: add none lightly."""
-ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/publish.py"}
+ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/disk/publish.py"}
 """Modules that one file each may import: for the name of an exception, and for a call that Python does not have."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")

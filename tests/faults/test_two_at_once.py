@@ -17,8 +17,8 @@ from stages import extract, pretrain, train
 from stages.errors import PipelineError
 from store import AttentionStore, StoreCorruptError
 from store.check import verify_store
-from store.locks import exclusive
-from store.publish import replace_file
+from store.disk.locks import exclusive_lock
+from store.disk.publish import replace_file
 from tests.conftest import extract_settings, train_settings
 from tests.stages.test_pretrain import _settings as pretrain_settings
 
@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 needs_locks = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock; work goes on without locks")
 
 HOLD = (
-    "import sys; from pathlib import Path; from store.locks import exclusive\n"
-    "with exclusive(Path(sys.argv[1]), 'working'):\n"
+    "import sys; from pathlib import Path; from store.disk.locks import exclusive_lock\n"
+    "with exclusive_lock(Path(sys.argv[1]), 'working'):\n"
     "    print('held', flush=True); sys.stdin.read()\n"
 )
 
@@ -184,7 +184,7 @@ def test_half_a_checkpoint_of_a_killed_training_is_not_published(phantom_store, 
 def test_a_lock_is_free_again_when_the_work_failed(tmp_path):
     """The file is gone, and the next one gets it."""
     for _ in range(2):
-        with pytest.raises(RuntimeError, match="broken"), exclusive(tmp_path / "out", "working"):
+        with pytest.raises(RuntimeError, match="broken"), exclusive_lock(tmp_path / "out", "working"):
             raise RuntimeError("broken")
     assert not list(tmp_path.iterdir())
 
@@ -194,5 +194,8 @@ def test_what_stands_in_a_lock_is_told_in_one_line(tmp_path):
     """Anybody may have written it."""
     with _held_elsewhere(tmp_path / "out"):
         (tmp_path / ".out.lock").write_text("process 1\nerror: all is lost")
-        with pytest.raises(PipelineError, match="process 1 error: all is lost"), exclusive(tmp_path / "out", "working"):
+        with (
+            pytest.raises(PipelineError, match="process 1 error: all is lost"),
+            exclusive_lock(tmp_path / "out", "working"),
+        ):
             pass

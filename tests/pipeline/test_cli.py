@@ -55,7 +55,7 @@ def test_help_names_every_command_and_imports_nothing_heavy(pipeline: Run):
 def test_every_option_of_the_promise_is_there(pipeline: Run):
     """The options that the README speaks of exist, each with a sentence."""
     promised = {
-        "extract": "--images --masks --csv --store --model --weights --size --attention-size --layers --device "
+        "extract": "--images --masks --csv --store --model --weights --image-size --attention-size --layers --device "
         "--batch-size --precision --memo --on-error",
         "train": "--store --branches --out --epochs --batch-size --lr --width --seed --device --precision --resume "
         "--split-csv",
@@ -71,9 +71,9 @@ def test_every_option_of_the_promise_is_there(pipeline: Run):
 def test_the_whole_way_from_images_to_masks(pipeline: Run, tmp_path: Path):
     """Phantom, extract, inspect, verify, train, evaluate, predict: as the README tells it, in one folder."""
     began = time.monotonic()
-    extraction = "--store store/s.zarr --model untrained_tiny8 --size 32 --attention-size 32x48 --batch-size 4"
+    extraction = "--store store/s.zarr --model untrained_tiny8 --image-size 32 --attention-size 32x48 --batch-size 4"
     for arguments in (
-        "phantom --samples 16 --size 36x48 --out data",
+        "phantom --samples 16 --image-size 36x48 --out data",
         f"extract --images data/images --masks data/masks {extraction}",
         "train --store store/s.zarr --out run --epochs 2 --width 4 --val 0.25 --test 0.25",
         "evaluate --store store/s.zarr --run run --out report --masks data/masks",
@@ -107,7 +107,7 @@ def test_a_data_folder_called_store_does_not_hide_the_package(tmp_path: Path):
 
 def test_statistics_without_masks_are_valid_json(pipeline: Run, phantoms: Path):
     """What is not defined is null: a strict parser must be able to read it."""
-    extraction = "--store s.zarr --model untrained_tiny8 --size 32 --attention-size 32"
+    extraction = "--store s.zarr --model untrained_tiny8 --image-size 32 --attention-size 32"
     assert pipeline("extract", "--images", phantoms / "images", *extraction.split()).returncode == 0
     shown = pipeline("inspect", "s.zarr", "--stats", "--json").stdout
     described = json.loads(shown, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
@@ -145,8 +145,8 @@ def test_verify_finds_damage_and_exits_1(pipeline: Run, phantom_store: Path, tmp
     [
         pytest.param("extract --images nowhere --store s.zarr --model untrained_tiny8", 2, ["nowhere"], id="no_images"),
         pytest.param("extract --images . --store s.zarr", 1, ["no picture"], id="empty_folder"),
-        pytest.param("extract --size banana", 2, ["--size", "HEIGHTxWIDTH"], id="size"),
-        pytest.param("extract --size 0", 2, ["--size"], id="size_zero"),
+        pytest.param("extract --image-size banana", 2, ["--image-size", "HEIGHTxWIDTH"], id="size"),
+        pytest.param("extract --image-size 0", 2, ["--image-size"], id="size_zero"),
         pytest.param("extract --layers last", 2, ["--layers"], id="layers"),
         pytest.param("extract --classes skin", 2, ["--classes", "skin=0"], id="classes"),
         pytest.param("extract --batch-size 0", 2, ["--batch-size"], id="batch_size"),
@@ -181,7 +181,7 @@ def test_an_unreachable_hub_says_which_file_to_download(pipeline: Run, phantoms:
 
 def test_params_are_the_defaults_and_flags_beat_them(pipeline: Run, tmp_path: Path):
     """What params.yaml says is done; what the command line says is done instead."""
-    (tmp_path / "params.yaml").write_text("phantom:\n  samples: 2\n  size: 40x32\n  out: from_params\n")
+    (tmp_path / "params.yaml").write_text("phantom:\n  samples: 2\n  image_size: 40x32\n  out: from_params\n")
     assert pipeline("phantom").returncode == 0
     assert pipeline("phantom", "--samples", "1", "--out", "from_flag").returncode == 0
     assert len(list((tmp_path / "from_params" / "images").iterdir())) == 2
@@ -197,7 +197,7 @@ def test_the_real_images_go_through(pipeline: Run, tmp_path: Path):
     images = sorted((real / "images").iterdir())[:6]
     table += [f"{image.stem},{image},{real / 'masks' / (image.stem + '_segmentation.png')}" for image in images]
     (tmp_path / "real.csv").write_text("\n".join(table))
-    options = "--csv real.csv --store s.zarr --model untrained_tiny8 --size 64 --attention-size 64"
+    options = "--csv real.csv --store s.zarr --model untrained_tiny8 --image-size 64 --attention-size 64"
     result = pipeline("extract", *options.split())
     assert result.returncode == 0, result.stderr
     store = AttentionStore.open(tmp_path / "s.zarr")

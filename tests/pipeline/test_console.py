@@ -24,7 +24,7 @@ def _error(count: int) -> InputProblemsError:
 
 def test_thirty_problems_are_all_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     """As many as fit on a screen need no file."""
-    assert console.tell_error(_error(30)) == 1
+    assert console.report_error(_error(30)) == 1
     shown = capsys.readouterr().err.splitlines()
     assert shown[0] == "error: 30 problems with the input:"
     assert len(shown) == 32
@@ -35,7 +35,7 @@ def test_hundreds_of_problems_are_cut_and_kept_whole_in_a_private_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     """The first thirty, how many more, where they all are, and the way to go on."""
-    console.tell_error(_error(692))
+    console.report_error(_error(692))
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 34
     assert shown[1] == "  0.png: is empty; restore it"
@@ -52,7 +52,7 @@ def test_where_no_file_can_be_made_the_message_is_cut_all_the_same(
 ):
     """A full disk may be the very reason for the message."""
     monkeypatch.setattr("tempfile.tempdir", "/dev/null/no folder")
-    console.tell_error(_error(692))
+    console.report_error(_error(692))
     shown = capsys.readouterr().err.splitlines()
     assert shown[31].strip() == "… and 661 more lines"
 

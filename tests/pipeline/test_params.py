@@ -23,8 +23,8 @@ def params(tmp_path: Path) -> Path:
 )
 def test_a_size_is_one_number_or_two(params: Path, written, size):
     """All the ways in which a size may be written mean the same."""
-    params.write_text(f"extract:\n  size: {written}\n")
-    assert load_settings(ExtractSettings, "extract", {}, params).size == size
+    params.write_text(f"extract:\n  image_size: {written}\n")
+    assert load_settings(ExtractSettings, "extract", {}, params).image_size == size
 
 
 def test_layers_and_classes_in_a_file_and_on_the_line(params: Path):
@@ -40,9 +40,9 @@ def test_layers_and_classes_in_a_file_and_on_the_line(params: Path):
 
 def test_images_on_the_line_do_not_meet_masks_of_the_file(params: Path):
     """A user's own images are never paired with the demonstration's masks."""
-    params.write_text("extract:\n  images: demo/images\n  masks: demo/masks\n  size: 64\n")
+    params.write_text("extract:\n  images: demo/images\n  masks: demo/masks\n  image_size: 64\n")
     told = load_settings(ExtractSettings, "extract", {"images": Path("mine")}, params)
-    assert (told.images, told.masks, told.size) == (Path("mine"), None, (64, 64))
+    assert (told.images, told.masks, told.image_size) == (Path("mine"), None, (64, 64))
 
 
 def test_every_mistake_is_told_with_its_place(params: Path):

@@ -138,7 +138,7 @@ def test_an_unseen_store_is_scored_as_a_whole(trained: Path, tmp_path: Path, mem
     from stages.phantom import run as phantom
     from stages.settings import PhantomSettings
 
-    new = phantom(PhantomSettings(out=tmp_path / "new", samples=4, size=(36, 48), seed=99))
+    new = phantom(PhantomSettings(out=tmp_path / "new", samples=4, image_size=(36, 48), seed=99))
     extract(extract_settings(new, tmp_path / "s.zarr", memo))
     settings = {"store": tmp_path / "s.zarr", "run": trained, "out": tmp_path / "report"}
     with pytest.raises(UsageError, match="--split all"):

@@ -78,7 +78,7 @@ def test_nothing_is_computed_twice(phantoms: Path, tmp_path: Path, computed: lis
     first, second = tmp_path / "a.zarr", tmp_path / "b.zarr"
     run(extract_settings(phantoms, first, tmp_path / "memo"))
     assert sum(computed) == 16
-    run(extract_settings(phantoms, second, tmp_path / "memo", size=(24, 24)))
+    run(extract_settings(phantoms, second, tmp_path / "memo", image_size=(24, 24)))
     assert sum(computed) == 16
     everything = range(16)
     np.testing.assert_array_equal(

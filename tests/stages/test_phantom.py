@@ -13,13 +13,13 @@ from PIL import Image
 
 from stages import phantom
 from stages.errors import UsageError
-from stages.imaging.phantom_drawing import Phantom, draw_phantom
+from stages.phantoms.drawing import Phantom, draw_phantom
 from stages.settings import PhantomSettings
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> PhantomSettings:
-    return PhantomSettings(out=tmp_path / "drawn", samples=4, size=(48, 64), seed=3)
+    return PhantomSettings(out=tmp_path / "drawn", samples=4, image_size=(48, 64), seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +147,8 @@ def test_any_size_can_be_drawn(size: tuple[int, int]):
     ("changes", "word"),
     [
         pytest.param({"samples": 0}, "samples", id="no_samples"),
-        pytest.param({"size": (31, 64)}, "size", id="too_low"),
-        pytest.param({"size": (64, 8)}, "size", id="too_narrow"),
+        pytest.param({"image_size": (31, 64)}, "image_size", id="too_low"),
+        pytest.param({"image_size": (64, 8)}, "image_size", id="too_narrow"),
         pytest.param({"seed": -1}, "seed", id="negative_seed"),
     ],
 )

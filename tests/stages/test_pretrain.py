@@ -29,7 +29,7 @@ from stages.errors import (
     UsageError,
     WeightsError,
 )
-from stages.progress import Progress
+from stages.runtime.progress import Progress
 from stages.settings import PretrainSettings
 from tests.conftest import extract_settings
 

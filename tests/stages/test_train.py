@@ -17,7 +17,7 @@ from safetensors import safe_open
 from stages import extract
 from stages.errors import CheckpointError, PipelineError, UsageError
 from stages.segmentation.checkpoint import load_model, require_fit
-from stages.segmentation.trainer import Trainer
+from stages.segmentation.trainer import SegmentationTrainer
 from stages.train import run
 from store import AttentionStore
 from tests.conftest import extract_settings, train_settings
@@ -75,7 +75,7 @@ def test_a_single_step_learns_something(phantom_store: Path, tmp_path: Path):
     settings = train_settings(phantom_store, tmp_path / "a", epochs=1, batch_size=16)
     store = AttentionStore.open(phantom_store)
     splits = split_by_hash(store, seed=0, val=settings.val, test=settings.test)
-    untrained = Trainer(settings, store, splits, torch.device("cpu")).model.head.weight
+    untrained = SegmentationTrainer(settings, store, splits, torch.device("cpu")).model.head.weight
     run(settings)
     assert not torch.equal(weights(tmp_path / "a")["head.weight"], untrained)
 
@@ -89,7 +89,7 @@ def test_a_batch_of_one_small_image_is_refused_with_what_to_do(
 ):
     """Normalisation over a single value is torch's bare ValueError. Seven samples in pairs leave one alone."""
     store = tmp_path / "s.zarr"
-    extract.run(extract_settings(phantoms, store, tmp_path / "memo", size=size, attention_size=(32, 32)))
+    extract.run(extract_settings(phantoms, store, tmp_path / "memo", image_size=size, attention_size=(32, 32)))
     settings = train_settings(store, tmp_path / "a", epochs=1, batch_size=batch_size)
     if trains:
         run(settings)
@@ -104,7 +104,7 @@ def test_a_batch_of_one_small_image_is_refused_with_what_to_do(
 
 def test_two_trainings_into_one_folder_do_not_destroy_each_other(phantom_store: Path, tmp_path: Path):
     """The second one is told to wait; the first goes on."""
-    from store.publish import exclusive_folder
+    from store.disk.publish import exclusive_folder
 
     with exclusive_folder(tmp_path / ".a.training", "training"):
         (tmp_path / ".a.training" / "theirs").write_text("epochs of work")
@@ -120,11 +120,11 @@ def test_a_failed_run_leaves_the_previous_model(phantom_store: Path, tmp_path: P
     run(train_settings(phantom_store, tmp_path / "a"))
     before = (tmp_path / "a" / "model.safetensors").read_bytes()
 
-    def fail(_trainer: Trainer) -> float:
+    def fail(_trainer: SegmentationTrainer) -> float:
         raise RuntimeError("the power went out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_validate", fail)
+        patch.setattr(SegmentationTrainer, "_validate", fail)
         with pytest.raises(RuntimeError, match="power"):
             run(train_settings(phantom_store, tmp_path / "a", seed=9))
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == before

@@ -14,7 +14,7 @@ import torch
 
 from stages.errors import CheckpointError
 from stages.segmentation.checkpoint import load_model, load_state
-from stages.segmentation.trainer import Trainer
+from stages.segmentation.trainer import SegmentationTrainer
 from stages.train import run
 from store import AttentionStore
 from tests.conftest import train_settings
@@ -31,13 +31,13 @@ def test_a_killed_run_resumes_to_the_same_weights(phantom_store: Path, tmp_path:
     program = (
         "import os, signal, sys; from pathlib import Path; from tests.conftest import train_settings\n"
         "from stages import train; from stages.segmentation import trainer\n"
-        "trainer.SAVE_SECONDS = float(sys.argv[3]); Trainer = trainer.Trainer\n"
-        "original = Trainer.run_epoch\n"
+        "trainer.SAVE_SECONDS = float(sys.argv[3]); SegmentationTrainer = trainer.SegmentationTrainer\n"
+        "original = SegmentationTrainer.run_epoch\n"
         "def dying(self, epoch, task):\n"
         "    row = original(self, epoch, task)\n"
         "    if epoch == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return row\n"
-        "Trainer.run_epoch = dying\n"
+        "SegmentationTrainer.run_epoch = dying\n"
         "train.run(train_settings(Path(sys.argv[1]), Path(sys.argv[2]), epochs=4))\n"
     )
     command = [sys.executable, "-c", program, phantom_store, tmp_path / "killed", str(save_seconds)]
@@ -63,7 +63,7 @@ def test_the_best_model_survives_an_interruption(phantom_store: Path, tmp_path: 
     """The second epoch is the best; stopped in the fourth and resumed, the run ends with those weights."""
     scores = {1: 0.4, 2: 0.9, 3: 0.1, 4: 0.2}
     monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(Trainer, "_validate", lambda trainer: scores[len(trainer.history) + 1])
+    monkeypatch.setattr(SegmentationTrainer, "_validate", lambda trainer: scores[len(trainer.history) + 1])
     run(train_settings(phantom_store, tmp_path / "whole", epochs=4))
     with monkeypatch.context() as patch:
         _stop_in(4, patch)
@@ -121,7 +121,7 @@ def test_the_live_log_of_a_resumed_run_is_that_of_a_run_left_alone(
 
     monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "finish", stopping)
+        patch.setattr(SegmentationTrainer, "finish", stopping)
         with pytest.raises(KeyboardInterrupt):
             run(train_settings(phantom_store, tmp_path / "stopped", epochs=2))
     run(train_settings(phantom_store, tmp_path / "stopped", epochs=2, resume=True))
@@ -160,12 +160,12 @@ def test_resuming_with_other_splits_is_refused(phantom_store: Path, tmp_path: Pa
 
 def _stop_in(epoch: int, patch: pytest.MonkeyPatch) -> None:
     """Let the next run be interrupted at the beginning of an epoch."""
-    original = Trainer.run_epoch
+    original = SegmentationTrainer.run_epoch
     stop = KeyboardInterrupt()
 
-    def stopping(self: Trainer, at: int, task: object) -> object:
+    def stopping(self: SegmentationTrainer, at: int, task: object) -> object:
         if at == epoch:
             raise stop
         return original(self, at, task)  # type: ignore[arg-type]
 
-    patch.setattr(Trainer, "run_epoch", stopping)
+    patch.setattr(SegmentationTrainer, "run_epoch", stopping)

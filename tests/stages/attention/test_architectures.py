@@ -18,7 +18,7 @@ from stages.attention.models import MODELS, ModelEntry
 from stages.attention.naming import find_model
 from stages.attention.weights import load_transformer
 from stages.errors import UnknownModelError, UsageError, WeightsError
-from stages.imaging.phantom_drawing import draw_phantom
+from stages.phantoms.drawing import draw_phantom
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Generator
 
-from stages.progress import SILENT
+from stages.runtime.progress import SILENT
 from stages.segmentation.checkpoint import load_model, load_state
-from stages.segmentation.trainer import Trainer
+from stages.segmentation.trainer import SegmentationTrainer
 from store import AttentionStore
 from tests.conftest import train_settings
 
@@ -22,18 +22,18 @@ EPOCHS = 5
 
 
 @pytest.fixture
-def trainer(make_store: Callable[..., Path], tmp_path: Path) -> Callable[..., Trainer]:
+def trainer(make_store: Callable[..., Path], tmp_path: Path) -> Callable[..., SegmentationTrainer]:
     """A function that makes a trainer with the given splits, of a store of as many samples."""
 
-    def make(splits: Sequence[str], **changes: Any) -> Trainer:
+    def make(splits: Sequence[str], **changes: Any) -> SegmentationTrainer:
         path = make_store(len(splits))
         settings = train_settings(path, tmp_path / "run", **{"epochs": EPOCHS, "batch_size": 2, **changes})
-        return Trainer(settings, AttentionStore.open(path), list(splits), CPU)
+        return SegmentationTrainer(settings, AttentionStore.open(path), list(splits), CPU)
 
     return make
 
 
-def _learning_rates(trainer: Trainer) -> list[float]:
+def _learning_rates(trainer: SegmentationTrainer) -> list[float]:
     """What the optimiser was told at every step of a whole training."""
     told: list[float] = []
     trainer.optimizer.register_step_pre_hook(lambda optimizer, *_: told.append(optimizer.param_groups[0]["lr"]))
@@ -72,7 +72,7 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine(trainer, warmup
 def test_the_model_is_that_of_its_epoch(trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores, kept):
     """The card names the epoch and its score, and the weights are those that epoch ended with; also when resumed."""
     given = iter([*scores, *scores[3:]])
-    monkeypatch.setattr(Trainer, "_validate", lambda _: next(given))
+    monkeypatch.setattr(SegmentationTrainer, "_validate", lambda _: next(given))
     made = trainer(["train"] * 4)
     weights = []
     with SILENT.task("training", 1) as task:
@@ -84,7 +84,7 @@ def test_the_model_is_that_of_its_epoch(trainer, tmp_path: Path, monkeypatch: py
                 state = load_state(tmp_path / "state.safetensors")
         _assert_kept(tmp_path, weights[kept - 1], kept, scores)
         if kept <= 3:
-            again = Trainer(made.settings, made.store, ["train"] * 4, CPU)
+            again = SegmentationTrainer(made.settings, made.store, ["train"] * 4, CPU)
             again.restore(state, tmp_path)
             for epoch in range(4, EPOCHS + 1):
                 again.run_epoch(epoch, task)

@@ -1,0 +1,186 @@
+"""A shard's worth of images to samples with attention: the unit of work of `extract` and `predict`.
+
+`extract_shard` is a plain function of a list of files: it decodes ahead on a few threads while the
+transformer works, asks the memo first, computes what is missing in full batches, and commits every
+batch to the memo. It holds one shard in memory, whatever the number of images. Where it runs is not
+its business, so a cluster is handed the same function (`stages.extraction.on_cluster`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import InputProblemsError, Problem
+from stages.imaging.classes import ClassMap
+from stages.imaging.decoding import read_resized
+from stages.imaging.masks import read_mask
+from stages.imaging.resizing import resize_mask
+from stages.imaging.samples import SourceSample
+from stages.runtime.look_ahead import look_ahead
+from stages.runtime.progress import Task
+from store.records import IGNORE, Sample
+
+
+class Extractor(Protocol):
+    """Computes maps, as `AttentionExtractor` does."""
+
+    def extract(self, images: np.ndarray) -> np.ndarray:
+        """(n, heads, rows, columns) float16 of (n, height, width, 3) uint8."""
+
+
+class Memo(Protocol):
+    """Remembers maps by image digest, as `AttentionMemo` does."""
+
+    def get_many(self, digests: Iterable[str]) -> dict[str, np.ndarray]:
+        """The maps of those that are known."""
+
+    def put_many(self, maps: Mapping[str, np.ndarray]) -> None:
+        """Keep maps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """One source sample, read and resized; its attention is not known yet."""
+
+    source: SourceSample
+    image: NDArray[np.uint8]
+    """(row, column, 3) RGB at the store's size."""
+    mask: NDArray[np.uint8]
+    """(row, column) class index at the store's size; all 255 without a mask file."""
+    entering: NDArray[np.uint8]
+    """(row, column, 3) RGB at the transformer's input size."""
+    digest: str
+    height: int
+    width: int
+
+
+@dataclass
+class Shard:
+    """What came of a shard's worth of files."""
+
+    samples: list[Sample] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    computed: int = 0
+    """Images the transformer ran on; the others came from the memo."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How files become arrays."""
+
+    size: tuple[int, int]
+    """(rows, columns) of image and mask."""
+    input_size: tuple[int, int]
+    """(rows, columns) of what the transformer sees."""
+    classes: ClassMap
+
+    def decode(self, source: SourceSample) -> Decoded | list[Problem]:
+        """Read one sample's files, or tell what is wrong with them; without a sound image the mask cannot be judged."""
+        try:
+            image = read_resized(source.image, (self.size, self.input_size))
+        except InputProblemsError as error:
+            return list(error.problems)
+        try:
+            mask = self._mask(source, (image.height, image.width))
+        except InputProblemsError as error:
+            return list(error.problems)
+        stored, entering = image.images
+        return Decoded(
+            source=source,
+            image=stored,
+            mask=mask,
+            entering=entering,
+            digest=image.digest,
+            height=image.height,
+            width=image.width,
+        )
+
+    def _mask(self, source: SourceSample, size: tuple[int, int]) -> NDArray[np.uint8]:
+        if source.mask is None:
+            return np.full(self.size, IGNORE, dtype=np.uint8)
+        return resize_mask(read_mask(source.mask, self.classes, size), self.size)
+
+
+def extract_shard(
+    sources: Sequence[SourceSample],
+    *,
+    decoding: Decoding,
+    extractor: Extractor,
+    batch_size: int,
+    memo: Memo,
+    task: Task,
+) -> Shard:
+    """Samples with attention of some files, in the order of the files.
+
+    Args:
+        sources: the files; as many as fit in memory together, at the store's size.
+        decoding: how they are read.
+        extractor: the transformer.
+        batch_size: how many images to hand it at a time.
+        memo: asked before computing, told after every batch.
+        task: advanced by one per file.
+
+    Returns:
+        The samples of all sound files, and the problems of the others.
+    """
+    shard = Shard()
+    decoded: list[Decoded] = []
+    maps: dict[str, NDArray[np.float16]] = {}
+    waiting: dict[str, NDArray[np.uint8]] = {}
+    outcomes = look_ahead(decoding.decode, sources)
+    while group := list(islice(outcomes, batch_size)):
+        sound = [outcome for outcome in group if isinstance(outcome, Decoded)]
+        shard.problems += [problem for outcome in group if isinstance(outcome, list) for problem in outcome]
+        decoded += sound
+        maps |= memo.get_many({one.digest for one in sound} - maps.keys())
+        waiting |= {one.digest: one.entering for one in sound if one.digest not in maps}
+        while len(waiting) >= batch_size:
+            maps |= _compute(waiting, batch_size, extractor, memo)
+            shard.computed += batch_size
+        task.advance(len(group))
+    shard.computed += len(waiting)
+    if waiting:
+        maps |= _compute(waiting, len(waiting), extractor, memo)
+    shard.samples = [_sample(one, maps[one.digest]) for one in decoded]
+    return shard
+
+
+def check_files(sources: Sequence[SourceSample], *, decoding: Decoding, task: Task) -> list[Problem]:
+    """The problems of some files, without running the transformer on the sound ones."""
+    problems = []
+    for outcome in look_ahead(decoding.decode, sources):
+        if isinstance(outcome, list):
+            problems += outcome
+        task.advance()
+    return problems
+
+
+def _compute(
+    waiting: dict[str, NDArray[np.uint8]], count: int, extractor: Extractor, memo: Memo
+) -> dict[str, NDArray[np.float16]]:
+    """Take `count` images off `waiting`, compute their maps and commit them to the memo."""
+    digests = list(islice(waiting, count))
+    images = np.stack([waiting.pop(digest) for digest in digests])
+    maps = dict(zip(digests, extractor.extract(images), strict=True))
+    memo.put_many(maps)
+    return maps
+
+
+def _sample(decoded: Decoded, maps: NDArray[np.float16]) -> Sample:
+    return Sample(
+        id=decoded.source.id,
+        image=decoded.image,
+        mask=decoded.mask,
+        attention=maps,
+        digest=decoded.digest,
+        height=decoded.height,
+        width=decoded.width,
+        group=decoded.source.group,
+        labelled=decoded.source.mask is not None,
+    )

@@ -1,0 +1,1 @@
+"""Draw synthetic dermoscopy-like images."""

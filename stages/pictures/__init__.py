@@ -1,0 +1,1 @@
+"""Draw heads, overlays and parts of reports."""

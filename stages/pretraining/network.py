@@ -1,0 +1,47 @@
+"""Transformer and projection head as one module that takes views of several sizes.
+
+Views of one size go through the transformer together; then all tokens go through the head together, so that batch
+normalisation sees every view of the step, as in the reference code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stages.pretraining.head import ProjectionHead
+
+__all__ = ["Network"]
+
+
+class Network(nn.Module):
+    """A transformer with its projection head; student and teacher are one each."""
+
+    def __init__(self, backbone: nn.Module, head: ProjectionHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, views: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Outputs for every view.
+
+        Args:
+            views: each (batch, 3, size, size), normalised; views of one size lie beside each other.
+
+        Returns:
+            For each view (batch, prototypes) cosines; and the CLS tokens of all views, (views * batch, dim).
+        """
+        tokens = torch.cat([self.backbone(torch.cat(group)) for group in _by_size(views)])
+        return list(self.head(tokens).float().chunk(len(views))), tokens.float()
+
+
+def _by_size(views: Sequence[Tensor]) -> list[list[Tensor]]:
+    groups: list[list[Tensor]] = []
+    for view in views:
+        if groups and groups[-1][0].shape == view.shape:
+            groups[-1].append(view)
+        else:
+            groups.append([view])
+    return groups

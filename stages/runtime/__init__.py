@@ -1,0 +1,1 @@
+"""Choose devices, handle out-of-memory errors, report progress, look ahead on threads."""

@@ -1,0 +1,35 @@
+"""Run a function on many items on a few threads, a bounded number of items ahead of the consumer."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+__all__ = ["look_ahead"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+THREADS = max(2, os.cpu_count() or 1)
+ITEMS_PER_THREAD = 4
+"""Items submitted ahead of the consumer, per thread."""
+
+
+def look_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield `work(item)` for every item, in order, while a few threads compute the next results.
+
+    Memory is bounded: at most `THREADS * ITEMS_PER_THREAD` results exist that were not consumed yet.
+    """
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        source = iter(items)
+        running: deque[Future[Result]] = deque(
+            pool.submit(work, item) for item in islice(source, THREADS * ITEMS_PER_THREAD)
+        )
+        while running:
+            result = running.popleft().result()
+            running.extend(pool.submit(work, item) for item in islice(source, 1))
+            yield result

@@ -1,0 +1,1 @@
+"""Publish folders and files atomically, lock outputs, check paths."""

@@ -1,0 +1,324 @@
+"""`extract --cluster`: the same store by other hands, and no word to a scheduler that is not protected."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+
+from stages.attention.extractor import AttentionExtractor
+from stages.errors import InputProblemsError, PipelineError, UsageError
+from stages.extract import run
+from stages.extraction import cluster as cluster_module
+from stages.extraction import on_cluster
+from stages.extraction.cluster import Cluster, connect, require_cluster
+from stages.extraction.shard import Decoding
+from stages.imaging.classes import ClassMap
+from store.disk.publish import replace_file
+from tests.conftest import extract_settings
+
+distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+
+pytestmark = [
+    # Of its own doing: sockets and event loops that dask leaves to the garbage collector when a cluster closes.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:distributed"),
+]
+
+
+@contextmanager
+def _workers(**options: Any) -> Iterator[Any]:
+    """A scheduler and two workers on this machine, as threads of this process unless told otherwise."""
+    told = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
+    with distributed.LocalCluster(**{**told, "dashboard_address": ":0", **options}) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """The address of a cluster that the tests share."""
+    with _workers() as started:
+        yield started.scheduler_address
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_a_cluster_gives_the_same_store_and_fills_the_memo(
+    phantoms: Path, phantom_store: Path, scheduler: str, tmp_path: Path
+):
+    """Byte for byte what was extracted without one; a second run computes nothing, with or without a cluster."""
+    for name, computed, address in (("a.zarr", 16, scheduler), ("b.zarr", 0, scheduler), ("c.zarr", 0, None)):
+        report = run(extract_settings(phantoms, tmp_path / name, tmp_path / "memo", cluster=address))
+        assert report.computed == computed
+        assert _bytes(tmp_path / name) == _bytes(phantom_store)
+
+
+def test_only_what_the_memo_lacks_is_computed(
+    phantoms: Path, phantom_store: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Half of the images are remembered, and spread over the jobs: the other half is computed, and all is whole."""
+    (tmp_path / "half").mkdir()
+    for number, file in enumerate(sorted((phantoms / "images").iterdir())):
+        if number % 2:
+            (tmp_path / "half" / file.name).symlink_to(file)
+    half = {"images": tmp_path / "half", "masks": None}
+    run(extract_settings(phantoms, tmp_path / "half.zarr", tmp_path / "memo", **half))
+    monkeypatch.chdir(phantoms)  # paths relative to a folder in which no worker need be
+    report = run(extract_settings(Path(), tmp_path / "s.zarr", tmp_path / "memo", cluster=scheduler))
+    assert report.computed == 8
+    assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
+
+
+def test_broken_files_are_told_by_the_users_own_paths(
+    phantoms: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """All of them, in one go; and a store made without them is the one that is made without a cluster."""
+    for kind in ("images", "masks"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        for file in sorted((phantoms / kind).iterdir())[:9]:
+            replace_file(tmp_path / "set" / kind / file.name, file.read_bytes())
+    for number in (1, 7):
+        (tmp_path / "set" / "images" / f"phantom_000{number}.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    there, memo = Path("set"), tmp_path / "memo"
+    with pytest.raises(InputProblemsError) as caught:
+        run(extract_settings(there, tmp_path / "s.zarr", memo, cluster=scheduler))
+    assert {problem.where for problem in caught.value.problems} == {
+        f"set/images/phantom_000{number}.png" for number in (1, 7)
+    }
+    run(extract_settings(there, tmp_path / "a.zarr", memo, on_error="skip"))
+    run(extract_settings(there, tmp_path / "b.zarr", memo, on_error="skip", cluster=scheduler))
+    assert _bytes(tmp_path / "a.zarr") == _bytes(tmp_path / "b.zarr")
+
+
+def test_a_worker_that_does_not_see_the_files_is_told(
+    phantoms: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Not as broken images, and with what to do. What a worker says is put in: here it shares our file system."""
+    original, image = Cluster.results, min((phantoms / "images").iterdir())
+
+    def blind(self: Cluster, work: Any, jobs: Any) -> Iterator[Any]:
+        for done in original(self, work, jobs):
+            yield replace(done, unreadable=[image])
+
+    monkeypatch.setattr(Cluster, "results", blind)
+    with pytest.raises(PipelineError, match=r"phantom_0000\.png: the worker tcp://.* cannot read it"):
+        run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=scheduler))
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_a_worker_with_other_weights_is_refused(phantoms: Path, scheduler: str, tmp_path: Path):
+    """What a worker loads must be the recipe's own, and it says which worker it is."""
+    extractor = AttentionExtractor.load(
+        model="untrained_tiny8",
+        weights=None,
+        input_size=(32, 48),
+        layers=[-1],
+        device="cpu",
+        precision="float32",
+        batch_size=4,
+    )
+    transformer = on_cluster.Transformer(
+        recipe=replace(extractor.recipe, weights_sha256="0" * 64), weights=None, device="cpu", batch_size=4
+    )
+    settings = extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo")
+    decoding = Decoding(size=settings.image_size, input_size=settings.attention_size, classes=ClassMap.binary())
+    job = on_cluster.Job(sources=[], known=frozenset(), decoding=decoding, transformer=transformer)
+    with (
+        connect(scheduler) as cluster,
+        pytest.raises(PipelineError, match=r"worker tcp://.*digest .* but the recipe was"),
+    ):
+        list(cluster.results(on_cluster._extract_job, [job]))
+
+
+def test_results_come_in_order_and_a_bounded_number_ahead(scheduler: str):
+    """Ten million images must not sit in memory: jobs are taken as results are."""
+    taken: list[int] = []
+
+    def jobs() -> Iterator[int]:
+        for number in range(40):
+            taken.append(number)
+            yield number
+
+    with connect(scheduler) as cluster:
+        results = cluster.results(abs, jobs())
+        assert next(results) == 0
+        assert len(taken) == 4  # two workers of one thread, two jobs each
+        assert list(results) == list(range(1, 40))
+
+
+class _FromElsewhere:
+    """Cannot be unpickled, as a class of another version."""
+
+    def __reduce__(self) -> Any:
+        return importlib.import_module, ("a_module_of_the_client_alone",)
+
+
+def test_a_cluster_with_another_installation_is_told(scheduler: str):
+    """And not with a traceback from the depth of the scheduler."""
+    with connect(scheduler) as cluster, pytest.raises(PipelineError, match="Install the same version"):
+        list(cluster.results(abs, [_FromElsewhere()]))
+
+
+def test_a_killed_worker_costs_nothing_but_time(
+    phantoms: Path, phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its jobs are done again by the other one."""
+    with _workers(processes=True) as started:
+        (victim, *_) = [nanny.pid for nanny in started.workers.values()]
+        original, done = Cluster._result, []
+
+        def killing(self: Cluster, future: Any) -> Any:
+            if not done:
+                os.kill(victim, signal.SIGKILL)
+            done.append(future)
+            return original(self, future)
+
+        monkeypatch.setattr(Cluster, "_result", killing)
+        address = started.scheduler_address
+        run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address, batch_size=4))
+    assert len(done) == 4
+    assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
+
+
+def test_a_lost_scheduler_is_one_message_and_what_is_done_stays(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The next run, without the cluster, computes only the rest."""
+    original, done = Cluster._result, []
+    with _workers(n_workers=1) as started:
+
+        def ending(self: Cluster, future: Any) -> Any:
+            if len(done) == 2:
+                # From another thread: closing waits for the event loop that this one's client may be using.
+                closing = threading.Thread(target=started.close)
+                closing.start()
+                closing.join()
+            done.append(future)
+            return original(self, future)
+
+        monkeypatch.setattr(Cluster, "_result", ending)
+        settings = extract_settings(
+            phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=started.scheduler_address, batch_size=2
+        )
+        with (
+            dask.config.set({"distributed.comm.timeouts.connect": "5s"}),
+            pytest.raises(PipelineError, match="What is computed so far is remembered: run the command again"),
+        ):
+            run(settings)
+    assert not (tmp_path / "s.zarr").exists()
+    rest = run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", batch_size=2))
+    assert rest.computed == 12
+
+
+def test_a_scheduler_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch):
+    """The message says how to start one."""
+    monkeypatch.setattr(cluster_module, "PATIENCE", 0.2)
+    with _workers(n_workers=0) as started:
+        address = started.scheduler_address
+        with pytest.raises(PipelineError, match=f"no worker.*dask worker {address}"), connect(address):
+            pass
+
+
+def test_nobody_at_the_address_is_told():
+    """Within dask's own time limit."""
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "200ms"}),
+        pytest.raises(PipelineError, match=r"tcp://127\.0\.0\.1:9: cannot reach the scheduler"),
+        connect("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.7", "scheduler.example.org", "192.168.1.5", "[2001:db8::1]", "127.0.0.1.evil.org"]
+)
+def test_plain_tcp_beyond_this_machine_needs_the_users_word(host: str):
+    """Whoever reaches such a scheduler runs code; the message says so, and what to do."""
+    with pytest.raises(UsageError, match=r"run code.*tls://.*--cluster-insecure"):
+        require_cluster(f"tcp://{host}:8786", insecure=False)
+    require_cluster(f"tcp://{host}:8786", insecure=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "[::1]"])
+def test_plain_tcp_on_this_machine_is_allowed(host: str):
+    """It never leaves it."""
+    require_cluster(f"tcp://{host}:8786", insecure=False)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["localhost:8786", "http://localhost:8786", "tcp://localhost", "tcp://:8786", "tcp://h:x", "tls://[::1:8786", ""],
+)
+def test_what_is_no_address_is_refused(address: str):
+    """With the form that is."""
+    with pytest.raises(UsageError, match="not the address of a scheduler"):
+        require_cluster(address, insecure=True)
+
+
+def test_without_distributed_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    """Before anything else is done."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match=r'pip install "diamant-pipeline\[cluster\]"'):
+        require_cluster("tcp://127.0.0.1:8786", insecure=False)
+
+
+def test_tls_without_certificates_says_where_they_are_named():
+    """And never falls back to plain."""
+    with pytest.raises(UsageError, match=r"names no certificates.*distributed\.comm\.tls\.ca-file"):
+        require_cluster("tls://scheduler.example.org:8786", insecure=False)
+
+
+def test_tls_with_dasks_own_configuration(phantoms: Path, phantom_store: Path, tmp_path: Path):
+    """A cluster with certificates of its own authority is spoken to; without them it does not answer."""
+    tls = _certificates(tmp_path)
+    with dask.config.set(tls):
+        security = distributed.Security(require_encryption=True)
+        with _workers(protocol="tls", security=security, n_workers=1) as started:
+            address = started.scheduler_address
+            assert address.startswith("tls://")
+            run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address))
+            foreign = {**_certificates(tmp_path), "distributed.comm.timeouts.connect": "1s"}
+            with dask.config.set(foreign), pytest.raises(PipelineError, match="cannot reach"), connect(address):
+                pass
+    assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
+
+
+def _certificates(folder: Path) -> dict[str, Any]:
+    """A new self-signed certificate that is its own authority, as dask's configuration names it."""
+    x509 = pytest.importorskip("cryptography.x509", reason="a certificate cannot be made")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cluster")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    stem = f"{certificate.serial_number:x}"
+    (folder / f"{stem}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    (folder / f"{stem}.key").write_bytes(private)
+    role = {"cert": str(folder / f"{stem}.crt"), "key": str(folder / f"{stem}.key")}
+    roles = {f"{name}.{part}": role[part] for name in ("scheduler", "worker", "client") for part in role}
+    return {f"distributed.comm.tls.{key}": value for key, value in {"ca-file": role["cert"], **roles}.items()}

@@ -1,0 +1,36 @@
+"""What masks suggest as a set: told only when it holds for most, and never for a sound data set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stages.imaging.mask_sanity import MaskSanityCheck
+
+LESION = np.pad(np.ones((4, 4), np.uint8), 3)
+INVERTED = np.uint8(1) - LESION
+EMPTY = np.zeros((10, 10), np.uint8)
+FULL = np.ones((10, 10), np.uint8)
+IGNORED = np.full((10, 10), 255, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("masks", "word"),
+    [
+        pytest.param([], "", id="no_masks"),
+        pytest.param([LESION] * 3, "", id="sound"),
+        pytest.param([LESION, LESION, FULL], "", id="one_fills_the_picture"),
+        pytest.param([LESION, EMPTY, EMPTY], "", id="some_empty"),
+        pytest.param([EMPTY, EMPTY], "empty", id="all_empty"),
+        pytest.param([INVERTED, INVERTED, LESION], "2 of 3 masks", id="most_inverted"),
+        pytest.param([IGNORED], "empty", id="ignored_is_no_foreground"),
+        pytest.param([INVERTED, LESION], "", id="half_is_not_most"),
+    ],
+)
+def test_only_what_holds_for_most_masks_is_told(masks: list[np.ndarray], word: str):
+    """One hint or none."""
+    sanity = MaskSanityCheck()
+    sanity.look(masks)
+    hints = sanity.hints()
+    assert len(hints) == bool(word)
+    assert all(word in hint for hint in hints)

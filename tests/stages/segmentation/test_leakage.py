@@ -1,0 +1,88 @@
+"""Seen samples: by image, by patient, and by every chain of the two, in the run's own store and in others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.segmentation.leakage import leaked_samples
+
+Row = tuple[str, str, str]
+"""id, group, digest."""
+
+
+class _Columns:
+    """The few columns of a store that are looked at."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.ids, groups, digests = map(np.array, zip(*rows, strict=True))
+        self._columns = {"group": groups, "digest": digests}
+
+    def column(self, name: str) -> np.ndarray:
+        return self._columns[name]
+
+
+def _record(*rows: tuple[str, str, str, str]) -> list[dict[str, str]]:
+    return [dict(zip(("id", "group", "digest", "split"), row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("record", "store", "expected"),
+    [
+        pytest.param([("a", "a", "d1", "train")], [("x", "y", "d1")], [True], id="image_under_another_name"),
+        pytest.param([("a", "p", "d1", "train")], [("x", "p", "d2")], [True], id="patient"),
+        pytest.param([("a", "a", "d1", "train")], [("a", "a", "d2")], [False], id="other_hospital_numbers_alike"),
+        pytest.param([("a", "a", "d1", "train")], [("x", "a", "d2")], [True], id="patient_named_by_a_trained_image"),
+        pytest.param([("x", "a", "d1", "train")], [("a", "a", "d2")], [True], id="patient_named_by_this_image"),
+        pytest.param(
+            [("a", "a", "d1", "train"), ("b", "b", "d2", "test")],
+            [("a", "p", "d1"), ("b", "p", "d2")],
+            [True, True],
+            id="patients_learnt_only_afterwards",
+        ),
+        pytest.param(
+            [("a", "a", "d1", "train")],
+            [("x", "p", "d1"), ("y", "p", "d2"), ("z", "q", "d2"), ("w", "q", "d3"), ("v", "r", "d4")],
+            [True, True, True, True, False],
+            id="chain_in_the_store",
+        ),
+        pytest.param(
+            [("a", "p", "d1", "train"), ("u", "p", "d2", "")],
+            [("x", "x", "d2"), ("y", "y", "d3")],
+            [True, False],
+            id="chain_in_the_run_through_an_image_without_a_mask",
+        ),
+        pytest.param([("a", "p", "d1", "test")], [("x", "p", "d1")], [False], id="tested_is_not_seen"),
+    ],
+)
+def test_what_was_seen_is_recognised(record, store, expected):
+    """Each way in which a patient who was trained on comes back under another name."""
+    assert leaked_samples(_Columns(store), _record(*record), by={"train"}) == expected
+
+
+def test_what_chose_the_checkpoint_counts_where_it_is_asked_for():
+    """Validation samples are seen for a test, and not for their own score."""
+    store, record = _Columns([("x", "x", "d1")]), _record(("a", "a", "d1", "val"))
+    assert leaked_samples(store, record, by={"train"}) == [False]
+    assert leaked_samples(store, record, by={"train", "val"}) == [True]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 12)), min_size=2, max_size=12),
+    trained=st.sets(st.integers(0, 11)),
+)
+def test_it_agrees_with_following_every_link_by_hand(rows, trained):
+    """In the run's own store: exactly what can be reached from a training sample over groups and copies."""
+    named = [(f"id{n}", f"g{group}", f"d{digest}") for n, (group, digest) in enumerate(rows)]
+    record = _record(*((*row, "train" if n in trained else "") for n, row in enumerate(named)))
+    reached = {n for n in trained if n < len(rows)}
+    for _ in rows:
+        reached |= {
+            n
+            for n, row in enumerate(named)
+            if any(row[1] == named[other][1] or row[2] == named[other][2] for other in reached)
+        }
+    assert leaked_samples(_Columns(named), record, by={"train"}) == [n in reached for n in range(len(rows))]
