@@ -56,9 +56,9 @@ class ClassMap:
             UsageError: a name is empty, a value malformed or out of range, two names share a value, or there are too
                 few or too many classes.
         """
-        parsed = {_name(name): _value(name, value) for name, value in mapping.items()}
+        parsed = {_check_name(name): _parse_value(name, value) for name, value in mapping.items()}
         in_colour = any(is_colour for _, is_colour in parsed.values())
-        values = {name: _in_colour(name, *value) if in_colour else value[0] for name, value in parsed.items()}
+        values = {name: _to_colour(name, *value) if in_colour else value[0] for name, value in parsed.items()}
         _check_distinct(values)
         ignore = values.pop(IGNORE_NAME, None)
         if not FEWEST_CLASSES <= len(values) <= MOST_CLASSES:
@@ -72,18 +72,18 @@ class ClassMap:
         if self.ignore is not None:
             yield IGNORE_NAME, self.ignore
 
-    def shown(self, value: int) -> str:
+    def format_value(self, value: int) -> str:
         """A value as the user writes it."""
         return f"#{value:06x}" if self.in_colour else str(value)
 
 
-def _name(name: str) -> str:
+def _check_name(name: str) -> str:
     if not isinstance(name, str) or not name.strip():
         raise UsageError(f"classes: {name!r} is not a name. Write NAME=VALUE, e.g. skin=0,lesion=255.")
     return name
 
 
-def _value(name: str, value: int | str) -> tuple[int, bool]:
+def _parse_value(name: str, value: int | str) -> tuple[int, bool]:
     """A value as a number, and whether it was given as a colour."""
     if isinstance(value, str) and COLOUR.fullmatch(value):
         return int(value[1:], 16), True
@@ -95,7 +95,7 @@ def _value(name: str, value: int | str) -> tuple[int, bool]:
     return value, False
 
 
-def _in_colour(name: str, value: int, is_colour: bool) -> int:  # noqa: FBT001 - unpacked from `_value`
+def _to_colour(name: str, value: int, is_colour: bool) -> int:  # noqa: FBT001 - unpacked from `_parse_value`
     """A value as 0xrrggbb; an integer is a grey."""
     if is_colour:
         return value

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DecodedImage", "ResizedImage", "read_image", "read_resized"]
 
-KEPT = 2
+OVERSAMPLING = 2
 """Pixels that a reduced JPEG keeps at least, along each side, for one pixel of the size asked for."""
 
 
@@ -133,23 +133,24 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
             continue
         picture = first
         # Only what is too coarse or finer than it need be is decoded anew: a PNG never, at equal sizes neither.
-        if first.image.format in REDUCIBLE and reduction(first.size, KEPT * max(size)) != first.reduced:
+        if first.image.format in REDUCIBLE and reduction(first.size, OVERSAMPLING * max(size)) != first.reduced:
             picture = _decode_for(path, data, size)
         resized[size] = resize_image(pixels if picture is first else _pixels(path, picture), size, picture.box)
     return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size)
 
 
 def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
-    return decode_picture(path, data, side=max(1, KEPT * max(size)))  # a senseless size is `resize_image`'s to refuse
+    # At least 1: `resize_image` is the one that rejects a size without pixels.
+    return decode_picture(path, data, side=max(1, OVERSAMPLING * max(size)))
 
 
 def _pixels(path: Path, picture: Picture) -> NDArray[np.uint8]:
     """(height, width, 3) uint8 RGB."""
     deep = deep_values(picture.image)
-    return _colour(picture.image) if deep is None else _grey(path, deep)
+    return _to_rgb(picture.image) if deep is None else _scale_to_8_bits(path, deep)
 
 
-def _colour(image: Image.Image) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """An image of 8 bits or fewer as RGB."""
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
@@ -157,7 +158,7 @@ def _colour(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))  # array, not asarray: a view of Pillow's memory would be read-only
 
 
-def _grey(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
+def _scale_to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
     """A deep single-channel image as RGB, scaled by its own extremes."""
     unusable = int(values.size - np.isfinite(values).sum())
     if unusable:

@@ -42,7 +42,7 @@ def list_pictures(folder: Path) -> tuple[list[Path], list[Problem]]:
     problems: list[Problem] = []
     _walk(folder, pictures, problems, visited=set())
     if not pictures:
-        raise InputProblemsError(problems or [Problem(printable(folder), _no_picture(folder))])
+        raise InputProblemsError(problems or [Problem(printable(folder), _explain_no_picture(folder))])
     return sorted(pictures), problems
 
 
@@ -74,7 +74,7 @@ def _walk(folder: Path, pictures: list[Path], problems: list[Problem], visited: 
                 problems.append(Problem(printable(path), "is not a file but a pipe or a device; take it away"))
 
 
-def _no_picture(folder: Path) -> str:
+def _explain_no_picture(folder: Path) -> str:
     """Why a folder without pictures is of no use, with names of what lies in it."""
     names = sorted(entry.name for entry in folder.iterdir())
     found = f"it holds {', '.join(map(ascii, names[:3]))}" if names else "it is empty"

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["IGNORE", "ClassMap", "read_mask"]
 
 FOREGROUND_FROM = 128
-BLACK_TO, WHITE_FROM = 16, 239
+BLACK_UP_TO, WHITE_FROM = 16, 239
 MOST_GREY = 0.1
 UNLISTED = 254  # a class index that no `ClassMap` has
-TOLD = 5  # values named in a message
+MOST_VALUES_LISTED = 5  # values named in a message
 REMEDY = "say what the values mean with --classes, e.g. --classes skin=0,lesion=255"
 
 
@@ -65,7 +65,10 @@ def read_mask(path: Path, classes: ClassMap, expected_size: Size) -> NDArray[np.
     _check_size(path, (picture.image.height, picture.image.width), expected_size)
     if not classes.values:
         return _binary(path, picture)
-    values = _packed_colours(path, picture.image) if classes.in_colour else _grey(path, _channel(picture.image))
+    if classes.in_colour:
+        values = _packed_colours(path, picture.image)
+    else:
+        values = _require_one_channel(path, _single_channel(picture.image))
     return _mapped(path, values, classes)
 
 
@@ -83,21 +86,21 @@ def _check_size(path: Path, size: Size, expected: Size) -> None:
 
 def _binary(path: Path, picture: Picture) -> NDArray[np.uint8]:
     """Foreground and background by the rule above."""
-    values = _grey(path, _channel(picture.image, alpha_may_be_mask=True))
+    values = _require_one_channel(path, _single_channel(picture.image, alpha_may_be_mask=True))
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > HIGHEST_VALUE:
-        refuse(path, f"{_told(values)}: these are not black and white; {REMEDY}")
+        refuse(path, f"{_list_values(values)}: these are not black and white; {REMEDY}")
     if values.max() <= 1:
         return values.astype(np.uint8)
     deep = values.max() > np.iinfo(np.uint8).max
     levels = -(-values.astype(np.int64) // 257) if deep else values  # rounded up: an index above 0 cannot hide as 0
     counts = np.bincount(levels.ravel(), minlength=256)
     if not counts[FOREGROUND_FROM:].any():
-        refuse(path, f"{_told(values)}: these look like class indices, not black and white; {REMEDY}")
-    if counts[BLACK_TO + 1 : WHITE_FROM].sum() > MOST_GREY * levels.size:
-        refuse(path, f"{_told(values)}: too much is neither black nor white; {REMEDY}")
+        refuse(path, f"{_list_values(values)}: these look like class indices, not black and white; {REMEDY}")
+    if counts[BLACK_UP_TO + 1 : WHITE_FROM].sum() > MOST_GREY * levels.size:
+        refuse(path, f"{_list_values(values)}: too much is neither black nor white; {REMEDY}")
     lossless = picture.image.format not in {"JPEG", "MPO"}
-    if lossless and counts[1:BLACK_TO].any() and not counts[BLACK_TO:255].any():
-        refuse(path, f"{_told(values)}: small values beside white look like class indices; {REMEDY}")
+    if lossless and counts[1:BLACK_UP_TO].any() and not counts[BLACK_UP_TO:255].any():
+        refuse(path, f"{_list_values(values)}: small values beside white look like class indices; {REMEDY}")
     return (levels >= FOREGROUND_FROM).astype(np.uint8)
 
 
@@ -110,13 +113,13 @@ def _mapped(path: Path, values: NDArray[Any], classes: ClassMap) -> NDArray[np.u
         indices[values == classes.ignore] = IGNORE
     unknown = values[indices == UNLISTED]
     if unknown.size:
-        listed = ", ".join(f"{name}={classes.shown(value)}" for name, value in classes.items())
-        found = _told(unknown, classes)
+        listed = ", ".join(f"{name}={classes.format_value(value)}" for name, value in classes.items())
+        found = _list_values(unknown, classes)
         refuse(path, f"{found} not in {listed}; add them to --classes (the name `ignore` leaves pixels out) or mend it")
     return indices
 
 
-def _channel(image: Image.Image, *, alpha_may_be_mask: bool = False) -> NDArray[Any] | None:
+def _single_channel(image: Image.Image, *, alpha_may_be_mask: bool = False) -> NDArray[Any] | None:
     """The picture's one channel, (height, width); None for a picture in colour."""
     deep = deep_values(image)
     if deep is not None:
@@ -138,7 +141,7 @@ def _channel(image: Image.Image, *, alpha_may_be_mask: bool = False) -> NDArray[
     return colours[..., 0] if _is_grey(colours) else None
 
 
-def _grey(path: Path, channel: NDArray[Any] | None) -> NDArray[Any]:
+def _require_one_channel(path: Path, channel: NDArray[Any] | None) -> NDArray[Any]:
     """The channel, where there is only one."""
     if channel is None:
         refuse(path, "the mask is in colour; say which colour is which class: --classes skin=#000000,lesion=#ff0000")
@@ -161,10 +164,10 @@ def _is_constant(pixels: NDArray[np.uint8]) -> bool:
     return bool((pixels == pixels[0, 0]).all())
 
 
-def _told(values: NDArray[Any], classes: ClassMap | None = None) -> str:
+def _list_values(values: NDArray[Any], classes: ClassMap | None = None) -> str:
     """The most frequent values with their counts."""
     found, counts = np.unique(values, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:TOLD]
-    shown = [(classes.shown(found[i]) if classes else str(found[i]), counts[i]) for i in order]
-    more = f" and {found.size - TOLD} more" if found.size > TOLD else ""
-    return f"holds the values {', '.join(f'{value} ({count} pixels)' for value, count in shown)}{more}"
+    order = np.argsort(-counts, kind="stable")[:MOST_VALUES_LISTED]
+    listed = [(classes.format_value(found[i]) if classes else str(found[i]), counts[i]) for i in order]
+    more = f" and {found.size - MOST_VALUES_LISTED} more" if found.size > MOST_VALUES_LISTED else ""
+    return f"holds the values {', '.join(f'{value} ({count} pixels)' for value, count in listed)}{more}"

@@ -62,7 +62,7 @@ UNSIGNED, SIGNED = 1, 2
 WHITE_IS_ZERO = 0  # value of TIFF's tag PhotometricInterpretation
 REDUCTIONS = (8, 4, 2)  # what JPEG decoders offer
 REDUCIBLE = ("JPEG", "MPO")
-ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+TURNED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 # Python's list of warning filters belongs to the whole process (until 3.14): two threads that each set
 # it aside and put it back could leave it changed for good.
@@ -140,7 +140,7 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
         if reduced > 1:
             image.draft(None, (side, side))  # type: ignore[arg-type]  # mypy: the stub knows no None for the mode
         image.load()
-        with _without_warnings():
+        with _ignore_pillow_warnings():
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # a PNG's may follow its pixels
         columns, rows = image.size
         ImageOps.exif_transpose(image, in_place=True)  # in place keeps the format and TIFF's tags
@@ -150,7 +150,7 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     return Picture(
         image,
         hashlib.sha256(data).hexdigest(),
-        size=(width, height) if orientation in ON_ITS_SIDE else (height, width),
+        size=(width, height) if orientation in TURNED_ORIENTATIONS else (height, width),
         reduced=reduced,
         box=(left, top, image.width - right, image.height - bottom),
     )
@@ -205,7 +205,7 @@ def refuse(path: Path, what: str) -> Never:
 
 def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
     """Open a picture without decoding its pixels."""
-    with _without_warnings():
+    with _ignore_pillow_warnings():
         try:
             image = Image.open(file, formats=FORMATS)
             pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
@@ -218,7 +218,7 @@ def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
             )
             refuse(path, f"{what}; scale it down")
         except UnidentifiedImageError:
-            refuse(path, _unknown(file))
+            refuse(path, _explain_unknown_format(file))
         except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's readers raise nearly every class there is
             refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
     if pages > 1:
@@ -227,7 +227,7 @@ def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def _ignore_pillow_warnings() -> Iterator[None]:
     """Pillow's warnings (damaged metadata beside a sound picture, half-way to the bomb limit) kept from the user.
 
     One thread at a time, so headers only: pixels are decoded outside.
@@ -251,7 +251,7 @@ def _margins(right: float, bottom: float, orientation: int) -> tuple[float, floa
     return turned.get(orientation, (0.0, 0.0, right, bottom))
 
 
-def _unknown(file: IO[bytes]) -> str:
+def _explain_unknown_format(file: IO[bytes]) -> str:
     """Why no reader recognised the file."""
     if file.seek(0, io.SEEK_END) == 0:
         return "is empty (0 bytes); restore it from its source"

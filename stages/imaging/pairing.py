@@ -31,10 +31,13 @@ from stages.imaging.table import read_table
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MASK_ENDINGS", "SourceSample", "find_masks", "find_samples"]
+__all__ = ["MASK_ENDINGS", "Orphans", "SourceSample", "find_masks", "find_samples"]
 
 MASK_ENDINGS = ("_segmentation", "_mask", "_lesion")
 SUPERPIXELS = "_superpixels"
+
+Orphans = Literal["reported", "ignored"]
+"""Handling of masks without an image: one problem each, or nothing."""
 
 
 def find_samples(
@@ -42,7 +45,7 @@ def find_samples(
     masks: Path | None = None,
     csv: Path | None = None,
     *,
-    orphans: Literal["told", "ignored"] = "told",
+    orphans: Orphans = "reported",
 ) -> tuple[list[SourceSample], list[Problem]]:
     """Find the images and the mask of each.
 
@@ -91,7 +94,7 @@ def find_masks(masks: Path, ids: set[str]) -> tuple[dict[str, Path], list[Proble
         InputProblemsError: it holds no picture.
     """
     files, problems = list_pictures(masks)
-    owned, _ = _owners(files, ids)
+    owned, _ = _assign_masks(files, ids)
     for identifier, paths in owned.items():
         if len(paths) > 1:
             several = " and ".join(printable(path) for path in paths)
@@ -99,28 +102,28 @@ def find_masks(masks: Path, ids: set[str]) -> tuple[dict[str, Path], list[Proble
     return {identifier: paths[0] for identifier, paths in owned.items() if len(paths) == 1}, problems
 
 
-def _pair(images: Path, masks: Path, orphans: Literal["told", "ignored"]) -> tuple[list[SourceSample], list[Problem]]:
+def _pair(images: Path, masks: Path, orphans: Orphans) -> tuple[list[SourceSample], list[Problem]]:
     """Match the images with the masks by name."""
     image_files, problems = _image_files(images)
     mask_files, mask_problems = list_pictures(masks)
-    one_tree = _one_tree(images, masks)
+    one_tree = _is_one_tree(images, masks)
     if one_tree:
-        image_files, mask_files = _tell_apart(image_files, mask_files, images, masks)
+        image_files, mask_files = _separate(image_files, mask_files, images, masks)
     problems += [problem for problem in mask_problems if problem not in problems]  # one tree is listed twice
     by_id = _unique_images(image_files, problems)
-    everyone = {normal_id(path.stem) for path in image_files}  # ambiguous images still own their masks
-    owned, strangers = _owners(mask_files, everyone)
+    image_ids = {normal_id(path.stem) for path in image_files}  # ambiguous images still own their masks
+    owned, unowned = _assign_masks(mask_files, image_ids)
     if not owned:
-        raise InputProblemsError([*problems, _no_pair(images, masks, image_files, mask_files)])
-    if orphans == "told" and images.is_dir():  # for a single image the other masks are no news
-        problems += [Problem(printable(path), _no_image(path, images)) for path in strangers]
+        raise InputProblemsError([*problems, _explain_no_pair(images, masks, image_files, mask_files)])
+    if orphans == "reported" and images.is_dir():  # for a single image the other masks are no news
+        problems += [Problem(printable(path), _explain_orphan(path, images)) for path in unowned]
     samples = []
     for identifier, image in by_id.items():
         candidates = owned.get(identifier, [])
         if len(candidates) > 1:
-            told = " and ".join(printable(path) for path in candidates)
-            problems.append(Problem(printable(image), f"has {len(candidates)} masks: {told}; keep one of them"))
-        elif candidates or not _by_product(image, identifier, by_id, owned, one_tree=one_tree):
+            several = " and ".join(printable(path) for path in candidates)
+            problems.append(Problem(printable(image), f"has {len(candidates)} masks: {several}; keep one of them"))
+        elif candidates or not _is_by_product(image, identifier, by_id, owned, one_tree=one_tree):
             samples.append(SourceSample(identifier, image, candidates[0] if candidates else None))
     return samples, problems
 
@@ -136,13 +139,13 @@ def _image_files(images: Path) -> tuple[list[Path], list[Problem]]:
     return list_pictures(images)
 
 
-def _one_tree(images: Path, masks: Path) -> bool:
+def _is_one_tree(images: Path, masks: Path) -> bool:
     """Whether one of the folders is the other or lies in it."""
     images, masks = images.resolve(), masks.resolve()
     return images.is_relative_to(masks) or masks.is_relative_to(images)
 
 
-def _tell_apart(
+def _separate(
     image_files: list[Path], mask_files: list[Path], images: Path, masks: Path
 ) -> tuple[list[Path], list[Path]]:
     """Images and masks of one tree: masks by their ending, or because they lie in the masks' own folder."""
@@ -178,22 +181,22 @@ def _unique_images(files: list[Path], problems: list[Problem]) -> dict[str, Path
     return by_id
 
 
-def _owners(mask_files: list[Path], ids: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
+def _assign_masks(mask_files: list[Path], ids: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
     """The masks of every image id, and the masks that belong to none."""
     owned: dict[str, list[Path]] = defaultdict(list)
-    strangers = []
+    unowned = []
     for path in mask_files:
         stem = normal_id(path.stem)
         names = [stem, *(stem.removesuffix(ending) for ending in MASK_ENDINGS if stem.endswith(ending))]
         owner = next((name for name in names if name in ids), None)
         if owner is None:
-            strangers.append(path)
+            unowned.append(path)
         else:
             owned[owner].append(path)
-    return owned, strangers
+    return owned, unowned
 
 
-def _by_product(
+def _is_by_product(
     image: Path, identifier: str, by_id: dict[str, Path], owned: dict[str, list[Path]], *, one_tree: bool
 ) -> bool:
     """Whether a file without a mask is something else said about an image that has one."""
@@ -206,14 +209,14 @@ def _by_product(
     return any(name in owned and name in by_id and by_id[name].parent != image.parent for name in beginnings)
 
 
-def _no_image(mask: Path, images: Path) -> str:
+def _explain_orphan(mask: Path, images: Path) -> str:
     """Why a mask without an image is a problem."""
     stem = normal_id(mask.stem)
     wanted = next((stem.removesuffix(ending) for ending in MASK_ENDINGS if stem.endswith(ending)), stem)
     return f"no image {wanted!r} for this mask in {printable(images)}; add the image or take the mask away"
 
 
-def _no_pair(images: Path, masks: Path, image_files: list[Path], mask_files: list[Path]) -> Problem:
+def _explain_no_pair(images: Path, masks: Path, image_files: list[Path], mask_files: list[Path]) -> Problem:
     """What was looked for and what was found when no image has a mask."""
     endings = ", ".join(f"<id>{ending}" for ending in MASK_ENDINGS)
     if not image_files or not mask_files:

@@ -19,7 +19,7 @@ from stages.errors import PipelineError, UsageError
 __all__ = ["AdaptiveBatch", "explain_out_of_memory", "is_out_of_memory"]
 
 _LOGGER = logging.getLogger(__name__)
-_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
+_MESSAGES = ("out of memory", "not enough memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
 """How errors without a class of their own say it: CUDA's driver, the CPU's allocator (twice), cuBLAS and cuDNN."""
 
 Result = TypeVar("Result")
@@ -48,28 +48,28 @@ class AdaptiveBatch:
         self._device = device
         self._too_large = too_large
 
-    def of(self, count: int, work: Callable[[slice], Result]) -> Iterator[tuple[slice, Result]]:
-        """All of `count` items, in order, a portion at a time.
+    def run(self, count: int, work: Callable[[slice], Result]) -> Iterator[tuple[slice, Result]]:
+        """All of `count` items, in order, a part at a time.
 
         Args:
             count: Items that there are.
             work: Takes the items of a slice through the network; it must give the same when it is called again.
 
         Yields:
-            Each portion and what came of it.
+            Each part and what came of it.
 
         Raises:
             PipelineError: there is not enough memory even for one item.
         """
         done = 0
         while done < count:
-            portion = slice(done, min(done + self.size, count))
-            outcome = _if_memory_allows(work, portion)
+            part = slice(done, min(done + self.size, count))
+            outcome = _run_if_memory_allows(work, part)
             if not outcome:
                 self._halve()
                 continue
-            yield portion, outcome[0]
-            done = portion.stop
+            yield part, outcome[0]
+            done = part.stop
 
     def _halve(self) -> None:
         if self.size == 1:
@@ -99,13 +99,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on the device or on the machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in _MESSAGES)
 
 
-def _if_memory_allows(work: Callable[[slice], Result], portion: slice) -> tuple[Result] | None:
+def _run_if_memory_allows(work: Callable[[slice], Result], part: slice) -> tuple[Result] | None:
     """What came of it; None when memory ran out, with nothing of the failed work held any more."""
     try:
-        return (work(portion),)
+        return (work(part),)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -30,7 +30,7 @@ IGNORED = np.full((10, 10), 255, np.uint8)
 def test_only_what_holds_for_most_masks_is_told(masks: list[np.ndarray], word: str):
     """One hint or none."""
     sanity = MaskSanityCheck()
-    sanity.look(masks)
+    sanity.add(masks)
     hints = sanity.hints()
     assert len(hints) == bool(word)
     assert all(word in hint for hint in hints)
