@@ -35,8 +35,10 @@ Track = Callable[[Sequence[int], str], Iterable[int]]
 
 _MARK = "phantom.json"
 _VERSION = 1
-_SMALLEST_SIDE = 32
-_OURS = re.compile(r"images|masks|phantom\.json|images/phantom_\d{4,}\.png|masks/phantom_\d{4,}_segmentation\.png")
+_MIN_SIDE = 32
+_OWN_ENTRIES = re.compile(
+    r"images|masks|phantom\.json|images/phantom_\d{4,}\.png|masks/phantom_\d{4,}_segmentation\.png"
+)
 
 
 def run(settings: PhantomSettings, *, progress: Track = SILENT.track) -> Path:
@@ -61,11 +63,9 @@ def run(settings: PhantomSettings, *, progress: Track = SILENT.track) -> Path:
 def _check(settings: PhantomSettings) -> None:
     if settings.samples < 1:
         raise UsageError(f"samples is {settings.samples}: ask for at least 1.")
-    if min(settings.image_size) < _SMALLEST_SIDE:
+    if min(settings.image_size) < _MIN_SIDE:
         height, width = settings.image_size
-        raise UsageError(
-            f"image_size is {height}x{width}: nothing can be drawn on a side under {_SMALLEST_SIDE} pixels."
-        )
+        raise UsageError(f"image_size is {height}x{width}: nothing can be drawn on a side under {_MIN_SIDE} pixels.")
     if settings.seed < 0:
         raise UsageError(f"seed is {settings.seed}: give 0 or a positive number.")
 
@@ -73,7 +73,7 @@ def _check(settings: PhantomSettings) -> None:
 def _is_phantom(folder: Path) -> bool:
     """Whether everything in a folder was written by this stage."""
     entries = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
-    return _is_marked(folder / _MARK) and all(_OURS.fullmatch(entry) for entry in entries)
+    return _is_marked(folder / _MARK) and all(_OWN_ENTRIES.fullmatch(entry) for entry in entries)
 
 
 def _is_marked(mark: Path) -> bool:

@@ -36,8 +36,8 @@ HAEMOGLOBIN: Colour = (0.16, 0.80, 0.68)
 """Blood: pink to red."""
 
 _SUPERSAMPLING = 3
-_COARSE = 4.0  # pixels between random values from which half the resolution shows the same texture
-_FADING = 0.6
+_COARSE_SPACING = 4.0  # pixels between random values from which half the resolution shows the same texture
+_OCTAVE_STRENGTH = 0.6
 _NOISE_GAIN = 1.25  # cubic interpolation averages: this brings the deviation back to about one
 
 
@@ -107,23 +107,23 @@ class Canvas:
         """
         octaves = min(octaves, 1 + max(0, math.floor(math.log2(max(scale * self.side, 1.0)))))
         spacing = max(scale * self.side / 2 ** (octaves - 1), 1.0)
-        if octaves == 1 and stretch == 1.0 and spacing < _COARSE:
-            return self._upright_noise(spacing)
+        if octaves == 1 and stretch == 1.0 and spacing < _COARSE_SPACING:
+            return self._axis_aligned_noise(spacing)
         angle = self.between(0, math.pi) if angle is None else angle
-        return self._turned_noise(spacing, stretch, angle, octaves)
+        return self._rotated_noise(spacing, stretch, angle, octaves)
 
-    def _upright_noise(self, spacing: float) -> Plane:
+    def _axis_aligned_noise(self, spacing: float) -> Plane:
         """One octave, too fine for its lattice to show: four times cheaper than a turned one."""
         lattice = self._lattice(math.ceil(self.height / spacing) + 5, math.ceil(self.width / spacing) + 5, 1)
         box = 2, 2, 2 + self.width / spacing, 2 + self.height / spacing
         return np.asarray(Image.fromarray(lattice).resize((self.width, self.height), Image.Resampling.BICUBIC, box))
 
-    def _turned_noise(self, spacing: float, stretch: float, angle: float, octaves: int) -> Plane:
+    def _rotated_noise(self, spacing: float, stretch: float, angle: float, octaves: int) -> Plane:
         """Random values on a turned and stretched lattice, interpolated by cubics.
 
         Turning is the dear part, so a coarse texture is turned at a fraction of the resolution and then enlarged.
         """
-        coarseness = 1 if spacing < _COARSE else int(min(spacing // (_COARSE / 2), 8))
+        coarseness = 1 if spacing < _COARSE_SPACING else int(min(spacing // (_COARSE_SPACING / 2), 8))
         height, width = math.ceil(self.height / coarseness), math.ceil(self.width / coarseness)
         across, along = spacing / coarseness, spacing / coarseness * stretch
         reach = math.hypot(height, width)
@@ -150,8 +150,8 @@ class Canvas:
             box = 1, 1, 1 + columns / 2, 1 + rows / 2
             coarser = Image.fromarray(values).resize((columns, rows), Image.Resampling.BICUBIC, box)
             finer = self.generator.standard_normal((rows, columns), dtype=np.float32)
-            values = np.asarray(coarser) * np.float32(_NOISE_GAIN) + finer * np.float32(_FADING**octave)
-        deviation = math.hypot(*(_FADING**octave for octave in range(octaves)))
+            values = np.asarray(coarser) * np.float32(_NOISE_GAIN) + finer * np.float32(_OCTAVE_STRENGTH**octave)
+        deviation = math.hypot(*(_OCTAVE_STRENGTH**octave for octave in range(octaves)))
         return values * np.float32(_NOISE_GAIN / deviation)
 
     def mesh(self, period: float) -> Plane:
@@ -178,7 +178,7 @@ class Canvas:
         for stroke in strokes:
             pixels = [(column * self.side * factor, row * self.side * factor) for row, column in stroke.points]
             pen.line(pixels, fill=255, width=max(1, round(stroke.width * self.side * factor)), joint="curve")
-        return _shares(sheet.reduce(factor))
+        return _to_unit_range(sheet.reduce(factor))
 
     def dots(self, dots: Iterable[tuple[Point, float]]) -> Plane:
         """How much of each pixel the discs cover, in [0, 1]; a disc is its centre and its radius in short sides."""
@@ -188,15 +188,15 @@ class Canvas:
         for (row, column), radius in dots:
             box = (column - radius) * scale, (row - radius) * scale, (column + radius) * scale, (row + radius) * scale
             pen.ellipse(box, fill=255)
-        return _shares(sheet.reduce(_SUPERSAMPLING))
+        return _to_unit_range(sheet.reduce(_SUPERSAMPLING))
 
     def distance(self, centre: Point, elongation: float = 1.0, angle: float = 0.0) -> Plane:
         """Distance of every pixel from `centre`, measured `elongation` times shorter along `angle`."""
-        down, right = self.turned(centre, angle)
+        down, right = self.rotated_coordinates(centre, angle)
         longer = np.float32(elongation**0.5)
         return np.asarray(np.hypot(down * longer, right / longer), np.float32)
 
-    def turned(self, centre: Point, angle: float) -> tuple[Plane, Plane]:
+    def rotated_coordinates(self, centre: Point, angle: float) -> tuple[Plane, Plane]:
         """Coordinates of every pixel from `centre`, across and along `angle`."""
         rows, columns = self.rows - np.float32(centre[0]), self.columns - np.float32(centre[1])
         cosine, sine = np.float32(math.cos(angle)), np.float32(math.sin(angle))
@@ -212,8 +212,8 @@ def step(values: Plane, low: float, high: float) -> Plane:
 def blur(plane: Plane, pixels: float) -> Plane:
     """A plane of values in [0, 1] blurred by a Gaussian of this deviation, to 1/255; the edge is continued outwards."""
     sheet = Image.fromarray((plane * 255 + 0.5).astype(np.uint8))
-    return _shares(sheet.filter(ImageFilter.GaussianBlur(pixels)))
+    return _to_unit_range(sheet.filter(ImageFilter.GaussianBlur(pixels)))
 
 
-def _shares(sheet: Image.Image) -> Plane:
+def _to_unit_range(sheet: Image.Image) -> Plane:
     return np.asarray(sheet, np.float32) / np.float32(255)

@@ -20,7 +20,7 @@ from stages.phantoms import artefacts
 from stages.phantoms.canvas import HAEMOGLOBIN, MELANIN, Canvas, Plane, step
 from stages.phantoms.lesion import Lesion, lesion_outline, no_lesion, pigment_lesion
 
-_WITHOUT_LESION = 0.03
+_SHARE_WITHOUT_LESION = 0.03
 
 _FITZPATRICK = np.array(
     [
@@ -57,19 +57,19 @@ def draw_phantom(height: int, width: int, generator: np.random.Generator) -> Pha
         generator: is advanced.
     """
     canvas = Canvas(height, width, generator)
-    lesion = no_lesion(canvas) if canvas.chance(_WITHOUT_LESION) else lesion_outline(canvas)
-    _skin(canvas)
-    _surroundings(canvas, lesion)
+    lesion = no_lesion(canvas) if canvas.chance(_SHARE_WITHOUT_LESION) else lesion_outline(canvas)
+    _draw_skin(canvas)
+    _draw_surroundings(canvas, lesion)
     if lesion.mask.any():
         pigment_lesion(canvas, lesion)
-    _furrows(canvas)
-    _things_on_the_skin(canvas, lesion)
-    _lamp(canvas)
-    visible = _opening(canvas)
-    return Phantom(_sensor(canvas), np.where(lesion.mask & visible, 255, 0).astype(np.uint8))
+    _draw_furrows(canvas)
+    _draw_artefacts(canvas, lesion)
+    _apply_lighting(canvas)
+    visible = _apply_dermoscope_rim(canvas)
+    return Phantom(_apply_sensor(canvas), np.where(lesion.mask & visible, 255, 0).astype(np.uint8))
 
 
-def _skin(canvas: Canvas) -> None:
+def _draw_skin(canvas: Canvas) -> None:
     """A tone from the Fitzpatrick range under the camera's white balance, mottled by melanin and blood."""
     position = 5 * float(canvas.generator.beta(1.0, 1.9))
     tone = np.array([np.interp(position, range(6), channel) for channel in _FITZPATRICK.T])
@@ -80,33 +80,33 @@ def _skin(canvas: Canvas) -> None:
     canvas.absorb(canvas.noise(canvas.between(0.15, 0.6), octaves=2) * np.float32(blood), HAEMOGLOBIN)
 
 
-def _surroundings(canvas: Canvas, lesion: Lesion) -> None:
+def _draw_surroundings(canvas: Canvas, lesion: Lesion) -> None:
     """What grows in the skin around the lesion."""
     if canvas.chance(0.22):
         artefacts.draw_freckles(canvas, lesion)
     if canvas.chance(0.25):
         artefacts.draw_neighbours(canvas, lesion)
     if canvas.chance(0.25):
-        _vessels(canvas)
+        _draw_vessels(canvas)
     if canvas.chance(0.3):
-        _reddened(canvas, lesion)
+        _draw_halo(canvas, lesion)
 
 
-def _vessels(canvas: Canvas) -> None:
+def _draw_vessels(canvas: Canvas) -> None:
     """Branching red lines: where noise crosses zero, in patches."""
     lines = 1 - step(np.abs(canvas.noise(canvas.between(0.06, 0.15), octaves=2, stretch=2.5)), 0.0, 0.15)
     where = step(canvas.noise(0.35), -0.3, 1.0)
     canvas.absorb(lines * where * np.float32(canvas.between(0.06, 0.3)), HAEMOGLOBIN)
 
 
-def _reddened(canvas: Canvas, lesion: Lesion) -> None:
+def _draw_halo(canvas: Canvas, lesion: Lesion) -> None:
     """A red or pale halo that fades away from the lesion."""
     distance = canvas.distance(lesion.centre) / np.float32(lesion.radius)
     halo = 1 - step(distance, 0.9, canvas.between(1.4, 2.2))
     canvas.absorb(halo * np.float32(canvas.between(-0.12, 0.35)), HAEMOGLOBIN)
 
 
-def _furrows(canvas: Canvas) -> None:
+def _draw_furrows(canvas: Canvas) -> None:
     """The skin's relief: fine lines in two directions, over skin and lesion alike."""
     depth, scale = canvas.between(0.0, 0.05), canvas.between(0.012, 0.03)
     angle = canvas.between(0, math.pi)
@@ -116,7 +116,7 @@ def _furrows(canvas: Canvas) -> None:
     canvas.absorb(canvas.noise(0.008) * np.float32(canvas.between(0.005, 0.03)), (1.0, 1.0, 1.0))
 
 
-def _things_on_the_skin(canvas: Canvas, lesion: Lesion) -> None:
+def _draw_artefacts(canvas: Canvas, lesion: Lesion) -> None:
     if canvas.chance(0.1):
         artefacts.draw_ink(canvas, lesion)
     if canvas.chance(0.2):
@@ -129,17 +129,17 @@ def _things_on_the_skin(canvas: Canvas, lesion: Lesion) -> None:
         artefacts.draw_plaster(canvas)
 
 
-def _lamp(canvas: Canvas) -> None:
+def _apply_lighting(canvas: Canvas) -> None:
     """Uneven light: a gradient, slow shading, and a lens that darkens towards the corners."""
     middle = canvas.height / canvas.side / 2, canvas.width / canvas.side / 2
-    _, along = canvas.turned(middle, canvas.between(0, 2 * math.pi))
+    _, along = canvas.rotated_coordinates(middle, canvas.between(0, 2 * math.pi))
     shade = np.float32(canvas.between(0, 0.4)) * along + np.float32(canvas.between(0, 0.05)) * canvas.noise(0.6)
     if canvas.chance(0.6):
         shade = shade + np.float32(canvas.between(0.05, 0.5)) * canvas.distance(middle) ** 2
     canvas.absorb(shade + np.float32(canvas.between(-0.12, 0.16)), (0.95, 1.0, 1.02))
 
 
-def _opening(canvas: Canvas) -> NDArray[np.bool_]:
+def _apply_dermoscope_rim(canvas: Canvas) -> NDArray[np.bool_]:
     """Close the dermoscope's round rim over some images; True where light still comes through."""
     if not canvas.chance(0.12):
         return np.ones((canvas.height, canvas.width), np.bool_)
@@ -149,7 +149,7 @@ def _opening(canvas: Canvas) -> NDArray[np.bool_]:
     return rim > 0.5  # noqa: PLR2004 -- half the light
 
 
-def _sensor(canvas: Canvas) -> NDArray[np.uint8]:
+def _apply_sensor(canvas: Canvas) -> NDArray[np.uint8]:
     """Grain and a lens that is not always in focus; light in [0, 1] to 8 bits."""
     grain = canvas.generator.standard_normal((canvas.height, canvas.width), dtype=np.float32)
     canvas.light += grain * np.float32(canvas.between(0.002, 0.012))

@@ -57,33 +57,33 @@ def lesion_outline(canvas: Canvas) -> Lesion:
     share = canvas.between(0.105, 0.835) ** 2
     radius = math.sqrt(share * canvas.area / math.pi)
     centre = canvas.place(0.02) if canvas.chance(0.12) else canvas.place(0.3)
-    field = _field(canvas, centre, radius)
+    field = _shape_field(canvas, centre, radius)
     field -= np.float32(np.quantile(field, 1 - share))
-    body = _main_parts(field > 0)
+    body = _keep_main_parts(field > 0)
     opacity = _soft_border(canvas, body, radius)
     depth = np.clip(field / field.max(), 0, 1)
     return Lesion(opacity > 0.5, opacity, depth, centre, radius)  # noqa: PLR2004 -- half, by definition
 
 
-def _field(canvas: Canvas, centre: Point, radius: float) -> Plane:
+def _shape_field(canvas: Canvas, centre: Point, radius: float) -> Plane:
     """A field that is highest inside the lesion; one radius of distance lowers it by one."""
     angle = canvas.between(0, math.pi)
     elongation = math.exp(canvas.between(0, 0.75))
-    across, along = canvas.turned(centre, angle)
+    across, along = canvas.rotated_coordinates(centre, angle)
     across, along = across * np.float32(elongation**0.5 / radius), along * np.float32(elongation**-0.5 / radius)
-    field = _bent_radius(canvas, np.arctan2(across, along)) - np.hypot(across, along)
+    field = _radius_by_angle(canvas, np.arctan2(across, along)) - np.hypot(across, along)
     for _ in range(int(canvas.generator.choice([0, 1, 2, 3], p=[0.5, 0.25, 0.15, 0.1]))):
-        lobe = _beside(canvas, centre, canvas.between(0.5, 1.1) * radius)
+        lobe = _random_point_at(canvas, centre, canvas.between(0.5, 1.1) * radius)
         field = np.maximum(field, canvas.between(0.35, 0.7) - canvas.distance(lobe) / np.float32(radius))
     for _ in range(int(canvas.generator.choice([0, 1, 2], p=[0.65, 0.25, 0.1]))):
-        notch = _beside(canvas, centre, canvas.between(0.8, 1.2) * radius)
+        notch = _random_point_at(canvas, centre, canvas.between(0.8, 1.2) * radius)
         field = np.minimum(field, canvas.distance(notch) / np.float32(radius) - canvas.between(0.2, 0.5))
     field += np.float32(0.02 + 0.2 * canvas.between(0, 1) ** 1.5) * canvas.noise(0.7 * radius, octaves=3)
     field += np.float32(canvas.between(0.0, 0.07)) * canvas.noise(0.018)
     return field
 
 
-def _bent_radius(canvas: Canvas, angle: Plane) -> Plane:
+def _radius_by_angle(canvas: Canvas, angle: Plane) -> Plane:
     """The outline's radius against the angle: 1 and harmonics whose strength falls with their order."""
     order = np.arange(2, _HARMONICS)
     strength = (0.04 + 0.32 * canvas.between(0, 1) ** 1.5) * order ** -canvas.between(0.9, 1.6)
@@ -94,12 +94,12 @@ def _bent_radius(canvas: Canvas, angle: Plane) -> Plane:
     return np.asarray(table[index], np.float32)
 
 
-def _beside(canvas: Canvas, centre: Point, distance: float) -> Point:
+def _random_point_at(canvas: Canvas, centre: Point, distance: float) -> Point:
     angle = canvas.between(0, 2 * math.pi)
     return centre[0] + distance * math.sin(angle), centre[1] + distance * math.cos(angle)
 
 
-def _main_parts(body: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _keep_main_parts(body: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The lesion without specks (parts under a tenth of the largest) and without holes."""
     labels, count = ndimage.label(body)
     if count > 1:
@@ -122,54 +122,54 @@ def pigment_lesion(canvas: Canvas, lesion: Lesion) -> None:
     strength = canvas.between(0.1, 0.24) if canvas.chance(0.2) else canvas.between(0.32, 1.05)
     skin = canvas.mean_light()
     if canvas.chance(0.1):
-        _pink_body(canvas, lesion, strength)
+        _draw_pink_body(canvas, lesion, strength)
     else:
-        _brown_body(canvas, lesion, strength)
+        _draw_brown_body(canvas, lesion, strength)
         for share, structure in (
-            (0.45, _network),
-            (0.35, _globules),
-            (0.35, _blotches),
-            (0.25, _streaks),
-            (0.12, _pale_dots),
+            (0.45, _draw_network),
+            (0.35, _draw_globules),
+            (0.35, _draw_blotches),
+            (0.25, _draw_streaks),
+            (0.12, _draw_pale_dots),
         ):
             if canvas.chance(share):
                 structure(canvas, lesion, strength)
     if canvas.chance(0.22):
-        _redness(canvas, lesion, strength)
+        _draw_redness(canvas, lesion, strength)
     if canvas.chance(0.15):
-        _veil(canvas, lesion, skin)
+        _draw_veil(canvas, lesion, skin)
     if canvas.chance(0.3):
-        _regression(canvas, lesion, skin)
+        _draw_regression(canvas, lesion, skin)
 
 
-def _brown_body(canvas: Canvas, lesion: Lesion, strength: float) -> None:
+def _draw_brown_body(canvas: Canvas, lesion: Lesion, strength: float) -> None:
     """Melanin, uneven in three ways: from centre to border, from side to side, and in patches."""
     amount = lesion.opacity * np.float32(strength)
     amount *= 1 + np.float32(canvas.between(-0.45, 0.9)) * (lesion.depth - np.float32(0.4))
-    across, _ = canvas.turned(lesion.centre, canvas.between(0, 2 * math.pi))
+    across, _ = canvas.rotated_coordinates(lesion.centre, canvas.between(0, 2 * math.pi))
     amount *= np.clip(1 + np.float32(canvas.between(0, 0.55) / lesion.radius) * across, 0.25, 1.75)
     stretch = canvas.between(1, 2.5)
     patches = canvas.noise(canvas.between(0.2, 0.6) * lesion.radius, octaves=5, stretch=stretch)
     amount *= np.exp(np.float32(canvas.between(0.12, 0.45)) * patches)
     deep = canvas.between(0, 0.7) * strength
-    canvas.absorb(amount, _mixed(MELANIN, DEEP_MELANIN, min(deep, 1)))
+    canvas.absorb(amount, _mix(MELANIN, DEEP_MELANIN, min(deep, 1)))
 
 
-def _pink_body(canvas: Canvas, lesion: Lesion, strength: float) -> None:
+def _draw_pink_body(canvas: Canvas, lesion: Lesion, strength: float) -> None:
     """A lesion with little melanin: redness, and a breath of brown."""
     patches = np.exp(np.float32(0.3) * canvas.noise(0.4 * lesion.radius, octaves=4))
     canvas.absorb(lesion.opacity * patches * np.float32(0.12 + 0.35 * strength), HAEMOGLOBIN)
     canvas.absorb(lesion.opacity * np.float32(canvas.between(0, 0.3) * strength), MELANIN)
 
 
-def _network(canvas: Canvas, lesion: Lesion, strength: float) -> None:
+def _draw_network(canvas: Canvas, lesion: Lesion, strength: float) -> None:
     """Pigment network: a brown mesh, in parts of the lesion, that thins towards the border."""
     where = step(canvas.noise(0.7 * lesion.radius), -0.8, 0.5) * lesion.opacity
     lines = canvas.mesh(canvas.between(0.015, 0.03)) - np.float32(0.5)
     canvas.absorb(where * lines * np.float32(canvas.between(0.3, 0.9) * strength), MELANIN)
 
 
-def _globules(canvas: Canvas, lesion: Lesion, strength: float) -> None:
+def _draw_globules(canvas: Canvas, lesion: Lesion, strength: float) -> None:
     """Dots and globules: round dark grains of about one size, in parts of the lesion."""
     size = canvas.between(0.005, 0.016)
     reach = 2 * lesion.radius
@@ -179,20 +179,20 @@ def _globules(canvas: Canvas, lesion: Lesion, strength: float) -> None:
     places = [(lesion.centre[0] + row, lesion.centre[1] + column) for row, column in offsets]
     grains = blur(canvas.dots(zip(places, sizes, strict=True)), 0.3 * size * canvas.side)
     where = step(canvas.noise(0.6 * lesion.radius), -0.6, 0.5) * lesion.opacity
-    pigment = _mixed(MELANIN, DEEP_MELANIN, canvas.between(0.1, 0.6))
+    pigment = _mix(MELANIN, DEEP_MELANIN, canvas.between(0.1, 0.6))
     canvas.absorb(grains * where * np.float32(canvas.between(0.6, 1.3) * strength), pigment)
 
 
-def _blotches(canvas: Canvas, lesion: Lesion, strength: float) -> None:
+def _draw_blotches(canvas: Canvas, lesion: Lesion, strength: float) -> None:
     """Dark structureless places, off the centre."""
     where = step(canvas.noise(0.7 * lesion.radius, octaves=3), 0.5, 1.5) * step(lesion.depth, 0, 0.4)
-    pigment = _mixed(MELANIN, DEEP_MELANIN, 0.7)
+    pigment = _mix(MELANIN, DEEP_MELANIN, 0.7)
     canvas.absorb(where * np.float32(canvas.between(0.5, 1.6) * strength), pigment)
 
 
-def _streaks(canvas: Canvas, lesion: Lesion, strength: float) -> None:
+def _draw_streaks(canvas: Canvas, lesion: Lesion, strength: float) -> None:
     """Streaks: dark fingers that run outwards near the border."""
-    across, along = canvas.turned(lesion.centre, 0)
+    across, along = canvas.rotated_coordinates(lesion.centre, 0)
     angle = np.arctan2(across, along) + np.float32(0.08) * canvas.noise(0.3 * lesion.radius)
     fingers = np.cos(angle * int(canvas.between(18, 50))) + np.float32(0.5) * canvas.noise(0.06)
     rim = step(lesion.depth, 0, 0.1) * (1 - step(lesion.depth, 0.15, 0.5))
@@ -200,7 +200,7 @@ def _streaks(canvas: Canvas, lesion: Lesion, strength: float) -> None:
     canvas.absorb(step(fingers, 0, 1) * rim * where * np.float32(canvas.between(0.5, 1.1) * strength), MELANIN)
 
 
-def _veil(canvas: Canvas, lesion: Lesion, skin: Colour) -> None:
+def _draw_veil(canvas: Canvas, lesion: Lesion, skin: Colour) -> None:
     """Blue-white veil: a milky slate over part of the lesion."""
     where = step(canvas.noise(0.8 * lesion.radius, octaves=2), -0.2, 1.6) * step(lesion.depth, 0.0, 0.5)
     brightness = sum(skin) / 3 * canvas.between(0.5, 0.85)
@@ -208,7 +208,7 @@ def _veil(canvas: Canvas, lesion: Lesion, skin: Colour) -> None:
     canvas.cover(where * np.float32(canvas.between(0.4, 0.8)), colour)
 
 
-def _regression(canvas: Canvas, lesion: Lesion, skin: Colour) -> None:
+def _draw_regression(canvas: Canvas, lesion: Lesion, skin: Colour) -> None:
     """Regression: scar-like places as pale as the skin around or paler, still lesion; some are peppered with grey."""
     where = step(canvas.noise(0.8 * lesion.radius, octaves=3), 0.0, 1.4) * step(lesion.opacity, 0.3, 1.0)
     pale = canvas.between(0.95, 1.12)
@@ -218,19 +218,19 @@ def _regression(canvas: Canvas, lesion: Lesion, skin: Colour) -> None:
         canvas.absorb(pepper * np.float32(canvas.between(0.05, 0.3)), DEEP_MELANIN)
 
 
-def _pale_dots(canvas: Canvas, lesion: Lesion, strength: float) -> None:
+def _draw_pale_dots(canvas: Canvas, lesion: Lesion, strength: float) -> None:
     """Milia-like cysts: small pale dots."""
     dots = step(canvas.noise(canvas.between(0.02, 0.04)), 1.4, 1.9) * lesion.opacity
     canvas.absorb(dots * np.float32(-0.5 * strength), MELANIN)
 
 
-def _redness(canvas: Canvas, lesion: Lesion, strength: float) -> None:
+def _draw_redness(canvas: Canvas, lesion: Lesion, strength: float) -> None:
     """Red places and dotted vessels inside the lesion."""
     where = step(canvas.noise(0.6 * lesion.radius), 0, 1.2) * lesion.opacity
     vessels = step(canvas.noise(0.012), 0.8, 1.4)
     canvas.absorb(where * (np.float32(0.08 + 0.15 * strength) + np.float32(0.3) * vessels), HAEMOGLOBIN)
 
 
-def _mixed(first: Colour, second: Colour, share: float) -> Colour:
+def _mix(first: Colour, second: Colour, share: float) -> Colour:
     red, green, blue = ((1 - share) * a + share * b for a, b in zip(first, second, strict=True))
     return red, green, blue

@@ -19,7 +19,7 @@ __all__ = ["draw_heads"]
 TILE = 128
 """The longer side of an image or a map in the picture, in pixels."""
 GAP, TITLE = 4, 16
-FAINTEST = 1e-4
+LOWEST_ATTENTION = 1e-4
 """Attention below a ten-thousandth of the map's mean is drawn as that much."""
 
 
@@ -44,14 +44,16 @@ def draw_heads(
     sheet = Image.new(
         "RGB", ((tile[1] + GAP) * len(titles) + GAP, (tile[0] + GAP) * len(images) + TITLE + GAP), (24, 24, 24)
     )
-    writing = ImageDraw.Draw(sheet)
+    pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
-        writing.text((GAP + (tile[1] + GAP) * column, 2), title, fill=(220, 220, 220))
+        pen.text((GAP + (tile[1] + GAP) * column, 2), title, fill=(220, 220, 220))
     for row, image in enumerate(images):
         shown = [Image.fromarray(image).resize(tile[::-1], Image.Resampling.BILINEAR)]
         if masks is not None:
-            shown.append(Image.fromarray(_spread(masks[row])).resize(tile[::-1], Image.Resampling.NEAREST))
-        shown += [Image.fromarray(_stretched(one)).resize(tile[::-1], Image.Resampling.NEAREST) for one in maps[row]]
+            shown.append(Image.fromarray(_class_greys(masks[row])).resize(tile[::-1], Image.Resampling.NEAREST))
+        shown += [
+            Image.fromarray(_stretch_contrast(one)).resize(tile[::-1], Image.Resampling.NEAREST) for one in maps[row]
+        ]
         for column, picture in enumerate(shown):
             sheet.paste(picture, (GAP + (tile[1] + GAP) * column, TITLE + GAP + (tile[0] + GAP) * row))
     content = io.BytesIO()
@@ -59,14 +61,16 @@ def draw_heads(
     return content.getvalue()
 
 
-def _spread(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _class_greys(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Class indices as grey levels that can be told apart."""
     return (mask.astype(np.float32) * (255 / max(int(mask.max()), 1))).astype(np.uint8)
 
 
-def _stretched(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+def _stretch_contrast(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     attention = values.astype(np.float64)
-    logarithm = np.log(np.maximum(attention, max(float(attention.mean()), np.finfo(np.float64).tiny) * FAINTEST))
+    logarithm = np.log(
+        np.maximum(attention, max(float(attention.mean()), np.finfo(np.float64).tiny) * LOWEST_ATTENTION)
+    )
     low, high = np.percentile(logarithm, [2, 98])
     spread: NDArray[np.float64] = ((logarithm - low) / max(high - low, 1e-12)).clip(0, 1)
     return np.rint(spread * 255).astype(np.uint8)
