@@ -40,7 +40,7 @@ class ClassMap:
 
     @classmethod
     def binary(cls) -> ClassMap:
-        """Return the classes of black-and-white masks: background and foreground, by the rule in `stages.imaging.masks`."""
+        """Return background and foreground, for black-and-white masks by the rule in `stages.imaging.masks`."""
         return cls(names=("background", "foreground"))
 
     @classmethod

@@ -1,7 +1,7 @@
-"""What a set of sound masks looks like when something went wrong before it came here.
+"""Warn about a set of masks that can be decoded but look wrong: all empty, or inverted.
 
-No single mask proves anything: a lesion may fill the picture, a polyp may be absent. So nothing is
-refused; only when it holds for most of the masks is the user told.
+A single mask proves nothing: a lesion may fill the picture, a polyp may be absent. So no mask is rejected. The user
+gets a warning only if all masks are empty, or if most of them look inverted.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ __all__ = ["MaskSanityCheck"]
 
 
 class MaskSanityCheck:
-    """Counts over the masks of a data set, and what they suggest."""
+    """Count suspicious masks of a data set, and turn the counts into warnings."""
 
     def __init__(self) -> None:
         self._count = 0
         self._empty = 0
         self._inverted = 0
-        """Masks whose border is foreground for the most part."""
+        """Number of masks with foreground on more than half of their border."""
 
     def add(self, masks: Iterable[NDArray[np.uint8]]) -> None:
-        """Count in some masks, each (row, column) class index; 0 is background, 255 ignored."""
+        """Count some masks, each (row, column) uint8 class index; 0 is background, 255 is ignored."""
         for mask in masks:
             border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
             border = border[border != IGNORE]
@@ -35,7 +35,7 @@ class MaskSanityCheck:
             self._inverted += 2 * np.count_nonzero(border) > border.size
 
     def hints(self) -> list[str]:
-        """What the user should look at; empty where nothing is suspicious."""
+        """Return the warnings, ready to print: one line each; none if nothing is suspicious."""
         if not self._count:
             return []
         if self._empty == self._count:

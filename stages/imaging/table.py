@@ -1,11 +1,11 @@
-"""Samples from a table: `id,image,mask[,group][,split]`.
+"""Read samples from a table with the columns `id,image,mask[,group][,split]`.
 
-The table is a comma-separated file in UTF-8, with or without a byte-order mark, with a line of column
-names. Paths are relative to the table's folder, or absolute. An empty mask means there is none; an
-empty group is the id. Other columns are ignored, and so are empty lines and blanks around a cell.
+The table is a comma-separated file in UTF-8, with or without a byte-order mark. Its first line names the columns. Paths
+are absolute, or relative to the table's folder. An empty mask means that the sample has none. An empty group means the
+id. Other columns, empty lines and blanks around a cell are ignored.
 
-Every problem is told with its line and left out of the list. Whether a file can be decoded is not
-looked at here.
+A row with a problem is reported with its line and left out of the samples. The image and mask files must exist, but
+they are not opened.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ __all__ = ["read_table"]
 REQUIRED_COLUMNS = ("id", "image", "mask")
 
 Row = tuple[int, dict[str, str]]
-"""A row's line in the file, and its cells by column."""
+"""Line of a row in the file, and its cells by column name."""
 
 
 def read_table(table: Path) -> tuple[list[SourceSample], list[Problem]]:
     """Read samples from a table.
 
     Args:
-        table: the file.
+        table: The file.
 
     Returns:
-        The samples in the order of the table, and the problems of the rows that are not among them.
+        The samples in the order of the table, and the problems of all other rows, sorted by line.
 
     Raises:
-        UsageError: there is no such file.
-        InputProblemsError: the file cannot be read at all: permission, encoding, column names, no rows.
+        UsageError: the file does not exist.
+        InputProblemsError: the file as a whole cannot be used: permission, encoding, quotes, column names, no rows.
     """
     rows, problems = _parse_rows(table, _read_text(table))
     lines = defaultdict(list)
@@ -62,13 +62,13 @@ def read_table(table: Path) -> tuple[list[SourceSample], list[Problem]]:
 
 
 def _read_text(table: Path) -> str:
-    """The file's text without byte-order mark."""
+    """Return the text of the file, without a byte-order mark."""
     try:
         data = table.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"{printable(table)}: there is no such table. Check the path.") from None
     except OSError as error:
-        what = f"cannot be read ({error.strerror}); name a file that may be read"
+        what = f"cannot be read ({error.strerror}); allow reading it, or give another file"
         raise InputProblemsError([Problem(printable(table), what)]) from error
     try:
         return data.decode("utf-8-sig")
@@ -78,7 +78,7 @@ def _read_text(table: Path) -> str:
 
 
 def _parse_rows(table: Path, text: str) -> tuple[list[Row], list[Problem]]:
-    """The rows under the column names, and the rows that do not fit these."""
+    """Return the rows below the column names, and the problems of rows with too many cells."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
     problems: list[Problem] = []
@@ -95,10 +95,10 @@ def _parse_rows(table: Path, text: str) -> tuple[list[Row], list[Problem]]:
                 problems.append(_problem_at(table, reader.line_num, what))
             else:
                 row = dict.fromkeys((*REQUIRED_COLUMNS, "group", "split"), "")
-                row.update(zip(columns, cells, strict=False))  # a short row's last cells are empty
+                row.update(zip(columns, cells, strict=False))  # the missing last cells of a short row are empty
                 rows.append((reader.line_num, row))
     except csv.Error as error:
-        what = f"is not a comma-separated table ({error}); mend the quotes"
+        what = f"is not a comma-separated table ({error}); fix the quotes"
         raise InputProblemsError([*problems, _problem_at(table, reader.line_num, what)]) from error
     if not rows:
         header = f"{','.join(REQUIRED_COLUMNS)}[,group][,split]"
@@ -108,7 +108,7 @@ def _parse_rows(table: Path, text: str) -> tuple[list[Row], list[Problem]]:
 
 
 def _check_columns(table: Path, line: int, cells: list[str]) -> list[str]:
-    """The column names, checked."""
+    """Return the column names in lower case, after checking that each required one occurs once."""
     columns = [cell.lower() for cell in cells]
     missing = [name for name in REQUIRED_COLUMNS if name not in columns]
     if missing:
@@ -118,12 +118,12 @@ def _check_columns(table: Path, line: int, cells: list[str]) -> list[str]:
         raise InputProblemsError([_problem_at(table, line, what)])
     twice = sorted({name for name in (*REQUIRED_COLUMNS, "group", "split") if columns.count(name) > 1})
     if twice:
-        raise InputProblemsError([_problem_at(table, line, f"column {', '.join(twice)} is there twice; keep one")])
+        raise InputProblemsError([_problem_at(table, line, f"column {', '.join(twice)} occurs twice; keep one")])
     return columns
 
 
 def _parse_sample(folder: Path, cells: dict[str, str]) -> tuple[str | None, SourceSample]:
-    """What is wrong with a row, if anything, and its sample."""
+    """Return the problem of a row, or None, and its sample."""
     identifier = normal_id(cells["id"])
     mask = folder / cells["mask"] if cells["mask"] else None
     sample = SourceSample(identifier, folder / cells["image"], mask, normal_id(cells["group"]), cells["split"])
@@ -136,13 +136,13 @@ def _parse_sample(folder: Path, cells: dict[str, str]) -> tuple[str | None, Sour
 
 
 def _missing_file(kind: str, path: Path | None) -> str | None:
-    """What is wrong when a file is not there."""
-    # Not Path.is_file: that raises on names too long, NUL, and folders that may not be entered.
+    """Return the problem if there is no file at the path; None if there is, or if no path is given."""
+    # Not Path.is_file: it raises if a name is too long or holds NUL, or if a folder may not be entered.
     if path is None or os.path.isfile(path):  # noqa: PTH113
         return None
     return f"there is no {kind} {printable(path)}; paths are relative to the table's folder"
 
 
 def _problem_at(table: Path, line: int, what: str) -> Problem:
-    """A problem with one line of the table."""
+    """Return a problem with one line of the table."""
     return Problem(f"{printable(table)} line {line}", what)

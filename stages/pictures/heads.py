@@ -1,8 +1,8 @@
-"""What every head looks at, as one picture: a row per image, a column per head, its mask beside it where there is one.
+"""Draw the attention of every head as one picture: a row per image, a column per head.
 
-Brightness is the logarithm of attention, as training sees it, stretched for every map from its 2nd to its 98th
-percentile: heads that put nearly all attention on a few patches show the rest of their map too. So brightness cannot
-be compared between maps; `pipeline inspect --stats` has figures for that. Patches are drawn as squares, not smoothed.
+Brightness is the logarithm of attention, stretched from the 2nd to the 98th percentile of each map. So a head that puts
+nearly all its attention on a few patches still shows the rest of its map. Brightness cannot be compared between maps;
+`pipeline inspect --stats` prints numbers for that. Patches are drawn as squares and not smoothed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from PIL import Image, ImageDraw
 __all__ = ["draw_heads"]
 
 TILE = 128
-"""The longer side of an image or a map in the picture, in pixels."""
+"""Longer side of an image or a map in the picture, in pixels."""
 GAP, TITLE = 4, 16
 LOWEST_ATTENTION = 1e-4
-"""Attention below a ten-thousandth of the map's mean is drawn as that much."""
+"""Lower bound of attention before the logarithm, relative to the mean of the map."""
 
 
 def draw_heads(
@@ -30,13 +30,16 @@ def draw_heads(
     heads: Sequence[str],
     masks: NDArray[np.uint8] | None = None,
 ) -> bytes:
-    """A PNG of images and their maps.
+    """Draw images and their attention maps.
 
     Args:
-        images: (n, row, column, 3) RGB.
-        maps: (n, head, grid_row, grid_column), not negative; any unit.
-        heads: a name for each head, written above its column.
-        masks: (n, row, column) class index; drawn between image and maps.
+        images: (n, row, column, 3) uint8 RGB.
+        maps: (n, head, grid_row, grid_column) float, 0 or more, in any unit.
+        heads: Name of each head, written above its column.
+        masks: (n, row, column) uint8 class index, drawn between image and maps; None for no column of masks.
+
+    Returns:
+        The bytes of a PNG.
     """
     rows, columns = images.shape[1:3]
     tile = (round(TILE * rows / max(rows, columns)), round(TILE * columns / max(rows, columns)))
@@ -62,7 +65,7 @@ def draw_heads(
 
 
 def _class_greys(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Class indices as grey levels that can be told apart."""
+    """Return class indices (row, column) as evenly spread grey levels, uint8."""
     return (mask.astype(np.float32) * (255 / max(int(mask.max()), 1))).astype(np.uint8)
 
 
