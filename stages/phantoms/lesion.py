@@ -1,12 +1,12 @@
-"""A phantom's lesion: its outline, its soft border, and the pigment inside it.
+"""Draw the lesion of a phantom: its outline, its soft border, and the pigment inside it.
 
-The outline is a level of a field that falls off from the lesion's centre: an ellipse bent by harmonics of the angle,
-joined by lobes, bitten by notches, roughened by noise. The level is chosen so that the lesion takes the share of the
-frame that was drawn for it. The border is then blurred, more on one side than on the other, and the mask is what lies
-above half of that: the boundary a reader would trace through a soft edge.
+The outline is a level line of a field that decreases from the centre of the lesion. The field starts as an ellipse
+bent by harmonics of the angle; lobes are added, notches are cut out, and noise roughens it. The level is chosen so that
+the lesion covers a given fraction of the frame. The border is then blurred, on some sides more than on others. The mask
+is where the blurred lesion exceeds one half, which is where a reader would trace a soft edge.
 
-What fills it are the structures dermoscopy names (network, globules, streaks, blotches, blue-white veil, regression,
-…), each present in some lesions, drawn by chance and not by diagnosis: no class can be learnt from a phantom.
+The inside shows structures of dermoscopy: network, globules, streaks, blotches, blue-white veil, regression and more.
+Each is present in some lesions at random, independently of any diagnosis, so no class can be learnt from phantoms.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _HARMONICS = 36
 
 @dataclass(frozen=True)
 class Lesion:
-    """Where a lesion lies.
+    """Describe the place and shape of a lesion.
 
     Attributes:
-        mask: (height, width) bool, the lesion: opacity above one half.
+        mask: (height, width) bool, True where the opacity exceeds one half.
         opacity: (height, width) float32 in [0, 1], soft at the border.
-        depth: (height, width) float32 in [0, 1], 0 on the outline and outside, 1 at the innermost place.
+        depth: (height, width) float32 in [0, 1], 0 on the outline and outside, 1 at the innermost point.
         centre: (row, column) in short sides, inside the frame.
-        radius: of the disc with the lesion's area, in short sides.
+        radius: Radius of the disc with the same area, in short sides.
     """
 
     mask: NDArray[np.bool_]
@@ -44,15 +44,15 @@ class Lesion:
 
 
 def no_lesion(canvas: Canvas) -> Lesion:
-    """A lesion that is not there: skin alone."""
+    """Return an empty lesion, for an image of skin only."""
     nothing = np.zeros((canvas.height, canvas.width), np.float32)
     return Lesion(nothing > 0, nothing, nothing, (canvas.height / canvas.side / 2, canvas.width / canvas.side / 2), 0.2)
 
 
 def lesion_outline(canvas: Canvas) -> Lesion:
-    """Choose where a lesion lies and how its border runs; nothing is drawn yet.
+    """Choose the place, the outline and the border of a lesion at random. Nothing is drawn on the canvas.
 
-    Its share of the frame is between 1 and 70 %, with a median near a fifth, as in ISIC 2018.
+    The lesion covers 1 to 70 % of the frame, with a median near 20 %, as in ISIC 2018.
     """
     share = canvas.between(0.105, 0.835) ** 2
     radius = math.sqrt(share * canvas.area / math.pi)
@@ -66,7 +66,7 @@ def lesion_outline(canvas: Canvas) -> Lesion:
 
 
 def _shape_field(canvas: Canvas, centre: Point, radius: float) -> Plane:
-    """A field that is highest inside the lesion; one radius of distance lowers it by one."""
+    """Return a field that is highest inside the lesion and decreases by 1 per radius of distance."""
     angle = canvas.between(0, math.pi)
     elongation = math.exp(canvas.between(0, 0.75))
     across, along = canvas.rotated_coordinates(centre, angle)
@@ -84,7 +84,7 @@ def _shape_field(canvas: Canvas, centre: Point, radius: float) -> Plane:
 
 
 def _radius_by_angle(canvas: Canvas, angle: Plane) -> Plane:
-    """The outline's radius against the angle: 1 and harmonics whose strength falls with their order."""
+    """Return the relative radius of the outline at each angle: 1 plus harmonics that weaken with their order."""
     order = np.arange(2, _HARMONICS)
     strength = (0.04 + 0.32 * canvas.between(0, 1) ** 1.5) * order ** -canvas.between(0.9, 1.6)
     turn = np.linspace(-math.pi, math.pi, _ANGLES, endpoint=False)
@@ -95,12 +95,13 @@ def _radius_by_angle(canvas: Canvas, angle: Plane) -> Plane:
 
 
 def _random_point_at(canvas: Canvas, centre: Point, distance: float) -> Point:
+    """Return a point at this distance from the centre, in a random direction."""
     angle = canvas.between(0, 2 * math.pi)
     return centre[0] + distance * math.sin(angle), centre[1] + distance * math.cos(angle)
 
 
 def _keep_main_parts(body: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The lesion without specks (parts under a tenth of the largest) and without holes."""
+    """Remove specks (parts smaller than a tenth of the largest) and fill holes."""
     labels, count = ndimage.label(body)
     if count > 1:
         sizes = np.bincount(labels.ravel())
@@ -110,7 +111,7 @@ def _keep_main_parts(body: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _soft_border(canvas: Canvas, body: NDArray[np.bool_], radius: float) -> Plane:
-    """The lesion's opacity: sharp on some sides, soft on others."""
+    """Return the opacity of the lesion: a sharp border on some sides, a soft one on others."""
     softest = math.exp(canvas.between(math.log(0.03), math.log(0.17)))
     sharp = blur(body.astype(np.float32), max(0.03 * radius * canvas.side, 0.5))
     soft = blur(sharp, softest * radius * canvas.side)
@@ -118,7 +119,7 @@ def _soft_border(canvas: Canvas, body: NDArray[np.bool_], radius: float) -> Plan
 
 
 def pigment_lesion(canvas: Canvas, lesion: Lesion) -> None:
-    """Draw what fills the lesion."""
+    """Draw the pigment and the structures inside the lesion."""
     strength = canvas.between(0.1, 0.24) if canvas.chance(0.2) else canvas.between(0.32, 1.05)
     skin = canvas.mean_light()
     if canvas.chance(0.1):
@@ -143,7 +144,7 @@ def pigment_lesion(canvas: Canvas, lesion: Lesion) -> None:
 
 
 def _draw_brown_body(canvas: Canvas, lesion: Lesion, strength: float) -> None:
-    """Melanin, uneven in three ways: from centre to border, from side to side, and in patches."""
+    """Draw melanin that varies from centre to border, from side to side, and in patches."""
     amount = lesion.opacity * np.float32(strength)
     amount *= 1 + np.float32(canvas.between(-0.45, 0.9)) * (lesion.depth - np.float32(0.4))
     across, _ = canvas.rotated_coordinates(lesion.centre, canvas.between(0, 2 * math.pi))
@@ -156,21 +157,21 @@ def _draw_brown_body(canvas: Canvas, lesion: Lesion, strength: float) -> None:
 
 
 def _draw_pink_body(canvas: Canvas, lesion: Lesion, strength: float) -> None:
-    """A lesion with little melanin: redness, and a breath of brown."""
+    """Draw a lesion with little melanin: red with a little brown."""
     patches = np.exp(np.float32(0.3) * canvas.noise(0.4 * lesion.radius, octaves=4))
     canvas.absorb(lesion.opacity * patches * np.float32(0.12 + 0.35 * strength), HAEMOGLOBIN)
     canvas.absorb(lesion.opacity * np.float32(canvas.between(0, 0.3) * strength), MELANIN)
 
 
 def _draw_network(canvas: Canvas, lesion: Lesion, strength: float) -> None:
-    """Pigment network: a brown mesh, in parts of the lesion, that thins towards the border."""
+    """Draw a pigment network: a brown mesh in parts of the lesion that thins towards the border."""
     where = step(canvas.noise(0.7 * lesion.radius), -0.8, 0.5) * lesion.opacity
     lines = canvas.mesh(canvas.between(0.015, 0.03)) - np.float32(0.5)
     canvas.absorb(where * lines * np.float32(canvas.between(0.3, 0.9) * strength), MELANIN)
 
 
 def _draw_globules(canvas: Canvas, lesion: Lesion, strength: float) -> None:
-    """Dots and globules: round dark grains of about one size, in parts of the lesion."""
+    """Draw dots and globules: round dark grains of about one size, in parts of the lesion."""
     size = canvas.between(0.005, 0.016)
     reach = 2 * lesion.radius
     count = int(min(canvas.between(0.05, 0.35) * reach**2 / size**2 / 4, 400))
@@ -184,14 +185,14 @@ def _draw_globules(canvas: Canvas, lesion: Lesion, strength: float) -> None:
 
 
 def _draw_blotches(canvas: Canvas, lesion: Lesion, strength: float) -> None:
-    """Dark structureless places, off the centre."""
+    """Draw blotches: dark areas without structure."""
     where = step(canvas.noise(0.7 * lesion.radius, octaves=3), 0.5, 1.5) * step(lesion.depth, 0, 0.4)
     pigment = _mix(MELANIN, DEEP_MELANIN, 0.7)
     canvas.absorb(where * np.float32(canvas.between(0.5, 1.6) * strength), pigment)
 
 
 def _draw_streaks(canvas: Canvas, lesion: Lesion, strength: float) -> None:
-    """Streaks: dark fingers that run outwards near the border."""
+    """Draw streaks: dark fingers that point outwards near the border."""
     across, along = canvas.rotated_coordinates(lesion.centre, 0)
     angle = np.arctan2(across, along) + np.float32(0.08) * canvas.noise(0.3 * lesion.radius)
     fingers = np.cos(angle * int(canvas.between(18, 50))) + np.float32(0.5) * canvas.noise(0.06)
@@ -201,7 +202,7 @@ def _draw_streaks(canvas: Canvas, lesion: Lesion, strength: float) -> None:
 
 
 def _draw_veil(canvas: Canvas, lesion: Lesion, skin: Colour) -> None:
-    """Blue-white veil: a milky slate over part of the lesion."""
+    """Draw a blue-white veil: a milky grey-blue over part of the lesion."""
     where = step(canvas.noise(0.8 * lesion.radius, octaves=2), -0.2, 1.6) * step(lesion.depth, 0.0, 0.5)
     brightness = sum(skin) / 3 * canvas.between(0.5, 0.85)
     colour = (0.92 * brightness, 0.97 * brightness, 1.1 * brightness)
@@ -209,7 +210,7 @@ def _draw_veil(canvas: Canvas, lesion: Lesion, skin: Colour) -> None:
 
 
 def _draw_regression(canvas: Canvas, lesion: Lesion, skin: Colour) -> None:
-    """Regression: scar-like places as pale as the skin around or paler, still lesion; some are peppered with grey."""
+    """Draw regression: scar-like areas as pale as the skin or paler, some peppered with grey. They stay in the mask."""
     where = step(canvas.noise(0.8 * lesion.radius, octaves=3), 0.0, 1.4) * step(lesion.opacity, 0.3, 1.0)
     pale = canvas.between(0.95, 1.12)
     canvas.cover(where * np.float32(canvas.between(0.5, 0.9)), (skin[0] * pale, skin[1] * pale, skin[2] * pale))
@@ -219,18 +220,19 @@ def _draw_regression(canvas: Canvas, lesion: Lesion, skin: Colour) -> None:
 
 
 def _draw_pale_dots(canvas: Canvas, lesion: Lesion, strength: float) -> None:
-    """Milia-like cysts: small pale dots."""
+    """Draw milia-like cysts: small pale dots."""
     dots = step(canvas.noise(canvas.between(0.02, 0.04)), 1.4, 1.9) * lesion.opacity
     canvas.absorb(dots * np.float32(-0.5 * strength), MELANIN)
 
 
 def _draw_redness(canvas: Canvas, lesion: Lesion, strength: float) -> None:
-    """Red places and dotted vessels inside the lesion."""
+    """Draw red areas and dotted vessels inside the lesion."""
     where = step(canvas.noise(0.6 * lesion.radius), 0, 1.2) * lesion.opacity
     vessels = step(canvas.noise(0.012), 0.8, 1.4)
     canvas.absorb(where * (np.float32(0.08 + 0.15 * strength) + np.float32(0.3) * vessels), HAEMOGLOBIN)
 
 
 def _mix(first: Colour, second: Colour, share: float) -> Colour:
+    """Return a mixture of two pigments; `share` of it is the second."""
     red, green, blue = ((1 - share) * a + share * b for a, b in zip(first, second, strict=True))
     return red, green, blue
