@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from stages.errors import CheckpointError, InputProblemsError, UsageError
-from stages.evaluate import run
+from stages.evaluate import EvaluationReport, run
 from stages.settings import EvaluateSettings
 from tests.conftest import extract_settings
 
@@ -49,6 +49,17 @@ def test_metrics_and_rows_agree(phantom_store: Path, trained: Path, phantoms: Pa
     first = {file.name: file.read_bytes() for file in (tmp_path / "report").iterdir() if file.is_file()}
     run(settings)
     assert first == {file.name: file.read_bytes() for file in (tmp_path / "report").iterdir() if file.is_file()}
+
+
+def test_the_summary_names_dice_with_its_interval_and_says_where_there_is_none(tmp_path: Path):
+    """Users read the summary on the terminal, so it must survive scores that are not defined."""
+    metrics = {"dice": {"mean": 0.9124, "low": 0.9, "high": 0.925}, "n": 7, "split": "test"}
+    metrics |= {"includes_training_samples": False, "original": {"dice": {"mean": None, "low": None, "high": None}}}
+    lines = str(EvaluationReport(out=tmp_path, metrics=metrics)).splitlines()
+    assert lines == [
+        f"{tmp_path}: Dice 0.912 (0.900 to 0.925) over 7 samples of split test",
+        "at original size: Dice not defined",
+    ]
 
 
 @pytest.mark.usefixtures("perfect")

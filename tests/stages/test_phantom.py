@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,14 @@ from stages import phantom
 from stages.errors import UsageError
 from stages.phantoms.drawing import Phantom, draw_phantom
 from stages.settings import PhantomSettings
+
+QUARTERS_OF_VERSION_1 = {
+    "phantom_0000": ([(166.6, 125.5, 99.4), (167.2, 126.9, 102.9), (169.6, 128.8, 102.0), (173.0, 128.6, 104.4)], 430),
+    "phantom_0001": ([(252.4, 211.7, 161.9), (210.0, 156.6, 117.4), (248.2, 192.6, 146.4), (201.3, 142.1, 106.8)], 962),
+    "phantom_0002": ([(158.6, 123.5, 90.7), (158.8, 123.7, 90.5), (157.9, 122.2, 89.3), (148.0, 115.0, 84.4)], 93),
+    "phantom_0003": ([(174.0, 133.1, 131.8), (195.4, 156.8, 156.6), (180.6, 125.4, 123.5), (214.5, 165.1, 166.2)], 669),
+}
+"""Mean (red, green, blue) of the upper left, upper right, lower left and lower right quarter; lesion pixels."""
 
 
 @pytest.fixture
@@ -80,6 +89,21 @@ def test_more_samples_begin_with_the_same_ones(settings: PhantomSettings, tmp_pa
     few, larger = contents(settings.out), contents(more.out)
     assert few.keys() < larger.keys()
     assert all(few[name] == larger[name] for name in few if name != "phantom.json")
+
+
+def test_drawings_of_version_1_stay_the_same(settings: PhantomSettings):
+    """A change of the drawing code that changes images needs a new version in `phantom.json`.
+
+    Mean colours of the four quarters of each image, and lesion pixels. The tolerance allows for rounding elsewhere.
+    """
+    phantom.run(settings)
+
+    assert json.loads((settings.out / "phantom.json").read_text())["phantom"]["version"] == 1
+    for name, (colours, lesion) in QUARTERS_OF_VERSION_1.items():
+        image = np.asarray(Image.open(settings.out / "images" / f"{name}.png")).astype(float)
+        mask = np.asarray(Image.open(settings.out / "masks" / f"{name}_segmentation.png"))
+        np.testing.assert_allclose(image.reshape(2, 24, 2, 32, 3).mean(axis=(1, 3)).reshape(4, 3), colours, atol=0.5)
+        assert abs(int((mask == 255).sum()) - lesion) <= 3
 
 
 def test_a_few_images_have_no_lesion(many: list[Phantom]):

@@ -204,7 +204,7 @@ def test_more_than_one_page_is_refused(save: Save) -> None:
     assert "2 pages" in refusal(save(COLOURS, "a.png", save_all=True, append_images=[second]))
 
 
-def test_the_preview_in_a_phone_picture_is_passed_by(save: Save, tmp_path: Path) -> None:
+def test_the_preview_in_a_phone_picture_is_ignored(save: Save, tmp_path: Path) -> None:
     """A JPEG with further pictures in it (MPO) is read as the picture everybody sees."""
     path = save(Image.new("RGB", (16, 8), "red"), "a.mpo", save_all=True, append_images=[Image.new("RGB", (4, 4))])
     path = path.rename(tmp_path / "a.jpg")
@@ -219,14 +219,14 @@ def test_a_renamed_file_is_read_by_content(save: Save, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [(b"", "empty"), (b"id,image,mask\n", "is not a picture"), (b"II*\0\x08\0\0\0", "picture|damaged")],
     ids=["empty", "text", "header_only"],
 )
-def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
     """Empty files and other contents get a message of their own."""
     (tmp_path / "a.png").write_bytes(content)
-    assert any(part in refusal(tmp_path / "a.png") for part in told.split("|"))
+    assert any(part in refusal(tmp_path / "a.png") for part in expected.split("|"))
 
 
 def test_other_formats_are_refused(save: Save, tmp_path: Path) -> None:
@@ -243,14 +243,14 @@ def test_a_truncated_file_is_refused(save: Save, name: str) -> None:
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    """What cannot be read at all is told by name."""
+    """What cannot be read at all is reported by name."""
     assert "cannot be read" in refusal(tmp_path / "gone.png")
     assert "cannot be read" in refusal(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_forbidden_file_is_refused(save: Save) -> None:
-    """A file that may not be read is told by name."""
+    """A file that may not be read is reported by name."""
     path = save(RAMP, "a.png")
     path.chmod(0)
     assert "cannot be read" in refusal(path)
@@ -265,7 +265,7 @@ def test_a_decompression_bomb_is_refused(save: Save, monkeypatch: pytest.MonkeyP
     assert "more than 4 pixels" in refusal(path)
 
 
-def test_the_header_check_tells_what_reading_would(save: Save, tmp_path: Path) -> None:
+def test_the_header_check_reports_the_same_problem_as_reading(save: Save, tmp_path: Path) -> None:
     """A sound file has no problem; a file that is none, has two pages or is missing has the same as when read."""
     assert check_picture(save(COLOURS, "good.png")) is None
     pages = save(COLOURS, "pages.tif", save_all=True, append_images=[Image.fromarray(COLOURS)])
@@ -296,7 +296,7 @@ def test_many_threads_read_alike(save: Save) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(["a.png", "a.jpg", "a.bmp", "a.tif"]), data=st.data())
-def test_damage_is_told_and_never_crashes(save: Save, name: str, data: st.DataObject) -> None:
+def test_a_damaged_file_is_read_or_rejected_and_never_crashes(save: Save, name: str, data: st.DataObject) -> None:
     """With any bytes changed the file is read or refused; nothing else is raised and nothing warned."""
     path = save(np.arange(192, dtype=np.uint8).reshape(8, 8, 3), name)
     content = bytearray(path.read_bytes())

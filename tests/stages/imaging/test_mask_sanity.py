@@ -27,7 +27,7 @@ IGNORED = np.full((10, 10), 255, np.uint8)
         pytest.param([INVERTED, LESION], "", id="half_is_not_most"),
     ],
 )
-def test_only_what_holds_for_most_masks_is_told(masks: list[np.ndarray], word: str):
+def test_a_warning_needs_most_of_the_masks(masks: list[np.ndarray], word: str):
     """One hint or none."""
     sanity = MaskSanityCheck()
     sanity.add(masks)

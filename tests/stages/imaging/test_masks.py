@@ -104,9 +104,9 @@ def test_smooth_edges_are_cut_at_128(save: Save) -> None:
     mask[0, :20], mask[1, :4] = 127, 128
     assert np.array_equal(read(save(mask)), mask >= 128)
     mask[1, 4] = 128
-    told = refusal(save(mask))
-    assert "127 (20 pixels)" in told
-    assert "--classes" in told
+    message = refusal(save(mask))
+    assert "127 (20 pixels)" in message
+    assert "--classes" in message
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_smooth_edges_are_cut_at_128(save: Save) -> None:
 def test_class_indices_are_never_guessed_at(save: Save, values: tuple[int, ...], dtype: type) -> None:
     """A mask of several classes is refused, and the values are told with the option that explains them."""
     mask: np.ndarray = np.resize(np.array(values, dtype), LESION.shape)
-    told = refusal(save(mask))
-    assert "--classes" in told
-    assert all(f"{value} (" in told for value in values)
+    message = refusal(save(mask))
+    assert "--classes" in message
+    assert all(f"{value} (" in message for value in values)
 
 
 @pytest.mark.parametrize(
@@ -160,10 +160,10 @@ def test_a_coloured_mask_asks_for_classes(save: Save) -> None:
 def test_another_size_is_refused_with_both(save: Save) -> None:
     """Height comes first; swapped sides point at EXIF."""
     path = save(LESION)
-    told = refusal(path, size=(12, 21))
-    assert "12 x 20" in told
-    assert "12 x 21" in told
-    assert "EXIF" not in told
+    message = refusal(path, size=(12, 21))
+    assert "12 x 20" in message
+    assert "12 x 21" in message
+    assert "EXIF" not in message
     assert "EXIF" in refusal(path, size=(20, 12))
 
 
@@ -175,20 +175,20 @@ def test_a_mask_is_turned_by_its_own_exif(save: Save) -> None:
     assert np.array_equal(read(save(stored, exif=exif)), LESION)
 
 
-def test_a_broken_mask_is_told(tmp_path: Path) -> None:
+def test_a_broken_mask_is_reported(tmp_path: Path) -> None:
     """Masks are opened with the same care as images."""
     (tmp_path / "m.png").touch()
     assert "empty" in refusal(tmp_path / "m.png")
 
 
-def test_unlisted_values_are_told(save: Save) -> None:
+def test_unlisted_values_are_reported(save: Save) -> None:
     """Up to five unknown values are named, the most frequent first, with what was listed."""
     mask = np.zeros(LESION.shape, np.uint8)
     mask[0, :7] = (7, 7, 1, 2, 3, 4, 5)
-    told = refusal(save(mask), ClassMap.from_mapping({"skin": 0, "lesion": 255}))
-    assert "7 (2 pixels), 1 (1 pixels)" in told
-    assert "and 1 more" in told
-    assert "skin=0, lesion=255" in told
+    message = refusal(save(mask), ClassMap.from_mapping({"skin": 0, "lesion": 255}))
+    assert "7 (2 pixels), 1 (1 pixels)" in message
+    assert "and 1 more" in message
+    assert "skin=0, lesion=255" in message
     colours = ClassMap.from_mapping({"skin": "#000000", "lesion": "#ff0000"})
     assert "#070707 (2 pixels)" in refusal(save(mask), colours)
 

@@ -105,10 +105,10 @@ def test_an_image_without_mask_in_one_tree_is_still_a_sample(tmp_path: Path, tou
         pytest.param("d", "d", ["d/a.jpg", "d/a_segmentation.png"], id="same_folder"),
         pytest.param("d", "d/masks", ["d/a.jpg", "d/masks/a.png"], id="masks_inside_images"),
         pytest.param("d/images", "d", ["d/images/a.jpg", "d/a_mask.png"], id="images_inside_masks"),
-        pytest.param("d", "d/../d/masks", ["d/a.jpg", "d/masks/a_mask.png"], id="told_by_another_path"),
+        pytest.param("d", "d/../d/masks", ["d/a.jpg", "d/masks/a_mask.png"], id="given_by_another_path"),
     ],
 )
-def test_images_and_masks_in_one_tree_are_told_apart(
+def test_images_and_masks_in_one_tree_are_separated(
     tmp_path: Path, touch: Touch, images: str, masks: str, files: list[str]
 ) -> None:
     """A mask in the images' tree is never taken for an image, nor the other way round."""
@@ -167,8 +167,8 @@ def test_no_pair_at_all_names_what_was_looked_for(tmp_path: Path, touch: Touch) 
     touch("images/x1.png", "masks/seg-x1.png")
     with pytest.raises(InputProblemsError) as caught:
         find_samples(tmp_path / "images", tmp_path / "masks")
-    for told in ("x1.png", "seg-x1.png", "<id>_segmentation", "--csv"):
-        assert told in str(caught.value)
+    for expected in ("x1.png", "seg-x1.png", "<id>_segmentation", "--csv"):
+        assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_locked_subfolder_is_a_problem(tmp_path: Path, touch: Touch) -> None:
     assert str(tmp_path / "locked") in problems[0].where
 
 
-def test_hidden_files_and_link_loops_are_passed_by(tmp_path: Path, touch: Touch) -> None:
+def test_hidden_files_and_link_loops_are_skipped(tmp_path: Path, touch: Touch) -> None:
     """Files of the operating system are not images, a loop ends, and links to files and folders are used once."""
     touch("images/a.png", "images/._a.png", "images/.trash/b.png", "elsewhere/c.png", "more/d.png")
     (tmp_path / "images" / "loop").symlink_to(tmp_path / "images")

@@ -32,8 +32,8 @@ def write(tmp_path: Path) -> Write:
 def read(table: Path) -> tuple[list[tuple[str, str, str | None, str, str]], list[str]]:
     """The samples as tuples of names, and the problems as text."""
     samples, problems = find_samples(table.parent / "nowhere", csv=table)
-    told = [(s.id, s.image.name, s.mask.name if s.mask else None, s.group, s.split) for s in samples]
-    return told, [str(problem) for problem in problems]
+    found = [(s.id, s.image.name, s.mask.name if s.mask else None, s.group, s.split) for s in samples]
+    return found, [str(problem) for problem in problems]
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte_order_mark"])
@@ -62,7 +62,7 @@ def test_absolute_paths_are_taken_as_they_are(write: Write, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "expected"),
     [
         pytest.param(",a.png,", "id is empty", id="empty_id"),
         pytest.param("x/y,a.png,", "separator", id="path_separator"),
@@ -74,16 +74,16 @@ def test_absolute_paths_are_taken_as_they_are(write: Write, tmp_path: Path) -> N
         pytest.param("x,c,d.png,", "quotes", id="too_many_cells"),
     ],
 )
-def test_a_bad_row_is_told_with_its_line(write: Write, row: str, told: str) -> None:
+def test_a_bad_row_is_reported_with_its_line(write: Write, row: str, expected: str) -> None:
     """The problem names table and line, and the good row is still a sample."""
     table = write(f"id,image,mask\ngood,b.png,m.png\n{row}\n")
     samples, (problem,) = read(table)
     assert [sample[0] for sample in samples] == ["good"]
     assert problem.startswith(f"{table} line 3: ")
-    assert told in problem
+    assert expected in problem
 
 
-def test_doubled_ids_are_both_told(write: Write) -> None:
+def test_doubled_ids_are_both_reported(write: Write) -> None:
     """Of two rows with one id neither is chosen, also when they differ in Unicode form only."""
     table = write("id,image,mask\ne\u0301,a.png,\nx,b.png,\n\u00e9,b.png,\n")
     samples, problems = read(table)
@@ -92,7 +92,7 @@ def test_doubled_ids_are_both_told(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         pytest.param("id,image\na,a.png\n", "no column mask", id="missing_column"),
         pytest.param("id;image;mask\na;a.png;\n", "commas", id="semicolons"),
@@ -104,12 +104,12 @@ def test_doubled_ids_are_both_told(write: Write) -> None:
         pytest.param("id,image,mask\n".encode("utf-16"), "line 1: is not UTF-8", id="utf16"),
     ],
 )
-def test_an_unusable_table_is_an_error(write: Write, text: str | bytes, told: str) -> None:
+def test_an_unusable_table_is_an_error(write: Write, text: str | bytes, expected: str) -> None:
     """Where no row can be read, the message says why and names the file."""
     table = write(text)
     with pytest.raises(InputProblemsError) as caught:
         read(table)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert str(table) in str(caught.value)
 
 

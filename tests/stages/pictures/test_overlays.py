@@ -60,7 +60,7 @@ def test_missed_and_extra_pixels_have_their_own_colours(image: NDArray[np.uint8]
     ("prediction", "colour"),
     [pytest.param(0, overlays.TRUTH, id="missed"), pytest.param(2, overlays.OTHER_CLASS, id="other_class")],
 )
-def test_error_map_tells_missed_from_mistaken(
+def test_error_map_distinguishes_missed_from_another_class(
     image: NDArray[np.uint8], truth: Mask, prediction: int, colour: tuple[int, int, int]
 ) -> None:
     """A lesion predicted as background is missed; as another class it is an error of its own kind."""

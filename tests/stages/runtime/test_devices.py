@@ -26,14 +26,14 @@ def test_auto_is_the_gpu_where_there_is_one(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
-def test_cuda_that_is_not_there_is_told(monkeypatch, name):
+def test_missing_cuda_is_an_error(monkeypatch, name):
     """A run meant for a GPU does not crawl along on the CPU unnoticed."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match="no CUDA device"):
         resolve_device(name)
 
 
-def test_mps_that_is_not_there_is_told(monkeypatch):
+def test_missing_mps_is_an_error(monkeypatch):
     """Likewise for Apple's GPU."""
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UsageError, match="Apple"):
