@@ -1,4 +1,4 @@
-"""What masks suggest as a set: told only when it holds for most, and never for a sound data set."""
+"""Warnings about a set of masks: given only if most masks look wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IGNORED = np.full((10, 10), 255, np.uint8)
     ],
 )
 def test_a_warning_needs_most_of_the_masks(masks: list[np.ndarray], word: str):
-    """One hint or none."""
+    """There is one warning or none."""
     sanity = MaskSanityCheck()
     sanity.add(masks)
     hints = sanity.hints()
