@@ -1,4 +1,4 @@
-"""The phantom: the same files every time, masks that fit, and no folder of the user's ever lost."""
+"""Phantoms: reproducible files, masks that fit their images, and no loss of a user's files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> PhantomSettings:
 
 @pytest.fixture(scope="module")
 def many() -> list[Phantom]:
-    """Enough small phantoms to count shares on."""
+    """Draw enough small phantoms to estimate fractions."""
     return [draw_phantom(40, 48, np.random.default_rng(seed)) for seed in range(300)]
 
 
@@ -46,7 +46,7 @@ def shares(phantoms: list[Phantom]) -> NDArray[np.float64]:
 
 
 def test_images_and_masks_have_the_promised_names_and_formats(settings: PhantomSettings):
-    """What lies in the folder is what extract will pair: RGB images, grey masks of 0 and 255, of the asked size."""
+    """The folder holds what `extract` reads: RGB images and grey masks of 0 and 255, in the size asked for."""
     phantom.run(settings)
 
     names = [f"phantom_{sample:04d}" for sample in range(4)]
@@ -62,7 +62,7 @@ def test_images_and_masks_have_the_promised_names_and_formats(settings: PhantomS
 
 
 def test_same_settings_give_the_same_bytes(settings: PhantomSettings, tmp_path: Path):
-    """Nothing but the settings decides the files, and not even the folder's place is in them."""
+    """The files depend on the settings only, and not on the path of the folder."""
     elsewhere = replace(settings, out=tmp_path / "elsewhere")
     phantom.run(settings)
     phantom.run(elsewhere)
@@ -71,7 +71,7 @@ def test_same_settings_give_the_same_bytes(settings: PhantomSettings, tmp_path: 
 
 
 def test_another_seed_gives_other_images(settings: PhantomSettings, tmp_path: Path):
-    """The seed is used: no image is the same under two of them."""
+    """No image is the same with another seed."""
     other = replace(settings, seed=4, out=tmp_path / "other")
     phantom.run(settings)
     phantom.run(other)
@@ -81,7 +81,7 @@ def test_another_seed_gives_other_images(settings: PhantomSettings, tmp_path: Pa
 
 
 def test_more_samples_begin_with_the_same_ones(settings: PhantomSettings, tmp_path: Path):
-    """Sample i depends on (seed, i) alone."""
+    """Sample i depends on (seed, i) only."""
     more = replace(settings, samples=7, out=tmp_path / "more")
     phantom.run(settings)
     phantom.run(more)
@@ -107,14 +107,14 @@ def test_drawings_of_version_1_stay_the_same(settings: PhantomSettings):
 
 
 def test_a_few_images_have_no_lesion(many: list[Phantom]):
-    """About three in a hundred masks are empty, so that what follows has to cope with empty masks."""
+    """About 3 % of the masks are empty, so that later stages are tried with empty masks."""
     empty = float((shares(many) == 0).mean())
 
     assert 0.005 < empty < 0.08
 
 
 def test_lesions_are_small_and_large_but_never_the_frame(many: list[Phantom]):
-    """Sizes spread from about one to about seventy per cent of the frame."""
+    """Lesions cover about 1 to 70 % of the frame."""
     present = shares(many)[shares(many) > 0]
 
     assert present.min() < 0.04
@@ -124,14 +124,14 @@ def test_lesions_are_small_and_large_but_never_the_frame(many: list[Phantom]):
 
 
 def test_some_lesions_are_cut_by_the_frame_and_most_are_not(many: list[Phantom]):
-    """Position varies: a lesion may leave the frame."""
+    """Positions vary, and a lesion may extend beyond the frame."""
     cut = [bool(m[0].any() or m[-1].any() or m[:, 0].any() or m[:, -1].any()) for m in (drawn.mask for drawn in many)]
 
     assert 0.1 < float(np.mean(cut)) < 0.6
 
 
 def test_the_mask_lies_on_the_lesion(many: list[Phantom]):
-    """Pixels just inside the mask are on average darker than those just outside: mask and image belong together."""
+    """Pixels inside the mask are darker on average than those outside, so mask and image match."""
     differences = []
     for drawn in many:
         inside = drawn.mask > 0
@@ -144,7 +144,7 @@ def test_the_mask_lies_on_the_lesion(many: list[Phantom]):
 
 
 def test_darkness_alone_does_not_find_the_lesion(many: list[Phantom]):
-    """Even the best threshold for each image misses much: a segmenter must look at more than brightness."""
+    """Even the best threshold for each image gives a mediocre Dice: brightness alone is not enough."""
     scores = []
     for drawn in many[:100]:
         inside = drawn.mask > 0
@@ -158,7 +158,7 @@ def test_darkness_alone_does_not_find_the_lesion(many: list[Phantom]):
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 97), (120, 35)], ids=["smallest", "wide", "tall"])
 def test_any_size_can_be_drawn(size: tuple[int, int]):
-    """Odd and narrow frames give images and masks of exactly that size."""
+    """Odd and narrow sizes give images and masks of exactly that size."""
     for seed in range(12):
         drawn = draw_phantom(*size, np.random.default_rng(seed))
 
@@ -194,7 +194,7 @@ def test_an_older_phantom_is_replaced_whole(settings: PhantomSettings):
 
 
 def test_an_empty_folder_is_filled(settings: PhantomSettings):
-    """A folder made beforehand is no obstacle."""
+    """An empty folder that exists already is used."""
     settings.out.mkdir()
 
     phantom.run(settings)
@@ -203,7 +203,7 @@ def test_an_empty_folder_is_filled(settings: PhantomSettings):
 
 
 def test_a_folder_of_someone_elses_is_refused(settings: PhantomSettings):
-    """A user's images, even under our names, are never deleted."""
+    """A user's images are never deleted, even if they have the names of phantoms."""
     mine = settings.out / "images" / "phantom_0000.png"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
@@ -216,7 +216,7 @@ def test_a_folder_of_someone_elses_is_refused(settings: PhantomSettings):
 
 @pytest.mark.parametrize("name", ["notes.txt", "images/melanoma.jpg", "masks/deeper/phantom_0000_segmentation.png"])
 def test_a_file_added_to_a_phantom_is_refused(settings: PhantomSettings, name: str):
-    """A phantom's folder with one foreign file in it is foreign."""
+    """A folder of phantoms with one other file in it is not replaced."""
     phantom.run(settings)
     added = settings.out / name
     added.parent.mkdir(exist_ok=True)
@@ -230,7 +230,7 @@ def test_a_file_added_to_a_phantom_is_refused(settings: PhantomSettings, name: s
 
 
 def test_a_file_added_while_drawing_is_refused(settings: PhantomSettings):
-    """The folder is looked at again before it is replaced."""
+    """The folder is checked again just before it is replaced."""
     phantom.run(settings)
 
     def add_a_file(samples: Sequence[int], _description: str) -> Iterable[int]:
@@ -244,7 +244,7 @@ def test_a_file_added_while_drawing_is_refused(settings: PhantomSettings):
 
 
 def test_a_file_in_the_way_is_refused(settings: PhantomSettings):
-    """A file is not a folder to be replaced."""
+    """A file at the path of the folder is not replaced."""
     settings.out.write_text("mine")
 
     with pytest.raises(UsageError, match="is a file"):
@@ -255,7 +255,7 @@ def test_a_file_in_the_way_is_refused(settings: PhantomSettings):
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError], ids=["ctrl_c", "disk_full"])
 def test_interrupted_drawing_leaves_the_old_folder_as_it_was(settings: PhantomSettings, stop: type[BaseException]):
-    """Until the new folder is complete the old one is untouched, and what was begun is cleaned away."""
+    """The old folder is unchanged until the new one is complete, and the incomplete one is removed."""
     phantom.run(settings)
     before = contents(settings.out)
 
@@ -271,7 +271,7 @@ def test_interrupted_drawing_leaves_the_old_folder_as_it_was(settings: PhantomSe
 
 
 def test_progress_sees_every_sample(settings: PhantomSettings):
-    """The caller's progress is told how many samples there are, and wraps the drawing of each."""
+    """The caller's progress receives all sample numbers and the description."""
     seen: list[tuple[list[int], str]] = []
 
     def remember(samples: Sequence[int], description: str) -> Iterable[int]:
