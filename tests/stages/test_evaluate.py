@@ -51,7 +51,7 @@ def test_metrics_and_rows_agree(phantom_store: Path, trained: Path, phantoms: Pa
     assert first == {file.name: file.read_bytes() for file in (tmp_path / "report").iterdir() if file.is_file()}
 
 
-def test_the_summary_names_dice_with_its_interval_and_says_where_there_is_none(tmp_path: Path):
+def test_the_summary_shows_dice_with_its_interval(tmp_path: Path):
     """Users read the summary on the terminal, so it must survive scores that are not defined."""
     metrics = {"dice": {"mean": 0.9124, "low": 0.9, "high": 0.925}, "n": 7, "split": "test"}
     metrics |= {"includes_training_samples": False, "original": {"dice": {"mean": None, "low": None, "high": None}}}
@@ -72,8 +72,23 @@ def test_a_perfect_prediction_scores_one(phantom_store: Path, trained: Path, pha
     assert 0.85 < report.metrics["original"]["dice"]["mean"] < 1
 
 
+@pytest.mark.usefixtures("perfect")
+def test_source_masks_are_decoded_with_the_classes_of_the_store(phantoms: Path, tmp_path: Path, memo: Path):
+    """A store with `lesion` as class 0 is compared with source masks in the same order of classes."""
+    from stages.extract import run as extract
+    from stages.train import run as train
+    from tests.conftest import train_settings
+
+    store, masks = tmp_path / "s.zarr", phantoms / "masks"
+    extract(extract_settings(phantoms, store, memo, classes={"lesion": 255, "skin": 0}))
+    train(train_settings(store, tmp_path / "run", epochs=1))
+    report = run(EvaluateSettings(store=store, run=tmp_path / "run", out=tmp_path / "report", masks=masks, overlays=0))
+    assert report.metrics["dice"]["mean"] == 1
+    assert report.metrics["original"]["dice"]["mean"] > 0.9
+
+
 @pytest.mark.parametrize("split", ["train", "all"])
-def test_training_samples_are_refused_unless_asked_for(phantom_store: Path, trained: Path, tmp_path: Path, split):
+def test_training_samples_are_rejected_unless_asked_for(phantom_store: Path, trained: Path, tmp_path: Path, split):
     """Training samples are scored only with `--include-training`, and the metrics record it."""
     settings = {"store": phantom_store, "run": trained, "out": tmp_path / "report", "split": split}
     with pytest.raises(UsageError, match="--include-training"):
@@ -96,7 +111,7 @@ def test_training_images_are_recognised_in_another_store(trained: Path, phantoms
         run(EvaluateSettings(store=tmp_path / "s.zarr", run=trained, out=tmp_path / "report", split="all"))
 
 
-def test_a_record_edited_after_training_is_refused(phantom_store: Path, trained: Path, tmp_path: Path):
+def test_splits_edited_after_training_are_rejected(phantom_store: Path, trained: Path, tmp_path: Path):
     """Renaming `train` to `test` in `splits.csv` is detected."""
     import shutil
 
@@ -110,7 +125,9 @@ def test_a_record_edited_after_training_is_refused(phantom_store: Path, trained:
     run(EvaluateSettings(**settings))
 
 
-def test_patients_learnt_only_afterwards_are_refused(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+def test_test_images_that_a_newer_store_groups_with_training_images_are_rejected(
+    phantoms: Path, trained: Path, tmp_path: Path, memo: Path
+):
     """Test images of the run are rejected if a newer store groups them with training images."""
     from stages.extract import run as extract
 
@@ -125,7 +142,7 @@ def test_patients_learnt_only_afterwards_are_refused(phantoms: Path, trained: Pa
         run(EvaluateSettings(store=store, run=trained, out=tmp_path / "report"))
 
 
-def test_what_chose_the_checkpoint_is_no_test_of_it(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+def test_validation_images_are_scored_only_with_split_val(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
     """Validation images under other names are rejected with `--split all` and scored with `--split val`."""
     from stages.extract import run as extract
 
@@ -168,7 +185,7 @@ def test_missing_source_masks_are_all_named(phantom_store: Path, trained: Path, 
     assert not (tmp_path / "report").exists()
 
 
-def test_images_of_a_patient_that_was_trained_on_are_refused(phantoms: Path, tmp_path: Path, memo: Path):
+def test_images_of_a_patient_that_was_trained_on_are_rejected(phantoms: Path, tmp_path: Path, memo: Path):
     """A new image of a patient in the training set is rejected, whatever its file name."""
     from stages.extract import run as extract
     from stages.train import run as train
@@ -194,7 +211,7 @@ def test_images_of_a_patient_that_was_trained_on_are_refused(phantoms: Path, tmp
         )
 
 
-def test_a_report_with_somebodys_notes_in_it_is_not_replaced(phantom_store: Path, trained: Path, tmp_path: Path):
+def test_a_report_folder_with_another_file_in_it_is_not_replaced(phantom_store: Path, trained: Path, tmp_path: Path):
     """A folder with a file that this stage did not write is not replaced."""
     settings = EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", overlays=0)
     run(settings)

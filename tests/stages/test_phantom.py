@@ -45,7 +45,7 @@ def shares(phantoms: list[Phantom]) -> NDArray[np.float64]:
     return np.array([drawn.mask.mean() / 255 for drawn in phantoms])
 
 
-def test_images_and_masks_have_the_promised_names_and_formats(settings: PhantomSettings):
+def test_images_and_masks_have_the_documented_names_and_formats(settings: PhantomSettings):
     """The folder holds what `extract` reads: RGB images and grey masks of 0 and 255, in the size asked for."""
     phantom.run(settings)
 
@@ -176,7 +176,7 @@ def test_any_size_can_be_drawn(size: tuple[int, int]):
         pytest.param({"seed": -1}, "seed", id="negative_seed"),
     ],
 )
-def test_senseless_settings_are_usage_errors(settings: PhantomSettings, changes: dict[str, object], word: str):
+def test_settings_out_of_range_are_usage_errors(settings: PhantomSettings, changes: dict[str, object], word: str):
     """The message names the setting, and nothing is written."""
     with pytest.raises(UsageError, match=word):
         phantom.run(replace(settings, **changes))  # type: ignore[arg-type]
@@ -184,7 +184,7 @@ def test_senseless_settings_are_usage_errors(settings: PhantomSettings, changes:
     assert list(settings.out.parent.iterdir()) == []
 
 
-def test_an_older_phantom_is_replaced_whole(settings: PhantomSettings):
+def test_an_older_folder_of_phantoms_is_replaced_completely(settings: PhantomSettings):
     """Fewer samples leave none of the earlier ones behind, and no temporary folder remains."""
     phantom.run(settings)
     phantom.run(replace(settings, samples=2))
@@ -202,7 +202,7 @@ def test_an_empty_folder_is_filled(settings: PhantomSettings):
     assert (settings.out / "phantom.json").is_file()
 
 
-def test_a_folder_of_someone_elses_is_refused(settings: PhantomSettings):
+def test_a_folder_that_this_stage_did_not_write_is_not_replaced(settings: PhantomSettings):
     """A user's images are never deleted, even if they have the names of phantoms."""
     mine = settings.out / "images" / "phantom_0000.png"
     mine.parent.mkdir(parents=True)
@@ -215,7 +215,7 @@ def test_a_folder_of_someone_elses_is_refused(settings: PhantomSettings):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "images/melanoma.jpg", "masks/deeper/phantom_0000_segmentation.png"])
-def test_a_file_added_to_a_phantom_is_refused(settings: PhantomSettings, name: str):
+def test_a_folder_with_an_added_file_is_not_replaced(settings: PhantomSettings, name: str):
     """A folder of phantoms with one other file in it is not replaced."""
     phantom.run(settings)
     added = settings.out / name
@@ -229,7 +229,7 @@ def test_a_file_added_to_a_phantom_is_refused(settings: PhantomSettings, name: s
     assert contents(settings.out) == before
 
 
-def test_a_file_added_while_drawing_is_refused(settings: PhantomSettings):
+def test_a_file_added_while_drawing_is_detected(settings: PhantomSettings):
     """The folder is checked again just before it is replaced."""
     phantom.run(settings)
 
@@ -243,7 +243,7 @@ def test_a_file_added_while_drawing_is_refused(settings: PhantomSettings):
     assert (settings.out / "late.txt").read_text() == "mine"
 
 
-def test_a_file_in_the_way_is_refused(settings: PhantomSettings):
+def test_a_file_at_the_path_of_the_folder_is_not_replaced(settings: PhantomSettings):
     """A file at the path of the folder is not replaced."""
     settings.out.write_text("mine")
 
@@ -254,7 +254,7 @@ def test_a_file_in_the_way_is_refused(settings: PhantomSettings):
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError], ids=["ctrl_c", "disk_full"])
-def test_interrupted_drawing_leaves_the_old_folder_as_it_was(settings: PhantomSettings, stop: type[BaseException]):
+def test_interrupted_drawing_leaves_the_old_folder_unchanged(settings: PhantomSettings, stop: type[BaseException]):
     """The old folder is unchanged until the new one is complete, and the incomplete one is removed."""
     phantom.run(settings)
     before = contents(settings.out)

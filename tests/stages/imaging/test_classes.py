@@ -26,7 +26,7 @@ def test_order_is_the_index_and_ignore_has_none() -> None:
     assert not classes.in_colour
 
 
-def test_numbers_beside_colours_are_greys() -> None:
+def test_numbers_beside_colours_become_greys() -> None:
     """If one value is a colour, the numbers become grey colours."""
     classes = ClassMap.from_mapping({"skin": 0, "lesion": 255, "hair": "#ff0000", "ignore": 128})
     assert classes.in_colour

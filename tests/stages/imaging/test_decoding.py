@@ -58,7 +58,7 @@ def grey(path: Path) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.TIFF"])
-def test_rgb_is_kept_as_it_is(save: Save, name: str) -> None:
+def test_rgb_is_unchanged(save: Save, name: str) -> None:
     """Lossless colours are unchanged and writable, and the digest is that of the file's bytes."""
     path = save(COLOURS, name)
     decoded = read_image(path)
@@ -159,7 +159,7 @@ def test_a_constant_deep_image_is_black(save: Save, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_are_refused(save: Save, bad: float) -> None:
+def test_nan_and_infinity_are_rejected(save: Save, bad: float) -> None:
     """They have no brightness, so the image is rejected, and the message counts them."""
     assert "1 of 3 pixels" in refusal(save(np.array([[0, bad, 1]], np.float32), "a.tif"))
 
@@ -197,7 +197,7 @@ def test_orientation_is_applied(save: Save, name: str, orientation: int) -> None
     assert np.abs(decoded.pixels[..., 0].astype(int) - upright).max() < 10
 
 
-def test_more_than_one_page_is_refused(save: Save) -> None:
+def test_more_than_one_page_is_rejected(save: Save) -> None:
     """The right page cannot be guessed; the message counts the pages."""
     second = Image.fromarray(COLOURS[::-1].copy())
     assert "2 pages" in refusal(save(COLOURS, "a.tif", save_all=True, append_images=[second]))
@@ -223,40 +223,40 @@ def test_a_renamed_file_is_read_by_content(save: Save, tmp_path: Path) -> None:
     [(b"", "empty"), (b"id,image,mask\n", "is not a picture"), (b"II*\0\x08\0\0\0", "picture|damaged")],
     ids=["empty", "text", "header_only"],
 )
-def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_what_is_no_picture_is_rejected(tmp_path: Path, content: bytes, expected: str) -> None:
     """Empty files and other contents each have a message of their own."""
     (tmp_path / "a.png").write_bytes(content)
     assert any(part in refusal(tmp_path / "a.png") for part in expected.split("|"))
 
 
-def test_other_formats_are_refused(save: Save, tmp_path: Path) -> None:
+def test_other_formats_are_rejected(save: Save, tmp_path: Path) -> None:
     """A GIF is rejected even if it is named .png."""
     assert "PNG, JPEG, BMP, TIFF" in refusal(save(RAMP, "a.gif").rename(tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif"])
-def test_a_truncated_file_is_refused(save: Save, name: str) -> None:
+def test_a_truncated_file_is_rejected(save: Save, name: str) -> None:
     """Half an image is an error, not an image with a grey lower half."""
     path = save(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), name)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     refusal(path)
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_rejected(tmp_path: Path) -> None:
     """The message names a file that cannot be read."""
     assert "cannot be read" in refusal(tmp_path / "gone.png")
     assert "cannot be read" in refusal(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_forbidden_file_is_refused(save: Save) -> None:
+def test_a_forbidden_file_is_rejected(save: Save) -> None:
     """The message names a file that may not be read."""
     path = save(RAMP, "a.png")
     path.chmod(0)
     assert "cannot be read" in refusal(path)
 
 
-def test_a_decompression_bomb_is_refused(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_rejected(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice Pillow's limit is an error; the warning above the limit itself does not reach the user."""
     path = save(RAMP, "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
@@ -276,7 +276,7 @@ def test_the_header_check_reports_the_same_problem_as_reading(save: Save, tmp_pa
         assert problem.what == refusal(path)
 
 
-def test_metadata_does_not_decide(save: Save) -> None:
+def test_damaged_metadata_are_ignored(save: Save) -> None:
     """Damaged EXIF data in a valid picture cause no warning and no error."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", "x" * 100)
@@ -286,7 +286,7 @@ def test_metadata_does_not_decide(save: Save) -> None:
     assert read_image(jpeg).pixels.shape == (2, 3, 3)
 
 
-def test_many_threads_read_alike(save: Save) -> None:
+def test_decoding_on_many_threads_gives_the_same_pixels(save: Save) -> None:
     """Decoding on eight threads gives the same pixels as on one."""
     paths = [save(np.full((32, 32, 3), index, np.uint8), f"{index}.png") for index in range(40)]
     with ThreadPoolExecutor(8) as pool:

@@ -115,7 +115,7 @@ def test_smooth_edges_are_cut_at_128(save: Save) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_class_indices_are_never_guessed_at(save: Save, values: tuple[int, ...], dtype: type) -> None:
+def test_class_indices_are_rejected(save: Save, values: tuple[int, ...], dtype: type) -> None:
     """A mask of several classes is rejected; the message lists the values and names the option for them."""
     mask: np.ndarray = np.resize(np.array(values, dtype), LESION.shape)
     message = refusal(save(mask))
@@ -135,12 +135,12 @@ def test_class_indices_are_never_guessed_at(save: Save, values: tuple[int, ...],
         pytest.param(LESION * np.float32(1e30), id="huge"),
     ],
 )
-def test_other_numbers_are_refused(save: Save, mask: np.ndarray) -> None:
+def test_other_numbers_are_rejected(save: Save, mask: np.ndarray) -> None:
     """Values that are neither 0 and 1 nor black and white are rejected."""
     assert "holds the values" in refusal(save(mask, "m.tif"))
 
 
-def test_a_16_bit_index_beside_white_does_not_hide(save: Save) -> None:
+def test_a_small_16_bit_value_beside_white_is_rejected(save: Save) -> None:
     """100 of 65535 is not treated as black; the message lists it."""
     mask: np.ndarray = LESION * np.uint16(65535)
     mask[0, 0] = 100
@@ -157,7 +157,7 @@ def test_a_coloured_mask_asks_for_classes(save: Save) -> None:
     assert np.array_equal(read(save(colours), red), LESION)
 
 
-def test_another_size_is_refused_with_both(save: Save) -> None:
+def test_a_mask_of_another_size_is_rejected(save: Save) -> None:
     """The message has both sizes, height first; swapped sides are explained by EXIF."""
     path = save(LESION)
     message = refusal(path, size=(12, 21))

@@ -75,7 +75,7 @@ def test_a_single_image_is_a_sample(tmp_path: Path, touch: Touch) -> None:
     assert problems == []
 
 
-def test_ph2_tree_is_read_as_it_comes(tmp_path: Path, touch: Touch) -> None:
+def test_the_tree_of_ph2_is_matched(tmp_path: Path, touch: Touch) -> None:
     """PH2's images and lesions are matched from one root; its colour regions are neither images nor problems."""
     for number in ("002", "003"):
         root = f"IMD{number}/IMD{number}"
@@ -162,7 +162,7 @@ def test_ambiguity_is_a_problem_and_not_a_sample(
         assert str(tmp_path / "images" / "a") in str(problem) or str(tmp_path / "masks" / "a") in str(problem)
 
 
-def test_no_pair_at_all_names_what_was_looked_for(tmp_path: Path, touch: Touch) -> None:
+def test_no_match_at_all_shows_the_rule_and_the_names(tmp_path: Path, touch: Touch) -> None:
     """If no name matches, the message shows the rule, and names of images and masks."""
     touch("images/x1.png", "masks/seg-x1.png")
     with pytest.raises(InputProblemsError) as caught:
@@ -246,7 +246,7 @@ def test_a_name_that_cannot_be_an_id_is_a_problem(tmp_path: Path, touch: Touch, 
 
 
 @pytest.mark.parametrize("identifier", ["", ".", "..", "a/b", "a\\b", "a\0", "a\x7f", "é" * 101])
-def test_bad_ids_are_refused(identifier: str) -> None:
+def test_bad_ids_are_rejected(identifier: str) -> None:
     """An id must be usable as a file name on every system."""
     assert id_problem(identifier) is not None
 

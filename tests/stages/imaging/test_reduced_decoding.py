@@ -33,7 +33,7 @@ def ramp(rows: int, columns: int) -> Image.Image:
 
 
 @pytest.mark.parametrize(("size", "expected"), [((64, 64), 8), ((100, 60), 4), ((224, 200), 2), ((300, 300), 1)])
-def test_the_resized_image_is_that_of_the_full_decode_but_for_rounding(tmp_path, size, expected) -> None:
+def test_a_reduced_decode_equals_the_full_decode_up_to_rounding(tmp_path, size, expected) -> None:
     """At every reduction the mean difference is below 1 of 255 levels, and the largest is below 8."""
     path = tmp_path / "a.jpg"
     photograph(1025, 1331).save(path, quality=92)
@@ -45,7 +45,7 @@ def test_the_resized_image_is_that_of_the_full_decode_but_for_rounding(tmp_path,
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_reduced_picture_stays_in_place_whichever_way_it_was_turned(tmp_path, orientation) -> None:
+def test_a_reduced_picture_keeps_its_place_in_every_orientation(tmp_path, orientation) -> None:
     """Sides that are not a multiple of the reduction leave a margin; turning the picture moves it to another edge."""
     path = tmp_path / "a.jpg"
     exif = Image.Exif()
@@ -101,7 +101,7 @@ def test_a_jpeg_not_much_larger_than_its_target_is_decoded_in_full(tmp_path: Pat
     np.testing.assert_array_equal(fast, resize_image(read_image(path).pixels, (64, 64)))
 
 
-def test_a_truncated_jpeg_is_refused_when_reduced_too(tmp_path: Path) -> None:
+def test_a_truncated_jpeg_is_rejected_when_reduced_too(tmp_path: Path) -> None:
     """A reduced decode reports the same damage as a full one."""
     path = tmp_path / "a.jpg"
     photograph(600, 800).save(path)

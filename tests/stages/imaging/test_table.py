@@ -53,7 +53,7 @@ def test_a_group_is_the_same_however_its_letters_are_composed(write: Write) -> N
     assert samples[0][3] == samples[1][3] == "Ren\u00e9"
 
 
-def test_absolute_paths_are_taken_as_they_are(write: Write, tmp_path: Path) -> None:
+def test_absolute_paths_are_accepted(write: Write, tmp_path: Path) -> None:
     """An image outside the table's folder can be given by its absolute path."""
     (tmp_path / "far.png").touch()
     samples, problems = read(write(f"id,image,mask\na,{tmp_path / 'far.png'},\n"))

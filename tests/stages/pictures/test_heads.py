@@ -20,7 +20,7 @@ def _tile(sheet: NDArray[np.uint8], row: int, column: int) -> NDArray[np.uint8]:
     return sheet[top : top + TILE, left : left + TILE]
 
 
-def test_image_mask_and_heads_stand_in_this_order_row_by_row():
+def test_each_row_shows_image_mask_and_heads_in_this_order():
     images = np.zeros((2, 8, 8, 3), np.uint8)
     images[1] = (200, 100, 50)
     masks = np.zeros((2, 8, 8), np.uint8)

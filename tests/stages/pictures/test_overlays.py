@@ -70,7 +70,7 @@ def test_error_map_distinguishes_missed_from_another_class(
     assert colours_in(picture, 1) == {(128, 128, 128), tinted(colour)}
 
 
-def test_ignored_pixels_are_no_errors(image: NDArray[np.uint8], truth: Mask) -> None:
+def test_ignored_pixels_are_not_drawn_as_errors(image: NDArray[np.uint8], truth: Mask) -> None:
     """Ignored pixels (255) are striped in the error map, whatever is predicted there."""
     unknown = np.full_like(truth, 255)
     picture = draw_overlay(image, unknown, truth, 2, caption="a")

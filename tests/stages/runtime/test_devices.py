@@ -41,7 +41,7 @@ def test_missing_mps_is_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "cuda:x", "cpu:3", "meta", "xpu", "CUDA"])
-def test_unknown_device_is_refused(name):
+def test_unknown_device_is_rejected(name):
     """A device outside the list is rejected, even if torch accepts it."""
     with pytest.raises(UsageError, match="not known"):
         resolve_device(name)
