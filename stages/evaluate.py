@@ -77,7 +77,7 @@ def run(settings: EvaluateSettings, progress: Progress = SILENT) -> EvaluationRe
 
     Raises:
         StoreError, CheckpointError: the store or the run cannot be read, or they do not fit each other.
-        UsageError: the split is empty, or holds samples that the run was trained on.
+        UsageError: the split is empty, or holds samples that were used in training or to choose the checkpoint.
         InputProblemsError: source masks that cannot be used; holds all of them.
     """
     inputs = _load_inputs(settings)
@@ -101,7 +101,7 @@ class _Inputs:
     indices: NDArray[np.int64]
     """(sample,) positions in the store of the samples to score."""
     includes_training: bool
-    """True if the run was trained on any of these samples, or on others of their group."""
+    """True if any of these samples, or others of their group, were used in training or to choose the checkpoint."""
     masks: dict[str, Path]
     """Source mask by sample id; empty when no folder of masks was given."""
 
@@ -141,10 +141,10 @@ def _load_inputs(settings: EvaluateSettings) -> _Inputs:
 def _choose_samples(
     store: AttentionStore, card: ModelCard, settings: EvaluateSettings
 ) -> tuple[NDArray[np.int64], bool]:
-    """Return the positions of the samples to score, and True if the run was trained on any of them.
+    """Return the positions of the samples to score, and True if any of them are leaked.
 
     Raises:
-        UsageError: no labelled sample is in the split, or training samples are among them and were not asked for.
+        UsageError: no labelled sample is in the split, or leaked samples are among them and were not asked for.
     """
     rows = read_splits(settings.run / SPLITS_FILE, card.splits_sha256)
     split_of = {row["digest"]: row["split"] for row in rows if row["split"]}
