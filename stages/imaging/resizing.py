@@ -84,7 +84,5 @@ def _columns_rows(size: Size) -> tuple[int, int]:
     """Return the size in Pillow's order, (width, height), after checking it."""
     height, width = size
     if height < 1 or width < 1:
-        raise UsageError(
-            f"size {height}x{width}: a picture has at least one row and one column. Give 1x1 or more."
-        )
+        raise UsageError(f"size {height}x{width}: a picture has at least one row and one column. Give 1x1 or more.")
     return width, height
