@@ -1,1 +1,8 @@
-"""The work: one verb per file, and the nouns `attention`, `imaging` and `segmentation`."""
+"""The stages: one verb per file, built from the packages beside them.
+
+    phantom, pretrain, extract, train, evaluate, predict     one stage each, with one function `run`
+    settings, errors                                         the settings of all stages, and their errors
+    attention/ pretraining/ extraction/ imaging/ segmentation/ runs/ pictures/ phantoms/ runtime/
+
+A stage never imports another stage.
+"""

@@ -1,12 +1,13 @@
-"""What can go wrong with images, weights and checkpoints, in the tree that `store.errors` starts.
+"""Errors of the stages, as one tree. `store.errors` defines its root and the errors of a store.
 
-PipelineError
-├── UsageError
-│   └── UnknownModelError (KeyError)   a model name that is not in the table
-├── InputProblemsError                 images, masks or a table: every problem, by file
-├── WeightsError                       weights that cannot be had or do not fit
-├── UnsupportedModelError              a transformer whose queries and keys we cannot read
-└── CheckpointError                    a run that cannot be loaded or does not fit the store
+PipelineError                              any error that this project raises on purpose; its message says what to do
+├── UsageError                             the request cannot be carried out: change an option, a path or a setting
+│   └── UnknownModelError (also KeyError)  the model name is not in the model table
+├── InputProblemsError                     images, masks or a table cannot be used; lists every problem by file
+├── WeightsError                           weights cannot be found, read safely, or fitted to the model
+├── UnsupportedModelError                  the attention of this transformer class cannot be read
+├── CheckpointError                        a run cannot be loaded, or does not fit the store
+└── StoreError                             see `store.errors`
 """
 
 from __future__ import annotations
@@ -30,21 +31,27 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with one input, told so that it can be mended."""
+    """Describe one problem with one input, and its remedy."""
 
     where: str
-    """The file, the folder, or the table and its line."""
+    """The file, the folder, or the table with the line."""
     what: str
-    """What is wrong with it and what to do."""
+    """The problem, and what to do about it."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
 
 
 class InputProblemsError(PipelineError):
-    """Inputs that cannot be used; holds every problem found, not the first alone."""
+    """Report inputs that cannot be used: all problems together, not only the first."""
 
     def __init__(self, problems: Sequence[Problem], remedy: str = "") -> None:
+        """Build the message from the problems.
+
+        Args:
+            problems: All problems found; at least one.
+            remedy: A last line that says what to do about all of them.
+        """
         self.problems = tuple(problems)
         count = len(self.problems)
         heading = f"{count} problem{'s' if count != 1 else ''} with the input:"
@@ -55,19 +62,19 @@ class InputProblemsError(PipelineError):
 
 
 class UnknownModelError(UsageError, KeyError):
-    """A model name that the table does not have."""
+    """Report a model name that is not in the model table."""
 
     def __str__(self) -> str:  # KeyError would print the message in quotes
         return str(self.args[0])
 
 
 class WeightsError(PipelineError):
-    """Weights that cannot be found, read safely, or fitted to the model."""
+    """Report weights that cannot be found, read safely, or fitted to the model."""
 
 
 class UnsupportedModelError(PipelineError):
-    """A transformer whose attention class is not one whose queries and keys we know how to read."""
+    """Report a transformer of a class whose queries and keys this project cannot read."""
 
 
 class CheckpointError(PipelineError):
-    """A run's checkpoint cannot be loaded, or does not fit the store."""
+    """Report a run that cannot be loaded, or that does not fit the store."""

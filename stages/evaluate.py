@@ -1,15 +1,15 @@
-"""The stage `evaluate`: how good a run is on samples it was not trained on.
+"""Stage `evaluate`: score a run on samples that it was not trained on.
 
     out/metrics.json     means over images with intervals; see `stages.segmentation.metrics`
     out/per_sample.csv   the same scores, one row per sample
     out/overlays/        pictures of the worst, the median and the best samples
 
-Scores are at the store's resolution, and, with a folder of source masks, at the images' own: there the
-probabilities are enlarged and the original mask is the truth, so nothing is lost to resizing the truth.
+Scores are computed at the store's resolution. With a folder of source masks they are also computed at each image's
+original size: the probabilities are enlarged and compared with the original mask, so the ground truth is never resized.
 
-What a run was trained on is refused, by image and by patient, also in another store (`stages.segmentation.leakage`);
-and so is what its checkpoint was chosen by, unless `--split val` asks for it. Where that was allowed explicitly,
-`metrics.json` says so.
+Leakage is an error. Samples that the run was trained on are rejected, by image and by patient, also in another store
+(`stages.segmentation.leakage`). Samples that its checkpoint was chosen by are rejected too, unless `--split val` asks
+for them. `--include-training` overrides both; `metrics.json` then records it.
 """
 
 from __future__ import annotations
@@ -52,33 +52,22 @@ BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """One sample with its prediction and scores."""
-
-    index: int
-    """Position in the store."""
-    prediction: NDArray[np.uint8]
-    """(row, column) class index at the store's size."""
-    scores: SampleScores
-    original: SampleScores | None
-    """At the image's own size; None where its source mask is not at hand."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvaluationReport:
-    """What an evaluation came to."""
+    """Hold the result of an evaluation; `str()` is the summary that users see."""
 
     out: Path
+    """The report folder."""
     metrics: dict[str, Any]
+    """The content of `metrics.json`."""
 
     def __str__(self) -> str:
         dice, split = self.metrics["dice"], self.metrics["split"]
-        lines = [f"{self.out}: Dice {_told(dice)} over {self.metrics['n']} samples of split {split}"]
+        lines = [f"{self.out}: Dice {_format_interval(dice)} over {self.metrics['n']} samples of split {split}"]
         if original := self.metrics.get("original"):
-            lines.append(f"at original size: Dice {_told(original['dice'])}")
+            lines.append(f"at original size: Dice {_format_interval(original['dice'])}")
         if self.metrics["includes_training_samples"]:
             lines.append(
-                "note: the run has seen some of these samples, or others of their group; this is no honest score"
+                "note: some of these samples, or others of their group, were used in training: this is no honest score"
             )
         return "\n".join(lines)
 
@@ -87,44 +76,76 @@ def run(settings: EvaluateSettings, progress: Progress = SILENT) -> EvaluationRe
     """Score a run and write the report folder.
 
     Raises:
-        StoreError, CheckpointError: store or run cannot be read, or do not fit each other.
-        UsageError: the split is empty, or holds samples that the run was trained on.
-        InputProblemsError: source masks that cannot be used, all of them.
+        StoreError, CheckpointError: the store or the run cannot be read, or they do not fit each other.
+        UsageError: the split is empty, or holds samples that were used in training or to choose the checkpoint.
+        InputProblemsError: source masks that cannot be used; holds all of them.
     """
+    inputs = _load_inputs(settings)
+    with published_folder(settings.out, ours=_is_report) as folder:
+        scored = list(_score_all(inputs, settings.batch_size, progress))
+        metrics = _summarise(inputs, scored, settings.split)
+        _write_metrics(folder / METRICS_FILE, metrics)
+        _write_rows(folder / ROWS_FILE, inputs.store, scored, settings.split)
+        _write_overlays(folder / OVERLAYS, inputs, scored, settings.overlays)
+    return EvaluationReport(out=settings.out, metrics=metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    """Hold everything that scoring needs, checked before the first sample is scored."""
+
+    store: AttentionStore
+    model: Segmenter
+    card: ModelCard
+    device: torch.device
+    indices: NDArray[np.int64]
+    """(sample,) positions in the store of the samples to score."""
+    includes_training: bool
+    """True if any of these samples, or others of their group, were used in training or to choose the checkpoint."""
+    masks: dict[str, Path]
+    """Source mask by sample id; empty when no folder of masks was given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """Hold one sample with its prediction and scores."""
+
+    index: int
+    """Position in the store."""
+    prediction: NDArray[np.uint8]
+    """(row, column) class index at the store's size."""
+    scores: SampleScores
+    """Scores at the store's size."""
+    original: SampleScores | None
+    """Scores at the image's original size; None without its source mask."""
+
+
+def _load_inputs(settings: EvaluateSettings) -> _Inputs:
+    """Load the run and open the store, choose the samples, and find their source masks."""
     device = resolve_device(settings.device)
     model, card = load_model(settings.run, device)
     store = AttentionStore.open(settings.store)
     require_fit(card, settings.run, store)
-    indices, includes_training = _choose(store, card, settings)
-    masks = _source_masks(store, indices, settings.masks)
-    with published_folder(settings.out, ours=_is_report) as folder:
-        scored = list(_score_all(store, indices, masks, model, card, settings, device, progress))
-        metrics: dict[str, Any] = {
-            "split": settings.split,
-            "includes_training_samples": includes_training,
-            **summarise([one.scores for one in scored], seed=BOOTSTRAP_SEED, class_names=card.classes),
-        }
-        if masks:
-            at_original = [one.original for one in scored if one.original is not None]
-            metrics["original"] = summarise(at_original, seed=BOOTSTRAP_SEED, class_names=card.classes)
-        (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        _write_rows(folder / ROWS_FILE, store, scored, settings.split)
-        _write_overlays(folder / OVERLAYS, store, scored, card, settings.overlays)
-    return EvaluationReport(out=settings.out, metrics=metrics)
+    indices, includes_training = _choose_samples(store, card, settings)
+    return _Inputs(
+        store=store,
+        model=model,
+        card=card,
+        device=device,
+        indices=indices,
+        includes_training=includes_training,
+        masks=_find_source_masks(store, indices, settings.masks),
+    )
 
 
-def _told(interval: dict[str, Any]) -> str:
-    if interval["mean"] is None:
-        return "not defined"
-    return f"{interval['mean']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
+def _choose_samples(
+    store: AttentionStore, card: ModelCard, settings: EvaluateSettings
+) -> tuple[NDArray[np.int64], bool]:
+    """Return the positions of the samples to score, and True if any of them are leaked.
 
-
-def _is_report(folder: Path) -> bool:
-    return holds_only(folder, {METRICS_FILE, ROWS_FILE, OVERLAYS})
-
-
-def _choose(store: AttentionStore, card: ModelCard, settings: EvaluateSettings) -> tuple[NDArray[np.int64], bool]:
-    """Positions of the samples to score, and whether the run has seen any of them."""
+    Raises:
+        UsageError: no labelled sample is in the split, or leaked samples are among them and were not asked for.
+    """
     rows = read_splits(settings.run / SPLITS_FILE, card.splits_sha256)
     split_of = {row["digest"]: row["split"] for row in rows if row["split"]}
     chosen = [
@@ -135,21 +156,26 @@ def _choose(store: AttentionStore, card: ModelCard, settings: EvaluateSettings) 
     if not chosen:
         raise UsageError(
             f"{settings.store}: none of its samples with a mask is in the split `{settings.split}` of {settings.run}.\n"
-            "  For a store that the run has not seen, use --split all."
+            "  For a store that was not used in training, use --split all."
         )
-    is_seen = leaked_samples(store, rows, by={"train"} if settings.split == "val" else {"train", "val"})
-    seen = [index for index in chosen if is_seen[index]]
-    if seen and not settings.include_training:
-        some = ", ".join(str(store.ids[index]) for index in seen[:3])
+    is_leaked = leaked_samples(store, rows, by={"train"} if settings.split == "val" else {"train", "val"})
+    leaked = [index for index in chosen if is_leaked[index]]
+    if leaked and not settings.include_training:
+        some = ", ".join(str(store.ids[index]) for index in leaked[:3])
         raise UsageError(
-            f"{settings.run} was trained on {len(seen)} of these {len(chosen)} samples, or on others of their group,\n"
-            f"  or its checkpoint was chosen by them ({some}, …): their scores would not be honest.\n"
-            "  Use --split test, or say --include-training if that is what you want to see."
+            f"{settings.run} was trained on {len(leaked)} of these {len(chosen)} samples, or on others of their "
+            f"group,\n  or its checkpoint was chosen by them ({some}, …): their scores would not be honest.\n"
+            "  Use --split test. To score them all the same, add --include-training."
         )
-    return np.array(chosen, dtype=np.int64), bool(seen)
+    return np.array(chosen, dtype=np.int64), bool(leaked)
 
 
-def _source_masks(store: AttentionStore, indices: NDArray[np.int64], folder: Path | None) -> dict[str, Path]:
+def _find_source_masks(store: AttentionStore, indices: NDArray[np.int64], folder: Path | None) -> dict[str, Path]:
+    """Return the source mask of each sample by id; nothing without a folder.
+
+    Raises:
+        InputProblemsError: a sample has no mask in the folder, or several.
+    """
     if folder is None:
         return {}
     ids = {str(store.ids[index]) for index in indices}
@@ -160,27 +186,20 @@ def _source_masks(store: AttentionStore, indices: NDArray[np.int64], folder: Pat
     return masks
 
 
-def _score_all(
-    store: AttentionStore,
-    indices: NDArray[np.int64],
-    masks: dict[str, Path],
-    model: Segmenter,
-    card: ModelCard,
-    settings: EvaluateSettings,
-    device: torch.device,
-    progress: Progress,
-) -> Iterator[Scored]:
+def _score_all(inputs: _Inputs, batch_size: int, progress: Progress) -> Iterator[_Scored]:
+    """Predict and score the samples in the order of the store, batch by batch."""
+    store, card = inputs.store, inputs.card
     classes = ClassMap.from_mapping(values) if (values := store.description.mask_values) else ClassMap.binary()
-    order = in_order(indices, settings.batch_size)
-    portions = adaptive_batch_for(settings.batch_size, card.network, device)
-    with progress.task("scoring", len(indices)) as task:
-        for positions, batch in zip(order, StreamedSamples(store, device).batches(order), strict=True):
-            probabilities = predict_probabilities(model, batch, card.attention_norm, portions).cpu().numpy()
+    order = in_order(inputs.indices, batch_size)
+    adaptive_batch = adaptive_batch_for(batch_size, card.network, inputs.device)
+    with progress.task("scoring", len(inputs.indices)) as task:
+        for positions, batch in zip(order, StreamedSamples(store, inputs.device).batches(order), strict=True):
+            probabilities = predict_probabilities(inputs.model, batch, card.attention_norm, adaptive_batch)
             truths = batch.mask.cpu().numpy()
-            for index, probability, truth in zip(positions.tolist(), probabilities, truths, strict=True):
+            for index, probability, truth in zip(positions.tolist(), probabilities.cpu().numpy(), truths, strict=True):
                 prediction = probability.argmax(axis=0).astype(np.uint8)
-                mask = masks.get(str(store.ids[index]))
-                yield Scored(
+                mask = inputs.masks.get(str(store.ids[index]))
+                yield _Scored(
                     index=index,
                     prediction=prediction,
                     scores=score_sample(prediction, truth, len(card.classes)),
@@ -192,14 +211,43 @@ def _score_all(
 def _score_at_original(
     store: AttentionStore, index: int, probability: NDArray[np.float32], mask: Path, classes: ClassMap
 ) -> SampleScores:
+    """Score one sample at its image's original size against its source mask.
+
+    Args:
+        store: Holds the original height and width.
+        index: Position in the store.
+        probability: (class, row, column) float32 at the store's size.
+        mask: The source mask file.
+        classes: Meaning of the values in the mask file.
+
+    Raises:
+        InputProblemsError: the mask cannot be used.
+    """
     size = (int(store.column("height")[index]), int(store.column("width")[index]))
     truth = read_mask(mask, classes, size)
     prediction = resize_probabilities(probability, size).argmax(axis=0).astype(np.uint8)
     return score_sample(prediction, truth, len(classes.names))
 
 
-def _write_rows(path: Path, store: AttentionStore, scored: Sequence[Scored], split: str) -> None:
-    """One row per sample; a score that is not defined (see `metrics`) is left empty."""
+def _summarise(inputs: _Inputs, scored: Sequence[_Scored], split: str) -> dict[str, Any]:
+    """Return the content of `metrics.json`."""
+    metrics: dict[str, Any] = {
+        "split": split,
+        "includes_training_samples": inputs.includes_training,
+        **summarise([one.scores for one in scored], seed=BOOTSTRAP_SEED, class_names=inputs.card.classes),
+    }
+    if inputs.masks:
+        at_original = [one.original for one in scored if one.original is not None]
+        metrics["original"] = summarise(at_original, seed=BOOTSTRAP_SEED, class_names=inputs.card.classes)
+    return metrics
+
+
+def _write_metrics(path: Path, metrics: dict[str, Any]) -> None:
+    path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_rows(path: Path, store: AttentionStore, scored: Sequence[_Scored], split: str) -> None:
+    """Write one row per sample; a score that is not defined (see `metrics`) is an empty cell."""
     with_original = any(one.original is not None for one in scored)
     columns = [*METRICS, *(f"original_{metric}" for metric in METRICS if with_original)]
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -213,19 +261,32 @@ def _write_rows(path: Path, store: AttentionStore, scored: Sequence[Scored], spl
             table.writerow([store.ids[one.index], store.column("group")[one.index], split, *cells])
 
 
-def _write_overlays(folder: Path, store: AttentionStore, scored: Sequence[Scored], card: ModelCard, count: int) -> None:
+def _write_overlays(folder: Path, inputs: _Inputs, scored: Sequence[_Scored], count: int) -> None:
+    """Draw `count` of the worst, the median and the best samples by Dice."""
     folder.mkdir()
     dice = [one.scores.dice for one in scored]
     for kind, chosen in pick_cases(dice, count).items():
         for rank, position in enumerate(chosen, start=1):
             one = scored[position]
-            sample = store[one.index]
+            sample = inputs.store[one.index]
             picture = draw_overlay(
                 sample.image,
                 sample.mask,
                 one.prediction,
-                len(card.classes),
+                len(inputs.card.classes),
                 caption=f"{sample.id}  Dice {dice[position]:.3f}",
-                attention=None if card.network.branches == "image" else sample.attention,
+                attention=None if inputs.card.network.branches == "image" else sample.attention,
             )
             picture.save(folder / f"{kind}_{rank}.png")
+
+
+def _is_report(folder: Path) -> bool:
+    """Return True if the folder holds nothing but an earlier report, so that it may be replaced."""
+    return holds_only(folder, {METRICS_FILE, ROWS_FILE, OVERLAYS})
+
+
+def _format_interval(interval: dict[str, Any]) -> str:
+    """Return a mean with its interval, such as `0.912 (0.900 to 0.924)`."""
+    if interval["mean"] is None:
+        return "not defined"
+    return f"{interval['mean']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"

@@ -144,7 +144,7 @@ def _fill(
                 raise InputProblemsError(problems, REMEDY)
             for sample in shard.samples:
                 writer.append(sample)
-            sanity.look(sample.mask for sample in shard.samples if sample.labelled)
+            sanity.add(sample.mask for sample in shard.samples if sample.labelled)
             counts["samples"] += len(shard.samples)
             counts["labelled"] += sum(sample.labelled for sample in shard.samples)
             counts["computed"] += shard.computed

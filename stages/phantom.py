@@ -1,15 +1,15 @@
-"""The stage `phantom`: a folder of synthetic dermoscopy-like images with masks, the same ones every time.
+"""Stage `phantom`: draw a folder of synthetic dermoscopy-like images with masks, reproducibly.
 
     out/images/phantom_0000.png                 RGB, 8 bits
-    out/masks/phantom_0000_segmentation.png     grey, 0 skin and 255 lesion
-    out/phantom.json                            the settings they were drawn with; marks the folder as ours
+    out/masks/phantom_0000_segmentation.png     grey, 0 for skin and 255 for lesion
+    out/phantom.json                            the settings, and the mark that this stage wrote the folder
 
-They are for trying the pipeline without anyone's data, and for teaching a small transformer something to look at.
-Sample i is drawn from (seed, i) alone, so a larger set begins with the smaller one. The bytes hold for the same
-versions of numpy and pillow on the same kind of processor; another may round a pixel differently.
+Phantoms serve to try the pipeline without real data, and to pretrain a small transformer. Sample i depends on (seed, i)
+only, so a larger set begins with the smaller one. The bytes are reproducible with the same versions of numpy and
+Pillow on the same kind of processor. Elsewhere a pixel may be rounded differently.
 
-The folder appears whole. One that is already there is replaced at that moment and not before, and only when
-everything in it was written by this stage.
+The folder appears only when it is complete. An existing folder is replaced at that moment, and only if this stage wrote
+everything in it.
 """
 
 from __future__ import annotations
@@ -31,26 +31,28 @@ from stages.settings import PhantomSettings
 from store.disk.publish import published_folder
 
 Track = Callable[[Sequence[int], str], Iterable[int]]
-"""Takes sample numbers and a description, gives the numbers back one by one and shows how far it has come."""
+"""Report progress: take sample numbers and a description, and yield the numbers one by one."""
 
 _MARK = "phantom.json"
 _VERSION = 1
-_SMALLEST_SIDE = 32
-_OURS = re.compile(r"images|masks|phantom\.json|images/phantom_\d{4,}\.png|masks/phantom_\d{4,}_segmentation\.png")
+_MIN_SIDE = 32
+_OWN_ENTRIES = re.compile(
+    r"images|masks|phantom\.json|images/phantom_\d{4,}\.png|masks/phantom_\d{4,}_segmentation\.png"
+)
 
 
 def run(settings: PhantomSettings, *, progress: Track = SILENT.track) -> Path:
-    """Draw the samples and put them at `settings.out`.
+    """Draw the samples into the folder `settings.out`.
 
     Args:
-        settings: how many samples, of which size, from which seed, and where.
-        progress: wraps the loop over samples.
+        settings: Number of samples, their size, the seed, and the folder.
+        progress: Wraps the loop over samples.
 
     Returns:
-        The folder that now holds `images/` and `masks/`.
+        The folder, which now holds `images/` and `masks/`.
 
     Raises:
-        UsageError: a setting makes no sense, or the folder holds something that this stage did not write.
+        UsageError: a setting is out of range, or the folder holds something that this stage did not write.
     """
     _check(settings)
     with published_folder(settings.out, ours=_is_phantom) as folder:
@@ -59,24 +61,24 @@ def run(settings: PhantomSettings, *, progress: Track = SILENT.track) -> Path:
 
 
 def _check(settings: PhantomSettings) -> None:
+    """Raise an error if a setting is out of range."""
     if settings.samples < 1:
-        raise UsageError(f"samples is {settings.samples}: ask for at least 1.")
-    if min(settings.image_size) < _SMALLEST_SIDE:
+        raise UsageError(f"samples is {settings.samples}: give 1 or more.")
+    if min(settings.image_size) < _MIN_SIDE:
         height, width = settings.image_size
-        raise UsageError(
-            f"image_size is {height}x{width}: nothing can be drawn on a side under {_SMALLEST_SIDE} pixels."
-        )
+        raise UsageError(f"image_size is {height}x{width}: each side needs at least {_MIN_SIDE} pixels.")
     if settings.seed < 0:
-        raise UsageError(f"seed is {settings.seed}: give 0 or a positive number.")
+        raise UsageError(f"seed is {settings.seed}: give 0 or more.")
 
 
 def _is_phantom(folder: Path) -> bool:
-    """Whether everything in a folder was written by this stage."""
+    """Return True if this stage wrote everything in the folder."""
     entries = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
-    return _is_marked(folder / _MARK) and all(_OURS.fullmatch(entry) for entry in entries)
+    return _is_marked(folder / _MARK) and all(_OWN_ENTRIES.fullmatch(entry) for entry in entries)
 
 
 def _is_marked(mark: Path) -> bool:
+    """Return True if the file is a `phantom.json` of this stage."""
     try:
         content = json.loads(mark.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -85,6 +87,7 @@ def _is_marked(mark: Path) -> bool:
 
 
 def _draw_all(settings: PhantomSettings, folder: Path, progress: Track) -> None:
+    """Draw and save all samples, then the mark."""
     images, masks = folder / "images", folder / "masks"
     images.mkdir()
     masks.mkdir()
@@ -97,16 +100,16 @@ def _draw_all(settings: PhantomSettings, folder: Path, progress: Track) -> None:
 
 
 def _generator(seed: int, sample: int) -> np.random.Generator:
-    """A stream of its own for each sample; PCG64 by name, because numpy may change its default."""
+    """Return the generator of one sample. PCG64 is named because numpy may change its default generator."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(sample,))))
 
 
 def _save(pixels: NDArray[np.uint8], file: Path) -> None:
-    Image.fromarray(pixels).save(file, compress_level=1)  # grain hardly compresses: level 6 takes thrice the time
+    Image.fromarray(pixels).save(file, compress_level=1)  # noise hardly compresses: level 6 takes three times as long
 
 
 def _description(settings: PhantomSettings) -> dict[str, Any]:
-    """What decides the files' bytes; not where they lie."""
+    """Return the settings that determine the bytes of the files; the folder is not one of them."""
     return {
         "phantom": {
             "version": _VERSION,

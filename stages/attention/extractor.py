@@ -147,7 +147,7 @@ class AttentionExtractor:
                 f"{', '.join(map(str, expected))}). Resize them first."
             )
         maps = np.empty((len(images), len(self.recipe.heads), *self.recipe.grid), np.float16)
-        for portion, extracted in self._portions.of(len(images), lambda portion: self._extract_batch(images[portion])):
+        for portion, extracted in self._portions.run(len(images), lambda portion: self._extract_batch(images[portion])):
             maps[portion] = extracted
         return maps
 

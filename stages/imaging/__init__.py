@@ -1,9 +1,10 @@
-"""Files on disk: finding images and their masks, decoding them, resizing them.
+"""Find images and their masks on disk, decode them to arrays, and resize them.
 
-    pairing     which image goes with which mask         SourceSample, find_samples
-    decoding    an image file to 8-bit RGB               DecodedImage, read_image, read_resized
-    masks       a mask file to class indices             ClassMap, read_mask
-    resizing    to the store's size and back again       resize_image, resize_mask, resize_probabilities
+    pairing       match images with masks             find_samples, find_masks
+    decoding      image file to 8-bit RGB             read_image, read_resized
+    masks         mask file to class indices          read_mask, ClassMap
+    mask_sanity   warnings about a set of masks       MaskSanityCheck
+    resizing      to the store's size and back        resize_image, resize_mask, resize_probabilities
 
-Besides, what the drawing of phantoms is made of (`phantom_*`). Torch is never imported here.
+Torch is never imported here.
 """

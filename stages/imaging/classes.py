@@ -1,7 +1,7 @@
-"""Which value in a mask file is which class.
+"""Map the values in mask files to classes.
 
-A `ClassMap` is binary (the file is black and white and there is nothing to name), or made from a
-mapping of names to values. It knows nothing of files; `stages.imaging.masks` applies it.
+A `ClassMap` is either binary, for masks in black and white, or made from a mapping of class names to values. It does
+not read files: `stages.imaging.masks` applies it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IGNORE", "ClassMap"]
 
-FEWEST_CLASSES, MOST_CLASSES = 2, 250  # 250: indices stay clear of 255
+FEWEST_CLASSES, MOST_CLASSES = 2, 250  # 250: no index is 255, which marks ignored pixels
 HIGHEST_VALUE, HIGHEST_GREY = 65535, 255
 IGNORE_NAME = "ignore"
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -27,64 +27,65 @@ NUMBER = re.compile(r"[0-9]{1,5}")
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The classes of a data set, in the order of their indices; made by `binary` or `from_mapping`."""
+    """Hold the classes of a data set in the order of their indices. Create one with `binary` or `from_mapping`."""
 
     names: tuple[str, ...]
-    """Names by class index, background first by custom; `ignore` is not among them."""
+    """Class names by index; the background comes first by convention. `ignore` is not a class."""
     values: tuple[int, ...] = ()
-    """What stands in the mask files for each name; 0xrrggbb with `in_colour`. Empty for the binary rule."""
+    """Value of each class in the mask files; 0xrrggbb if `in_colour`. Empty for the binary rule."""
     ignore: int | None = None
-    """What stands in the mask files for pixels to be ignored."""
+    """Value of ignored pixels in the mask files; None if there are none."""
     in_colour: bool = False
-    """Whether masks are read as colours and not as single values."""
+    """True if masks are read as colours; False if they are read as single values."""
 
     @classmethod
     def binary(cls) -> ClassMap:
-        """Background and foreground of black-and-white masks, told apart by the rule in `stages.imaging.masks`."""
+        """Return background and foreground, for black-and-white masks by the rule in `stages.imaging.masks`."""
         return cls(names=("background", "foreground"))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, int | str]) -> ClassMap:
-        """Classes by name; the mapping's order is the order of their indices.
+        """Create the classes of a mapping; its order is the order of the class indices.
 
         Args:
-            mapping: name to value: an integer 0-65535 (also as text, `"255"`) or a colour `"#rrggbb"`. As soon as one
-                value is a colour, masks are read in colour and an integer means the grey of that value, 0-255. The
-                name `ignore` takes no index of its own: its pixels get 255. 2 to 250 classes besides.
+            mapping: Class name to value. A value is an integer in 0-65535 (also as text, `"255"`) or a colour
+                `"#rrggbb"`. If any value is a colour, masks are read in colour, and an integer in 0-255 means that
+                grey. There are 2 to 250 classes. The name `ignore` is not a class: its pixels get the index 255.
 
         Raises:
-            UsageError: a name is empty, a value malformed or out of range, two names share a value, or there are too
-                few or too many classes.
+            UsageError: a name is empty, a value is malformed or out of range, two names share a value, or there are
+                too few or too many classes.
         """
-        parsed = {_name(name): _value(name, value) for name, value in mapping.items()}
+        parsed = {_check_name(name): _parse_value(name, value) for name, value in mapping.items()}
         in_colour = any(is_colour for _, is_colour in parsed.values())
-        values = {name: _in_colour(name, *value) if in_colour else value[0] for name, value in parsed.items()}
+        values = {name: _to_colour(name, *value) if in_colour else value[0] for name, value in parsed.items()}
         _check_distinct(values)
         ignore = values.pop(IGNORE_NAME, None)
         if not FEWEST_CLASSES <= len(values) <= MOST_CLASSES:
-            what = f"{len(values)} classes besides `ignore`, and {FEWEST_CLASSES} to {MOST_CLASSES} are possible"
+            what = f"there are {len(values)} without `ignore`; {FEWEST_CLASSES} to {MOST_CLASSES} are possible"
             raise UsageError(f"classes: {what}. Name every class, the background included.")
         return cls(tuple(values), tuple(values.values()), ignore, in_colour)
 
     def items(self) -> Iterator[tuple[str, int]]:
-        """Names and their values, `ignore` last."""
+        """Yield each name with its value, `ignore` last."""
         yield from zip(self.names, self.values, strict=False)  # the binary rule has no values
         if self.ignore is not None:
             yield IGNORE_NAME, self.ignore
 
-    def shown(self, value: int) -> str:
-        """A value as the user writes it."""
+    def format_value(self, value: int) -> str:
+        """Return a value as users write it: `255` or `#ff0000`."""
         return f"#{value:06x}" if self.in_colour else str(value)
 
 
-def _name(name: str) -> str:
+def _check_name(name: str) -> str:
+    """Return the name, after checking that it is a text that is not empty."""
     if not isinstance(name, str) or not name.strip():
         raise UsageError(f"classes: {name!r} is not a name. Write NAME=VALUE, e.g. skin=0,lesion=255.")
     return name
 
 
-def _value(name: str, value: int | str) -> tuple[int, bool]:
-    """A value as a number, and whether it was given as a colour."""
+def _parse_value(name: str, value: int | str) -> tuple[int, bool]:
+    """Return a value as a number, and True if it was given as a colour."""
     if isinstance(value, str) and COLOUR.fullmatch(value):
         return int(value[1:], 16), True
     if isinstance(value, str) and NUMBER.fullmatch(value):
@@ -95,19 +96,20 @@ def _value(name: str, value: int | str) -> tuple[int, bool]:
     return value, False
 
 
-def _in_colour(name: str, value: int, is_colour: bool) -> int:  # noqa: FBT001 - unpacked from `_value`
-    """A value as 0xrrggbb; an integer is a grey."""
+def _to_colour(name: str, value: int, is_colour: bool) -> int:  # noqa: FBT001 - unpacked from `_parse_value`
+    """Return a value as 0xrrggbb; an integer is a grey."""
     if is_colour:
         return value
     if value > HIGHEST_GREY:
-        what = f"{name}={value}: beside colours a number is a grey in 0-{HIGHEST_GREY}"
+        what = f"{name}={value}: a number beside colours is a grey in 0-{HIGHEST_GREY}"
         raise UsageError(f"classes: {what}. Give all classes as numbers, or this one as #rrggbb.")
     return value * 0x010101
 
 
 def _check_distinct(values: dict[str, int]) -> None:
+    """Raise an error if two names have the same value."""
     owners: dict[int, str] = {}
     for name, value in values.items():
         if value in owners:
-            raise UsageError(f"classes: {owners[value]} and {name} have the same value. Give each its own.")
+            raise UsageError(f"classes: {owners[value]} and {name} have the same value. Give each one its own value.")
         owners[value] = name

@@ -1,28 +1,28 @@
-"""An image file to 8-bit RGB, by rules that are written down.
+"""Decode an image file to 8-bit RGB.
 
-| the file holds                       | it becomes                                                       |
+| the file holds                       | the result                                                       |
 |--------------------------------------|------------------------------------------------------------------|
-| 8-bit RGB                            | itself                                                           |
+| 8-bit RGB                            | unchanged                                                        |
 | 8-bit grey; 2 and 4 bits (PNG)       | repeated to three channels; 2 and 4 bits spread over 0-255       |
 | 1 bit                                | 0 and 255                                                        |
 | palette                              | its colours                                                      |
 | alpha or a transparent colour, 8-bit | composited on black                                              |
 | CMYK, YCbCr, LAB                     | RGB as Pillow converts it; embedded colour profiles are not used |
-| grey in 16 or 32 bits, float, signed | its own minimum-maximum linearly to 0-255; a constant one to 0   |
-| 16-bit RGB, RGBA, CMYK, grey + alpha | the high byte of every value: Pillow reads no more               |
+| grey in 16 or 32 bits, float, signed | its minimum to maximum scaled linearly to 0-255; 0 if constant   |
+| 16-bit RGB, RGBA, CMYK, grey + alpha | the high byte of every value; Pillow reads no more               |
 | EXIF orientation (TIFF and XMP too)  | applied; height and width are those of the upright image         |
 
-Refused, each with a message that says what to do: NaN or infinity in a float image, several pages or
-frames, other formats than PNG, JPEG, BMP and TIFF by content, whatever is empty, truncated, damaged,
-unreadable or beyond Pillow's limit against decompression bombs (see `stages.imaging.opening`).
+Rejected, each with a message that says what to do: NaN or infinity in a float image; several pages or frames;
+contents other than PNG, JPEG, BMP and TIFF; files that are empty, truncated, damaged, unreadable, or larger than
+Pillow's limit against decompression bombs (see `stages.imaging.opening`).
 
-`read_image` gives the file's own size. `read_resized` gives other sizes, and decodes a JPEG at a half, a quarter
-or an eighth where both sides stay at least twice the longer side asked for, so that the antialiased resize still
-has two pixels or more for every one it makes. How far depends on the file and on that one size alone, so an
-image at one size is the same whatever other sizes were asked for with it.
+`read_image` returns the image at the file's own size. `read_resized` returns it at other sizes. It decodes a JPEG at
+1/2, 1/4 or 1/8 of its size if both sides stay at least twice the longer side asked for, so that the antialiased resize
+has at least two source pixels for each pixel of the result. The reduction depends on the file and on the size only. So
+an image at one size is the same whatever other sizes are asked for with it.
 
-Scaling by the image's own extremes keeps everything a scan in 12 or 16 bits shows, at the price that
-brightness can no longer be compared between such images.
+Scaling by the image's own extremes keeps the full contrast of scans in 12 or 16 bits. The price: brightness cannot be
+compared between such images.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DecodedImage", "ResizedImage", "read_image", "read_resized"]
 
-KEPT = 2
-"""Pixels that a reduced JPEG keeps at least, along each side, for one pixel of the size asked for."""
+OVERSAMPLING = 2
+"""Minimum number of pixels of a reduced JPEG, along each side, for one pixel of the size asked for."""
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """An image's pixels, and the digest of the file they came from."""
+    """Hold the pixels of an image, and the digest of its file."""
 
     pixels: NDArray[np.uint8]
     """(height, width, 3) uint8 RGB, writable and contiguous, upright."""
@@ -70,37 +70,37 @@ class DecodedImage:
 
     @property
     def height(self) -> int:
-        """Rows of the upright image."""
+        """Number of rows of the upright image."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
-        """Columns of the upright image."""
+        """Number of columns of the upright image."""
         return int(self.pixels.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
 class ResizedImage:
-    """An image at the sizes asked for, and what is known about its file."""
+    """Hold an image at the sizes asked for, with the digest and the size of its file."""
 
     images: tuple[NDArray[np.uint8], ...]
-    """One (height, width, 3) uint8 RGB per size, upright; the same array where sizes are equal."""
+    """One (height, width, 3) uint8 RGB per size, upright. Equal sizes share one array."""
     digest: str
     """SHA-256 of the file's bytes, 64 hexadecimal digits."""
     height: int
-    """Rows of the upright image in the file."""
+    """Number of rows of the upright image in the file."""
     width: int
-    """Columns of the upright image in the file."""
+    """Number of columns of the upright image in the file."""
 
 
 def read_image(path: Path) -> DecodedImage:
-    """Read an image file by the rules above.
+    """Read an image file by the table above.
 
     Args:
-        path: a PNG, JPEG, BMP or TIFF file, told by its content.
+        path: A PNG, JPEG, BMP or TIFF file. The format is detected from the content.
 
     Returns:
-        Its pixels and its digest, both from the same bytes: the file is read once.
+        Its pixels and its digest. The file is read once, so both come from the same bytes.
 
     Raises:
         InputProblemsError: the file cannot be used; holds one problem that says why.
@@ -110,15 +110,15 @@ def read_image(path: Path) -> DecodedImage:
 
 
 def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
-    """Read an image file by the rules above, stretched to one or more sizes.
+    """Read an image file by the table above, and stretch it to one or more sizes.
 
     Args:
-        path: a PNG, JPEG, BMP or TIFF file, told by its content.
+        path: A PNG, JPEG, BMP or TIFF file. The format is detected from the content.
         sizes: (height, width) of each result; at least one size.
 
     Returns:
-        The image at each size, made from the same bytes: the file is read once, and decoded once unless the sizes
-        call for different reductions of a JPEG.
+        The image at each size. The file is read once. It is decoded once, unless the sizes need different reductions
+        of a JPEG.
 
     Raises:
         InputProblemsError: the file cannot be used; holds one problem that says why.
@@ -132,36 +132,38 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
         if size in resized:
             continue
         picture = first
-        # Only what is too coarse or finer than it need be is decoded anew: a PNG never, at equal sizes neither.
-        if first.image.format in REDUCIBLE and reduction(first.size, KEPT * max(size)) != first.reduced:
+        # Decode again only if this size needs another reduction of a JPEG.
+        if first.image.format in REDUCIBLE and reduction(first.size, OVERSAMPLING * max(size)) != first.reduced:
             picture = _decode_for(path, data, size)
         resized[size] = resize_image(pixels if picture is first else _pixels(path, picture), size, picture.box)
     return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size)
 
 
 def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
-    return decode_picture(path, data, side=max(1, KEPT * max(size)))  # a senseless size is `resize_image`'s to refuse
+    """Decode the file's bytes, a JPEG reduced as far as `size` allows."""
+    # At least 1: `resize_image` is the one that rejects a size without pixels.
+    return decode_picture(path, data, side=max(1, OVERSAMPLING * max(size)))
 
 
 def _pixels(path: Path, picture: Picture) -> NDArray[np.uint8]:
-    """(height, width, 3) uint8 RGB."""
+    """Return the picture as (height, width, 3) uint8 RGB."""
     deep = deep_values(picture.image)
-    return _colour(picture.image) if deep is None else _grey(path, deep)
+    return _to_rgb(picture.image) if deep is None else _scale_to_8_bits(path, deep)
 
 
-def _colour(image: Image.Image) -> NDArray[np.uint8]:
-    """An image of 8 bits or fewer as RGB."""
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Convert an image of 8 bits or fewer to RGB; transparency is composited on black."""
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image.convert("RGBA"))
     return np.array(image.convert("RGB"))  # array, not asarray: a view of Pillow's memory would be read-only
 
 
-def _grey(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
-    """A deep single-channel image as RGB, scaled by its own extremes."""
+def _scale_to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Convert a single-channel image of more than 8 bits to RGB, scaled by its own extremes."""
     unusable = int(values.size - np.isfinite(values).sum())
     if unusable:
-        refuse(path, f"{unusable} of {values.size} pixels are NaN or infinite; give them a value or drop the image")
+        refuse(path, f"{unusable} of {values.size} pixels are NaN or infinite; give them a value or remove the image")
     low, high = float(values.min()), float(values.max())
     if low == high:
         return np.zeros((*values.shape, 3), np.uint8)

@@ -1,9 +1,9 @@
-"""Which picture files lie in a folder and below it.
+"""List the picture files in a folder and all folders below it.
 
-Pictures are told by their extension, upper or lower case. Hidden files and folders are passed by
-(`.DS_Store`, `._photo.jpg`, `.cache/`). A symlinked file counts as the file it points to. A symlinked
-folder is entered, but every real folder only once, so a link to a folder above it does no harm. What
-cannot be listed and links that point nowhere are told as problems. No file is opened.
+Pictures are recognised by their extension, in upper or lower case. Hidden files and folders (`.DS_Store`,
+`._photo.jpg`, `.cache/`) are skipped. A link to a file is a picture. A link to a folder is followed, but every real
+folder is entered only once, so a link to a parent folder does not loop. Folders that cannot be listed and links to
+missing files are reported as problems. No file is opened.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ __all__ = ["EXTENSIONS", "list_pictures"]
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 OTHER_PICTURES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".heic", ".webp", ".gif", ".npy", ".svs")
-"""Pictures of formats that are not read."""
-REMEDY = "Name the folder of the pictures"
+"""Extensions of pictures in formats that are not read."""
+REMEDY = "Give the folder that holds the pictures"
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[Problem]]:
     """List the picture files in a folder and all folders below it.
 
     Args:
-        folder: where to begin; may itself be hidden or a link.
+        folder: The folder to start in; it may be hidden or a link.
 
     Returns:
         The files, sorted by path, and the problems met below `folder`.
 
     Raises:
-        UsageError: the folder does not exist, is not a folder, or lies in one that may not be entered.
+        UsageError: the folder does not exist, is not a folder, or is in a folder that may not be entered.
         InputProblemsError: the folder cannot be listed, or there is no picture in it.
     """
-    # Not Path.is_dir: that raises where a folder above may not be entered.
+    # Not Path.is_dir: it raises if a parent folder may not be entered.
     if not os.path.isdir(folder):  # noqa: PTH112
         raise UsageError(f"{printable(folder)}: there is no such folder, or it may not be entered. Check the path.")
     pictures: list[Path] = []
     problems: list[Problem] = []
     _walk(folder, pictures, problems, visited=set())
     if not pictures:
-        raise InputProblemsError(problems or [Problem(printable(folder), _no_picture(folder))])
+        raise InputProblemsError(problems or [Problem(printable(folder), _explain_no_picture(folder))])
     return sorted(pictures), problems
 
 
 def _walk(folder: Path, pictures: list[Path], problems: list[Problem], visited: set[tuple[int, int]]) -> None:
-    """Add what lies in the folder and below it to `pictures` and `problems`."""
+    """Add the pictures in the folder and below it to `pictures`, and the problems to `problems`."""
     try:
         status = folder.stat()
         if (status.st_dev, status.st_ino) in visited:
             return
         visited.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as listing:
-            # Links last: where a folder is reached both ways, its real path is the one that is told.
+            # Links last: a folder that is reached in both ways is listed under its real path.
             entries = sorted(listing, key=lambda entry: (entry.is_symlink(), entry.name))
     except OSError as error:
         problems.append(Problem(printable(folder), f"the folder cannot be listed ({error.strerror}); allow reading it"))
@@ -70,12 +70,12 @@ def _walk(folder: Path, pictures: list[Path], problems: list[Problem], visited: 
                 pictures.append(path)
             elif entry.is_symlink():
                 problems.append(Problem(printable(path), "the link points to no file; restore the file (`dvc pull`?)"))
-            else:  # reading a pipe would wait for ever
-                problems.append(Problem(printable(path), "is not a file but a pipe or a device; take it away"))
+            else:  # opening a pipe would block
+                problems.append(Problem(printable(path), "is not a file but a pipe or a device; remove it"))
 
 
-def _no_picture(folder: Path) -> str:
-    """Why a folder without pictures is of no use, with names of what lies in it."""
+def _explain_no_picture(folder: Path) -> str:
+    """Return the problem of a folder without pictures, with names of what it holds, and the remedy."""
     names = sorted(entry.name for entry in folder.iterdir())
     found = f"it holds {', '.join(map(ascii, names[:3]))}" if names else "it is empty"
     other = any(name.lower().endswith(OTHER_PICTURES) for name in names)

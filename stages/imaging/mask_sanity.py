@@ -1,7 +1,7 @@
-"""What a set of sound masks looks like when something went wrong before it came here.
+"""Warn about a set of masks that can be decoded but look wrong: all empty, or inverted.
 
-No single mask proves anything: a lesion may fill the picture, a polyp may be absent. So nothing is
-refused; only when it holds for most of the masks is the user told.
+A single mask proves nothing: a lesion may fill the picture, a polyp may be absent. So no mask is rejected. The user
+gets a warning only if all masks are empty, or if most of them look inverted.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ __all__ = ["MaskSanityCheck"]
 
 
 class MaskSanityCheck:
-    """Counts over the masks of a data set, and what they suggest."""
+    """Count suspicious masks of a data set, and turn the counts into warnings."""
 
     def __init__(self) -> None:
-        self._masks = 0
+        self._count = 0
         self._empty = 0
-        self._outside = 0
-        """Masks whose border is foreground for the most part."""
+        self._inverted = 0
+        """Number of masks with foreground on more than half of their border."""
 
-    def look(self, masks: Iterable[NDArray[np.uint8]]) -> None:
-        """Count in some masks, each (row, column) class index; 0 is background, 255 ignored."""
+    def add(self, masks: Iterable[NDArray[np.uint8]]) -> None:
+        """Count some masks, each (row, column) uint8 class index; 0 is background, 255 is ignored."""
         for mask in masks:
             border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
             border = border[border != IGNORE]
-            self._masks += 1
+            self._count += 1
             self._empty += not ((mask != 0) & (mask != IGNORE)).any()
-            self._outside += 2 * np.count_nonzero(border) > border.size
+            self._inverted += 2 * np.count_nonzero(border) > border.size
 
     def hints(self) -> list[str]:
-        """What the user should look at; empty where nothing is suspicious."""
-        if not self._masks:
+        """Return the warnings, ready to print: one line each; none if nothing is suspicious."""
+        if not self._count:
             return []
-        if self._empty == self._masks:
+        if self._empty == self._count:
             return ["note: all masks are empty (black throughout): there is nothing to learn; look at some of them"]
-        if 2 * self._outside > self._masks:
-            where = f"{self._outside} of {self._masks} masks are white along most of their border"
+        if 2 * self._inverted > self._count:
+            where = f"{self._inverted} of {self._count} masks are white along most of their border"
             remedy = "If white is the background, say so: --classes skin=255,lesion=0"
             return [f"note: {where}: are they inverted? {remedy}"]
         return []

@@ -1,22 +1,29 @@
-"""A mask file to class indices.
+"""Decode a mask file to class indices.
 
-A mask names the class of every pixel by a value. Which value is which class is said by a `ClassMap`:
+A mask gives the class of every pixel as a value. A `ClassMap` says which value is which class:
 
-**Binary** (no mapping given), for masks drawn in black and white. Values of at most 1 are 0 and 1;
-otherwise 128 and above is foreground. Grey between is tolerated where it can be the blur of an edge
-or of JPEG; what looks like class indices is refused, never guessed at:
+**Binary** (no mapping given), for masks in black and white. If no value exceeds 1, the values are 0 and 1. Otherwise
+128 and above is foreground. Some grey is accepted, because smooth edges and JPEG cause it. A mask that looks like
+class indices is rejected, because guessing could swap classes:
 
-- nothing reaches 128, though something is above 1: `{0, 2}`, `{0, 1, 2, 3}`
-- more than a tenth of the pixels lies strictly between 16 and 239
-- values in 1-15, none in 16-254, in a file that is not JPEG: `{0, 1, 255}`
+- nothing reaches 128, although something is above 1: `{0, 2}`, `{0, 1, 2, 3}`
+- more than a tenth of the pixels is strictly between 16 and 239
+- values in 1-15 and none in 16-254, in a file that is not JPEG: `{0, 1, 255}`
 
-**Mapped**, for everything else: each class has one value, and a pixel with any other value is an error.
+**Mapped**, for everything else. Each class has one value, and a pixel with any other value is an error.
 
-A mask's values are those of its one channel. Three equal channels count as one. A palette that is
-grey throughout stands for its greys; any other palette for its indices, or for its colours when the
-mapping is in colours. 1 bit is 0 and 255. An alpha channel is dropped, unless (binary only) all pixels
-have the same colour and alpha is what differs: then alpha is the mask. In a binary mask of 16 bits 0-65535
-stands for 0-255 if anything exceeds 255. The EXIF orientation is applied, as to images.
+The values are those of the only channel:
+
+| the file holds            | its values are                                                                     |
+|---------------------------|------------------------------------------------------------------------------------|
+| 1 bit                     | 0 and 255                                                                          |
+| three equal channels      | those of one channel                                                               |
+| a palette of greys only   | the greys                                                                          |
+| any other palette         | the indices, or the colours if the mapping is in colours                           |
+| an alpha channel          | those of the colours; those of alpha if only alpha varies and there is no mapping  |
+| 16 bits, binary           | divided by 257 if any value exceeds 255                                            |
+
+The EXIF orientation is applied, as for images.
 """
 
 from __future__ import annotations
@@ -39,10 +46,10 @@ if TYPE_CHECKING:
 __all__ = ["IGNORE", "ClassMap", "read_mask"]
 
 FOREGROUND_FROM = 128
-BLACK_TO, WHITE_FROM = 16, 239
+BLACK_UP_TO, WHITE_FROM = 16, 239
 MOST_GREY = 0.1
-UNLISTED = 254  # a class index that no `ClassMap` has
-TOLD = 5  # values named in a message
+UNLISTED = 254  # no `ClassMap` has this class index
+MOST_VALUES_LISTED = 5  # in a message
 REMEDY = "say what the values mean with --classes, e.g. --classes skin=0,lesion=255"
 
 
@@ -50,27 +57,30 @@ def read_mask(path: Path, classes: ClassMap, expected_size: Size) -> NDArray[np.
     """Read a mask file.
 
     Args:
-        path: a PNG, JPEG, BMP or TIFF file, told by its content.
-        classes: what the values in the file mean.
-        expected_size: (height, width) of the upright image the mask belongs to.
+        path: A PNG, JPEG, BMP or TIFF file. The format is detected from the content.
+        classes: Meaning of the values in the file.
+        expected_size: (height, width) of the upright image that the mask belongs to.
 
     Returns:
-        (height, width) uint8 indices into `classes.names`; 255 is to be ignored.
+        (height, width) uint8 indices into `classes.names`; 255 is ignored.
 
     Raises:
         InputProblemsError: the file cannot be read as a picture, has another size than its image, or holds values
-            that `classes` does not explain; one problem that says which.
+            that `classes` does not list; holds one problem that says which.
     """
     picture = open_picture(path)
     _check_size(path, (picture.image.height, picture.image.width), expected_size)
     if not classes.values:
         return _binary(path, picture)
-    values = _packed_colours(path, picture.image) if classes.in_colour else _grey(path, _channel(picture.image))
+    if classes.in_colour:
+        values = _packed_colours(path, picture.image)
+    else:
+        values = _require_one_channel(path, _single_channel(picture.image))
     return _mapped(path, values, classes)
 
 
 def _check_size(path: Path, size: Size, expected: Size) -> None:
-    """Refuse a mask that does not lie on its image pixel by pixel."""
+    """Reject a mask whose size differs from its image."""
     if size == expected:
         return
     what = f"the mask is {size[0]} x {size[1]} and its image {expected[0]} x {expected[1]} (height x width); "
@@ -82,27 +92,27 @@ def _check_size(path: Path, size: Size, expected: Size) -> None:
 
 
 def _binary(path: Path, picture: Picture) -> NDArray[np.uint8]:
-    """Foreground and background by the rule above."""
-    values = _grey(path, _channel(picture.image, alpha_may_be_mask=True))
+    """Return 1 for foreground and 0 for background, by the binary rule of this module."""
+    values = _require_one_channel(path, _single_channel(picture.image, alpha_may_be_mask=True))
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > HIGHEST_VALUE:
-        refuse(path, f"{_told(values)}: these are not black and white; {REMEDY}")
+        refuse(path, f"{_list_values(values)}: these are not black and white; {REMEDY}")
     if values.max() <= 1:
         return values.astype(np.uint8)
     deep = values.max() > np.iinfo(np.uint8).max
-    levels = -(-values.astype(np.int64) // 257) if deep else values  # rounded up: an index above 0 cannot hide as 0
+    levels = -(-values.astype(np.int64) // 257) if deep else values  # rounded up: a small index does not become 0
     counts = np.bincount(levels.ravel(), minlength=256)
     if not counts[FOREGROUND_FROM:].any():
-        refuse(path, f"{_told(values)}: these look like class indices, not black and white; {REMEDY}")
-    if counts[BLACK_TO + 1 : WHITE_FROM].sum() > MOST_GREY * levels.size:
-        refuse(path, f"{_told(values)}: too much is neither black nor white; {REMEDY}")
+        refuse(path, f"{_list_values(values)}: these look like class indices, not black and white; {REMEDY}")
+    if counts[BLACK_UP_TO + 1 : WHITE_FROM].sum() > MOST_GREY * levels.size:
+        refuse(path, f"{_list_values(values)}: too many pixels are neither black nor white; {REMEDY}")
     lossless = picture.image.format not in {"JPEG", "MPO"}
-    if lossless and counts[1:BLACK_TO].any() and not counts[BLACK_TO:255].any():
-        refuse(path, f"{_told(values)}: small values beside white look like class indices; {REMEDY}")
+    if lossless and counts[1:BLACK_UP_TO].any() and not counts[BLACK_UP_TO:255].any():
+        refuse(path, f"{_list_values(values)}: small values beside white look like class indices; {REMEDY}")
     return (levels >= FOREGROUND_FROM).astype(np.uint8)
 
 
 def _mapped(path: Path, values: NDArray[Any], classes: ClassMap) -> NDArray[np.uint8]:
-    """Every value replaced by the index of its class."""
+    """Replace every value by the index of its class; ignored pixels become 255."""
     indices = np.full(values.shape, UNLISTED, np.uint8)
     for index, value in enumerate(classes.values):
         indices[values == value] = index
@@ -110,17 +120,17 @@ def _mapped(path: Path, values: NDArray[Any], classes: ClassMap) -> NDArray[np.u
         indices[values == classes.ignore] = IGNORE
     unknown = values[indices == UNLISTED]
     if unknown.size:
-        listed = ", ".join(f"{name}={classes.shown(value)}" for name, value in classes.items())
-        found = _told(unknown, classes)
-        refuse(path, f"{found} not in {listed}; add them to --classes (the name `ignore` leaves pixels out) or mend it")
+        listed = ", ".join(f"{name}={classes.format_value(value)}" for name, value in classes.items())
+        found = _list_values(unknown, classes)
+        refuse(path, f"{found} not in {listed}; add them to --classes (the name `ignore` leaves pixels out) or fix it")
     return indices
 
 
-def _channel(image: Image.Image, *, alpha_may_be_mask: bool = False) -> NDArray[Any] | None:
-    """The picture's one channel, (height, width); None for a picture in colour."""
+def _single_channel(image: Image.Image, *, alpha_may_be_mask: bool = False) -> NDArray[Any] | None:
+    """Return the only channel, (height, width); None for a picture in colour."""
     deep = deep_values(image)
     if deep is not None:
-        # Whole numbers stored as float are numbers; NaN fails the first test, so nothing overflows in the cast.
+        # Whole numbers stored as float count as integers. NaN fails the first test, so the cast cannot overflow.
         whole = deep.dtype.kind == "f" and (np.abs(deep) <= HIGHEST_VALUE).all() and (deep % 1 == 0).all()
         return deep.astype(np.int64) if whole else deep
     if image.mode == "1":
@@ -138,18 +148,18 @@ def _channel(image: Image.Image, *, alpha_may_be_mask: bool = False) -> NDArray[
     return colours[..., 0] if _is_grey(colours) else None
 
 
-def _grey(path: Path, channel: NDArray[Any] | None) -> NDArray[Any]:
-    """The channel, where there is only one."""
+def _require_one_channel(path: Path, channel: NDArray[Any] | None) -> NDArray[Any]:
+    """Return the channel, or reject a picture that has several."""
     if channel is None:
         refuse(path, "the mask is in colour; say which colour is which class: --classes skin=#000000,lesion=#ff0000")
     return channel
 
 
 def _packed_colours(path: Path, image: Image.Image) -> NDArray[np.uint32]:
-    """The picture's colours as 0xrrggbb, (height, width); alpha is dropped."""
+    """Return the colours as 0xrrggbb, (height, width) uint32; alpha is dropped."""
     if deep_values(image) is not None:
         refuse(path, "the mask has one channel of more than 8 bits; give --classes its values, not colours")
-    pixels = np.asarray(image.convert("RGBA")).astype(np.uint32)  # not RGB: Pillow warns of palettes with transparency
+    pixels = np.asarray(image.convert("RGBA")).astype(np.uint32)  # "RGB" may warn about transparency
     return pixels[..., 0] << np.uint32(16) | pixels[..., 1] << np.uint32(8) | pixels[..., 2]
 
 
@@ -161,10 +171,10 @@ def _is_constant(pixels: NDArray[np.uint8]) -> bool:
     return bool((pixels == pixels[0, 0]).all())
 
 
-def _told(values: NDArray[Any], classes: ClassMap | None = None) -> str:
-    """The most frequent values with their counts."""
+def _list_values(values: NDArray[Any], classes: ClassMap | None = None) -> str:
+    """Return the most frequent values with their counts, for a message."""
     found, counts = np.unique(values, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:TOLD]
-    shown = [(classes.shown(found[i]) if classes else str(found[i]), counts[i]) for i in order]
-    more = f" and {found.size - TOLD} more" if found.size > TOLD else ""
-    return f"holds the values {', '.join(f'{value} ({count} pixels)' for value, count in shown)}{more}"
+    order = np.argsort(-counts, kind="stable")[:MOST_VALUES_LISTED]
+    listed = [(classes.format_value(found[i]) if classes else str(found[i]), counts[i]) for i in order]
+    more = f" and {found.size - MOST_VALUES_LISTED} more" if found.size > MOST_VALUES_LISTED else ""
+    return f"holds the values {', '.join(f'{value} ({count} pixels)' for value, count in listed)}{more}"

@@ -1,15 +1,18 @@
-"""Opening a picture file: read once, refused clearly, upright.
+"""Open picture files: the part of decoding that images and masks share.
 
-What images and masks have in common: the file's bytes are read once, its digest and its pixels come
-from the same bytes, the format is told by content and not by name, more than one page is refused,
-the EXIF orientation is applied (TIFF's and XMP's too), and whatever goes wrong becomes a `Problem`
-that names the file. What the pixels mean is the business of `decoding` and `masks`.
+- The file is read once, so its digest and its pixels come from the same bytes.
+- The format is detected from the content, not from the name.
+- A file with more than one page is rejected.
+- The EXIF orientation is applied, also that of TIFF and XMP.
+- Every failure becomes a `Problem` that names the file.
 
-A large JPEG can be had at a half, a quarter or an eighth of its size for a fraction of the work: its decoder
-then transforms fewer of each block's frequencies. Only who asks for it gets it, and never a mask.
+The modules `decoding` and `masks` interpret the pixels.
 
-Safe to call from many threads. No setting of Pillow is changed, so its limit against decompression
-bombs holds: `PIL.Image.MAX_IMAGE_PIXELS` twice over (179 million pixels) is an error, as in Pillow.
+A large JPEG can be decoded at 1/2, 1/4 or 1/8 of its size at a fraction of the cost, because the decoder transforms
+fewer frequencies of each block. This happens only on request, and never for masks.
+
+All functions are safe to call from many threads. No setting of Pillow is changed, so its limit against decompression
+bombs holds: more than twice `PIL.Image.MAX_IMAGE_PIXELS` (179 million pixels) is an error, as in Pillow.
 """
 
 from __future__ import annotations
@@ -56,65 +59,66 @@ OTHER_FORMATS = (
     (0, b"\x93NUMPY", "a numpy array"),
     (0, b"%PDF", "a PDF"),
 )
-"""Where in a file which bytes tell what it is, for the formats that people most often have in place of ours."""
+"""(position, bytes, name) of common formats that are not read, to name them in the message."""
 SAMPLE_FORMAT = 339  # TIFF tag; 1 is unsigned, 2 is signed, 3 is float
 UNSIGNED, SIGNED = 1, 2
 WHITE_IS_ZERO = 0  # value of TIFF's tag PhotometricInterpretation
-REDUCTIONS = (8, 4, 2)  # what JPEG decoders offer
+REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
 REDUCIBLE = ("JPEG", "MPO")
-ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+TURNED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
-# Python's list of warning filters belongs to the whole process (until 3.14): two threads that each set
-# it aside and put it back could leave it changed for good.
+# Until Python 3.14 the list of warning filters belongs to the whole process. Two threads that replace and restore it
+# at the same time could leave it changed.
 _WARNINGS_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A decoded picture file."""
+    """Hold a decoded picture file."""
 
     image: Image.Image
-    """Its one page, loaded and upright, in the file's own mode."""
+    """The only page, loaded and upright, in the file's own mode."""
     digest: str
     """SHA-256 of the file's bytes, 64 hexadecimal digits."""
     size: tuple[int, int]
-    """(height, width) of the upright picture in the file, whatever it was reduced to."""
+    """(height, width) of the upright picture in the file, before any reduction."""
     reduced: int
-    """`image` has this fraction of the file's rows and columns: 1, 2, 4 or 8."""
+    """Reduction of `image` along each side: 1, 2, 4 or 8."""
     box: tuple[float, float, float, float]
-    """(left, top, right, bottom) of the picture in `image`: a reduced one can end within its outermost pixels."""
+    """(left, top, right, bottom) of the picture in `image`, in pixels; a reduced one may end within its last pixels."""
 
 
 def reduction(size: tuple[int, int], side: int) -> int:
-    """How far a JPEG can be reduced with both sides at least `side` pixels: 1, 2, 4 or 8.
+    """Return the largest reduction of a JPEG that leaves both sides at least `side` pixels long: 1, 2, 4 or 8.
 
-    A square, so that it does not matter which way the picture was turned when it was stored.
+    One length serves both sides, so the result does not depend on the orientation in which the picture is stored.
 
     Args:
-        size: the picture's sides, in any order.
-        side: at least 1.
+        size: The picture's two sides in pixels, in any order.
+        side: In pixels, at least 1.
     """
     return next((by for by in REDUCTIONS if min(size) // side >= by), 1)
 
 
 def open_picture(path: Path) -> Picture:
-    """Read and decode a picture file, at its full size.
+    """Read and decode a picture file at its full size.
 
     Args:
-        path: a PNG, JPEG, BMP or TIFF file, by content; its name does not matter. Of a JPEG that carries
-            further pictures (MPO: previews, depth, gain maps of phones) the first is the picture.
+        path: A PNG, JPEG, BMP or TIFF file. The format is detected from the content. A JPEG may hold further pictures
+            (MPO: previews, depth and gain maps of phones); the first one is used.
 
     Raises:
-        InputProblemsError: one problem: not readable, empty, another format, several pages, damaged, or too large.
+        InputProblemsError: the file is not readable, empty, in another format, damaged or too large, or has several
+            pages; holds one problem.
     """
     return decode_picture(path, read_file(path))
 
 
 def read_file(path: Path) -> bytes:
-    """A file's bytes.
+    """Read the bytes of a file.
 
     Raises:
-        InputProblemsError: it cannot be read.
+        InputProblemsError: the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -126,12 +130,12 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     """Decode the bytes of a picture file.
 
     Args:
-        path: what to call it in a message.
-        data: the file's bytes.
-        side: reduce a JPEG as far as both sides stay at least so long; None for its full size.
+        path: Names the file in messages; it is not read.
+        data: The file's bytes.
+        side: Reduce a JPEG as long as both sides keep at least this many pixels; None decodes it at full size.
 
     Raises:
-        InputProblemsError: as `open_picture`.
+        InputProblemsError: as in `open_picture`.
     """
     image = _read_header(path, io.BytesIO(data))
     width, height = image.size
@@ -140,27 +144,27 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
         if reduced > 1:
             image.draft(None, (side, side))  # type: ignore[arg-type]  # mypy: the stub knows no None for the mode
         image.load()
-        with _without_warnings():
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # a PNG's may follow its pixels
+        with _ignore_pillow_warnings():
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # in a PNG it may follow the pixels
         columns, rows = image.size
-        ImageOps.exif_transpose(image, in_place=True)  # in place keeps the format and TIFF's tags
-    except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's readers raise nearly every class there is
+        ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
+    except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
         refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
     left, top, right, bottom = _margins(columns - width / reduced, rows - height / reduced, orientation)
     return Picture(
         image,
         hashlib.sha256(data).hexdigest(),
-        size=(width, height) if orientation in ON_ITS_SIDE else (height, width),
+        size=(width, height) if orientation in TURNED_ORIENTATIONS else (height, width),
         reduced=reduced,
         box=(left, top, image.width - right, image.height - bottom),
     )
 
 
 def check_picture(path: Path) -> Problem | None:
-    """Look at a picture file's header only, at a fraction of the cost of decoding it.
+    """Check the header of a picture file, at a fraction of the cost of decoding it.
 
     Returns:
-        The problem that `open_picture` would raise, as far as the header tells; damaged pixels are not seen.
+        The problem that `open_picture` would raise, or None. Damaged pixels are not detected.
     """
     try:
         with path.open("rb") as file:
@@ -173,13 +177,13 @@ def check_picture(path: Path) -> Problem | None:
 
 
 def deep_values(image: Image.Image) -> NDArray[Any] | None:
-    """The values of a single-channel picture of more than 8 bits, signed or float, as its file means them.
+    """Return the values of a single-channel picture that has more than 8 bits or is signed or float.
 
-    Pillow hands out unsigned 32-bit values as signed and 8-bit signed values as unsigned, and does not invert deep
-    pictures in which white is zero. All three are put right here.
+    Corrects three things that Pillow gets wrong: it returns unsigned 32-bit values as signed, returns signed 8-bit
+    values as unsigned, and does not invert deep pictures in which white is zero.
 
     Args:
-        image: as `open_picture` gives it.
+        image: A picture from `open_picture`.
 
     Returns:
         (height, width) int8, uint16, int32, uint32 or float32; None for a picture of any other kind.
@@ -199,18 +203,22 @@ def deep_values(image: Image.Image) -> NDArray[Any] | None:
 
 
 def refuse(path: Path, what: str) -> Never:
-    """Raise the error for one file that cannot be used, with what is wrong and what to do."""
+    """Raise the error for one file that cannot be used; `what` says what is wrong and what to do."""
     raise InputProblemsError([Problem(printable(path), what)])
 
 
 def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
-    """Open a picture without decoding its pixels."""
-    with _without_warnings():
+    """Open a picture without decoding its pixels.
+
+    Raises:
+        InputProblemsError: as in `open_picture`, as far as the header shows it.
+    """
+    with _ignore_pillow_warnings():
         try:
             image = Image.open(file, formats=FORMATS)
             pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
             if image.format != "PNG":  # for PNG this would decode the pixels
-                image.getexif()  # warns of damaged EXIF data now, not when they are applied
+                image.getexif()  # so that warnings about damaged EXIF data come here, where they are ignored
         except Image.DecompressionBombError:
             limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
             what = (
@@ -218,8 +226,8 @@ def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
             )
             refuse(path, f"{what}; scale it down")
         except UnidentifiedImageError:
-            refuse(path, _unknown(file))
-        except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's readers raise nearly every class there is
+            refuse(path, _explain_unknown_format(file))
+        except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
             refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
     if pages > 1:
         refuse(path, f"holds {pages} pages or frames and one is needed; save each as a file of its own")
@@ -227,10 +235,10 @@ def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Pillow's warnings (damaged metadata beside a sound picture, half-way to the bomb limit) kept from the user.
+def _ignore_pillow_warnings() -> Iterator[None]:
+    """Suppress Pillow's warnings in the block: damaged metadata in a sound picture, half the limit of pixels.
 
-    One thread at a time, so headers only: pixels are decoded outside.
+    Only one thread at a time can be in such a block. So it is used for headers only, not for decoding pixels.
     """
     with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -238,7 +246,13 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _margins(right: float, bottom: float, orientation: int) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) margins of a picture set upright that had two as it was stored."""
+    """Return the margins (left, top, right, bottom) of the upright picture.
+
+    Args:
+        right: Margin at the right of the picture as stored, in pixels.
+        bottom: Margin at its bottom, in pixels.
+        orientation: EXIF orientation, 1 to 8.
+    """
     turned = {
         2: (right, 0.0, 0.0, bottom),
         3: (right, bottom, 0.0, 0.0),
@@ -251,8 +265,8 @@ def _margins(right: float, bottom: float, orientation: int) -> tuple[float, floa
     return turned.get(orientation, (0.0, 0.0, right, bottom))
 
 
-def _unknown(file: IO[bytes]) -> str:
-    """Why no reader recognised the file."""
+def _explain_unknown_format(file: IO[bytes]) -> str:
+    """Return the problem of a file that no reader recognised, and the remedy."""
     if file.seek(0, io.SEEK_END) == 0:
         return "is empty (0 bytes); restore it from its source"
     for position, signature, name in OTHER_FORMATS:
@@ -263,5 +277,5 @@ def _unknown(file: IO[bytes]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What Pillow said, without the names of its own settings."""
+    """Return Pillow's message without the names of Pillow's settings."""
     return re.sub(r" for \w+\.MAX_\w+", "", str(error)) or type(error).__name__

@@ -1,20 +1,23 @@
-"""Which image goes with which mask.
+"""Match images with their masks, by name or by a table.
 
-By name: an image is `<id>.<extension>`; its mask is the file in the masks folder named `<id>`,
-`<id>_segmentation` (ISIC), `<id>_mask` or `<id>_lesion` (PH2), with any picture's extension. Both
-folders are searched with all that lies below them. A mask named exactly as an image belongs to that
-image, whatever its name ends in. Or by a table, see `stages.imaging.table`.
+**By name.** An image is `<id>.<extension>`. Its mask is the file in the masks folder named `<id>`, `<id>_segmentation`
+(ISIC), `<id>_mask` or `<id>_lesion` (PH2), with any extension of a picture. Both folders are searched with all folders
+below them. A mask with exactly the name of an image belongs to that image, whatever the name ends in.
 
-Images and masks may live in one tree, as they do in PH2 (`IMD003/IMD003_Dermoscopic_Image/IMD003.bmp`,
-`IMD003/IMD003_lesion/IMD003_lesion.bmp`). There, files with one of the three endings are masks and
-never images; so is all that lies in a masks folder inside the images folder.
+Images and masks may be in one tree, as in PH2 (`IMD003/IMD003_Dermoscopic_Image/IMD003.bmp`,
+`IMD003/IMD003_lesion/IMD003_lesion.bmp`). In one tree, a file with one of the three endings is a mask and never an
+image. So is every file in a masks folder inside the images folder.
 
-Two kinds of known by-products are no samples, though they look like images without a mask:
-`<id>_superpixels` (ISIC 2016 and 2017), and in one tree with the masks a file `<id>_…` in another
-folder than the image `<id>` that has a mask (PH2's `IMD003_roi/IMD003_R1_Label3.bmp`).
+Two known kinds of files look like images without a mask and are left out:
 
-Whatever is ambiguous is told as a problem and left out of the list, so going on with the samples in
-the list is always safe. Nothing is decoded here.
+- `<id>_superpixels` (ISIC 2016 and 2017);
+- in one tree, a file `<id>_…` in another folder than an image `<id>` that has a mask (PH2's
+  `IMD003_roi/IMD003_R1_Label3.bmp`).
+
+**By a table.** See `stages.imaging.table`.
+
+Ambiguous files are reported as problems and left out, so it is always safe to go on with the samples that are returned.
+Nothing is decoded here.
 """
 
 from __future__ import annotations
@@ -31,10 +34,13 @@ from stages.imaging.table import read_table
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MASK_ENDINGS", "SourceSample", "find_masks", "find_samples"]
+__all__ = ["MASK_ENDINGS", "Orphans", "SourceSample", "find_masks", "find_samples"]
 
 MASK_ENDINGS = ("_segmentation", "_mask", "_lesion")
 SUPERPIXELS = "_superpixels"
+
+Orphans = Literal["reported", "ignored"]
+"""Handling of masks without an image: a problem for each, or nothing."""
 
 
 def find_samples(
@@ -42,24 +48,23 @@ def find_samples(
     masks: Path | None = None,
     csv: Path | None = None,
     *,
-    orphans: Literal["told", "ignored"] = "told",
+    orphans: Orphans = "reported",
 ) -> tuple[list[SourceSample], list[Problem]]:
     """Find the images and the mask of each.
 
     Args:
-        images: folder of images, or a single image. Not looked at when `csv` is given.
-        masks: folder of masks. Without it every picture in `images` is an image, and none has a mask. An
-            image without a mask is allowed as long as one other image has one.
-        csv: table `id,image,mask[,group][,split]` in place of pairing by name.
-        orphans: what becomes of masks without an image: problems, or nothing, for who only looks at some masks.
+        images: Folder of images, or a single image. Not read if `csv` is given.
+        masks: Folder of masks. Without it every picture in `images` is an image, and none has a mask. Images
+            without a mask are allowed as long as at least one image has a mask.
+        csv: Table `id,image,mask[,group][,split]`, used instead of matching by name.
+        orphans: Handling of masks without an image: "reported" as problems, or "ignored".
 
     Returns:
-        The samples sorted by id, at least one; and every problem met. What a problem is about is not among the
-        samples.
+        The samples sorted by id, at least one; and all problems. Files with a problem are not among the samples.
 
     Raises:
         UsageError: a folder or the table does not exist, or both `masks` and `csv` are given.
-        InputProblemsError: nothing usable was found: no picture, no image with a mask, or problems only.
+        InputProblemsError: no sample was found: no picture, no image with a mask, or only problems.
     """
     if csv is not None:
         if masks is not None:
@@ -77,21 +82,21 @@ def find_samples(
 
 
 def find_masks(masks: Path, ids: set[str]) -> tuple[dict[str, Path], list[Problem]]:
-    """Find the masks of samples whose ids are known, by the same rule.
+    """Find the masks of samples whose ids are known, by name.
 
     Args:
-        masks: folder of masks.
-        ids: of the samples.
+        masks: Folder of masks.
+        ids: Ids of the samples.
 
     Returns:
-        The mask of every id that has exactly one; and a problem for each that has several.
+        The mask of every id that has exactly one; and one problem for each id that has several.
 
     Raises:
         UsageError: the folder does not exist.
-        InputProblemsError: it holds no picture.
+        InputProblemsError: the folder holds no picture.
     """
     files, problems = list_pictures(masks)
-    owned, _ = _owners(files, ids)
+    owned, _ = _assign_masks(files, ids)
     for identifier, paths in owned.items():
         if len(paths) > 1:
             several = " and ".join(printable(path) for path in paths)
@@ -99,35 +104,35 @@ def find_masks(masks: Path, ids: set[str]) -> tuple[dict[str, Path], list[Proble
     return {identifier: paths[0] for identifier, paths in owned.items() if len(paths) == 1}, problems
 
 
-def _pair(images: Path, masks: Path, orphans: Literal["told", "ignored"]) -> tuple[list[SourceSample], list[Problem]]:
-    """Match the images with the masks by name."""
+def _pair(images: Path, masks: Path, orphans: Orphans) -> tuple[list[SourceSample], list[Problem]]:
+    """Match images with masks by name; return the samples and all problems."""
     image_files, problems = _image_files(images)
     mask_files, mask_problems = list_pictures(masks)
-    one_tree = _one_tree(images, masks)
+    one_tree = _is_one_tree(images, masks)
     if one_tree:
-        image_files, mask_files = _tell_apart(image_files, mask_files, images, masks)
-    problems += [problem for problem in mask_problems if problem not in problems]  # one tree is listed twice
+        image_files, mask_files = _separate(image_files, mask_files, images, masks)
+    problems += [problem for problem in mask_problems if problem not in problems]  # a single tree is listed twice
     by_id = _unique_images(image_files, problems)
-    everyone = {normal_id(path.stem) for path in image_files}  # ambiguous images still own their masks
-    owned, strangers = _owners(mask_files, everyone)
+    image_ids = {normal_id(path.stem) for path in image_files}  # also ambiguous images own their masks
+    owned, unowned = _assign_masks(mask_files, image_ids)
     if not owned:
-        raise InputProblemsError([*problems, _no_pair(images, masks, image_files, mask_files)])
-    if orphans == "told" and images.is_dir():  # for a single image the other masks are no news
-        problems += [Problem(printable(path), _no_image(path, images)) for path in strangers]
+        raise InputProblemsError([*problems, _explain_no_pair(images, masks, image_files, mask_files)])
+    if orphans == "reported" and images.is_dir():  # a single image has no use for the other masks
+        problems += [Problem(printable(path), _explain_orphan(path, images)) for path in unowned]
     samples = []
     for identifier, image in by_id.items():
         candidates = owned.get(identifier, [])
         if len(candidates) > 1:
-            told = " and ".join(printable(path) for path in candidates)
-            problems.append(Problem(printable(image), f"has {len(candidates)} masks: {told}; keep one of them"))
-        elif candidates or not _by_product(image, identifier, by_id, owned, one_tree=one_tree):
+            several = " and ".join(printable(path) for path in candidates)
+            problems.append(Problem(printable(image), f"has {len(candidates)} masks: {several}; keep one of them"))
+        elif candidates or not _is_by_product(image, identifier, by_id, owned, one_tree=one_tree):
             samples.append(SourceSample(identifier, image, candidates[0] if candidates else None))
     return samples, problems
 
 
 def _image_files(images: Path) -> tuple[list[Path], list[Problem]]:
-    """The files at `images`: itself, or what lies in it."""
-    # Not Path.is_file: that raises where a folder above may not be entered.
+    """Return the file `images` itself, or the pictures in the folder `images`."""
+    # Not Path.is_file: it raises if a parent folder may not be entered.
     if os.path.isfile(images):  # noqa: PTH113
         return [images], []
     if not os.path.isdir(images):  # noqa: PTH112
@@ -136,16 +141,16 @@ def _image_files(images: Path) -> tuple[list[Path], list[Problem]]:
     return list_pictures(images)
 
 
-def _one_tree(images: Path, masks: Path) -> bool:
-    """Whether one of the folders is the other or lies in it."""
+def _is_one_tree(images: Path, masks: Path) -> bool:
+    """Return True if the folders are the same, or one is inside the other."""
     images, masks = images.resolve(), masks.resolve()
     return images.is_relative_to(masks) or masks.is_relative_to(images)
 
 
-def _tell_apart(
+def _separate(
     image_files: list[Path], mask_files: list[Path], images: Path, masks: Path
 ) -> tuple[list[Path], list[Path]]:
-    """Images and masks of one tree: masks by their ending, or because they lie in the masks' own folder."""
+    """Separate the images and masks of one tree: masks have a mask's ending, or are in a masks folder of their own."""
     masks_folder = masks.resolve()
     own_folder = masks_folder != images.resolve() and masks_folder.is_relative_to(images.resolve())
     image_files = [
@@ -154,13 +159,13 @@ def _tell_apart(
         if not path.stem.endswith(MASK_ENDINGS)
         and not (own_folder and path.parent.resolve().is_relative_to(masks_folder))
     ]
-    # Folders are compared resolved, as they may be given as `data` and `./data`; files are not, as they may be links.
+    # Folders are resolved before comparing, because `data` and `./data` are the same. Files are not: they may be links.
     taken = {path.parent.resolve() / path.name for path in image_files}
     return image_files, [path for path in mask_files if path.parent.resolve() / path.name not in taken]
 
 
 def _unique_images(files: list[Path], problems: list[Problem]) -> dict[str, Path]:
-    """The images by id, without those whose id is not good or not unique; these are added to `problems`."""
+    """Return the images by id. Images whose id is invalid or not unique are added to `problems` instead."""
     candidates = defaultdict(list)
     for path in files:
         candidates[normal_id(path.stem)].append(path)
@@ -178,25 +183,25 @@ def _unique_images(files: list[Path], problems: list[Problem]) -> dict[str, Path
     return by_id
 
 
-def _owners(mask_files: list[Path], ids: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
-    """The masks of every image id, and the masks that belong to none."""
+def _assign_masks(mask_files: list[Path], ids: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Return the masks of every image id, and the masks that belong to no image."""
     owned: dict[str, list[Path]] = defaultdict(list)
-    strangers = []
+    unowned = []
     for path in mask_files:
         stem = normal_id(path.stem)
         names = [stem, *(stem.removesuffix(ending) for ending in MASK_ENDINGS if stem.endswith(ending))]
         owner = next((name for name in names if name in ids), None)
         if owner is None:
-            strangers.append(path)
+            unowned.append(path)
         else:
             owned[owner].append(path)
-    return owned, strangers
+    return owned, unowned
 
 
-def _by_product(
+def _is_by_product(
     image: Path, identifier: str, by_id: dict[str, Path], owned: dict[str, list[Path]], *, one_tree: bool
 ) -> bool:
-    """Whether a file without a mask is something else said about an image that has one."""
+    """Return True if a file without a mask is a known by-product of an image that has one."""
     if identifier.endswith(SUPERPIXELS):
         return identifier.removesuffix(SUPERPIXELS) in by_id
     if not one_tree:
@@ -206,23 +211,23 @@ def _by_product(
     return any(name in owned and name in by_id and by_id[name].parent != image.parent for name in beginnings)
 
 
-def _no_image(mask: Path, images: Path) -> str:
-    """Why a mask without an image is a problem."""
+def _explain_orphan(mask: Path, images: Path) -> str:
+    """Return the problem of a mask without an image, and the remedy."""
     stem = normal_id(mask.stem)
     wanted = next((stem.removesuffix(ending) for ending in MASK_ENDINGS if stem.endswith(ending)), stem)
-    return f"no image {wanted!r} for this mask in {printable(images)}; add the image or take the mask away"
+    return f"no image {wanted!r} for this mask in {printable(images)}; add the image or remove the mask"
 
 
-def _no_pair(images: Path, masks: Path, image_files: list[Path], mask_files: list[Path]) -> Problem:
-    """What was looked for and what was found when no image has a mask."""
+def _explain_no_pair(images: Path, masks: Path, image_files: list[Path], mask_files: list[Path]) -> Problem:
+    """Return the problem that no image has a mask: the names that were expected, and the names that were found."""
     endings = ", ".join(f"<id>{ending}" for ending in MASK_ENDINGS)
     if not image_files or not mask_files:
         kind = "masks" if image_files else "images"
-        return Problem(printable(masks), f"no {kind} there: masks in a tree with images are named {endings}")
+        return Problem(printable(masks), f"no {kind} there: in one tree with the images, masks are named {endings}")
     image_names = ", ".join(ascii(path.name) for path in image_files[:3])
     mask_names = ", ".join(ascii(path.name) for path in mask_files[:3])
     return Problem(
         printable(masks),
         f"none of the {len(mask_files)} masks ({mask_names} …) belongs to one of the {len(image_files)} images in "
-        f"{printable(images)} ({image_names} …); masks are looked for as <id>, {endings}. Rename them, or give --csv",
+        f"{printable(images)} ({image_names} …); a mask is named <id>, {endings}. Rename the masks, or give --csv",
     )

@@ -1,12 +1,12 @@
-"""Images, masks and probabilities to another size, all on the same sampling grid.
+"""Resize images, masks and probabilities, all on the same sampling grid.
 
-Sizes are (height, width) and the whole picture is stretched to them: the reference preprocessing of
-DINO does not keep the aspect. Pixel centres lie at half-integers in every function here, so a shape
-stays where it is, and image, mask and probabilities stay on top of each other.
+Sizes are (height, width). The whole picture is stretched to the new size without keeping its aspect, like the reference
+preprocessing of DINO. Pixel centres are at half-integers in every function here, so shapes keep their place, and image,
+mask and probabilities stay aligned.
 
-    image           bilinear, widened when shrinking (antialias), in 8 bits: torchvision's `Resize` on a PIL image
-    mask            nearest: no class is invented, 255 (ignore) included
-    probabilities   bilinear in float32, widened when shrinking: weights sum to 1, so probabilities still do
+    image           bilinear with antialias, in 8 bits, like torchvision's `Resize` on a PIL image
+    mask            nearest neighbour: no new value appears, also not next to 255 (ignore)
+    probabilities   bilinear with antialias, in float32: the weights sum to 1, so the probabilities still do
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = ["resize_image", "resize_mask", "resize_probabilities"]
 def resize_image(
     pixels: NDArray[np.uint8], size: Size, box: tuple[float, float, float, float] | None = None
 ) -> NDArray[np.uint8]:
-    """Stretch an image to a size, byte for byte as `torchvision.transforms.Resize(size)` does to a PIL image.
+    """Stretch an image to a size. The bytes equal those of `torchvision.transforms.Resize(size)` on a PIL image.
 
     Args:
         pixels: (height, width, 3) uint8 RGB.
         size: (height, width) of the result, at least 1 x 1.
-        box: (left, top, right, bottom) of what to stretch, in pixels of `pixels` and parts of them; None for all.
+        box: (left, top, right, bottom) of the region to stretch, in pixels, fractions allowed; None for all.
 
     Returns:
         (size[0], size[1], 3) uint8 RGB.
@@ -46,14 +46,14 @@ def resize_image(
 
 
 def resize_mask(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Stretch a mask to a size by taking the nearest pixel.
+    """Stretch a mask to a size by nearest neighbour.
 
     Args:
         mask: (height, width) uint8 class indices.
         size: (height, width) of the result, at least 1 x 1.
 
     Returns:
-        (size[0], size[1]) uint8, holding no value that `mask` does not hold.
+        (size[0], size[1]) uint8; every value in it occurs in `mask`.
 
     Raises:
         UsageError: a side of `size` is less than 1.
@@ -62,15 +62,15 @@ def resize_mask(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
 
 
 def resize_probabilities(probabilities: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
-    """Stretch maps of class probabilities to a size, as when a prediction goes back to its image's original size.
+    """Stretch class probabilities to a size, for example to the original size of the image.
 
     Args:
         probabilities: (classes, height, width) float32.
         size: (height, width) of the result, at least 1 x 1.
 
     Returns:
-        (classes, size[0], size[1]) float32, within the range of `probabilities`; where classes summed to 1 they still
-        do, to rounding.
+        (classes, size[0], size[1]) float32 within the range of `probabilities`. If the classes of every pixel summed to
+        1, they still do, up to rounding.
 
     Raises:
         UsageError: a side of `size` is less than 1.
@@ -81,8 +81,8 @@ def resize_probabilities(probabilities: NDArray[np.float32], size: Size) -> NDAr
 
 
 def _columns_rows(size: Size) -> tuple[int, int]:
-    """The size in Pillow's order."""
+    """Return the size in Pillow's order, (width, height), after checking it."""
     height, width = size
     if height < 1 or width < 1:
-        raise UsageError(f"size {height}x{width}: a picture has at least one row and one column. Give HEIGHTxWIDTH.")
+        raise UsageError(f"size {height}x{width}: a picture has at least one row and one column. Give 1x1 or more.")
     return width, height

@@ -1,8 +1,10 @@
-"""What lies on a phantom's skin and is not lesion: hair, bubbles, ink, rulers, neighbours, the dermoscope's rim.
+"""Draw distractors: freckles, small naevi, hair, bubbles, ink, rulers, plasters, and the rim of the dermoscope.
 
-They are what a segmenter has to learn to ignore, so some of them are as dark as a lesion and some lie across one.
-Hair and bubbles fall anywhere; marks that a reader would call lesion (small naevi, freckles, ink) keep outside the
-lesion's opacity, so that the mask stays true.
+A segmenter has to learn to ignore them, so some are as dark as a lesion and some cross one. Hair and bubbles are drawn
+anywhere. Marks that look like a lesion (small naevi, freckles, ink) are drawn outside the lesion only, so that the mask
+stays correct.
+
+Every function draws on the canvas in place; its random numbers come from the canvas's generator.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from stages.phantoms.lesion import Lesion
 _INKS: tuple[Colour, ...] = ((0.9, 1.3, 0.35), (1.2, 0.8, 0.2), (0.5, 1.3, 0.6))
 """Absorption of surgical ink: violet, blue, magenta."""
 _HAIRS: tuple[Colour, ...] = ((0.06, 0.05, 0.05), (0.16, 0.09, 0.06), (0.38, 0.24, 0.14), (0.72, 0.62, 0.48))
-"""Black, brown, auburn, blond."""
+"""Reflected light of black, brown, auburn and blond hair."""
 
 
 def draw_freckles(canvas: Canvas, lesion: Lesion) -> None:
-    """Freckles: small soft brown spots over the frame or a part of it, some run together."""
+    """Draw freckles: small soft brown spots over the frame or a part of it. Some of them merge."""
     size = canvas.between(0.006, 0.025)
     count = int(min(canvas.between(0.02, 0.2) * canvas.area / size**2 / 3, 250))
     dots = [(canvas.place(-0.05), size * canvas.between(0.4, 1.6)) for _ in range(count)]
@@ -31,7 +33,7 @@ def draw_freckles(canvas: Canvas, lesion: Lesion) -> None:
 
 
 def draw_neighbours(canvas: Canvas, lesion: Lesion) -> None:
-    """Up to three small naevi beside the lesion; the mask does not hold them."""
+    """Draw one to three small naevi beside the lesion. They are not in the mask."""
     roughness = np.float32(0.2) * canvas.noise(0.03, octaves=3)
     for _ in range(int(canvas.generator.integers(1, 4))):
         radius = canvas.between(0.012, 0.05)
@@ -41,7 +43,7 @@ def draw_neighbours(canvas: Canvas, lesion: Lesion) -> None:
 
 
 def draw_ink(canvas: Canvas, lesion: Lesion) -> None:
-    """A surgeon's pen: an arc around the lesion or a line past it, worn by the skin's relief."""
+    """Draw the mark of a surgeon's pen: an arc around the lesion, worn off in places."""
     start, span = canvas.between(0, 2 * math.pi), canvas.between(0.6, 3.5)
     radius = lesion.radius * canvas.between(1.5, 2.0) + 0.08
     turns = np.linspace(start, start + span, 24)
@@ -56,7 +58,7 @@ def draw_ink(canvas: Canvas, lesion: Lesion) -> None:
 
 
 def draw_ruler(canvas: Canvas) -> None:
-    """A millimetre scale: a line with ticks, every fifth longer, often half out of the frame."""
+    """Draw a millimetre scale: a line with ticks, every fifth one longer, often partly outside the frame."""
     angle = canvas.between(-0.5, 0.5) + (math.pi / 2 if canvas.chance(0.25) else 0.0)
     down, right = math.cos(angle), math.sin(angle)
     row, column = _near_edge(canvas)
@@ -76,13 +78,14 @@ def draw_ruler(canvas: Canvas) -> None:
 
 
 def _near_edge(canvas: Canvas) -> Point:
+    """Return a random point near the upper or lower edge of the frame."""
     _, column = canvas.place(0.25)
     share = canvas.between(0.02, 0.15)
     return (share if canvas.chance(0.5) else canvas.height / canvas.side - share), column
 
 
 def draw_hairs(canvas: Canvas) -> None:
-    """Hairs of one colour that roughly agree on a direction: a few long ones, a thicket, or shaved stubble."""
+    """Draw hairs of one colour and roughly one direction: a few long ones, many, or shaved stubble."""
     colour = _HAIRS[int(canvas.generator.integers(len(_HAIRS)))]
     direction = canvas.between(0, 2 * math.pi)
     spread = canvas.between(0.15, 1.2)
@@ -96,12 +99,12 @@ def draw_hairs(canvas: Canvas) -> None:
     ]
     coverage = canvas.strokes(hairs) * np.float32(canvas.between(0.6, 0.95))
     shifted = np.roll(coverage, 1, axis=0) * np.float32(0.2)
-    canvas.absorb(shifted, (1.0, 1.0, 1.0))  # the shadow it throws
+    canvas.absorb(shifted, (1.0, 1.0, 1.0))  # their shadow
     canvas.cover(coverage, colour)
 
 
 def _hair(canvas: Canvas, angle: float, length: float, width: float) -> Stroke:
-    """A line whose direction turns steadily, and turns faster or slower along its way."""
+    """Return a hair: a line whose curvature changes along its length."""
     row, column = canvas.place(-0.1)
     turns = np.linspace(0, 1, 16)
     bend, curl = canvas.generator.normal(0, (0.8, 0.6))
@@ -114,7 +117,7 @@ def _hair(canvas: Canvas, angle: float, length: float, width: float) -> Stroke:
 
 
 def draw_bubbles(canvas: Canvas) -> None:
-    """Bubbles in the gel: a dim ring, a bright crescent where the lamp is mirrored."""
+    """Draw a cluster of gel bubbles: a dim ring each, with a bright reflection of the lamp."""
     lamp = canvas.between(0, 2 * math.pi)
     rings, highlights = [], []
     cluster = canvas.place(0)
@@ -130,13 +133,14 @@ def draw_bubbles(canvas: Canvas) -> None:
 
 
 def _arc(centre: Point, radius: float, start: float, end: float, width: float) -> Stroke:
+    """Return a circular arc; angles in radians, lengths in short sides."""
     turns = np.linspace(start, end, 24)
     points = tuple((centre[0] + radius * math.sin(turn), centre[1] + radius * math.cos(turn)) for turn in turns)
     return Stroke(points, width)
 
 
 def draw_plaster(canvas: Canvas) -> None:
-    """The edge of a coloured sticker that reaches into the frame."""
+    """Draw the round edge of a coloured sticker at the upper or lower edge of the frame."""
     _, column = canvas.place(-0.1)
     radius = canvas.between(0.3, 0.8)
     reach = canvas.between(0.05, 0.3) - radius
@@ -148,7 +152,7 @@ def draw_plaster(canvas: Canvas) -> None:
 
 
 def dermoscope_rim(canvas: Canvas) -> Plane:
-    """Share of light that the dermoscope's round opening lets through, in [0, 1]: black outside it."""
+    """Return the share of light that passes the round opening of the dermoscope: 1 inside, 0 outside."""
     middle = canvas.height / canvas.side / 2, canvas.width / canvas.side / 2
     centre = middle[0] + canvas.between(-0.05, 0.05), middle[1] + canvas.between(-0.05, 0.05)
     radius = math.hypot(*middle) * canvas.between(0.78, 0.98)

@@ -1,10 +1,10 @@
-"""A phantom: one synthetic dermoscopy-like image and the mask of its lesion, drawn from a generator alone.
+"""Draw a phantom: a synthetic dermoscopy-like image with the mask of its lesion.
 
-It is a cartoon of dermoscopy, made to be hard in the ways the real thing is: skin of every tone with its own texture,
-lesions paler and darker than what surrounds them, and dark things that are not lesion. It is no model of a disease and
-nothing learnt from it says anything about one.
+Phantoms imitate the difficulties of dermoscopy: skin of every tone with its own texture, lesions paler and darker than
+their surroundings, and dark objects that are not lesions. They are no model of a disease, and results on them say
+nothing about one.
 
-`draw_phantom` reads in the order light meets things: skin, what grows in it, what lies on it, the lens, the sensor.
+`draw_phantom` draws from back to front: skin, lesion, objects on the skin, lens, sensor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stages.phantoms import artefacts
 from stages.phantoms.canvas import HAEMOGLOBIN, MELANIN, Canvas, Plane, step
 from stages.phantoms.lesion import Lesion, lesion_outline, no_lesion, pigment_lesion
 
-_WITHOUT_LESION = 0.03
+_SHARE_WITHOUT_LESION = 0.03
 
 _FITZPATRICK = np.array(
     [
@@ -32,15 +32,15 @@ _FITZPATRICK = np.array(
         [0.36, 0.24, 0.18],
     ]
 )
-"""Reflected light of skin types I to VI under a dermoscope, red, green, blue."""
+"""(6, 3) reflected light (red, green, blue) of skin types I to VI under a dermoscope, in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Phantom:
-    """One drawn sample.
+    """Hold one drawn sample.
 
     Attributes:
-        image: (height, width, 3) uint8, RGB.
+        image: (height, width, 3) uint8 RGB.
         mask: (height, width) uint8, 255 in the lesion and 0 outside.
     """
 
@@ -49,28 +49,28 @@ class Phantom:
 
 
 def draw_phantom(height: int, width: int, generator: np.random.Generator) -> Phantom:
-    """Draw one sample; the generator's state decides everything.
+    """Draw one sample. It depends on the size and on the state of the generator only.
 
     Args:
-        height: in pixels, at least 32.
-        width: in pixels, at least 32.
-        generator: is advanced.
+        height: In pixels, at least 32.
+        width: In pixels, at least 32.
+        generator: Source of all random choices; it is advanced.
     """
     canvas = Canvas(height, width, generator)
-    lesion = no_lesion(canvas) if canvas.chance(_WITHOUT_LESION) else lesion_outline(canvas)
-    _skin(canvas)
-    _surroundings(canvas, lesion)
+    lesion = no_lesion(canvas) if canvas.chance(_SHARE_WITHOUT_LESION) else lesion_outline(canvas)
+    _draw_skin(canvas)
+    _draw_surroundings(canvas, lesion)
     if lesion.mask.any():
         pigment_lesion(canvas, lesion)
-    _furrows(canvas)
-    _things_on_the_skin(canvas, lesion)
-    _lamp(canvas)
-    visible = _opening(canvas)
-    return Phantom(_sensor(canvas), np.where(lesion.mask & visible, 255, 0).astype(np.uint8))
+    _draw_furrows(canvas)
+    _draw_artefacts(canvas, lesion)
+    _apply_lighting(canvas)
+    visible = _apply_dermoscope_rim(canvas)
+    return Phantom(_apply_sensor(canvas), np.where(lesion.mask & visible, 255, 0).astype(np.uint8))
 
 
-def _skin(canvas: Canvas) -> None:
-    """A tone from the Fitzpatrick range under the camera's white balance, mottled by melanin and blood."""
+def _draw_skin(canvas: Canvas) -> None:
+    """Draw skin: a tone of the Fitzpatrick scale, a random white balance, and mottling by melanin and blood."""
     position = 5 * float(canvas.generator.beta(1.0, 1.9))
     tone = np.array([np.interp(position, range(6), channel) for channel in _FITZPATRICK.T])
     balance = np.exp(canvas.generator.normal(0, [0.03, 0.03, 0.07]))
@@ -80,34 +80,34 @@ def _skin(canvas: Canvas) -> None:
     canvas.absorb(canvas.noise(canvas.between(0.15, 0.6), octaves=2) * np.float32(blood), HAEMOGLOBIN)
 
 
-def _surroundings(canvas: Canvas, lesion: Lesion) -> None:
-    """What grows in the skin around the lesion."""
+def _draw_surroundings(canvas: Canvas, lesion: Lesion) -> None:
+    """Draw freckles, naevi, vessels and a halo around the lesion, each in some images only."""
     if canvas.chance(0.22):
         artefacts.draw_freckles(canvas, lesion)
     if canvas.chance(0.25):
         artefacts.draw_neighbours(canvas, lesion)
     if canvas.chance(0.25):
-        _vessels(canvas)
+        _draw_vessels(canvas)
     if canvas.chance(0.3):
-        _reddened(canvas, lesion)
+        _draw_halo(canvas, lesion)
 
 
-def _vessels(canvas: Canvas) -> None:
-    """Branching red lines: where noise crosses zero, in patches."""
+def _draw_vessels(canvas: Canvas) -> None:
+    """Draw branching red lines in patches: the places where noise crosses zero."""
     lines = 1 - step(np.abs(canvas.noise(canvas.between(0.06, 0.15), octaves=2, stretch=2.5)), 0.0, 0.15)
     where = step(canvas.noise(0.35), -0.3, 1.0)
     canvas.absorb(lines * where * np.float32(canvas.between(0.06, 0.3)), HAEMOGLOBIN)
 
 
-def _reddened(canvas: Canvas, lesion: Lesion) -> None:
-    """A red or pale halo that fades away from the lesion."""
+def _draw_halo(canvas: Canvas, lesion: Lesion) -> None:
+    """Draw a red or pale halo that fades away from the lesion."""
     distance = canvas.distance(lesion.centre) / np.float32(lesion.radius)
     halo = 1 - step(distance, 0.9, canvas.between(1.4, 2.2))
     canvas.absorb(halo * np.float32(canvas.between(-0.12, 0.35)), HAEMOGLOBIN)
 
 
-def _furrows(canvas: Canvas) -> None:
-    """The skin's relief: fine lines in two directions, over skin and lesion alike."""
+def _draw_furrows(canvas: Canvas) -> None:
+    """Draw the relief of the skin: fine lines in two directions, over skin and lesion."""
     depth, scale = canvas.between(0.0, 0.05), canvas.between(0.012, 0.03)
     angle = canvas.between(0, math.pi)
     for turn in (0.0, canvas.between(0.8, 1.6)):
@@ -116,7 +116,8 @@ def _furrows(canvas: Canvas) -> None:
     canvas.absorb(canvas.noise(0.008) * np.float32(canvas.between(0.005, 0.03)), (1.0, 1.0, 1.0))
 
 
-def _things_on_the_skin(canvas: Canvas, lesion: Lesion) -> None:
+def _draw_artefacts(canvas: Canvas, lesion: Lesion) -> None:
+    """Draw objects on the skin, each in some images only."""
     if canvas.chance(0.1):
         artefacts.draw_ink(canvas, lesion)
     if canvas.chance(0.2):
@@ -129,18 +130,22 @@ def _things_on_the_skin(canvas: Canvas, lesion: Lesion) -> None:
         artefacts.draw_plaster(canvas)
 
 
-def _lamp(canvas: Canvas) -> None:
-    """Uneven light: a gradient, slow shading, and a lens that darkens towards the corners."""
+def _apply_lighting(canvas: Canvas) -> None:
+    """Make the light uneven: a gradient, smooth shading, and darker corners."""
     middle = canvas.height / canvas.side / 2, canvas.width / canvas.side / 2
-    _, along = canvas.turned(middle, canvas.between(0, 2 * math.pi))
+    _, along = canvas.rotated_coordinates(middle, canvas.between(0, 2 * math.pi))
     shade = np.float32(canvas.between(0, 0.4)) * along + np.float32(canvas.between(0, 0.05)) * canvas.noise(0.6)
     if canvas.chance(0.6):
         shade = shade + np.float32(canvas.between(0.05, 0.5)) * canvas.distance(middle) ** 2
     canvas.absorb(shade + np.float32(canvas.between(-0.12, 0.16)), (0.95, 1.0, 1.02))
 
 
-def _opening(canvas: Canvas) -> NDArray[np.bool_]:
-    """Close the dermoscope's round rim over some images; True where light still comes through."""
+def _apply_dermoscope_rim(canvas: Canvas) -> NDArray[np.bool_]:
+    """Draw the round rim of the dermoscope in some images.
+
+    Returns:
+        (height, width) bool, True inside the rim; all True without one.
+    """
     if not canvas.chance(0.12):
         return np.ones((canvas.height, canvas.width), np.bool_)
     rim: Plane = artefacts.dermoscope_rim(canvas)
@@ -149,8 +154,8 @@ def _opening(canvas: Canvas) -> NDArray[np.bool_]:
     return rim > 0.5  # noqa: PLR2004 -- half the light
 
 
-def _sensor(canvas: Canvas) -> NDArray[np.uint8]:
-    """Grain and a lens that is not always in focus; light in [0, 1] to 8 bits."""
+def _apply_sensor(canvas: Canvas) -> NDArray[np.uint8]:
+    """Add noise, convert the light to 8 bits, and blur some images; return (height, width, 3) uint8 RGB."""
     grain = canvas.generator.standard_normal((canvas.height, canvas.width), dtype=np.float32)
     canvas.light += grain * np.float32(canvas.between(0.002, 0.012))
     levels = np.clip(canvas.light * 255 + np.float32(0.5), 0, 255).astype(np.uint8)

@@ -1,1 +1,1 @@
-"""Draw heads, overlays and parts of reports."""
+"""Draw attention heads and overlays of predictions."""

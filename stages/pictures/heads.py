@@ -1,8 +1,8 @@
-"""What every head looks at, as one picture: a row per image, a column per head, its mask beside it where there is one.
+"""Draw the attention of every head as one picture: a row per image, a column per head.
 
-Brightness is the logarithm of attention, as training sees it, stretched for every map from its 2nd to its 98th
-percentile: heads that put nearly all attention on a few patches show the rest of their map too. So brightness cannot
-be compared between maps; `pipeline inspect --stats` has figures for that. Patches are drawn as squares, not smoothed.
+Brightness is the logarithm of attention, stretched from the 2nd to the 98th percentile of each map. So a head that puts
+nearly all its attention on a few patches still shows the rest of its map. Brightness cannot be compared between maps;
+`pipeline inspect --stats` prints numbers for that. Patches are drawn as squares and not smoothed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from PIL import Image, ImageDraw
 __all__ = ["draw_heads"]
 
 TILE = 128
-"""The longer side of an image or a map in the picture, in pixels."""
+"""Longer side of an image or a map in the picture, in pixels."""
 GAP, TITLE = 4, 16
-FAINTEST = 1e-4
-"""Attention below a ten-thousandth of the map's mean is drawn as that much."""
+LOWEST_ATTENTION = 1e-4
+"""Lower bound of attention before the logarithm, relative to the mean of the map."""
 
 
 def draw_heads(
@@ -30,13 +30,16 @@ def draw_heads(
     heads: Sequence[str],
     masks: NDArray[np.uint8] | None = None,
 ) -> bytes:
-    """A PNG of images and their maps.
+    """Draw images and their attention maps.
 
     Args:
-        images: (n, row, column, 3) RGB.
-        maps: (n, head, grid_row, grid_column), not negative; any unit.
-        heads: a name for each head, written above its column.
-        masks: (n, row, column) class index; drawn between image and maps.
+        images: (n, row, column, 3) uint8 RGB.
+        maps: (n, head, grid_row, grid_column) float, 0 or more, in any unit.
+        heads: Name of each head, written above its column.
+        masks: (n, row, column) uint8 class index, drawn between image and maps; None for no column of masks.
+
+    Returns:
+        The bytes of a PNG.
     """
     rows, columns = images.shape[1:3]
     tile = (round(TILE * rows / max(rows, columns)), round(TILE * columns / max(rows, columns)))
@@ -44,14 +47,16 @@ def draw_heads(
     sheet = Image.new(
         "RGB", ((tile[1] + GAP) * len(titles) + GAP, (tile[0] + GAP) * len(images) + TITLE + GAP), (24, 24, 24)
     )
-    writing = ImageDraw.Draw(sheet)
+    pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
-        writing.text((GAP + (tile[1] + GAP) * column, 2), title, fill=(220, 220, 220))
+        pen.text((GAP + (tile[1] + GAP) * column, 2), title, fill=(220, 220, 220))
     for row, image in enumerate(images):
         shown = [Image.fromarray(image).resize(tile[::-1], Image.Resampling.BILINEAR)]
         if masks is not None:
-            shown.append(Image.fromarray(_spread(masks[row])).resize(tile[::-1], Image.Resampling.NEAREST))
-        shown += [Image.fromarray(_stretched(one)).resize(tile[::-1], Image.Resampling.NEAREST) for one in maps[row]]
+            shown.append(Image.fromarray(_class_greys(masks[row])).resize(tile[::-1], Image.Resampling.NEAREST))
+        shown += [
+            Image.fromarray(_stretch_contrast(one)).resize(tile[::-1], Image.Resampling.NEAREST) for one in maps[row]
+        ]
         for column, picture in enumerate(shown):
             sheet.paste(picture, (GAP + (tile[1] + GAP) * column, TITLE + GAP + (tile[0] + GAP) * row))
     content = io.BytesIO()
@@ -59,14 +64,16 @@ def draw_heads(
     return content.getvalue()
 
 
-def _spread(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Class indices as grey levels that can be told apart."""
+def _class_greys(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return class indices (row, column) as evenly spread grey levels, uint8."""
     return (mask.astype(np.float32) * (255 / max(int(mask.max()), 1))).astype(np.uint8)
 
 
-def _stretched(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+def _stretch_contrast(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     attention = values.astype(np.float64)
-    logarithm = np.log(np.maximum(attention, max(float(attention.mean()), np.finfo(np.float64).tiny) * FAINTEST))
+    logarithm = np.log(
+        np.maximum(attention, max(float(attention.mean()), np.finfo(np.float64).tiny) * LOWEST_ATTENTION)
+    )
     low, high = np.percentile(logarithm, [2, 98])
     spread: NDArray[np.float64] = ((logarithm - low) / max(high - low, 1e-12)).clip(0, 1)
     return np.rint(spread * 255).astype(np.uint8)

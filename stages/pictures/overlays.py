@@ -1,17 +1,17 @@
-"""Pictures of predictions: where a mask is right, where it is wrong, and what the transformer looked at.
+"""Draw predictions over their images: correct areas, errors, and the attention of the transformer.
 
-One picture shows one sample in panels side by side, each with its own title and legend:
+One picture shows one sample in panels side by side, each with a title and a legend:
 
-- contours: the image with the outlines of truth and prediction;
-- errors: the image in grey with what was missed, what is extra, and what got another class;
-- attention, when given: the mean over heads, each patch a block, so that the grid's coarseness is seen,
-  with the outline of the truth.
+- contours: the image with the outlines of ground truth and prediction;
+- errors: the image in grey, with missed pixels, extra pixels, and pixels of another class in colour;
+- attention, if given: the mean over heads with the outline of the ground truth. Each patch is a block, which shows how
+  coarse the grid is.
 
-Blue is the truth alone, orange the prediction alone, white both; on the attention map, where blue would
-drown, the truth is white. These colours (after Okabe & Ito 2008) and the colour map viridis are told
-apart by colour-blind readers, and dark rims keep outlines visible on any skin.
+Blue is ground truth only, orange is prediction only, white is both. On the attention map the ground truth is white,
+because blue is hard to see there. Colour-blind readers can distinguish these colours (after Okabe & Ito 2008) and the
+colour map viridis. Dark rims keep outlines visible on any skin.
 
-`pick_cases` chooses the samples worth looking at. Nothing here computes a score: the caption is given.
+`pick_cases` chooses which samples to draw. Nothing here computes scores: the caller gives the caption.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ VIRIDIS = np.array(
         (31, 161, 135), (74, 193, 109), (160, 218, 57), (253, 231, 37),
     ]
 )  # fmt: skip
-"""Eight evenly spaced colours of matplotlib's viridis (Smith & van der Walt 2015), low to high."""
+"""(8, 3) evenly spaced colours of matplotlib's viridis (Smith & van der Walt 2015), from low to high."""
 
 SMALLEST_SIDE = 256
 LARGEST_SIDE = 1024
@@ -72,27 +72,27 @@ def draw_overlay(
     caption: str,
     attention: NDArray[np.floating] | None = None,
 ) -> Image.Image:
-    """Draw one sample's panels under a caption.
+    """Draw the panels of one sample below a caption.
 
     Args:
         image: (height, width, 3) uint8 RGB.
-        truth: (height, width) uint8 class indices; 255 where the truth is not known.
+        truth: (height, width) uint8 class indices of the ground truth; 255 is ignored.
         prediction: (height, width) uint8 class indices.
-        n_classes: number of classes, background (0) included; with more than two, "other class" is in the legend.
-        caption: what to write on top: the sample's id and its Dice.
-        attention: (heads, grid_row, grid_column) in the store's unit, in which uniform attention is 1.0.
+        n_classes: Number of classes, the background (0) included. With more than two, the legend has "other class".
+        caption: Text above the panels, such as the id of the sample and its Dice.
+        attention: (heads, grid_row, grid_column) float in the unit of the store: uniform attention is 1.0.
 
     Returns:
-        An RGB picture. Panels have the image's proportions; their shorter side is at least 256 pixels (whole
-        multiples, pixels as blocks) unless the longer one would pass 1,024, and the longer one at most 1,024.
+        An RGB picture. Panels have the image's proportions. Small images are enlarged by a whole factor until the
+        shorter side has at least 256 pixels. The longer side has at most 1,024 pixels, which takes precedence.
 
     Raises:
-        UsageError: image, truth and prediction are not of one height and width.
+        UsageError: image, truth and prediction differ in height or width.
     """
     if not image.shape[:2] == truth.shape == prediction.shape:
         raise UsageError(
-            f"Image {image.shape[:2]}, truth {truth.shape} and prediction {prediction.shape} are not of one height "
-            "and width. Bring them to the same size before drawing."
+            f"Image {image.shape[:2]}, truth {truth.shape} and prediction {prediction.shape} differ in height "
+            "or width. Resize them to the same size before drawing."
         )
     size = _panel_size(*truth.shape)
     image = _resize(image, size, Image.Resampling.NEAREST if size[0] > truth.shape[0] else Image.Resampling.BOX)
@@ -111,13 +111,13 @@ def pick_cases(dice: Sequence[float], count: int) -> dict[str, list[int]]:
     """Choose the samples with the lowest, the middle and the highest Dice.
 
     Args:
-        dice: (n,) Dice per sample; samples whose Dice is nan are never chosen.
-        count: samples wanted of each kind.
+        dice: (n,) Dice per sample in [0, 1]; samples whose Dice is nan are never chosen.
+        count: Number of samples of each kind.
 
     Returns:
-        Indices into `dice` under "worst", "median" and "best", each from the most telling on: the lowest
-        first, the highest first, the middle in rising order. No sample is in two of them; when there are
-        fewer than 3 `count`, they are shared out evenly, the worst first.
+        Indices into `dice` under "worst" (lowest first), "median" (in rising order) and "best" (highest first). No
+        sample is chosen twice. With fewer than 3 `count` samples the kinds share them evenly; a remainder goes to the
+        worst first, then to the best.
 
     Raises:
         UsageError: `count` is negative.
@@ -139,14 +139,17 @@ def pick_cases(dice: Sequence[float], count: int) -> dict[str, list[int]]:
 
 @dataclass(frozen=True)
 class _Panel:
+    """Hold one panel before it is placed: title, picture and legend."""
+
     title: str
     picture: NDArray[np.uint8]
     """(height, width, 3) uint8 RGB."""
     legend: tuple[tuple[tuple[Colour, ...], str], ...]
-    """What each colour, or a scale of colours, stands for."""
+    """Each colour, or scale of colours, with its meaning."""
 
 
 def _panel_size(height: int, width: int) -> tuple[int, int]:
+    """Return (height, width) of a panel for an image of this size."""
     scale = float(max(1, math.ceil(SMALLEST_SIDE / min(height, width))))
     if scale * max(height, width) > LARGEST_SIDE:
         scale = LARGEST_SIDE / max(height, width)
@@ -191,7 +194,7 @@ def _error_panel(
 
 def _attention_panel(attention: NDArray[np.floating], truth: NDArray[np.uint8]) -> _Panel:
     mean = attention.astype(np.float64).mean(axis=0)
-    # Attention has a long tail: a few patches of many times the rest would leave all others one colour.
+    # Attention has a long tail: with the full range, a few bright patches would give all others the same colour.
     low, high = np.percentile(mean, (2, 98))
     level = np.clip((mean - low) / (high - low if high > low else 1.0), 0.0, 1.0)
     colours = np.stack([np.interp(level, np.linspace(0, 1, len(VIRIDIS)), channel) for channel in VIRIDIS.T], axis=-1)
@@ -205,7 +208,7 @@ def _attention_panel(attention: NDArray[np.floating], truth: NDArray[np.uint8]) 
 
 
 def _contour(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Inner outline of every region of a foreground class, (height, width) bool."""
+    """Return the inner outline of every region of a foreground class, (height, width) bool."""
     line = np.zeros(mask.shape, dtype=bool)
     for index in np.unique(mask):
         if index not in {0, IGNORE}:
@@ -215,14 +218,15 @@ def _contour(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _rim(line: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the pixels next to a line, (height, width) bool."""
     return binary_dilation(line, structure=np.ones((3, 3), dtype=bool)) & ~line
 
 
 def _compose(panels: Sequence[_Panel], caption: str) -> Image.Image:
-    """Caption on top; below, side by side, each panel's title, picture and legend."""
+    """Put the caption on top; below it, side by side, the title, picture and legend of each panel."""
     font = ImageFont.load_default(FONT_SIZE)
     height, width = panels[0].picture.shape[:2]
-    column = max(width, SMALLEST_SIDE)  # a narrow picture still needs room for its words
+    column = max(width, SMALLEST_SIDE)  # a narrow picture still needs room for its title and legend
     total = GAP + len(panels) * (column + GAP)
     caption_lines = textwrap.wrap(caption, int((total - 2 * GAP) / font.getlength("0"))) or [""]
     legends = [_place_legend(panel.legend, column, font) for panel in panels]
@@ -246,7 +250,7 @@ def _compose(panels: Sequence[_Panel], caption: str) -> Image.Image:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A legend's swatch and word, with their place in the legend: pixels from the left, and line."""
+    """Hold one entry of a legend with its position: `x` in pixels from the left, `line` from the top."""
 
     x: int
     line: int
@@ -259,7 +263,7 @@ class _Entry:
 
 
 def _place_legend(legend: tuple[tuple[tuple[Colour, ...], str], ...], column: int, font: Font) -> list[_Entry]:
-    """Entries from left to right, on the next line where the column ends."""
+    """Place the entries from left to right; start a new line at the end of the column."""
     entries: list[_Entry] = []
     x = line = 0
     for colours, text in legend:

@@ -1,1 +1,1 @@
-"""Choose devices, handle out-of-memory errors, report progress, look ahead on threads."""
+"""Choose the device, handle out-of-memory errors, report progress, and compute ahead on threads."""

@@ -1,7 +1,7 @@
-"""Which device the tensors live on: from what a user writes to what torch takes.
+"""Turn the name of a device into a torch device that exists on this machine.
 
-`auto` is CUDA where there is one and the CPU elsewhere. Apple's `mps` is used only when it is asked for by
-name: not every operation of this project has been tried there.
+`auto` is CUDA if there is a CUDA device, else the CPU. Apple's `mps` is used only when it is asked for by name:
+not every operation of this project was tried there.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _KNOWN = ("cpu", "cuda", "mps")
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that `name` stands for, known to be there.
+    """Return the device that `name` stands for, after checking that it exists.
 
     Args:
         name: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Returns:
-        The torch device; `cuda` without a number stays without one.
+        The torch device. `cuda` without a number stays without one.
 
     Raises:
         UsageError: the name is none of these, or the machine has no such device.
@@ -46,14 +46,15 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _cuda_devices() -> int:
-    """How many CUDA devices can be used."""
+    """Return the number of usable CUDA devices."""
     with warnings.catch_warnings():
-        # A driver too old for this torch is told as a warning; to us it means that there is no such device.
+        # Torch only warns about a driver that is too old. Here that counts as no device.
         warnings.simplefilter("ignore")
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def _parse(name: str) -> torch.device:
+    """Return the torch device of a known kind; its existence is not checked."""
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -1,4 +1,7 @@
-"""Run a function on many items on a few threads, a bounded number of items ahead of the consumer."""
+"""Apply a function to many items on threads, ahead of the consumer and in order.
+
+Used where the function waits for a disk or releases the GIL: decoding images, hashing files.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,21 @@ Result = TypeVar("Result")
 
 THREADS = max(2, os.cpu_count() or 1)
 ITEMS_PER_THREAD = 4
-"""Items submitted ahead of the consumer, per thread."""
+"""Number of items submitted ahead of the consumer, per thread."""
 
 
 def look_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield `work(item)` for every item, in order, while a few threads compute the next results.
 
-    Memory is bounded: at most `THREADS * ITEMS_PER_THREAD` results exist that were not consumed yet.
+    Memory is bounded: at most `THREADS * ITEMS_PER_THREAD` results exist that were not consumed yet. `items` is read
+    no further ahead than that.
+
+    Args:
+        work: Called on a thread, once per item.
+        items: Read in the consumer's thread.
+
+    Raises:
+        Exception: an exception of `work` is raised when its result is due, after all earlier results.
     """
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
         source = iter(items)

@@ -1,8 +1,10 @@
-"""Memory that runs out: told from other failures, met with smaller batches, or told with what to do.
+"""Handle out-of-memory errors: detect them, retry with half the batch, or raise an error that says what to change.
 
-Torch has a class for it on a GPU alone; the CPU's allocator, CUDA's driver and its libraries say it in words. Where
-items go through a network independently of each other, `AdaptiveBatch` halves how many go at a time and goes on. A step
-of training cannot be halved without becoming another step, so there `explain_out_of_memory` says what to change.
+Torch has an exception class for out-of-memory errors on a GPU only. The CPU's allocator, CUDA's driver and CUDA's
+libraries raise a plain `RuntimeError`, which is recognised by its message.
+
+In inference the items of a batch are independent, so `AdaptiveBatch` halves the batch and goes on. In training half a
+batch would be a different step, so `explain_out_of_memory` raises an error with a remedy instead.
 """
 
 from __future__ import annotations
@@ -19,73 +21,77 @@ from stages.errors import PipelineError, UsageError
 __all__ = ["AdaptiveBatch", "explain_out_of_memory", "is_out_of_memory"]
 
 _LOGGER = logging.getLogger(__name__)
-_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
-"""How errors without a class of their own say it: CUDA's driver, the CPU's allocator (twice), cuBLAS and cuDNN."""
+_MESSAGES = ("out of memory", "not enough memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
+"""Parts of the messages of CUDA's driver, of the CPU's allocator (two), and of cuBLAS and cuDNN."""
 
 Result = TypeVar("Result")
 
 
 class AdaptiveBatch:
-    """How many items go through a network at a time: as many as asked for; half, for good, when memory runs out."""
+    """Run work in batches, and halve the batch size whenever memory runs out.
+
+    The smaller size is kept: one object serves many calls of `run`, so a size that failed is not tried again.
+    """
 
     size: int
-    """Items at a time, now."""
+    """Current batch size: the largest number of items in one call of the work."""
 
     def __init__(self, size: int, *, device: torch.device, too_large: str) -> None:
-        """As asked for.
+        """Start with the batch size that was asked for.
 
         Args:
-            size: Items at a time.
-            device: Where the network is.
-            too_large: The error, and what to do, when memory does not suffice for one item.
+            size: Initial batch size.
+            device: Device of the network.
+            too_large: Message of the error that is raised when not even one item fits: what happened, what to do.
 
         Raises:
-            UsageError: less than one item at a time.
+            UsageError: `size` is less than 1.
         """
         if size < 1:
-            raise UsageError(f"batch size {size}: at least one image has to go through at a time.")
+            raise UsageError(f"batch size {size}: give at least 1.")
         self.size = size
         self._device = device
         self._too_large = too_large
 
-    def of(self, count: int, work: Callable[[slice], Result]) -> Iterator[tuple[slice, Result]]:
-        """All of `count` items, in order, a portion at a time.
+    def run(self, count: int, work: Callable[[slice], Result]) -> Iterator[tuple[slice, Result]]:
+        """Apply `work` to items 0 to `count - 1`, in order, at most `size` of them at a time.
 
         Args:
-            count: Items that there are.
-            work: Takes the items of a slice through the network; it must give the same when it is called again.
+            count: Number of items.
+            work: Processes the items of a slice. It is called again with a shorter slice after an out-of-memory
+                error, so it must not have side effects.
 
         Yields:
-            Each portion and what came of it.
+            Each slice with its result. The slices are consecutive and cover every item once.
 
         Raises:
             PipelineError: there is not enough memory even for one item.
         """
         done = 0
         while done < count:
-            portion = slice(done, min(done + self.size, count))
-            outcome = _if_memory_allows(work, portion)
+            part = slice(done, min(done + self.size, count))
+            outcome = _run_if_memory_allows(work, part)
             if not outcome:
                 self._halve()
                 continue
-            yield portion, outcome[0]
-            done = portion.stop
+            yield part, outcome[0]
+            done = part.stop
 
     def _halve(self) -> None:
         if self.size == 1:
             raise PipelineError(self._too_large)
         self.size //= 2
         if self._device.type == "cuda":
-            torch.cuda.empty_cache()  # what the failed batch left is in pieces of the wrong size
+            torch.cuda.empty_cache()  # blocks cached for the failed batch have the wrong sizes
         _LOGGER.warning("Out of memory on %s: going on with batches of %d.", self._device, self.size)
 
 
 @contextlib.contextmanager
 def explain_out_of_memory(message: str) -> Iterator[None]:
-    """When memory runs out in the block, an error that says so and what to do.
+    """Replace an out-of-memory error in the block with a `PipelineError` that carries `message`.
 
     Raises:
-        PipelineError: in place of the allocator's error.
+        PipelineError: memory ran out. Other errors pass unchanged.
     """
     try:
         yield
@@ -96,16 +102,19 @@ def explain_out_of_memory(message: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the device or on the machine."""
+    """Return True if the error means that memory ran out, on the device or on the machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in _MESSAGES)
 
 
-def _if_memory_allows(work: Callable[[slice], Result], portion: slice) -> tuple[Result] | None:
-    """What came of it; None when memory ran out, with nothing of the failed work held any more."""
+def _run_if_memory_allows(work: Callable[[slice], Result], part: slice) -> tuple[Result] | None:
+    """Return the result in a tuple, or None if memory ran out.
+
+    The exception ends here, and with it the references to the tensors of the failed batch.
+    """
     try:
-        return (work(portion),)
+        return (work(part),)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

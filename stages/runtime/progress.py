@@ -1,7 +1,6 @@
-"""How a stage says how far it is, without knowing who listens.
+"""Let a stage report its progress, independently of how it is displayed.
 
-`Progress` itself is silent, for use as a library and in tests; `pipeline.console` has the one that
-draws bars.
+`Progress` displays nothing; it serves library use and tests. `pipeline.console` has a subclass that draws bars.
 """
 
 from __future__ import annotations
@@ -14,22 +13,22 @@ Item = TypeVar("Item")
 
 
 class Task:
-    """One piece of long work."""
+    """Receive the progress of one long piece of work, and display nothing."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """So many steps more are done; `note` is a short line shown beside the bar."""
+        """Count `steps` more steps as done; `note` is a short line shown beside the bar."""
 
 
 class Progress:
-    """Listens to stages and shows nothing."""
+    """Receive the progress of a stage, and display nothing."""
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:  # noqa: ARG002 - for heirs
-        """Work of `total` steps, counted in `unit`."""
+    def task(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:  # noqa: ARG002 - used by subclasses
+        """Open a task of `total` steps, counted in `unit`."""
         yield Task()
 
     def track(self, items: Sequence[Item], description: str) -> Iterator[Item]:
-        """The items one by one, each a step of a task."""
+        """Yield the items one by one, and count each as one step of a task."""
         with self.task(description, len(items)) as task:
             for item in items:
                 yield item

@@ -78,4 +78,4 @@ def predict_probabilities(
         logits: Tensor = model(*plain_inputs(part, model.config, norm))
         return logits.float().softmax(dim=1)
 
-    return torch.cat([part for _, part in portions.of(len(batch.image), probabilities)])
+    return torch.cat([part for _, part in portions.run(len(batch.image), probabilities)])

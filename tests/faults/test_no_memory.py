@@ -68,7 +68,7 @@ def test_portions_are_halved_for_good_and_no_item_is_lost(caplog):
 
     portions = AdaptiveBatch(8, device=CPU, too_large="too large")
     with caplog.at_level(logging.WARNING):
-        assert [item for _, items in portions.of(10, work) for item in items] == list(range(10))
+        assert [item for _, items in portions.run(10, work) for item in items] == list(range(10))
     assert tried == [(0, 8), (0, 4), (0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
     assert [record.message.rsplit(maxsplit=1)[-1] for record in caplog.records] == ["4.", "2."]
 

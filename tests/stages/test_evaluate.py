@@ -1,4 +1,4 @@
-"""Evaluation: honest by refusal, and right at both resolutions."""
+"""Evaluation: leakage is rejected, and scores are right at both resolutions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 from stages.errors import CheckpointError, InputProblemsError, UsageError
-from stages.evaluate import run
+from stages.evaluate import EvaluationReport, run
 from stages.settings import EvaluateSettings
 from tests.conftest import extract_settings
 
 
 @pytest.fixture
 def perfect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that knows the answer: the store's own mask, as probabilities."""
+    """Replace the prediction by the mask in the store, as probabilities."""
 
     def answer(_model, batch, _norm, _portions) -> torch.Tensor:
         return torch.nn.functional.one_hot(batch.mask.long(), 2).movedim(-1, 1).float()
@@ -28,7 +28,7 @@ def perfect(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_metrics_and_rows_agree(phantom_store: Path, trained: Path, phantoms: Path, tmp_path: Path):
-    """The means are the means of the rows; only test samples are scored; pictures are there."""
+    """The means are those of the rows, only test samples are scored, and a second run gives the same bytes."""
     settings = EvaluateSettings(
         store=phantom_store, run=trained, out=tmp_path / "report", masks=phantoms / "masks", overlays=1
     )
@@ -51,9 +51,20 @@ def test_metrics_and_rows_agree(phantom_store: Path, trained: Path, phantoms: Pa
     assert first == {file.name: file.read_bytes() for file in (tmp_path / "report").iterdir() if file.is_file()}
 
 
+def test_the_summary_shows_dice_with_its_interval(tmp_path: Path):
+    """Users read the summary on the terminal, so it must survive scores that are not defined."""
+    metrics = {"dice": {"mean": 0.9124, "low": 0.9, "high": 0.925}, "n": 7, "split": "test"}
+    metrics |= {"includes_training_samples": False, "original": {"dice": {"mean": None, "low": None, "high": None}}}
+    lines = str(EvaluationReport(out=tmp_path, metrics=metrics)).splitlines()
+    assert lines == [
+        f"{tmp_path}: Dice 0.912 (0.900 to 0.925) over 7 samples of split test",
+        "at original size: Dice not defined",
+    ]
+
+
 @pytest.mark.usefixtures("perfect")
 def test_a_perfect_prediction_scores_one(phantom_store: Path, trained: Path, phantoms: Path, tmp_path: Path):
-    """At the store's size exactly; at the original size up to what resizing the prediction costs."""
+    """Scores are exactly 1 at the store's size, and a little lower at the original size because of resizing."""
     report = run(EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", masks=phantoms / "masks"))
     assert report.metrics["dice"]["mean"] == 1
     assert report.metrics["hd95"]["mean"] == 0
@@ -61,9 +72,24 @@ def test_a_perfect_prediction_scores_one(phantom_store: Path, trained: Path, pha
     assert 0.85 < report.metrics["original"]["dice"]["mean"] < 1
 
 
+@pytest.mark.usefixtures("perfect")
+def test_source_masks_are_decoded_with_the_classes_of_the_store(phantoms: Path, tmp_path: Path, memo: Path):
+    """A store with `lesion` as class 0 is compared with source masks in the same order of classes."""
+    from stages.extract import run as extract
+    from stages.train import run as train
+    from tests.conftest import train_settings
+
+    store, masks = tmp_path / "s.zarr", phantoms / "masks"
+    extract(extract_settings(phantoms, store, memo, classes={"lesion": 255, "skin": 0}))
+    train(train_settings(store, tmp_path / "run", epochs=1))
+    report = run(EvaluateSettings(store=store, run=tmp_path / "run", out=tmp_path / "report", masks=masks, overlays=0))
+    assert report.metrics["dice"]["mean"] == 1
+    assert report.metrics["original"]["dice"]["mean"] > 0.9
+
+
 @pytest.mark.parametrize("split", ["train", "all"])
-def test_training_samples_are_refused_unless_asked_for(phantom_store: Path, trained: Path, tmp_path: Path, split):
-    """Nobody scores what was trained on by accident; who does it on purpose finds it in the metrics."""
+def test_training_samples_are_rejected_unless_asked_for(phantom_store: Path, trained: Path, tmp_path: Path, split):
+    """Training samples are scored only with `--include-training`, and the metrics record it."""
     settings = {"store": phantom_store, "run": trained, "out": tmp_path / "report", "split": split}
     with pytest.raises(UsageError, match="--include-training"):
         run(EvaluateSettings(**settings))
@@ -73,7 +99,7 @@ def test_training_samples_are_refused_unless_asked_for(phantom_store: Path, trai
 
 
 def test_training_images_are_recognised_in_another_store(trained: Path, phantoms: Path, tmp_path: Path, memo: Path):
-    """By their content: renaming the files does not make them new."""
+    """Training images under other file names are recognised by their digest."""
     from stages.extract import run as extract
 
     for kind, ending in (("images", ""), ("masks", "_mask")):
@@ -85,8 +111,8 @@ def test_training_images_are_recognised_in_another_store(trained: Path, phantoms
         run(EvaluateSettings(store=tmp_path / "s.zarr", run=trained, out=tmp_path / "report", split="all"))
 
 
-def test_a_record_edited_after_training_is_refused(phantom_store: Path, trained: Path, tmp_path: Path):
-    """Calling training samples test samples does not make them so."""
+def test_splits_edited_after_training_are_rejected(phantom_store: Path, trained: Path, tmp_path: Path):
+    """Renaming `train` to `test` in `splits.csv` is detected."""
     import shutil
 
     run_folder = shutil.copytree(trained, tmp_path / "run")
@@ -99,8 +125,10 @@ def test_a_record_edited_after_training_is_refused(phantom_store: Path, trained:
     run(EvaluateSettings(**settings))
 
 
-def test_patients_learnt_only_afterwards_are_refused(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """The run's own test images, extracted again with groups that hold training images too."""
+def test_test_images_that_a_newer_store_groups_with_training_images_are_rejected(
+    phantoms: Path, trained: Path, tmp_path: Path, memo: Path
+):
+    """Test images of the run are rejected if a newer store groups them with training images."""
     from stages.extract import run as extract
 
     images, masks = phantoms / "images", phantoms / "masks"
@@ -114,8 +142,8 @@ def test_patients_learnt_only_afterwards_are_refused(phantoms: Path, trained: Pa
         run(EvaluateSettings(store=store, run=trained, out=tmp_path / "report"))
 
 
-def test_what_chose_the_checkpoint_is_no_test_of_it(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """Validation images under other names are refused with `all`; `--split val` asks for them and gets them."""
+def test_validation_images_are_scored_only_with_split_val(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+    """Validation images under other names are rejected with `--split all` and scored with `--split val`."""
     from stages.extract import run as extract
 
     with (trained / "splits.csv").open() as file:
@@ -133,7 +161,7 @@ def test_what_chose_the_checkpoint_is_no_test_of_it(phantoms: Path, trained: Pat
 
 
 def test_an_unseen_store_is_scored_as_a_whole(trained: Path, tmp_path: Path, memo: Path):
-    """External validation: `--split all` on new images, though named alike; `--split test` says there are none."""
+    """New images with the names of training images are scored with `--split all`; `--split test` finds none."""
     from stages.extract import run as extract
     from stages.phantom import run as phantom
     from stages.settings import PhantomSettings
@@ -147,7 +175,7 @@ def test_an_unseen_store_is_scored_as_a_whole(trained: Path, tmp_path: Path, mem
 
 
 def test_missing_source_masks_are_all_named(phantom_store: Path, trained: Path, tmp_path: Path):
-    """Another folder than the store was made from is noticed before scoring."""
+    """A folder without the masks is rejected before scoring, and every missing mask is named."""
     Image.new("L", (4, 4)).save(tmp_path / "unrelated.png")
     settings = EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", masks=tmp_path)
     with pytest.raises(InputProblemsError, match="no mask for") as caught:
@@ -157,8 +185,8 @@ def test_missing_source_masks_are_all_named(phantom_store: Path, trained: Path, 
     assert not (tmp_path / "report").exists()
 
 
-def test_images_of_a_patient_that_was_trained_on_are_refused(phantoms: Path, tmp_path: Path, memo: Path):
-    """A new picture of a patient in the training set is not unseen, whatever its file is called."""
+def test_images_of_a_patient_that_was_trained_on_are_rejected(phantoms: Path, tmp_path: Path, memo: Path):
+    """A new image of a patient in the training set is rejected, whatever its file name."""
     from stages.extract import run as extract
     from stages.train import run as train
     from tests.conftest import train_settings
@@ -183,8 +211,8 @@ def test_images_of_a_patient_that_was_trained_on_are_refused(phantoms: Path, tmp
         )
 
 
-def test_a_report_with_somebodys_notes_in_it_is_not_replaced(phantom_store: Path, trained: Path, tmp_path: Path):
-    """What a person put beside the metrics is theirs."""
+def test_a_report_folder_with_another_file_in_it_is_not_replaced(phantom_store: Path, trained: Path, tmp_path: Path):
+    """A folder with a file that this stage did not write is not replaced."""
     settings = EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", overlays=0)
     run(settings)
     (tmp_path / "report" / "notes.txt").write_text("case 7 looks odd")
@@ -194,7 +222,7 @@ def test_a_report_with_somebodys_notes_in_it_is_not_replaced(phantom_store: Path
 
 
 def test_an_unlabelled_copy_does_not_hide_a_test_image(phantoms: Path, tmp_path: Path, memo: Path):
-    """A copy without a mask is in no split; its image is scored all the same."""
+    """A test image is scored although a copy of it without a mask is in no split."""
     import shutil
 
     from stages.extract import run as extract

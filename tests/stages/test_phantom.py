@@ -1,7 +1,8 @@
-"""The phantom: the same files every time, masks that fit, and no folder of the user's ever lost."""
+"""Phantoms: reproducible files, masks that fit their images, and no loss of a user's files."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,14 @@ from stages.errors import UsageError
 from stages.phantoms.drawing import Phantom, draw_phantom
 from stages.settings import PhantomSettings
 
+QUARTERS_OF_VERSION_1 = {
+    "phantom_0000": ([(166.6, 125.5, 99.4), (167.2, 126.9, 102.9), (169.6, 128.8, 102.0), (173.0, 128.6, 104.4)], 430),
+    "phantom_0001": ([(252.4, 211.7, 161.9), (210.0, 156.6, 117.4), (248.2, 192.6, 146.4), (201.3, 142.1, 106.8)], 962),
+    "phantom_0002": ([(158.6, 123.5, 90.7), (158.8, 123.7, 90.5), (157.9, 122.2, 89.3), (148.0, 115.0, 84.4)], 93),
+    "phantom_0003": ([(174.0, 133.1, 131.8), (195.4, 156.8, 156.6), (180.6, 125.4, 123.5), (214.5, 165.1, 166.2)], 669),
+}
+"""Mean (red, green, blue) of the upper left, upper right, lower left and lower right quarter; lesion pixels."""
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> PhantomSettings:
@@ -24,7 +33,7 @@ def settings(tmp_path: Path) -> PhantomSettings:
 
 @pytest.fixture(scope="module")
 def many() -> list[Phantom]:
-    """Enough small phantoms to count shares on."""
+    """Draw enough small phantoms to estimate fractions."""
     return [draw_phantom(40, 48, np.random.default_rng(seed)) for seed in range(300)]
 
 
@@ -36,8 +45,8 @@ def shares(phantoms: list[Phantom]) -> NDArray[np.float64]:
     return np.array([drawn.mask.mean() / 255 for drawn in phantoms])
 
 
-def test_images_and_masks_have_the_promised_names_and_formats(settings: PhantomSettings):
-    """What lies in the folder is what extract will pair: RGB images, grey masks of 0 and 255, of the asked size."""
+def test_images_and_masks_have_the_documented_names_and_formats(settings: PhantomSettings):
+    """The folder holds what `extract` reads: RGB images and grey masks of 0 and 255, in the size asked for."""
     phantom.run(settings)
 
     names = [f"phantom_{sample:04d}" for sample in range(4)]
@@ -53,7 +62,7 @@ def test_images_and_masks_have_the_promised_names_and_formats(settings: PhantomS
 
 
 def test_same_settings_give_the_same_bytes(settings: PhantomSettings, tmp_path: Path):
-    """Nothing but the settings decides the files, and not even the folder's place is in them."""
+    """The files depend on the settings only, and not on the path of the folder."""
     elsewhere = replace(settings, out=tmp_path / "elsewhere")
     phantom.run(settings)
     phantom.run(elsewhere)
@@ -62,7 +71,7 @@ def test_same_settings_give_the_same_bytes(settings: PhantomSettings, tmp_path: 
 
 
 def test_another_seed_gives_other_images(settings: PhantomSettings, tmp_path: Path):
-    """The seed is used: no image is the same under two of them."""
+    """No image is the same with another seed."""
     other = replace(settings, seed=4, out=tmp_path / "other")
     phantom.run(settings)
     phantom.run(other)
@@ -72,7 +81,7 @@ def test_another_seed_gives_other_images(settings: PhantomSettings, tmp_path: Pa
 
 
 def test_more_samples_begin_with_the_same_ones(settings: PhantomSettings, tmp_path: Path):
-    """Sample i depends on (seed, i) alone."""
+    """Sample i depends on (seed, i) only."""
     more = replace(settings, samples=7, out=tmp_path / "more")
     phantom.run(settings)
     phantom.run(more)
@@ -82,15 +91,30 @@ def test_more_samples_begin_with_the_same_ones(settings: PhantomSettings, tmp_pa
     assert all(few[name] == larger[name] for name in few if name != "phantom.json")
 
 
+def test_drawings_of_version_1_stay_the_same(settings: PhantomSettings):
+    """A change of the drawing code that changes images needs a new version in `phantom.json`.
+
+    Mean colours of the four quarters of each image, and lesion pixels. The tolerance allows for rounding elsewhere.
+    """
+    phantom.run(settings)
+
+    assert json.loads((settings.out / "phantom.json").read_text())["phantom"]["version"] == 1
+    for name, (colours, lesion) in QUARTERS_OF_VERSION_1.items():
+        image = np.asarray(Image.open(settings.out / "images" / f"{name}.png")).astype(float)
+        mask = np.asarray(Image.open(settings.out / "masks" / f"{name}_segmentation.png"))
+        np.testing.assert_allclose(image.reshape(2, 24, 2, 32, 3).mean(axis=(1, 3)).reshape(4, 3), colours, atol=0.5)
+        assert abs(int((mask == 255).sum()) - lesion) <= 3
+
+
 def test_a_few_images_have_no_lesion(many: list[Phantom]):
-    """About three in a hundred masks are empty, so that what follows has to cope with empty masks."""
+    """About 3 % of the masks are empty, so that later stages are tried with empty masks."""
     empty = float((shares(many) == 0).mean())
 
     assert 0.005 < empty < 0.08
 
 
 def test_lesions_are_small_and_large_but_never_the_frame(many: list[Phantom]):
-    """Sizes spread from about one to about seventy per cent of the frame."""
+    """Lesions cover about 1 to 70 % of the frame."""
     present = shares(many)[shares(many) > 0]
 
     assert present.min() < 0.04
@@ -100,14 +124,14 @@ def test_lesions_are_small_and_large_but_never_the_frame(many: list[Phantom]):
 
 
 def test_some_lesions_are_cut_by_the_frame_and_most_are_not(many: list[Phantom]):
-    """Position varies: a lesion may leave the frame."""
+    """Positions vary, and a lesion may extend beyond the frame."""
     cut = [bool(m[0].any() or m[-1].any() or m[:, 0].any() or m[:, -1].any()) for m in (drawn.mask for drawn in many)]
 
     assert 0.1 < float(np.mean(cut)) < 0.6
 
 
 def test_the_mask_lies_on_the_lesion(many: list[Phantom]):
-    """Pixels just inside the mask are on average darker than those just outside: mask and image belong together."""
+    """Pixels inside the mask are darker on average than those outside, so mask and image match."""
     differences = []
     for drawn in many:
         inside = drawn.mask > 0
@@ -120,7 +144,7 @@ def test_the_mask_lies_on_the_lesion(many: list[Phantom]):
 
 
 def test_darkness_alone_does_not_find_the_lesion(many: list[Phantom]):
-    """Even the best threshold for each image misses much: a segmenter must look at more than brightness."""
+    """Even the best threshold for each image gives a mediocre Dice: brightness alone is not enough."""
     scores = []
     for drawn in many[:100]:
         inside = drawn.mask > 0
@@ -134,7 +158,7 @@ def test_darkness_alone_does_not_find_the_lesion(many: list[Phantom]):
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 97), (120, 35)], ids=["smallest", "wide", "tall"])
 def test_any_size_can_be_drawn(size: tuple[int, int]):
-    """Odd and narrow frames give images and masks of exactly that size."""
+    """Odd and narrow sizes give images and masks of exactly that size."""
     for seed in range(12):
         drawn = draw_phantom(*size, np.random.default_rng(seed))
 
@@ -152,7 +176,7 @@ def test_any_size_can_be_drawn(size: tuple[int, int]):
         pytest.param({"seed": -1}, "seed", id="negative_seed"),
     ],
 )
-def test_senseless_settings_are_usage_errors(settings: PhantomSettings, changes: dict[str, object], word: str):
+def test_settings_out_of_range_are_usage_errors(settings: PhantomSettings, changes: dict[str, object], word: str):
     """The message names the setting, and nothing is written."""
     with pytest.raises(UsageError, match=word):
         phantom.run(replace(settings, **changes))  # type: ignore[arg-type]
@@ -160,7 +184,7 @@ def test_senseless_settings_are_usage_errors(settings: PhantomSettings, changes:
     assert list(settings.out.parent.iterdir()) == []
 
 
-def test_an_older_phantom_is_replaced_whole(settings: PhantomSettings):
+def test_an_older_folder_of_phantoms_is_replaced_completely(settings: PhantomSettings):
     """Fewer samples leave none of the earlier ones behind, and no temporary folder remains."""
     phantom.run(settings)
     phantom.run(replace(settings, samples=2))
@@ -170,7 +194,7 @@ def test_an_older_phantom_is_replaced_whole(settings: PhantomSettings):
 
 
 def test_an_empty_folder_is_filled(settings: PhantomSettings):
-    """A folder made beforehand is no obstacle."""
+    """An empty folder that exists already is used."""
     settings.out.mkdir()
 
     phantom.run(settings)
@@ -178,8 +202,8 @@ def test_an_empty_folder_is_filled(settings: PhantomSettings):
     assert (settings.out / "phantom.json").is_file()
 
 
-def test_a_folder_of_someone_elses_is_refused(settings: PhantomSettings):
-    """A user's images, even under our names, are never deleted."""
+def test_a_folder_that_this_stage_did_not_write_is_not_replaced(settings: PhantomSettings):
+    """A user's images are never deleted, even if they have the names of phantoms."""
     mine = settings.out / "images" / "phantom_0000.png"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
@@ -191,8 +215,8 @@ def test_a_folder_of_someone_elses_is_refused(settings: PhantomSettings):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "images/melanoma.jpg", "masks/deeper/phantom_0000_segmentation.png"])
-def test_a_file_added_to_a_phantom_is_refused(settings: PhantomSettings, name: str):
-    """A phantom's folder with one foreign file in it is foreign."""
+def test_a_folder_with_an_added_file_is_not_replaced(settings: PhantomSettings, name: str):
+    """A folder of phantoms with one other file in it is not replaced."""
     phantom.run(settings)
     added = settings.out / name
     added.parent.mkdir(exist_ok=True)
@@ -205,8 +229,8 @@ def test_a_file_added_to_a_phantom_is_refused(settings: PhantomSettings, name: s
     assert contents(settings.out) == before
 
 
-def test_a_file_added_while_drawing_is_refused(settings: PhantomSettings):
-    """The folder is looked at again before it is replaced."""
+def test_a_file_added_while_drawing_is_detected(settings: PhantomSettings):
+    """The folder is checked again just before it is replaced."""
     phantom.run(settings)
 
     def add_a_file(samples: Sequence[int], _description: str) -> Iterable[int]:
@@ -219,8 +243,8 @@ def test_a_file_added_while_drawing_is_refused(settings: PhantomSettings):
     assert (settings.out / "late.txt").read_text() == "mine"
 
 
-def test_a_file_in_the_way_is_refused(settings: PhantomSettings):
-    """A file is not a folder to be replaced."""
+def test_a_file_at_the_path_of_the_folder_is_not_replaced(settings: PhantomSettings):
+    """A file at the path of the folder is not replaced."""
     settings.out.write_text("mine")
 
     with pytest.raises(UsageError, match="is a file"):
@@ -230,8 +254,8 @@ def test_a_file_in_the_way_is_refused(settings: PhantomSettings):
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError], ids=["ctrl_c", "disk_full"])
-def test_interrupted_drawing_leaves_the_old_folder_as_it_was(settings: PhantomSettings, stop: type[BaseException]):
-    """Until the new folder is complete the old one is untouched, and what was begun is cleaned away."""
+def test_interrupted_drawing_leaves_the_old_folder_unchanged(settings: PhantomSettings, stop: type[BaseException]):
+    """The old folder is unchanged until the new one is complete, and the incomplete one is removed."""
     phantom.run(settings)
     before = contents(settings.out)
 
@@ -247,7 +271,7 @@ def test_interrupted_drawing_leaves_the_old_folder_as_it_was(settings: PhantomSe
 
 
 def test_progress_sees_every_sample(settings: PhantomSettings):
-    """The caller's progress is told how many samples there are, and wraps the drawing of each."""
+    """The caller's progress receives all sample numbers and the description."""
     seen: list[tuple[list[int], str]] = []
 
     def remember(samples: Sequence[int], description: str) -> Iterable[int]:

@@ -1,4 +1,4 @@
-"""Class maps: how they are made, and what is malformed."""
+"""Class maps: valid mappings, and malformed ones."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from stages.imaging.classes import ClassMap
 
 
 def test_binary_has_two_names_and_no_values() -> None:
-    """The rule for black and white needs no values."""
+    """Black-and-white masks need no values."""
     classes = ClassMap.binary()
     assert classes.names == ("background", "foreground")
     assert classes.values == ()
 
 
 def test_order_is_the_index_and_ignore_has_none() -> None:
-    """Classes keep the mapping's order; `ignore` may stand anywhere in it."""
+    """Classes keep the order of the mapping; `ignore` may be anywhere in it."""
     classes = ClassMap.from_mapping({"lesion": 255, "ignore": 128, "skin": "0"})
     assert classes.names == ("lesion", "skin")
     assert classes.values == (255, 0)
@@ -26,8 +26,8 @@ def test_order_is_the_index_and_ignore_has_none() -> None:
     assert not classes.in_colour
 
 
-def test_numbers_beside_colours_are_greys() -> None:
-    """As soon as one value is a colour, all are."""
+def test_numbers_beside_colours_become_greys() -> None:
+    """If one value is a colour, the numbers become grey colours."""
     classes = ClassMap.from_mapping({"skin": 0, "lesion": 255, "hair": "#ff0000", "ignore": 128})
     assert classes.in_colour
     assert classes.values == (0, 0xFFFFFF, 0xFF0000)
@@ -56,7 +56,7 @@ def test_numbers_beside_colours_are_greys() -> None:
     ],
 )
 def test_malformed_mappings_are_usage_errors(mapping: dict[str, Any]) -> None:
-    """Whatever cannot be meant is refused before a file is touched, and the message says classes."""
+    """A malformed mapping is rejected before any file is read, and the message names `classes`."""
     with pytest.raises(UsageError, match=r"^classes: "):
         ClassMap.from_mapping(mapping)
 

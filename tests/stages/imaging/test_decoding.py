@@ -1,4 +1,4 @@
-"""Decoding: each row of the table in `stages.imaging.decoding`, and every refusal."""
+"""Decoding: every row of the table in `stages.imaging.decoding`, and every rejection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SAMPLE_FORMAT, PHOTOMETRIC = 339, 262
 
 @pytest.fixture
 def save(tmp_path: Path) -> Save:
-    """A function that saves an array or a Pillow image and returns the file's path."""
+    """Return a function that saves an array or a Pillow image and returns the path of the file."""
 
     def make(picture: np.ndarray | Image.Image, name: str, **options: Any) -> Path:
         image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
@@ -41,7 +41,7 @@ def save(tmp_path: Path) -> Save:
 
 
 def refusal(path: Path) -> str:
-    """The one problem that reading the file raises, which names the file."""
+    """Return the only problem that reading the file raises, after checking that it names the file."""
     with pytest.raises(InputProblemsError) as caught:
         read_image(path)
     (problem,) = caught.value.problems
@@ -50,7 +50,7 @@ def refusal(path: Path) -> str:
 
 
 def grey(path: Path) -> list[list[int]]:
-    """The pixels of an image that must be grey."""
+    """Return the pixels of an image, after checking that it is grey."""
     pixels = read_image(path).pixels
     assert (pixels == pixels[..., :1]).all()
     values: list[list[int]] = pixels[..., 0].tolist()
@@ -58,8 +58,8 @@ def grey(path: Path) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.TIFF"])
-def test_rgb_is_kept_as_it_is(save: Save, name: str) -> None:
-    """Lossless colour arrives bit by bit, writable, with the digest of the file's bytes."""
+def test_rgb_is_unchanged(save: Save, name: str) -> None:
+    """Lossless colours are unchanged and writable, and the digest is that of the file's bytes."""
     path = save(COLOURS, name)
     decoded = read_image(path)
     assert np.array_equal(decoded.pixels, COLOURS)
@@ -70,7 +70,7 @@ def test_rgb_is_kept_as_it_is(save: Save, name: str) -> None:
 
 
 def test_one_pixel_is_an_image(save: Save) -> None:
-    """The smallest image there is."""
+    """The smallest possible image is read."""
     assert read_image(save(COLOURS[:1, :1], "a.png")).pixels.shape == (1, 1, 3)
 
 
@@ -82,27 +82,27 @@ def test_grey_is_repeated(save: Save, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif"])
 def test_one_bit_is_black_and_white(save: Save, name: str) -> None:
-    """1 bit is spread over the whole range."""
+    """1-bit values become 0 and 255."""
     assert grey(save(RAMP > 15, name)) == [[0, 255, 255], [0, 255, 255]]
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif"])
 def test_palettes_are_expanded(save: Save, name: str) -> None:
-    """A palette stands for its colours."""
+    """Palette indices become their colours."""
     image = Image.fromarray(COLOURS).convert("P", palette=Image.Palette.ADAPTIVE)
     assert np.array_equal(read_image(save(image, name)).pixels, COLOURS)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_is_composited_on_black(save: Save, mode: str) -> None:
-    """What is transparent is black, whatever colour lies below; half of it is half as bright."""
+    """A transparent pixel is black, whatever its colour; a half transparent one is half as bright."""
     image = Image.new(mode, (3, 1), "white")
     image.putalpha(Image.fromarray(np.array([[0, 128, 255]], np.uint8)))
     assert grey(save(image, "a.png")) == [[0, 128, 255]]
 
 
 def test_a_transparent_colour_is_black(save: Save) -> None:
-    """Palettes and colours that PNG declares transparent count as alpha."""
+    """A palette entry or colour that a PNG declares transparent is treated like alpha."""
     palette = Image.fromarray(RAMP).convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE)
     brightest = int(np.asarray(palette)[0, 2])
     assert grey(save(palette, "p.png", transparency=brightest)) == [[0, 100, 0], [10, 20, 30]]
@@ -110,7 +110,7 @@ def test_a_transparent_colour_is_black(save: Save) -> None:
 
 
 def test_cmyk_and_lab_become_rgb(save: Save) -> None:
-    """Other colour spaces are converted as Pillow does."""
+    """Pillow converts the other colour spaces."""
     cmyk = Image.new("CMYK", (2, 2), (0, 255, 255, 0))
     assert read_image(save(cmyk, "a.tif")).pixels[0, 0].tolist() == [255, 0, 0]
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
@@ -120,7 +120,7 @@ def test_cmyk_and_lab_become_rgb(save: Save) -> None:
 
 
 def patch_tag(path: Path, tag: int, before: int, after: int) -> Path:
-    """Change the value of a TIFF tag, for kinds of picture that Pillow reads and does not write."""
+    """Change the value of a TIFF tag, for pictures that Pillow can read but not write."""
     data = path.read_bytes()
     old = struct.pack("<HHIHH", tag, 3, 1, before, 0)
     assert data.count(old) == 1
@@ -130,12 +130,12 @@ def patch_tag(path: Path, tag: int, before: int, after: int) -> Path:
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_sixteen_bits_are_scaled_by_their_extremes(save: Save, name: str) -> None:
-    """A 12-bit scan uses the whole range afterwards."""
+    """A 12-bit scan is scaled to the whole range."""
     assert grey(save(np.array([[1000, 2000, 3000]], np.uint16), name)) == [[0, 128, 255]]
 
 
 def test_wide_integers_and_floats_are_scaled_by_their_extremes(save: Save) -> None:
-    """Negative, unsigned 32-bit, signed 8-bit and huge values neither wrap nor overflow."""
+    """Negative, unsigned 32-bit, signed 8-bit and huge values do not wrap around or overflow."""
     signed = save(np.array([[-100, 0, 100]], np.int32), "signed.tif")
     assert grey(signed) == [[0, 128, 255]]
     wide = save(np.array([[0, -(2**31), -1]], np.int32), "wide.tif")  # the bytes of 0, 2^31 and 2^32 - 1
@@ -147,25 +147,25 @@ def test_wide_integers_and_floats_are_scaled_by_their_extremes(save: Save) -> No
 
 
 def test_deep_images_in_which_white_is_zero_are_inverted(save: Save) -> None:
-    """The TIFF tag counts for 16 bits as Pillow lets it count for 8."""
+    """The TIFF tag is applied to 16 bits, as Pillow applies it to 8 bits."""
     path = save(np.array([[0, 500, 1000]], np.uint16), "a.tif")
     assert grey(patch_tag(path, PHOTOMETRIC, 1, 0)) == [[255, 128, 0]]
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_a_constant_deep_image_is_black(save: Save, dtype: type) -> None:
-    """No division by a range of nothing."""
+    """A range of zero does not cause a division by zero."""
     assert grey(save(np.full((2, 2), 7, dtype), "a.tif")) == [[0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_are_refused(save: Save, bad: float) -> None:
-    """They have no brightness; the message counts them."""
+def test_nan_and_infinity_are_rejected(save: Save, bad: float) -> None:
+    """They have no brightness, so the image is rejected, and the message counts them."""
     assert "1 of 3 pixels" in refusal(save(np.array([[0, bad, 1]], np.float32), "a.tif"))
 
 
 def test_sixteen_bit_colour_keeps_its_high_byte(tmp_path: Path) -> None:
-    """What the table says about 16-bit RGB is what Pillow does."""
+    """Pillow reads the high byte of 16-bit RGB, as the table says."""
     row = b"\0" + np.array([0x12FF, 0xFE00, 0x00FF], ">u2").tobytes()
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(row)), (b"IEND", b"")]
     packed = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks)
@@ -176,7 +176,7 @@ def test_sixteen_bit_colour_keeps_its_high_byte(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(save: Save, name: str, orientation: int) -> None:
-    """A camera's turn or flip is undone in all three formats that carry it."""
+    """The EXIF orientation is undone in all three formats that have it."""
     upright = np.zeros((16, 32), np.uint8)
     upright[:8, :8] = 255  # the top left corner
     stored = {
@@ -197,15 +197,15 @@ def test_orientation_is_applied(save: Save, name: str, orientation: int) -> None
     assert np.abs(decoded.pixels[..., 0].astype(int) - upright).max() < 10
 
 
-def test_more_than_one_page_is_refused(save: Save) -> None:
-    """Which page is meant is not ours to guess; the message counts them."""
+def test_more_than_one_page_is_rejected(save: Save) -> None:
+    """The right page cannot be guessed; the message counts the pages."""
     second = Image.fromarray(COLOURS[::-1].copy())
     assert "2 pages" in refusal(save(COLOURS, "a.tif", save_all=True, append_images=[second]))
     assert "2 pages" in refusal(save(COLOURS, "a.png", save_all=True, append_images=[second]))
 
 
-def test_the_preview_in_a_phone_picture_is_passed_by(save: Save, tmp_path: Path) -> None:
-    """A JPEG with further pictures in it (MPO) is read as the picture everybody sees."""
+def test_the_preview_in_a_phone_picture_is_ignored(save: Save, tmp_path: Path) -> None:
+    """Only the main picture is read from a JPEG with further pictures in it (MPO)."""
     path = save(Image.new("RGB", (16, 8), "red"), "a.mpo", save_all=True, append_images=[Image.new("RGB", (4, 4))])
     path = path.rename(tmp_path / "a.jpg")
     decoded = read_image(path)
@@ -214,50 +214,50 @@ def test_the_preview_in_a_phone_picture_is_passed_by(save: Save, tmp_path: Path)
 
 
 def test_a_renamed_file_is_read_by_content(save: Save, tmp_path: Path) -> None:
-    """A PNG called .jpg is a PNG."""
+    """A PNG with the extension .jpg is read as a PNG."""
     assert np.array_equal(read_image(save(COLOURS, "a.png").rename(tmp_path / "a.jpg")).pixels, COLOURS)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [(b"", "empty"), (b"id,image,mask\n", "is not a picture"), (b"II*\0\x08\0\0\0", "picture|damaged")],
     ids=["empty", "text", "header_only"],
 )
-def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
-    """Empty files and other contents get a message of their own."""
+def test_what_is_no_picture_is_rejected(tmp_path: Path, content: bytes, expected: str) -> None:
+    """Empty files and other contents each have a message of their own."""
     (tmp_path / "a.png").write_bytes(content)
-    assert any(part in refusal(tmp_path / "a.png") for part in told.split("|"))
+    assert any(part in refusal(tmp_path / "a.png") for part in expected.split("|"))
 
 
-def test_other_formats_are_refused(save: Save, tmp_path: Path) -> None:
-    """A GIF is not read, also under a PNG's name."""
+def test_other_formats_are_rejected(save: Save, tmp_path: Path) -> None:
+    """A GIF is rejected even if it is named .png."""
     assert "PNG, JPEG, BMP, TIFF" in refusal(save(RAMP, "a.gif").rename(tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif"])
-def test_a_truncated_file_is_refused(save: Save, name: str) -> None:
-    """Half an image is an error and not an image that is grey below."""
+def test_a_truncated_file_is_rejected(save: Save, name: str) -> None:
+    """Half an image is an error, not an image with a grey lower half."""
     path = save(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), name)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     refusal(path)
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    """What cannot be read at all is told by name."""
+def test_a_missing_file_and_a_folder_are_rejected(tmp_path: Path) -> None:
+    """The message names a file that cannot be read."""
     assert "cannot be read" in refusal(tmp_path / "gone.png")
     assert "cannot be read" in refusal(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_forbidden_file_is_refused(save: Save) -> None:
-    """A file that may not be read is told by name."""
+def test_a_forbidden_file_is_rejected(save: Save) -> None:
+    """The message names a file that may not be read."""
     path = save(RAMP, "a.png")
     path.chmod(0)
     assert "cannot be read" in refusal(path)
 
 
-def test_a_decompression_bomb_is_refused(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow's limit holds; half-way to it Pillow's warning does not leak."""
+def test_a_decompression_bomb_is_rejected(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice Pillow's limit is an error; the warning above the limit itself does not reach the user."""
     path = save(RAMP, "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
     assert read_image(path).pixels.shape == (2, 3, 3)
@@ -265,8 +265,8 @@ def test_a_decompression_bomb_is_refused(save: Save, monkeypatch: pytest.MonkeyP
     assert "more than 4 pixels" in refusal(path)
 
 
-def test_the_header_check_tells_what_reading_would(save: Save, tmp_path: Path) -> None:
-    """A sound file has no problem; a file that is none, has two pages or is missing has the same as when read."""
+def test_the_header_check_reports_the_same_problem_as_reading(save: Save, tmp_path: Path) -> None:
+    """A valid file has no problem. Two pages, an empty file and a missing file have the same problem as when read."""
     assert check_picture(save(COLOURS, "good.png")) is None
     pages = save(COLOURS, "pages.tif", save_all=True, append_images=[Image.fromarray(COLOURS)])
     (tmp_path / "empty.png").touch()
@@ -276,8 +276,8 @@ def test_the_header_check_tells_what_reading_would(save: Save, tmp_path: Path) -
         assert problem.what == refusal(path)
 
 
-def test_metadata_does_not_decide(save: Save) -> None:
-    """Damaged EXIF data beside a sound picture neither warn nor fail."""
+def test_damaged_metadata_are_ignored(save: Save) -> None:
+    """Damaged EXIF data in a valid picture cause no warning and no error."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", "x" * 100)
     path = save(COLOURS, "a.png", pnginfo=text, exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
@@ -286,8 +286,8 @@ def test_metadata_does_not_decide(save: Save) -> None:
     assert read_image(jpeg).pixels.shape == (2, 3, 3)
 
 
-def test_many_threads_read_alike(save: Save) -> None:
-    """Decoders side by side give what one gives, and none leaks another's warning."""
+def test_decoding_on_many_threads_gives_the_same_pixels(save: Save) -> None:
+    """Decoding on eight threads gives the same pixels as on one."""
     paths = [save(np.full((32, 32, 3), index, np.uint8), f"{index}.png") for index in range(40)]
     with ThreadPoolExecutor(8) as pool:
         decoded = list(pool.map(read_image, paths))
@@ -296,8 +296,8 @@ def test_many_threads_read_alike(save: Save) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(["a.png", "a.jpg", "a.bmp", "a.tif"]), data=st.data())
-def test_damage_is_told_and_never_crashes(save: Save, name: str, data: st.DataObject) -> None:
-    """With any bytes changed the file is read or refused; nothing else is raised and nothing warned."""
+def test_a_damaged_file_is_read_or_rejected_and_never_crashes(save: Save, name: str, data: st.DataObject) -> None:
+    """A file with changed bytes is read or rejected; there is no other error and no warning."""
     path = save(np.arange(192, dtype=np.uint8).reshape(8, 8, 3), name)
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):

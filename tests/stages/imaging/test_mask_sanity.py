@@ -1,4 +1,4 @@
-"""What masks suggest as a set: told only when it holds for most, and never for a sound data set."""
+"""Warnings about a set of masks: given only if most masks look wrong."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ IGNORED = np.full((10, 10), 255, np.uint8)
         pytest.param([INVERTED, LESION], "", id="half_is_not_most"),
     ],
 )
-def test_only_what_holds_for_most_masks_is_told(masks: list[np.ndarray], word: str):
-    """One hint or none."""
+def test_a_warning_needs_most_of_the_masks(masks: list[np.ndarray], word: str):
+    """There is one warning or none."""
     sanity = MaskSanityCheck()
-    sanity.look(masks)
+    sanity.add(masks)
     hints = sanity.hints()
     assert len(hints) == bool(word)
     assert all(word in hint for hint in hints)

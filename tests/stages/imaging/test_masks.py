@@ -1,4 +1,4 @@
-"""Masks: what black and white may look like, what is refused, and mapped values."""
+"""Masks: accepted forms of black and white, rejected masks, and mapped values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LESION[3:8, 5:15] = True
 
 @pytest.fixture
 def save(tmp_path: Path) -> Save:
-    """A function that saves an array or a Pillow image and returns the file's path."""
+    """Return a function that saves an array or a Pillow image and returns the path of the file."""
 
     def make(picture: np.ndarray | Image.Image, name: str = "m.png", **options: Any) -> Path:
         image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
@@ -34,14 +34,14 @@ def save(tmp_path: Path) -> Save:
 
 
 def read(path: Path, classes: ClassMap = BINARY, size: tuple[int, int] = LESION.shape) -> np.ndarray:
-    """The mask, checked for its type."""
+    """Return the mask, after checking its type."""
     mask = read_mask(path, classes, size)
     assert mask.dtype == np.uint8
     return mask
 
 
 def refusal(path: Path, classes: ClassMap = BINARY, size: tuple[int, int] = LESION.shape) -> str:
-    """The one problem that reading the mask raises, which names the file."""
+    """Return the only problem that reading the mask raises, after checking that it names the file."""
     with pytest.raises(InputProblemsError) as caught:
         read_mask(path, classes, size)
     (problem,) = caught.value.problems
@@ -50,7 +50,7 @@ def refusal(path: Path, classes: ClassMap = BINARY, size: tuple[int, int] = LESI
 
 
 def black_and_white() -> dict[str, np.ndarray | Image.Image]:
-    """The lesion in every form that black and white comes in."""
+    """Return the lesion as a black-and-white mask in every accepted form."""
     white = LESION * np.uint8(255)
     palette = Image.fromarray(LESION.astype(np.uint8), "L").convert("P")
     palette.putpalette([0, 0, 0, 128, 0, 0])
@@ -76,37 +76,37 @@ def black_and_white() -> dict[str, np.ndarray | Image.Image]:
 
 @pytest.mark.parametrize("form", black_and_white())
 def test_black_and_white_in_every_form(save: Save, form: str) -> None:
-    """Depth, palette, channels and alpha make no difference to what is foreground."""
+    """The foreground does not depend on depth, palette, channels or alpha."""
     assert np.array_equal(read(save(black_and_white()[form])), LESION)
 
 
 @pytest.mark.parametrize("name", ["m.bmp", "m.tif", "m.jpg"])
 def test_black_and_white_in_other_formats(save: Save, name: str) -> None:
-    """Also with the noise of JPEG around the edges."""
+    """BMP, TIFF and JPEG are read too; a JPEG has noise around the edges."""
     options = {"quality": 90} if name == "m.jpg" else {}
     assert np.array_equal(read(save(LESION * np.uint8(255), name, **options)), LESION)
 
 
 def test_float_masks_of_zero_and_one(save: Save) -> None:
-    """Whole numbers stored as float are numbers."""
+    """Whole numbers stored as float are accepted."""
     assert np.array_equal(read(save(LESION.astype(np.float32), "m.tif")), LESION)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 0), (1, 1), (255, 1)])
 def test_empty_and_full_masks(save: Save, value: int, expected: int) -> None:
-    """An image without lesion, or with nothing but, is as good as any."""
+    """A mask without a lesion, or full of it, is valid."""
     assert (read(save(np.full(LESION.shape, value, np.uint8))) == expected).all()
 
 
 def test_smooth_edges_are_cut_at_128(save: Save) -> None:
-    """Up to a tenth of the picture may be grey; more is refused with the values found."""
+    """Up to a tenth of the picture may be grey; more is rejected, and the message lists the values."""
     mask = LESION * np.uint8(255)
     mask[0, :20], mask[1, :4] = 127, 128
     assert np.array_equal(read(save(mask)), mask >= 128)
     mask[1, 4] = 128
-    told = refusal(save(mask))
-    assert "127 (20 pixels)" in told
-    assert "--classes" in told
+    message = refusal(save(mask))
+    assert "127 (20 pixels)" in message
+    assert "--classes" in message
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_smooth_edges_are_cut_at_128(save: Save) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_class_indices_are_never_guessed_at(save: Save, values: tuple[int, ...], dtype: type) -> None:
-    """A mask of several classes is refused, and the values are told with the option that explains them."""
+def test_class_indices_are_rejected(save: Save, values: tuple[int, ...], dtype: type) -> None:
+    """A mask of several classes is rejected; the message lists the values and names the option for them."""
     mask: np.ndarray = np.resize(np.array(values, dtype), LESION.shape)
-    told = refusal(save(mask))
-    assert "--classes" in told
-    assert all(f"{value} (" in told for value in values)
+    message = refusal(save(mask))
+    assert "--classes" in message
+    assert all(f"{value} (" in message for value in values)
 
 
 @pytest.mark.parametrize(
@@ -135,20 +135,20 @@ def test_class_indices_are_never_guessed_at(save: Save, values: tuple[int, ...],
         pytest.param(LESION * np.float32(1e30), id="huge"),
     ],
 )
-def test_other_numbers_are_refused(save: Save, mask: np.ndarray) -> None:
-    """What is neither 0 and 1 nor black and white is not forced to be."""
+def test_other_numbers_are_rejected(save: Save, mask: np.ndarray) -> None:
+    """Values that are neither 0 and 1 nor black and white are rejected."""
     assert "holds the values" in refusal(save(mask, "m.tif"))
 
 
-def test_a_16_bit_index_beside_white_does_not_hide(save: Save) -> None:
-    """100 of 65535 is not black: it is told."""
+def test_a_small_16_bit_value_beside_white_is_rejected(save: Save) -> None:
+    """100 of 65535 is not treated as black; the message lists it."""
     mask: np.ndarray = LESION * np.uint16(65535)
     mask[0, 0] = 100
     assert "100 (1 pixels)" in refusal(save(mask))
 
 
 def test_a_coloured_mask_asks_for_classes(save: Save) -> None:
-    """Red on black could be anything."""
+    """The meaning of red on black cannot be guessed; with a colour mapping it is read."""
     colours = np.zeros((*LESION.shape, 3), np.uint8)
     colours[LESION] = (255, 0, 0)
     assert "#ff0000" in refusal(save(colours))
@@ -157,44 +157,44 @@ def test_a_coloured_mask_asks_for_classes(save: Save) -> None:
     assert np.array_equal(read(save(colours), red), LESION)
 
 
-def test_another_size_is_refused_with_both(save: Save) -> None:
-    """Height comes first; swapped sides point at EXIF."""
+def test_a_mask_of_another_size_is_rejected(save: Save) -> None:
+    """The message has both sizes, height first; swapped sides are explained by EXIF."""
     path = save(LESION)
-    told = refusal(path, size=(12, 21))
-    assert "12 x 20" in told
-    assert "12 x 21" in told
-    assert "EXIF" not in told
+    message = refusal(path, size=(12, 21))
+    assert "12 x 20" in message
+    assert "12 x 21" in message
+    assert "EXIF" not in message
     assert "EXIF" in refusal(path, size=(20, 12))
 
 
 def test_a_mask_is_turned_by_its_own_exif(save: Save) -> None:
-    """A mask exported with the image's orientation lies on the upright image."""
+    """A mask with the EXIF orientation of its image matches the upright image."""
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = np.ascontiguousarray(np.rot90(LESION * np.uint8(255)))
     assert np.array_equal(read(save(stored, exif=exif)), LESION)
 
 
-def test_a_broken_mask_is_told(tmp_path: Path) -> None:
-    """Masks are opened with the same care as images."""
+def test_a_broken_mask_is_reported(tmp_path: Path) -> None:
+    """An empty file is reported, as for images."""
     (tmp_path / "m.png").touch()
     assert "empty" in refusal(tmp_path / "m.png")
 
 
-def test_unlisted_values_are_told(save: Save) -> None:
-    """Up to five unknown values are named, the most frequent first, with what was listed."""
+def test_unlisted_values_are_reported(save: Save) -> None:
+    """The message names up to five unknown values, the most frequent first, and the known ones."""
     mask = np.zeros(LESION.shape, np.uint8)
     mask[0, :7] = (7, 7, 1, 2, 3, 4, 5)
-    told = refusal(save(mask), ClassMap.from_mapping({"skin": 0, "lesion": 255}))
-    assert "7 (2 pixels), 1 (1 pixels)" in told
-    assert "and 1 more" in told
-    assert "skin=0, lesion=255" in told
+    message = refusal(save(mask), ClassMap.from_mapping({"skin": 0, "lesion": 255}))
+    assert "7 (2 pixels), 1 (1 pixels)" in message
+    assert "and 1 more" in message
+    assert "skin=0, lesion=255" in message
     colours = ClassMap.from_mapping({"skin": "#000000", "lesion": "#ff0000"})
     assert "#070707 (2 pixels)" in refusal(save(mask), colours)
 
 
 def test_a_palette_is_read_by_index_or_colour(save: Save) -> None:
-    """A coloured palette stands for indices with numbers, for colours with colours, transparent or not."""
+    """A coloured palette is read as indices with a mapping of numbers, and as colours with one of colours."""
     image = Image.fromarray(LESION.astype(np.uint8)).convert("P")
     image.putpalette([0, 0, 0, 128, 0, 0])
     by_index = ClassMap.from_mapping({"skin": 0, "lesion": 1})
@@ -206,7 +206,7 @@ def test_a_palette_is_read_by_index_or_colour(save: Save) -> None:
 
 
 def test_colours_do_not_fit_a_16_bit_mask(save: Save) -> None:
-    """The message asks for values instead."""
+    """The message asks for values instead of colours."""
     classes = ClassMap.from_mapping({"skin": 0, "lesion": "#800000"})
     assert "values, not colours" in refusal(save(LESION * np.uint16(999)), classes)
 
@@ -218,7 +218,7 @@ def test_colours_do_not_fit_a_16_bit_mask(save: Save) -> None:
     seed=st.integers(0, 2**32 - 1),
 )
 def test_mapped_values_come_back_as_indices(save: Save, values: list[int], seed: int, *, ignore: bool) -> None:
-    """Any indices written with any values are read back the same, ignored pixels as 255."""
+    """Indices written with any values are read back unchanged; ignored pixels are 255."""
     indices = np.random.default_rng(seed).integers(0, len(values), (9, 7))
     written = np.array(values, np.uint16)[indices]
     names = [f"class {index}" for index in range(len(values))]
@@ -233,7 +233,7 @@ def test_mapped_values_come_back_as_indices(save: Save, values: list[int], seed:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.integers(0, 0xFFFFFF), min_size=2, max_size=30, unique=True), seed=st.integers(0, 2**32 - 1))
 def test_mapped_colours_come_back_as_indices(save: Save, values: list[int], seed: int) -> None:
-    """The same for colours, in a picture with an alpha channel that means nothing."""
+    """Indices written with any colours are read back unchanged; the alpha channel has no effect."""
     random = np.random.default_rng(seed)
     indices = random.integers(0, len(values), (9, 7))
     packed = np.array(values)[indices]

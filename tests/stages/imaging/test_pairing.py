@@ -1,4 +1,4 @@
-"""Pairing by name: every layout that data sets come in, and every ambiguity told."""
+"""Matching images with masks by name: all layouts of data sets, and a problem for every ambiguity."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Touch = Callable[..., None]
 
 @pytest.fixture
 def touch(tmp_path: Path) -> Touch:
-    """A function that makes empty files, as pairing never looks into them."""
+    """Return a function that creates empty files; matching never opens them."""
 
     def make(*names: str) -> None:
         for name in names:
@@ -33,7 +33,7 @@ def touch(tmp_path: Path) -> Touch:
 
 
 def pairs(samples: list[SourceSample], root: Path) -> dict[str, tuple[str, str | None]]:
-    """Image and mask of every id, relative to the root."""
+    """Return image and mask of every id, relative to the root."""
     return {
         sample.id: (
             sample.image.relative_to(root).as_posix(),
@@ -48,7 +48,7 @@ def pairs(samples: list[SourceSample], root: Path) -> dict[str, tuple[str, str |
 def test_masks_are_found_by_every_ending_and_extension(
     tmp_path: Path, touch: Touch, ending: str, image: str, mask: str
 ) -> None:
-    """The four ways to name a mask work with any two extensions, in upper and lower case."""
+    """The four names of a mask work with any two extensions, in upper and lower case."""
     touch(f"images/b.{image}", f"images/a.{image}", f"masks/a{ending}.{mask}", f"masks/b{ending}.{mask}")
     samples, problems = find_samples(tmp_path / "images", tmp_path / "masks")
     assert pairs(samples, tmp_path) == {
@@ -60,7 +60,7 @@ def test_masks_are_found_by_every_ending_and_extension(
 
 
 def test_without_masks_every_picture_is_an_image(tmp_path: Path, touch: Touch) -> None:
-    """For prediction, names that look like masks are no reason to leave an image out."""
+    """For prediction, an image whose name looks like a mask is still an image."""
     touch("a.png", "sub/b_mask.png", "notes.txt")
     samples, problems = find_samples(tmp_path)
     assert pairs(samples, tmp_path) == {"a": ("a.png", None), "b_mask": ("sub/b_mask.png", None)}
@@ -68,15 +68,15 @@ def test_without_masks_every_picture_is_an_image(tmp_path: Path, touch: Touch) -
 
 
 def test_a_single_image_is_a_sample(tmp_path: Path, touch: Touch) -> None:
-    """One image may be named instead of a folder, with its mask among others."""
+    """One image may be given instead of a folder; its mask may be among others."""
     touch("a.png", "masks/a_mask.png", "masks/b_mask.png")
     samples, problems = find_samples(tmp_path / "a.png", tmp_path / "masks")
     assert pairs(samples, tmp_path) == {"a": ("a.png", "masks/a_mask.png")}
     assert problems == []
 
 
-def test_ph2_tree_is_read_as_it_comes(tmp_path: Path, touch: Touch) -> None:
-    """PH2's images and lesions pair up from one root; its colour regions are neither images nor problems."""
+def test_the_tree_of_ph2_is_matched(tmp_path: Path, touch: Touch) -> None:
+    """PH2's images and lesions are matched from one root; its colour regions are neither images nor problems."""
     for number in ("002", "003"):
         root = f"IMD{number}/IMD{number}"
         touch(f"{root}_Dermoscopic_Image/IMD{number}.bmp", f"{root}_lesion/IMD{number}_lesion.bmp")
@@ -92,7 +92,7 @@ def test_ph2_tree_is_read_as_it_comes(tmp_path: Path, touch: Touch) -> None:
 
 
 def test_an_image_without_mask_in_one_tree_is_still_a_sample(tmp_path: Path, touch: Touch) -> None:
-    """What leaves PH2's regions out does not take an image that lies beside its namesake."""
+    """The rule for PH2's regions does not leave out an image in the same folder as a similar name."""
     touch("a.png", "a_mask.png", "a_2.png")
     samples, problems = find_samples(tmp_path, tmp_path)
     assert pairs(samples, tmp_path) == {"a": ("a.png", "a_mask.png"), "a_2": ("a_2.png", None)}
@@ -105,13 +105,13 @@ def test_an_image_without_mask_in_one_tree_is_still_a_sample(tmp_path: Path, tou
         pytest.param("d", "d", ["d/a.jpg", "d/a_segmentation.png"], id="same_folder"),
         pytest.param("d", "d/masks", ["d/a.jpg", "d/masks/a.png"], id="masks_inside_images"),
         pytest.param("d/images", "d", ["d/images/a.jpg", "d/a_mask.png"], id="images_inside_masks"),
-        pytest.param("d", "d/../d/masks", ["d/a.jpg", "d/masks/a_mask.png"], id="told_by_another_path"),
+        pytest.param("d", "d/../d/masks", ["d/a.jpg", "d/masks/a_mask.png"], id="given_by_another_path"),
     ],
 )
-def test_images_and_masks_in_one_tree_are_told_apart(
+def test_images_and_masks_in_one_tree_are_separated(
     tmp_path: Path, touch: Touch, images: str, masks: str, files: list[str]
 ) -> None:
-    """A mask in the images' tree is never taken for an image, nor the other way round."""
+    """A mask in the tree of the images is never used as an image, nor an image as a mask."""
     touch(*files)
     samples, problems = find_samples(tmp_path / images, tmp_path / masks)
     assert [(sample.id, sample.image.name) for sample in samples] == [("a", "a.jpg")]
@@ -121,7 +121,7 @@ def test_images_and_masks_in_one_tree_are_told_apart(
 
 
 def test_superpixels_of_isic_are_not_images(tmp_path: Path, touch: Touch) -> None:
-    """ISIC 2017 ships `<id>_superpixels.png` beside the images."""
+    """ISIC 2017 has `<id>_superpixels.png` in the folder of the images."""
     touch("images/ISIC_1.jpg", "images/ISIC_1_superpixels.png", "masks/ISIC_1_segmentation.png")
     samples, problems = find_samples(tmp_path / "images", tmp_path / "masks")
     assert [sample.id for sample in samples] == ["ISIC_1"]
@@ -129,7 +129,7 @@ def test_superpixels_of_isic_are_not_images(tmp_path: Path, touch: Touch) -> Non
 
 
 def test_a_mask_named_as_an_image_belongs_to_that_image(tmp_path: Path, touch: Touch) -> None:
-    """`a_mask.png` is the mask of the image `a_mask` where there is one, and not of `a`."""
+    """If there is an image `a_mask`, `a_mask.png` is its mask and not the mask of `a`."""
     touch("images/a.png", "images/a_mask.png", "masks/a_mask.png")
     samples, _ = find_samples(tmp_path / "images", tmp_path / "masks")
     assert pairs(samples, tmp_path) == {
@@ -151,7 +151,7 @@ def test_a_mask_named_as_an_image_belongs_to_that_image(tmp_path: Path, touch: T
 def test_ambiguity_is_a_problem_and_not_a_sample(
     tmp_path: Path, touch: Touch, extra: list[str], kept: list[str]
 ) -> None:
-    """Each doubtful file gives one problem that names it, and no sample is built on a guess."""
+    """Every ambiguous file gives one problem that names it, and it is not in any sample."""
     touch("images/a.jpg", "images/b.jpg", "masks/a_mask.png", "masks/b_mask.png", *extra)
     samples, problems = find_samples(tmp_path / "images", tmp_path / "masks")
     assert [sample.id for sample in samples] == kept
@@ -162,13 +162,13 @@ def test_ambiguity_is_a_problem_and_not_a_sample(
         assert str(tmp_path / "images" / "a") in str(problem) or str(tmp_path / "masks" / "a") in str(problem)
 
 
-def test_no_pair_at_all_names_what_was_looked_for(tmp_path: Path, touch: Touch) -> None:
-    """When no name matches, the message shows the rule and names of both kinds."""
+def test_no_match_at_all_shows_the_rule_and_the_names(tmp_path: Path, touch: Touch) -> None:
+    """If no name matches, the message shows the rule, and names of images and masks."""
     touch("images/x1.png", "masks/seg-x1.png")
     with pytest.raises(InputProblemsError) as caught:
         find_samples(tmp_path / "images", tmp_path / "masks")
-    for told in ("x1.png", "seg-x1.png", "<id>_segmentation", "--csv"):
-        assert told in str(caught.value)
+    for expected in ("x1.png", "seg-x1.png", "<id>_segmentation", "--csv"):
+        assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -177,14 +177,14 @@ def test_no_pair_at_all_names_what_was_looked_for(tmp_path: Path, touch: Touch) 
     ids=["no_images_folder", "no_masks_folder", "masks_is_a_file"],
 )
 def test_a_missing_folder_is_a_usage_error(tmp_path: Path, touch: Touch, images: str, masks: str | None) -> None:
-    """A path that is no folder is the request's fault, and it is named."""
+    """The message names a path that is not a folder."""
     touch("images/a.png")
     with pytest.raises(UsageError, match=r"nowhere|a\.png"):
         find_samples(tmp_path / images, tmp_path / masks if masks else None)
 
 
 def test_a_folder_without_pictures_says_what_it_holds(tmp_path: Path, touch: Touch) -> None:
-    """Pointing at the wrong folder is seen from the message."""
+    """The message lists files of the folder, so that a wrong folder is noticed."""
     touch("images/scan.dcm")
     with pytest.raises(InputProblemsError, match=r"scan\.dcm"):
         find_samples(tmp_path / "images")
@@ -192,7 +192,7 @@ def test_a_folder_without_pictures_says_what_it_holds(tmp_path: Path, touch: Tou
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
 def test_a_locked_subfolder_is_a_problem(tmp_path: Path, touch: Touch) -> None:
-    """What cannot be listed is told, and the rest is used."""
+    """A folder that cannot be listed is reported, and the rest is used."""
     touch("a.png", "locked/b.png")
     (tmp_path / "locked").chmod(0)
     samples, problems = find_samples(tmp_path)
@@ -201,8 +201,8 @@ def test_a_locked_subfolder_is_a_problem(tmp_path: Path, touch: Touch) -> None:
     assert str(tmp_path / "locked") in problems[0].where
 
 
-def test_hidden_files_and_link_loops_are_passed_by(tmp_path: Path, touch: Touch) -> None:
-    """Files of the operating system are not images, a loop ends, and links to files and folders are used once."""
+def test_hidden_files_and_link_loops_are_skipped(tmp_path: Path, touch: Touch) -> None:
+    """Hidden files are no images, a loop of links ends, and linked files and folders are used once."""
     touch("images/a.png", "images/._a.png", "images/.trash/b.png", "elsewhere/c.png", "more/d.png")
     (tmp_path / "images" / "loop").symlink_to(tmp_path / "images")
     (tmp_path / "images" / "linked.png").symlink_to(tmp_path / "elsewhere" / "c.png")
@@ -214,7 +214,7 @@ def test_hidden_files_and_link_loops_are_passed_by(tmp_path: Path, touch: Touch)
 
 
 def test_a_broken_link_is_a_problem(tmp_path: Path, touch: Touch) -> None:
-    """A file whose content was never pulled is told before anything is decoded."""
+    """A link to a missing file, such as one that was not pulled, is reported before anything is decoded."""
     touch("a.png")
     (tmp_path / "b.png").symlink_to(tmp_path / "gone.png")
     samples, problems = find_samples(tmp_path)
@@ -223,7 +223,7 @@ def test_a_broken_link_is_a_problem(tmp_path: Path, touch: Touch) -> None:
 
 
 def test_composed_and_decomposed_names_match(tmp_path: Path, touch: Touch) -> None:
-    """A mask named on macOS finds its image, and the id is in normal form C."""
+    """A mask with a decomposed name, as on macOS, is matched; the id is in normal form C."""
     touch(unicodedata.normalize("NFC", "images/névus.png"), unicodedata.normalize("NFD", "masks/névus_mask.png"))
     samples, problems = find_samples(tmp_path / "images", tmp_path / "masks")
     assert [sample.id for sample in samples] == [unicodedata.normalize("NFC", "névus")]
@@ -237,7 +237,7 @@ def test_composed_and_decomposed_names_match(tmp_path: Path, touch: Touch) -> No
     ids=["line_break", "backslash", "too_long", "not_utf8", "line_separator"],
 )
 def test_a_name_that_cannot_be_an_id_is_a_problem(tmp_path: Path, touch: Touch, name: bytes) -> None:
-    """Such a file is left out, and its problem can be printed on one line."""
+    """The file is left out, and its problem fits on one line."""
     touch("a.png")
     (tmp_path / os.fsdecode(name)).touch()
     samples, problems = find_samples(tmp_path)
@@ -246,23 +246,23 @@ def test_a_name_that_cannot_be_an_id_is_a_problem(tmp_path: Path, touch: Touch, 
 
 
 @pytest.mark.parametrize("identifier", ["", ".", "..", "a/b", "a\\b", "a\0", "a\x7f", "é" * 101])
-def test_bad_ids_are_refused(identifier: str) -> None:
-    """What could not name a file on every system is no id."""
+def test_bad_ids_are_rejected(identifier: str) -> None:
+    """An id must be usable as a file name on every system."""
     assert id_problem(identifier) is not None
 
 
 def test_an_id_of_200_bytes_is_good() -> None:
-    """The limit itself is allowed."""
+    """An id of exactly the longest length is valid."""
     assert id_problem("é" * 100) is None
 
 
 def test_a_table_and_a_masks_folder_exclude_each_other(tmp_path: Path) -> None:
-    """The table names the masks; a folder beside it would be ignored in silence."""
+    """A table names the masks itself, so a folder of masks would be silently ignored."""
     with pytest.raises(UsageError, match="not both"):
         find_samples(tmp_path, tmp_path, tmp_path / "t.csv")
 
 
-# No capitals, as some file systems do not tell `A` from `a`.
+# No capitals: on some file systems `A` and `a` are the same name.
 LETTERS = st.characters(codec="utf-8", exclude_categories=("C", "Z", "Lu", "Lt"), exclude_characters="/\\._")
 NAMES = st.text(LETTERS, min_size=1)
 FILES = st.tuples(st.sampled_from(EXTENSIONS), st.sampled_from(EXTENSIONS), st.sampled_from(["", *MASK_ENDINGS, None]))
@@ -276,7 +276,7 @@ FILES = st.tuples(st.sampled_from(EXTENSIONS), st.sampled_from(EXTENSIONS), st.s
 def test_any_names_pair_up(
     tmp_path_factory: pytest.TempPathFactory, chosen: dict[str, tuple[str, str, str | None]], *, upper: bool
 ) -> None:
-    """Whatever the names, extensions and endings: each image gets its own mask and no other."""
+    """With any names, extensions and endings, each image gets its own mask and no other."""
     root = tmp_path_factory.mktemp("pairing")
     (root / "images").mkdir()
     (root / "masks").mkdir()

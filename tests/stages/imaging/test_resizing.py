@@ -1,4 +1,4 @@
-"""Resizing: the reference's bytes, and shapes that stay where they are."""
+"""Resizing: the same bytes as the reference, and shapes that keep their place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = [((96, 128), (33, 57)), ((101, 77), (224, 224)), ((224, 224), (101, 77))
 
 
 def disc(size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A filled ellipse off the centre."""
+    """Return a filled ellipse away from the centre."""
     rows, columns = np.mgrid[: size[0], : size[1]]
     row, column = (rows + 0.5) / size[0] - 0.4, (columns + 0.5) / size[1] - 0.55
     inside: NDArray[np.bool_] = (row / 0.3) ** 2 + (column / 0.25) ** 2 <= 1
@@ -23,7 +23,7 @@ def disc(size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def centroid(weights: NDArray[np.generic]) -> NDArray[np.float64]:
-    """The centre of mass in shares of height and width."""
+    """Return the centre of mass as fractions of height and width."""
     rows, columns = np.mgrid[: weights.shape[0], : weights.shape[1]]
     total = weights.sum(dtype=np.float64)
     centre = [((axis + 0.5) * weights).sum(dtype=np.float64) / total for axis in (rows, columns)]
@@ -32,7 +32,7 @@ def centroid(weights: NDArray[np.generic]) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize(("before", "after"), SIZES)
 def test_shapes_stay_where_they_are(before: tuple[int, int], after: tuple[int, int]) -> None:
-    """The centroid moves by less than half a pixel of the coarser grid, and all three kinds move alike."""
+    """The centroid moves by less than half a pixel of the coarser grid, alike for all three kinds."""
     shape = disc(before)
     half_pixel = 0.5 / np.minimum(before, after)
     image = resize_image(np.repeat(shape[..., None] * np.uint8(255), 3, axis=2), after)[..., 0]
@@ -41,15 +41,15 @@ def test_shapes_stay_where_they_are(before: tuple[int, int], after: tuple[int, i
     for resized in (image, mask, probabilities):
         assert resized.shape == after
         assert (np.abs(centroid(resized) - centroid(shape)) < half_pixel).all()
-    # A grid that is off by half a pixel would show between the kinds first.
+    # Grids that differ by half a pixel would shift mask and image against each other.
     assert (np.abs(centroid(mask) - centroid(image)) < half_pixel / 2).all()
 
 
 @pytest.mark.parametrize(("before", "after"), SIZES)
 def test_images_are_resized_as_the_reference_does(before: tuple[int, int], after: tuple[int, int]) -> None:
-    """Byte for byte what torchvision's Resize makes of a PIL image, as DINO's scripts call it."""
-    transforms = pytest.importorskip("torchvision.transforms", reason="torchvision is not installed")
+    """The bytes equal those of torchvision's Resize on a PIL image, which DINO's scripts call."""
     from PIL import Image
+    from torchvision import transforms
 
     pixels = np.random.default_rng(0).integers(0, 256, (*before, 3), dtype=np.uint8)
     expected = np.asarray(transforms.Resize(after)(Image.fromarray(pixels)))
@@ -63,7 +63,7 @@ def test_images_are_resized_as_the_reference_does(before: tuple[int, int], after
     seed=st.integers(0, 2**32 - 1),
 )
 def test_masks_and_probabilities_keep_their_meaning(before: tuple[int, int], after: tuple[int, int], seed: int) -> None:
-    """No class is invented, and probabilities still sum to one and stay in range, at any size."""
+    """At any size no new class appears, and probabilities sum to one and stay in range."""
     random = np.random.default_rng(seed)
     mask = random.choice(np.array([0, 1, 2, 255], np.uint8), before)
     resized = resize_mask(mask, after)
@@ -79,13 +79,13 @@ def test_masks_and_probabilities_keep_their_meaning(before: tuple[int, int], aft
 
 
 def test_enlarging_probabilities_interpolates_between_pixel_centres() -> None:
-    """Twice the size puts the new centres a quarter of a pixel beside the old ones."""
+    """At twice the size the new pixel centres are a quarter of a pixel beside the old ones."""
     ramp = np.array([[[0.0, 1.0]]], np.float32)
     np.testing.assert_allclose(resize_probabilities(ramp, (1, 4)), [[[0, 0.25, 0.75, 1]]], atol=1e-6)
 
 
 def test_results_are_writable() -> None:
-    """Nothing handed out is a view of memory that Pillow guards."""
+    """No result is a read-only view of Pillow's memory."""
     pixels = np.zeros((4, 5, 3), np.uint8)
     assert resize_image(pixels, (2, 2)).flags.writeable
     assert resize_mask(pixels[..., 0], (4, 5)).flags.writeable
@@ -93,6 +93,6 @@ def test_results_are_writable() -> None:
 
 @pytest.mark.parametrize("size", [(0, 5), (5, -1)])
 def test_an_empty_size_is_a_usage_error(size: tuple[int, int]) -> None:
-    """A size that no picture can have is told."""
+    """A side of 0 or less is rejected."""
     with pytest.raises(UsageError, match="at least one"):
         resize_mask(np.zeros((4, 4), np.uint8), size)

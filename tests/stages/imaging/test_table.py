@@ -1,4 +1,4 @@
-"""Samples from a table: what is read, and how every fault is told with its line."""
+"""Samples from a table: valid tables, and problems reported with their line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Write = Callable[[str | bytes], Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A function that writes `data/t.csv`, beside two images and a mask."""
+    """Return a function that writes `data/t.csv` beside three images and a mask."""
     folder = tmp_path / "data"
     folder.mkdir()
     for name in ("a.png", "b.png", "m.png", "c,d.png"):
@@ -30,16 +30,16 @@ def write(tmp_path: Path) -> Write:
 
 
 def read(table: Path) -> tuple[list[tuple[str, str, str | None, str, str]], list[str]]:
-    """The samples as tuples of names, and the problems as text."""
+    """Return the samples as tuples of names, and the problems as text."""
     samples, problems = find_samples(table.parent / "nowhere", csv=table)
-    told = [(s.id, s.image.name, s.mask.name if s.mask else None, s.group, s.split) for s in samples]
-    return told, [str(problem) for problem in problems]
+    found = [(s.id, s.image.name, s.mask.name if s.mask else None, s.group, s.split) for s in samples]
+    return found, [str(problem) for problem in problems]
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte_order_mark"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_all_columns_are_read(write: Write, mark: bytes, newline: str) -> None:
-    """Group, split and an empty mask arrive; other columns, empty lines and blanks do not matter."""
+    """Group, split and an empty mask are read; other columns, empty lines and blanks are ignored."""
     lines = ["id,image,mask,age,group,split", "b, b.png ,,61,p1,test", "", 'a,"c,d.png",m.png,,,']
     table = write(mark + newline.join(lines).encode())
     samples, problems = read(table)
@@ -48,13 +48,13 @@ def test_all_columns_are_read(write: Write, mark: bytes, newline: str) -> None:
 
 
 def test_a_group_is_the_same_however_its_letters_are_composed(write: Write) -> None:
-    """`é` as one character or as two is one patient; taken for two, one could train and the other test."""
+    """`é` as one character or as two is the same patient. Taken for two patients they could leak from train to test."""
     samples, _ = read(write("id,image,mask,group\na,a.png,m.png,Ren\u00e9\nb,b.png,m.png,Rene\u0301\n"))
     assert samples[0][3] == samples[1][3] == "Ren\u00e9"
 
 
-def test_absolute_paths_are_taken_as_they_are(write: Write, tmp_path: Path) -> None:
-    """An image anywhere can be named by its full path."""
+def test_absolute_paths_are_accepted(write: Write, tmp_path: Path) -> None:
+    """An image outside the table's folder can be given by its absolute path."""
     (tmp_path / "far.png").touch()
     samples, problems = read(write(f"id,image,mask\na,{tmp_path / 'far.png'},\n"))
     assert samples == [("a", "far.png", None, "a", "")]
@@ -62,7 +62,7 @@ def test_absolute_paths_are_taken_as_they_are(write: Write, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "expected"),
     [
         pytest.param(",a.png,", "id is empty", id="empty_id"),
         pytest.param("x/y,a.png,", "separator", id="path_separator"),
@@ -74,17 +74,17 @@ def test_absolute_paths_are_taken_as_they_are(write: Write, tmp_path: Path) -> N
         pytest.param("x,c,d.png,", "quotes", id="too_many_cells"),
     ],
 )
-def test_a_bad_row_is_told_with_its_line(write: Write, row: str, told: str) -> None:
-    """The problem names table and line, and the good row is still a sample."""
+def test_a_bad_row_is_reported_with_its_line(write: Write, row: str, expected: str) -> None:
+    """The problem names the table and the line, and the valid row is still a sample."""
     table = write(f"id,image,mask\ngood,b.png,m.png\n{row}\n")
     samples, (problem,) = read(table)
     assert [sample[0] for sample in samples] == ["good"]
     assert problem.startswith(f"{table} line 3: ")
-    assert told in problem
+    assert expected in problem
 
 
-def test_doubled_ids_are_both_told(write: Write) -> None:
-    """Of two rows with one id neither is chosen, also when they differ in Unicode form only."""
+def test_doubled_ids_are_both_reported(write: Write) -> None:
+    """Two rows with the same id are both left out, also if they differ only in Unicode form."""
     table = write("id,image,mask\ne\u0301,a.png,\nx,b.png,\n\u00e9,b.png,\n")
     samples, problems = read(table)
     assert [sample[0] for sample in samples] == ["x"]
@@ -92,7 +92,7 @@ def test_doubled_ids_are_both_told(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         pytest.param("id,image\na,a.png\n", "no column mask", id="missing_column"),
         pytest.param("id;image;mask\na;a.png;\n", "commas", id="semicolons"),
@@ -104,16 +104,16 @@ def test_doubled_ids_are_both_told(write: Write) -> None:
         pytest.param("id,image,mask\n".encode("utf-16"), "line 1: is not UTF-8", id="utf16"),
     ],
 )
-def test_an_unusable_table_is_an_error(write: Write, text: str | bytes, told: str) -> None:
-    """Where no row can be read, the message says why and names the file."""
+def test_an_unusable_table_is_an_error(write: Write, text: str | bytes, expected: str) -> None:
+    """If no row can be read, the message says why and names the file."""
     table = write(text)
     with pytest.raises(InputProblemsError) as caught:
         read(table)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert str(table) in str(caught.value)
 
 
 def test_a_missing_table_is_a_usage_error(tmp_path: Path) -> None:
-    """A wrong path is told as such."""
+    """The message names the missing table."""
     with pytest.raises(UsageError, match=r"t\.csv"):
         find_samples(tmp_path, csv=tmp_path / "t.csv")

@@ -1,4 +1,4 @@
-"""The picture of the heads: everything in its place, and peaked maps not drawn as black squares."""
+"""Picture of the heads: the order of its tiles, and the contrast of its maps."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def _tile(sheet: NDArray[np.uint8], row: int, column: int) -> NDArray[np.uint8]:
     return sheet[top : top + TILE, left : left + TILE]
 
 
-def test_image_mask_and_heads_stand_in_this_order_row_by_row():
+def test_each_row_shows_image_mask_and_heads_in_this_order():
     images = np.zeros((2, 8, 8, 3), np.uint8)
     images[1] = (200, 100, 50)
     masks = np.zeros((2, 8, 8), np.uint8)
     masks[:, :4] = 1
     maps = np.ones((2, 3, 4, 4))
-    maps[:, 2, :, :2] = 50  # the third head looks to the left
+    maps[:, 2, :, :2] = 50  # the third head attends to the left half
     sheet = _drawn(draw_heads(images, maps, heads=["L1H0", "L1H1", "L1H2"], masks=masks))
     assert sheet.shape == (TITLE + GAP + 2 * (TILE + GAP), GAP + 5 * (TILE + GAP), 3)
     assert (_tile(sheet, 1, 0) == (200, 100, 50)).all()
@@ -42,7 +42,7 @@ def test_without_masks_the_heads_follow_the_image():
 
 
 def test_a_head_with_one_bright_patch_still_shows_the_rest_of_its_map():
-    """Linear from minimum to maximum, such a map would be one white square on black."""
+    """On a linear scale such a map would be one white square on black."""
     maps = np.linspace(0.5, 1.5, 16 * 16).reshape(1, 1, 16, 16).copy()
     maps[0, 0, 3, 3] = 500
     drawn = _tile(_drawn(draw_heads(np.zeros((1, 8, 8, 3), np.uint8), maps, heads=["H0"])), 0, 1)

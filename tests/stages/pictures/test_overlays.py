@@ -1,3 +1,5 @@
+"""Overlays: the colours of agreement and error, the size of the panels, and the choice of samples."""
+
 from __future__ import annotations
 
 import math
@@ -29,7 +31,7 @@ def truth() -> Mask:
 
 
 def colours_in(picture: Image.Image, panel: int, width: int = 256, height: int = 256) -> set[tuple[int, int, int]]:
-    """Colours of one panel's picture, without its title and legend."""
+    """Return the colours of one panel's picture, without its title and legend."""
     left = overlays.GAP + panel * (width + overlays.GAP)
     top = overlays.GAP + 2 * overlays.LINE
     pixels = np.asarray(picture)[top : top + height, left : left + width]
@@ -37,20 +39,20 @@ def colours_in(picture: Image.Image, panel: int, width: int = 256, height: int =
 
 
 def tinted(colour: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The colour as it comes to lie on the grey image."""
+    """Return the colour after blending with the grey image."""
     red, green, blue = (int(0.25 * 128 + 0.75 * channel) for channel in colour)
     return red, green, blue
 
 
 def test_perfect_prediction_is_all_white_lines_and_no_errors(image: NDArray[np.uint8], truth: Mask) -> None:
-    """Where truth and prediction agree the outline is white, and the error map is the grey image."""
+    """If ground truth and prediction agree, the outline is white and the error map is the grey image."""
     picture = draw_overlay(image, truth, truth, 2, caption="a")
     assert colours_in(picture, 0) == {(128, 128, 128), overlays.BOTH, overlays.BACKDROP}
     assert colours_in(picture, 1) == {(128, 128, 128)}
 
 
 def test_missed_and_extra_pixels_have_their_own_colours(image: NDArray[np.uint8], truth: Mask) -> None:
-    """A shifted prediction shows both outlines, and tints what it missed and what it added."""
+    """A shifted prediction shows both outlines, and tints missed and extra pixels."""
     picture = draw_overlay(image, truth, np.roll(truth, 8, axis=1), 2, caption="a")
     assert {overlays.TRUTH, overlays.PREDICTION, overlays.BOTH} <= colours_in(picture, 0)
     assert colours_in(picture, 1) == {(128, 128, 128), tinted(overlays.TRUTH), tinted(overlays.PREDICTION)}
@@ -60,23 +62,23 @@ def test_missed_and_extra_pixels_have_their_own_colours(image: NDArray[np.uint8]
     ("prediction", "colour"),
     [pytest.param(0, overlays.TRUTH, id="missed"), pytest.param(2, overlays.OTHER_CLASS, id="other_class")],
 )
-def test_error_map_tells_missed_from_mistaken(
+def test_error_map_distinguishes_missed_from_another_class(
     image: NDArray[np.uint8], truth: Mask, prediction: int, colour: tuple[int, int, int]
 ) -> None:
-    """A lesion predicted as background is missed; as another class it is an error of its own kind."""
+    """A lesion predicted as background is missed; predicted as another class it has the colour of that error."""
     picture = draw_overlay(image, truth, truth * np.uint8(prediction), 3, caption="a")
     assert colours_in(picture, 1) == {(128, 128, 128), tinted(colour)}
 
 
-def test_ignored_pixels_are_no_errors(image: NDArray[np.uint8], truth: Mask) -> None:
-    """Where the truth is 255 the error map is striped, whatever is predicted there."""
+def test_ignored_pixels_are_not_drawn_as_errors(image: NDArray[np.uint8], truth: Mask) -> None:
+    """Ignored pixels (255) are striped in the error map, whatever is predicted there."""
     unknown = np.full_like(truth, 255)
     picture = draw_overlay(image, unknown, truth, 2, caption="a")
     assert colours_in(picture, 1) == {tinted(overlays.IGNORED), tinted(overlays.BACKDROP)}
 
 
 def test_attention_adds_a_panel_that_shows_the_mean_of_the_heads(image: NDArray[np.uint8], truth: Mask) -> None:
-    """Two heads that look at opposite halves leave a mean of one colour; one head alone spans the scale."""
+    """Two heads with attention on opposite halves have a uniform mean; one head alone spans the colour scale."""
     left = np.tile(np.array([2.0, 0.0], dtype=np.float16), (1, 2, 1))
     both = np.concatenate([left, left[..., ::-1]])
     without = draw_overlay(image, truth, truth, 2, caption="a")
@@ -100,7 +102,7 @@ def test_attention_adds_a_panel_that_shows_the_mean_of_the_heads(image: NDArray[
 def test_panels_are_large_enough_to_read_and_small_enough_to_keep(
     size: tuple[int, int], panel: tuple[int, int]
 ) -> None:
-    """The picture is as large as two panels of the size that the image's own size asks for."""
+    """The size of the panels follows from the size of the image, within limits."""
     blank = np.zeros(size, dtype=np.uint8)
     picture = draw_overlay(np.zeros((*size, 3), dtype=np.uint8), blank, blank, 2, caption="a")
     assert picture.mode == "RGB"
@@ -109,7 +111,7 @@ def test_panels_are_large_enough_to_read_and_small_enough_to_keep(
 
 
 def test_caption_is_written_and_a_long_one_takes_more_lines(image: NDArray[np.uint8], truth: Mask) -> None:
-    """The caption changes the bar on top, and nothing of it runs over the edge."""
+    """The caption is drawn in the top bar; a long one is wrapped and never crosses the edge."""
     empty, short, long = (
         draw_overlay(image, truth, truth, 2, caption=caption) for caption in ("", "ISIC_1 Dice 0.912", "word " * 60)
     )
@@ -119,7 +121,7 @@ def test_caption_is_written_and_a_long_one_takes_more_lines(image: NDArray[np.ui
 
 
 def test_masks_of_another_size_are_an_error(image: NDArray[np.uint8], truth: Mask) -> None:
-    """A prediction that does not lie on the image is not stretched to fit."""
+    """A prediction of another size is rejected, not stretched."""
     with pytest.raises(UsageError, match="same size"):
         draw_overlay(image, truth, truth[:32], 2, caption="a")
 
@@ -141,7 +143,7 @@ def test_cases_are_the_lowest_the_middle_and_the_highest() -> None:
     ],
 )
 def test_few_samples_are_shared_out(n: int, sizes: tuple[int, int, int]) -> None:
-    """With fewer samples than places each is chosen once, the worst first."""
+    """With too few samples each is chosen once; the remainder goes to the worst first."""
     cases = pick_cases([index / 20 for index in range(n)], 4)
     assert tuple(len(cases[kind]) for kind in ("worst", "median", "best")) == sizes
 
@@ -149,7 +151,7 @@ def test_few_samples_are_shared_out(n: int, sizes: tuple[int, int, int]) -> None
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1) | st.just(math.nan), max_size=20), st.integers(0, 8))
 def test_no_sample_is_chosen_twice_and_worst_is_below_median_below_best(dice: list[float], count: int) -> None:
-    """However few, equal or undefined the scores are, the three kinds are ordered and share no sample."""
+    """For any scores, also few, equal or undefined ones, the three kinds are ordered and share no sample."""
     cases = pick_cases(dice, count)
     chosen = [index for kind in ("worst", "median", "best") for index in cases[kind]]
     known = sum(not math.isnan(score) for score in dice)
@@ -160,6 +162,6 @@ def test_no_sample_is_chosen_twice_and_worst_is_below_median_below_best(dice: li
 
 
 def test_negative_count_is_an_error() -> None:
-    """Fewer than no pictures cannot be asked for."""
+    """A negative number of pictures is rejected."""
     with pytest.raises(UsageError):
         pick_cases([0.5], -1)
