@@ -29,11 +29,10 @@ from stages.attention.weights import Transformer, load_transformer
 from stages.errors import UsageError, WeightsError
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import AdaptiveBatch
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["AttentionExtractor"]
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _FLOAT16_MAX = 65504  # a map's largest possible value is the number of keys
 
@@ -199,8 +198,8 @@ def _recipe(
         patch=entry.patch,
         grid=grid,
         keys=keys,
-        mean=_IMAGENET_MEAN,
-        std=_IMAGENET_STD,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         precision=precision,
         position_embedding=transformer.position_embedding,
     )
