@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,7 +19,7 @@ from stages.errors import WeightsError
 __all__ = ["METADATA_KEY", "VERSION", "Card", "read_card"]
 
 METADATA_KEY = "diamant_transformer"
-VERSION = 1
+VERSION: Final = 1
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 
 
@@ -56,7 +56,7 @@ class Card:
     """All that the training was told, apart from paths and the machine."""
     figures: dict[str, float | None]
     """The last row of the training's history."""
-    version: int = VERSION
+    version: Literal[1] = VERSION
 
     def to_json(self) -> str:
         """As kept in the file's header."""
@@ -80,10 +80,10 @@ def read_card(path: Path) -> Card | None:
         return None
     try:
         raw = json.loads(metadata[METADATA_KEY])
-        if raw["version"] != VERSION:
+        if raw["version"] > VERSION:
             raise WeightsError(
                 f"{path}: its description is of version {raw['version']}; this program reads {VERSION}. "
-                "Use the version of this program that wrote it."
+                "Update diamant-pipeline."
             )
         return TypeAdapter(Card).validate_python(raw)
     except (KeyError, TypeError, ValueError, RecursionError, ValidationError):

@@ -96,20 +96,6 @@ def test_another_number_of_heads_is_seen_though_the_shapes_fit(tmp_path):
         load_transformer("vit_tiny_patch8", input_size=(16, 16), weights=path)
 
 
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        pytest.param({"version": 2}, "version 2; this program reads 1", id="version"),
-        pytest.param({"heads": "many"}, "damaged", id="damaged"),
-    ],
-)
-def test_a_card_that_cannot_be_read_is_told(tmp_path, changes, told):
-    """Never half of a card."""
-    path = _write(tmp_path / "a.safetensors", find_architecture("vit_tiny_patch8"), **changes)
-    with pytest.raises(WeightsError, match=told):
-        read_card(path)
-
-
 def test_a_path_that_is_no_pretrained_file_is_told(tmp_path):
     """A file without a card asks for the model's name; a missing one is missing."""
     save_file({"cls_token": torch.zeros(1)}, tmp_path / "plain.safetensors")

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from stages.attention.recipe import Recipe
+from stages.attention.recipe import ALWAYS_HASHED, Recipe
 from stages.errors import CheckpointError
 
 
@@ -63,7 +63,6 @@ def test_digest_does_not_depend_on_the_order_of_keys(recipe):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        pytest.param({"colour": 1}, "colour", id="unknown_key"),
         pytest.param({"grid": None}, "grid", id="missing_value"),
         pytest.param({"layers": ["last"]}, "layers", id="wrong_type"),
         pytest.param({"patch": "8"}, "patch", id="number_as_text"),
@@ -83,3 +82,21 @@ def test_missing_key_is_refused(recipe):
     del raw["weights_sha256"]
     with pytest.raises(CheckpointError, match="weights_sha256"):
         Recipe.from_dict(raw)
+
+
+def test_a_key_of_a_newer_version_is_refused_and_named(recipe):
+    """The maps depend on it, so it is not ignored. The message says to update."""
+    with pytest.raises(CheckpointError, match=r"colour, which this version does not know.*Update"):
+        Recipe.from_dict({**recipe.to_dict(), "colour": 1})
+
+
+def test_every_field_after_the_first_version_has_a_default():
+    """Without a default an old recipe could not be read."""
+    later = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name not in ALWAYS_HASHED}
+    assert dataclasses.MISSING not in later.values()
+    assert ALWAYS_HASHED <= {field.name for field in dataclasses.fields(Recipe)}
+
+
+def test_fields_of_the_first_version_are_hashed_also_at_their_default(recipe):
+    """Version 0.1.0 hashed them all, so leaving one out would orphan its memos, stores and runs."""
+    assert recipe.to_dict().keys() == ALWAYS_HASHED
