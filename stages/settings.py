@@ -27,6 +27,8 @@ Device = str
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+TransformerPrecision = Literal["float32", "bfloat16"]
+
 
 def setting(default: Any, text: str) -> Any:
     """A dataclass field with its default and the sentence that explains it to a user."""
@@ -63,7 +65,7 @@ class ExtractSettings:
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
     batch_size: AtLeastOne = setting(16, "Images through the transformer at a time; halved when memory runs out.")
-    precision: Literal["float32", "bfloat16"] = setting("float32", "Arithmetic of the transformer.")
+    precision: TransformerPrecision = setting("float32", "Arithmetic of the transformer.")
     memo: Path = setting(Path(".memo"), "Folder that remembers computed attention; deleting it loses time only.")
     on_error: Literal["stop", "skip"] = setting("stop", "With a broken input: stop, or continue without it.")
     cluster: str | None = setting(

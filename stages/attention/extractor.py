@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,12 +30,28 @@ from stages.attention.weights import Transformer, load_transformer
 from stages.errors import UsageError, WeightsError
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import AdaptiveBatch
-from stages.settings import IMAGENET_MEAN, IMAGENET_STD
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD, TransformerPrecision
 
-__all__ = ["AttentionExtractor"]
+__all__ = ["AttentionExtractor", "ExtractorConfig"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _FLOAT16_MAX = 65504  # a map's largest possible value is the number of keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorConfig:
+    """Say which maps to make. Together with the loaded weights it gives the `Recipe`."""
+
+    model: str
+    """Name in the model table, a file that `pipeline pretrain` wrote, or an architecture that it trains."""
+    weights: Path | None
+    """Weights file; None to take the weights from the model's own file or from the hub."""
+    input_size: tuple[int, int]
+    """(height, width) in pixels of the images; divisible by the model's patch."""
+    layers: Sequence[int]
+    """Blocks whose heads are kept; negative ones count from the end."""
+    precision: TransformerPrecision
+    """Arithmetic of the transformer; the softmax is always in float32."""
 
 
 class AttentionExtractor:
@@ -48,7 +65,7 @@ class AttentionExtractor:
 
     def __init__(self, transformer: Transformer, *, recipe: Recipe, device: torch.device, batch_size: int) -> None:
         height, width = recipe.input_size
-        self._portions = AdaptiveBatch(
+        self._batch = AdaptiveBatch(
             batch_size,
             device=device,
             too_large=f"{recipe.model}: not enough memory on {device} for one image of {height}x{width}. "
@@ -65,38 +82,23 @@ class AttentionExtractor:
         self._std = torch.tensor(recipe.std, device=device).view(1, 3, 1, 1)
 
     @classmethod
-    def load(
-        cls,
-        *,
-        model: str,
-        weights: Path | None,
-        input_size: tuple[int, int],
-        layers: Sequence[int],
-        device: str,
-        precision: Literal["float32", "bfloat16"],
-        batch_size: int,
-    ) -> AttentionExtractor:
-        """An extractor for a model of the table.
+    def load(cls, config: ExtractorConfig, *, device: str, batch_size: int) -> AttentionExtractor:
+        """Load a model and its weights.
 
         Args:
-            model: Name in the model table.
-            weights: Weights file; without it the weights come from the hub.
-            input_size: (height, width) in pixels of the images; divisible by the model's patch.
-            layers: Blocks whose heads are kept; negative ones count from the end.
+            config: Which maps to make.
             device: As `stages.runtime.devices.resolve_device` takes it.
-            precision: Arithmetic of the transformer; the softmax is in float32 always.
             batch_size: Images through the transformer at a time.
 
         Raises:
             UsageError: an argument that makes no sense; UnknownModelError among them.
             WeightsError: the weights cannot be had or do not fit.
         """
-        if precision not in _DTYPES:
-            raise UsageError(f"precision {precision!r} is not known. Use `float32` or `bfloat16`.")
+        if config.precision not in _DTYPES:
+            raise UsageError(f"precision {config.precision!r} is not known. Use `float32` or `bfloat16`.")
         place = resolve_device(device)
-        transformer = load_transformer(model, input_size=input_size, weights=weights)
-        recipe = _recipe(transformer, input_size=input_size, layers=layers, precision=precision)
-        return cls(transformer, recipe=recipe, device=place, batch_size=batch_size)
+        transformer = load_transformer(config.model, input_size=config.input_size, weights=config.weights)
+        return cls(transformer, recipe=_recipe(transformer, config), device=place, batch_size=batch_size)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, *, weights: Path | None, device: str, batch_size: int) -> AttentionExtractor:
@@ -112,15 +114,14 @@ class AttentionExtractor:
             WeightsError: the weights are not those of the recipe.
             UsageError: the recipe is of another version of this project, or as `load`.
         """
-        extractor = cls.load(
+        config = ExtractorConfig(
             model=recipe.model,
             weights=weights,
             input_size=recipe.input_size,
             layers=recipe.layers,
-            device=device,
             precision=recipe.precision,
-            batch_size=batch_size,
         )
+        extractor = cls.load(config, device=device, batch_size=batch_size)
         _check_same(recipe, extractor.recipe, weights)
         return extractor
 
@@ -146,14 +147,14 @@ class AttentionExtractor:
                 f"{', '.join(map(str, expected))}). Resize them first."
             )
         maps = np.empty((len(images), len(self.recipe.heads), *self.recipe.grid), np.float16)
-        for portion, extracted in self._portions.of(len(images), lambda portion: self._extract_batch(images[portion])):
-            maps[portion] = extracted
+        for part, extracted in self._batch.of(len(images), lambda part: self._extract_batch(images[part])):
+            maps[part] = extracted
         return maps
 
     @torch.inference_mode()
     def _extract_batch(self, chunk: np.ndarray) -> np.ndarray:
         """Maps (len(chunk), heads, rows, columns) float16 of at most a batch of images."""
-        filled = np.zeros((self._portions.size, *chunk.shape[1:]), np.uint8)
+        filled = np.zeros((self._batch.size, *chunk.shape[1:]), np.uint8)
         filled[: len(chunk)] = chunk
         # cuDNN would convolve float32 in TF32, with 10 bits of mantissa, and choose among algorithms by timing them.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
@@ -172,35 +173,30 @@ class AttentionExtractor:
         return pixels.sub(self._mean).div(self._std).to(self._dtype)
 
 
-def _recipe(
-    transformer: Transformer,
-    *,
-    input_size: tuple[int, int],
-    layers: Sequence[int],
-    precision: Literal["float32", "bfloat16"],
-) -> Recipe:
+def _recipe(transformer: Transformer, config: ExtractorConfig) -> Recipe:
     entry = transformer.entry
     module: Any = transformer.module
-    grid = (input_size[0] // entry.patch, input_size[1] // entry.patch)
+    height, width = config.input_size
+    grid = (height // entry.patch, width // entry.patch)
     keys = grid[0] * grid[1] + int(module.num_prefix_tokens)
     if keys > _FLOAT16_MAX:
         raise UsageError(
-            f"attention size {input_size[0]}x{input_size[1]}: {keys} keys are more than float16 maps can hold "
+            f"attention size {height}x{width}: {keys} keys are more than float16 maps can hold "
             f"({_FLOAT16_MAX}). Use a smaller size or a model with larger patches."
         )
     return Recipe(
         model=entry.name,
         timm_id=entry.timm_id,
         weights_sha256=transformer.weights_sha256,
-        layers=absolute_layers(layers, entry.depth),
-        heads=tuple(head_names(layers, entry.heads, entry.depth)),
-        input_size=(input_size[0], input_size[1]),
+        layers=absolute_layers(config.layers, entry.depth),
+        heads=tuple(head_names(config.layers, entry.heads, entry.depth)),
+        input_size=(height, width),
         patch=entry.patch,
         grid=grid,
         keys=keys,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        precision=precision,
+        precision=config.precision,
         position_embedding=transformer.position_embedding,
     )
 

@@ -59,7 +59,7 @@ class AttentionMemo:
         _create_private(self.path)
         self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
-            with self._told():
+            with self._explain_errors():
                 _use_write_ahead_log(self._connection)
                 self._check_recipe(recipe)
         except BaseException:
@@ -79,7 +79,7 @@ class AttentionMemo:
             PipelineError: the file cannot be read.
         """
         query = "SELECT digest, maps, crc FROM attention WHERE digest IN (SELECT value FROM json_each(?))"
-        with self._told():
+        with self._explain_errors():
             rows = self._connection.execute(query, (json.dumps(list(digests)),)).fetchall()
         length = int(np.prod(self._shape)) * _DTYPE.itemsize
         return {
@@ -104,11 +104,11 @@ class AttentionMemo:
                 raise ValueError(f"maps of {values.shape} {values.dtype} for a memo of {self._shape} float16")
             content = values.astype(_DTYPE).tobytes()
             rows.append((digest, content, _checksum(digest, content)))
-        with self._told(), _transaction(self._connection):
+        with self._explain_errors(), _transaction(self._connection):
             self._connection.executemany("INSERT OR REPLACE INTO attention VALUES (?, ?, ?)", rows)
 
     def __len__(self) -> int:
-        with self._told():
+        with self._explain_errors():
             return int(self._connection.execute("SELECT count(*) FROM attention").fetchone()[0])
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class AttentionMemo:
                 )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
         """SQLite's errors, told so that a user can mend them."""
         try:
             yield

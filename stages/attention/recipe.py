@@ -25,8 +25,11 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from stages.errors import CheckpointError
+from stages.settings import TransformerPrecision
 
-__all__ = ["ALWAYS_HASHED", "Recipe"]
+__all__ = ["ALWAYS_HASHED", "PositionEmbedding", "Recipe"]
+
+PositionEmbedding = Literal["native", "bicubic-antialias", "rope"]
 
 ALWAYS_HASHED = frozenset(
     {
@@ -83,9 +86,9 @@ class Recipe:
     """Subtracted from the red, green and blue channel in [0, 1]."""
     std: tuple[float, float, float]
     """The channels are divided by these after the subtraction."""
-    precision: Literal["float32", "bfloat16"]
+    precision: TransformerPrecision
     """Arithmetic of the transformer; the softmax is always in float32."""
-    position_embedding: Literal["native", "bicubic-antialias", "rope"]
+    position_embedding: PositionEmbedding
     """`native` where the grid is that of the weights, `bicubic-antialias` where they were resampled, `rope` for
     rotary embeddings."""
     stored_as: Literal["probability*keys float16"] = "probability*keys float16"

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from stages.attention.architectures import build_transformer
 from stages.attention.card import read_card
 from stages.attention.models import MODELS, UNTRAINED, ModelEntry
 from stages.attention.naming import find_model
+from stages.attention.recipe import PositionEmbedding
 from stages.attention.untrained import untrained_tensors
 from stages.attention.weight_files import hub_file, read_tensors, tensors_sha256
 from stages.errors import UsageError, WeightsError
@@ -49,7 +50,7 @@ class Transformer:
     entry: ModelEntry
     weights_sha256: str
     """Digest of the tensors at their own size, without heads (see `tensors_sha256`)."""
-    position_embedding: Literal["native", "bicubic-antialias", "rope"]
+    position_embedding: PositionEmbedding
     """What was done to the position embeddings to fit the input size."""
 
 

@@ -122,7 +122,7 @@ class Cluster:
         running: deque[Any] = deque()
         while True:
             for job in islice(source, self._room(len(running))):
-                with self._told():
+                with self._explain_failures():
                     running.append(self._client.submit(work, job, pure=False, retries=RETRIES))
             if not running:
                 return
@@ -134,7 +134,7 @@ class Cluster:
         Raises:
             PipelineError: none came.
         """
-        with self._told():
+        with self._explain_failures():
             try:
                 self._client.wait_for_workers(1, timeout=PATIENCE)
             except TimeoutError:
@@ -145,13 +145,13 @@ class Cluster:
 
     def _room(self, running: int) -> int:
         """How many more jobs to hand over; at least one when none is running, so that the work never stands."""
-        with self._told():
+        with self._explain_failures():
             threads: int = sum(self._client.nthreads().values())
         return max(IN_FLIGHT * threads - running, 0 if running else 1)
 
     def _result(self, future: Any) -> Any:
         while True:
-            with self._told():
+            with self._explain_failures():
                 try:
                     return future.result(timeout=PATIENCE)
                 except TimeoutError:
@@ -160,7 +160,7 @@ class Cluster:
             self.require_workers()  # a job may well take longer, but not if there is nobody to do it
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explain_failures(self) -> Iterator[None]:
         """A cluster's failures, told so that a user can mend them."""
         from distributed import KilledWorker
 

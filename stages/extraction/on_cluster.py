@@ -28,19 +28,19 @@ from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import PipelineError, Problem
 from stages.extraction.cluster import Cluster
-from stages.extraction.shard import Decoding, Shard, extract_shard
+from stages.extraction.shard import Decoding, Extraction, Shard, extract_shard
 from stages.imaging.samples import SourceSample, printable
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Task
 
-__all__ = ["Transformer", "extract_on_cluster"]
+__all__ = ["ClusterExtraction", "TransformerSpec", "extract_on_cluster"]
 
 _KEPT_BY_CLIENT = np.empty(0, np.float16)  # in place of maps that the client remembers
 _LOADING = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transformer:
+class TransformerSpec:
     """What a worker needs to load the transformer that the client means."""
 
     recipe: Recipe
@@ -59,7 +59,7 @@ class Job:
     known: frozenset[str]
     """Digests whose maps the client has."""
     decoding: Decoding
-    transformer: Transformer
+    transformer: TransformerSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,23 +73,26 @@ class Done:
     """Files that the worker cannot read, or does not see."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClusterExtraction:
+    """Hold what all jobs of one extraction share."""
+
+    cluster: Cluster
+    decoding: Decoding
+    transformer: TransformerSpec
+    """Loaded by every worker once."""
+    memo: AttentionMemo
+    """Stays with the client: asked before a job is sent, and gets the new maps when the job is done."""
+
+
 def extract_on_cluster(
-    parts: Iterable[Sequence[SourceSample]],
-    *,
-    cluster: Cluster,
-    decoding: Decoding,
-    transformer: Transformer,
-    memo: AttentionMemo,
-    task: Task,
+    parts: Iterable[Sequence[SourceSample]], extraction: ClusterExtraction, task: Task
 ) -> Iterator[Shard]:
     """Samples with attention of some files, computed by the workers.
 
     Args:
         parts: the files, a job's worth at a time.
-        cluster: where the work is done.
-        decoding: how they are read.
-        transformer: what a worker loads, once for all jobs.
-        memo: asked before a job is handed over, told when it is done.
+        extraction: the cluster, and how the files are read and computed.
         task: advanced by one per file.
 
     Yields:
@@ -102,16 +105,21 @@ def extract_on_cluster(
 
     def jobs() -> Iterator[Job]:
         for part in parts:
-            known = memo.get_many(digest for digest in look_ahead(_digest, part) if digest)
+            known = extraction.memo.get_many(digest for digest in look_ahead(_digest, part) if digest)
             under_way.append((part, known))
             sources = [_absolute(source) for source in part]
-            yield Job(sources=sources, known=frozenset(known), decoding=decoding, transformer=transformer)
+            yield Job(
+                sources=sources,
+                known=frozenset(known),
+                decoding=extraction.decoding,
+                transformer=extraction.transformer,
+            )
 
-    for done in cluster.results(_extract_job, jobs()):
+    for done in extraction.cluster.results(_extract_job, jobs()):
         part, known = under_way.popleft()
-        _check_seen(done)
+        _check_visible(done)
         new = {sample.digest: sample.attention for sample in done.shard.samples if sample.digest not in known}
-        memo.put_many(new)
+        extraction.memo.put_many(new)
         task.advance(len(part))
         yield Shard(
             samples=[replace(one, attention=known.get(one.digest, one.attention)) for one in done.shard.samples],
@@ -128,14 +136,13 @@ def _extract_job(job: Job) -> Done:
     try:
         with _LOADING:  # and not once per thread
             extractor = _loaded(job.transformer)
-        shard = extract_shard(
-            job.sources,
+        extraction = Extraction(
             decoding=job.decoding,
             extractor=extractor,
             batch_size=job.transformer.batch_size,
             memo=_RemoteMemo(job.known),
-            task=Task(),
         )
+        shard = extract_shard(job.sources, extraction, Task())
     except (PipelineError, OSError) as error:  # an OSError that the client sees is then the connection's own
         raise PipelineError(f"worker {worker}: {error}") from None
     files = [file for source in job.sources for file in (source.image, source.mask) if file is not None]
@@ -155,7 +162,7 @@ class _OneAtATime:
 
 
 @lru_cache(maxsize=1)  # one transformer fills a device; two extractions that share workers take turns
-def _loaded(transformer: Transformer) -> _OneAtATime:
+def _loaded(transformer: TransformerSpec) -> _OneAtATime:
     return _OneAtATime(
         AttentionExtractor.from_recipe(
             transformer.recipe,
@@ -192,7 +199,7 @@ def _absolute(source: SourceSample) -> SourceSample:
     return replace(source, image=source.image.absolute(), mask=source.mask.absolute() if source.mask else None)
 
 
-def _check_seen(done: Done) -> None:
+def _check_visible(done: Done) -> None:
     """A file that the user sees and a worker does not is no broken input: the cluster is set up otherwise."""
     for file in done.unreadable:
         if os.access(file, os.R_OK):

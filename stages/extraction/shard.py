@@ -26,6 +26,9 @@ from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Task
 from store.records import IGNORE, Sample
 
+REMEDY = "Repair or remove them, or continue without them: --on-error skip."
+"""Advice after the list of files that cannot be used."""
+
 
 class Extractor(Protocol):
     """Computes maps, as `AttentionExtractor` does."""
@@ -107,23 +110,24 @@ class Decoding:
         return resize_mask(read_mask(source.mask, self.classes, size), self.size)
 
 
-def extract_shard(
-    sources: Sequence[SourceSample],
-    *,
-    decoding: Decoding,
-    extractor: Extractor,
-    batch_size: int,
-    memo: Memo,
-    task: Task,
-) -> Shard:
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """Hold what all shards of one extraction share."""
+
+    decoding: Decoding
+    extractor: Extractor
+    batch_size: int
+    """Images given to the extractor at a time."""
+    memo: Memo
+    """Asked before maps are computed; gets the new maps after every batch."""
+
+
+def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task: Task) -> Shard:
     """Samples with attention of some files, in the order of the files.
 
     Args:
         sources: the files; as many as fit in memory together, at the store's size.
-        decoding: how they are read.
-        extractor: the transformer.
-        batch_size: how many images to hand it at a time.
-        memo: asked before computing, told after every batch.
+        extraction: how they are read and computed.
         task: advanced by one per file.
 
     Returns:
@@ -133,20 +137,20 @@ def extract_shard(
     decoded: list[Decoded] = []
     maps: dict[str, NDArray[np.float16]] = {}
     waiting: dict[str, NDArray[np.uint8]] = {}
-    outcomes = look_ahead(decoding.decode, sources)
-    while group := list(islice(outcomes, batch_size)):
+    outcomes = look_ahead(extraction.decoding.decode, sources)
+    while group := list(islice(outcomes, extraction.batch_size)):
         sound = [outcome for outcome in group if isinstance(outcome, Decoded)]
         shard.problems += [problem for outcome in group if isinstance(outcome, list) for problem in outcome]
         decoded += sound
-        maps |= memo.get_many({one.digest for one in sound} - maps.keys())
+        maps |= extraction.memo.get_many({one.digest for one in sound} - maps.keys())
         waiting |= {one.digest: one.entering for one in sound if one.digest not in maps}
-        while len(waiting) >= batch_size:
-            maps |= _compute(waiting, batch_size, extractor, memo)
-            shard.computed += batch_size
+        while len(waiting) >= extraction.batch_size:
+            maps |= _compute(waiting, extraction.batch_size, extraction)
+            shard.computed += extraction.batch_size
         task.advance(len(group))
     shard.computed += len(waiting)
     if waiting:
-        maps |= _compute(waiting, len(waiting), extractor, memo)
+        maps |= _compute(waiting, len(waiting), extraction)
     shard.samples = [_sample(one, maps[one.digest]) for one in decoded]
     return shard
 
@@ -162,13 +166,13 @@ def check_files(sources: Sequence[SourceSample], *, decoding: Decoding, task: Ta
 
 
 def _compute(
-    waiting: dict[str, NDArray[np.uint8]], count: int, extractor: Extractor, memo: Memo
+    waiting: dict[str, NDArray[np.uint8]], count: int, extraction: Extraction
 ) -> dict[str, NDArray[np.float16]]:
     """Take `count` images off `waiting`, compute their maps and commit them to the memo."""
     digests = list(islice(waiting, count))
     images = np.stack([waiting.pop(digest) for digest in digests])
-    maps = dict(zip(digests, extractor.extract(images), strict=True))
-    memo.put_many(maps)
+    maps = dict(zip(digests, extraction.extractor.extract(images), strict=True))
+    extraction.memo.put_many(maps)
     return maps
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.errors import InputProblemsError, UsageError
 from stages.extract import run
 from stages.imaging.classes import ClassMap
@@ -51,15 +51,10 @@ def test_the_store_holds_files_masks_and_attention(phantoms: Path, phantom_store
     store = AttentionStore.open(phantom_store)
     assert len(store) == 16
     assert verify_store(phantom_store) == []
-    extractor = AttentionExtractor.load(
-        model="untrained_tiny8",
-        weights=None,
-        input_size=(32, 48),
-        layers=[-1],
-        device="cpu",
-        precision="float32",
-        batch_size=1,
+    config = ExtractorConfig(
+        model="untrained_tiny8", weights=None, input_size=(32, 48), layers=[-1], precision="float32"
     )
+    extractor = AttentionExtractor.load(config, device="cpu", batch_size=1)
     assert store.recipe == extractor.recipe.to_dict()
     for sample in (store[0], store[11]):
         image = read_image(phantoms / "images" / f"{sample.id}.png")
@@ -212,10 +207,21 @@ def test_skipping_everything_is_a_failure(copies: Path, tmp_path: Path):
 
 def test_images_without_masks_make_a_store_for_prediction(phantoms: Path, tmp_path: Path):
     """Their masks are all ignored, and the store says that they are not labelled."""
-    run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", masks=None))
+    report = run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", masks=None))
     store = AttentionStore.open(tmp_path / "s.zarr")
     assert not store.labelled.any()
     assert (store[3].mask == 255).all()
+    assert report.hint == "no sample has a mask: the store is for prediction, not for training"
+
+
+def test_the_hint_about_missing_masks_counts_samples_of_the_store(copies: Path, tmp_path: Path):
+    """A broken image without a mask is skipped, so it is neither counted nor named."""
+    for number in (0, 1):
+        (copies / "masks" / f"phantom_000{number}_segmentation.png").unlink()
+    (copies / "images" / "phantom_0000.png").write_bytes(b"")
+    report = run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo", on_error="skip"))
+    assert report.samples == 4
+    assert report.hint == "note: no mask for 1 of 4 images; they are not trained on: phantom_0001"
 
 
 def test_classes_are_mapped_and_remembered(copies: Path, tmp_path: Path):

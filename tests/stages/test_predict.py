@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.errors import InputProblemsError, UsageError, WeightsError
+from stages import predict
+from stages.errors import CheckpointError, InputProblemsError, UsageError, WeightsError
 from stages.imaging.resizing import resize_probabilities
 from stages.predict import run
 from stages.segmentation.batches import ResidentSamples
@@ -111,4 +113,17 @@ def test_other_weights_than_the_runs_are_refused(trained: Path, phantoms: Path, 
     torch.save({"pos_embed": torch.zeros(1, 2, 3)}, tmp_path / "other.pth")
     with pytest.raises((WeightsError, UsageError)):
         run(_settings(phantoms / "images", trained, tmp_path / "out", memo, weights=tmp_path / "other.pth"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_a_newer_version_is_refused_by_name(
+    trained: Path, phantoms: Path, tmp_path: Path, memo: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its recipe has a key that changes the maps. The error names the run and the key, and says to update."""
+    model, card = load_model(trained, CPU)
+    newer = dataclasses.replace(card, recipe={**card.recipe, "smoothing": 0.5})
+    monkeypatch.setattr(predict, "load_model", lambda *_: (model, newer))
+    with pytest.raises(CheckpointError, match=r"smoothing, which this version does not know.*Update") as caught:
+        run(_settings(phantoms / "images", trained, tmp_path / "out", memo))
+    assert str(caught.value).startswith(f"{trained}: ")
     assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from stages.attention.architectures import build_transformer, find_architecture
 from stages.attention.card import METADATA_KEY, Card, read_card
 from stages.attention.cls_attention import cls_attention
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.models import MODELS, ModelEntry
 from stages.attention.naming import find_model
 from stages.attention.weights import load_transformer
@@ -121,15 +121,8 @@ def test_a_shipped_model_is_what_the_table_says(entry):
     assert all(getattr(card, name) == getattr(entry, name) for name in ("patch", "heads", "dim", "depth", "licence"))
     assert card.source == entry.source
     assert Path(entry.file).stat().st_size < 4e6
-    first = AttentionExtractor.load(
-        model=entry.name,
-        weights=None,
-        input_size=(64, 96),
-        layers=[-1],
-        device="cpu",
-        precision="float32",
-        batch_size=2,
-    )
+    config = ExtractorConfig(model=entry.name, weights=None, input_size=(64, 96), layers=[-1], precision="float32")
+    first = AttentionExtractor.load(config, device="cpu", batch_size=2)
     assert first.recipe.model == entry.name
     assert str(Path(entry.file).parent) not in json.dumps(first.recipe.to_dict())
     again = AttentionExtractor.from_recipe(first.recipe, weights=None, device="cpu", batch_size=2)

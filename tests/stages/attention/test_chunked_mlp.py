@@ -10,7 +10,7 @@ from timm.layers import GlobalResponseNormMlp, Mlp, SwiGLU
 from stages.attention import chunked_mlp
 from stages.attention.chunked_mlp import ChunkedMlp, chunk_mlps
 from stages.attention.cls_attention import cls_attention
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 
 
 @pytest.mark.parametrize("tokenwise", [Mlp(8, 32), SwiGLU(8, 32)], ids=["mlp", "swiglu"])
@@ -48,8 +48,8 @@ def test_an_mlp_that_mixes_tokens_is_left_as_it_is():
 
 
 def test_the_extractor_computes_in_portions_on_a_cpu():
-    extractor = AttentionExtractor.load(
-        model="untrained_tiny8", weights=None, input_size=(32, 32), layers=[-1], device="cpu", precision="float32",
-        batch_size=1,
-    )  # fmt: skip
+    config = ExtractorConfig(
+        model="untrained_tiny8", weights=None, input_size=(32, 32), layers=[-1], precision="float32"
+    )
+    extractor = AttentionExtractor.load(config, device="cpu", batch_size=1)
     assert all(isinstance(block.mlp, ChunkedMlp) for block in extractor._module.blocks)

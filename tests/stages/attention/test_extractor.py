@@ -13,24 +13,19 @@ from torch import Tensor
 
 from stages.attention import extractor as extractor_module
 from stages.attention.cls_attention import cls_attention
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.weights import load_transformer
 from stages.errors import PipelineError, UsageError, WeightsError
 
 _SIZE = (64, 96)
 
 
-def _load(**changes: Any) -> AttentionExtractor:
-    settings: dict[str, Any] = {
-        "model": "untrained_tiny8",
-        "weights": None,
-        "input_size": _SIZE,
-        "layers": (-1,),
-        "device": "cpu",
-        "precision": "float32",
-        "batch_size": 4,
-    }
-    return AttentionExtractor.load(**{**settings, **changes})
+_CONFIG = ExtractorConfig(model="untrained_tiny8", weights=None, input_size=_SIZE, layers=(-1,), precision="float32")
+
+
+def _load(device: str = "cpu", batch_size: int = 4, **changes: Any) -> AttentionExtractor:
+    config = dataclasses.replace(_CONFIG, **changes)
+    return AttentionExtractor.load(config, device=device, batch_size=batch_size)
 
 
 @pytest.fixture(scope="module")

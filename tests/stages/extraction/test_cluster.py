@@ -17,7 +17,7 @@ from typing import Any
 import dask
 import pytest
 
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.errors import InputProblemsError, PipelineError, UsageError
 from stages.extract import run
 from stages.extraction import cluster as cluster_module
@@ -123,16 +123,11 @@ def test_a_worker_that_does_not_see_the_files_is_told(
 
 def test_a_worker_with_other_weights_is_refused(phantoms: Path, scheduler: str, tmp_path: Path):
     """What a worker loads must be the recipe's own, and it says which worker it is."""
-    extractor = AttentionExtractor.load(
-        model="untrained_tiny8",
-        weights=None,
-        input_size=(32, 48),
-        layers=[-1],
-        device="cpu",
-        precision="float32",
-        batch_size=4,
+    config = ExtractorConfig(
+        model="untrained_tiny8", weights=None, input_size=(32, 48), layers=[-1], precision="float32"
     )
-    transformer = on_cluster.Transformer(
+    extractor = AttentionExtractor.load(config, device="cpu", batch_size=4)
+    transformer = on_cluster.TransformerSpec(
         recipe=replace(extractor.recipe, weights_sha256="0" * 64), weights=None, device="cpu", batch_size=4
     )
     settings = extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo")
