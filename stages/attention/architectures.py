@@ -31,9 +31,9 @@ def find_architecture(name: str) -> ModelEntry:
     if name in OWN_ARCHITECTURES:
         return OWN_ARCHITECTURES[name]
     timm_id = next((known for known in (name, f"{name}_224") if timm.is_model(known)), None)
-    module = None if timm_id is None else _outline(timm_id)
+    module = None if timm_id is None else _build_on_meta(timm_id)
     if timm_id is None or module is None:
-        raise UnknownModelError(f"architecture {name!r} {_why_not(name, timm_id)}")
+        raise UnknownModelError(f"architecture {name!r} {_refusal(name, timm_id)}")
     return ModelEntry(
         name=name,
         timm_id=timm_id,
@@ -73,7 +73,7 @@ def build_transformer(entry: ModelEntry, side: int, **options: Any) -> nn.Module
     return module
 
 
-def _outline(timm_id: str) -> Any:
+def _build_on_meta(timm_id: str) -> Any:
     """The model without memory for its tensors; None where it is of a class that we cannot read."""
     with torch.device("meta"):
         module: Any = timm.create_model(timm_id, pretrained=False, num_classes=0)
@@ -82,7 +82,7 @@ def _outline(timm_id: str) -> Any:
     return module if blocks else None
 
 
-def _why_not(name: str, timm_id: str | None) -> str:
+def _refusal(name: str, timm_id: str | None) -> str:
     if timm_id is not None:
         return "is no plain ViT with a CLS token, so its attention could not be read. Choose vit_small_patch16, say."
     known = [*OWN_ARCHITECTURES, *(one.removesuffix("_224") for one in timm.list_models("vit_*patch*"))]

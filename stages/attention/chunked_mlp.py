@@ -40,8 +40,8 @@ class ChunkedMlp(nn.Module):
         out = torch.empty_like(tokens)
         for first in range(0, batch, images):
             for start in range(0, count, step):
-                portion = slice(first, first + images), slice(start, start + step)
-                out[portion] = self.tokenwise(tokens[portion])
+                part = slice(first, first + images), slice(start, start + step)
+                out[part] = self.tokenwise(tokens[part])
         return out
 
 

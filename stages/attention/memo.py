@@ -132,7 +132,7 @@ class AttentionMemo:
             if known is None:
                 self._connection.execute("INSERT INTO recipe VALUES (?)", (json.dumps(recipe.to_dict()),))
             elif (found := _parsed(known[0])) is None:
-                raise PipelineError(self._unusable("its recipe is damaged"))
+                raise PipelineError(self._unusable_message("its recipe is damaged"))
             elif found != recipe.to_dict():
                 raise PipelineError(
                     f"{self.path}: holds the maps of another recipe than its name says. "
@@ -148,9 +148,9 @@ class AttentionMemo:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
             # The log's index cannot grow: on a full disk SQLite calls that an I/O error.
             code = sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & _PRIMARY_CODE
-            raise PipelineError(self._meaning(code, str(error))) from None
+            raise PipelineError(self._message_for(code, str(error))) from None
 
-    def _meaning(self, code: int, reason: str) -> str:
+    def _message_for(self, code: int, reason: str) -> str:
         """What one of SQLite's primary result codes means to a user, and what to do."""
         if code == sqlite3.SQLITE_FULL:
             return (
@@ -167,9 +167,9 @@ class AttentionMemo:
                 f"{self.path}: cannot be read or written ({reason}). "
                 "Mend the disk or its permissions, or use another folder with `--memo`."
             )
-        return self._unusable(reason)
+        return self._unusable_message(reason)
 
-    def _unusable(self, reason: str) -> str:
+    def _unusable_message(self, reason: str) -> str:
         return f"{self.path}: is not a usable memo ({reason}). Deleting it is safe: its maps are computed again."
 
 

@@ -28,7 +28,7 @@ def find_model(name: str) -> ModelEntry:
     if entry is not None:
         return entry
     if name.endswith(".safetensors"):
-        return _of_card(_required_card(Path(name)), name)
+        return _entry_from_card(_required_card(Path(name)), name)
     if name.startswith("vit_"):
         return find_architecture(name)
     close = difflib.get_close_matches(name, MODELS, n=3)
@@ -46,7 +46,7 @@ def _required_card(path: Path) -> Card:
     return card
 
 
-def _of_card(card: Card, file: str) -> ModelEntry:
+def _entry_from_card(card: Card, file: str) -> ModelEntry:
     return ModelEntry(
         name=card.arch,  # and not the path: the recipe names the model by this and by the weights' digest
         timm_id=card.timm_id,

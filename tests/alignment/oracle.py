@@ -84,7 +84,7 @@ def map_positions(attention: Tensor, grid: tuple[int, int]) -> tuple[Array, Arra
     return x, y
 
 
-class Knowing(nn.Module):
+class OracleNetwork(nn.Module):
     """Stands in for a trained network: answers from the image's colours alone, or from the attention alone."""
 
     def __init__(self, config: NetworkConfig, answers_from: Literal["image", "attention"]) -> None:

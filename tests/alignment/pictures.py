@@ -45,9 +45,9 @@ class Picture:
 
     size: tuple[int, int]
     """(height, width) upright."""
-    image_turned: int
+    image_orientation: int
     """EXIF orientation of the image file."""
-    mask_turned: int
+    mask_orientation: int
     """EXIF orientation of the mask file; nothing says that it is the image's."""
     image_kind: str
     """Extension of the image file: it says the format."""
@@ -71,8 +71,8 @@ class Picture:
     def write(self, folder: Path, name: str) -> None:
         """Write `images/<name>.…` and `masks/<name>_mask.…`."""
         values = np.array(list(CLASSES.values()), np.uint8)[self.mask]
-        _write(folder / "images" / f"{name}.{self.image_kind}", self.pixels, self.image_turned)
-        _write(folder / "masks" / f"{name}_mask.{self.mask_kind}", values, self.mask_turned)
+        _write(folder / "images" / f"{name}.{self.image_kind}", self.pixels, self.image_orientation)
+        _write(folder / "masks" / f"{name}_mask.{self.mask_kind}", values, self.mask_orientation)
 
 
 def positions(size: tuple[int, int]) -> tuple[Array, Array]:

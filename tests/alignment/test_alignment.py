@@ -38,7 +38,7 @@ from stages.settings import EvaluateSettings, ExtractSettings, PredictSettings
 from store import AttentionStore
 from tests.alignment.oracle import (
     ARCHITECTURE,
-    Knowing,
+    OracleNetwork,
     attention_positions,
     image_positions,
     map_positions,
@@ -63,8 +63,8 @@ SIDE = st.integers(24, 90)
 PICTURES = st.builds(
     Picture,
     size=st.tuples(SIDE, SIDE),
-    image_turned=st.integers(1, 8),
-    mask_turned=st.integers(1, 8),
+    image_orientation=st.integers(1, 8),
+    mask_orientation=st.integers(1, 8),
     image_kind=st.sampled_from(["jpg", "png", "tif"]),
     mask_kind=st.sampled_from(["png", "tif"]),
     blue=st.booleans(),
@@ -83,8 +83,9 @@ class World:
     def card(self, stem: Literal["light", "full"] = "light") -> ModelCard:
         """Of a run that was trained on the store."""
         network = NetworkConfig(
-            size=self.store.size, grid=self.store.grid, heads=len(self.store.heads), classes=len(CLASSES), stem=stem
-        )
+            size=self.store.size, grid=self.store.grid, heads=len(self.store.heads), classes=len(CLASSES),
+            branches="dual", width=8, blocks="residual", fusion="levels", stem=stem,
+        )  # fmt: skip
         return ModelCard(
             network=network,
             classes=self.store.classes,
@@ -181,7 +182,7 @@ def test_files_arrive_in_the_store_where_they_were(transformer, drawn):
     stem=st.sampled_from(["light", "full"]),
     seed=st.integers(0, 10_000),
 )
-def test_augmentation_moves_all_three_to_the_same_place(transformer, drawn, augment, stem, seed):
+def test_augmentation_moves_image_mask_and_attention_alike(transformer, drawn, augment, stem, seed):
     """Image, mask and attention arrive where the drawn map says, each on its own grid."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         world = _extracted(Path(folder), transformer, drawn)
@@ -225,7 +226,7 @@ def test_predictions_lie_on_the_original_image(transformer, drawn, answers_from)
         folder = Path(name)
         world = _extracted(folder, transformer, drawn)
         card = world.card()
-        patch.setattr(predict, "load_model", lambda *_: (Knowing(card.network, answers_from), card))
+        patch.setattr(predict, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
         predict.run(
             PredictSettings(
                 images=folder / "images",
@@ -246,7 +247,7 @@ def test_predictions_lie_on_the_original_image(transformer, drawn, answers_from)
 
 @settings(max_examples=8, deadline=None)
 @given(drawn=worlds(), answers_from=st.sampled_from(["image", "attention"]))
-def test_evaluation_compares_what_lies_on_top_of_each_other(transformer, drawn, answers_from):
+def test_evaluation_compares_aligned_masks(transformer, drawn, answers_from):
     """At the store's size and at the original, where truth is the source mask, upright."""
     compared: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
 
@@ -258,7 +259,7 @@ def test_evaluation_compares_what_lies_on_top_of_each_other(transformer, drawn, 
         folder = Path(name)
         world = _extracted(folder, transformer, drawn)
         card = world.card()
-        patch.setattr(evaluate, "load_model", lambda *_: (Knowing(card.network, answers_from), card))
+        patch.setattr(evaluate, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
         patch.setattr(evaluate, "score_sample", recorded)
         _write_test_splits(folder / "run", world.store)
         evaluate.run(

@@ -93,7 +93,7 @@ def test_only_a_changed_image_is_computed_again(copies: Path, tmp_path: Path, co
     assert sum(computed) == 1
 
 
-def test_an_interrupted_extraction_goes_on_and_gives_the_same_store(
+def test_an_interrupted_extraction_resumes_and_gives_the_same_store(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Stopped in the middle, run again: byte for byte the store of an uninterrupted run."""
@@ -175,7 +175,7 @@ def test_a_bad_file_stops_the_run_and_leaves_the_old_store(copies: Path, tmp_pat
     assert not list(tmp_path.glob(".*"))
 
 
-def test_all_problems_are_told_in_one_go(copies: Path, tmp_path: Path):
+def test_all_problems_are_reported_together(copies: Path, tmp_path: Path):
     """Five different faults in five files: one message with all of them, and the way to go on."""
     names = [spoil(copies) for spoil in SPOILERS]
     with pytest.raises(InputProblemsError, match="--on-error skip") as caught:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from stages import predict
-from stages.errors import CheckpointError, InputProblemsError, UsageError, WeightsError
+from stages.errors import CheckpointError, InputProblemsError, UsageError
 from stages.imaging.resizing import resize_probabilities
 from stages.predict import run
 from stages.segmentation.batches import ResidentSamples
@@ -29,7 +29,7 @@ def _settings(images: Path, trained: Path, out: Path, memo: Path, **changes: Any
     return PredictSettings(images=images, run=trained, out=out, memo=memo, batch_size=4, **changes)
 
 
-def test_masks_are_what_the_model_says_of_the_store(
+def test_masks_equal_the_models_answer_for_the_store(
     phantoms: Path, phantom_store: Path, trained: Path, tmp_path: Path, memo: Path
 ):
     """The way through new files gives what the way through the store gives: nothing differs between the two."""
@@ -63,7 +63,7 @@ def test_every_image_keeps_its_own_size(phantoms: Path, trained: Path, tmp_path:
     assert [file.name for file in (tmp_path / "one").iterdir()] == ["phantom_0000.png"]
 
 
-def test_images_are_never_overwritten_nor_joined(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+def test_predicting_into_the_folder_of_the_images_is_refused(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
     """Predicting into the images' own folder, or one inside it, is refused before anything is written."""
     shutil.copytree(phantoms / "images", tmp_path / "images")
     before = {file.name: file.read_bytes() for file in (tmp_path / "images").iterdir()}
@@ -108,10 +108,10 @@ def test_broken_images_are_named_or_skipped(phantoms: Path, trained: Path, tmp_p
     assert not (tmp_path / "out" / "phantom_0001.png").exists()
 
 
-def test_other_weights_than_the_runs_are_refused(trained: Path, phantoms: Path, tmp_path: Path, memo: Path):
-    """A weights file for a model that has none of its own, or other tensors, never passes for the run's."""
+def test_a_weights_file_for_a_model_without_one_is_refused(trained: Path, phantoms: Path, tmp_path: Path, memo: Path):
+    """The run's transformer has fixed random weights, so a file can only be a mistake."""
     torch.save({"pos_embed": torch.zeros(1, 2, 3)}, tmp_path / "other.pth")
-    with pytest.raises((WeightsError, UsageError)):
+    with pytest.raises(UsageError, match=r"takes no weights file .*other\.pth"):
         run(_settings(phantoms / "images", trained, tmp_path / "out", memo, weights=tmp_path / "other.pth"))
     assert not (tmp_path / "out").exists()
 

@@ -29,7 +29,7 @@ from stages.phantoms.drawing import draw_phantom
         pytest.param("vit_small_patch16_224", (16, 6, 384, 12), id="as_timm_names_it"),
     ],
 )
-def test_an_architecture_knows_its_shape(name, shape):
+def test_an_architecture_has_the_shape_of_its_network(name, shape):
     """Patch, heads, width and depth are the network's own."""
     entry = find_architecture(name)
     assert (entry.patch, entry.heads, entry.dim, entry.depth) == shape
@@ -45,13 +45,13 @@ def test_the_tiny_architecture_is_the_untrained_network():
 
 
 @pytest.mark.parametrize("name", ["vit_small_patch16_dinov3", "vit_relpos_small_patch16_224", "resnet18"])
-def test_what_could_not_be_read_afterwards_is_refused(name):
+def test_an_architecture_whose_attention_cannot_be_read_is_refused(name):
     """Another attention class, or no CLS token: found out before training and not after."""
     with pytest.raises(UnknownModelError, match="no plain ViT"):
         find_architecture(name)
 
 
-def test_a_misspelt_architecture_is_answered_with_near_ones():
+def test_a_misspelt_architecture_gets_the_nearest_names():
     """Among this project's own and timm's."""
     with pytest.raises(UnknownModelError, match="vit_small_patch16"):
         find_architecture("vit_smal_patch16")
@@ -63,9 +63,9 @@ def _write(path: Path, entry: ModelEntry, side: int = 16, **changes: object) -> 
         size=side, steps=3, seed=0, images=5, images_sha256="0" * 64, description="five", licence="MIT",
         init_sha256=None, settings={}, figures={},
     )  # fmt: skip
-    told = json.dumps(json.loads(card.to_json()) | changes)
+    raw = json.dumps(json.loads(card.to_json()) | changes)
     tensors = build_transformer(entry, side).state_dict()
-    save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata={METADATA_KEY: told})
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata={METADATA_KEY: raw})
     return path
 
 
@@ -82,21 +82,21 @@ def test_a_file_with_a_card_is_a_model(tmp_path):
     assert by_name.weights_sha256 == transformer.weights_sha256
 
 
-def test_two_weights_files_are_one_too_many(tmp_path):
+def test_a_weights_file_as_model_and_another_as_weights_is_refused(tmp_path):
     """A file as the model and another as its weights: refused, not one silently preferred."""
     path = _write(tmp_path / "a.safetensors", find_architecture("vit_tiny_patch8"))
     with pytest.raises(UsageError, match="not both"):
         load_transformer(str(path), input_size=(16, 16), weights=path)
 
 
-def test_another_number_of_heads_is_seen_though_the_shapes_fit(tmp_path):
+def test_another_number_of_heads_is_refused_although_the_shapes_fit(tmp_path):
     """Six heads of 16 and three of 32 have tensors of the same shapes; the card tells them apart."""
     path = _write(tmp_path / "a.safetensors", find_architecture("vit_tiny_patch8"), heads=3)
     with pytest.raises(WeightsError, match="trained with 3 heads"):
         load_transformer("vit_tiny_patch8", input_size=(16, 16), weights=path)
 
 
-def test_a_path_that_is_no_pretrained_file_is_told(tmp_path):
+def test_a_path_that_is_no_pretrained_file_is_an_error(tmp_path):
     """A file without a card asks for the model's name; a missing one is missing."""
     save_file({"cls_token": torch.zeros(1)}, tmp_path / "plain.safetensors")
     with pytest.raises(WeightsError, match="Name the model with --model"):

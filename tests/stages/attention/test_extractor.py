@@ -61,7 +61,7 @@ def test_recipe_says_what_was_done(extractor):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_maps_of_an_image_are_the_same_bytes_in_any_company(images, precision):
+def test_maps_of_an_image_are_the_same_bytes_in_any_batch(images, precision):
     """Alone, in a full batch, in a part of one, or in another position: the same bytes, so a memo can hold them."""
     extractor = _load(precision=precision)
     together = extractor.extract(images)
@@ -146,21 +146,21 @@ def test_out_of_memory_halves_the_batch_and_goes_on(images, monkeypatch, caplog,
     assert [record.message.rsplit(maxsplit=1)[-1] for record in caplog.records] == ["4.", "2."]
 
 
-def test_no_memory_for_a_single_image_is_told(images, monkeypatch):
+def test_no_memory_for_a_single_image_is_an_error(images, monkeypatch):
     """Halving ends; the message then says what to change."""
     _with_memory_for(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory."))
     with pytest.raises(PipelineError, match="attention-size"):
         _load().extract(images)
 
 
-def test_other_failures_are_not_taken_for_lack_of_memory(images, monkeypatch):
+def test_other_failures_are_not_taken_for_out_of_memory(images, monkeypatch):
     """A bug keeps its traceback in place of endless smaller batches."""
     _with_memory_for(monkeypatch, 0, RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
         _load().extract(images)
 
 
-def test_attention_that_is_no_number_is_an_error(images):
+def test_attention_that_is_not_finite_is_an_error(images):
     """NaN never reaches a store."""
     extractor = _load()
     extractor._module.blocks[2].norm2.bias.data.fill_(float("nan"))
@@ -169,11 +169,16 @@ def test_attention_that_is_no_number_is_an_error(images):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"batch_size": 0}, {"precision": "float16"}, {"device": "gpu"}, {"layers": (6,)}, {"input_size": (60, 96)}],
-    ids=lambda change: next(iter(change)),
+    ("change", "message"),
+    [
+        pytest.param({"batch_size": 0}, "batch size 0", id="batch_size"),
+        pytest.param({"precision": "float16"}, "precision 'float16' is not known", id="precision"),
+        pytest.param({"device": "gpu"}, "device 'gpu' is not known", id="device"),
+        pytest.param({"layers": (6,)}, "layers 6: the model has 6 blocks", id="layers"),
+        pytest.param({"input_size": (60, 96)}, "56x96 or 64x96", id="input_size"),
+    ],
 )
-def test_impossible_settings_are_refused(change):
+def test_impossible_settings_are_refused(change, message):
     """A wrong setting is told when the extractor is made, not in the middle of a run."""
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=message):
         _load(**change)

@@ -66,7 +66,7 @@ def test_more_digests_than_sqlite_takes_parameters(tmp_path):
         assert memo.get_many([f"{number:064x}" for number in range(40_000)]).keys() == _maps(7).keys()
 
 
-def test_nothing_asked_nothing_given(tmp_path):
+def test_an_empty_request_gives_nothing(tmp_path):
     """Empty requests are harmless."""
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         memo.put_many({})
@@ -177,7 +177,7 @@ def test_two_extractions_may_write_at_once(tmp_path):
         assert len(memo) == 4 * 30 + 1
 
 
-def test_a_file_that_is_no_memo_is_told(tmp_path):
+def test_a_file_that_is_no_memo_is_an_error(tmp_path):
     """What lies at the memo's path is named, and that it can be deleted."""
     _path(tmp_path).write_bytes(b"this is not a database, but it is long enough to be looked at" * 40)
     with pytest.raises(PipelineError, match=r"(?i)deleting it is safe") as caught:
@@ -185,7 +185,7 @@ def test_a_file_that_is_no_memo_is_told(tmp_path):
     assert _path(tmp_path).name in str(caught.value)
 
 
-def test_a_memo_of_another_recipe_is_told(tmp_path):
+def test_a_memo_of_another_recipe_is_refused(tmp_path):
     """A file that was renamed by hand does not give its maps for those of this recipe."""
     with AttentionMemo(tmp_path, dataclasses.replace(_RECIPE, precision="bfloat16")) as other:
         other.put_many(_maps(1))
@@ -194,7 +194,7 @@ def test_a_memo_of_another_recipe_is_told(tmp_path):
         AttentionMemo(tmp_path, _RECIPE)
 
 
-def test_full_disk_is_told_and_leaves_what_was_there(tmp_path):
+def test_a_full_disk_is_an_error_and_keeps_the_earlier_batches(tmp_path):
     """The batch that did not fit leaves no part behind, and the message says where there is no space."""
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         memo.put_many(_maps(1))
@@ -204,7 +204,7 @@ def test_full_disk_is_told_and_leaves_what_was_there(tmp_path):
         assert len(memo) == 1
 
 
-def test_a_memo_held_by_another_process_is_told(tmp_path):
+def test_a_memo_held_by_another_process_is_an_error(tmp_path):
     """A lock that is never given back ends in a message, not in a wait without end or in lost maps."""
     with AttentionMemo(tmp_path, _RECIPE) as holder, AttentionMemo(tmp_path, _RECIPE) as waiting:
         waiting._connection.execute("PRAGMA busy_timeout = 50")
@@ -216,14 +216,14 @@ def test_a_memo_held_by_another_process_is_told(tmp_path):
         assert len(holder) == 1
 
 
-def test_a_closed_connection_is_given_back(tmp_path):
+def test_closing_releases_the_file(tmp_path):
     """Nothing holds the file after `with`: its side files are gone and it can be deleted."""
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         memo.put_many(_maps(1))
     assert [path.name for path in tmp_path.iterdir()] == [_path(tmp_path).name]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     """A file in the folder's place is named, with the option to change."""
     (tmp_path / "taken").write_text("")
     with pytest.raises(PipelineError, match="--memo"):
@@ -235,7 +235,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     [None, 5, "9" * 5000, "[" * 100_000, b"\xff\xfe", ""],
     ids=["null", "number", "digits", "deep", "bytes", "empty"],
 )
-def test_a_memo_whose_recipe_is_damaged_is_told_as_such(tmp_path, recipe):
+def test_a_memo_whose_recipe_is_damaged_is_an_error(tmp_path, recipe):
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         path = memo.path
     with sqlite3.connect(path) as opened:

@@ -193,7 +193,7 @@ def test_another_models_weights_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param({"norm.weight": None}, "missing: norm.weight", id="missing"),
         pytest.param({"decoder.weight": torch.zeros(2)}, "not of this model: decoder.weight", id="foreign"),
@@ -202,11 +202,11 @@ def test_another_models_weights_are_named(tmp_path):
         pytest.param({"pos_embed": torch.zeros(1, 301, _DIM)}, "not those of a square", id="positions"),
     ],
 )
-def test_weights_that_do_not_fit_are_told_tensor_by_tensor(vits8, tmp_path, change, told):
+def test_weights_that_do_not_fit_are_refused_by_tensor_name(vits8, tmp_path, change, message):
     """One readable sentence per kind of misfit, naming tensors; never a half-loaded transformer."""
     tensors: dict[str, Any] = {name: value for name, value in (vits8 | change).items() if value is not None}
     save_file(tensors, tmp_path / "odd.safetensors")
-    with pytest.raises(WeightsError, match=told) as caught:
+    with pytest.raises(WeightsError, match=message) as caught:
         load_transformer("dino_vits8", input_size=(64, 64), weights=tmp_path / "odd.safetensors")
     assert "odd.safetensors" in str(caught.value)
 
@@ -254,7 +254,7 @@ def _cut_safetensors(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         pytest.param(_nothing, "no such weights file", id="missing"),
         pytest.param(_folder, "is a folder", id="folder"),
@@ -265,11 +265,11 @@ def _cut_safetensors(path: Path) -> None:
         pytest.param(lambda path: torch.save([1, 2], path), "no tensors", id="no_tensors"),
     ],
 )
-def test_a_broken_file_is_told(tmp_path, make, told):
+def test_a_broken_file_is_an_error(tmp_path, make, message):
     """Whatever lies at the path, the message names it and says what is wrong with it."""
     path = tmp_path / "weights.pth"
     make(path)
-    with pytest.raises(WeightsError, match=told) as caught:
+    with pytest.raises(WeightsError, match=message) as caught:
         read_tensors(path)
     assert str(path) in str(caught.value)
     assert "weights_only" not in str(caught.value), "torch's advice to load it unrestricted is never passed on"

@@ -41,8 +41,8 @@ pytestmark = [
 @contextmanager
 def _workers(**options: Any) -> Iterator[Any]:
     """A scheduler and two workers on this machine, as threads of this process unless told otherwise."""
-    told = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
-    with distributed.LocalCluster(**{**told, "dashboard_address": ":0", **options}) as started:
+    defaults = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
+    with distributed.LocalCluster(**{**defaults, "dashboard_address": ":0", **options}) as started:
         yield started
 
 
@@ -83,7 +83,7 @@ def test_only_what_the_memo_lacks_is_computed(
     assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
 
 
-def test_broken_files_are_told_by_the_users_own_paths(
+def test_broken_files_are_reported_by_the_paths_the_user_gave(
     phantoms: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """All of them, in one go; and a store made without them is the one that is made without a cluster."""
@@ -105,7 +105,7 @@ def test_broken_files_are_told_by_the_users_own_paths(
     assert _bytes(tmp_path / "a.zarr") == _bytes(tmp_path / "b.zarr")
 
 
-def test_a_worker_that_does_not_see_the_files_is_told(
+def test_a_worker_that_cannot_read_the_files_is_an_error(
     phantoms: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Not as broken images, and with what to do. What a worker says is put in: here it shares our file system."""
@@ -163,7 +163,7 @@ class _FromElsewhere:
         return importlib.import_module, ("a_module_of_the_client_alone",)
 
 
-def test_a_cluster_with_another_installation_is_told(scheduler: str):
+def test_a_cluster_with_another_installation_is_an_error(scheduler: str):
     """And not with a traceback from the depth of the scheduler."""
     with connect(scheduler) as cluster, pytest.raises(PipelineError, match="Install the same version"):
         list(cluster.results(abs, [_FromElsewhere()]))
@@ -190,7 +190,7 @@ def test_a_killed_worker_costs_nothing_but_time(
     assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
 
 
-def test_a_lost_scheduler_is_one_message_and_what_is_done_stays(
+def test_a_lost_scheduler_is_one_message_and_keeps_finished_work(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The next run, without the cluster, computes only the rest."""
@@ -220,7 +220,7 @@ def test_a_lost_scheduler_is_one_message_and_what_is_done_stays(
     assert rest.computed == 12
 
 
-def test_a_scheduler_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch):
+def test_waiting_for_a_scheduler_without_workers_ends(monkeypatch: pytest.MonkeyPatch):
     """The message says how to start one."""
     monkeypatch.setattr(cluster_module, "PATIENCE", 0.2)
     with _workers(n_workers=0) as started:
@@ -229,7 +229,7 @@ def test_a_scheduler_without_workers_is_not_waited_for_for_ever(monkeypatch: pyt
             pass
 
 
-def test_nobody_at_the_address_is_told():
+def test_no_scheduler_at_the_address_is_an_error():
     """Within dask's own time limit."""
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "200ms"}),
@@ -242,7 +242,7 @@ def test_nobody_at_the_address_is_told():
 @pytest.mark.parametrize(
     "host", ["10.0.0.7", "scheduler.example.org", "192.168.1.5", "[2001:db8::1]", "127.0.0.1.evil.org"]
 )
-def test_plain_tcp_beyond_this_machine_needs_the_users_word(host: str):
+def test_plain_tcp_to_another_machine_needs_the_users_permission(host: str):
     """Whoever reaches such a scheduler runs code; the message says so, and what to do."""
     with pytest.raises(UsageError, match=r"run code.*tls://.*--cluster-insecure"):
         require_cluster(f"tcp://{host}:8786", insecure=False)
@@ -259,7 +259,7 @@ def test_plain_tcp_on_this_machine_is_allowed(host: str):
     "address",
     ["localhost:8786", "http://localhost:8786", "tcp://localhost", "tcp://:8786", "tcp://h:x", "tls://[::1:8786", ""],
 )
-def test_what_is_no_address_is_refused(address: str):
+def test_an_invalid_address_is_refused(address: str):
     """With the form that is."""
     with pytest.raises(UsageError, match="not the address of a scheduler"):
         require_cluster(address, insecure=True)
