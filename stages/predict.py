@@ -164,15 +164,15 @@ def _recipe(card: ModelCard, run: Path) -> Recipe:
 
 
 def _protect(sources: Sequence[SourceSample], settings: PredictSettings) -> None:
-    """Make sure that nothing is overwritten or mixed up: neither images, nor masks drawn by hand, nor our own outputs.
+    """Check that the masks overwrite neither images, nor masks drawn by hand, nor a store or a run.
 
     Raises:
-        UsageError: something would be.
+        UsageError: they would.
     """
     out, images = settings.out.resolve(), settings.images.resolve()
     if images.is_dir() and (out == images or images in out.parents):
         raise UsageError(
-            f"--out {settings.out}: lies in the folder of the images, and masks would overwrite or join them.\n"
+            f"--out {settings.out}: is in the folder of the images, and masks would overwrite or join them.\n"
             "  Give another folder."
         )
     if any((folder / "zarr.json").exists() for folder in (out, *out.parents)) or (out / MODEL_FILE).exists():

@@ -28,6 +28,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 TransformerPrecision = Literal["float32", "bfloat16"]
+"""Arithmetic of the transformer whose attention is extracted; its softmax is always in float32."""
 
 
 def setting(default: Any, text: str) -> Any:

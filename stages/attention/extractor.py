@@ -1,14 +1,14 @@
-"""From images to the attention maps that are stored, by a recipe.
+"""Compute the attention maps of images by a recipe.
 
-An `AttentionExtractor` holds a frozen transformer on a device. It normalises as DINO's reference does (ImageNet's
-mean and deviation), asks for the CLS attention and gives it back as float16, multiplied by the number of keys, so
-that uniform attention is 1.0.
+An `AttentionExtractor` holds a frozen transformer on a device. It normalises images as DINO's reference does
+(ImageNet's mean and deviation), computes the CLS attention, and returns it as float16, multiplied by the number of
+keys, so that uniform attention is 1.0.
 
-A batch is always filled up to the full batch size, so that the arithmetic an image goes through never depends on
-how many others came with it; on a CPU its maps are the same bytes alone, in company and in any position. When
-memory runs out the batch size is halved for good and the work goes on.
+Every batch is filled up to the full batch size, so the arithmetic of an image does not depend on the number of images
+beside it. On a CPU the maps of an image are bit-identical whatever else is in its batch. If memory runs out, the batch
+size is halved for the rest of the run.
 
-It neither reads nor resizes images (`stages.imaging`) nor remembers maps (`stages.attention.memo`).
+Images are read and resized by `stages.imaging`. Maps are cached by `stages.attention.memo`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from stages.settings import IMAGENET_MEAN, IMAGENET_STD, TransformerPrecision
 __all__ = ["AttentionExtractor", "ExtractorConfig"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_FLOAT16_MAX = 65504  # a map's largest possible value is the number of keys
+_FLOAT16_MAX = 65504  # the largest possible value in a map is the number of keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +55,13 @@ class ExtractorConfig:
 
 
 class AttentionExtractor:
-    """A transformer on its device that turns images into maps as `recipe` says.
+    """Compute maps of images with a transformer on its device, as `recipe` says.
 
-    Made by `load` or `from_recipe`. Not for several threads at once.
+    Made by `load` or `from_recipe`. Not thread-safe.
     """
 
     recipe: Recipe
-    """All that determines the maps."""
+    """Recipe of the maps that `extract` returns."""
 
     def __init__(self, transformer: Transformer, *, recipe: Recipe, device: torch.device, batch_size: int) -> None:
         height, width = recipe.input_size
@@ -91,8 +91,8 @@ class AttentionExtractor:
             batch_size: Images through the transformer at a time.
 
         Raises:
-            UsageError: an argument that makes no sense; UnknownModelError among them.
-            WeightsError: the weights cannot be had or do not fit.
+            UsageError: an argument is not valid; UnknownModelError if it is the model's name.
+            WeightsError: the weights cannot be loaded or do not fit.
         """
         if config.precision not in _DTYPES:
             raise UsageError(f"precision {config.precision!r} is not known. Use `float32` or `bfloat16`.")
@@ -102,17 +102,17 @@ class AttentionExtractor:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, *, weights: Path | None, device: str, batch_size: int) -> AttentionExtractor:
-        """An extractor that makes the maps of a recipe again, for other images.
+        """Load the transformer of a recipe, to compute the same maps for other images.
 
         Args:
-            recipe: As a store or a checkpoint holds it.
-            weights: The weights file the recipe was made with; without it the weights come from the hub.
+            recipe: The recipe of a store or a checkpoint.
+            weights: The weights file that the recipe was made with; None to take the weights from the hub.
             device: As `stages.runtime.devices.resolve_device` takes it.
             batch_size: Images through the transformer at a time.
 
         Raises:
             WeightsError: the weights are not those of the recipe.
-            UsageError: the recipe is of another version of this project, or as `load`.
+            UsageError: this version computes other maps than the recipe says, or as `load`.
         """
         config = ExtractorConfig(
             model=recipe.model,
@@ -126,19 +126,19 @@ class AttentionExtractor:
         return extractor
 
     def extract(self, images: np.ndarray) -> np.ndarray:
-        """Attention maps of images.
+        """Compute the attention maps of images.
 
         Args:
             images: (n, height, width, 3) uint8 RGB of the recipe's input size.
 
         Returns:
-            (n, heads, rows, columns) float16, attention probability times the recipe's number of keys; heads as in
-            `recipe.heads`. An image's maps do not depend on the other images.
+            (n, heads, rows, columns) float16: attention probability times the recipe's number of keys, with the heads
+            in the order of `recipe.heads`. The maps of an image do not depend on the other images.
 
         Raises:
-            UsageError: images of another size or type.
-            WeightsError: the transformer gave NaN or infinity.
-            PipelineError: there is not enough memory even for one image.
+            UsageError: the images have another size or type.
+            WeightsError: the transformer returned NaN or infinity.
+            PipelineError: there is not enough memory for one image.
         """
         expected = (*self.recipe.input_size, 3)
         if images.dtype != np.uint8 or images.shape[1:] != expected:
@@ -153,10 +153,10 @@ class AttentionExtractor:
 
     @torch.inference_mode()
     def _extract_batch(self, chunk: np.ndarray) -> np.ndarray:
-        """Maps (len(chunk), heads, rows, columns) float16 of at most a batch of images."""
+        """Return (len(chunk), heads, rows, columns) float16 for at most one batch of images."""
         filled = np.zeros((self._batch.size, *chunk.shape[1:]), np.uint8)
         filled[: len(chunk)] = chunk
-        # cuDNN would convolve float32 in TF32, with 10 bits of mantissa, and choose among algorithms by timing them.
+        # By default cuDNN convolves float32 in TF32 (10 bits of mantissa) and may choose algorithms by timing them.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             attention = cls_attention(self._module, self._normalise(filled), self.recipe.layers)
         scaled = (attention[: len(chunk)] * self.recipe.keys).to("cpu", torch.float16).numpy()
@@ -168,7 +168,7 @@ class AttentionExtractor:
         return scaled
 
     def _normalise(self, images: np.ndarray) -> Tensor:
-        """(batch, 3, height, width) in the transformer's dtype, normalised, of (batch, height, width, 3) uint8."""
+        """Normalise images: (batch, height, width, 3) uint8 to (batch, 3, height, width) in the transformer's dtype."""
         pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float().div(255)
         return pixels.sub(self._mean).div(self._std).to(self._dtype)
 
@@ -212,5 +212,5 @@ def _check_same(wanted: Recipe, loaded: Recipe, weights: Path | None) -> None:
     if differing:
         raise UsageError(
             f"{wanted.model}: this version cannot follow the recipe; it differs in {', '.join(differing)}. "
-            "Use the version that made it, or extract and train again."
+            "Use the version that wrote it, or extract and train again."
         )

@@ -80,8 +80,8 @@ class Recipe:
     resize_rule: Literal["pillow-bilinear-antialias, jpeg-reduced-to-2x"] = (
         "pillow-bilinear-antialias, jpeg-reduced-to-2x"
     )
-    """How an image is resized to `input_size`. The aspect ratio is not kept. A JPEG is decoded at a half, a quarter or
-    an eighth of its size where both sides stay at least twice the longer side of `input_size`."""
+    """Rule for resizing an image to `input_size`. The aspect ratio is not kept. A JPEG is decoded at a half, a quarter
+    or an eighth of its size where both sides stay at least twice the longer side of `input_size`."""
     mean: tuple[float, float, float]
     """Subtracted from the red, green and blue channel in [0, 1]."""
     std: tuple[float, float, float]
