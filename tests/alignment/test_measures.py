@@ -1,4 +1,4 @@
-"""The measures of alignment see a displacement, so the tests that use them can fail."""
+"""The measures of alignment detect displacements, so the tests that use them can fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_shift_is_measured_in_cells(axis, cells):
 
 
 def test_a_wrong_scale_shows_at_the_rim():
-    """Corners aligned in place of cell centres: the scale is wrong, and the middle is right."""
+    """With corners aligned in place of cell centres the scale is wrong and the middle is right."""
     x, y = positions(SIZE)
     scaled = (x - 0.5) * SIZE[1] / (SIZE[1] - 1) + 0.5
     assert displacement((scaled, y), (x, y), SIZE, margin=0.1) == pytest.approx(0.5, abs=0.02)

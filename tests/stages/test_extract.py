@@ -1,4 +1,4 @@
-"""Extraction: the store holds what files and transformer say; nothing is computed twice; nothing bad gets in."""
+"""Extraction: the store equals files and transformer, nothing is computed twice, and broken files stay out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import extract_settings
 
 @pytest.fixture
 def copies(phantoms: Path, tmp_path: Path) -> Path:
-    """Five phantoms that a test may spoil."""
+    """Return a folder with five phantoms that a test may change."""
     for kind in ("images", "masks"):
         (tmp_path / "set" / kind).mkdir(parents=True)
         for file in sorted((phantoms / kind).iterdir())[:5]:
@@ -34,7 +34,7 @@ def copies(phantoms: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each call handed to the transformer."""
+    """Return a list that collects the number of images of each call of the transformer."""
     calls: list[int] = []
     original = AttentionExtractor.extract
 
@@ -47,7 +47,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_the_store_holds_files_masks_and_attention(phantoms: Path, phantom_store: Path):
-    """Every array of every sample equals what the parts give one by one."""
+    """Every array of a sample equals the result of reading, resizing and extracting it alone."""
     store = AttentionStore.open(phantom_store)
     assert len(store) == 16
     assert verify_store(phantom_store) == []
@@ -69,7 +69,7 @@ def test_the_store_holds_files_masks_and_attention(phantoms: Path, phantom_store
 
 
 def test_nothing_is_computed_twice(phantoms: Path, tmp_path: Path, computed: list[int]):
-    """A second extraction, at another store size, takes everything from the memo and gives the same maps."""
+    """A second extraction, at another store size, takes all maps from the memo."""
     first, second = tmp_path / "a.zarr", tmp_path / "b.zarr"
     run(extract_settings(phantoms, first, tmp_path / "memo"))
     assert sum(computed) == 16
@@ -82,7 +82,7 @@ def test_nothing_is_computed_twice(phantoms: Path, tmp_path: Path, computed: lis
 
 
 def test_only_a_changed_image_is_computed_again(copies: Path, tmp_path: Path, computed: list[int]):
-    """The memo goes by the file's content: a new, changed or renamed image costs what it must."""
+    """The memo uses the content of a file: a renamed image is not computed again, a changed one is."""
     run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo"))
     changed = copies / "images" / "phantom_0002.png"
     Image.open(changed).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(changed)
@@ -96,7 +96,7 @@ def test_only_a_changed_image_is_computed_again(copies: Path, tmp_path: Path, co
 def test_an_interrupted_extraction_resumes_and_gives_the_same_store(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Stopped in the middle, run again: byte for byte the store of an uninterrupted run."""
+    """After an interruption, a second run gives byte for byte the store of an uninterrupted run."""
     whole, resumed = tmp_path / "whole.zarr", tmp_path / "resumed.zarr"
     run(extract_settings(phantoms, whole, tmp_path / "memo-1"))
     original, calls = AttentionExtractor.extract, []
@@ -164,7 +164,7 @@ SPOILERS = [_spoil_truncated, _spoil_empty, _spoil_mask_size, _spoil_mask_values
 
 @pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__.removeprefix("_spoil_"))
 def test_a_bad_file_stops_the_run_and_leaves_the_old_store(copies: Path, tmp_path: Path, spoil: Callable[[Path], str]):
-    """The file is named; the store that was there is untouched, byte for byte."""
+    """The message names the file. The older store stays byte for byte the same."""
     settings = extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo")
     run(settings)
     before = _bytes(tmp_path / "s.zarr")
@@ -176,7 +176,7 @@ def test_a_bad_file_stops_the_run_and_leaves_the_old_store(copies: Path, tmp_pat
 
 
 def test_all_problems_are_reported_together(copies: Path, tmp_path: Path):
-    """Five different faults in five files: one message with all of them, and the way to go on."""
+    """Five different faults in five files give one message with all of them and a remedy."""
     names = [spoil(copies) for spoil in SPOILERS]
     with pytest.raises(InputProblemsError, match="--on-error skip") as caught:
         run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo"))
@@ -186,7 +186,7 @@ def test_all_problems_are_reported_together(copies: Path, tmp_path: Path):
 
 
 def test_skipping_leaves_the_bad_files_out_and_records_them(copies: Path, tmp_path: Path):
-    """The rest becomes a sound store that says what is missing from it, without a path of this machine."""
+    """The store is sound and lists the skipped files, without a path of this machine."""
     names = {_spoil_truncated(copies), _spoil_mask_size(copies)}
     report = run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo", on_error="skip"))
     store = AttentionStore.open(tmp_path / "s.zarr")
@@ -197,7 +197,7 @@ def test_skipping_leaves_the_bad_files_out_and_records_them(copies: Path, tmp_pa
 
 
 def test_skipping_everything_is_a_failure(copies: Path, tmp_path: Path):
-    """An empty store helps nobody."""
+    """No empty store is written."""
     for file in (copies / "images").iterdir():
         file.write_bytes(b"not a picture")
     with pytest.raises(InputProblemsError, match="No sample is left"):
@@ -206,7 +206,7 @@ def test_skipping_everything_is_a_failure(copies: Path, tmp_path: Path):
 
 
 def test_images_without_masks_make_a_store_for_prediction(phantoms: Path, tmp_path: Path):
-    """Their masks are all ignored, and the store says that they are not labelled."""
+    """All mask pixels are 255 (ignore), and the store marks the samples as not labelled."""
     report = run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", masks=None))
     store = AttentionStore.open(tmp_path / "s.zarr")
     assert not store.labelled.any()
@@ -225,7 +225,7 @@ def test_the_hint_about_missing_masks_counts_samples_of_the_store(copies: Path, 
 
 
 def test_classes_are_mapped_and_remembered(copies: Path, tmp_path: Path):
-    """Named mask values become indices in the order given; the store keeps names and values."""
+    """Named mask values become indices in the order given. The store keeps names and values."""
     classes = {"lesion": 255, "skin": 0}
     run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo", classes=classes))
     store = AttentionStore.open(tmp_path / "s.zarr")
@@ -236,7 +236,7 @@ def test_classes_are_mapped_and_remembered(copies: Path, tmp_path: Path):
 
 
 def test_a_table_gives_groups(copies: Path, tmp_path: Path):
-    """Ids and groups of a CSV end up in the store."""
+    """The store holds the ids and groups of the table."""
     table = copies / "table.csv"
     lines = [
         f"case{n},images/phantom_000{n}.png,masks/phantom_000{n}_segmentation.png,patient{n // 2}" for n in range(4)
@@ -260,14 +260,14 @@ def test_a_table_gives_groups(copies: Path, tmp_path: Path):
     ],
 )
 def test_a_request_that_makes_no_sense_is_a_usage_error(phantoms: Path, tmp_path: Path, changes, message):
-    """Each is told before anything is computed or written."""
+    """The error comes before anything is computed or written."""
     with pytest.raises(UsageError, match=message):
         run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", **changes))
     assert not (tmp_path / "s.zarr").exists()
 
 
 def test_a_folder_that_is_no_store_is_not_replaced(phantoms: Path, tmp_path: Path, memo: Path):
-    """A mistyped --store must not cost anybody their data."""
+    """A mistyped --store destroys no data."""
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("three years")
     with pytest.raises(UsageError, match="did not write"):

@@ -1,4 +1,4 @@
-"""Prediction: the run's own recipe, the image's own size, and nothing outside the output folder."""
+"""Prediction: the run's recipe, the image's size, and no files outside the output folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _settings(images: Path, trained: Path, out: Path, memo: Path, **changes: Any
 def test_masks_equal_the_models_answer_for_the_store(
     phantoms: Path, phantom_store: Path, trained: Path, tmp_path: Path, memo: Path
 ):
-    """The way through new files gives what the way through the store gives: nothing differs between the two."""
+    """Predicting from the files gives the same masks as predicting from the store."""
     run(_settings(phantoms / "images", trained, tmp_path / "out", memo, probabilities=True))
     store = AttentionStore.open(phantom_store)
     model, card = load_model(trained, CPU)
@@ -49,7 +49,7 @@ def test_masks_equal_the_models_answer_for_the_store(
 
 
 def test_every_image_keeps_its_own_size(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """Masks of large, small, narrow and grey images fit their images; one file works as well as a folder."""
+    """Masks of large, small, narrow and grey images have their size. A single file works like a folder."""
     (tmp_path / "new").mkdir()
     sizes = {"wide": (90, 31), "tall": (20, 77), "tiny": (1, 1), "large": (400, 300)}
     for name, size in sizes.items():
@@ -64,7 +64,7 @@ def test_every_image_keeps_its_own_size(phantoms: Path, trained: Path, tmp_path:
 
 
 def test_predicting_into_the_folder_of_the_images_is_refused(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """Predicting into the images' own folder, or one inside it, is refused before anything is written."""
+    """The images' own folder, or one inside it, is refused before anything is written."""
     shutil.copytree(phantoms / "images", tmp_path / "images")
     before = {file.name: file.read_bytes() for file in (tmp_path / "images").iterdir()}
     for out in (tmp_path / "images", tmp_path / "images" / "predicted"):
@@ -76,7 +76,7 @@ def test_predicting_into_the_folder_of_the_images_is_refused(phantoms: Path, tra
 def test_masks_drawn_by_hand_are_never_overwritten_but_ours_are(
     phantoms: Path, trained: Path, tmp_path: Path, memo: Path
 ):
-    """A folder with a mask of somebody's own is refused; our own predictions may be made again."""
+    """A folder with a mask of another origin is refused. Masks written by `predict` may be replaced."""
     (tmp_path / "out").mkdir()
     Image.new("L", (48, 36)).save(tmp_path / "out" / "phantom_0003.png")
     with pytest.raises(UsageError, match="not written by"):
@@ -89,14 +89,14 @@ def test_masks_drawn_by_hand_are_never_overwritten_but_ours_are(
 
 
 def test_predictions_do_not_go_into_a_store_or_a_run(phantoms: Path, phantom_store: Path, trained: Path, memo: Path):
-    """Both are replaced as a whole, and foreign files in them would go with the next one."""
+    """Both are replaced as a whole, so other files in them would be lost."""
     for out in (phantom_store, phantom_store / "image", trained):
         with pytest.raises(UsageError, match="is a store or a run"):
             run(_settings(phantoms / "images", trained, out, memo))
 
 
 def test_broken_images_are_named_or_skipped(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """All of them in one message; with `skip` the others get their masks."""
+    """One message names all of them. With `skip` the other images get their masks."""
     shutil.copytree(phantoms / "images", tmp_path / "images")
     for name in ("phantom_0001.png", "phantom_0009.png"):
         (tmp_path / "images" / name).write_bytes(b"broken")

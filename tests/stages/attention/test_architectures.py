@@ -1,4 +1,4 @@
-"""Architectures by name, and files that say themselves what they are."""
+"""Architectures by name, and weights files with a card."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from stages.phantoms.drawing import draw_phantom
     ],
 )
 def test_an_architecture_has_the_shape_of_its_network(name, shape):
-    """Patch, heads, width and depth are the network's own."""
+    """Patch, heads, width and depth are those of the built network."""
     entry = find_architecture(name)
     assert (entry.patch, entry.heads, entry.dim, entry.depth) == shape
     assert entry.name == name
 
 
 def test_the_tiny_architecture_is_the_untrained_network():
-    """So that trained and untrained maps differ by the training alone."""
+    """So trained and untrained maps differ only by the training."""
     untrained, tiny = MODELS["untrained_tiny8"], find_architecture("vit_tiny_patch8")
     assert all(
         getattr(untrained, name) == getattr(tiny, name) for name in ("timm_id", "patch", "heads", "dim", "depth")
@@ -46,13 +46,13 @@ def test_the_tiny_architecture_is_the_untrained_network():
 
 @pytest.mark.parametrize("name", ["vit_small_patch16_dinov3", "vit_relpos_small_patch16_224", "resnet18"])
 def test_an_architecture_whose_attention_cannot_be_read_is_refused(name):
-    """Another attention class, or no CLS token: found out before training and not after."""
+    """Another attention class, or no CLS token: the error comes before training."""
     with pytest.raises(UnknownModelError, match="no plain ViT"):
         find_architecture(name)
 
 
 def test_a_misspelt_architecture_gets_the_nearest_names():
-    """Among this project's own and timm's."""
+    """The names come from this project and from timm."""
     with pytest.raises(UnknownModelError, match="vit_small_patch16"):
         find_architecture("vit_smal_patch16")
 
@@ -70,7 +70,7 @@ def _write(path: Path, entry: ModelEntry, side: int = 16, **changes: object) -> 
 
 
 def test_a_file_with_a_card_is_a_model(tmp_path):
-    """Named by its path it loads at any size, and says where it comes from without saying where it lies."""
+    """It loads by its path at any size. Its source describes the training and not the path."""
     path = _write(tmp_path / "a.safetensors", find_architecture("vit_tiny_patch8"))
     entry = find_model(str(path))
     assert (entry.name, entry.licence) == ("vit_tiny_patch8", "MIT")
@@ -83,21 +83,21 @@ def test_a_file_with_a_card_is_a_model(tmp_path):
 
 
 def test_a_weights_file_as_model_and_another_as_weights_is_refused(tmp_path):
-    """A file as the model and another as its weights: refused, not one silently preferred."""
+    """Neither of the two files is preferred without a message."""
     path = _write(tmp_path / "a.safetensors", find_architecture("vit_tiny_patch8"))
     with pytest.raises(UsageError, match="not both"):
         load_transformer(str(path), input_size=(16, 16), weights=path)
 
 
 def test_another_number_of_heads_is_refused_although_the_shapes_fit(tmp_path):
-    """Six heads of 16 and three of 32 have tensors of the same shapes; the card tells them apart."""
+    """Six heads of 16 and three of 32 have tensors of the same shapes. The card holds the number."""
     path = _write(tmp_path / "a.safetensors", find_architecture("vit_tiny_patch8"), heads=3)
     with pytest.raises(WeightsError, match="trained with 3 heads"):
         load_transformer("vit_tiny_patch8", input_size=(16, 16), weights=path)
 
 
 def test_a_path_that_is_no_pretrained_file_is_an_error(tmp_path):
-    """A file without a card asks for the model's name; a missing one is missing."""
+    """For a file without a card the message asks for the model's name. A missing file has its own message."""
     save_file({"cls_token": torch.zeros(1)}, tmp_path / "plain.safetensors")
     with pytest.raises(WeightsError, match="Name the model with --model"):
         find_model(str(tmp_path / "plain.safetensors"))
@@ -108,7 +108,7 @@ def test_a_path_that_is_no_pretrained_file_is_an_error(tmp_path):
 
 
 def test_an_architecture_alone_has_no_weights():
-    """The message says what to pass."""
+    """The message names the option to use."""
     with pytest.raises(WeightsError, match="--weights FILE"):
         load_transformer("vit_tiny_patch8", input_size=(16, 16))
 

@@ -1,4 +1,4 @@
-"""A block's MLP in portions gives what it gives at once, whatever the portions."""
+"""A chunked MLP gives the result of the whole MLP, whatever the size of the chunks."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_the_golden_memo_is_found_and_gives_its_maps(version, tmp_path):
 
 
 def test_the_golden_memo_takes_more_maps(tmp_path):
-    """A later version goes on with the memo in place of beginning a new one."""
+    """A later version adds to the memo. It does not begin a new one."""
     recipe = LaterRecipe.from_dict(STORE["recipe"])
     with AttentionMemo(_memo(tmp_path), recipe) as memo:
         memo.put_many({"f" * 64: np.ones((len(recipe.heads), *recipe.grid), np.float16)})

@@ -1,4 +1,4 @@
-"""The recipe: goes through JSON unchanged, has one digest, and refuses what it does not know."""
+"""The recipe: it survives JSON, has one digest, and refuses keys that it does not know."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def recipe() -> Recipe:
 
 
 def test_recipe_survives_json(recipe):
-    """What a store keeps as JSON is the same recipe when it is read, digest included."""
+    """The recipe that is read from a store's JSON is the same, and so is its digest."""
     again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
     assert again == recipe
     assert again.sha256 == recipe.sha256
@@ -50,12 +50,12 @@ def test_recipe_survives_json(recipe):
     ids=lambda change: next(iter(change)),
 )
 def test_every_difference_changes_the_digest(recipe, change):
-    """Two extractions that could differ in their maps never share a memo."""
+    """Two extractions whose maps could differ never share a memo."""
     assert dataclasses.replace(recipe, **change).sha256 != recipe.sha256
 
 
 def test_digest_does_not_depend_on_the_order_of_keys(recipe):
-    """A JSON file whose keys were sorted otherwise is the same recipe."""
+    """A JSON file with another order of keys is the same recipe."""
     backwards = dict(reversed(recipe.to_dict().items()))
     assert Recipe.from_dict(backwards).sha256 == recipe.sha256
 
@@ -71,13 +71,13 @@ def test_digest_does_not_depend_on_the_order_of_keys(recipe):
     ],
 )
 def test_foreign_recipe_is_refused_and_the_key_named(recipe, change, named):
-    """A recipe of another version is an error that says where it differs, not a guess."""
+    """A value of the wrong type is an error that names its key."""
     with pytest.raises(CheckpointError, match=named):
         Recipe.from_dict({**recipe.to_dict(), **change})
 
 
 def test_missing_key_is_refused(recipe):
-    """A recipe without its weights' digest is not taken."""
+    """A recipe without the digest of its weights is an error."""
     raw = recipe.to_dict()
     del raw["weights_sha256"]
     with pytest.raises(CheckpointError, match="weights_sha256"):
