@@ -1,14 +1,13 @@
-"""The stage `extract`: images and masks in, an attention store out.
+"""Run the stage `extract`: read images and masks, write an attention store.
 
-The transformer runs here, once per image and recipe, and nowhere else but in `predict`. What it
-computed is kept in the memo batch by batch: after an interruption, or with new images, only what is
-missing is computed. The store appears at its path when it is whole; until then, and after any
-failure, what was there stays.
+The transformer runs only here and in `predict`, once per image and recipe. The memo keeps its maps batch by batch, so
+after an interruption, or with new images, only the missing maps are computed. The store appears at its path when it is
+complete. Until then, and after any failure, an older store stays there unchanged.
 
-All problems of a folder are told in one go: from the first one on, the transformer rests and the
-remaining files are only checked. With `--on-error skip` the store is made without them.
+With `--on-error stop` the first broken file ends the computing: the remaining files are only validated, so that all
+problems are reported together. With `--on-error skip` the store is made without the broken files.
 
-With `--cluster` the workers of a cluster read and compute; memo and store are written here all the same.
+With `--cluster` the workers of a cluster read the files and compute the maps. Memo and store are still written here.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
 from stages.errors import InputProblemsError, Problem
 from stages.extraction.cluster import connect, require_cluster
-from stages.extraction.on_cluster import Transformer, extract_on_cluster
-from stages.extraction.shard import Decoding, Shard, check_files, extract_shard
+from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, extract_on_cluster
+from stages.extraction.shard import REMEDY, Decoding, Extraction, Shard, check_files, extract_shard
 from stages.imaging.classes import ClassMap
 from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.pairing import find_samples
@@ -34,26 +33,25 @@ from stages.runtime.progress import SILENT, Progress, Task
 from stages.settings import ExtractSettings
 from store.writer import Layout, StoreWriter, new_store
 
-REMEDY = "Mend or remove them, or go on without them: --on-error skip."
 NAMED = 3
-"""Images without a mask that are named."""
+"""Number of samples without a mask that a hint names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionReport:
-    """What an extraction came to."""
+    """Report the result of an extraction."""
 
     store: Path
     model: str
     source: str
-    """Where the model's weights come from, or that it has none worth the name."""
+    """Where the model's weights come from, or that they are random."""
     samples: int
     labelled: int
     computed: int
-    """Images the transformer ran on; the others came from the memo."""
+    """Images the transformer ran on; the maps of the others came from the memo."""
     skipped: Sequence[Problem]
     hint: str
-    """What the user should know to go on; "" for nothing."""
+    """Advice for the next step; "" for none."""
     seconds: float
 
     def __str__(self) -> str:
@@ -67,14 +65,47 @@ class ExtractionReport:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """Hold what is known before the first image is read."""
+
+    settings: ExtractSettings
+    sources: Sequence[SourceSample]
+    decoding: Decoding
+    extractor: AttentionExtractor
+
+
+@dataclass(kw_only=True)
+class _Tally:
+    """Count what was written to the store, and collect what the user has to know."""
+
+    problems: list[Problem]
+    """Files that cannot be used, found so far."""
+    samples: int = 0
+    labelled: int = 0
+    computed: int = 0
+    without_mask: list[str] = field(default_factory=list)
+    """Ids of samples in the store that have no mask."""
+    sanity: MaskSanityCheck = field(default_factory=MaskSanityCheck)
+
+    def add(self, shard: Shard) -> None:
+        """Count the samples of a shard."""
+        labelled = [sample for sample in shard.samples if sample.labelled]
+        self.samples += len(shard.samples)
+        self.labelled += len(labelled)
+        self.computed += shard.computed
+        self.without_mask += [sample.id for sample in shard.samples if not sample.labelled]
+        self.sanity.add(sample.mask for sample in labelled)
+
+
 def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
     """Extract a store.
 
     Raises:
-        UsageError: a folder, a model name, a size or a class map that makes no sense.
-        InputProblemsError: files that cannot be used, all of them; with `on_error="skip"` only if none can.
-        WeightsError: the transformer's weights cannot be had.
-        PipelineError: no space for memo or store, or a cluster that is lost.
+        UsageError: a folder, a model name, a size or a class map is not valid.
+        InputProblemsError: files that cannot be used, all of them; with `on_error="skip"` only if no file can be used.
+        WeightsError: the transformer's weights cannot be loaded.
+        PipelineError: there is no space for memo or store, or the cluster was lost.
     """
     began = time.monotonic()
     if settings.cluster is not None:
@@ -85,16 +116,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     if problems and settings.on_error == "stop":
         problems += _check(sources, decoding, progress)
         raise InputProblemsError(problems, REMEDY)
-    extractor = AttentionExtractor.load(
-        model=settings.model,
-        weights=settings.weights,
-        input_size=settings.attention_size,
-        layers=settings.layers,
-        # Beside a cluster it is only asked for its recipe; the device is one of the workers'.
-        device=settings.device if settings.cluster is None else "cpu",
-        precision=settings.precision,
-        batch_size=settings.batch_size,
-    )
+    extractor = _load_extractor(settings)
     layout = Layout(
         size=settings.image_size,
         grid=extractor.recipe.grid,
@@ -104,105 +126,101 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         mask_values=settings.classes,
         compress=settings.compress,
     )
-    sanity = MaskSanityCheck()
+    work = _Work(settings=settings, sources=sources, decoding=decoding, extractor=extractor)
+    tally = _Tally(problems=problems)
     with new_store(settings.store, layout=layout, recipe=extractor.recipe.to_dict()) as writer:
-        counts = _fill(writer, sources, problems, settings, decoding, extractor, sanity, progress)
+        _fill(writer, work, tally, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
         source=find_model(settings.model).source,
-        **counts,
-        skipped=problems,
-        hint="\n".join([*_hints(sources, settings), *sanity.hints()]),
+        samples=tally.samples,
+        labelled=tally.labelled,
+        computed=tally.computed,
+        skipped=tally.problems,
+        hint="\n".join([*_hints(work, tally), *tally.sanity.hints()]),
         seconds=time.monotonic() - began,
     )
 
 
-def _fill(
-    writer: StoreWriter,
-    sources: Sequence[SourceSample],
-    problems: list[Problem],
-    settings: ExtractSettings,
-    decoding: Decoding,
-    extractor: AttentionExtractor,
-    sanity: MaskSanityCheck,
-    progress: Progress,
-) -> dict[str, int]:
-    """Write every sample; `problems` grows by what cannot be used."""
-    counts = {"samples": 0, "labelled": 0, "computed": 0}
+def _load_extractor(settings: ExtractSettings) -> AttentionExtractor:
+    config = ExtractorConfig(
+        model=settings.model,
+        weights=settings.weights,
+        input_size=settings.attention_size,
+        layers=settings.layers,
+        precision=settings.precision,
+    )
+    # With a cluster this extractor only provides the recipe; `device` is for the workers.
+    device = settings.device if settings.cluster is None else "cpu"
+    return AttentionExtractor.load(config, device=device, batch_size=settings.batch_size)
+
+
+def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -> None:
+    """Write all samples to the store and count them in `tally`.
+
+    Raises:
+        InputProblemsError: a file cannot be used and `on_error` is "stop", or no file can be used.
+    """
     done = 0
     with (
-        AttentionMemo(settings.memo, extractor.recipe) as memo,
-        progress.task("extracting", len(sources)) as task,
-        closing(_shards(sources, writer.samples_per_shard, settings, decoding, extractor, memo, task)) as shards,
+        AttentionMemo(work.settings.memo, work.extractor.recipe) as memo,
+        progress.task("extracting", len(work.sources)) as task,
+        closing(_shards(work, writer.samples_per_shard, memo, task)) as shards,
     ):
         for files, shard in shards:
             done += files
-            problems += shard.problems
-            if problems and settings.on_error == "stop":
-                problems += check_files(sources[done:], decoding=decoding, task=task)
-                raise InputProblemsError(problems, REMEDY)
+            tally.problems += shard.problems
+            if tally.problems and work.settings.on_error == "stop":
+                tally.problems += check_files(work.sources[done:], decoding=work.decoding, task=task)
+                raise InputProblemsError(tally.problems, REMEDY)
             for sample in shard.samples:
                 writer.append(sample)
-            sanity.add(sample.mask for sample in shard.samples if sample.labelled)
-            counts["samples"] += len(shard.samples)
-            counts["labelled"] += sum(sample.labelled for sample in shard.samples)
-            counts["computed"] += shard.computed
-    if not counts["samples"]:
-        raise InputProblemsError(problems, "No sample is left.")
-    writer.skipped = [_as_relative(problem, settings) for problem in problems]
-    return counts
+            tally.add(shard)
+    if not tally.samples:
+        raise InputProblemsError(tally.problems, "No sample is left.")
+    writer.skipped = [_as_relative(problem, work.settings) for problem in tally.problems]
 
 
-def _shards(
-    sources: Sequence[SourceSample],
-    samples_per_shard: int,
-    settings: ExtractSettings,
-    decoding: Decoding,
-    extractor: AttentionExtractor,
-    memo: AttentionMemo,
-    task: Task,
-) -> Generator[tuple[int, Shard]]:
-    """What comes of the files, in order, some at a time, each with how many files it is of."""
+def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
+    """Yield the samples of all files in order, some files at a time, each with the number of files."""
+    settings = work.settings
     if settings.cluster is None:
-        for part in _slices(sources, samples_per_shard):
-            yield (
-                len(part),
-                extract_shard(
-                    part, decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo, task=task
-                ),
-            )
+        extraction = Extraction(
+            decoding=work.decoding, extractor=work.extractor, batch_size=settings.batch_size, memo=memo
+        )
+        for part in _slices(work.sources, samples_per_shard):
+            yield len(part), extract_shard(part, extraction, task)
         return
-    transformer = Transformer(
-        recipe=extractor.recipe,
+    transformer = TransformerSpec(
+        recipe=work.extractor.recipe,
         weights=_weights_file(settings),
         device=settings.device,
         batch_size=settings.batch_size,
     )
-    parts = list(_slices(sources, settings.batch_size))
+    parts = list(_slices(work.sources, settings.batch_size))
     with connect(settings.cluster) as cluster:
-        shards = extract_on_cluster(
-            parts, cluster=cluster, decoding=decoding, transformer=transformer, memo=memo, task=task
-        )
-        yield from zip(map(len, parts), shards, strict=True)
+        on_cluster = ClusterExtraction(cluster=cluster, decoding=work.decoding, transformer=transformer, memo=memo)
+        yield from zip(map(len, parts), extract_on_cluster(parts, on_cluster, task), strict=True)
 
 
 def _weights_file(settings: ExtractSettings) -> Path | None:
-    """The file that was given as weights or as model, absolute; a recipe does not say where it lies."""
+    """Return the absolute path of the file given as weights or as model. The recipe does not hold it."""
     given = settings.weights or (Path(settings.model) if find_model(settings.model).file == settings.model else None)
     return given.absolute() if given else None
 
 
-def _hints(sources: Sequence[SourceSample], settings: ExtractSettings) -> list[str]:
+def _hints(work: _Work, tally: _Tally) -> list[str]:
     hints = []
-    if any(source.split for source in sources):
-        hints.append(f"splits are not part of a store: to follow the table's, train with --split-csv {settings.csv}")
-    without = [source.id for source in sources if source.mask is None]
-    if len(without) == len(sources):
-        hints.append("no masks were given: the store is for prediction, not for training")
+    if any(source.split for source in work.sources):
+        table = work.settings.csv
+        hints.append(f"splits are not part of a store: to follow the table's, train with --split-csv {table}")
+    without = tally.without_mask
+    if not tally.labelled:
+        hints.append("no sample has a mask: the store is for prediction, not for training")
     elif without:
         named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
-        hints.append(f"note: no mask for {len(without)} of {len(sources)} images; they are not trained on: {named}")
+        hints.append(f"note: no mask for {len(without)} of {tally.samples} images; they are not trained on: {named}")
     return hints
 
 
@@ -216,7 +234,7 @@ def _slices(sources: Sequence[SourceSample], size: int) -> Iterator[Sequence[Sou
 
 
 def _as_relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
-    """A problem for the store's description, which must not depend on where the folders lie."""
+    """Return a problem for the store's description, which must not depend on where the folders are."""
     where = problem.where
     for folder in (settings.images, settings.masks, settings.csv.parent if settings.csv else None):
         if folder is not None:

@@ -21,8 +21,15 @@ Side = Annotated[int, Interval(ge=1, le=16384)]  # a slip of the hand must not f
 Size = tuple[Side, Side]
 """(height, width) in pixels."""
 
+TransformerPrecision = Literal["float32", "bfloat16"]
+"""Arithmetic of the transformer whose attention is extracted; its softmax is always in float32."""
+
 Device = str
 """`auto`, or what torch calls it: `cpu`, `cuda`, `cuda:1`, `mps`."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's RGB values in [0, 1]: every network here takes images scaled by them."""
 
 
 def setting(default: Any, text: str) -> Any:
@@ -60,7 +67,7 @@ class ExtractSettings:
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
     batch_size: AtLeastOne = setting(16, "Images through the transformer at a time; halved when memory runs out.")
-    precision: Literal["float32", "bfloat16"] = setting("float32", "Arithmetic of the transformer.")
+    precision: TransformerPrecision = setting("float32", "Arithmetic of the transformer.")
     memo: Path = setting(Path(".memo"), "Folder that remembers computed attention; deleting it loses time only.")
     on_error: Literal["stop", "skip"] = setting("stop", "With a broken input: stop, or continue without it.")
     cluster: str | None = setting(

@@ -1,15 +1,17 @@
-"""The transformer side: the model table, weights, and the attention of the CLS token.
+"""Load a pretrained transformer and compute the attention of its CLS token.
 
-    models         names a user can ask for, as plain data
-    architectures  what a name is built as
-    card           what a weights file of our own says of itself
-    weight_files   from a file or the hub to tensors, without running anything
-    weights        from tensors to a transformer of a given input size
-    cls_attention  from images to the CLS token's attention, block by block
+    models         the model table: names, sizes and sources, as plain data
+    architectures  build the network of a name, without weights
+    naming         find the model that a name or a file stands for
+    card           the description inside a weights file of `pipeline pretrain`
+    weight_files   read tensors from a file or the hub, without running code
+    weights        build a transformer with its weights for a given input size
+    untrained      fixed random weights
+    cls_attention  compute the CLS token's attention, block by block
+    chunked_mlp    compute MLPs in chunks of tokens on a CPU
     recipe         all that determines the maps
-    extractor      from uint8 images to the float16 maps that are stored
-    memo           maps computed already
-    pretraining    teaching a transformer on images alone
+    extractor      compute the stored float16 maps of uint8 images
+    memo           cache of computed maps
     shipped        weights that come with the package
 
 Training and evaluation never import this package.

@@ -1,8 +1,8 @@
-"""Architectures without weights: what `pretrain` can train, and what a transformer of the table is built from.
+"""Build transformers without weights: to train them with `pretrain`, or to load weights into them.
 
-Two small ones are this project's own. Beside them every class-token ViT that timm builds as its plain
-`VisionTransformer` can be named, with or without the image size at the end: `vit_small_patch16`. Other classes are
-refused here already, because their attention could not be read afterwards.
+Two small architectures are this project's own. The others are those that timm builds as its plain `VisionTransformer`
+with a class token. Their names may end in the image size or not: `vit_small_patch16_224`, `vit_small_patch16`. Other
+classes are refused before training, because their attention could not be read afterwards.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ __all__ = ["build_transformer", "find_architecture"]
 
 
 def find_architecture(name: str) -> ModelEntry:
-    """The architecture of that name, as an entry without weights.
+    """Return the architecture of a name, as a table entry without weights.
 
     Raises:
-        UnknownModelError: there is none that can be trained and read; the message names the nearest.
+        UnknownModelError: there is no such architecture, or its attention cannot be read. The message names similar
+            ones.
     """
     if name in OWN_ARCHITECTURES:
         return OWN_ARCHITECTURES[name]
     timm_id = next((known for known in (name, f"{name}_224") if timm.is_model(known)), None)
-    module = None if timm_id is None else _outline(timm_id)
+    module = None if timm_id is None else _build_on_meta(timm_id)
     if timm_id is None or module is None:
-        raise UnknownModelError(f"architecture {name!r} {_why_not(name, timm_id)}")
+        raise UnknownModelError(f"architecture {name!r} {_refusal(name, timm_id)}")
     return ModelEntry(
         name=name,
         timm_id=timm_id,
@@ -42,18 +43,20 @@ def find_architecture(name: str) -> ModelEntry:
         dim=module.embed_dim,
         depth=len(module.blocks),
         licence="",
-        source="an architecture; its weights are those of the file given",
+        source="an architecture; its weights come from the file given",
         url="",
     )
 
 
 def build_transformer(entry: ModelEntry, side: int, **options: Any) -> nn.Module:
-    """The model without weights for images of `side` by `side`; leaves the global random state as it was.
+    """Build the model for images of `side` by `side` pixels. Its weights are timm's random ones.
+
+    The global random state does not change.
 
     Args:
-        entry: of the model table, or an architecture.
-        side: in pixels; divisible by the patch.
-        options: passed on to timm's class.
+        entry: An entry of the model table, or an architecture.
+        side: Side of the images in pixels; divisible by the patch.
+        options: Options of timm's class.
     """
     with torch.random.fork_rng(devices=[]):
         if entry.timm_id:
@@ -73,8 +76,8 @@ def build_transformer(entry: ModelEntry, side: int, **options: Any) -> nn.Module
     return module
 
 
-def _outline(timm_id: str) -> Any:
-    """The model without memory for its tensors; None where it is of a class that we cannot read."""
+def _build_on_meta(timm_id: str) -> Any:
+    """Build a timm model without memory for its tensors. Return None if its attention cannot be read."""
     with torch.device("meta"):
         module: Any = timm.create_model(timm_id, pretrained=False, num_classes=0)
     plain = type(module) is VisionTransformer and module.cls_token is not None and module.global_pool == "token"
@@ -82,9 +85,9 @@ def _outline(timm_id: str) -> Any:
     return module if blocks else None
 
 
-def _why_not(name: str, timm_id: str | None) -> str:
+def _refusal(name: str, timm_id: str | None) -> str:
     if timm_id is not None:
-        return "is no plain ViT with a CLS token, so its attention could not be read. Choose vit_small_patch16, say."
+        return "is no plain ViT with a CLS token, so its attention cannot be read. Use vit_small_patch16, for example."
     known = [*OWN_ARCHITECTURES, *(one.removesuffix("_224") for one in timm.list_models("vit_*patch*"))]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or [*OWN_ARCHITECTURES, "vit_small_patch16"]
-    return f"is not known. Near it: {', '.join(near)}."
+    return f"is not known. Similar names: {', '.join(near)}."

@@ -1,8 +1,13 @@
-"""What a weights file made by `pipeline pretrain` says of itself, in its header.
+"""Describe a weights file of `pipeline pretrain`, in the file's own header.
 
-A card holds the architecture, so that the file alone is enough to build the transformer, and the record of the
-training: what it was told and what it saw, without any path. It is read without torch, since the header of a
-`.safetensors` is JSON behind its length; the tensors are the business of `stages.attention.weight_files`.
+The card holds the architecture, so that the file alone is enough to build the transformer, and a record of the
+training: its settings and its images, without any path. It is read without torch, because the header of a
+`.safetensors` file is JSON after an 8-byte length. The tensors are read by `stages.attention.weight_files`.
+
+A card may get more keys:
+
+- A key added later has a default, so older cards can still be read. A key that this version does not know is ignored.
+- A change that a reader must understand raises `VERSION`. A card of a newer version is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,18 +24,18 @@ from stages.errors import WeightsError
 __all__ = ["METADATA_KEY", "VERSION", "Card", "read_card"]
 
 METADATA_KEY = "diamant_transformer"
-VERSION = 1
-LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+VERSION: Final = 1
+LONGEST_HEADER = 100_000_000  # bytes; the limit of the safetensors format
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A pretrained transformer's description of itself."""
+    """Describe a pretrained transformer and its training."""
 
     arch: str
     """Name of the architecture, as `pretrain --arch` takes it."""
     timm_id: str
-    """timm's name of it; empty for one that this project builds itself."""
+    """timm's name of the architecture; empty for one that this project builds itself."""
     patch: int
     """Side of a patch in pixels."""
     heads: int
@@ -41,49 +46,49 @@ class Card:
     size: int
     """Side in pixels of the images that the position embeddings are for."""
     steps: int
-    """Steps it was trained for."""
+    """Steps of training."""
     seed: int
     images: int
-    """Images it was trained on."""
+    """Number of training images."""
     images_sha256: str
-    """SHA-256 over the sorted SHA-256 digests of the image files, in hexadecimal, one a line."""
+    """SHA-256 over the sorted hexadecimal SHA-256 digests of the image files, one per line."""
     description: str
-    """What the images are, in the words of whoever trained it."""
+    """The user's description of the images."""
     licence: str
     init_sha256: str | None
-    """Digest of the weights it began with; None for random ones."""
+    """Digest of the initial weights; None for random ones."""
     settings: dict[str, Any]
-    """All that the training was told, apart from paths and the machine."""
+    """Settings of the training, except paths and those of the machine."""
     figures: dict[str, float | None]
     """The last row of the training's history."""
-    version: int = VERSION
+    version: Literal[1] = VERSION
 
     def to_json(self) -> str:
-        """As kept in the file's header."""
+        """Return the card as JSON, as the file's header holds it."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
     def source(self) -> str:
-        """Where the weights come from, in one line."""
+        """Describe in one line where the weights come from."""
         data = f"{self.images:,} images" + (f" ({self.description})" if self.description else "")
         return f"`pipeline pretrain`: DINO (Caron et al. 2021), {data}, {self.steps:,} steps, seed {self.seed}"
 
 
 def read_card(path: Path) -> Card | None:
-    """The card of a weights file; None for a file that is no `.safetensors` or has no card.
+    """Return the card of a weights file. Return None if the file is not a `.safetensors` or has no card.
 
     Raises:
-        WeightsError: the file cannot be read, or its card is damaged or of another version.
+        WeightsError: the file cannot be read, or its card is damaged or of a newer version.
     """
     metadata = _header(path).get("__metadata__")
     if not isinstance(metadata, dict) or METADATA_KEY not in metadata:
         return None
     try:
         raw = json.loads(metadata[METADATA_KEY])
-        if raw["version"] != VERSION:
+        if raw["version"] > VERSION:
             raise WeightsError(
                 f"{path}: its description is of version {raw['version']}; this program reads {VERSION}. "
-                "Use the version of this program that wrote it."
+                "Update diamant-pipeline."
             )
         return TypeAdapter(Card).validate_python(raw)
     except (KeyError, TypeError, ValueError, RecursionError, ValidationError):
@@ -91,7 +96,7 @@ def read_card(path: Path) -> Card | None:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """The JSON at the start of a `.safetensors`; empty for any other file."""
+    """Return the JSON header of a `.safetensors` file; an empty dictionary for any other file."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

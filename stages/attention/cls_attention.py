@@ -1,15 +1,16 @@
-"""Attention of the CLS token to every patch, in chosen blocks, and no other number of the attention matrix.
+"""Compute the attention of the CLS token to every patch in chosen blocks, and nothing else of the attention matrix.
 
-All blocks before the last chosen one run as timm wrote them, with fused attention. In a chosen block only one row
-is worked out beside that: `norm1`, the query of token 0, the keys of all tokens, one softmax in float32 over all
-keys. Nothing after the last chosen block's `norm1` and keys runs, and no matrix of tokens by tokens ever exists.
+All blocks before the last chosen one run as timm wrote them, with fused attention. For a chosen block one row is
+computed in addition: `norm1`, the query of token 0, the keys of all tokens, and one softmax in float32 over all keys.
+Of the last chosen block only this row is computed, and later blocks do not run. A matrix of tokens by tokens never
+exists.
 
-The result is that of `get_last_selfattention(image)[:, :, 0, 1:]` in facebookresearch/dino (Caron et al. 2021):
-prefix tokens (CLS and registers) take their share of the softmax and are dropped afterwards, not renormalised.
+The result equals `get_last_selfattention(image)[:, :, 0, 1:]` in facebookresearch/dino (Caron et al. 2021): prefix
+tokens (CLS and registers) take part in the softmax and are dropped afterwards, and the rest is not renormalised.
 
-How queries and keys are read differs between attention classes, so the known ones are handled by name: timm's
-`VisionTransformer` (DINO, DINOv2) and `Eva` (DINOv3, rotary embedding on patch keys). Any other class is an error,
-not a guess. Images are taken as they come: resizing and normalising happen in `stages.attention.extractor`.
+Every attention class has its own way to queries and keys, so only known classes are accepted: timm's
+`VisionTransformer` (DINO, DINOv2) and `Eva` (DINOv3, rotary embedding on patch keys). Any other class is an error.
+Images are neither resized nor normalised here (see `stages.imaging` and `stages.attention.extractor`).
 """
 
 from __future__ import annotations
@@ -31,21 +32,21 @@ __all__ = ["absolute_layers", "cls_attention", "head_names"]
 
 
 def cls_attention(model: nn.Module, images: Tensor, layers: Sequence[int]) -> Tensor:
-    """Attention paid by the CLS token to every patch in the chosen blocks.
+    """Compute the attention of the CLS token to every patch in the chosen blocks.
 
     Args:
         model: timm's `VisionTransformer` or `Eva` with a CLS token, in eval mode.
-        images: (batch, 3, height, width) in the model's dtype, normalised; of the size the model was built for,
-            or of any size divisible by the patch where the model takes any.
+        images: (batch, 3, height, width) in the model's dtype, normalised. The size is the one the model was built
+            for, or any size divisible by the patch if the model takes any size.
         layers: Blocks, counted from 0, or from the end if negative.
 
     Returns:
-        (batch, len(layers) * heads, height // patch, width // patch) float32 in [0, 1]: layer by layer as given,
-        head 0 to n - 1 within each. A map sums to less than one.
+        (batch, len(layers) * heads, height // patch, width // patch) float32 in [0, 1]. The layers are in the
+        order given, and in each layer the heads 0 to n - 1. A map sums to less than one.
 
     Raises:
-        UnsupportedModelError: a class whose queries and keys we do not know how to read, or no CLS token.
-        UsageError: a layer that the model does not have or that is named twice, or images of another size.
+        UnsupportedModelError: the model is of an unknown class, or has no CLS token.
+        UsageError: a layer does not exist or is named twice, or the images have a wrong size.
     """
     transformer = _checked(model)
     wanted = absolute_layers(layers, len(transformer.blocks))
@@ -65,14 +66,14 @@ def cls_attention(model: nn.Module, images: Tensor, layers: Sequence[int]) -> Te
 
 
 def absolute_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:
-    """The layers counted from 0, in the order given.
+    """Return the layers counted from 0, in the order given.
 
     Args:
         layers: Block numbers; -1 is the last.
-        depth: How many blocks there are.
+        depth: Number of blocks.
 
     Raises:
-        UsageError: none is given, one is out of range, or two are the same.
+        UsageError: no layer is given, one is out of range, or two are the same.
     """
     absolute = tuple(layer + depth if layer < 0 else layer for layer in layers)
     outside = [str(given) for given, layer in zip(layers, absolute, strict=True) if not 0 <= layer < depth]
@@ -86,7 +87,7 @@ def absolute_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:
 
 
 def head_names(layers: Sequence[int], heads: int, depth: int) -> list[str]:
-    """Names of the maps of `cls_attention`, in its order: `L11H0`, `L11H1`, ….
+    """Return the names of the maps of `cls_attention`, in its order: `L11H0`, `L11H1`, ….
 
     Raises:
         UsageError: as `absolute_layers`.
@@ -95,8 +96,11 @@ def head_names(layers: Sequence[int], heads: int, depth: int) -> list[str]:
 
 
 def _checked(model: nn.Module) -> Any:
-    """The model, its classes known; `Any` because torch types every attribute of a module as a tensor or a module."""
-    # Exact classes: a subclass may well compute something else under the same names.
+    """Return the model after a check of its classes.
+
+    The type is `Any`, because torch types every attribute of a module as a tensor or a module.
+    """
+    # Exact classes: a subclass may compute something else under the same names.
     known: dict[type, tuple[type, tuple[type, ...]]] = {
         VisionTransformer: (Block, (Attention,)),
         Eva: (EvaBlock, (EvaAttention, AttentionRope)),
@@ -108,15 +112,15 @@ def _checked(model: nn.Module) -> Any:
         _require("a block", block, (block_class,))
         _require("the attention", block.attn, attention_classes)
     if transformer.cls_token is None:
-        raise UnsupportedModelError("the model has no CLS token, so there is no CLS attention. Choose another model.")
+        raise UnsupportedModelError("the model has no CLS token, so there is no CLS attention. Use another model.")
     return transformer
 
 
 def _require(part: str, module: nn.Module, classes: tuple[type, ...]) -> None:
     if type(module) not in classes:
         raise UnsupportedModelError(
-            f"{part} is of class {type(module).__qualname__}, whose queries and keys we do not know how to read. "
-            "Choose a model of `pipeline models`."
+            f"{part} is of class {type(module).__qualname__}, whose queries and keys cannot be read. "
+            "Use a model of `pipeline models`."
         )
 
 
@@ -134,7 +138,7 @@ def _grid(model: Any, images: Tensor) -> tuple[int, int]:
 
 
 def _embed(model: Any, images: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Tokens (batch, prefix + patches, dim) as the first block takes them, and the rotary embedding if there is one."""
+    """Return the input of the first block, (batch, prefix + patches, dim), and the rotary embedding or None."""
     embedded = model._pos_embed(model.patch_embed(images))  # noqa: SLF001 - timm has no public way to the tokens
     if isinstance(model, Eva):
         tokens, rope = embedded
@@ -143,12 +147,12 @@ def _embed(model: Any, images: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def _cls_row(block: Any, tokens: Tensor, rope: Tensor | None) -> Tensor:
-    """One row of the block's attention matrix, (batch, heads, keys) float32."""
+    """Return the CLS token's row of the block's attention matrix, (batch, heads, keys) float32."""
     attention = block.attn
     normed = block.norm1(tokens)
     query, keys = _query_and_keys(attention, normed)
     if rope is not None:
-        # Prefix tokens carry no position, so the query of the CLS token is not rotated.
+        # Prefix tokens have no position, so the query of the CLS token is not rotated.
         prefix, patches = keys[:, :, : attention.num_prefix_tokens], keys[:, :, attention.num_prefix_tokens :]
         rotated: Tensor = apply_rot_embed_cat(patches, rope, half=attention.rotate_half)
         keys = torch.cat([prefix, rotated.type_as(prefix)], dim=2)
@@ -159,7 +163,11 @@ def _cls_row(block: Any, tokens: Tensor, rope: Tensor | None) -> Tensor:
 
 
 def _query_and_keys(attention: Any, normed: Tensor) -> tuple[Tensor, Tensor]:
-    """Query of token 0, (batch, heads, 1, head dim), and keys of all tokens, (batch, key heads, keys, head dim)."""
+    """Return the query of token 0 and the keys of all tokens.
+
+    Returns:
+        (batch, heads, 1, head dim) and (batch, key heads, keys, head dim).
+    """
     if attention.qkv is None:
         query = attention.q_proj(normed[:, :1])
         keys = attention.k_proj(normed)
@@ -176,7 +184,7 @@ def _query_and_keys(attention: Any, normed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fused_biases(attention: Any) -> tuple[Tensor | None, Tensor | None]:
-    if isinstance(attention, EvaAttention):  # keeps them beside the projection; the key's is fixed at zero
+    if isinstance(attention, EvaAttention):  # keeps them outside the projection; the key's bias is fixed at zero
         return attention.q_bias, attention.k_bias
     if attention.qkv.bias is None:
         return None, None

@@ -1,22 +1,23 @@
-"""From images to the attention maps that are stored, by a recipe.
+"""Compute the attention maps of images by a recipe.
 
-An `AttentionExtractor` holds a frozen transformer on a device. It normalises as DINO's reference does (ImageNet's
-mean and deviation), asks for the CLS attention and gives it back as float16, multiplied by the number of keys, so
-that uniform attention is 1.0.
+An `AttentionExtractor` holds a frozen transformer on a device. It normalises images as DINO's reference does
+(ImageNet's mean and deviation), computes the CLS attention, and returns it as float16, multiplied by the number of
+keys, so that uniform attention is 1.0.
 
-A batch is always filled up to the full batch size, so that the arithmetic an image goes through never depends on
-how many others came with it; on a CPU its maps are the same bytes alone, in company and in any position. When
-memory runs out the batch size is halved for good and the work goes on.
+Every batch is filled up to the full batch size, so the arithmetic of an image does not depend on the number of images
+beside it. On a CPU the maps of an image are bit-identical whatever else is in its batch. If memory runs out, the batch
+size is halved for the rest of the run.
 
-It neither reads nor resizes images (`stages.imaging`) nor remembers maps (`stages.attention.memo`).
+Images are read and resized by `stages.imaging`. Maps are cached by `stages.attention.memo`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,27 +30,42 @@ from stages.attention.weights import Transformer, load_transformer
 from stages.errors import UsageError, WeightsError
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import AdaptiveBatch
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD, TransformerPrecision
 
-__all__ = ["AttentionExtractor"]
+__all__ = ["AttentionExtractor", "ExtractorConfig"]
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_FLOAT16_MAX = 65504  # a map's largest possible value is the number of keys
+_FLOAT16_MAX = 65504  # the largest possible value in a map is the number of keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorConfig:
+    """Say which maps to make. Together with the loaded weights it gives the `Recipe`."""
+
+    model: str
+    """Name in the model table, a file that `pipeline pretrain` wrote, or an architecture that it trains."""
+    weights: Path | None
+    """Weights file; None to take the weights from the model's own file or from the hub."""
+    input_size: tuple[int, int]
+    """(height, width) in pixels of the images; divisible by the model's patch."""
+    layers: Sequence[int]
+    """Blocks whose heads are kept; negative ones count from the end."""
+    precision: TransformerPrecision
+    """Arithmetic of the transformer; the softmax is always in float32."""
 
 
 class AttentionExtractor:
-    """A transformer on its device that turns images into maps as `recipe` says.
+    """Compute maps of images with a transformer on its device, as `recipe` says.
 
-    Made by `load` or `from_recipe`. Not for several threads at once.
+    Made by `load` or `from_recipe`. Not thread-safe.
     """
 
     recipe: Recipe
-    """All that determines the maps."""
+    """Recipe of the maps that `extract` returns."""
 
     def __init__(self, transformer: Transformer, *, recipe: Recipe, device: torch.device, batch_size: int) -> None:
         height, width = recipe.input_size
-        self._portions = AdaptiveBatch(
+        self._batch = AdaptiveBatch(
             batch_size,
             device=device,
             too_large=f"{recipe.model}: not enough memory on {device} for one image of {height}x{width}. "
@@ -66,79 +82,63 @@ class AttentionExtractor:
         self._std = torch.tensor(recipe.std, device=device).view(1, 3, 1, 1)
 
     @classmethod
-    def load(
-        cls,
-        *,
-        model: str,
-        weights: Path | None,
-        input_size: tuple[int, int],
-        layers: Sequence[int],
-        device: str,
-        precision: Literal["float32", "bfloat16"],
-        batch_size: int,
-    ) -> AttentionExtractor:
-        """An extractor for a model of the table.
+    def load(cls, config: ExtractorConfig, *, device: str, batch_size: int) -> AttentionExtractor:
+        """Load a model and its weights.
 
         Args:
-            model: Name in the model table.
-            weights: Weights file; without it the weights come from the hub.
-            input_size: (height, width) in pixels of the images; divisible by the model's patch.
-            layers: Blocks whose heads are kept; negative ones count from the end.
+            config: Which maps to make.
             device: As `stages.runtime.devices.resolve_device` takes it.
-            precision: Arithmetic of the transformer; the softmax is in float32 always.
             batch_size: Images through the transformer at a time.
 
         Raises:
-            UsageError: an argument that makes no sense; UnknownModelError among them.
-            WeightsError: the weights cannot be had or do not fit.
+            UsageError: an argument is not valid; UnknownModelError if it is the model's name.
+            WeightsError: the weights cannot be loaded or do not fit.
         """
-        if precision not in _DTYPES:
-            raise UsageError(f"precision {precision!r} is not known. Use `float32` or `bfloat16`.")
+        if config.precision not in _DTYPES:
+            raise UsageError(f"precision {config.precision!r} is not known. Use `float32` or `bfloat16`.")
         place = resolve_device(device)
-        transformer = load_transformer(model, input_size=input_size, weights=weights)
-        recipe = _recipe(transformer, input_size=input_size, layers=layers, precision=precision)
-        return cls(transformer, recipe=recipe, device=place, batch_size=batch_size)
+        transformer = load_transformer(config.model, input_size=config.input_size, weights=config.weights)
+        return cls(transformer, recipe=_recipe(transformer, config), device=place, batch_size=batch_size)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, *, weights: Path | None, device: str, batch_size: int) -> AttentionExtractor:
-        """An extractor that makes the maps of a recipe again, for other images.
+        """Load the transformer of a recipe, to compute the same maps for other images.
 
         Args:
-            recipe: As a store or a checkpoint holds it.
-            weights: The weights file the recipe was made with; without it the weights come from the hub.
+            recipe: The recipe of a store or a checkpoint.
+            weights: The weights file that the recipe was made with; None to take the weights from the hub.
             device: As `stages.runtime.devices.resolve_device` takes it.
             batch_size: Images through the transformer at a time.
 
         Raises:
             WeightsError: the weights are not those of the recipe.
-            UsageError: the recipe is of another version of this project, or as `load`.
+            UsageError: this version computes other maps than the recipe says, or as `load`.
         """
-        extractor = cls.load(
+        config = ExtractorConfig(
             model=recipe.model,
             weights=weights,
             input_size=recipe.input_size,
             layers=recipe.layers,
-            device=device,
             precision=recipe.precision,
-            batch_size=batch_size,
         )
+        extractor = cls.load(config, device=device, batch_size=batch_size)
         _check_same(recipe, extractor.recipe, weights)
         return extractor
 
     def extract(self, images: np.ndarray) -> np.ndarray:
-        """Attention maps of images.
+        """Compute the attention maps of images.
 
         Args:
             images: (n, height, width, 3) uint8 RGB of the recipe's input size.
 
         Returns:
-            (n, heads, rows, columns) float16, attention probability times the recipe's number of keys; heads as in
-            `recipe.heads`. An image's maps do not depend on the other images.
+            (n, heads, rows, columns) float16: attention probability times the recipe's number of keys, with the heads
+            in the order of `recipe.heads`. The maps of an image do not depend on the other images.
 
         Raises:
-            UsageError: images of another size or type.
-            WeightsError: the transformer gave NaN or infinity.
-            PipelineError: there is not enough memory even for one image.
+            UsageError: the images have another size or type.
+            WeightsError: the transformer returned NaN or infinity.
+            PipelineError: there is not enough memory for one image.
         """
         expected = (*self.recipe.input_size, 3)
         if images.dtype != np.uint8 or images.shape[1:] != expected:
@@ -147,16 +147,16 @@ class AttentionExtractor:
                 f"{', '.join(map(str, expected))}). Resize them first."
             )
         maps = np.empty((len(images), len(self.recipe.heads), *self.recipe.grid), np.float16)
-        for portion, extracted in self._portions.run(len(images), lambda portion: self._extract_batch(images[portion])):
-            maps[portion] = extracted
+        for part, extracted in self._batch.run(len(images), lambda part: self._extract_batch(images[part])):
+            maps[part] = extracted
         return maps
 
     @torch.inference_mode()
     def _extract_batch(self, chunk: np.ndarray) -> np.ndarray:
-        """Maps (len(chunk), heads, rows, columns) float16 of at most a batch of images."""
-        filled = np.zeros((self._portions.size, *chunk.shape[1:]), np.uint8)
+        """Return (len(chunk), heads, rows, columns) float16 for at most one batch of images."""
+        filled = np.zeros((self._batch.size, *chunk.shape[1:]), np.uint8)
         filled[: len(chunk)] = chunk
-        # cuDNN would convolve float32 in TF32, with 10 bits of mantissa, and choose among algorithms by timing them.
+        # By default cuDNN convolves float32 in TF32 (10 bits of mantissa) and may choose algorithms by timing them.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             attention = cls_attention(self._module, self._normalise(filled), self.recipe.layers)
         scaled = (attention[: len(chunk)] * self.recipe.keys).to("cpu", torch.float16).numpy()
@@ -168,40 +168,35 @@ class AttentionExtractor:
         return scaled
 
     def _normalise(self, images: np.ndarray) -> Tensor:
-        """(batch, 3, height, width) in the transformer's dtype, normalised, of (batch, height, width, 3) uint8."""
+        """Normalise images: (batch, height, width, 3) uint8 to (batch, 3, height, width) in the transformer's dtype."""
         pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float().div(255)
         return pixels.sub(self._mean).div(self._std).to(self._dtype)
 
 
-def _recipe(
-    transformer: Transformer,
-    *,
-    input_size: tuple[int, int],
-    layers: Sequence[int],
-    precision: Literal["float32", "bfloat16"],
-) -> Recipe:
+def _recipe(transformer: Transformer, config: ExtractorConfig) -> Recipe:
     entry = transformer.entry
     module: Any = transformer.module
-    grid = (input_size[0] // entry.patch, input_size[1] // entry.patch)
+    height, width = config.input_size
+    grid = (height // entry.patch, width // entry.patch)
     keys = grid[0] * grid[1] + int(module.num_prefix_tokens)
     if keys > _FLOAT16_MAX:
         raise UsageError(
-            f"attention size {input_size[0]}x{input_size[1]}: {keys} keys are more than float16 maps can hold "
+            f"attention size {height}x{width}: {keys} keys are more than float16 maps can hold "
             f"({_FLOAT16_MAX}). Use a smaller size or a model with larger patches."
         )
     return Recipe(
         model=entry.name,
         timm_id=entry.timm_id,
         weights_sha256=transformer.weights_sha256,
-        layers=absolute_layers(layers, entry.depth),
-        heads=tuple(head_names(layers, entry.heads, entry.depth)),
-        input_size=(input_size[0], input_size[1]),
+        layers=absolute_layers(config.layers, entry.depth),
+        heads=tuple(head_names(config.layers, entry.heads, entry.depth)),
+        input_size=(height, width),
         patch=entry.patch,
         grid=grid,
         keys=keys,
-        mean=_IMAGENET_MEAN,
-        std=_IMAGENET_STD,
-        precision=precision,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        precision=config.precision,
         position_embedding=transformer.position_embedding,
     )
 
@@ -217,5 +212,5 @@ def _check_same(wanted: Recipe, loaded: Recipe, weights: Path | None) -> None:
     if differing:
         raise UsageError(
             f"{wanted.model}: this version cannot follow the recipe; it differs in {', '.join(differing)}. "
-            "Use the version that made it, or extract and train again."
+            "Use the version that wrote it, or extract and train again."
         )

@@ -1,11 +1,11 @@
-"""What the transformer has computed already: attention maps by image digest, kept between runs.
+"""Cache the attention maps of images between runs, by image digest.
 
-One SQLite file per recipe, named by the recipe's digest and holding the recipe itself. What is put in by one call
-is committed by that call, so a killed extraction loses one batch at most; two extractions may use one file at the
-same time. An entry that does not match its checksum counts as absent and is computed again.
+There is one SQLite file per recipe. The recipe's digest is its name, and the recipe is stored inside. Every `put_many`
+is one commit, so a killed extraction loses one batch at most. Two extractions may use one file at the same time. An
+entry that does not match its checksum counts as absent and is computed again.
 
-A memo is a cache: deleting it loses time, never results. It wants a local disk (SQLite's write-ahead log does not
-work over a network file system), never shrinks, and is opened by the thread that uses it.
+A memo is a cache: deleting it costs time, never results. It must be on a local disk, because SQLite's write-ahead log
+does not work over a network file system. It never shrinks. The thread that uses it must open it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from stages.errors import PipelineError
 
 __all__ = ["AttentionMemo"]
 
-_BUSY_SECONDS = 60.0  # how long one extraction waits for another's commit
-_NAME_LENGTH = 16  # hexadecimal digits of the recipe's digest in the file's name
-_PRIMARY_CODE = 0xFF  # the low byte of a SQLite result code; the rest says which variant it is
+_BUSY_SECONDS = 60.0  # longest wait for the commit of another extraction
+_NAME_LENGTH = 16  # hexadecimal digits of the recipe's digest in the file name
+_PRIMARY_CODE = 0xFF  # the low byte of a SQLite result code is the primary code; the rest is the variant
 _DTYPE = np.dtype("<f2")
-_PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700  # maps tell about images, and those are patients'
+_PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700  # maps reveal parts of the images, which are patients'
 
-# A plain table: with maps of some 10 kB, WITHOUT ROWID was half as fast to write, a quarter as fast to read and a
-# third larger (measured with 4,000 entries).
+# A plain table. With 4,000 entries of about 10 kB, WITHOUT ROWID wrote at half the speed, read at a quarter of it, and
+# took a third more space.
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS recipe (json TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS attention (digest TEXT PRIMARY KEY, maps BLOB NOT NULL, crc INTEGER NOT NULL)",
@@ -43,13 +43,13 @@ _SCHEMA = (
 
 
 class AttentionMemo:
-    """The maps of one recipe, by image digest. A context manager; closed on leaving."""
+    """Store and return the maps of one recipe, by image digest. A context manager that closes the file."""
 
     path: Path
     """The SQLite file."""
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
-        """Open the recipe's memo in `folder`; both are created, private to the user, if they are not there.
+        """Open the recipe's memo in `folder`. Create both, private to the user, if they do not exist.
 
         Raises:
             PipelineError: the file is not a memo of this recipe, or the folder cannot be written to.
@@ -59,7 +59,7 @@ class AttentionMemo:
         _create_private(self.path)
         self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
-            with self._told():
+            with self._explain_errors():
                 _use_write_ahead_log(self._connection)
                 self._check_recipe(recipe)
         except BaseException:
@@ -67,19 +67,19 @@ class AttentionMemo:
             raise
 
     def get_many(self, digests: Iterable[str]) -> dict[str, np.ndarray]:
-        """The maps that are known.
+        """Return the cached maps of some images.
 
         Args:
-            digests: SHA-256 of the image files.
+            digests: SHA-256 of the image files, in hexadecimal.
 
         Returns:
-            (heads, rows, columns) float16 for every digest that is known and undamaged; others are left out.
+            (heads, rows, columns) float16 for every digest with an undamaged entry. Other digests are left out.
 
         Raises:
             PipelineError: the file cannot be read.
         """
         query = "SELECT digest, maps, crc FROM attention WHERE digest IN (SELECT value FROM json_each(?))"
-        with self._told():
+        with self._explain_errors():
             rows = self._connection.execute(query, (json.dumps(list(digests)),)).fetchall()
         length = int(np.prod(self._shape)) * _DTYPE.itemsize
         return {
@@ -89,14 +89,14 @@ class AttentionMemo:
         }
 
     def put_many(self, maps: Mapping[str, np.ndarray]) -> None:
-        """Keep maps; all of them are on the disk when this returns, or none.
+        """Store maps in one commit: all of them or, after an error, none.
 
         Args:
-            maps: (heads, rows, columns) float16 by image digest; what is known already is replaced.
+            maps: (heads, rows, columns) float16 by image digest. Existing entries are replaced.
 
         Raises:
             PipelineError: the disk is full or the file cannot be written.
-            ValueError: maps of another shape or type.
+            ValueError: maps have another shape or type.
         """
         rows = []
         for digest, values in maps.items():
@@ -104,11 +104,11 @@ class AttentionMemo:
                 raise ValueError(f"maps of {values.shape} {values.dtype} for a memo of {self._shape} float16")
             content = values.astype(_DTYPE).tobytes()
             rows.append((digest, content, _checksum(digest, content)))
-        with self._told(), _transaction(self._connection):
+        with self._explain_errors(), _transaction(self._connection):
             self._connection.executemany("INSERT OR REPLACE INTO attention VALUES (?, ?, ?)", rows)
 
     def __len__(self) -> int:
-        with self._told():
+        with self._explain_errors():
             return int(self._connection.execute("SELECT count(*) FROM attention").fetchone()[0])
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class AttentionMemo:
         self.close()
 
     def _check_recipe(self, recipe: Recipe) -> None:
-        """Write the recipe into a new file; compare it with that of an old one."""
+        """Write the recipe into a new file, or compare it with the recipe of an existing file."""
         with _transaction(self._connection):
             for statement in _SCHEMA:
                 self._connection.execute(statement)
@@ -132,7 +132,7 @@ class AttentionMemo:
             if known is None:
                 self._connection.execute("INSERT INTO recipe VALUES (?)", (json.dumps(recipe.to_dict()),))
             elif (found := _parsed(known[0])) is None:
-                raise PipelineError(self._unusable("its recipe is damaged"))
+                raise PipelineError(self._unusable_message("its recipe is damaged"))
             elif found != recipe.to_dict():
                 raise PipelineError(
                     f"{self.path}: holds the maps of another recipe than its name says. "
@@ -140,41 +140,41 @@ class AttentionMemo:
                 )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """SQLite's errors, told so that a user can mend them."""
+    def _explain_errors(self) -> Iterator[None]:
+        """Turn SQLite's errors into errors that say what to do."""
         try:
             yield
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-            # The log's index cannot grow: on a full disk SQLite calls that an I/O error.
+            # On a full disk the index of the log cannot grow, and SQLite reports that as an I/O error.
             code = sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & _PRIMARY_CODE
-            raise PipelineError(self._meaning(code, str(error))) from None
+            raise PipelineError(self._message_for(code, str(error))) from None
 
-    def _meaning(self, code: int, reason: str) -> str:
-        """What one of SQLite's primary result codes means to a user, and what to do."""
+    def _message_for(self, code: int, reason: str) -> str:
+        """Return the message for one of SQLite's primary result codes: what happened and what to do."""
         if code == sqlite3.SQLITE_FULL:
             return (
-                f"No space left in {self.path.parent}; free some, or put the memo elsewhere with `--memo`. "
+                f"No space left in {self.path.parent}. Free some, or use another folder with `--memo`. "
                 "Finished batches are kept."
             )
         if code == sqlite3.SQLITE_BUSY:
             return (
-                f"{self.path}: another process has held the memo for {_BUSY_SECONDS:.0f} s. "
+                f"{self.path}: another process has locked the memo for {_BUSY_SECONDS:.0f} s. "
                 "Wait for it to end, or use another folder with `--memo`."
             )
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM):
             return (
                 f"{self.path}: cannot be read or written ({reason}). "
-                "Mend the disk or its permissions, or use another folder with `--memo`."
+                "Repair the disk or the permissions, or use another folder with `--memo`."
             )
-        return self._unusable(reason)
+        return self._unusable_message(reason)
 
-    def _unusable(self, reason: str) -> str:
+    def _unusable_message(self, reason: str) -> str:
         return f"{self.path}: is not a usable memo ({reason}). Deleting it is safe: its maps are computed again."
 
 
 def _parsed(content: bytes | None) -> Any:
-    """The recipe that a memo holds; None for what is none."""
+    """Return the JSON value of a memo's recipe; None if it is not valid JSON."""
     try:
         return json.loads(content or b"null")
     except (ValueError, RecursionError):
@@ -192,7 +192,7 @@ def _create_private(path: Path) -> None:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    # Two processes that switch a new file at the same moment can meet "locked" without SQLite waiting for them.
+    # If two processes switch a new file at the same moment, one can get "locked" at once: SQLite does not wait here.
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
@@ -202,13 +202,13 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
             if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-    # NORMAL: a power cut may lose the last commits, never the file; a killed process loses nothing committed.
+    # NORMAL: a power cut may lose the last commits, but not the file. A killed process loses no commit.
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")  # waits for the other writer now, not in the middle
+    connection.execute("BEGIN IMMEDIATE")  # waits for another writer now, not in the middle
     try:
         yield
         connection.execute("COMMIT")

@@ -1,8 +1,7 @@
-"""The transformers that can be asked for by name, and where their weights come from.
+"""List the transformers that have a name, and the sources of their weights.
 
-The names are those of the publishers' hubs (`dino_vits8`), not timm's. The table is plain data: reading it
-imports neither torch nor timm, so that help and the list of models answer at once. Loading is the business of
-`stages.attention.weights`.
+The names are those of the publishers' hubs (`dino_vits8`), not timm's. The table is plain data: reading it imports
+neither torch nor timm, so `--help` and `pipeline models` are fast. `stages.attention.weights` loads the models.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ _SHIPPED = Path(__file__).parent / "shipped"
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One transformer of the table."""
+    """Describe one transformer of the table."""
 
     name: str
-    """What a user writes."""
+    """Name that a user writes."""
     timm_id: str
     """timm's architecture and tag; empty for a model that this project builds itself."""
     patch: int
     """Side of a patch in pixels."""
     heads: int
-    """Attention heads of every block."""
+    """Number of attention heads in every block."""
     dim: int
     """Width of a token."""
     depth: int
@@ -43,11 +42,11 @@ class ModelEntry:
     licence: str
     """Licence of the weights."""
     source: str
-    """Paper and repository, or what the weights are."""
+    """Paper and repository, or a description of the weights."""
     url: str
-    """The published weights file; empty where there is none."""
+    """Address of the published weights file; empty if there is none."""
     file: str = ""
-    """The weights file, where it is on this disk already: shipped with this package, or named by the user."""
+    """Path of the weights file if it is on this disk: shipped with this package, or named by the user."""
 
 
 def _small(name: str, timm_id: str, patch: int, licence: str, source: str, url: str) -> ModelEntry:
@@ -123,7 +122,7 @@ _ENTRIES = (
         _DINOV2,
         f"{_META}/dinov2/dinov2_vitb14/dinov2_vitb14_reg4_pretrain.pth",
     ),
-    # Meta's own DINOv3 files lie behind a form; timm's copies of the same tensors do not.
+    # Meta's own DINOv3 files are behind a form; timm's copies of the same tensors are not.
     _small(
         "dinov3_vits16",
         "vit_small_patch16_dinov3.lvd1689m",
@@ -148,7 +147,7 @@ _ENTRIES = (
         dim=96,
         depth=6,
         licence=_APACHE,
-        # Word for word what the file says of itself.
+        # Equal to `Card.source` of the file.
         source="`pipeline pretrain`: DINO (Caron et al. 2021), 4,000 images (phantoms: pipeline phantom --samples 4000 "
         "--size 192x256 --seed 1000), 1,500 steps, seed 0",
         url="",
@@ -168,7 +167,7 @@ _ENTRIES = (
 )
 
 MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}
-"""Every model by its name, in the order in which they are listed to a user."""
+"""All models by name, in the order of `pipeline models`."""
 
 
 OWN_ARCHITECTURES: dict[str, ModelEntry] = {
@@ -180,9 +179,9 @@ OWN_ARCHITECTURES: dict[str, ModelEntry] = {
         dim=dim,
         depth=depth,
         licence="",
-        source="an architecture; its weights are those of the file given",
+        source="an architecture; its weights come from the file given",
         url="",
     )
     for name, dim, depth in (("vit_tiny_patch8", 96, 6), ("vit_mini_patch8", 192, 8))
 }
-"""The architectures that timm does not have. `vit_tiny_patch8` is the network of the untrained model."""
+"""Architectures that timm does not have, by name. `vit_tiny_patch8` is the network of the untrained model."""

@@ -1,7 +1,7 @@
-"""What a model's name stands for.
+"""Find the model that a name stands for.
 
-An entry of the table; the path of a file that `pipeline pretrain` wrote, which says itself what it holds; or one of
-the architectures that it trains, for which a weights file has to be given.
+A name is one of three things: a model of the table; the path of a weights file of `pipeline pretrain`, whose card
+describes it; or an architecture that `pretrain` can train, which needs a weights file beside it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ __all__ = ["find_model"]
 
 
 def find_model(name: str) -> ModelEntry:
-    """What a name stands for: a model of the table, a weights file with a card, or an architecture.
+    """Return the entry of a model of the table, of a weights file with a card, or of an architecture.
 
     Raises:
-        UnknownModelError: none of these; the message names the closest models.
-        WeightsError: a path that holds no file that `pipeline pretrain` wrote.
+        UnknownModelError: the name is none of these. The message names similar models.
+        WeightsError: the path is not a weights file of `pipeline pretrain`.
     """
     entry = MODELS.get(name)
     if entry is not None:
         return entry
     if name.endswith(".safetensors"):
-        return _of_card(_required_card(Path(name)), name)
+        return _entry_from_card(_required_card(Path(name)), name)
     if name.startswith("vit_"):
         return find_architecture(name)
     close = difflib.get_close_matches(name, MODELS, n=3)
@@ -40,15 +40,15 @@ def _required_card(path: Path) -> Card:
     card = read_card(path)
     if card is None:
         raise WeightsError(
-            f"{path}: does not say which architecture it is for, as files of `pipeline pretrain` do. "
+            f"{path}: has no description of its architecture, as files of `pipeline pretrain` have. "
             "Name the model with --model and pass the file with --weights."
         )
     return card
 
 
-def _of_card(card: Card, file: str) -> ModelEntry:
+def _entry_from_card(card: Card, file: str) -> ModelEntry:
     return ModelEntry(
-        name=card.arch,  # and not the path: the recipe names the model by this and by the weights' digest
+        name=card.arch,  # not the path: a recipe names the model by architecture and digest of the weights
         timm_id=card.timm_id,
         patch=card.patch,
         heads=card.heads,

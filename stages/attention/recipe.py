@@ -1,33 +1,66 @@
-"""What determines the bytes of the attention maps, and nothing else.
+"""Describe what determines the bytes of the attention maps, and nothing else.
 
-Two extractions with equal recipes give equal maps on the same machine, so a recipe's digest names a memo, is kept
-in a store, and is compared before a trained network is given new maps. Hence no clock, host, path, device or
-batch size in it.
+Two extractions with equal recipes give equal maps on the same machine. So the digest of a recipe names the memo file,
+is kept in a store, and is compared before a trained network is given new maps. A recipe holds no clock time, host,
+path, device or batch size.
+
+A recipe may get more fields without orphaning what older versions wrote:
+
+- The fields in `ALWAYS_HASHED` are in every dictionary and every digest, whatever their value.
+- Every field added later has a default: the value that gives the maps of the versions before it. At its default it is
+  left out of the dictionary and of the digest, so the digest of an old recipe stays the same.
+- Such a default never changes, because a key that is absent means it.
+- A key that this version does not know is an error: a newer version wrote the recipe, and the maps depend on the key.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from stages.errors import CheckpointError
+from stages.settings import TransformerPrecision
 
-__all__ = ["Recipe"]
+__all__ = ["ALWAYS_HASHED", "PositionEmbedding", "Recipe"]
+
+PositionEmbedding = Literal["native", "bicubic-antialias", "rope"]
+
+ALWAYS_HASHED = frozenset(
+    {
+        "model",
+        "timm_id",
+        "weights_sha256",
+        "layers",
+        "heads",
+        "input_size",
+        "patch",
+        "grid",
+        "keys",
+        "resize_rule",
+        "mean",
+        "std",
+        "precision",
+        "position_embedding",
+        "stored_as",
+    }
+)
+"""The fields of a recipe in version 0.1.0. A change of this set changes the digest of every memo, store and run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that determines the attention maps of an image."""
+    """Hold all that determines the attention maps of an image."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True)
 
     model: str
-    """Name in the model table; for weights in a file of our own, the name of the architecture."""
+    """Name in the model table; for a weights file of `pipeline pretrain`, the name of the architecture."""
     timm_id: str
     """timm's architecture and tag; empty for a model that this project builds itself."""
     weights_sha256: str
@@ -43,47 +76,63 @@ class Recipe:
     grid: tuple[int, int]
     """(rows, columns) of patches."""
     keys: int
-    """Tokens that share one row of attention: patches and prefix tokens."""
+    """Number of tokens that share one row of attention: patches and prefix tokens."""
     resize_rule: Literal["pillow-bilinear-antialias, jpeg-reduced-to-2x"] = (
         "pillow-bilinear-antialias, jpeg-reduced-to-2x"
     )
-    """How an image is brought to `input_size`: straight, aspect not kept; a JPEG is decoded at a half, a quarter or an
-    eighth where both sides stay at least twice the longer side of `input_size`."""
+    """Rule for resizing an image to `input_size`. The aspect ratio is not kept. A JPEG is decoded at a half, a quarter
+    or an eighth of its size where both sides stay at least twice the longer side of `input_size`."""
     mean: tuple[float, float, float]
     """Subtracted from the red, green and blue channel in [0, 1]."""
     std: tuple[float, float, float]
-    """What the channels are then divided by."""
-    precision: Literal["float32", "bfloat16"]
-    """Arithmetic of the transformer; the softmax is in float32 always."""
-    position_embedding: Literal["native", "bicubic-antialias", "rope"]
-    """`native` where the grid is that of the weights, resampled, or rotary."""
+    """The channels are divided by these after the subtraction."""
+    precision: TransformerPrecision
+    """Arithmetic of the transformer; the softmax is always in float32."""
+    position_embedding: PositionEmbedding
+    """`native` where the grid is that of the weights, `bicubic-antialias` where they were resampled, `rope` for
+    rotary embeddings."""
     stored_as: Literal["probability*keys float16"] = "probability*keys float16"
-    """What one number of a map is: uniform attention is 1.0."""
+    """Unit and type of a map's values: uniform attention is 1.0."""
 
     @property
     def sha256(self) -> str:
-        """Hexadecimal SHA-256 of the recipe as JSON with sorted keys and no spaces."""
+        """Hexadecimal SHA-256 of `to_dict()` as JSON with sorted keys and no spaces."""
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe in JSON's types; `from_dict` gives it back."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Return the recipe in JSON's types, without later fields that are at their default.
+
+        `from_dict` is the inverse.
+        """
+        values = dataclasses.asdict(self)
+        kept = (
+            field.name
+            for field in dataclasses.fields(self)
+            if field.name in ALWAYS_HASHED or values[field.name] != field.default
+        )
+        return {name: list(values[name]) if isinstance(values[name], tuple) else values[name] for name in kept}
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Recipe:
-        """The recipe that `to_dict` wrote.
+    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
+        """Return the recipe that `to_dict` wrote, in this version or an older one. Absent keys take their defaults.
 
         Raises:
-            CheckpointError: a key is missing, unknown or holds something else; every such key is told.
+            CheckpointError: a key is unknown, is missing and has no default, or holds a value of the wrong type. The
+                message names all such keys.
         """
+        unknown = sorted(map(str, raw.keys() - {field.name for field in dataclasses.fields(cls)}))
+        if unknown:
+            raise CheckpointError(
+                f"the recipe holds {', '.join(unknown)}, which this version does not know: a newer version wrote it. "
+                "Update diamant-pipeline, or extract again with this version."
+            )
         try:
-            # Through JSON, because there a list is a strict tuple; as Python it would be refused or guessed at.
+            # In JSON a list is a tuple under strict rules; as a Python object it would be refused.
             return TypeAdapter(cls).validate_json(json.dumps(dict(raw)))
         except (ValidationError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"not a recipe that this version can read: {_complaints(error)}. It was written by another version "
-                "or changed by hand: extract again."
+                f"the recipe cannot be read: {_complaints(error)}. It is damaged or was changed by hand. Extract again."
             ) from None
 
 

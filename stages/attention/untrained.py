@@ -1,8 +1,7 @@
-"""Random weights that are always the same: a transformer to try the pipeline with, and nothing more.
+"""Draw random weights that are always the same, for a transformer to try the pipeline with.
 
-Its maps depend on the image, since a random network is still a function of it, but they mean nothing. The weights
-are drawn so that what goes through a layer keeps its variance: with the small ones usual before training every
-map would be flat.
+Its maps depend on the image but have no meaning. The weights are scaled so that every layer keeps the variance of its
+input. With the small weights that are usual before training every map would be flat.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ _SEED = 20230428
 
 
 def untrained_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Values for every parameter of a transformer, the same in every call and process.
+    """Draw a value for every parameter of a transformer. The values are the same in every call and process.
 
     Args:
-        module: A transformer; only names and shapes of its parameters are looked at.
+        module: A transformer; only the names and shapes of its parameters are used.
 
     Returns:
         float32 tensors by parameter name. The global random state is neither used nor changed.
@@ -36,4 +35,4 @@ def _draw(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
     values = torch.randn(shape, generator=generator)
     if name in {"cls_token", "pos_embed"}:
         return values
-    return values / math.sqrt(math.prod(shape[1:]))  # divided by the root of how many inputs are summed
+    return values / math.sqrt(math.prod(shape[1:]))  # divided by the square root of the number of inputs

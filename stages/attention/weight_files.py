@@ -1,8 +1,8 @@
-"""From a weights file, or from the hub, to tensors by name; never by running what a file holds.
+"""Read tensors by name from a weights file or from the hub, without running code from the file.
 
-A `.pth` is a pickle, and a pickle can run code. It is read with torch's restricted unpickler, which builds tensors
-and plain containers and refuses everything else; `.safetensors` cannot hold code at all. Which of the two a file
-is, is told by its first bytes, not by its name. Fitting the tensors to a model is `stages.attention.weights`.
+A `.pth` is a pickle, and a pickle can run code. It is read with torch's restricted unpickler, which builds tensors and
+plain containers and refuses everything else. A `.safetensors` cannot hold code. The first bytes of a file decide the
+format, not its name. `stages.attention.weights` fits the tensors to a model.
 """
 
 from __future__ import annotations
@@ -31,51 +31,50 @@ __all__ = ["hub_file", "read_tensors", "tensors_sha256"]
 
 _HUB_FILE = "model.safetensors"
 _HUB_TIMEOUT = 5.0  # seconds until the hub counts as unreachable
-_PICKLES = (b"PK", b"\x80")  # how torch.save's two forms begin: a zip of a pickle, a bare pickle
-_WRAPPERS = ("teacher", "state_dict", "model", "student")  # DINO evaluates its teacher, so that comes first
+_PICKLES = (b"PK", b"\x80")  # first bytes of the two formats of torch.save: a zip of a pickle, a bare pickle
+_WRAPPERS = ("teacher", "state_dict", "model", "student")  # DINO evaluates its teacher, so the teacher comes first
 _PREFIXES = ("module.", "teacher.", "backbone.")
 _HEADS = ("head.", "projection_head.", "dino_head.", "ibot_head.", "last_layer.", "fc.")
 
 
 def hub_file(entry: ModelEntry) -> Path:
-    """The model's weights on this disk, downloaded from the Hugging Face hub if they are not in its cache yet.
+    """Return the local path of the model's weights, after a download from the Hugging Face hub if needed.
 
     Raises:
-        WeightsError: they are not cached and the hub cannot be reached; found out within seconds.
+        WeightsError: the weights are not in the hub's cache and the hub cannot be reached. This takes a few seconds.
     """
     repository = f"timm/{entry.timm_id}"
     with _quiet_hub():
         try:
             return Path(hf_hub_download(repository, _HUB_FILE, local_files_only=True))
         except OSError:
-            pass  # not in the cache: the usual case the first time
+            pass  # not in the cache: the usual case at first use
         try:
-            # The download itself tries again for most of a minute when there is no network. One question, asked
-            # once, finds that out at once.
+            # Without a network the download retries for almost a minute. One short request fails at once.
             get_hf_file_metadata(hf_hub_url(repository, _HUB_FILE), timeout=_HUB_TIMEOUT)
             return Path(hf_hub_download(repository, _HUB_FILE))
-        except Exception as error:  # noqa: BLE001 - the client's own errors, its HTTP library's, the system's: one meaning
+        except Exception as error:  # noqa: BLE001 - errors of the client, of its HTTP library and of the system mean the same
             reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
             raise WeightsError(
                 f"{entry.name}: the weights could not be downloaded from https://huggingface.co/{repository} "
-                f"({reason}).\n  Download {entry.url} where there is a network and pass it with `--weights FILE`."
+                f"({reason}).\n  Download {entry.url} on a machine with a network and pass it with `--weights FILE`."
             ) from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file under the names they have inside the transformer.
+    """Read the tensors of a weights file under the names that they have inside the transformer.
 
-    Usual wrappers (`teacher`, `student`, `state_dict`, `model`), prefixes (`module.`, `backbone.`) and the
-    projection heads of self-supervised training are taken away.
+    The usual wrappers (`teacher`, `student`, `state_dict`, `model`), prefixes (`module.`, `backbone.`) and the
+    projection heads of self-supervised training are removed.
 
     Args:
-        path: A `.pth` or a `.safetensors`.
+        path: A `.pth` or a `.safetensors` file.
 
     Returns:
         Tensors on the CPU, in the file's dtypes.
 
     Raises:
-        WeightsError: no such file, empty, broken, not a weights file, or one that would run code.
+        WeightsError: the file does not exist, is empty or broken, holds no weights, or would run code.
     """
     raw = _read_safetensors(path) if _looks_like_safetensors(path) else _read_pickle(path)
     tensors = _without_heads(_without_prefixes(_unwrap(raw)))
@@ -85,7 +84,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Hexadecimal SHA-256 over name, dtype, shape and little-endian bytes of every tensor, sorted by name."""
+    """Return the hexadecimal SHA-256 over name, dtype, shape and little-endian bytes of all tensors, sorted by name."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu()
@@ -97,9 +96,9 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 @contextlib.contextmanager
 def _quiet_hub() -> Iterator[None]:
-    """Without the hub client's warnings and log lines; what matters is in our one message.
+    """Silence the hub client's warnings and log lines. Our own error message says what matters.
 
-    Its progress bar stays: a download of some hundred MB should be seen to move.
+    The client's progress bar stays, because a download may take minutes.
     """
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
@@ -113,7 +112,7 @@ def _quiet_hub() -> Iterator[None]:
 
 
 def _looks_like_safetensors(path: Path) -> bool:
-    """Whether the file starts with the length of a JSON header and then that header."""
+    """Return whether the file starts with an 8-byte length and a JSON header."""
     try:
         with path.open("rb") as file:
             start = file.read(9)
@@ -137,21 +136,21 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> Any:
     try:
-        # DINO's own training script keeps its arguments, an argparse.Namespace, beside the tensors. It is a plain
-        # bag of values, so it is the one class allowed beyond torch's own list.
+        # DINO's training script saves its arguments, an argparse.Namespace, beside the tensors. That class only
+        # holds values, so it is allowed in addition to torch's own list.
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         with path.open("rb") as file:
-            if not file.read(2).startswith(_PICKLES):  # a web page, say, saved in place of the file behind it
+            if not file.read(2).startswith(_PICKLES):  # for example a web page that was saved in place of the file
                 raise WeightsError(_broken(path)) from None
-        # torch's own message advises to load the file without the restriction; that advice is not passed on.
+        # Torch's message advises to load the file without the restriction. That is dangerous, so it is not shown.
         raise WeightsError(
-            f"{path}: is not a file of plain tensors. Anything else in it could run code, so it is refused. "
+            f"{path}: holds more than plain tensors. The rest could run code, so the file is refused. "
             "Pass the file as published, or one saved as .safetensors."
         ) from None
-    except Exception:  # noqa: BLE001 - bytes that are no pickle fail in any of a dozen ways
+    except Exception:  # noqa: BLE001 - bytes that are no pickle raise many kinds of exceptions
         raise WeightsError(_broken(path)) from None
 
 
@@ -169,7 +168,7 @@ def _unwrap(raw: Any) -> dict[str, Tensor]:
 
 
 def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What lies under the known prefixes; where there is one, everything beside it is not the transformer."""
+    """Remove known prefixes. If one occurs, tensors without it do not belong to the transformer and are dropped."""
     while prefix := next((known for known in _PREFIXES if any(name.startswith(known) for name in tensors)), None):
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     return tensors

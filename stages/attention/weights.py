@@ -1,12 +1,12 @@
-"""A transformer of the model table with its weights in it, ready to be asked for attention.
+"""Load a transformer with its weights for a given input size.
 
-`load_transformer` reads tensors (from the hub, from a file given or shipped, or drawn at random), checks that
-they are this model's, converts the publisher's names to timm's, loads them at the size they were trained for, and
-only then resamples the position embeddings to the size asked for: bicubic with antialiasing, as timm does. The
-digest is taken before that, so it names the weights and not the size, and is the same for a `.pth`, a
-`.safetensors` and the hub's copy.
+`load_transformer` reads the tensors (from the hub, from a given or shipped file, or random ones), checks that they
+belong to the model, converts the publisher's names to timm's, and loads them at the size they were trained for. Then
+it resamples the position embeddings to the wanted size: bicubic with antialiasing, as timm does. The digest is
+computed before the resampling, so it does not depend on the size, and it is the same for a `.pth`, a `.safetensors`
+and the hub's copy.
 
-timm's own file loading is not used: it may unpickle what it finds.
+timm's own file loading is not used, because it may unpickle arbitrary objects.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,47 +28,48 @@ from stages.attention.architectures import build_transformer
 from stages.attention.card import read_card
 from stages.attention.models import MODELS, UNTRAINED, ModelEntry
 from stages.attention.naming import find_model
+from stages.attention.recipe import PositionEmbedding
 from stages.attention.untrained import untrained_tensors
 from stages.attention.weight_files import hub_file, read_tensors, tensors_sha256
 from stages.errors import UsageError, WeightsError
 
 __all__ = ["Transformer", "load_transformer"]
 
-_DEFAULT_SIDE = 224  # pixels; where the weights do not say what they were trained at
-_SHOWN = 3  # names told before "and N more"
+_DEFAULT_SIDE = 224  # pixels; used if the weights do not say their size
+_SHOWN = 3  # names that are listed before "and N more"
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 _WIDTHS = {192: "T", 384: "S", 768: "B", 1024: "L", 1280: "H", 1536: "g"}
 
 
 @dataclass(frozen=True)
 class Transformer:
-    """A frozen transformer and what it is."""
+    """Hold a frozen transformer and its origin."""
 
     module: nn.Module
     """In eval mode, float32, on the CPU, without gradients, built for one input size."""
     entry: ModelEntry
     weights_sha256: str
-    """Digest of the tensors at their own size, without heads (see `tensors_sha256`)."""
-    position_embedding: Literal["native", "bicubic-antialias", "rope"]
-    """What was done to the position embeddings to fit the input size."""
+    """Digest of the tensors at their own size, without projection heads (see `tensors_sha256`)."""
+    position_embedding: PositionEmbedding
+    """Origin of the position embeddings at the input size; see `Recipe.position_embedding`."""
 
 
 def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | None = None) -> Transformer:
-    """Build a model of the table and fill it with its weights.
+    """Build a model and load its weights.
 
     Args:
-        name: Name in the model table, a file that `pipeline pretrain` wrote, or an architecture that it trains.
-        input_size: (height, width) in pixels of the images it will see; both divisible by the patch.
-        weights: A weights file as published (`.pth`) or `.safetensors`; without it they come from the file that
+        name: Name in the model table, a weights file of `pipeline pretrain`, or an architecture that it can train.
+        input_size: (height, width) of the images in pixels; both divisible by the patch.
+        weights: A weights file as published (`.pth`) or `.safetensors`. Without it the weights come from the file that
             the table or `name` names, else from the hub.
 
     Returns:
         The transformer, for images of exactly `input_size`.
 
     Raises:
-        UnknownModelError: the table has no such name.
-        UsageError: the size is not divisible by the patch, or a file is given for the untrained model or beside one.
-        WeightsError: the weights cannot be had, are another model's, are incomplete or not finite.
+        UnknownModelError: there is no model of that name.
+        UsageError: the size is not divisible by the patch, or `weights` is given although the model needs no file.
+        WeightsError: the weights cannot be loaded, belong to another model, are incomplete or not finite.
     """
     entry = find_model(name)
     check_input_size(entry, input_size)
@@ -85,10 +86,10 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
 
 
 def check_input_size(entry: ModelEntry, input_size: tuple[int, int]) -> None:
-    """Refuse a size that is not whole patches.
+    """Check that a size is a whole number of patches.
 
     Raises:
-        UsageError: with the nearest sizes that are.
+        UsageError: it is not. The message names the nearest sizes that are.
     """
     if all(side > 0 and side % entry.patch == 0 for side in input_size):
         return
@@ -112,10 +113,10 @@ def _untrained(entry: ModelEntry, input_size: tuple[int, int], weights: Path | N
 
 
 def _source(name: str, entry: ModelEntry, weights: Path | None) -> Path:
-    """The file to read."""
+    """Return the file to read."""
     if weights is not None:
         if entry.file == name:
-            raise UsageError(f"{name}: is a weights file itself; give it or --weights {weights}, not both.")
+            raise UsageError(f"{name}: is a weights file itself. Give it or --weights {weights}, not both.")
         return weights
     if entry.file:
         return Path(entry.file)
@@ -128,12 +129,12 @@ def _source(name: str, entry: ModelEntry, weights: Path | None) -> Path:
 
 
 def _check_architecture(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse another model's weights by what their shapes say, before timm resamples a patch of another size."""
+    """Refuse another model's weights by their shapes. Without this, timm would resample patches of another size."""
     kernel = tensors.get("patch_embed.proj.weight")
     if kernel is None or kernel.ndim != 4:  # noqa: PLR2004 - (dim, channels, rows, columns) of a convolution
         shown = _some(sorted(tensors))
         raise WeightsError(
-            f"{source}: not the weights of a ViT as published: there is no patch_embed.proj.weight, but {shown}. "
+            f"{source}: these are not the weights of a ViT. patch_embed.proj.weight is missing; there is {shown}. "
             f"Pass {entry.url or 'a file of this model'}."
         )
     dim, patch = kernel.shape[0], kernel.shape[-1]
@@ -151,7 +152,7 @@ def _check_architecture(source: Path, entry: ModelEntry, tensors: Mapping[str, T
 
 
 def _check_heads(source: Path, entry: ModelEntry) -> None:
-    """The number of heads leaves no trace in the shapes; a file with a card tells it."""
+    """Compare the number of heads with the card's, if there is one. The tensors' shapes do not show it."""
     card = read_card(source)
     if card is not None and card.heads != entry.heads:
         raise WeightsError(
@@ -165,7 +166,7 @@ def _architecture(dim: int, patch: int) -> str:
 
 
 def _native_side(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor]) -> int:
-    """Side in pixels of the images whose position embeddings the file holds."""
+    """Return the side in pixels of the images that the file's position embeddings are for."""
     embedding = tensors.get("pos_embed")
     if embedding is None or embedding.ndim != 3:  # noqa: PLR2004 - (1, tokens, dim)
         return _DEFAULT_SIDE - _DEFAULT_SIDE % entry.patch
@@ -177,13 +178,13 @@ def _native_side(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor])
 
 
 def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """The tensors under timm's names, by the conversion that timm keeps beside the model's class."""
+    """Return the tensors under timm's names. The conversion function is in the module of the model's class."""
     convert = sys.modules[type(module).__module__].checkpoint_filter_fn
     with contextlib.redirect_stdout(io.StringIO()):  # the DINOv3 conversion prints
         converted: dict[str, Tensor] = convert(dict(tensors), module)
     for name, bias in tensors.items():
-        # timm drops DINOv3's query and value biases because they are zero in the published models; in another
-        # file they may not be, and then the attention would be another's. The key's is masked by the authors.
+        # timm drops DINOv3's query and value biases because they are zero in the published models. In another file
+        # they may differ from zero, and then the attention would be wrong. The authors mask the key's bias.
         if name.endswith("attn.qkv.bias") and _dropped(name, converted):
             query, _, value = bias.chunk(3)
             if query.any() or value.any():
@@ -222,7 +223,7 @@ def _some(names: list[str]) -> str:
 
 
 def _finish(module: Any, entry: ModelEntry, weights_sha256: str, input_size: tuple[int, int]) -> Transformer:
-    """Resample to the input size and freeze."""
+    """Resample the position embeddings to the input size and freeze the module."""
     side = tuple(module.patch_embed.img_size)
     module.set_input_size(img_size=input_size)
     module.eval().requires_grad_(requires_grad=False)

@@ -1,15 +1,15 @@
-"""A cluster that somebody else runs: who may be spoken to, and how work is handed over.
+"""Connect to a dask.distributed cluster and run jobs on its workers.
 
-`--cluster` names the scheduler of a dask.distributed cluster, which its user starts with dask's own commands. Nothing
-here listens on any port or starts a scheduler or a worker.
+`--cluster` names the scheduler of a cluster that the user starts with dask's own commands. This module opens no port
+and starts neither a scheduler nor a worker.
 
-In such a cluster functions and results travel as pickles: whoever reaches the scheduler can run code on the scheduler,
-on every worker, and on every client. So an address has to be of this machine (`tcp://127.0.0.1:8786`), be protected by
-certificates on both sides (`tls://scheduler:8786`), or the user has to say that the network is closed. Certificates
-are those of dask's configuration, `distributed.comm.tls`; they are checked against its certificate authority, by which
-both sides are known, not against the host's name.
+In such a cluster functions and results are sent as pickles: anyone who can connect to the scheduler can run code on the
+scheduler, on every worker and on every client. So only three kinds of address are accepted: of this machine
+(`tcp://127.0.0.1:8786`), with certificates on both sides (`tls://scheduler:8786`), or a plain one after the user has
+confirmed that nobody else is on the network. The certificates are those of dask's configuration,
+`distributed.comm.tls`. Both sides check them against its certificate authority, not against the host's name.
 
-What the work is, is not known here (see `stages.extraction.on_cluster`).
+The jobs are defined in `stages.extraction.on_cluster`.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 PATIENCE = 60.0
-"""Seconds to wait for a first worker, and for another one when all are gone."""
+"""Seconds to wait for the first worker, and for a new one after all workers are lost."""
 IN_FLIGHT = 2
-"""Jobs handed over per thread of the workers: one is worked on, one waits beside it."""
+"""Jobs sent per thread of the workers: one runs and one waits."""
 RETRIES = 2
-"""How often a job that failed on one worker is given to another."""
-WAYS = "Write tcp://HOST:PORT or tls://HOST:PORT, as `dask scheduler` tells when it starts."
+"""Number of times a job that failed on one worker is sent to another."""
+WAYS = "Write tcp://HOST:PORT or tls://HOST:PORT, as `dask scheduler` prints it at its start."
 
 
 def require_cluster(address: str, *, insecure: bool) -> None:
-    """Make sure that a cluster may be spoken to and that we know how to; nothing is connected yet.
+    """Check that the address of a scheduler is valid, safe and usable. Nothing is connected yet.
 
     Args:
         address: `tcp://host:port` or `tls://host:port`.
-        insecure: the user vouches for the network between us and a `tcp://` scheduler.
+        insecure: The user has confirmed that the network to a `tcp://` scheduler is closed to others.
 
     Raises:
-        UsageError: another kind of address, one that is neither encrypted nor of this machine, `tls://` without
-            certificates, or dask.distributed is not installed.
+        UsageError: the address is not valid, or is neither encrypted nor of this machine; certificates for `tls://`
+            are missing; or dask.distributed is not installed.
     """
     try:
         parts = urlsplit(address)
         sound = parts.scheme in {"tcp", "tls"} and parts.hostname and parts.port and address.endswith(f":{parts.port}")
-    except ValueError:  # a port that is no number, brackets that do not close
+    except ValueError:  # the port is not a number, or a bracket is not closed
         sound = False
     if not sound:
         raise UsageError(f"--cluster {address}: is not the address of a scheduler. {WAYS}")
@@ -64,7 +64,7 @@ def require_cluster(address: str, *, insecure: bool) -> None:
             "--cluster-insecure if nobody else is on that network."
         )
     try:
-        import distributed  # noqa: F401 - to know now, not after the weights were fetched
+        import distributed  # noqa: F401 - a missing package is an error before the weights are fetched
     except ImportError:
         raise UsageError(
             f"--cluster {address}: dask.distributed is not installed. "
@@ -75,13 +75,13 @@ def require_cluster(address: str, *, insecure: bool) -> None:
 
 @contextmanager
 def connect(address: str) -> Iterator[Cluster]:
-    """A cluster with at least one worker. What is still running there on leaving is called off.
+    """Connect to a cluster with at least one worker. Jobs that still run at the end are cancelled.
 
     Args:
-        address: as `require_cluster` allowed it.
+        address: An address that `require_cluster` accepted.
 
     Raises:
-        PipelineError: the scheduler cannot be reached, or no worker joins it in a minute.
+        PipelineError: the scheduler cannot be reached, or has no worker within `PATIENCE` seconds.
     """
     from distributed import Client
 
@@ -100,29 +100,30 @@ def connect(address: str) -> Iterator[Cluster]:
 
 
 class Cluster:
-    """A connection to a scheduler. Made by `connect`; for one thread."""
+    """Run jobs through a connection to a scheduler. Made by `connect`. Not thread-safe."""
 
     def __init__(self, client: Any, address: str) -> None:
         self._client = client
         self._address = address
 
     def results(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
-        """`work` on every job on the workers, results in order, a bounded number of jobs ahead.
+        """Yield `work(job)` for every job, computed by the workers, in the order of the jobs.
 
-        A job whose worker died is done again by another. The bound follows the number of workers.
+        A bounded number of jobs is sent ahead; the bound follows the number of workers. A job whose worker died is sent
+        to another worker.
 
         Args:
-            work: a function of an installed module; the workers import it by its name.
-            jobs: taken as the cluster has room for them.
+            work: A function of an installed module. The workers import it by its name.
+            jobs: Read only as far as jobs are sent.
 
         Raises:
-            PipelineError: the scheduler is lost, all workers are, or a job brought down several.
+            PipelineError: the scheduler or all workers are lost, or several workers died of the same job.
         """
         source = iter(jobs)
         running: deque[Any] = deque()
         while True:
             for job in islice(source, self._room(len(running))):
-                with self._told():
+                with self._explain_failures():
                     running.append(self._client.submit(work, job, pure=False, retries=RETRIES))
             if not running:
                 return
@@ -132,53 +133,53 @@ class Cluster:
         """Wait for a worker.
 
         Raises:
-            PipelineError: none came.
+            PipelineError: there is none after `PATIENCE` seconds.
         """
-        with self._told():
+        with self._explain_failures():
             try:
                 self._client.wait_for_workers(1, timeout=PATIENCE)
             except TimeoutError:
                 raise PipelineError(
-                    f"{self._address}: the scheduler has no worker since {PATIENCE:.0f} seconds. "
-                    f"Start some: dask worker {self._address}"
+                    f"{self._address}: the scheduler has had no worker for {PATIENCE:.0f} seconds. "
+                    f"Start one: dask worker {self._address}"
                 ) from None
 
     def _room(self, running: int) -> int:
-        """How many more jobs to hand over; at least one when none is running, so that the work never stands."""
-        with self._told():
+        """Return the number of jobs to send now: at least one if none is running, so that the work goes on."""
+        with self._explain_failures():
             threads: int = sum(self._client.nthreads().values())
         return max(IN_FLIGHT * threads - running, 0 if running else 1)
 
     def _result(self, future: Any) -> Any:
         while True:
-            with self._told():
+            with self._explain_failures():
                 try:
                     return future.result(timeout=PATIENCE)
                 except TimeoutError:
-                    if future.status == "error":  # it is the job's own
+                    if future.status == "error":  # the job itself raised it
                         raise
-            self.require_workers()  # a job may well take longer, but not if there is nobody to do it
+            self.require_workers()  # a job may take longer than this, but not without a worker
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """A cluster's failures, told so that a user can mend them."""
+    def _explain_failures(self) -> Iterator[None]:
+        """Turn a cluster's failures into errors that say what to do."""
         from distributed import KilledWorker
 
-        kept = "What is computed so far is remembered: run the command again."
+        kept = "Maps computed so far are in the memo: run the command again."
         try:
             yield
         except PipelineError:
             raise
         except KilledWorker as error:
             raise PipelineError(
-                f"{self._address}: several workers died of the same images ({error}). Their logs say why; most often "
-                f"it is memory: use a smaller --batch-size, or workers with more. {kept}"
+                f"{self._address}: several workers died of the same images ({error}). Their logs say why. Most often "
+                f"they run out of memory: use a smaller --batch-size, or workers with more memory. {kept}"
             ) from error
         except (ImportError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "deserialization" not in str(error):
                 raise
             raise PipelineError(
-                f"{self._address}: the cluster cannot import what it was sent ({str(error).strip()}). Install the same "
+                f"{self._address}: the cluster cannot import the job ({str(error).strip()}). Install the same "
                 "version of diamant-pipeline, with the same libraries, on the scheduler and on every worker."
             ) from error
         except (OSError, CancelledError) as error:
@@ -193,7 +194,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _security(address: str) -> Any:
-    """Certificates for a `tls://` address, from dask's configuration; None for `tcp://`."""
+    """Return the certificates of dask's configuration for a `tls://` address; None for `tcp://`."""
     if not address.startswith("tls://"):
         return None
     from distributed import Security
@@ -202,7 +203,7 @@ def _security(address: str) -> Any:
     try:
         context = security.get_connection_args("client")["ssl_context"]
     except OSError as error:  # ssl.SSLError is one
-        raise UsageError(f"--cluster {address}: the certificates of dask's configuration: {error}") from error
+        raise UsageError(f"--cluster {address}: dask's certificates cannot be loaded: {error}") from error
     if context is None:
         raise UsageError(
             f"--cluster {address}: dask's configuration names no certificates. Set distributed.comm.tls.ca-file, "

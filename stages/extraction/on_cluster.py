@@ -1,13 +1,14 @@
-"""`extract_shard` on the workers of a cluster; the memo and the store stay with the one writer.
+"""Run `extract_shard` on the workers of a cluster. The client keeps the memo and writes the store.
 
-A job is one batch of files. The client reads their bytes for the digests, asks its memo, and sends paths and what it
-remembers; a worker decodes, computes the rest with `extract_shard`, as the client would, and sends the samples back.
-The client puts new maps in the memo and hands on the samples, in order. So a worker keeps nothing but the transformer,
-and a killed run loses the jobs under way.
+A job is one batch of files. The client hashes the files, looks the digests up in its memo, and sends the paths and the
+digests that are cached. A worker decodes the files, computes the other maps with `extract_shard`, and sends the samples
+back. The client stores the new maps in the memo and yields the samples in order. So a worker holds no state except the
+transformer, and a killed run loses only the jobs in progress.
 
-Workers read images, masks and a weights file under the client's own paths: all see one file system. Batches are filled
-up to the same size as everywhere, so on CPUs of one kind, with as many threads for torch, a store is the same byte for
-byte as without a cluster; between CPUs of different kinds, or a CPU and a GPU, maps differ in the last bits.
+Workers read images, masks and a weights file under the client's paths, so all machines need one file system. Batches
+are filled up to the full size, as they are without a cluster. On CPUs of the same kind and with the same number of
+torch threads a store is byte for byte the same as without a cluster. Between different CPUs, or a CPU and a GPU, maps
+differ in the last bits.
 """
 
 from __future__ import annotations
@@ -28,90 +29,98 @@ from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import PipelineError, Problem
 from stages.extraction.cluster import Cluster
-from stages.extraction.shard import Decoding, Shard, extract_shard
+from stages.extraction.shard import Decoding, Extraction, Shard, extract_shard
 from stages.imaging.samples import SourceSample, printable
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Task
 
-__all__ = ["Transformer", "extract_on_cluster"]
+__all__ = ["ClusterExtraction", "TransformerSpec", "extract_on_cluster"]
 
-_KEPT_BY_CLIENT = np.empty(0, np.float16)  # in place of maps that the client remembers
+_KEPT_BY_CLIENT = np.empty(0, np.float16)  # stands for maps that are in the client's memo
 _LOADING = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transformer:
-    """What a worker needs to load the transformer that the client means."""
+class TransformerSpec:
+    """Hold what a worker needs to load the client's transformer."""
 
     recipe: Recipe
     weights: Path | None
-    """The weights file, absolute; None where the model's name is enough."""
+    """Absolute path of the weights file; None if the model's name is enough."""
     device: str
     batch_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One batch of files."""
+    """Hold one batch of files and how to compute it."""
 
     sources: Sequence[SourceSample]
-    """With absolute paths: a worker runs in another folder."""
+    """The files, with absolute paths, because a worker runs in another folder."""
     known: frozenset[str]
-    """Digests whose maps the client has."""
+    """Digests whose maps are in the client's memo."""
     decoding: Decoding
-    transformer: Transformer
+    transformer: TransformerSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a worker sends back."""
+    """Hold the result of a job."""
 
     shard: Shard
-    """Its samples have no maps where the client knows them."""
+    """Its samples have empty maps where the client's memo has the maps."""
     worker: str
     unreadable: Sequence[Path]
-    """Files that the worker cannot read, or does not see."""
+    """Files that the worker cannot read or find."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterExtraction:
+    """Hold what all jobs of one extraction share."""
+
+    cluster: Cluster
+    decoding: Decoding
+    transformer: TransformerSpec
+    """Loaded by every worker once."""
+    memo: AttentionMemo
+    """Stays with the client: asked before a job is sent, and gets the new maps when the job is done."""
 
 
 def extract_on_cluster(
-    parts: Iterable[Sequence[SourceSample]],
-    *,
-    cluster: Cluster,
-    decoding: Decoding,
-    transformer: Transformer,
-    memo: AttentionMemo,
-    task: Task,
+    parts: Iterable[Sequence[SourceSample]], extraction: ClusterExtraction, task: Task
 ) -> Iterator[Shard]:
-    """Samples with attention of some files, computed by the workers.
+    """Read files and compute their attention on the workers.
 
     Args:
-        parts: the files, a job's worth at a time.
-        cluster: where the work is done.
-        decoding: how they are read.
-        transformer: what a worker loads, once for all jobs.
-        memo: asked before a job is handed over, told when it is done.
-        task: advanced by one per file.
+        parts: The files of each job.
+        extraction: The cluster, and how the files are read and computed.
+        task: Advanced by one per file.
 
     Yields:
-        As `extract_shard` returns it, one for each part, in order.
+        One shard for each part, in order, as `extract_shard` returns it.
 
     Raises:
-        PipelineError: a worker does not see a file or cannot load the transformer; or as `Cluster.results`.
+        PipelineError: a worker cannot read a file or load the transformer; or as `Cluster.results`.
     """
     under_way: deque[tuple[Sequence[SourceSample], dict[str, np.ndarray]]] = deque()
 
     def jobs() -> Iterator[Job]:
         for part in parts:
-            known = memo.get_many(digest for digest in look_ahead(_digest, part) if digest)
+            known = extraction.memo.get_many(digest for digest in look_ahead(_digest, part) if digest)
             under_way.append((part, known))
             sources = [_absolute(source) for source in part]
-            yield Job(sources=sources, known=frozenset(known), decoding=decoding, transformer=transformer)
+            yield Job(
+                sources=sources,
+                known=frozenset(known),
+                decoding=extraction.decoding,
+                transformer=extraction.transformer,
+            )
 
-    for done in cluster.results(_extract_job, jobs()):
+    for done in extraction.cluster.results(_extract_job, jobs()):
         part, known = under_way.popleft()
-        _check_seen(done)
+        _check_visible(done)
         new = {sample.digest: sample.attention for sample in done.shard.samples if sample.digest not in known}
-        memo.put_many(new)
+        extraction.memo.put_many(new)
         task.advance(len(part))
         yield Shard(
             samples=[replace(one, attention=known.get(one.digest, one.attention)) for one in done.shard.samples],
@@ -121,29 +130,28 @@ def extract_on_cluster(
 
 
 def _extract_job(job: Job) -> Done:
-    """A worker's part. Runs on several threads of one process at a time."""
+    """Do one job on a worker. Several threads of one process call this at the same time."""
     from distributed import get_worker
 
     worker = get_worker().address
     try:
-        with _LOADING:  # and not once per thread
+        with _LOADING:  # one thread loads, the others wait for it
             extractor = _loaded(job.transformer)
-        shard = extract_shard(
-            job.sources,
+        extraction = Extraction(
             decoding=job.decoding,
             extractor=extractor,
             batch_size=job.transformer.batch_size,
             memo=_RemoteMemo(job.known),
-            task=Task(),
         )
-    except (PipelineError, OSError) as error:  # an OSError that the client sees is then the connection's own
+        shard = extract_shard(job.sources, extraction, Task())
+    except (PipelineError, OSError) as error:  # so an OSError at the client is always one of the connection
         raise PipelineError(f"worker {worker}: {error}") from None
     files = [file for source in job.sources for file in (source.image, source.mask) if file is not None]
     return Done(shard=shard, worker=worker, unreadable=[file for file in files if not os.access(file, os.R_OK)])
 
 
 class _OneAtATime:
-    """An extractor that threads take turns at: while one computes, another decodes its next batch."""
+    """Let one thread at a time use an extractor. Meanwhile other threads decode their next batch."""
 
     def __init__(self, extractor: AttentionExtractor) -> None:
         self._extractor = extractor
@@ -154,8 +162,8 @@ class _OneAtATime:
             return self._extractor.extract(images)
 
 
-@lru_cache(maxsize=1)  # one transformer fills a device; two extractions that share workers take turns
-def _loaded(transformer: Transformer) -> _OneAtATime:
+@lru_cache(maxsize=1)  # one transformer fills a device; two extractions that share workers reload it in turn
+def _loaded(transformer: TransformerSpec) -> _OneAtATime:
     return _OneAtATime(
         AttentionExtractor.from_recipe(
             transformer.recipe,
@@ -167,7 +175,7 @@ def _loaded(transformer: Transformer) -> _OneAtATime:
 
 
 class _RemoteMemo:
-    """The client's memo as a worker sees it: which digests are in it, and not what."""
+    """Worker-side stub of the client's memo. It knows which digests are cached, and holds no maps."""
 
     def __init__(self, known: frozenset[str]) -> None:
         self._known = known
@@ -176,11 +184,11 @@ class _RemoteMemo:
         return dict.fromkeys(self._known.intersection(digests), _KEPT_BY_CLIENT)
 
     def put_many(self, maps: Mapping[str, np.ndarray]) -> None:
-        """They go to the client with their samples."""
+        """Do nothing: the maps go to the client with their samples."""
 
 
 def _digest(source: SourceSample) -> str | None:
-    """SHA-256 of an image file; None where it cannot be read, which the worker will tell in full."""
+    """Return the SHA-256 of an image file. Return None if it cannot be read; the worker reports why."""
     try:
         with source.image.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -192,8 +200,11 @@ def _absolute(source: SourceSample) -> SourceSample:
     return replace(source, image=source.image.absolute(), mask=source.mask.absolute() if source.mask else None)
 
 
-def _check_seen(done: Done) -> None:
-    """A file that the user sees and a worker does not is no broken input: the cluster is set up otherwise."""
+def _check_visible(done: Done) -> None:
+    """Raise an error if a worker cannot read a file that the client can read.
+
+    Such a file is not a broken input; the cluster lacks a common file system.
+    """
     for file in done.unreadable:
         if os.access(file, os.R_OK):
             raise PipelineError(
@@ -203,7 +214,7 @@ def _check_seen(done: Done) -> None:
 
 
 def _as_the_user_wrote(problems: Sequence[Problem], part: Sequence[SourceSample]) -> list[Problem]:
-    """Problems by the paths that the user gave, and not by the absolute ones that were sent."""
+    """Return the problems with the user's own paths in place of the absolute ones that were sent."""
     files = [file for source in part for file in (source.image, source.mask) if file is not None]
     given = {printable(file.absolute()): printable(file) for file in files}
     return [replace(problem, where=given.get(problem.where, problem.where)) for problem in problems]

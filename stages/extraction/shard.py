@@ -1,9 +1,8 @@
-"""A shard's worth of images to samples with attention: the unit of work of `extract` and `predict`.
+"""Read the files of one shard and compute their attention: the unit of work of `extract` and `predict`.
 
-`extract_shard` is a plain function of a list of files: it decodes ahead on a few threads while the
-transformer works, asks the memo first, computes what is missing in full batches, and commits every
-batch to the memo. It holds one shard in memory, whatever the number of images. Where it runs is not
-its business, so a cluster is handed the same function (`stages.extraction.on_cluster`).
+`extract_shard` is a function of a list of files. Threads decode files ahead while the transformer computes. Cached maps
+come from the memo; the others are computed in full batches, and every batch is committed to the memo. Memory holds
+one shard, whatever the total number of images. A cluster runs the same function (`stages.extraction.on_cluster`).
 """
 
 from __future__ import annotations
@@ -26,27 +25,30 @@ from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Task
 from store.records import IGNORE, Sample
 
+REMEDY = "Repair or remove them, or continue without them: --on-error skip."
+"""Advice after the list of files that cannot be used."""
+
 
 class Extractor(Protocol):
-    """Computes maps, as `AttentionExtractor` does."""
+    """Interface of `AttentionExtractor`: compute maps."""
 
     def extract(self, images: np.ndarray) -> np.ndarray:
-        """(n, heads, rows, columns) float16 of (n, height, width, 3) uint8."""
+        """Return (n, heads, rows, columns) float16 for (n, height, width, 3) uint8."""
 
 
 class Memo(Protocol):
-    """Remembers maps by image digest, as `AttentionMemo` does."""
+    """Interface of `AttentionMemo`: cache maps by image digest."""
 
     def get_many(self, digests: Iterable[str]) -> dict[str, np.ndarray]:
-        """The maps of those that are known."""
+        """Return the maps of the cached digests."""
 
     def put_many(self, maps: Mapping[str, np.ndarray]) -> None:
-        """Keep maps."""
+        """Store maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """One source sample, read and resized; its attention is not known yet."""
+    """Hold one sample that was read and resized. Its attention is not computed yet."""
 
     source: SourceSample
     image: NDArray[np.uint8]
@@ -62,26 +64,26 @@ class Decoded:
 
 @dataclass
 class Shard:
-    """What came of a shard's worth of files."""
+    """Hold the result for the files of one shard."""
 
     samples: list[Sample] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     computed: int = 0
-    """Images the transformer ran on; the others came from the memo."""
+    """Images the transformer ran on; the maps of the others came from the memo."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """How files become arrays."""
+    """Say how files become arrays."""
 
     size: tuple[int, int]
     """(rows, columns) of image and mask."""
     input_size: tuple[int, int]
-    """(rows, columns) of what the transformer sees."""
+    """(rows, columns) of the image that the transformer sees."""
     classes: ClassMap
 
     def decode(self, source: SourceSample) -> Decoded | list[Problem]:
-        """Read one sample's files, or tell what is wrong with them; without a sound image the mask cannot be judged."""
+        """Read the files of one sample, or return their problems. The mask is checked only if the image is sound."""
         try:
             image = read_resized(source.image, (self.size, self.input_size))
         except InputProblemsError as error:
@@ -107,24 +109,25 @@ class Decoding:
         return resize_mask(read_mask(source.mask, self.classes, size), self.size)
 
 
-def extract_shard(
-    sources: Sequence[SourceSample],
-    *,
-    decoding: Decoding,
-    extractor: Extractor,
-    batch_size: int,
-    memo: Memo,
-    task: Task,
-) -> Shard:
-    """Samples with attention of some files, in the order of the files.
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """Hold what all shards of one extraction share."""
+
+    decoding: Decoding
+    extractor: Extractor
+    batch_size: int
+    """Images given to the extractor at a time."""
+    memo: Memo
+    """Asked before maps are computed; gets the new maps after every batch."""
+
+
+def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task: Task) -> Shard:
+    """Read files and compute their attention, in the order of the files.
 
     Args:
-        sources: the files; as many as fit in memory together, at the store's size.
-        decoding: how they are read.
-        extractor: the transformer.
-        batch_size: how many images to hand it at a time.
-        memo: asked before computing, told after every batch.
-        task: advanced by one per file.
+        sources: The files. All their samples must fit in memory together, at the store's size.
+        extraction: How the files are read and computed.
+        task: Advanced by one per file.
 
     Returns:
         The samples of all sound files, and the problems of the others.
@@ -133,26 +136,26 @@ def extract_shard(
     decoded: list[Decoded] = []
     maps: dict[str, NDArray[np.float16]] = {}
     waiting: dict[str, NDArray[np.uint8]] = {}
-    outcomes = look_ahead(decoding.decode, sources)
-    while group := list(islice(outcomes, batch_size)):
+    outcomes = look_ahead(extraction.decoding.decode, sources)
+    while group := list(islice(outcomes, extraction.batch_size)):
         sound = [outcome for outcome in group if isinstance(outcome, Decoded)]
         shard.problems += [problem for outcome in group if isinstance(outcome, list) for problem in outcome]
         decoded += sound
-        maps |= memo.get_many({one.digest for one in sound} - maps.keys())
+        maps |= extraction.memo.get_many({one.digest for one in sound} - maps.keys())
         waiting |= {one.digest: one.entering for one in sound if one.digest not in maps}
-        while len(waiting) >= batch_size:
-            maps |= _compute(waiting, batch_size, extractor, memo)
-            shard.computed += batch_size
+        while len(waiting) >= extraction.batch_size:
+            maps |= _compute(waiting, extraction.batch_size, extraction)
+            shard.computed += extraction.batch_size
         task.advance(len(group))
     shard.computed += len(waiting)
     if waiting:
-        maps |= _compute(waiting, len(waiting), extractor, memo)
+        maps |= _compute(waiting, len(waiting), extraction)
     shard.samples = [_sample(one, maps[one.digest]) for one in decoded]
     return shard
 
 
 def check_files(sources: Sequence[SourceSample], *, decoding: Decoding, task: Task) -> list[Problem]:
-    """The problems of some files, without running the transformer on the sound ones."""
+    """Return the problems of files. The transformer does not run."""
     problems = []
     for outcome in look_ahead(decoding.decode, sources):
         if isinstance(outcome, list):
@@ -162,13 +165,13 @@ def check_files(sources: Sequence[SourceSample], *, decoding: Decoding, task: Ta
 
 
 def _compute(
-    waiting: dict[str, NDArray[np.uint8]], count: int, extractor: Extractor, memo: Memo
+    waiting: dict[str, NDArray[np.uint8]], count: int, extraction: Extraction
 ) -> dict[str, NDArray[np.float16]]:
-    """Take `count` images off `waiting`, compute their maps and commit them to the memo."""
+    """Remove `count` images from `waiting`, compute their maps and commit them to the memo."""
     digests = list(islice(waiting, count))
     images = np.stack([waiting.pop(digest) for digest in digests])
-    maps = dict(zip(digests, extractor.extract(images), strict=True))
-    memo.put_many(maps)
+    maps = dict(zip(digests, extraction.extractor.extract(images), strict=True))
+    extraction.memo.put_many(maps)
     return maps
 
 

@@ -1,1 +1,1 @@
-"""Proof that image, mask and attention stay on top of each other, from the files to the prediction."""
+"""Check that image, mask and attention stay aligned, from the files to the prediction."""

@@ -1,10 +1,11 @@
-"""Pictures whose every pixel says where it is, so that a displacement can be read off whatever becomes of them.
+"""Draw pictures whose pixels encode their position, and measure displacements of what was made from them.
 
-Red rises from left to right and green from top to bottom. Blue is one of two values, so that two pictures cannot be
-taken for each other. The mask has three classes, laid out by the same positions: `likelihoods` gives them, and a
-network that knows it (`tests.alignment.oracle`) finds the mask in the colours alone.
+Red rises from left to right and green from top to bottom. Blue has one of two values, so that a mix-up of two pictures
+shows. The mask has three classes that depend on the position through `likelihoods`. So a network that knows this
+function (`tests.alignment.oracle`) can find the mask from the colours.
 
-Files are written turned, in each of EXIF's eight ways, by the words of the standard and not by Pillow's transposing.
+Files are written in each of EXIF's eight orientations. The turning follows the text of the standard and does not use
+Pillow's transposing.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ CLASSES = {"right": 10, "low": 120, "rest": 250}
 """Names and mask values, in the order of `likelihoods`."""
 
 FEWEST = 12
-"""Places from which a displacement can be told."""
+"""Number of places that a measurement of displacement needs."""
 
 STORED: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
-    # EXIF 2.32, tag 0x0112: the visual side on which the file's first row lies, then that of its first column.
+    # EXIF 2.32, tag 0x0112: the visual side of the file's first row, then that of its first column.
     1: lambda upright: upright,  # top, left
     2: lambda upright: upright[:, ::-1],  # top, right
     3: lambda upright: upright[::-1, ::-1],  # bottom, right
@@ -36,58 +37,60 @@ STORED: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),  # right, bottom
     8: lambda upright: upright[::-1].swapaxes(0, 1),  # left, bottom
 }
-"""What the file holds of an upright picture, by orientation."""
+"""Functions from an upright picture to the array in the file, by orientation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One image and its mask, as they are to be written."""
+    """Describe one image and its mask as they are written."""
 
     size: tuple[int, int]
     """(height, width) upright."""
-    image_turned: int
+    image_orientation: int
     """EXIF orientation of the image file."""
-    mask_turned: int
-    """EXIF orientation of the mask file; nothing says that it is the image's."""
+    mask_orientation: int
+    """EXIF orientation of the mask file; it may differ from the image's."""
     image_kind: str
-    """Extension of the image file: it says the format."""
+    """Extension of the image file; it decides the format."""
     mask_kind: str
-    """Extension of the mask file; of a lossless format."""
+    """Extension of the mask file; the format is lossless."""
     blue: bool
-    """Which of the two values blue has."""
+    """True for the higher of the two values of blue."""
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 RGB, upright."""
+        """Draw (height, width, 3) uint8 RGB, upright."""
         x, y = positions(self.size)
         blue = np.full(self.size, 190 if self.blue else 65)
         return np.rint(np.stack([x * 255, y * 255, blue], axis=2)).astype(np.uint8)
 
     @property
     def mask(self) -> NDArray[np.uint8]:
-        """(height, width) uint8 class index, upright."""
+        """Draw (height, width) uint8 class index, upright."""
         return likelihoods(*positions(self.size), np.full(self.size, float(self.blue))).argmax(axis=0).astype(np.uint8)
 
     def write(self, folder: Path, name: str) -> None:
         """Write `images/<name>.…` and `masks/<name>_mask.…`."""
         values = np.array(list(CLASSES.values()), np.uint8)[self.mask]
-        _write(folder / "images" / f"{name}.{self.image_kind}", self.pixels, self.image_turned)
-        _write(folder / "masks" / f"{name}_mask.{self.mask_kind}", values, self.mask_turned)
+        _write(folder / "images" / f"{name}.{self.image_kind}", self.pixels, self.image_orientation)
+        _write(folder / "masks" / f"{name}_mask.{self.mask_kind}", values, self.mask_orientation)
 
 
 def positions(size: tuple[int, int]) -> tuple[Array, Array]:
-    """The x and y of every pixel's centre as shares of width and height: two of (rows, columns) float64."""
+    """Return the x and y of every pixel's centre as shares of width and height: two of (rows, columns) float64."""
     rows, columns = size
     y, x = np.mgrid[:rows, :columns]
     return (x + 0.5) / columns, (y + 0.5) / rows
 
 
 def likelihoods(x: Array, y: Array, blue: Array) -> Array:
-    """How likely each class is at a position, linear in it: (3, …) between 0.1 and 0.8, which sum to one.
+    """Return the probability of each class at a position: (3, …) between 0.1 and 0.8, with sum one.
+
+    The probabilities are linear in the position.
 
     Args:
-        x: share of the width.
-        y: share of the height.
+        x: Share of the width.
+        y: Share of the height.
         blue: 0 or 1; moves the border between the first two classes by a third of the picture.
     """
     tag = (blue - 0.5) * 0.12
@@ -96,7 +99,7 @@ def likelihoods(x: Array, y: Array, blue: Array) -> Array:
 
 
 def located(likelihood: Array, *, blue: bool) -> tuple[Array, Array]:
-    """The x and y that `likelihoods` was given."""
+    """Return the x and y for which `likelihoods` gives these values."""
     tag = (blue - 0.5) * 0.12
     return (likelihood[0] - tag - 1 / 3) * 3 + 0.5, (likelihood[1] + tag - 1 / 3) * 3 + 0.5
 
@@ -104,17 +107,18 @@ def located(likelihood: Array, *, blue: bool) -> tuple[Array, Array]:
 def displacement(
     found: tuple[Array, Array], expected: tuple[Array, Array], cells: tuple[int, int], margin: float
 ) -> float:
-    """How far a field of positions is from where it should be, in cells: the worst place of its linear fit.
+    """Measure the distance of a field of positions from the expected one, in cells.
 
-    A shift shows everywhere, a wrong scale or turn at the rim; rounding and JPEG's noise are averaged out. Near the
-    rim any smoothing filter bends a rising field, so the fit leaves it out, and is then continued to it. Where fewer
-    than `FEWEST` places are left (a small grid, turned and enlarged) nothing can be told, and 0 is returned.
+    A linear function is fitted to the difference, and its largest value at a corner is returned. A shift changes it
+    everywhere, a wrong scale or turn at the rim. Rounding and JPEG noise are averaged out. Every smoothing filter bends
+    a rising field near the rim, so the fit leaves the rim out and is extrapolated to the corners. If fewer than
+    `FEWEST` places are left (a small grid, turned and enlarged), nothing can be measured and 0 is returned.
 
     Args:
-        found: x and y that arrived, each (rows, columns), as shares of width and height.
-        expected: x and y that should have.
-        cells: (rows, columns) of the grid whose cells are meant.
-        margin: width of the rim, as a share of height and width.
+        found: The x and y that arrived, each (rows, columns), as shares of width and height.
+        expected: The x and y that should have arrived.
+        cells: (rows, columns) of the grid that defines the unit.
+        margin: Width of the rim, as a share of height and width.
     """
     inside = np.logical_and.reduce([(axis > margin) & (axis < 1 - margin) for axis in expected])
     if inside.sum() < FEWEST:
@@ -129,40 +133,40 @@ def displacement(
 
 
 def assert_nearest(found: NDArray[np.uint8], source: NDArray[np.uint8], where: tuple[Array, Array]) -> None:
-    """Make sure that a mask holds the nearest pixel of another, pixel by pixel.
+    """Assert that every pixel of a mask is the nearest pixel of another mask.
 
     Args:
         found: (rows, columns) class index.
-        source: the mask it was taken from, on any grid.
-        where: x and y in the source from which each pixel was to be taken, as shares; reflected beyond the rim.
-            Those on the line between two pixels may go either way and are left out.
+        source: The mask that the pixels were taken from, on any grid.
+        where: The x and y in the source of each pixel, as shares; reflected beyond the rim. Positions on the line
+            between two pixels may be rounded either way and are left out.
     """
     inside = [1 - np.abs(1 - axis % 2) for axis in where]
     x, y = (axis * count for axis, count in zip(inside, source.shape[::-1], strict=True))
     sure = np.logical_and(*(np.abs(axis - np.rint(axis)) > 1e-3 for axis in (x, y)))
-    if not sure.any():  # scaled to exactly half, every pixel lies on a line
+    if not sure.any():  # scaled to exactly half, every position is on a line
         return
     np.testing.assert_array_equal(found[sure], source[y[sure].astype(int), x[sure].astype(int)])
 
 
 def mask_displacement(found: NDArray[np.uint8], expected: NDArray[np.uint8], cells: tuple[int, int]) -> float:
-    """How far the classes of a mask are from where they should be, in cells: the worst centroid's way, row or column.
+    """Measure the largest distance of a class centroid from the expected one, in cells, along rows or columns.
 
     Args:
         found: (rows, columns) class index.
-        expected: the same on any other grid over the same picture.
-        cells: (rows, columns) of the grid whose cells are meant.
+        expected: The same on any other grid over the same picture.
+        cells: (rows, columns) of the grid that defines the unit.
     """
     off = [0.0]
     for index in range(len(CLASSES)):
-        if min((found == index).mean(), (expected == index).mean()) > 0.15:  # less has no centroid worth the name
+        if min((found == index).mean(), (expected == index).mean()) > 0.15:  # a smaller class has no stable centroid
             centres = [_centroid(mask == index) for mask in (found, expected)]
             off.append(float((np.abs(centres[0] - centres[1]) * cells).max()))
     return max(off)
 
 
 def _centroid(region: NDArray[np.bool_]) -> Array:
-    """(2,) row and column as shares of height and width."""
+    """Return (2,): row and column as shares of height and width."""
     x, y = positions((region.shape[0], region.shape[1]))
     return np.array([y[region].mean(), x[region].mean()])
 

@@ -1,12 +1,11 @@
-"""Image, mask and attention lie on top of each other after every step, to less than half a cell of the coarser grid.
+"""Image, mask and attention stay aligned after every step, to less than half a cell of the coarser grid.
 
-Pictures that say where they are (`tests.alignment.pictures`) go through the real stages: files of several formats in
-all of EXIF's orientations, pairing, decoding, resizing, a real transformer with known weights, the store,
-augmentation, prediction and evaluation at the original size. After each, the positions they arrive with are
-compared with those they are at.
+Pictures that encode positions (`tests.alignment.pictures`) go through the real stages: files of several formats in all
+of EXIF's orientations, pairing, decoding, resizing, a real transformer with known weights, the store, augmentation,
+prediction and evaluation at the original size. After each step the encoded positions are compared with the actual ones.
 
-Half a cell is what must never be; what is asserted is less. A picture resized with its corners aligned, the classic
-fault, is off by (coarse − fine) / 2 at most, which is always a little less than half a cell.
+The limits are stricter than half a cell. The classic fault, resizing with aligned corners, displaces a picture by
+(coarse − fine) / 2 at most, which is always a little less than half a cell.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from stages.settings import EvaluateSettings, ExtractSettings, PredictSettings
 from store import AttentionStore
 from tests.alignment.oracle import (
     ARCHITECTURE,
-    Knowing,
+    OracleNetwork,
     attention_positions,
     image_positions,
     map_positions,
@@ -55,16 +54,16 @@ from tests.alignment.pictures import (
 )
 
 SMOOTH = 0.15
-"""Cells by which what is interpolated may be off, rounding to 8 bits and JPEG's noise included."""
+"""Largest displacement of interpolated fields in cells, with rounding to 8 bits and JPEG noise."""
 MASK = 0.5
-"""The same for what became a mask of classes, whose centroids are told to a pixel's jitter."""
+"""Largest displacement of masks in cells. Their centroids are only known to about a pixel."""
 
 SIDE = st.integers(24, 90)
 PICTURES = st.builds(
     Picture,
     size=st.tuples(SIDE, SIDE),
-    image_turned=st.integers(1, 8),
-    mask_turned=st.integers(1, 8),
+    image_orientation=st.integers(1, 8),
+    mask_orientation=st.integers(1, 8),
     image_kind=st.sampled_from(["jpg", "png", "tif"]),
     mask_kind=st.sampled_from(["png", "tif"]),
     blue=st.booleans(),
@@ -73,7 +72,7 @@ PICTURES = st.builds(
 
 @dataclass(frozen=True)
 class World:
-    """Pictures on disk and the store that was extracted from them."""
+    """Hold pictures on disk and the store that was extracted from them."""
 
     folder: Path
     pictures: dict[str, Picture]
@@ -81,10 +80,11 @@ class World:
     transformer: Path
 
     def card(self, stem: Literal["light", "full"] = "light") -> ModelCard:
-        """Of a run that was trained on the store."""
+        """Return the card of a run that was trained on the store."""
         network = NetworkConfig(
-            size=self.store.size, grid=self.store.grid, heads=len(self.store.heads), classes=len(CLASSES), stem=stem
-        )
+            size=self.store.size, grid=self.store.grid, heads=len(self.store.heads), classes=len(CLASSES),
+            branches="dual", width=8, blocks="residual", fusion="levels", stem=stem,
+        )  # fmt: skip
         return ModelCard(
             network=network,
             classes=self.store.classes,
@@ -97,18 +97,18 @@ class World:
         )
 
     def batch(self) -> TensorBatch:
-        """All samples."""
+        """Return all samples as one batch."""
         (batch,) = StreamedSamples(self.store, torch.device("cpu")).batches([np.arange(len(self.store))])
         return batch
 
     def ordered(self) -> Iterator[Picture]:
-        """The pictures in the store's order."""
+        """Return the pictures in the store's order."""
         return (self.pictures[str(id_)] for id_ in self.store.ids)
 
 
 @pytest.fixture(scope="module")
 def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights file of the transformer whose attention is known."""
+    """Return the weights file of the transformer with known attention."""
     path = tmp_path_factory.mktemp("transformer") / "known.safetensors"
     write_transformer(path)
     return path
@@ -116,7 +116,7 @@ def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> dict[str, Any]:
-    """What a `World` is made from: pictures, the store's size and the transformer's."""
+    """Draw pictures, the store's image size and the transformer's input size."""
     return {
         "pictures": draw(st.lists(PICTURES, min_size=1, max_size=4)),
         "size": draw(st.tuples(st.integers(24, 64), st.integers(24, 64))),
@@ -125,7 +125,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def _extracted(folder: Path, transformer: Path, drawn: dict[str, Any]) -> World:
-    """Write the pictures and extract them."""
+    """Write the pictures and extract a store from them."""
     pictures = {f"case{number}": picture for number, picture in enumerate(drawn["pictures"])}
     for name, picture in pictures.items():
         picture.write(folder, name)
@@ -148,19 +148,19 @@ def _extracted(folder: Path, transformer: Path, drawn: dict[str, Any]) -> World:
 
 
 def _coarser(*sizes: tuple[int, int]) -> tuple[int, int]:
-    """(rows, columns) of the grid with the larger cells, along each side."""
+    """Return the rows and columns of the coarsest grid along each side."""
     return min(size[0] for size in sizes), min(size[1] for size in sizes)
 
 
 def _rim(*sizes: tuple[int, int]) -> float:
-    """What interpolation may have bent: a cell and a half of the coarsest grid, as a share."""
+    """Return the width of the rim that interpolation may bend: 1.5 cells of the coarsest grid, as a share."""
     return 1.5 / min(itertools.chain(*sizes))
 
 
 @settings(max_examples=15, deadline=None)
 @given(drawn=worlds())
 def test_files_arrive_in_the_store_where_they_were(transformer, drawn):
-    """Whatever the size, the format and the EXIF orientation of image and mask, each by itself."""
+    """This holds for any size, format and EXIF orientation of image and mask."""
     with tempfile.TemporaryDirectory() as folder:
         world = _extracted(Path(folder), transformer, drawn)
         for sample, picture in zip(world.store, world.ordered(), strict=True):
@@ -181,12 +181,12 @@ def test_files_arrive_in_the_store_where_they_were(transformer, drawn):
     stem=st.sampled_from(["light", "full"]),
     seed=st.integers(0, 10_000),
 )
-def test_augmentation_moves_all_three_to_the_same_place(transformer, drawn, augment, stem, seed):
-    """Image, mask and attention arrive where the drawn map says, each on its own grid."""
+def test_augmentation_moves_image_mask_and_attention_alike(transformer, drawn, augment, stem, seed):
+    """Image, mask and attention arrive where the drawn affine map says, each on its own grid."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         world = _extracted(Path(folder), transformer, drawn)
         still = {name: replace(ranges, colour=0, noise=0) for name, ranges in RANGES.items()}
-        patch.setattr(inputs, "RANGES", still)  # colours say positions here; geometry is drawn before them
+        patch.setattr(inputs, "RANGES", still)  # colours encode positions here; geometry is drawn first
         config, batch = world.card(stem).network, world.batch()
         images, masks, maps = inputs.augmented_inputs(
             batch, config, "log", augment, torch.Generator().manual_seed(seed)
@@ -205,12 +205,12 @@ def test_augmentation_moves_all_three_to_the_same_place(transformer, drawn, augm
             assert attention.shape[1:] == config.attention_size
             expected = _moved(config.attention_size, affine)
             found = map_positions(attention, config.grid)
-            # Half a cell at the rim has nothing beyond it to be interpolated with.
+            # The outer half of a rim cell cannot be interpolated.
             assert displacement(found, expected, config.grid, 0.5 / min(config.grid)) < SMOOTH
 
 
 def _moved(size: tuple[int, int], affine: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where in the picture, in shares, an augmented grid's cells come from."""
+    """Return the x and y in the picture, as shares, of the cells of an augmented grid."""
     x, y = (axis * 2 - 1 for axis in positions(size))
     matrix = affine.double().numpy()
     to_x, to_y = (row[0] * x + row[1] * y + row[2] for row in matrix)
@@ -220,12 +220,12 @@ def _moved(size: tuple[int, int], affine: torch.Tensor) -> tuple[NDArray[np.floa
 @settings(max_examples=8, deadline=None)
 @given(drawn=worlds(), answers_from=st.sampled_from(["image", "attention"]))
 def test_predictions_lie_on_the_original_image(transformer, drawn, answers_from):
-    """What a network sees in the image, or in its attention, is written where it is in the upright original."""
+    """A mask is written where the network saw it in the image or in the attention, in the upright original."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
         world = _extracted(folder, transformer, drawn)
         card = world.card()
-        patch.setattr(predict, "load_model", lambda *_: (Knowing(card.network, answers_from), card))
+        patch.setattr(predict, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
         predict.run(
             PredictSettings(
                 images=folder / "images",
@@ -246,8 +246,8 @@ def test_predictions_lie_on_the_original_image(transformer, drawn, answers_from)
 
 @settings(max_examples=8, deadline=None)
 @given(drawn=worlds(), answers_from=st.sampled_from(["image", "attention"]))
-def test_evaluation_compares_what_lies_on_top_of_each_other(transformer, drawn, answers_from):
-    """At the store's size and at the original, where truth is the source mask, upright."""
+def test_evaluation_compares_aligned_masks(transformer, drawn, answers_from):
+    """At the store's size and at the original size, where the ground truth is the upright source mask."""
     compared: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
 
     def recorded(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> SampleScores:
@@ -258,7 +258,7 @@ def test_evaluation_compares_what_lies_on_top_of_each_other(transformer, drawn, 
         folder = Path(name)
         world = _extracted(folder, transformer, drawn)
         card = world.card()
-        patch.setattr(evaluate, "load_model", lambda *_: (Knowing(card.network, answers_from), card))
+        patch.setattr(evaluate, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
         patch.setattr(evaluate, "score_sample", recorded)
         _write_test_splits(folder / "run", world.store)
         evaluate.run(
@@ -279,7 +279,7 @@ def test_evaluation_compares_what_lies_on_top_of_each_other(transformer, drawn, 
 
 
 def _write_test_splits(run: Path, store: AttentionStore) -> None:
-    """The record of a run that kept all samples for testing."""
+    """Write the splits of a run that kept all samples for testing."""
     run.mkdir()
     with (run / "splits.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)

@@ -15,9 +15,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.memo import AttentionMemo
-from stages.extraction.shard import Decoded, Decoding, extract_shard
+from stages.extraction.shard import Decoded, Decoding, Extraction, extract_shard
 from stages.imaging.classes import ClassMap
 from stages.imaging.decoding import read_image, read_resized
 from stages.imaging.resizing import resize_image
@@ -61,10 +61,11 @@ def _whole(folder: Path, paths: list[Path]) -> Iterator[Measurement]:
     weights = folder / "random.safetensors"
     torch.manual_seed(0)
     save_file(timm.create_model("vit_small_patch8_224", pretrained=False, num_classes=0).state_dict(), weights)
-    extractor = AttentionExtractor.load(
-        model="dino_vits8", weights=weights, input_size=SIZE, layers=[-1], device="auto",
-        precision="bfloat16" if torch.cuda.is_available() else "float32", batch_size=BATCH,
+    config = ExtractorConfig(
+        model="dino_vits8", weights=weights, input_size=SIZE, layers=[-1],
+        precision="bfloat16" if torch.cuda.is_available() else "float32",
     )  # fmt: skip
+    extractor = AttentionExtractor.load(config, device="auto", batch_size=BATCH)
     sources = [SourceSample(path.stem, path) for path in paths]
     decoding = Decoding(size=SIZE, input_size=SIZE, classes=ClassMap.binary())
     entering = np.stack([one.entering for one in look_ahead(decoding.decode, sources) if isinstance(one, Decoded)])
@@ -72,7 +73,8 @@ def _whole(folder: Path, paths: list[Path]) -> Iterator[Measurement]:
 
     def extract(memo: Path) -> None:
         with AttentionMemo(memo, extractor.recipe) as opened, SILENT.task("", len(sources)) as task:
-            extract_shard(sources, decoding=decoding, extractor=extractor, batch_size=BATCH, memo=opened, task=task)
+            extraction = Extraction(decoding=decoding, extractor=extractor, batch_size=BATCH, memo=opened)
+            extract_shard(sources, extraction, task)
 
     extract(folder / "remembered")
     seconds = side_by_side(

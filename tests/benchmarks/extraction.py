@@ -21,7 +21,7 @@ from torch import Tensor
 
 from stages.attention.chunked_mlp import chunk_mlps
 from stages.attention.cls_attention import cls_attention
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from tests.benchmarks.measure import Measurement, Skipped, side_by_side
 
 TARGETS = {224: (1.7, 2.4, 2.6), 480: (2.4, 4.0, None)}
@@ -118,8 +118,11 @@ def _bfloat16_error() -> Measurement:
     images = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
     whole, halved = (
         AttentionExtractor.load(
-            model="dino_phantom_tiny8", weights=None, input_size=(224, 224), layers=[-1], device="cpu",
-            precision=precision, batch_size=8,
+            ExtractorConfig(
+                model="dino_phantom_tiny8", weights=None, input_size=(224, 224), layers=[-1], precision=precision
+            ),
+            device="cpu",
+            batch_size=8,
         ).extract(images).astype(np.float32)
         for precision in ("float32", "bfloat16")
     )  # fmt: skip

@@ -128,18 +128,13 @@ def probe(path: str) -> None:
 
 def memo(folder: Path, entries: int) -> dict[str, float]:
     """Bytes and seconds of an entry in a memo of so many, put and asked for by sixteen."""
-    from stages.attention.extractor import AttentionExtractor
+    from stages.attention.extractor import AttentionExtractor, ExtractorConfig
     from stages.attention.memo import AttentionMemo
 
-    recipe = AttentionExtractor.load(
-        model="untrained_tiny8",
-        weights=None,
-        input_size=(64, 64),
-        layers=(-1,),
-        device="cpu",
-        precision="float32",
-        batch_size=1,
-    ).recipe
+    config = ExtractorConfig(
+        model="untrained_tiny8", weights=None, input_size=(64, 64), layers=(-1,), precision="float32"
+    )
+    recipe = AttentionExtractor.load(config, device="cpu", batch_size=1).recipe
     recipe = replace(recipe, heads=recipe.heads[:1])
     maps = np.ones((1, *recipe.grid), np.float16)
     groups = [[f"{index:064x}" for index in range(start, start + 16)] for start in range(0, entries, 16)]

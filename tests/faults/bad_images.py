@@ -140,9 +140,9 @@ def _vanishing(room: Path) -> Iterator[None]:
     """The first image is deleted after the folder was listed and before it is read."""
     load = AttentionExtractor.load
 
-    def deleting(**given: Any) -> AttentionExtractor:
+    def deleting(config: Any, **given: Any) -> AttentionExtractor:
         first(room).unlink()
-        return load(**given)
+        return load(config, **given)
 
     with patch.object(AttentionExtractor, "load", deleting):
         yield

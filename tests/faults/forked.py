@@ -26,7 +26,7 @@ import torch
 from safetensors import safe_open
 
 from stages import extract, pretrain, train
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.memo import AttentionMemo
 from stages.errors import CheckpointError
 from stages.segmentation.checkpoint import STATE_FILE, load_model
@@ -127,15 +127,14 @@ def at_its_place(path: Path) -> Path:
 
 
 def _remembered(settings: Any) -> int:
-    extractor = AttentionExtractor.load(
+    config = ExtractorConfig(
         model=settings.model,
         weights=None,
         input_size=settings.attention_size,
         layers=settings.layers,
-        device="cpu",
         precision=settings.precision,
-        batch_size=settings.batch_size,
     )
+    extractor = AttentionExtractor.load(config, device="cpu", batch_size=settings.batch_size)
     with AttentionMemo(settings.memo, extractor.recipe) as memo:
         return len(memo)
 

@@ -1,4 +1,4 @@
-"""Extraction: the store holds what files and transformer say; nothing is computed twice; nothing bad gets in."""
+"""Extraction: the store equals files and transformer, nothing is computed twice, and broken files stay out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.errors import InputProblemsError, UsageError
 from stages.extract import run
 from stages.imaging.classes import ClassMap
@@ -24,7 +24,7 @@ from tests.conftest import extract_settings
 
 @pytest.fixture
 def copies(phantoms: Path, tmp_path: Path) -> Path:
-    """Five phantoms that a test may spoil."""
+    """Return a folder with five phantoms that a test may change."""
     for kind in ("images", "masks"):
         (tmp_path / "set" / kind).mkdir(parents=True)
         for file in sorted((phantoms / kind).iterdir())[:5]:
@@ -34,7 +34,7 @@ def copies(phantoms: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each call handed to the transformer."""
+    """Return a list that collects the number of images of each call of the transformer."""
     calls: list[int] = []
     original = AttentionExtractor.extract
 
@@ -47,19 +47,14 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_the_store_holds_files_masks_and_attention(phantoms: Path, phantom_store: Path):
-    """Every array of every sample equals what the parts give one by one."""
+    """Every array of a sample equals the result of reading, resizing and extracting it alone."""
     store = AttentionStore.open(phantom_store)
     assert len(store) == 16
     assert verify_store(phantom_store) == []
-    extractor = AttentionExtractor.load(
-        model="untrained_tiny8",
-        weights=None,
-        input_size=(32, 48),
-        layers=[-1],
-        device="cpu",
-        precision="float32",
-        batch_size=1,
+    config = ExtractorConfig(
+        model="untrained_tiny8", weights=None, input_size=(32, 48), layers=[-1], precision="float32"
     )
+    extractor = AttentionExtractor.load(config, device="cpu", batch_size=1)
     assert store.recipe == extractor.recipe.to_dict()
     for sample in (store[0], store[11]):
         image = read_image(phantoms / "images" / f"{sample.id}.png")
@@ -74,7 +69,7 @@ def test_the_store_holds_files_masks_and_attention(phantoms: Path, phantom_store
 
 
 def test_nothing_is_computed_twice(phantoms: Path, tmp_path: Path, computed: list[int]):
-    """A second extraction, at another store size, takes everything from the memo and gives the same maps."""
+    """A second extraction, at another store size, takes all maps from the memo."""
     first, second = tmp_path / "a.zarr", tmp_path / "b.zarr"
     run(extract_settings(phantoms, first, tmp_path / "memo"))
     assert sum(computed) == 16
@@ -87,7 +82,7 @@ def test_nothing_is_computed_twice(phantoms: Path, tmp_path: Path, computed: lis
 
 
 def test_only_a_changed_image_is_computed_again(copies: Path, tmp_path: Path, computed: list[int]):
-    """The memo goes by the file's content: a new, changed or renamed image costs what it must."""
+    """The memo uses the content of a file: a renamed image is not computed again, a changed one is."""
     run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo"))
     changed = copies / "images" / "phantom_0002.png"
     Image.open(changed).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(changed)
@@ -98,10 +93,10 @@ def test_only_a_changed_image_is_computed_again(copies: Path, tmp_path: Path, co
     assert sum(computed) == 1
 
 
-def test_an_interrupted_extraction_goes_on_and_gives_the_same_store(
+def test_an_interrupted_extraction_resumes_and_gives_the_same_store(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Stopped in the middle, run again: byte for byte the store of an uninterrupted run."""
+    """After an interruption, a second run gives byte for byte the store of an uninterrupted run."""
     whole, resumed = tmp_path / "whole.zarr", tmp_path / "resumed.zarr"
     run(extract_settings(phantoms, whole, tmp_path / "memo-1"))
     original, calls = AttentionExtractor.extract, []
@@ -169,7 +164,7 @@ SPOILERS = [_spoil_truncated, _spoil_empty, _spoil_mask_size, _spoil_mask_values
 
 @pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__.removeprefix("_spoil_"))
 def test_a_bad_file_stops_the_run_and_leaves_the_old_store(copies: Path, tmp_path: Path, spoil: Callable[[Path], str]):
-    """The file is named; the store that was there is untouched, byte for byte."""
+    """The message names the file. The older store stays byte for byte the same."""
     settings = extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo")
     run(settings)
     before = _bytes(tmp_path / "s.zarr")
@@ -180,8 +175,8 @@ def test_a_bad_file_stops_the_run_and_leaves_the_old_store(copies: Path, tmp_pat
     assert not list(tmp_path.glob(".*"))
 
 
-def test_all_problems_are_told_in_one_go(copies: Path, tmp_path: Path):
-    """Five different faults in five files: one message with all of them, and the way to go on."""
+def test_all_problems_are_reported_together(copies: Path, tmp_path: Path):
+    """Five different faults in five files give one message with all of them and a remedy."""
     names = [spoil(copies) for spoil in SPOILERS]
     with pytest.raises(InputProblemsError, match="--on-error skip") as caught:
         run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo"))
@@ -191,7 +186,7 @@ def test_all_problems_are_told_in_one_go(copies: Path, tmp_path: Path):
 
 
 def test_skipping_leaves_the_bad_files_out_and_records_them(copies: Path, tmp_path: Path):
-    """The rest becomes a sound store that says what is missing from it, without a path of this machine."""
+    """The store is sound and lists the skipped files, without a path of this machine."""
     names = {_spoil_truncated(copies), _spoil_mask_size(copies)}
     report = run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo", on_error="skip"))
     store = AttentionStore.open(tmp_path / "s.zarr")
@@ -202,7 +197,7 @@ def test_skipping_leaves_the_bad_files_out_and_records_them(copies: Path, tmp_pa
 
 
 def test_skipping_everything_is_a_failure(copies: Path, tmp_path: Path):
-    """An empty store helps nobody."""
+    """No empty store is written."""
     for file in (copies / "images").iterdir():
         file.write_bytes(b"not a picture")
     with pytest.raises(InputProblemsError, match="No sample is left"):
@@ -211,15 +206,26 @@ def test_skipping_everything_is_a_failure(copies: Path, tmp_path: Path):
 
 
 def test_images_without_masks_make_a_store_for_prediction(phantoms: Path, tmp_path: Path):
-    """Their masks are all ignored, and the store says that they are not labelled."""
-    run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", masks=None))
+    """All mask pixels are 255 (ignore), and the store marks the samples as not labelled."""
+    report = run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", masks=None))
     store = AttentionStore.open(tmp_path / "s.zarr")
     assert not store.labelled.any()
     assert (store[3].mask == 255).all()
+    assert report.hint == "no sample has a mask: the store is for prediction, not for training"
+
+
+def test_the_hint_about_missing_masks_counts_samples_of_the_store(copies: Path, tmp_path: Path):
+    """A broken image without a mask is skipped, so it is neither counted nor named."""
+    for number in (0, 1):
+        (copies / "masks" / f"phantom_000{number}_segmentation.png").unlink()
+    (copies / "images" / "phantom_0000.png").write_bytes(b"")
+    report = run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo", on_error="skip"))
+    assert report.samples == 4
+    assert report.hint == "note: no mask for 1 of 4 images; they are not trained on: phantom_0001"
 
 
 def test_classes_are_mapped_and_remembered(copies: Path, tmp_path: Path):
-    """Named mask values become indices in the order given; the store keeps names and values."""
+    """Named mask values become indices in the order given. The store keeps names and values."""
     classes = {"lesion": 255, "skin": 0}
     run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo", classes=classes))
     store = AttentionStore.open(tmp_path / "s.zarr")
@@ -230,7 +236,7 @@ def test_classes_are_mapped_and_remembered(copies: Path, tmp_path: Path):
 
 
 def test_a_table_gives_groups(copies: Path, tmp_path: Path):
-    """Ids and groups of a CSV end up in the store."""
+    """The store holds the ids and groups of the table."""
     table = copies / "table.csv"
     lines = [
         f"case{n},images/phantom_000{n}.png,masks/phantom_000{n}_segmentation.png,patient{n // 2}" for n in range(4)
@@ -254,14 +260,14 @@ def test_a_table_gives_groups(copies: Path, tmp_path: Path):
     ],
 )
 def test_a_request_that_makes_no_sense_is_a_usage_error(phantoms: Path, tmp_path: Path, changes, message):
-    """Each is told before anything is computed or written."""
+    """The error comes before anything is computed or written."""
     with pytest.raises(UsageError, match=message):
         run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", **changes))
     assert not (tmp_path / "s.zarr").exists()
 
 
 def test_a_folder_that_is_no_store_is_not_replaced(phantoms: Path, tmp_path: Path, memo: Path):
-    """A mistyped --store must not cost anybody their data."""
+    """A mistyped --store destroys no data."""
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("three years")
     with pytest.raises(UsageError, match="did not write"):

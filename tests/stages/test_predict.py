@@ -1,7 +1,8 @@
-"""Prediction: the run's own recipe, the image's own size, and nothing outside the output folder."""
+"""Prediction: the run's recipe, the image's size, and no files outside the output folder."""
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.errors import InputProblemsError, UsageError, WeightsError
+from stages import predict
+from stages.errors import CheckpointError, InputProblemsError, UsageError
 from stages.imaging.resizing import resize_probabilities
 from stages.predict import run
 from stages.segmentation.batches import ResidentSamples
@@ -27,10 +29,10 @@ def _settings(images: Path, trained: Path, out: Path, memo: Path, **changes: Any
     return PredictSettings(images=images, run=trained, out=out, memo=memo, batch_size=4, **changes)
 
 
-def test_masks_are_what_the_model_says_of_the_store(
+def test_masks_equal_the_models_answer_for_the_store(
     phantoms: Path, phantom_store: Path, trained: Path, tmp_path: Path, memo: Path
 ):
-    """The way through new files gives what the way through the store gives: nothing differs between the two."""
+    """Predicting from the files gives the same masks as predicting from the store."""
     run(_settings(phantoms / "images", trained, tmp_path / "out", memo, probabilities=True))
     store = AttentionStore.open(phantom_store)
     model, card = load_model(trained, CPU)
@@ -47,7 +49,7 @@ def test_masks_are_what_the_model_says_of_the_store(
 
 
 def test_every_image_keeps_its_own_size(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """Masks of large, small, narrow and grey images fit their images; one file works as well as a folder."""
+    """Masks of large, small, narrow and grey images have their size. A single file works like a folder."""
     (tmp_path / "new").mkdir()
     sizes = {"wide": (90, 31), "tall": (20, 77), "tiny": (1, 1), "large": (400, 300)}
     for name, size in sizes.items():
@@ -61,8 +63,8 @@ def test_every_image_keeps_its_own_size(phantoms: Path, trained: Path, tmp_path:
     assert [file.name for file in (tmp_path / "one").iterdir()] == ["phantom_0000.png"]
 
 
-def test_images_are_never_overwritten_nor_joined(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """Predicting into the images' own folder, or one inside it, is refused before anything is written."""
+def test_predicting_into_the_folder_of_the_images_is_refused(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
+    """The images' own folder, or one inside it, is refused before anything is written."""
     shutil.copytree(phantoms / "images", tmp_path / "images")
     before = {file.name: file.read_bytes() for file in (tmp_path / "images").iterdir()}
     for out in (tmp_path / "images", tmp_path / "images" / "predicted"):
@@ -74,7 +76,7 @@ def test_images_are_never_overwritten_nor_joined(phantoms: Path, trained: Path, 
 def test_masks_drawn_by_hand_are_never_overwritten_but_ours_are(
     phantoms: Path, trained: Path, tmp_path: Path, memo: Path
 ):
-    """A folder with a mask of somebody's own is refused; our own predictions may be made again."""
+    """A folder with a mask of another origin is refused. Masks written by `predict` may be replaced."""
     (tmp_path / "out").mkdir()
     Image.new("L", (48, 36)).save(tmp_path / "out" / "phantom_0003.png")
     with pytest.raises(UsageError, match="not written by"):
@@ -87,14 +89,14 @@ def test_masks_drawn_by_hand_are_never_overwritten_but_ours_are(
 
 
 def test_predictions_do_not_go_into_a_store_or_a_run(phantoms: Path, phantom_store: Path, trained: Path, memo: Path):
-    """Both are replaced as a whole, and foreign files in them would go with the next one."""
+    """Both are replaced as a whole, so other files in them would be lost."""
     for out in (phantom_store, phantom_store / "image", trained):
         with pytest.raises(UsageError, match="is a store or a run"):
             run(_settings(phantoms / "images", trained, out, memo))
 
 
 def test_broken_images_are_named_or_skipped(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """All of them in one message; with `skip` the others get their masks."""
+    """One message names all of them. With `skip` the other images get their masks."""
     shutil.copytree(phantoms / "images", tmp_path / "images")
     for name in ("phantom_0001.png", "phantom_0009.png"):
         (tmp_path / "images" / name).write_bytes(b"broken")
@@ -106,9 +108,22 @@ def test_broken_images_are_named_or_skipped(phantoms: Path, trained: Path, tmp_p
     assert not (tmp_path / "out" / "phantom_0001.png").exists()
 
 
-def test_other_weights_than_the_runs_are_refused(trained: Path, phantoms: Path, tmp_path: Path, memo: Path):
-    """A weights file for a model that has none of its own, or other tensors, never passes for the run's."""
+def test_a_weights_file_for_a_model_without_one_is_refused(trained: Path, phantoms: Path, tmp_path: Path, memo: Path):
+    """The run's transformer has fixed random weights, so a file can only be a mistake."""
     torch.save({"pos_embed": torch.zeros(1, 2, 3)}, tmp_path / "other.pth")
-    with pytest.raises((WeightsError, UsageError)):
+    with pytest.raises(UsageError, match=r"takes no weights file .*other\.pth"):
         run(_settings(phantoms / "images", trained, tmp_path / "out", memo, weights=tmp_path / "other.pth"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_a_newer_version_is_refused_by_name(
+    trained: Path, phantoms: Path, tmp_path: Path, memo: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its recipe has a key that changes the maps. The error names the run and the key, and says to update."""
+    model, card = load_model(trained, CPU)
+    newer = dataclasses.replace(card, recipe={**card.recipe, "smoothing": 0.5})
+    monkeypatch.setattr(predict, "load_model", lambda *_: (model, newer))
+    with pytest.raises(CheckpointError, match=r"smoothing, which this version does not know.*Update") as caught:
+        run(_settings(phantoms / "images", trained, tmp_path / "out", memo))
+    assert str(caught.value).startswith(f"{trained}: ")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""CLS attention against timm's own unfused attention matrix, for every family that is supported."""
+"""CLS attention equals the row of timm's unfused attention matrix, for every supported family."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DINOV3 = {
 
 
 def _spread(model: nn.Module) -> nn.Module:
-    """Random weights wide enough that no map is flat; frozen."""
+    """Set frozen random weights, large enough that no map is flat."""
     generator = torch.Generator().manual_seed(7)
     for name, parameter in model.named_parameters():
         values = torch.randn(parameter.shape, generator=generator)
@@ -49,7 +49,7 @@ def _images(height: int, width: int, count: int = 2) -> Tensor:
 
 
 def _oracle(model: nn.Module, images: Tensor, layers: list[int]) -> Tensor:
-    """The same rows cut out of the full softmax matrices that timm makes when told not to fuse."""
+    """Return the same rows of the full softmax matrices that timm computes without fused attention."""
     matrices: dict[int, Tensor] = {}
     for index, block in enumerate(model.blocks):
         block.attn.fused_attn = False
@@ -102,7 +102,7 @@ def _eva(**changes: Any) -> nn.Module:
     ],
 )
 def test_agrees_with_the_unfused_attention_matrix(model, size):
-    """For each family and option the maps are rows of the very matrix the transformer uses."""
+    """For each family and option the maps are rows of the matrix that the transformer itself uses."""
     transformer = model()
     if transformer.patch_embed.strict_img_size:
         transformer.set_input_size(img_size=size)
@@ -116,7 +116,7 @@ def test_agrees_with_the_unfused_attention_matrix(model, size):
 
 
 def test_heads_come_layer_by_layer_in_the_order_given():
-    """Channels can be told apart by `head_names`, whatever the order the layers are asked for in."""
+    """`head_names` gives the names of the channels for every order of layers."""
     model, images = _vit(), _images(32, 32)
     together = cls_attention(model, images, [2, 0])
     assert torch.equal(together[:, :3], cls_attention(model, images, [2]))
@@ -125,14 +125,14 @@ def test_heads_come_layer_by_layer_in_the_order_given():
 
 
 def test_prefix_tokens_keep_their_share():
-    """Maps are not renormalised: with the CLS token dropped, every one sums to less than one."""
+    """Maps are not renormalised: without the CLS token every map sums to less than one."""
     sums = cls_attention(_vit(), _images(32, 32), [-1]).sum(dim=(2, 3))
     assert (sums < 1).all()
     assert (sums > 0).all()
 
 
 def test_nothing_after_the_last_chosen_layer_runs():
-    """The cost is that of the layers needed: the chosen block's own mixing and all later blocks stay idle."""
+    """The MLP of the chosen block and all later blocks do not run."""
     model = _vit()
     ran: list[int] = []
     for index, block in enumerate(model.blocks):
@@ -142,7 +142,7 @@ def test_nothing_after_the_last_chosen_layer_runs():
 
 
 class _LargestTensor(TorchDispatchMode):
-    """Records the largest number of elements that any operation returned."""
+    """Record the largest number of elements that an operation returned."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ def test_no_matrix_of_tokens_by_tokens_is_made():
 
 
 def test_bfloat16_weights_still_give_a_float32_softmax():
-    """Half precision changes the scores a little, never the type or the meaning of a map."""
+    """Half precision changes the scores a little, and not the type of a map."""
     model, images = _vit(), _images(32, 32)
     exact = cls_attention(model, images, [-1])
     rough = cls_attention(model.to(torch.bfloat16), images.to(torch.bfloat16), [-1])
@@ -174,7 +174,7 @@ def test_bfloat16_weights_still_give_a_float32_softmax():
 
 
 class _Derived(VisionTransformer):
-    """Looks like a VisionTransformer and might compute anything."""
+    """A subclass of VisionTransformer, which could compute anything."""
 
 
 @pytest.mark.parametrize(
@@ -189,20 +189,20 @@ class _Derived(VisionTransformer):
     ],
 )
 def test_unknown_class_is_an_error_not_a_guess(model):
-    """A class whose queries and keys we do not know how to read gives no maps at all."""
+    """A class whose queries and keys are not known gives no maps."""
     with pytest.raises(UnsupportedModelError):
         cls_attention(model(), _images(32, 32), [-1])
 
 
 @pytest.mark.parametrize("layers", [[3], [-4], [], [0, 0], [-1, 2]], ids=str)
 def test_impossible_layers_are_refused(layers):
-    """Layers out of range, none at all, or one twice are told before anything runs."""
+    """Layers out of range, no layer, or a layer twice is an error before anything runs."""
     with pytest.raises(UsageError, match="layers"):
         absolute_layers(layers, depth=3)
 
 
 @pytest.mark.parametrize("size", [(33, 32), (40, 32)], ids=["part_of_a_patch", "another_size"])
 def test_images_of_another_size_are_refused(size):
-    """A model built for one size does not silently see another."""
+    """A model that was built for one size refuses another size."""
     with pytest.raises(UsageError, match=f"{size[0]}x{size[1]}"):
         cls_attention(_vit(), _images(*size), [-1])

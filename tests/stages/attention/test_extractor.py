@@ -1,4 +1,4 @@
-"""The extractor: what it stores, that an image's maps depend on the image alone, and what it does when things fail."""
+"""The extractor: its maps, their independence of the other images, and its errors."""
 
 from __future__ import annotations
 
@@ -13,24 +13,19 @@ from torch import Tensor
 
 from stages.attention import extractor as extractor_module
 from stages.attention.cls_attention import cls_attention
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.weights import load_transformer
 from stages.errors import PipelineError, UsageError, WeightsError
 
 _SIZE = (64, 96)
 
 
-def _load(**changes: Any) -> AttentionExtractor:
-    settings: dict[str, Any] = {
-        "model": "untrained_tiny8",
-        "weights": None,
-        "input_size": _SIZE,
-        "layers": (-1,),
-        "device": "cpu",
-        "precision": "float32",
-        "batch_size": 4,
-    }
-    return AttentionExtractor.load(**{**settings, **changes})
+_CONFIG = ExtractorConfig(model="untrained_tiny8", weights=None, input_size=_SIZE, layers=(-1,), precision="float32")
+
+
+def _load(device: str = "cpu", batch_size: int = 4, **changes: Any) -> AttentionExtractor:
+    config = dataclasses.replace(_CONFIG, **changes)
+    return AttentionExtractor.load(config, device=device, batch_size=batch_size)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +39,7 @@ def images() -> np.ndarray:
 
 
 def test_maps_are_probability_times_keys_of_the_normalised_image(extractor, images):
-    """The numbers stored are those of the transformer on (pixel / 255 - mean) / std, scaled so that uniform is 1.0."""
+    """The maps are those of the transformer on (pixel / 255 - mean) / std, scaled so that uniform attention is 1.0."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -58,7 +53,7 @@ def test_maps_are_probability_times_keys_of_the_normalised_image(extractor, imag
 
 
 def test_recipe_says_what_was_done(extractor):
-    """The recipe names layers from 0, heads, grid, keys and how positions were resampled."""
+    """The recipe holds layers counted from 0, heads, grid, keys and the resampling of the position embeddings."""
     recipe = extractor.recipe
     assert recipe.layers == (5,)
     assert recipe.heads == tuple(f"L5H{head}" for head in range(6))
@@ -66,8 +61,8 @@ def test_recipe_says_what_was_done(extractor):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_maps_of_an_image_are_the_same_bytes_in_any_company(images, precision):
-    """Alone, in a full batch, in a part of one, or in another position: the same bytes, so a memo can hold them."""
+def test_maps_of_an_image_are_the_same_bytes_in_any_batch(images, precision):
+    """Alone, in a full batch, in a part of one, or in another position: the same bytes, so maps can be cached."""
     extractor = _load(precision=precision)
     together = extractor.extract(images)
     alone = np.concatenate([extractor.extract(images[index : index + 1]) for index in range(len(images))])
@@ -77,7 +72,7 @@ def test_maps_of_an_image_are_the_same_bytes_in_any_company(images, precision):
 
 
 def test_bfloat16_stays_near_float32(extractor, images):
-    """The faster arithmetic is an approximation of the same maps."""
+    """The faster arithmetic approximates the same maps."""
     rough = _load(precision="bfloat16").extract(images)
     assert np.corrcoef(rough.ravel(), extractor.extract(images).ravel())[0, 1] > 0.99
 
@@ -96,20 +91,20 @@ def test_no_images_give_no_maps(extractor):
     ],
 )
 def test_images_of_another_kind_are_refused(extractor, wrong):
-    """Nothing is resized or cast behind the caller's back."""
+    """Nothing is resized or cast without a message."""
     with pytest.raises(UsageError, match="Resize"):
         extractor.extract(wrong)
 
 
 def test_recipe_leads_back_to_the_same_maps(extractor, images):
-    """What a store or a checkpoint remembers is enough to make the maps of new images."""
+    """The recipe in a store or a checkpoint is enough to compute the maps of new images."""
     again = AttentionExtractor.from_recipe(extractor.recipe, weights=None, device="cpu", batch_size=4)
     assert again.recipe == extractor.recipe
     assert again.extract(images).tobytes() == extractor.extract(images).tobytes()
 
 
 def test_recipe_of_other_weights_is_refused(extractor):
-    """Maps of other weights never reach a network trained on these; both digests are named."""
+    """A trained network never gets maps of other weights. The message names both digests."""
     foreign = dataclasses.replace(extractor.recipe, weights_sha256="0" * 64)
     with pytest.raises(WeightsError, match="0" * 64) as caught:
         AttentionExtractor.from_recipe(foreign, weights=None, device="cpu", batch_size=4)
@@ -117,7 +112,7 @@ def test_recipe_of_other_weights_is_refused(extractor):
 
 
 def test_recipe_that_this_version_cannot_follow_is_refused(extractor):
-    """A recipe that would lead to other maps is told, with what differs."""
+    """A recipe that would give other maps is an error that names the differing fields."""
     foreign = dataclasses.replace(extractor.recipe, mean=(0.5, 0.5, 0.5))
     with pytest.raises(UsageError, match="mean"):
         AttentionExtractor.from_recipe(foreign, weights=None, device="cpu", batch_size=4)
@@ -141,7 +136,7 @@ def _with_memory_for(monkeypatch: pytest.MonkeyPatch, images: int, error: Except
     ],
 )
 def test_out_of_memory_halves_the_batch_and_goes_on(images, monkeypatch, caplog, error):
-    """No image is lost and the user reads what happened."""
+    """No image is lost, and the log says what happened."""
     extractor = _load(batch_size=8)
     expected = extractor.extract(images)
     _with_memory_for(monkeypatch, 2, error)
@@ -151,21 +146,21 @@ def test_out_of_memory_halves_the_batch_and_goes_on(images, monkeypatch, caplog,
     assert [record.message.rsplit(maxsplit=1)[-1] for record in caplog.records] == ["4.", "2."]
 
 
-def test_no_memory_for_a_single_image_is_told(images, monkeypatch):
-    """Halving ends; the message then says what to change."""
+def test_no_memory_for_a_single_image_is_an_error(images, monkeypatch):
+    """Halving ends at one image. The message says what to change."""
     _with_memory_for(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory."))
     with pytest.raises(PipelineError, match="attention-size"):
         _load().extract(images)
 
 
-def test_other_failures_are_not_taken_for_lack_of_memory(images, monkeypatch):
-    """A bug keeps its traceback in place of endless smaller batches."""
+def test_other_failures_are_not_taken_for_out_of_memory(images, monkeypatch):
+    """An error of another kind is raised unchanged, without smaller batches."""
     _with_memory_for(monkeypatch, 0, RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
         _load().extract(images)
 
 
-def test_attention_that_is_no_number_is_an_error(images):
+def test_attention_that_is_not_finite_is_an_error(images):
     """NaN never reaches a store."""
     extractor = _load()
     extractor._module.blocks[2].norm2.bias.data.fill_(float("nan"))
@@ -174,11 +169,16 @@ def test_attention_that_is_no_number_is_an_error(images):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"batch_size": 0}, {"precision": "float16"}, {"device": "gpu"}, {"layers": (6,)}, {"input_size": (60, 96)}],
-    ids=lambda change: next(iter(change)),
+    ("change", "message"),
+    [
+        pytest.param({"batch_size": 0}, "batch size 0", id="batch_size"),
+        pytest.param({"precision": "float16"}, "precision 'float16' is not known", id="precision"),
+        pytest.param({"device": "gpu"}, "device 'gpu' is not known", id="device"),
+        pytest.param({"layers": (6,)}, "layers 6: the model has 6 blocks", id="layers"),
+        pytest.param({"input_size": (60, 96)}, "56x96 or 64x96", id="input_size"),
+    ],
 )
-def test_impossible_settings_are_refused(change):
-    """A wrong setting is told when the extractor is made, not in the middle of a run."""
-    with pytest.raises(UsageError):
+def test_impossible_settings_are_refused(change, message):
+    """A wrong setting is an error when the extractor is made, not in the middle of a run."""
+    with pytest.raises(UsageError, match=message):
         _load(**change)

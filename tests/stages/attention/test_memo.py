@@ -1,4 +1,4 @@
-"""The memo: what goes in comes out, whatever is killed, damaged, shared or full."""
+"""The memo returns the maps it was given, also after kills, damage, shared use and a full disk."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _path(folder: Path) -> Path:
 
 
 def test_maps_come_back_as_they_went_in(tmp_path):
-    """Closed and opened again, every map has its bytes, and an unknown digest is simply left out."""
+    """After closing and opening, every map has its bytes. An unknown digest is left out."""
     maps = _maps(1, 2, 3)
     with AttentionMemo(tmp_path / "memo", _RECIPE) as memo:
         memo.put_many(maps)
@@ -60,21 +60,21 @@ def test_maps_come_back_as_they_went_in(tmp_path):
 
 
 def test_more_digests_than_sqlite_takes_parameters(tmp_path):
-    """A whole data set can be asked for at once."""
+    """A whole data set can be requested in one call."""
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         memo.put_many(_maps(7))
         assert memo.get_many([f"{number:064x}" for number in range(40_000)]).keys() == _maps(7).keys()
 
 
-def test_nothing_asked_nothing_given(tmp_path):
-    """Empty requests are harmless."""
+def test_an_empty_request_gives_nothing(tmp_path):
+    """Empty requests are allowed."""
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         memo.put_many({})
         assert memo.get_many([]) == {}
 
 
 def test_maps_of_another_shape_are_not_kept(tmp_path):
-    """A caller's mistake is an error, and the batch it came in leaves no trace."""
+    """A wrong shape is an error, and nothing of its batch is stored."""
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         with pytest.raises(ValueError, match="float16"):
             memo.put_many(_maps(1) | {"f" * 64: np.zeros((2, 3, 5), np.float16)})
@@ -90,7 +90,7 @@ def test_every_recipe_has_its_own_file(tmp_path):
 
 
 def test_files_are_private(tmp_path):
-    """Maps tell about patients' images, so nobody else may read them, side files included."""
+    """Maps reveal parts of patients' images, so nobody else may read them or the side files."""
     folder = tmp_path / "memo"
     with AttentionMemo(folder, _RECIPE) as memo:
         memo.put_many(_maps(1))
@@ -109,7 +109,7 @@ def test_files_are_private(tmp_path):
     ],
 )
 def test_a_damaged_entry_counts_as_absent_and_can_be_replaced(tmp_path, change):
-    """Wrong bytes are never handed out; computing the maps again mends the memo."""
+    """Wrong bytes are never returned. Storing the maps again repairs the entry."""
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         memo.put_many(_maps(1))
     connection = sqlite3.connect(_path(tmp_path))
@@ -123,7 +123,7 @@ def test_a_damaged_entry_counts_as_absent_and_can_be_replaced(tmp_path, change):
 
 
 def test_an_entry_under_another_digest_counts_as_absent(tmp_path):
-    """The checksum covers the digest too: one image's maps never pass for another's."""
+    """The checksum covers the digest too, so the maps of one image are never returned for another."""
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         memo.put_many(_maps(1))
         memo._connection.execute("UPDATE attention SET digest = ?", ("e" * 64,))
@@ -145,7 +145,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_kill_in_the_middle_of_a_batch_keeps_the_batches_before(tmp_path):
-    """After SIGKILL the committed batch is there, the unfinished one is not, and the file opens at once."""
+    """After SIGKILL the committed batch is there, the unfinished one is not, and the file opens."""
     arguments = [sys.executable, "-c", _KILLED, str(tmp_path), json.dumps(_RECIPE.to_dict())]
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
     with AttentionMemo(tmp_path, _RECIPE) as memo:
@@ -154,7 +154,7 @@ def test_kill_in_the_middle_of_a_batch_keeps_the_batches_before(tmp_path):
 
 
 def test_two_extractions_may_write_at_once(tmp_path):
-    """Opened and filled from several sides at the same moment, the memo ends up with everything."""
+    """Several writers open and fill the memo at the same time, and it holds all their maps."""
     failures: list[BaseException] = []
     start = threading.Barrier(4)
 
@@ -163,8 +163,8 @@ def test_two_extractions_may_write_at_once(tmp_path):
             start.wait()
             with AttentionMemo(tmp_path, _RECIPE) as memo:
                 for number in range(first, first + 30):
-                    memo.put_many(_maps(number, 1000))  # one of them is written by all
-        except BaseException as error:  # noqa: BLE001 - told below, in the test's own thread
+                    memo.put_many(_maps(number, 1000))  # all threads write number 1000
+        except BaseException as error:  # noqa: BLE001 - asserted below, in the test's own thread
             failures.append(error)
 
     writers = [threading.Thread(target=write, args=(100 * writer,)) for writer in range(4)]
@@ -177,16 +177,16 @@ def test_two_extractions_may_write_at_once(tmp_path):
         assert len(memo) == 4 * 30 + 1
 
 
-def test_a_file_that_is_no_memo_is_told(tmp_path):
-    """What lies at the memo's path is named, and that it can be deleted."""
+def test_a_file_that_is_no_memo_is_an_error(tmp_path):
+    """The message names the file and says that it can be deleted."""
     _path(tmp_path).write_bytes(b"this is not a database, but it is long enough to be looked at" * 40)
     with pytest.raises(PipelineError, match=r"(?i)deleting it is safe") as caught:
         AttentionMemo(tmp_path, _RECIPE)
     assert _path(tmp_path).name in str(caught.value)
 
 
-def test_a_memo_of_another_recipe_is_told(tmp_path):
-    """A file that was renamed by hand does not give its maps for those of this recipe."""
+def test_a_memo_of_another_recipe_is_refused(tmp_path):
+    """A file that was renamed by hand does not give its maps for this recipe."""
     with AttentionMemo(tmp_path, dataclasses.replace(_RECIPE, precision="bfloat16")) as other:
         other.put_many(_maps(1))
     other.path.rename(_path(tmp_path))
@@ -194,18 +194,18 @@ def test_a_memo_of_another_recipe_is_told(tmp_path):
         AttentionMemo(tmp_path, _RECIPE)
 
 
-def test_full_disk_is_told_and_leaves_what_was_there(tmp_path):
-    """The batch that did not fit leaves no part behind, and the message says where there is no space."""
+def test_a_full_disk_is_an_error_and_keeps_the_earlier_batches(tmp_path):
+    """Nothing of the batch that did not fit is stored. The message names the full folder."""
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         memo.put_many(_maps(1))
-        memo._connection.execute("PRAGMA max_page_count = 8")  # SQLite answers as with a full disk
+        memo._connection.execute("PRAGMA max_page_count = 8")  # SQLite then reports a full disk
         with pytest.raises(PipelineError, match="No space left"):
             memo.put_many(_maps(*range(2, 2000)))
         assert len(memo) == 1
 
 
-def test_a_memo_held_by_another_process_is_told(tmp_path):
-    """A lock that is never given back ends in a message, not in a wait without end or in lost maps."""
+def test_a_memo_held_by_another_process_is_an_error(tmp_path):
+    """A lock that is not released ends in an error, not in an endless wait or lost maps."""
     with AttentionMemo(tmp_path, _RECIPE) as holder, AttentionMemo(tmp_path, _RECIPE) as waiting:
         waiting._connection.execute("PRAGMA busy_timeout = 50")
         holder._connection.execute("BEGIN IMMEDIATE")
@@ -216,15 +216,15 @@ def test_a_memo_held_by_another_process_is_told(tmp_path):
         assert len(holder) == 1
 
 
-def test_a_closed_connection_is_given_back(tmp_path):
-    """Nothing holds the file after `with`: its side files are gone and it can be deleted."""
+def test_closing_releases_the_file(tmp_path):
+    """After `with` the side files are gone, so the file can be deleted."""
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         memo.put_many(_maps(1))
     assert [path.name for path in tmp_path.iterdir()] == [_path(tmp_path).name]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
-    """A file in the folder's place is named, with the option to change."""
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    """A file at the folder's path is an error that names the option to use."""
     (tmp_path / "taken").write_text("")
     with pytest.raises(PipelineError, match="--memo"):
         AttentionMemo(tmp_path / "taken", _RECIPE)
@@ -235,7 +235,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     [None, 5, "9" * 5000, "[" * 100_000, b"\xff\xfe", ""],
     ids=["null", "number", "digits", "deep", "bytes", "empty"],
 )
-def test_a_memo_whose_recipe_is_damaged_is_told_as_such(tmp_path, recipe):
+def test_a_memo_whose_recipe_is_damaged_is_an_error(tmp_path, recipe):
     with AttentionMemo(tmp_path, _RECIPE) as memo:
         path = memo.path
     with sqlite3.connect(path) as opened:

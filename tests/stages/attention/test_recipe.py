@@ -1,4 +1,4 @@
-"""The recipe: goes through JSON unchanged, has one digest, and refuses what it does not know."""
+"""The recipe: it survives JSON, has one digest, and refuses keys that it does not know."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from stages.attention.recipe import Recipe
+from stages.attention.recipe import ALWAYS_HASHED, Recipe
 from stages.errors import CheckpointError
 
 
@@ -31,7 +31,7 @@ def recipe() -> Recipe:
 
 
 def test_recipe_survives_json(recipe):
-    """What a store keeps as JSON is the same recipe when it is read, digest included."""
+    """The recipe that is read from a store's JSON is the same, and so is its digest."""
     again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
     assert again == recipe
     assert again.sha256 == recipe.sha256
@@ -50,12 +50,12 @@ def test_recipe_survives_json(recipe):
     ids=lambda change: next(iter(change)),
 )
 def test_every_difference_changes_the_digest(recipe, change):
-    """Two extractions that could differ in their maps never share a memo."""
+    """Two extractions whose maps could differ never share a memo."""
     assert dataclasses.replace(recipe, **change).sha256 != recipe.sha256
 
 
 def test_digest_does_not_depend_on_the_order_of_keys(recipe):
-    """A JSON file whose keys were sorted otherwise is the same recipe."""
+    """A JSON file with another order of keys is the same recipe."""
     backwards = dict(reversed(recipe.to_dict().items()))
     assert Recipe.from_dict(backwards).sha256 == recipe.sha256
 
@@ -63,7 +63,6 @@ def test_digest_does_not_depend_on_the_order_of_keys(recipe):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        pytest.param({"colour": 1}, "colour", id="unknown_key"),
         pytest.param({"grid": None}, "grid", id="missing_value"),
         pytest.param({"layers": ["last"]}, "layers", id="wrong_type"),
         pytest.param({"patch": "8"}, "patch", id="number_as_text"),
@@ -72,14 +71,32 @@ def test_digest_does_not_depend_on_the_order_of_keys(recipe):
     ],
 )
 def test_foreign_recipe_is_refused_and_the_key_named(recipe, change, named):
-    """A recipe of another version is an error that says where it differs, not a guess."""
+    """A value of the wrong type is an error that names its key."""
     with pytest.raises(CheckpointError, match=named):
         Recipe.from_dict({**recipe.to_dict(), **change})
 
 
 def test_missing_key_is_refused(recipe):
-    """A recipe without its weights' digest is not taken."""
+    """A recipe without the digest of its weights is an error."""
     raw = recipe.to_dict()
     del raw["weights_sha256"]
     with pytest.raises(CheckpointError, match="weights_sha256"):
         Recipe.from_dict(raw)
+
+
+def test_a_key_of_a_newer_version_is_refused_and_named(recipe):
+    """The maps depend on it, so it is not ignored. The message says to update."""
+    with pytest.raises(CheckpointError, match=r"colour, which this version does not know.*Update"):
+        Recipe.from_dict({**recipe.to_dict(), "colour": 1})
+
+
+def test_every_field_after_the_first_version_has_a_default():
+    """Without a default an old recipe could not be read."""
+    later = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name not in ALWAYS_HASHED}
+    assert dataclasses.MISSING not in later.values()
+    assert {field.name for field in dataclasses.fields(Recipe)} >= ALWAYS_HASHED
+
+
+def test_fields_of_the_first_version_are_hashed_also_at_their_default(recipe):
+    """Version 0.1.0 hashed them all, so leaving one out would orphan its memos, stores and runs."""
+    assert recipe.to_dict().keys() == ALWAYS_HASHED

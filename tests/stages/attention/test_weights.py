@@ -1,4 +1,4 @@
-"""From a weights file to a transformer: published layouts, digests, position embeddings, and files that are wrong."""
+"""Loading weights: published layouts, digests, position embeddings, and broken files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DIM, _HEADS, _DEPTH, _PATCH = 384, 6, 12, 8
 
 
 def _published_vits8() -> dict[str, Tensor]:
-    """Random weights under the names and shapes of dino_deitsmall8_pretrain.pth, wide enough for maps with contrast."""
+    """Return random weights with the names and shapes of dino_deitsmall8_pretrain.pth, large enough for contrast."""
     generator = torch.Generator().manual_seed(11)
 
     def draw(*shape: int, spread: float = 1.0) -> Tensor:
@@ -68,7 +68,7 @@ def vits8_file(vits8: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactor
 
 
 def _last_attention(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
-    """The last block's attention, (batch, heads, tokens, tokens), by the arithmetic of the paper alone."""
+    """Compute the last block's attention, (batch, heads, tokens, tokens), from the formulas of the paper."""
     grid = images.shape[-1] // _PATCH
 
     def norm(tokens: Tensor, name: str) -> Tensor:
@@ -99,7 +99,7 @@ def _last_attention(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
 
 
 def test_maps_of_a_published_file_are_those_of_the_paper(vits8, vits8_file):
-    """From file to maps, every step together is get_last_selfattention(image)[:, :, 0, 1:] of a ViT-S/8."""
+    """All steps from file to maps give get_last_selfattention(image)[:, :, 0, 1:] of a ViT-S/8."""
     transformer = load_transformer("dino_vits8", input_size=(64, 64), weights=vits8_file)
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))
     maps = cls_attention(transformer.module, images, [-1])
@@ -110,7 +110,7 @@ def test_maps_of_a_published_file_are_those_of_the_paper(vits8, vits8_file):
 
 
 def test_loaded_transformer_is_frozen(vits8_file):
-    """Nothing can train it by accident, and at its own size position embeddings are taken as they are."""
+    """Nothing can train it by accident. At its own size the position embeddings are not resampled."""
     transformer = load_transformer("dino_vits8", input_size=(224, 224), weights=vits8_file)
     assert transformer.position_embedding == "native"
     assert not transformer.module.training
@@ -140,7 +140,7 @@ def _random_like(module: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def test_dinov2_with_registers_as_published_is_timms_copy(tmp_path):
-    """The publisher's layout (mask token, one position for CLS) gives the very weights that the hub has."""
+    """The publisher's layout (mask token, one position for CLS) gives the weights of the hub."""
     hub = _random_like(timm.create_model(find_model("dinov2_vits14_reg").timm_id, num_classes=0, img_size=70))
     published = {name: value for name, value in hub.items() if name != "reg_token"}
     at_cls = torch.ones(1, 1, _DIM)
@@ -150,7 +150,7 @@ def test_dinov2_with_registers_as_published_is_timms_copy(tmp_path):
         "cls_token": hub["cls_token"] - at_cls,
         "pos_embed": torch.cat([at_cls, hub["pos_embed"]], dim=1),
     }
-    hub["cls_token"] = published["cls_token"] + at_cls  # rounded the same way
+    hub["cls_token"] = published["cls_token"] + at_cls  # so that both are rounded the same way
     torch.save(published, tmp_path / "published.pth")
     save_file(hub, tmp_path / "hub.safetensors")
     first = load_transformer("dinov2_vits14_reg", input_size=(56, 84), weights=tmp_path / "published.pth")
@@ -160,7 +160,7 @@ def test_dinov2_with_registers_as_published_is_timms_copy(tmp_path):
 
 
 def test_dinov3_as_published_is_timms_copy_and_hidden_biases_are_refused(tmp_path, capsys):
-    """DINOv3's biases are left out silently where they are zero; where they are not, that is an error."""
+    """DINOv3's biases are dropped if they are zero. Otherwise they are an error."""
     hub = _random_like(timm.create_model(find_model("dinov3_vits16").timm_id, num_classes=0))
     names = {"reg_token": "storage_tokens", "gamma_1": "ls1.gamma", "gamma_2": "ls2.gamma"}
     published = {}
@@ -185,7 +185,7 @@ def test_dinov3_as_published_is_timms_copy_and_hidden_biases_are_refused(tmp_pat
 
 
 def test_another_models_weights_are_named(tmp_path):
-    """The message says what the file is, and which model of the table it belongs to."""
+    """The message says what the file is, and which model of the table it fits."""
     of_another = {"patch_embed.proj.weight": torch.zeros(768, 3, 16, 16), "blocks.11.norm1.weight": torch.ones(768)}
     torch.save(of_another, tmp_path / "base.pth")
     with pytest.raises(WeightsError, match=r"looks like a ViT-B/16.*not dino_vits8 \(ViT-S/8.*dino_vitb16"):
@@ -193,7 +193,7 @@ def test_another_models_weights_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param({"norm.weight": None}, "missing: norm.weight", id="missing"),
         pytest.param({"decoder.weight": torch.zeros(2)}, "not of this model: decoder.weight", id="foreign"),
@@ -202,17 +202,17 @@ def test_another_models_weights_are_named(tmp_path):
         pytest.param({"pos_embed": torch.zeros(1, 301, _DIM)}, "not those of a square", id="positions"),
     ],
 )
-def test_weights_that_do_not_fit_are_told_tensor_by_tensor(vits8, tmp_path, change, told):
-    """One readable sentence per kind of misfit, naming tensors; never a half-loaded transformer."""
+def test_weights_that_do_not_fit_are_refused_by_tensor_name(vits8, tmp_path, change, message):
+    """The message names the tensors, one sentence per kind of misfit. No transformer is returned."""
     tensors: dict[str, Any] = {name: value for name, value in (vits8 | change).items() if value is not None}
     save_file(tensors, tmp_path / "odd.safetensors")
-    with pytest.raises(WeightsError, match=told) as caught:
+    with pytest.raises(WeightsError, match=message) as caught:
         load_transformer("dino_vits8", input_size=(64, 64), weights=tmp_path / "odd.safetensors")
     assert "odd.safetensors" in str(caught.value)
 
 
 class _RunsCode:
-    """Pickled, it touches a file when it is loaded by an unrestricted unpickler."""
+    """Create a folder when an unrestricted unpickler loads the pickled object."""
 
     def __init__(self, witness: Path) -> None:
         self.witness = witness
@@ -254,7 +254,7 @@ def _cut_safetensors(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         pytest.param(_nothing, "no such weights file", id="missing"),
         pytest.param(_folder, "is a folder", id="folder"),
@@ -265,18 +265,18 @@ def _cut_safetensors(path: Path) -> None:
         pytest.param(lambda path: torch.save([1, 2], path), "no tensors", id="no_tensors"),
     ],
 )
-def test_a_broken_file_is_told(tmp_path, make, told):
-    """Whatever lies at the path, the message names it and says what is wrong with it."""
+def test_a_broken_file_is_an_error(tmp_path, make, message):
+    """The message names the file and says what is wrong with it."""
     path = tmp_path / "weights.pth"
     make(path)
-    with pytest.raises(WeightsError, match=told) as caught:
+    with pytest.raises(WeightsError, match=message) as caught:
         read_tensors(path)
     assert str(path) in str(caught.value)
-    assert "weights_only" not in str(caught.value), "torch's advice to load it unrestricted is never passed on"
+    assert "weights_only" not in str(caught.value), "torch's advice to load it without restriction is not shown"
 
 
 def test_unreachable_hub_says_what_to_download(monkeypatch):
-    """Without a network one message gives the address of the file and the option to pass it with."""
+    """Without a network the message gives the address of the file and the option to use."""
 
     def unreachable(*_args: Any, **_options: Any) -> str:
         raise OSError("Name or service not known")
@@ -291,13 +291,13 @@ def test_unreachable_hub_says_what_to_download(monkeypatch):
 
 
 def test_size_that_is_not_whole_patches_names_the_nearest():
-    """The message has the two sizes to choose from."""
+    """The message names the two nearest sizes."""
     with pytest.raises(UsageError, match="224x480 or 232x480"):
         load_transformer("dino_vits8", input_size=(230, 480))
 
 
 def test_untrained_weights_are_always_the_same():
-    """Neither the global random state nor the size changes them, and drawing them leaves that state alone."""
+    """They do not depend on the global random state or the size, and drawing them does not change that state."""
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = load_transformer("untrained_tiny8", input_size=(64, 64))
@@ -309,6 +309,6 @@ def test_untrained_weights_are_always_the_same():
 
 
 def test_untrained_model_takes_no_weights_file(tmp_path):
-    """A file given for the untrained model is a mistake, not something to ignore."""
+    """A file given for the untrained model is an error and is not ignored."""
     with pytest.raises(UsageError, match="takes no weights"):
         load_transformer("untrained_tiny8", input_size=(64, 64), weights=tmp_path / "any.pth")

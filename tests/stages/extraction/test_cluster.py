@@ -1,4 +1,4 @@
-"""`extract --cluster`: the same store by other hands, and no word to a scheduler that is not protected."""
+"""`extract --cluster`: the same store from a cluster, and no connection to an unprotected scheduler."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import dask
 import pytest
 
-from stages.attention.extractor import AttentionExtractor
+from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.errors import InputProblemsError, PipelineError, UsageError
 from stages.extract import run
 from stages.extraction import cluster as cluster_module
@@ -31,7 +31,7 @@ from tests.conftest import extract_settings
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
 pytestmark = [
-    # Of its own doing: sockets and event loops that dask leaves to the garbage collector when a cluster closes.
+    # Dask leaves sockets and event loops to the garbage collector when a cluster closes.
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:distributed"),
@@ -40,15 +40,15 @@ pytestmark = [
 
 @contextmanager
 def _workers(**options: Any) -> Iterator[Any]:
-    """A scheduler and two workers on this machine, as threads of this process unless told otherwise."""
-    told = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
-    with distributed.LocalCluster(**{**told, "dashboard_address": ":0", **options}) as started:
+    """Start a scheduler and two workers on this machine, by default as threads of this process."""
+    defaults = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
+    with distributed.LocalCluster(**{**defaults, "dashboard_address": ":0", **options}) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    """The address of a cluster that the tests share."""
+    """Return the address of a cluster that the tests share."""
     with _workers() as started:
         yield started.scheduler_address
 
@@ -60,7 +60,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 def test_a_cluster_gives_the_same_store_and_fills_the_memo(
     phantoms: Path, phantom_store: Path, scheduler: str, tmp_path: Path
 ):
-    """Byte for byte what was extracted without one; a second run computes nothing, with or without a cluster."""
+    """The store is byte for byte the same as without a cluster. A second run computes nothing, with or without one."""
     for name, computed, address in (("a.zarr", 16, scheduler), ("b.zarr", 0, scheduler), ("c.zarr", 0, None)):
         report = run(extract_settings(phantoms, tmp_path / name, tmp_path / "memo", cluster=address))
         assert report.computed == computed
@@ -70,23 +70,23 @@ def test_a_cluster_gives_the_same_store_and_fills_the_memo(
 def test_only_what_the_memo_lacks_is_computed(
     phantoms: Path, phantom_store: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Half of the images are remembered, and spread over the jobs: the other half is computed, and all is whole."""
+    """Every second image is in the memo. Only the others are computed, and the store is complete."""
     (tmp_path / "half").mkdir()
     for number, file in enumerate(sorted((phantoms / "images").iterdir())):
         if number % 2:
             (tmp_path / "half" / file.name).symlink_to(file)
     half = {"images": tmp_path / "half", "masks": None}
     run(extract_settings(phantoms, tmp_path / "half.zarr", tmp_path / "memo", **half))
-    monkeypatch.chdir(phantoms)  # paths relative to a folder in which no worker need be
+    monkeypatch.chdir(phantoms)  # the paths are relative to a folder in which no worker runs
     report = run(extract_settings(Path(), tmp_path / "s.zarr", tmp_path / "memo", cluster=scheduler))
     assert report.computed == 8
     assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
 
 
-def test_broken_files_are_told_by_the_users_own_paths(
+def test_broken_files_are_reported_by_the_paths_the_user_gave(
     phantoms: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """All of them, in one go; and a store made without them is the one that is made without a cluster."""
+    """All broken files are reported together. A store made without them equals one made without a cluster."""
     for kind in ("images", "masks"):
         (tmp_path / "set" / kind).mkdir(parents=True)
         for file in sorted((phantoms / kind).iterdir())[:9]:
@@ -105,10 +105,10 @@ def test_broken_files_are_told_by_the_users_own_paths(
     assert _bytes(tmp_path / "a.zarr") == _bytes(tmp_path / "b.zarr")
 
 
-def test_a_worker_that_does_not_see_the_files_is_told(
+def test_a_worker_that_cannot_read_the_files_is_an_error(
     phantoms: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Not as broken images, and with what to do. What a worker says is put in: here it shares our file system."""
+    """The files are not reported as broken. The worker's answer is faked, because here it shares the file system."""
     original, image = Cluster.results, min((phantoms / "images").iterdir())
 
     def blind(self: Cluster, work: Any, jobs: Any) -> Iterator[Any]:
@@ -122,17 +122,12 @@ def test_a_worker_that_does_not_see_the_files_is_told(
 
 
 def test_a_worker_with_other_weights_is_refused(phantoms: Path, scheduler: str, tmp_path: Path):
-    """What a worker loads must be the recipe's own, and it says which worker it is."""
-    extractor = AttentionExtractor.load(
-        model="untrained_tiny8",
-        weights=None,
-        input_size=(32, 48),
-        layers=[-1],
-        device="cpu",
-        precision="float32",
-        batch_size=4,
+    """A worker must load the weights of the recipe. The message names the worker."""
+    config = ExtractorConfig(
+        model="untrained_tiny8", weights=None, input_size=(32, 48), layers=[-1], precision="float32"
     )
-    transformer = on_cluster.Transformer(
+    extractor = AttentionExtractor.load(config, device="cpu", batch_size=4)
+    transformer = on_cluster.TransformerSpec(
         recipe=replace(extractor.recipe, weights_sha256="0" * 64), weights=None, device="cpu", batch_size=4
     )
     settings = extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo")
@@ -146,7 +141,7 @@ def test_a_worker_with_other_weights_is_refused(phantoms: Path, scheduler: str, 
 
 
 def test_results_come_in_order_and_a_bounded_number_ahead(scheduler: str):
-    """Ten million images must not sit in memory: jobs are taken as results are."""
+    """Memory is bounded: jobs are read as results are consumed."""
     taken: list[int] = []
 
     def jobs() -> Iterator[int]:
@@ -162,14 +157,14 @@ def test_results_come_in_order_and_a_bounded_number_ahead(scheduler: str):
 
 
 class _FromElsewhere:
-    """Cannot be unpickled, as a class of another version."""
+    """An object that cannot be unpickled, like a class of another version."""
 
     def __reduce__(self) -> Any:
         return importlib.import_module, ("a_module_of_the_client_alone",)
 
 
-def test_a_cluster_with_another_installation_is_told(scheduler: str):
-    """And not with a traceback from the depth of the scheduler."""
+def test_a_cluster_with_another_installation_is_an_error(scheduler: str):
+    """The message says what to install. There is no traceback of the scheduler."""
     with connect(scheduler) as cluster, pytest.raises(PipelineError, match="Install the same version"):
         list(cluster.results(abs, [_FromElsewhere()]))
 
@@ -177,7 +172,7 @@ def test_a_cluster_with_another_installation_is_told(scheduler: str):
 def test_a_killed_worker_costs_nothing_but_time(
     phantoms: Path, phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Its jobs are done again by the other one."""
+    """The other worker does its jobs again."""
     with _workers(processes=True) as started:
         (victim, *_) = [nanny.pid for nanny in started.workers.values()]
         original, done = Cluster._result, []
@@ -195,10 +190,10 @@ def test_a_killed_worker_costs_nothing_but_time(
     assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
 
 
-def test_a_lost_scheduler_is_one_message_and_what_is_done_stays(
+def test_a_lost_scheduler_is_one_message_and_keeps_finished_work(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The next run, without the cluster, computes only the rest."""
+    """The next run, without the cluster, computes only the missing maps."""
     original, done = Cluster._result, []
     with _workers(n_workers=1) as started:
 
@@ -217,7 +212,7 @@ def test_a_lost_scheduler_is_one_message_and_what_is_done_stays(
         )
         with (
             dask.config.set({"distributed.comm.timeouts.connect": "5s"}),
-            pytest.raises(PipelineError, match="What is computed so far is remembered: run the command again"),
+            pytest.raises(PipelineError, match="Maps computed so far are in the memo: run the command again"),
         ):
             run(settings)
     assert not (tmp_path / "s.zarr").exists()
@@ -225,8 +220,8 @@ def test_a_lost_scheduler_is_one_message_and_what_is_done_stays(
     assert rest.computed == 12
 
 
-def test_a_scheduler_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch):
-    """The message says how to start one."""
+def test_waiting_for_a_scheduler_without_workers_ends(monkeypatch: pytest.MonkeyPatch):
+    """The message says how to start a worker."""
     monkeypatch.setattr(cluster_module, "PATIENCE", 0.2)
     with _workers(n_workers=0) as started:
         address = started.scheduler_address
@@ -234,8 +229,8 @@ def test_a_scheduler_without_workers_is_not_waited_for_for_ever(monkeypatch: pyt
             pass
 
 
-def test_nobody_at_the_address_is_told():
-    """Within dask's own time limit."""
+def test_no_scheduler_at_the_address_is_an_error():
+    """The error comes within dask's own time limit."""
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "200ms"}),
         pytest.raises(PipelineError, match=r"tcp://127\.0\.0\.1:9: cannot reach the scheduler"),
@@ -247,8 +242,8 @@ def test_nobody_at_the_address_is_told():
 @pytest.mark.parametrize(
     "host", ["10.0.0.7", "scheduler.example.org", "192.168.1.5", "[2001:db8::1]", "127.0.0.1.evil.org"]
 )
-def test_plain_tcp_beyond_this_machine_needs_the_users_word(host: str):
-    """Whoever reaches such a scheduler runs code; the message says so, and what to do."""
+def test_plain_tcp_to_another_machine_needs_the_users_permission(host: str):
+    """Anyone who reaches such a scheduler can run code. The message says so, and what to do."""
     with pytest.raises(UsageError, match=r"run code.*tls://.*--cluster-insecure"):
         require_cluster(f"tcp://{host}:8786", insecure=False)
     require_cluster(f"tcp://{host}:8786", insecure=True)
@@ -256,7 +251,7 @@ def test_plain_tcp_beyond_this_machine_needs_the_users_word(host: str):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "[::1]"])
 def test_plain_tcp_on_this_machine_is_allowed(host: str):
-    """It never leaves it."""
+    """Such a connection stays on this machine."""
     require_cluster(f"tcp://{host}:8786", insecure=False)
 
 
@@ -264,27 +259,27 @@ def test_plain_tcp_on_this_machine_is_allowed(host: str):
     "address",
     ["localhost:8786", "http://localhost:8786", "tcp://localhost", "tcp://:8786", "tcp://h:x", "tls://[::1:8786", ""],
 )
-def test_what_is_no_address_is_refused(address: str):
-    """With the form that is."""
+def test_an_invalid_address_is_refused(address: str):
+    """The message shows the form of a valid address."""
     with pytest.raises(UsageError, match="not the address of a scheduler"):
         require_cluster(address, insecure=True)
 
 
 def test_without_distributed_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    """Before anything else is done."""
+    """The error comes before any other work."""
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UsageError, match=r'pip install "diamant-pipeline\[cluster\]"'):
         require_cluster("tcp://127.0.0.1:8786", insecure=False)
 
 
 def test_tls_without_certificates_says_where_they_are_named():
-    """And never falls back to plain."""
+    """There is no fallback to a plain connection."""
     with pytest.raises(UsageError, match=r"names no certificates.*distributed\.comm\.tls\.ca-file"):
         require_cluster("tls://scheduler.example.org:8786", insecure=False)
 
 
 def test_tls_with_dasks_own_configuration(phantoms: Path, phantom_store: Path, tmp_path: Path):
-    """A cluster with certificates of its own authority is spoken to; without them it does not answer."""
+    """A cluster with certificates of its own authority works. With other certificates it refuses the connection."""
     tls = _certificates(tmp_path)
     with dask.config.set(tls):
         security = distributed.Security(require_encryption=True)
@@ -299,8 +294,8 @@ def test_tls_with_dasks_own_configuration(phantoms: Path, phantom_store: Path, t
 
 
 def _certificates(folder: Path) -> dict[str, Any]:
-    """A new self-signed certificate that is its own authority, as dask's configuration names it."""
-    x509 = pytest.importorskip("cryptography.x509", reason="a certificate cannot be made")
+    """Return dask settings for a new self-signed certificate that is its own authority."""
+    x509 = pytest.importorskip("cryptography.x509", reason="cryptography is not installed")
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
