@@ -8,6 +8,7 @@ which forks a child that runs the real command line in them. The child's exit st
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import socket
@@ -60,12 +61,11 @@ def serve(address: Path) -> None:
     """Import what the commands need, then run one request after another until the process is killed."""
     import torch
 
-    import pipeline.cli
-    import stages.evaluate
-    import stages.extract
-    import stages.phantom
-    import stages.predict
-    import stages.train  # noqa: F401
+    for module in (
+        "pipeline.cli",
+        *(f"stages.{verb}" for verb in ("evaluate", "extract", "phantom", "predict", "train")),
+    ):
+        importlib.import_module(module)
 
     torch.set_num_threads(1)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -94,7 +94,7 @@ def _run(client: socket.socket) -> int:
             for number, stream in enumerate(streams, start=1):
                 os.dup2(stream, number)
             # New objects: the server's own ones remember what kind of file they were opened on.
-            sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: PTH123, SIM115
+            sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
             status = _main(arguments)
         except BaseException:  # noqa: BLE001 - a fork must never return into its parent's program
             traceback.print_exc()
