@@ -1,7 +1,8 @@
 """The `pipeline` command: one short function per command, heavy imports inside it.
 
-Every command does its work in `stages` or `store`; here is only what it is called, what it prints,
-and its exit status: 0 for success, 1 for a failure, 2 for a request that makes no sense.
+Every command does its work in `stages` or `store`. This file holds only the commands' names, what they
+print, and the exit status: 0 for success, 1 for a failure, 2 for a request that makes no sense, 130 after
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import io
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from pipeline import console
+from pipeline import __version__, console
 from pipeline.params import options_of
 from stages.settings import (
     EvaluateSettings,
@@ -26,14 +28,27 @@ from stages.settings import (
     TrainSettings,
 )
 
+
+class Commands(TyperGroup):
+    """The group of all commands. It reports Ctrl-C itself, because Typer would end the program without a message."""
+
+    def invoke(self, ctx: Any) -> Any:  # Typer's own class of contexts is private
+        """Run the command that the user named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise typer.Exit(console.report_error(error) or console.EXIT_INTERRUPTED) from None
+
+
 app = typer.Typer(
     name="pipeline",
+    cls=Commands,
     help="Segment medical images with the attention of a frozen DINO, computed once and stored.\n\n"
     "Options not given are taken from params.yaml in the current folder, else they have the defaults shown.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: rich with its Markdown takes longer to import than all the rest
+    rich_markup_mode=None,  # plain help: importing rich with its Markdown takes longer than all other imports
 )
 
 StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
@@ -41,14 +56,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for 
 
 
 def main() -> None:
-    """Run the command line; the only place where an error becomes an exit status."""
+    """Run the command line. This is the only place where an error becomes an exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text that the terminal can show
+        if isinstance(stream, io.TextIOWrapper):  # the terminal may be unable to show a file's name
             stream.reconfigure(errors="backslashreplace")
     _allow_many_files()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
-        app()
+        app(prog_name="pipeline")  # also for `python -m pipeline`
     except (Exception, KeyboardInterrupt) as error:
         status = console.report_error(error)
         if status is None:
@@ -57,13 +72,40 @@ def main() -> None:
 
 
 def _allow_many_files() -> None:
-    """As many open files as the system lets this process have: every shard that is mapped is one."""
+    """Raise the limit of open files as far as the system allows: every mapped shard is an open file."""
     if sys.platform != "win32":
         import resource
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(ValueError, OSError):  # some systems promise more than they give
+        with contextlib.suppress(ValueError, OSError):  # some systems refuse a value that they report as allowed
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - the signature that Typer calls
+    if value:
+        sys.stdout.write(f"pipeline {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the new project; made if it does not exist.")] = Path(),
+) -> None:
+    """Write dvc.yaml, params.yaml and .gitignore for a project of your own. Existing files are never changed."""
+    from pipeline.project import FILES, NEXT_STEPS, write_project
+
+    write_project(folder)
+    console.say(f"wrote {', '.join(FILES)} in {folder}\n{NEXT_STEPS}")
 
 
 @app.command()
@@ -79,7 +121,7 @@ def phantom(settings: PhantomSettings) -> None:
 @app.command()
 @options_of(PretrainSettings, section="pretrain")
 def pretrain(settings: PretrainSettings) -> None:
-    """Teach a transformer on images alone, without labels, for `extract --model FILE`."""
+    """Train a transformer on images alone, without labels, for `extract --model FILE`."""
     from stages import pretrain as stage
 
     report = stage.run(settings, progress=console.BarProgress())
@@ -164,7 +206,7 @@ def verify(store: StorePath, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def models(*, as_json: AsJson = False) -> None:
-    """List the transformers that `extract --model` knows, beside files that `pretrain` wrote."""
+    """List the transformers that `extract --model` takes by name. It also takes a file that `pretrain` wrote."""
     from dataclasses import asdict
 
     from stages.attention.models import MODELS

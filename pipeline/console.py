@@ -1,9 +1,9 @@
-"""What a person sees: progress bars, tables, and how an error is told.
+"""Print results, messages, errors and progress bars.
 
-Results go to standard output; everything else to standard error. Without a terminal there are no
-bars: logs stay readable. Names of files and samples come from other people, so they are printed
-literally: no markup, and no control character that would move a terminal's cursor. What would fill
-screens is cut, and kept whole in a private temporary file.
+Results go to standard output, everything else to standard error. Without a terminal there are no
+progress bars, so that logs stay readable. Names of files and samples come from other people, so they are
+printed literally: no markup, and no control character that would move a terminal's cursor. A message
+that would fill screens is cut; the full text is written to a private temporary file.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ EXIT_INTERRUPTED = 130
 MOST_LINES = 31
 """Lines of one message shown before it is cut: a heading and thirty problems."""
 LAST_LINES = 2
-"""Lines shown after the cut: the way to go on stands at the end."""
+"""Lines shown after the cut: a message ends with what to do."""
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Characters that do something to a terminal or turn the direction of writing; line feed and tab are ours."""
+"""Characters that control a terminal or reverse the direction of writing. Line feed and tab are allowed."""
 
-OTHER_PLACE = "Choose another path, or have it made writable."
+OTHER_PLACE = "Choose another path, or change the permissions of this one."
 IN_THE_WAY = "A file stands where a folder is needed, or the other way round; choose another path."
-BAD_DISK = "Look after the disk or the network it is on, and run the command again."
+BAD_DISK = "Check the disk, or the network it is on, and run the command again."
 USER_ERRORS = {
     errno.EACCES: OTHER_PLACE,
     errno.EDQUOT: "Free some space, or choose another path.",
     errno.EEXIST: IN_THE_WAY,
     errno.EIO: BAD_DISK,
     errno.EISDIR: IN_THE_WAY,
-    errno.ELOOP: "Its links lead in a circle; mend them.",
+    errno.ELOOP: "Its links lead in a circle; correct them.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.ENOENT: "Check the path.",
     errno.ENOSPC: "Free some space, or choose another path.",
@@ -56,7 +56,7 @@ USER_ERRORS = {
     errno.ESTALE: BAD_DISK,
     errno.ETIMEDOUT: BAD_DISK,
 }
-"""System errors that are about the user's disk and folders, not about this program, and what to do."""
+"""System errors whose cause is the user's disk or folders, not this program, and what to do about each."""
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -67,12 +67,12 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     from rich.text import Text
 
     def literal(value: object) -> Text:
-        return Text(_harmless(f"{value:.4g}" if isinstance(value, float) else str(value)))
+        return Text(_escaped(f"{value:.4g}" if isinstance(value, float) else str(value)))
 
     table = Table(title=literal(title), title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1))
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
-        # The first column names the row: it is what a user copies, so it is never broken.
+        # The first column names the row. Users copy it, so it is never broken over two lines.
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0)
     for row in rows:
         table.add_row(*map(literal, row))
@@ -85,34 +85,34 @@ def show_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal something; never part of a command's result. A long text is cut."""
-    text = _harmless(text)
+    """Print a message on standard error. A long text is cut."""
+    text = _escaped(text)
     lines = text.splitlines()
     if len(lines) > MOST_LINES + LAST_LINES + 1:
         hidden = len(lines) - MOST_LINES - LAST_LINES
-        more = f"  … and {hidden} more lines{_kept(text)}"
+        more = f"  … and {hidden} more lines{_saved_copy(text)}"
         text = "\n".join([*lines[:MOST_LINES], more, *lines[-LAST_LINES:]])
     sys.stderr.write(text + "\n")
 
 
-def _harmless(text: str) -> str:
-    """The text with control characters written out, so that a name cannot do anything to a terminal."""
+def _escaped(text: str) -> str:
+    """Return the text with control characters escaped, so that a name cannot control a terminal."""
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def _kept(text: str) -> str:
-    """Where the whole of a text that was cut can be read: a file that only its owner may open."""
+def _saved_copy(text: str) -> str:
+    """Save a text that was cut in a file that only its owner may open, and return a phrase with the file's name."""
     try:
         descriptor, name = tempfile.mkstemp(prefix="pipeline-", suffix=".txt")
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text + "\n")
-    except OSError:  # the message matters more than its copy
+    except OSError:  # print the message even if it cannot be saved
         return ""
     return f"; all of them are in {name}"
 
 
 def report_error(error: BaseException) -> int | None:
-    """Print an error the way a user can use, and return the exit status; None for a bug of ours."""
+    """Print an error and return the exit status. Return None, and print nothing, if the error is a bug."""
     if isinstance(error, PipelineError):
         say(f"error: {error}")
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
@@ -122,17 +122,17 @@ def report_error(error: BaseException) -> int | None:
     if _is_out_of_memory(error):
         say(
             f"error: not enough memory ({str(error).splitlines()[0] if str(error) else type(error).__name__}).\n"
-            "  End other programs that hold memory, or ask for less: smaller sizes, a smaller --batch-size."
+            "  End other programs that use much memory, or choose smaller sizes or a smaller --batch-size."
         )
         return EXIT_FAILURE
     if isinstance(error, KeyboardInterrupt):
-        say("interrupted; what was computed so far is kept where the command says so")
+        say("interrupted; run the command again (train and pretrain go on with --resume)")
         return EXIT_INTERRUPTED
     return None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """What no stage could name more closely; torch, slow to import, is asked only where it is there already."""
+    """Return whether the error means out of memory. torch is slow to import, so it is used only if already imported."""
     if isinstance(error, MemoryError) or "torch" not in sys.modules:
         return isinstance(error, MemoryError)
     from stages.runtime.out_of_memory import is_out_of_memory
@@ -145,7 +145,7 @@ class BarProgress(Progress):
 
     @contextlib.contextmanager
     def task(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
-        """A bar that is there as long as the block runs."""
+        """Show a bar while the block runs."""
         if not sys.stderr.isatty():
             yield Task()
             return

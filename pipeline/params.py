@@ -1,9 +1,9 @@
-"""Settings of a command: what the command line says, else what `params.yaml` says, else the default.
+"""Settings of a command: from the command line, else from `params.yaml`, else the default.
 
 `options_of` turns a settings dataclass into a command's options, so that a default, its range and its
 help are written once, in `stages.settings`. The command receives the checked settings as its one
-argument. A section of `params.yaml` has the command's name and the settings' fields as keys; what it
-holds is checked as strictly as the command line, key by key.
+argument. A section of `params.yaml` has the command's name and the settings' fields as keys. Its values
+are checked as strictly as those of the command line, key by key.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-import types
+import os
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from pipeline.values import parse_value, show_value, without_none
 from store.disk.paths import require_local
 from store.errors import UsageError
 
@@ -30,7 +31,16 @@ Settings = TypeVar("Settings")
 PARAMS = Path("params.yaml")
 
 TOGETHER = (frozenset({"images", "masks", "csv"}),)
-"""Settings that describe one thing: given one on the command line, `params.yaml` is not asked for the others."""
+"""Settings that belong together: if one is on the command line, the others are not taken from `params.yaml`."""
+
+RENAMED: dict[str, dict[str, str]] = {
+    "phantom": {"size": "image_size"},
+    "extract": {"size": "image_size"},
+}
+"""Settings that had another name: section → old name → new name. The old name is an error that says the new one."""
+
+NOT_NOTICED = frozenset({"size", "nfiles"})
+"""Keys that DVC leaves out when it looks for changes (treeverse/dvc #10296), at any depth."""
 
 
 def options_of(
@@ -44,61 +54,70 @@ def options_of(
         argument: a field that is given by position.
     """
     hints = typing.get_type_hints(settings)  # without `Annotated`: ranges are checked by pydantic
-    parameters = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=typing.Annotated[_option_type(hints[field.name]) | None, _option(field, argument)],
-        )
+    options = {
+        field.name: typing.Annotated[
+            _option_type(hints[field.name]) | None, _option(field, hints[field.name], argument)
+        ]
         for field in dataclasses.fields(settings)  # type: ignore[arg-type]
+    }
+    renamed = RENAMED.get(section, {})
+    options |= {old: typing.Annotated[str | None, typer.Option(_flag(old), hidden=True)] for old in renamed}
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in options.items()
     ]
 
     def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
         def run(**given: Any) -> None:
+            for old, new in renamed.items():
+                if given.pop(old) is not None:
+                    raise UsageError(f"{_flag(old)} is now called {_flag(new)}: use the new name.")
             command(load_settings(settings, section, given))
 
         run.__name__ = command.__name__
         run.__doc__ = command.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__annotations__ = options
         return run
 
     return decorate
 
 
 def load_settings(settings: type[Settings], section: str, given: Mapping[str, Any], params: Path = PARAMS) -> Settings:
-    """Settings from the command line's values (None where not given), `params.yaml` and the defaults.
+    """Return settings from the command line's values, `params.yaml` and the defaults, in this order.
+
+    Args:
+        settings: the dataclass to fill.
+        section: name of the section of `params.yaml`.
+        given: values of the command line by field; None where an option was not given.
+        params: the file; it need not exist.
 
     Raises:
-        UsageError: `params.yaml` cannot be read, has an unknown key, or a value is of the wrong kind or range.
+        UsageError: `params.yaml` cannot be read, has an unknown key, or a value is of the wrong kind or range; or DVC
+            runs the command and would not notice a change of its inputs.
     """
-    from_file = _section(params, section)
-    names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
-    for key in from_file:
-        if key not in names:
-            near = difflib.get_close_matches(key, names, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"it knows {', '.join(names)}."
-            raise UsageError(f"{params}: `{section}` has no setting `{key}`; {hint}")
+    content = read_params(params)
+    from_file = _section(content, section, params)
+    _require_known(from_file, settings, section, params)
     from_line = {name: value for name, value in given.items() if value is not None}
     for together in TOGETHER:
         if together & from_line.keys():
             from_file = {key: value for key, value in from_file.items() if key not in together}
-    return _checked(settings, section, {**from_file, **from_line}, from_line, params)
+    checked = _checked(settings, section, {**from_file, **from_line}, from_line, params)
+    if "DVC_STAGE" in os.environ:  # DVC sets it for the command of a stage
+        from pipeline.watched import require_version, require_watched
+
+        require_version(content, params)
+        require_watched(checked, section, content, params)
+    return checked
 
 
-def _section(params: Path, section: str) -> dict[str, Any]:
-    content = _content(params)
-    found = (content or {}).get(section) if isinstance(content or {}, dict) else None
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise UsageError(f"{params}: `{section}` must hold settings, one `key: value` a line.")
-    return found
+def read_params(params: Path = PARAMS) -> Any:
+    """Return what the file holds; None if there is no file.
 
-
-def _content(params: Path) -> Any:
-    """What the file holds; nothing where there is none."""
+    Raises:
+        UsageError: the file cannot be read as YAML of plain values.
+    """
     import yaml
 
     try:
@@ -111,13 +130,13 @@ def _content(params: Path) -> Any:
         raise UsageError(f"{params}{_line(error)}: cannot be read: {error.problem}. Write plain values only.") from None
     except yaml.MarkedYAMLError as error:
         raise UsageError(
-            f"{params}{_line(error)}: cannot be read as YAML ({error.problem}). Mend the line or the one before it."
+            f"{params}{_line(error)}: cannot be read as YAML ({error.problem}). Correct this line or the one before it."
         ) from None
     except yaml.YAMLError as error:
         raise UsageError(f"{params}: cannot be read: {error}") from None
     except OSError as error:
         raise UsageError(f"{params}: cannot be read ({error.strerror}). Allow reading it, or move it away.") from None
-    except ValueError as error:  # a date that is none, a number of thousands of digits
+    except ValueError as error:  # an impossible date, a number of thousands of digits
         raise UsageError(f"{params}: holds a value that cannot be read ({error}). Put it in quotes.") from None
     except RecursionError:
         raise UsageError(f"{params}: is nested too deep to be read. Write plain values only.") from None
@@ -127,23 +146,48 @@ def _line(error: yaml.MarkedYAMLError) -> str:
     return f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
 
 
+def _section(content: Any, section: str, params: Path) -> dict[str, Any]:
+    found = content.get(section) if isinstance(content, dict) else None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise UsageError(f"{params}: `{section}` must hold settings, one `key: value` a line.")
+    return found
+
+
+def _require_known(from_file: Mapping[str, Any], settings: type[Settings], section: str, params: Path) -> None:
+    """Make sure that every key of a section is a setting, and that DVC notices when its value changes."""
+    names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
+    for key, value in from_file.items():
+        if new := RENAMED.get(section, {}).get(key):
+            raise UsageError(f"{params}: {section}.{key} is now called {section}.{new}: rename it.")
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"it knows {', '.join(names)}."
+            raise UsageError(f"{params}: `{section}` has no setting `{key}`; {hint}")
+        if isinstance(value, dict) and (hidden := sorted(NOT_NOTICED & value.keys())):
+            raise UsageError(
+                f"{params}: {section}.{key} has a key `{hidden[0]}`, and DVC does not notice when a value of that name "
+                "changes. Choose another name."
+            )
+
+
 def _checked(
     settings: type[Settings], section: str, values: dict[str, Any], from_line: Mapping[str, Any], params: Path
 ) -> Settings:
-    """The settings, or an error with one line per wrong value, each saying where it came from."""
+    """Return the settings, or raise an error with one line per wrong value that says where the value came from."""
     from pydantic import TypeAdapter, ValidationError
 
     def place(name: str) -> str:
-        return f"--{name.replace('_', '-')}" if name in from_line else f"{params}: {section}.{name}"
+        return _flag(name) if name in from_line else f"{params}: {section}.{name}"
 
     complaints: dict[str, str] = {}
     hints = typing.get_type_hints(settings)
-    for name, parse in PARSERS.items():
-        if values.get(name) is not None and hints.get(name) is not int:  # `pretrain` has one side, not a Size
-            try:
-                values[name] = parse(values[name])
-            except ValueError as error:
-                complaints[name] = str(error)
+    for name, value in values.items():
+        try:
+            values[name] = None if value is None else parse_value(value, hints[name])
+        except ValueError as error:
+            complaints[name] = str(error)
     try:
         checked = TypeAdapter(settings).validate_python({k: v for k, v in values.items() if k not in complaints})
     except ValidationError as error:
@@ -158,64 +202,19 @@ def _checked(
 
 
 def _option_type(hint: Any) -> Any:
-    """What Typer should make of a field's type: the plain ones as they are, the structured ones as text."""
-    if isinstance(hint, types.UnionType):
-        (hint,) = (choice for choice in typing.get_args(hint) if choice is not types.NoneType)
+    """Return the type that Typer parses an option as: plain types unchanged, all others as text."""
+    hint = without_none(hint)
     plain = hint in (int, float, bool, str, Path) or typing.get_origin(hint) is typing.Literal
     return hint if plain else str
 
 
-def _option(field: dataclasses.Field[Any], argument: str | None) -> Any:
+def _option(field: dataclasses.Field[Any], hint: Any, argument: str | None) -> Any:
     text = field.metadata["help"]
-    default = _shown(field.default)
+    default = show_value(field.default, hint)
     if field.name == argument:
         return typer.Argument(help=text, show_default=default)
-    return typer.Option(f"--{field.name.replace('_', '-')}", help=text, show_default=default)
+    return typer.Option(_flag(field.name), help=text, show_default=default)
 
 
-def _shown(default: Any) -> str | bool:
-    """A default as a user would type it; False shows none."""
-    if default is None or isinstance(default, bool):
-        return False
-    if isinstance(default, tuple):
-        return ("x" if len(default) == 2 else ",").join(str(part) for part in default)  # noqa: PLR2004 - a Size
-    return str(default)
-
-
-def _parse_size(value: Any) -> Any:
-    """One number, `192x256`, or a list of two → (height, width)."""
-    if isinstance(value, str):
-        value = value.lower().split("x") if "x" in value.lower() else value
-    sides = value if isinstance(value, list | tuple) else [value, value]
-    try:
-        height, width = (int(side) for side in sides)
-    except (TypeError, ValueError):
-        raise ValueError(f"a size is one number or HEIGHTxWIDTH, not {value!r}") from None
-    return height, width
-
-
-def _parse_layers(value: Any) -> Any:
-    """One number, `9,10,11`, or a list → a tuple."""
-    layers = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    try:
-        return tuple(int(layer) for layer in layers)
-    except (TypeError, ValueError):
-        raise ValueError(f"layers are numbers separated by commas, such as -1 or 9,10,11, not {value!r}") from None
-
-
-def _parse_classes(value: Any) -> Any:
-    """A text such as skin=0,lesion=255, or a mapping → a mapping."""
-    if not isinstance(value, str):
-        return value
-    pairs = [pair.partition("=") for pair in value.split(",")]
-    if not all(name.strip() and wanted.strip() for name, _, wanted in pairs):
-        raise ValueError(f"classes are NAME=VALUE separated by commas, such as skin=0,lesion=255, not {value!r}")
-    return {name.strip(): int(wanted) if wanted.strip().isdigit() else wanted.strip() for name, _, wanted in pairs}
-
-
-PARSERS: dict[str, Callable[[Any], Any]] = {
-    "image_size": _parse_size,
-    "attention_size": _parse_size,
-    "layers": _parse_layers,
-    "classes": _parse_classes,
-}
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

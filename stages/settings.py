@@ -39,47 +39,47 @@ def setting(default: Any, text: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class PhantomSettings:
-    """`pipeline phantom`: synthetic dermoscopy-like images with masks."""
+    """Settings of `pipeline phantom`, which draws synthetic dermoscopy-like images with masks."""
 
     out: Path = setting(Path("data/phantom"), "Folder to write `images/` and `masks/` into.")
-    samples: AtLeastOne = setting(240, "How many images to draw.")
+    samples: AtLeastOne = setting(240, "Number of images to draw.")
     image_size: Size = setting((192, 256), "Height and width of the images in pixels.")
-    seed: NotNegative = setting(0, "Seed; the same seed gives the same files, byte for byte.")
+    seed: NotNegative = setting(0, "Seed. The same seed gives the same files, byte for byte.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSettings:
-    """`pipeline extract`: images and masks in, an attention store out."""
+    """Settings of `pipeline extract`, which makes an attention store from images and masks."""
 
     images: Path = setting(Path("data/phantom/images"), "Folder of images.")
-    masks: Path | None = setting(None, "Folder of masks; without it the store is for prediction only.")
+    masks: Path | None = setting(None, "Folder of masks. Without masks the store is for prediction only.")
     csv: Path | None = setting(
-        None, "Table `id,image,mask[,group]` in place of pairing by name; a `split` column is for train."
+        None, "Table `id,image,mask[,group]` in place of folders; a `split` column is for `train --split-csv`."
     )
-    store: Path = setting(Path("store/phantom.zarr"), "Where the store appears when it is whole.")
+    store: Path = setting(Path("store/phantom.zarr"), "Path of the store; it appears there when it is complete.")
     model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
     image_size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
-    attention_size: Size = setting((224, 224), "Size of the image the transformer sees; divisible by its patch.")
+    attention_size: Size = setting((224, 224), "Size of the transformer's input; divisible by its patch size.")
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     classes: dict[str, int | str] | None = setting(
-        None, "Class names and their mask values: `skin=0,lesion=255`; without it masks are binarised."
+        None, "Class names and their mask values: `skin=0,lesion=255`. Without it masks are binarised."
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
-    batch_size: AtLeastOne = setting(16, "Images through the transformer at a time; halved when memory runs out.")
+    batch_size: AtLeastOne = setting(16, "Images per batch of the transformer; halved when it runs out of memory.")
     precision: TransformerPrecision = setting("float32", "Arithmetic of the transformer.")
-    memo: Path = setting(Path(".memo"), "Folder that remembers computed attention; deleting it loses time only.")
-    on_error: Literal["stop", "skip"] = setting("stop", "With a broken input: stop, or continue without it.")
+    memo: Path = setting(Path(".memo"), "Folder that caches computed attention; deleting it loses time only.")
+    on_error: Literal["stop", "skip"] = setting("stop", "What to do with a broken input: stop, or skip it.")
     cluster: str | None = setting(
         None,
-        "Scheduler of a dask.distributed cluster that computes, tls://HOST:PORT; tcp:// for this machine only. "
-        "Start it with dask's commands, as SECURITY.md says; workers must see the files under the same paths.",
+        "Scheduler of a dask.distributed cluster to compute on, tls://HOST:PORT; tcp:// for this machine only. "
+        "Start it with dask's commands, as SECURITY.md says; workers need the files under the same paths.",
     )
     cluster_insecure: bool = setting(
         False,
         "Allow tcp:// to other machines: anyone on the network who reaches the scheduler can run code there and here.",
     )
-    compress: bool = setting(False, "Compress images and attention too: smaller to send, slower to train from.")
+    compress: bool = setting(False, "Compress images and attention too: a smaller store, but slower training.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,31 +123,31 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
-    """`pipeline evaluate`: a run and a store in, metrics and pictures out."""
+    """Settings of `pipeline evaluate`, which scores a run on a store."""
 
     store: Path = setting(Path("store/phantom.zarr"), "Attention store with the samples to score.")
     run: Path = setting(Path("runs/dual"), "Folder that `pipeline train` wrote.")
     split: Literal["test", "val", "train", "all"] = setting("test", "Samples to score, as the run's splits.csv says.")
-    masks: Path | None = setting(None, "Folder of source masks: scores at their original size too.")
+    masks: Path | None = setting(None, "Folder of source masks, for scores at their original size too.")
     out: Path = setting(Path("reports/dual"), "Folder for metrics.json, per_sample.csv and pictures.")
-    include_training: bool = setting(False, "Allow samples the run was trained on; the scores are then not honest.")
+    include_training: bool = setting(False, "Allow samples that the run was trained on; such scores are too good.")
     overlays: NotNegative = setting(4, "Pictures of each of the worst, median and best cases.")
-    batch_size: AtLeastOne = setting(32, "Samples at a time.")
+    batch_size: AtLeastOne = setting(32, "Samples per batch.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictSettings:
-    """`pipeline predict`: new images and a run in, masks out."""
+    """Settings of `pipeline predict`, which segments new images with a run."""
 
     images: Path = setting(Path("data/phantom/images"), "An image, or a folder of images.")
     run: Path = setting(Path("runs/dual"), "Folder that `pipeline train` wrote.")
     out: Path = setting(Path("predictions"), "Folder for the masks.")
     probabilities: bool = setting(False, "Also write `<id>.npy`, the probability of every class.")
-    weights: Path | None = setting(None, "The transformer's weights file, when the store was made with one.")
-    memo: Path = setting(Path(".memo"), "Folder that remembers computed attention.")
-    on_error: Literal["stop", "skip"] = setting("stop", "With a broken image: stop, or continue without it.")
-    batch_size: AtLeastOne = setting(16, "Images at a time.")
+    weights: Path | None = setting(None, "The transformer's weights file, if the store was made with one.")
+    memo: Path = setting(Path(".memo"), "Folder that caches computed attention.")
+    on_error: Literal["stop", "skip"] = setting("stop", "What to do with a broken image: stop, or skip it.")
+    batch_size: AtLeastOne = setting(16, "Images per batch.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
 
 

@@ -1,92 +1,137 @@
-"""`dvc repro` on a clean clone with a tiny configuration: it runs, does nothing twice, and reruns what depends."""
+"""`dvc.yaml` and `params.yaml` agree with the code: dependencies cover the imports, keys are noticed by DVC."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
+import ast
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from pipeline import project
+from pipeline.watched import INPUTS, VERSION_KEY, WATCHED
+from stages import settings
+
 ROOT = Path(__file__).parents[1]
-
-TINY = {
-    "phantom": {"samples": 24, "image_size": "36x48", "seed": 0},
-    "extract": {"image_size": 32, "attention_size": 32, "batch_size": 8},
-    "train": {"epochs": 2, "width": 4, "val": 0.25, "test": 0.25},
-    "evaluate": {"overlays": 1},
-}
+STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+SOURCES = ("pipeline/", "stages/", "store/")
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A clean clone of what git tracks, as it is in the working tree, with a small params.yaml."""
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout, and DVC needs one")
-    clone = tmp_path / "clone"
-    tracked = _run(["git", "ls-files", "-z"], ROOT).split("\0")
-    for name in filter(None, tracked):
-        if (ROOT / name).is_file():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, clone / name)
-    params = yaml.safe_load((clone / "params.yaml").read_text())
-    for section, changes in TINY.items():
-        params[section] |= changes
-    (clone / "params.yaml").write_text(yaml.safe_dump(params))
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    _run(["git", "init", "-q"], clone)
-    _run(["git", "add", "-A"], clone)
-    _run(["git", *identity, "commit", "-qm", "a clean clone"], clone)
-    return clone
+def _modules(file: Path) -> Iterator[str]:
+    """Every module of this project that a file names in an import, inside functions too."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import, which this test does not follow"
+            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        yield from (name for name in names if name.split(".")[0] in ("stages", "store", "pipeline"))
 
 
-def _run(command: list[str], cwd: Path) -> str:
-    """Standard output of a command that must succeed, with this environment's programs first in the path."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    result = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path, "NO_COLOR": "1"}
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+def _file(module: str) -> Path | None:
+    """The source file of a module; None for a name that is not a module, such as a class."""
+    path = ROOT.joinpath(*module.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def _stages_run(output: str) -> set[str]:
-    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+def _closure(module: str) -> set[str]:
+    """All files that importing a module can run, relative to the root; packages' `__init__` files among them."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        package = name.rpartition(".")[0]
+        waiting += [package] if package else []
+        file = _file(name)
+        if file is not None and str(file.relative_to(ROOT)) not in found:
+            found.add(str(file.relative_to(ROOT)))
+            waiting += _modules(file)
+    return found
 
 
-def _change(clone: Path, section: str, **changes: object) -> None:
-    params = yaml.safe_load((clone / "params.yaml").read_text())
-    params[section] |= changes
-    (clone / "params.yaml").write_text(yaml.safe_dump(params))
+def _is_only_a_docstring(file: str) -> bool:
+    return all(isinstance(node, ast.Expr) for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body)
 
 
-@pytest.mark.slow
-def test_repro_runs_once_and_reruns_what_depends(clone: Path):
-    """All stages, then none; other layers rerun all but the phantoms; one changed image reruns the extraction."""
-    everything = {"phantom", "extract", "train@dual", "train@image", "evaluate@dual", "evaluate@image"}
-    assert _stages_run(_run(["dvc", "repro"], clone)) == everything
-    for branches in ("dual", "image"):
-        assert (clone / "runs" / branches / "model.safetensors").is_file()
-        assert json.loads((clone / "reports" / branches / "metrics.json").read_text())["n"] > 0
-    assert _run(["git", "status", "--porcelain"], clone).split() == ["??", "dvc.lock"]
-    assert _stages_run(_run(["dvc", "repro"], clone)) == set()
-    shown = json.loads(_run(["dvc", "metrics", "show", "--json"], clone))
-    assert set(shown[""]["data"]) == {"reports/dual/metrics.json", "reports/image/metrics.json"}
+@pytest.mark.parametrize("verb", sorted(STAGES))
+def test_a_stage_depends_on_everything_that_it_imports(verb: str):
+    """When one of these files changes, `dvc repro` runs the stage again. Files of a docstring alone are left out."""
+    deps = STAGES[verb]["deps"]
+    needed = {file for file in _closure(f"stages.{verb}") if not _is_only_a_docstring(file)}
+    assert f"stages/{verb}.py" in needed
+    needed |= {"pipeline/params.py", "pipeline/values.py"}
+    missing = sorted(file for file in needed if not any(file == dep or file.startswith(f"{dep}/") for dep in deps))
+    assert not missing, f"add to the deps of `{verb}` in dvc.yaml, or the folders that hold them: {missing}"
 
-    _change(clone, "extract", layers=[-2])
-    assert _stages_run(_run(["dvc", "repro"], clone)) == everything - {"phantom"}
-    _change(clone, "extract", layers=[-3, -2, -1])  # back again: nothing runs, the run cache has it
-    assert "Running stage" not in _run(["dvc", "repro"], clone)
 
-    images = clone / "mine"  # a user's own folder: one image in it changes
-    shutil.copytree(clone / "data" / "phantom", images)
-    _change(clone, "extract", images="mine/images", masks="mine/masks")
-    _run(["dvc", "repro", "extract"], clone)
-    assert _stages_run(_run(["dvc", "repro", "extract"], clone)) == set()
-    shutil.copy(images / "images" / "phantom_0001.png", images / "images" / "phantom_0000.png")
-    result = _run(["dvc", "repro", "extract"], clone)
-    assert _stages_run(result) == {"extract"}
+@pytest.mark.parametrize("verb", sorted(STAGES))
+def test_every_dependency_on_code_is_there_and_used(verb: str):
+    """A name that is misspelt or no longer imported would make DVC fail, or run a stage without need."""
+    for dep in STAGES[verb]["deps"]:
+        if dep.startswith(SOURCES):
+            used = {*_closure(f"stages.{verb}"), "pipeline/params.py", "pipeline/values.py"}
+            assert any(file == dep or file.startswith(f"{dep}/") for file in used), f"{verb} does not import {dep}"
+
+
+def _all_keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for entry in value:
+            yield from _all_keys(entry)
+
+
+def test_no_setting_has_a_name_that_dvc_does_not_notice():
+    """DVC's run cache leaves out keys called `size` and `nfiles` (treeverse/dvc #10296)."""
+    names = {"params.yaml": set(_all_keys(yaml.safe_load((ROOT / "params.yaml").read_text())))}
+    for name, value in vars(settings).items():
+        if dataclasses.is_dataclass(value):
+            names[name] = {field.name for field in dataclasses.fields(value)}
+    assert "ExtractSettings" in names
+    assert {place for place, keys in names.items() if keys & {"size", "nfiles"}} == set()
+    assert all("image_size" in names[place] for place in ("ExtractSettings", "PhantomSettings", "params.yaml"))
+
+
+def test_values_in_commands_are_quoted():
+    """A path with spaces stays one argument."""
+    for verb, stage in STAGES.items():
+        unquoted = stage["cmd"].replace('"${extract.store}"', "").replace("${item.branches}", "")
+        assert "${" not in unquoted, f"{verb}: {stage['cmd']}"
+
+
+def test_the_template_of_a_new_project_has_the_same_stages():
+    """The template's stages are the repository's, with the program's version in place of its source files."""
+    ours = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    new = yaml.safe_load(project.template("dvc.yaml"))
+    del ours["stages"]["phantom"]
+    for stage in ours["stages"].values():
+        stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith(SOURCES)]
+        stage["params"] = [VERSION_KEY, *stage["params"]]
+    assert new == ours
+
+
+def test_the_params_of_a_new_project_have_the_same_keys():
+    """The same sections and keys as the repository's, but for the phantoms; and no folder that hides a package."""
+    ours = yaml.safe_load((ROOT / "params.yaml").read_text())
+    new = yaml.safe_load(project.template("params.yaml"))
+    assert new.pop(VERSION_KEY)
+    del ours["phantom"]
+    assert {section: list(values) for section, values in new.items()} == {
+        section: list(values) for section, values in ours.items()
+    }
+    folders = {Path(value).parts[0] for section in new.values() for value in section.values() if "/" in str(value)}
+    assert folders == {"data", "stores"}
+
+
+def test_inputs_are_what_the_stages_depend_on():
+    """`inputs` of params.yaml, the stages' dependencies and the check of settings name the same keys."""
+    for verb, named in WATCHED.items():
+        found = {dep.split(".")[1].rstrip("}") for dep in STAGES[verb]["deps"] if dep.startswith(f"${{{INPUTS}.")}
+        assert found == set(named.values()), verb
+    everything = {key for named in WATCHED.values() for key in named.values()}
+    assert set(yaml.safe_load((ROOT / "params.yaml").read_text())[INPUTS]) == everything

@@ -1,16 +1,35 @@
-"""Settings: read strictly, from the command line first, and every mistake told at once."""
+"""Settings: read strictly, from the command line first; all mistakes are reported together."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from pipeline.params import load_settings
-from stages.settings import EvaluateSettings, ExtractSettings, PhantomSettings, PredictSettings, TrainSettings
+from pipeline import __version__
+from pipeline.params import RENAMED, load_settings
+from stages.settings import (
+    EvaluateSettings,
+    ExtractSettings,
+    PhantomSettings,
+    PredictSettings,
+    PretrainSettings,
+    TrainSettings,
+)
 from store.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
+SECTIONS: dict[str, Any] = {
+    "phantom": PhantomSettings,
+    "pretrain": PretrainSettings,
+    "extract": ExtractSettings,
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+    "predict": PredictSettings,
+}
 
 
 @pytest.fixture
@@ -41,11 +60,11 @@ def test_layers_and_classes_in_a_file_and_on_the_line(params: Path):
 def test_images_on_the_line_do_not_meet_masks_of_the_file(params: Path):
     """A user's own images are never paired with the demonstration's masks."""
     params.write_text("extract:\n  images: demo/images\n  masks: demo/masks\n  image_size: 64\n")
-    told = load_settings(ExtractSettings, "extract", {"images": Path("mine")}, params)
-    assert (told.images, told.masks, told.image_size) == (Path("mine"), None, (64, 64))
+    loaded = load_settings(ExtractSettings, "extract", {"images": Path("mine")}, params)
+    assert (loaded.images, loaded.masks, loaded.image_size) == (Path("mine"), None, (64, 64))
 
 
-def test_every_mistake_is_told_with_its_place(params: Path):
+def test_every_mistake_is_reported_with_its_place(params: Path):
     """Wrong values from the file and from the line in one message, a line each."""
     params.write_text("train:\n  lr: fast\n  epochs: 0\n")
     with pytest.raises(UsageError) as caught:
@@ -80,11 +99,86 @@ def test_without_a_file_the_defaults_hold(params: Path):
 
 def test_the_projects_own_params_are_valid():
     """params.yaml in the repository passes its own checks, section by section."""
-    for section, settings in {
-        "phantom": PhantomSettings,
-        "extract": ExtractSettings,
-        "train": TrainSettings,
-        "evaluate": EvaluateSettings,
-        "predict": PredictSettings,
-    }.items():
+    for section, settings in SECTIONS.items():
         load_settings(settings, section, {}, ROOT / "params.yaml")
+
+
+def test_a_size_is_parsed_by_its_type_and_not_by_its_name(params: Path):
+    """`image_size` of pretrain is one number; that of extract is two."""
+    params.write_text("pretrain:\n  image_size: 64\nextract:\n  image_size: 64\n")
+    assert load_settings(PretrainSettings, "pretrain", {}, params).image_size == 64
+    assert load_settings(ExtractSettings, "extract", {}, params).image_size == (64, 64)
+    params.write_text("pretrain:\n  image_size: 64x48\n")
+    with pytest.raises(UsageError, match=r"pretrain.image_size"):
+        load_settings(PretrainSettings, "pretrain", {}, params)
+
+
+@pytest.mark.parametrize("written", ["0.9", "true", "[64, true]", "64x", "[1, 2, 3]"])
+def test_a_size_of_another_kind_is_refused(params: Path, written: str):
+    """A fraction is not rounded, and a yes is not a 1."""
+    params.write_text(f"extract:\n  image_size: {written}\n")
+    with pytest.raises(UsageError, match=r"extract.image_size.*HEIGHTxWIDTH"):
+        load_settings(ExtractSettings, "extract", {}, params)
+
+
+@pytest.mark.parametrize("section", ["phantom", "extract"])
+def test_the_old_name_of_a_setting_is_an_error_that_says_the_new_one(params: Path, section: str):
+    """`size` is ignored by DVC's run cache, so it was renamed."""
+    params.write_text(f"{section}:\n  size: 64\n")
+    with pytest.raises(UsageError, match=rf"{section}.size is now called {section}.image_size: rename it"):
+        load_settings(SECTIONS[section], section, {}, params)
+
+
+def test_every_new_name_is_a_setting():
+    """The table of renamed settings points to fields that exist, from names that do not."""
+    for section, renamed in RENAMED.items():
+        fields = {field.name for field in dataclasses.fields(SECTIONS[section])}
+        assert set(renamed.values()) <= fields
+        assert not renamed.keys() & fields
+
+
+def test_a_class_cannot_have_a_name_that_dvc_does_not_notice(params: Path):
+    """A key called `size` at any depth of params.yaml is left out of DVC's run cache."""
+    params.write_text("extract:\n  classes: {skin: 0, size: 255}\n")
+    with pytest.raises(UsageError, match=r"extract.classes has a key `size`.*Choose another name"):
+        load_settings(ExtractSettings, "extract", {}, params)
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "path", "key"),
+    [
+        ("extract", "csv", "elsewhere/table.csv", "table"),
+        ("extract", "masks", "elsewhere", "masks"),
+        ("extract", "images", "data/../elsewhere", "images"),
+        ("extract", "weights", "elsewhere.pth", "weights"),
+        ("train", "split_csv", "elsewhere/splits.csv", "splits"),
+        ("evaluate", "masks", "elsewhere", "masks"),
+    ],
+)
+def test_under_dvc_an_input_that_dvc_does_not_look_at_is_refused(
+    params: Path, monkeypatch: pytest.MonkeyPatch, section: str, setting: str, path: str, key: str
+):
+    """Otherwise a change of it would go unnoticed. Without DVC nothing is checked."""
+    inputs = dict.fromkeys(("images", "masks", "table", "weights", "splits"), "data")
+    images = {"images": "data/images"} if section == "extract" else {}  # inside a folder that is looked at
+    content: dict[str, Any] = {"inputs": inputs, section: images | {setting: path}}
+    params.write_text(yaml.safe_dump(content))
+    load_settings(SECTIONS[section], section, {}, params)
+    monkeypatch.setenv("DVC_STAGE", section)
+    with pytest.raises(UsageError, match=f"Set inputs.{key} to {path}"):
+        load_settings(SECTIONS[section], section, {}, params)
+    if setting != "images":
+        inputs[key] = path
+        params.write_text(yaml.safe_dump(content))
+        load_settings(SECTIONS[section], section, {}, params)
+
+
+def test_under_dvc_another_version_of_the_program_is_refused(params: Path, monkeypatch: pytest.MonkeyPatch):
+    """`pipeline_version` is what DVC looks at in place of the source files of an installed package."""
+    params.write_text("pipeline_version: 0.0.1\n")
+    load_settings(TrainSettings, "train", {}, params)
+    monkeypatch.setenv("DVC_STAGE", "train")
+    with pytest.raises(UsageError, match=f"pipeline_version is 0.0.1, but version {__version__} is installed"):
+        load_settings(TrainSettings, "train", {}, params)
+    params.write_text(f"pipeline_version: {__version__}\n")
+    load_settings(TrainSettings, "train", {}, params)

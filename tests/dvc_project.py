@@ -1,0 +1,87 @@
+"""Folders in which tests run DVC: a clone of this repository, or a project of one's own, with tiny settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+TINY: dict[str, dict[str, Any]] = {
+    "phantom": {"samples": 16, "image_size": "36x48", "seed": 0},
+    "extract": {"image_size": 32, "attention_size": 32, "batch_size": 8},
+    "train": {"epochs": 2, "width": 4, "val": 0.25, "test": 0.25},
+    "evaluate": {"overlays": 1},
+}
+
+
+@dataclass
+class Project:
+    """A folder with `dvc.yaml` and `params.yaml`."""
+
+    folder: Path
+    programs: list[Path] = field(default_factory=list)
+    """Folders that come first in the path: where `pipeline` is."""
+
+    def run(self, *command: str) -> str:
+        """Run a command that must succeed; return its standard output."""
+        result = self.try_to_run(*command)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def try_to_run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command, with this environment's programs behind `programs` in the path."""
+        path = [*map(str, self.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+        environment = {**os.environ, "PATH": os.pathsep.join(path), "NO_COLOR": "1", "DVC_NO_ANALYTICS": "1"}
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment)
+
+    def repro(self, *targets: str) -> set[str]:
+        """Run `dvc repro`; return the stages whose commands ran. Stages taken from the run cache are not among them."""
+        output = self.run("dvc", "repro", *targets)
+        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+    def change(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Change settings in params.yaml; None deletes one."""
+        file = self.folder / "params.yaml"
+        params = yaml.safe_load(file.read_text())
+        for section, values in changes.items():
+            merged = {**params.get(section, {}), **values}
+            params[section] = {key: value for key, value in merged.items() if value is not None}
+        file.write_text(yaml.safe_dump(params))
+
+    def params(self) -> dict[str, Any]:
+        """Return the content of params.yaml."""
+        return dict(yaml.safe_load((self.folder / "params.yaml").read_text()))
+
+
+def tracked_files() -> list[str]:
+    """Return the files of this repository that git knows or would add; skip the test without git."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout, and DVC needs one")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def clone(folder: Path, programs: list[Path]) -> Project:
+    """Copy the repository's tracked files, as they are in the working tree; make tiny settings; commit."""
+    for name in tracked_files():
+        if not name.startswith("tests/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    project = Project(folder, programs)
+    project.change(TINY)
+    project.run("git", "init", "-q")
+    project.run("git", "add", "-A")
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    project.run("git", *identity, "commit", "-qm", "a clean clone")
+    return project

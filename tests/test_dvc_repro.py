@@ -1,0 +1,310 @@
+"""`dvc repro` on a clean clone with tiny settings: it runs what has changed, all of it, and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+
+from store import AttentionStore
+from tests.dvc_project import Project, clone
+from tests.warm import warm_pipeline
+
+pytestmark = pytest.mark.slow
+
+EVERYTHING = {"phantom", "extract", "train@dual", "train@image", "evaluate@dual", "evaluate@image"}
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[list[Path]]:
+    """A `pipeline` command that starts at once."""
+    with warm_pipeline() as folder:
+        yield [folder]
+
+
+@pytest.fixture(scope="module")
+def warm(programs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone in which everything ran once. Tests may change it, and undo that."""
+    project = clone(tmp_path_factory.mktemp("dvc") / "clone", programs)
+    assert project.repro() == EVERYTHING
+    return project
+
+
+def _shard_bytes(project: Project) -> bytes:
+    return b"".join(file.read_bytes() for file in sorted(_store(project).path.rglob("c*")) if file.is_file())
+
+
+def _store(project: Project) -> AttentionStore:
+    return AttentionStore.open(project.folder / project.params()["extract"]["store"])
+
+
+def _drawn(project: Project) -> dict[str, Any]:
+    drawn: dict[str, Any] = json.loads((project.folder / "data/phantom/phantom.json").read_text())["phantom"]
+    return drawn
+
+
+def _metrics(project: Project) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads((project.folder / "reports/dual/metrics.json").read_text())
+    return metrics
+
+
+def _trained_with(project: Project) -> str:
+    """The metadata of a run's state: the settings that it was trained with are among it, as JSON."""
+    with safe_open(str(project.folder / "runs/dual/state.safetensors"), framework="np") as state:
+        return json.dumps(state.metadata()).replace("\\", "")
+
+
+def test_everything_runs_once_and_nothing_twice(warm: Project):
+    """The outputs are there, git has nothing new but the lock file, and DVC finds both runs' metrics."""
+    for branches in ("dual", "image"):
+        assert (warm.folder / "runs" / branches / "model.safetensors").is_file()
+        assert json.loads((warm.folder / "reports" / branches / "metrics.json").read_text())["n"] > 0
+    assert warm.run("git", "status", "--porcelain").split() == ["??", "dvc.lock"]
+    assert warm.repro() == set()
+    shown = json.loads(warm.run("dvc", "metrics", "show", "--json"))
+    assert set(shown[""]["data"]) == {"reports/dual/metrics.json", "reports/image/metrics.json"}
+
+
+def test_other_layers_rerun_all_but_the_phantoms_and_going_back_runs_nothing(warm: Project):
+    """The run cache has the earlier results."""
+    warm.change({"extract": {"layers": [-2]}})
+    assert warm.repro() == EVERYTHING - {"phantom"}
+    warm.change({"extract": {"layers": [-3, -2, -1]}})
+    assert warm.repro() == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "verbs"),
+    [
+        pytest.param("stages/phantoms/lesion.py", {"phantom"}, id="phantoms"),
+        pytest.param("stages/attention/recipe.py", {"extract"}, id="attention"),
+        pytest.param("stages/segmentation/metrics.py", {"train", "evaluate"}, id="metrics"),
+        pytest.param("store/disk/publish.py", {"phantom", "extract", "train", "evaluate"}, id="store"),
+    ],
+)
+def test_changed_code_is_noticed(warm: Project, file: str, verbs: set[str]):
+    """`dvc status` names the stages that depend on a changed source file."""
+    source = warm.folder / file
+    before = source.read_bytes()
+    source.write_bytes(before + b"# a change\n")
+    try:
+        changed = json.loads(warm.run("dvc", "status", "--json"))
+    finally:
+        source.write_bytes(before)
+    assert {stage.split("@")[0] for stage, why in changed.items() if f"'{Path(file).parent}'" in str(why)} == verbs
+
+
+# Section, key, another value, and a function that finds the value in the stage's output.
+Trace = Callable[[Project], object]
+CHANGES: list[tuple[str, str, Any, Trace]] = [
+    ("phantom", "samples", 17, lambda p: _drawn(p)["samples"] == 17 == len(_pngs(p, "data/phantom/images"))),
+    ("phantom", "image_size", "40x48", lambda p: [40, 48] in _drawn(p).values()),
+    ("phantom", "seed", 5, lambda p: _drawn(p)["seed"] == 5),
+    ("extract", "images", "fewer/images", lambda p: len(_store(p)) == 14),
+    ("extract", "masks", "fewer/masks", lambda p: _store(p).labelled.sum() == 13),
+    ("extract", "store", "store/other.zarr", lambda p: _store(p).path.name == "other.zarr"),
+    ("extract", "model", "untrained_tiny8", lambda p: _store(p).recipe["model"] == "untrained_tiny8"),
+    ("extract", "image_size", "32x40", lambda p: _store(p).size == (32, 40)),
+    ("extract", "attention_size", 40, lambda p: list(_store(p).recipe["input_size"]) == [40, 40]),
+    ("extract", "layers", [-1], lambda p: len(_store(p).heads) == 6),
+    ("train", "epochs", 3, lambda p: len(_history(p)) == 3),
+    ("train", "batch_size", 5, lambda p: '"batch_size": 5,' in _trained_with(p)),
+    ("train", "lr", 0.25, lambda p: '"lr": 0.25,' in _trained_with(p)),
+    ("train", "seed", 11, lambda p: '"seed": 11,' in _trained_with(p)),
+    ("train", "split_seed", 12, lambda p: '"split_seed": 12,' in _trained_with(p)),
+    ("evaluate", "split", "val", lambda p: _metrics(p)["split"] == "val"),
+    ("evaluate", "masks", None, lambda p: "original" not in _metrics(p)),
+    ("evaluate", "overlays", 2, lambda p: len(_pngs(p, "reports/dual/overlays")) > 3),
+]
+NOT_IN_TINY = {"extract.batch_size", "train.width", "train.val", "train.test"}
+"""Keys that only make the tests quicker; the repository's params.yaml does not have them."""
+
+
+def _pngs(project: Project, folder: str) -> list[Path]:
+    return list((project.folder / folder).glob("*.png"))
+
+
+def _history(project: Project) -> list[dict[str, str]]:
+    with (project.folder / "runs/dual/history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_changes_cover_every_key_of_params(warm: Project):
+    """A key that is added to params.yaml needs a row in the table, or `inputs`, which have tests of their own."""
+    keys = {f"{section}.{key}" for section, values in warm.params().items() for key in values}
+    inputs = {key for key in keys if key.startswith("inputs.")}
+    assert {f"{section}.{key}" for section, key, *_ in CHANGES} == keys - inputs - NOT_IN_TINY
+
+
+@pytest.mark.parametrize("section", ["phantom", "extract", "train", "evaluate"])
+def test_every_changed_setting_runs_its_stage_and_is_seen_in_the_output(warm: Project, section: str):
+    """In turn, in one workspace with a warm run cache: the stage's command runs, and its output has the new value."""
+    if not (warm.folder / "fewer").exists():
+        _fewer_files(warm)
+    before = (warm.folder / "params.yaml").read_text()
+    stage = {"train": "train@dual", "evaluate": "evaluate@dual"}.get(section, section)
+    try:
+        for _, key, value, trace in (change for change in CHANGES if change[0] == section):
+            (warm.folder / "params.yaml").write_text(before)
+            assert not (_is_there(warm) and trace(warm)), f"{section}.{key}: the output has the value before the change"
+            warm.change({section: {key: value}})
+            if value in ("fewer/images", "fewer/masks"):
+                warm.change({"inputs": {key: value}})
+            if value == "fewer/images":
+                warm.change(
+                    {"extract": {"masks": "fewer/masks_of_images"}, "inputs": {"masks": "fewer/masks_of_images"}}
+                )
+            assert warm.repro("--single-item", stage) == {stage}, f"{section}.{key}: the change was not noticed"
+            assert trace(warm), f"{section}.{key}: the output does not have the new value"
+    finally:
+        (warm.folder / "params.yaml").write_text(before)
+        warm.run("dvc", "repro", "--single-item", stage)  # from the run cache
+
+
+def _is_there(project: Project) -> bool:
+    return (project.folder / project.params()["extract"]["store"]).exists()
+
+
+def _fewer_files(project: Project) -> None:
+    """Folders with some of the phantoms: 14 images, their masks, and 13 of all masks."""
+    data, fewer = project.folder / "data/phantom", project.folder / "fewer"
+    for source, target, count in (("images", "images", 14), ("masks", "masks_of_images", 14), ("masks", "masks", 13)):
+        (fewer / target).mkdir(parents=True)
+        for file in sorted((data / source).iterdir())[:count]:
+            shutil.copy(file, fewer / target)
+
+
+@pytest.mark.parametrize("key", ["images", "masks", "table", "weights", "splits"])
+def test_a_changed_entry_of_inputs_is_what_dvc_depends_on(warm: Project, key: str):
+    """The stage that reads it is out of date, because of the new path."""
+    before = (warm.folder / "params.yaml").read_text()
+    (warm.folder / "another").write_text("input")
+    warm.change({"inputs": {key: "another"}})
+    try:
+        changed = json.loads(warm.run("dvc", "status", "--json"))
+    finally:
+        (warm.folder / "params.yaml").write_text(before)
+    stages = {stage.split("@")[0] for stage, why in changed.items() if "another" in str(why)}
+    expected = {"masks": {"extract", "evaluate"}, "splits": {"train"}}
+    assert stages == expected.get(key, {"extract"})
+
+
+def test_a_changed_image_of_a_users_own_folder_reruns_the_extraction(warm: Project):
+    """Own images through params.yaml alone."""
+    before = (warm.folder / "params.yaml").read_text()
+    shutil.copytree(warm.folder / "data" / "phantom", warm.folder / "mine")
+    paths = {"images": "mine/images", "masks": "mine/masks"}
+    warm.change({"extract": paths, "inputs": paths | {"table": "mine", "weights": "mine"}})
+    try:
+        warm.repro("extract")
+        assert warm.repro("extract") == set()
+        images = warm.folder / "mine" / "images"
+        shutil.copy(images / "phantom_0001.png", images / "phantom_0000.png")
+        assert warm.repro("extract") == {"extract"}
+    finally:
+        (warm.folder / "params.yaml").write_text(before)
+        warm.repro("extract")
+
+
+@pytest.fixture
+def own(programs: list[Path], tmp_path: Path) -> Project:
+    """A new project as `pipeline init` writes it, with tiny settings and phantoms in a folder with a space."""
+    project = Project(tmp_path, programs)
+    project.run("pipeline", "init")
+    project.run("git", "init", "-q")
+    project.run("dvc", "init", "-q")
+    project.run("pipeline", "phantom", "--samples", "16", "--image-size", "36x48", "--out", "data/my photos")
+    project.change(TINY_OWN)
+    return project
+
+
+PHOTOS, MASKS = "data/my photos/images", "data/my photos/masks"
+TINY_OWN: dict[str, dict[str, Any]] = {
+    "inputs": {"images": PHOTOS, "masks": MASKS, "table": PHOTOS, "weights": PHOTOS, "splits": "stores/my store.zarr"},
+    "extract": {
+        "images": PHOTOS,
+        "masks": MASKS,
+        "store": "stores/my store.zarr",
+        "model": "untrained_tiny8",
+        "image_size": 32,
+        "attention_size": 32,
+        "layers": [-1],
+    },
+    "train": {"epochs": 1, "width": 4, "val": 0.25, "test": 0.25},
+    "evaluate": {"masks": MASKS, "overlays": 1},
+}
+
+
+def test_paths_may_hold_spaces(own: Project):
+    """Images, masks and store with spaces in their paths, from the first stage to the last."""
+    assert own.repro() == EVERYTHING - {"phantom"}
+    metrics = json.loads((own.folder / "reports/dual/metrics.json").read_text())
+    assert metrics["n"] > 0
+    assert metrics["original"]["n"] == metrics["n"]
+    assert (own.folder / "stores/my store.zarr/zarr.json").is_file()
+
+
+def test_a_table_works_through_params_and_its_changes_are_noticed(own: Project):
+    """A project with a table and no folder of masks to pair: only params.yaml says so."""
+    rows = [
+        f"{image.stem},my photos/images/{image.name},my photos/masks/{image.stem}_segmentation.png"
+        for image in sorted((own.folder / PHOTOS).iterdir())
+    ]
+    table = own.folder / "data" / "samples.csv"
+    table.write_text("\n".join(["id,image,mask", *rows]))
+    own.change({"extract": {"csv": "data/samples.csv", "images": None, "masks": None}})
+    refused = own.try_to_run("dvc", "repro", "extract")
+    assert refused.returncode != 0
+    assert "Set inputs.table to data/samples.csv" in refused.stderr
+    own.change({"inputs": {"table": "data/samples.csv"}})
+    assert own.repro("extract") == {"extract"}
+    assert own.repro("extract") == set()
+    table.write_text("\n".join(["id,image,mask", *rows[:12]]))
+    assert own.repro("extract") == {"extract"}
+    assert len(_store(own)) == 12
+
+
+def test_a_changed_weights_file_is_noticed(own: Project):
+    """A model that is a file, named in `inputs`: DVC extracts again when the file changes."""
+    shipped = Path(__file__).parents[1] / "stages/attention/shipped/dino_phantom_tiny8.safetensors"
+    (own.folder / "models").mkdir()
+    file = own.folder / "models" / "ours.safetensors"
+    shutil.copy(shipped, file)
+    path = "models/ours.safetensors"
+    own.change({"extract": {"model": path}})
+    refused = own.try_to_run("dvc", "repro", "extract")
+    assert "Set inputs.weights to models/ours.safetensors" in refused.stderr
+    own.change({"inputs": {"weights": path}})
+    assert own.repro("extract") == {"extract"}
+    before = _shard_bytes(own)
+    _double_the_patch_embedding(file)
+    assert own.repro("extract") == {"extract"}
+    assert _shard_bytes(own) != before
+
+
+def _double_the_patch_embedding(file: Path) -> None:
+    from safetensors.numpy import save_file
+
+    with safe_open(str(file), framework="np") as weights:
+        tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118 - not a dict
+        metadata = weights.metadata()
+    (name,) = (name for name in tensors if name.endswith("patch_embed.proj.weight"))
+    tensors[name] = tensors[name] * 2
+    save_file(tensors, str(file), metadata)
+
+
+def test_another_version_of_the_program_is_refused_until_params_says_so(own: Project):
+    """`pipeline_version` stands for the source files: after an update the stages run again, and not before."""
+    file = own.folder / "params.yaml"
+    current = own.params()["pipeline_version"]
+    file.write_text(file.read_text().replace(f"pipeline_version: {current}", "pipeline_version: 0.0.1"))
+    assert own.params()["pipeline_version"] == "0.0.1"
+    refused = own.try_to_run("dvc", "repro", "extract")
+    assert refused.returncode != 0
+    assert f"pipeline_version is 0.0.1, but version {current} is installed" in refused.stderr
