@@ -115,7 +115,8 @@ def phantom(settings: PhantomSettings) -> None:
     from stages import phantom as stage
 
     stage.run(settings, progress=console.BarProgress().track)
-    console.say(f"{settings.samples} images and masks in {settings.out}")
+    plural = "" if settings.samples == 1 else "s"
+    console.say(f"{settings.samples} image{plural} with mask{plural} in {settings.out}")
 
 
 @app.command()

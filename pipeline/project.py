@@ -21,7 +21,8 @@ FILES = ("dvc.yaml", "params.yaml", ".gitignore")
 
 NEXT_STEPS = """\
 Next, in this folder:
-  1. git init && dvc init             (dvc is in the extra: pip install "diamant-pipeline[dvc]")
+  1. git init && dvc init && git add . && git commit -m "New project"
+     (dvc is in an extra: pip install "diamant-pipeline[dvc]")
   2. Put images into data/images and masks into data/masks, and track them: dvc add data/images data/masks
      No data yet? pipeline phantom --out data draws synthetic images with masks; then set extract.model to
      dino_phantom_tiny8, which needs no download.

@@ -44,6 +44,14 @@ class Project:
         environment = {**os.environ, "PATH": os.pathsep.join(path), "NO_COLOR": "1", "DVC_NO_ANALYTICS": "1"}
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment)
 
+    def start(self) -> None:
+        """Make a repository of git and DVC out of the folder, with one commit."""
+        self.run("git", "init", "-q")
+        if not (self.folder / ".dvc").is_dir():
+            self.run("dvc", "init", "-q")
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-qm", "start")
+
     def repro(self, *targets: str) -> set[str]:
         """Run `dvc repro`; return the stages whose commands ran. Stages taken from the run cache are not among them."""
         output = self.run("dvc", "repro", *targets)
@@ -80,8 +88,5 @@ def clone(folder: Path, programs: list[Path]) -> Project:
             shutil.copy2(ROOT / name, folder / name)
     project = Project(folder, programs)
     project.change(TINY)
-    project.run("git", "init", "-q")
-    project.run("git", "add", "-A")
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    project.run("git", *identity, "commit", "-qm", "a clean clone")
+    project.start()
     return project

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,58 +13,21 @@ import yaml
 from pipeline import project
 from pipeline.watched import INPUTS, VERSION_KEY, WATCHED
 from stages import settings
+from tests.dvc_deps import needed_files
 
 ROOT = Path(__file__).parents[1]
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 SOURCES = ("pipeline/", "stages/", "store/")
 
 
-def _modules(file: Path) -> Iterator[str]:
-    """Every module of this project that a file names in an import, inside functions too."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: a relative import, which this test does not follow"
-            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-        yield from (name for name in names if name.split(".")[0] in ("stages", "store", "pipeline"))
-
-
-def _file(module: str) -> Path | None:
-    """The source file of a module; None for a name that is not a module, such as a class."""
-    path = ROOT.joinpath(*module.split("."))
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
-
-
-def _closure(module: str) -> set[str]:
-    """All files that importing a module can run, relative to the root; packages' `__init__` files among them."""
-    found: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        package = name.rpartition(".")[0]
-        waiting += [package] if package else []
-        file = _file(name)
-        if file is not None and str(file.relative_to(ROOT)) not in found:
-            found.add(str(file.relative_to(ROOT)))
-            waiting += _modules(file)
-    return found
-
-
-def _is_only_a_docstring(file: str) -> bool:
-    return all(isinstance(node, ast.Expr) for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body)
-
-
 @pytest.mark.parametrize("verb", sorted(STAGES))
 def test_a_stage_depends_on_everything_that_it_imports(verb: str):
     """When one of these files changes, `dvc repro` runs the stage again. Files of a docstring alone are left out."""
     deps = STAGES[verb]["deps"]
-    needed = {file for file in _closure(f"stages.{verb}") if not _is_only_a_docstring(file)}
+    needed = needed_files(verb)
     assert f"stages/{verb}.py" in needed
-    needed |= {"pipeline/params.py", "pipeline/values.py"}
     missing = sorted(file for file in needed if not any(file == dep or file.startswith(f"{dep}/") for dep in deps))
-    assert not missing, f"add to the deps of `{verb}` in dvc.yaml, or the folders that hold them: {missing}"
+    assert not missing, f"dvc.yaml: `{verb}` does not depend on {missing}. Run `python -m tests.dvc_deps`."
 
 
 @pytest.mark.parametrize("verb", sorted(STAGES))
@@ -73,8 +35,8 @@ def test_every_dependency_on_code_is_there_and_used(verb: str):
     """A name that is misspelt or no longer imported would make DVC fail, or run a stage without need."""
     for dep in STAGES[verb]["deps"]:
         if dep.startswith(SOURCES):
-            used = {*_closure(f"stages.{verb}"), "pipeline/params.py", "pipeline/values.py"}
-            assert any(file == dep or file.startswith(f"{dep}/") for file in used), f"{verb} does not import {dep}"
+            used = any(file == dep or file.startswith(f"{dep}/") for file in needed_files(verb))
+            assert used, f"dvc.yaml: `{verb}` does not import {dep}. Run `python -m tests.dvc_deps`."
 
 
 def _all_keys(value: Any) -> Iterator[str]:

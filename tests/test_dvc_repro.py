@@ -217,8 +217,7 @@ def own(programs: list[Path], tmp_path: Path) -> Project:
     """A new project as `pipeline init` writes it, with tiny settings and phantoms in a folder with a space."""
     project = Project(tmp_path, programs)
     project.run("pipeline", "init")
-    project.run("git", "init", "-q")
-    project.run("dvc", "init", "-q")
+    project.start()
     project.run("pipeline", "phantom", "--samples", "16", "--image-size", "36x48", "--out", "data/my photos")
     project.change(TINY_OWN)
     return project

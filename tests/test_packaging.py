@@ -109,8 +109,7 @@ def test_a_project_of_ones_own_runs_from_the_wheel(wheel: Path, tmp_path: Path, 
     project.folder.mkdir()
     assert project.run("pipeline", "--version").split() == ["pipeline", __version__]
     project.run("pipeline", "init")
-    project.run("git", "init", "-q")
-    project.run("dvc", "init", "-q")
+    project.start()
     project.run("pipeline", "phantom", "--out", "data", "--samples", "16", "--image-size", "36x48")
     assert "data/" not in project.run("git", "status", "--porcelain")
     project.change(

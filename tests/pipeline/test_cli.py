@@ -1,4 +1,4 @@
-"""The command line: quick to answer, right exit statuses, one message and no traceback for a user's mistake."""
+"""The command line: a quick `--help`, the right exit status, one message and no traceback for a user's mistake."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def test_ctrl_c_says_so_and_exits_130(tmp_path: Path):
     _assert_mistake(result, 130, "interrupted; run the command again")
 
 
-def test_every_option_of_the_promise_is_there(pipeline: Run):
-    """The options that the README speaks of exist, each with a sentence."""
+def test_every_option_that_the_readme_names_exists(pipeline: Run):
+    """The options that the README names exist."""
     promised = {
         "extract": "--images --masks --csv --store --model --weights --image-size --attention-size --layers --device "
         "--batch-size --precision --memo --on-error",
@@ -185,7 +185,7 @@ def test_models_are_listed_with_their_licences(pipeline: Run):
 
 
 def test_verify_finds_damage_and_exits_1(pipeline: Run, phantom_store: Path, tmp_path: Path):
-    """The fault is named; `--json` tells a program."""
+    """The fault is named; `--json` is for programs."""
     import shutil
 
     shutil.copytree(phantom_store, tmp_path / "s.zarr")
@@ -196,9 +196,9 @@ def test_verify_finds_damage_and_exits_1(pipeline: Run, phantom_store: Path, tmp
     result = pipeline("verify", "s.zarr")
     assert result.returncode == 1
     assert "attention" in result.stderr
-    told = json.loads(pipeline("verify", "s.zarr", "--json").stdout)
-    assert told["sound"] is False
-    assert len(told["faults"]) == 1
+    verdict = json.loads(pipeline("verify", "s.zarr", "--json").stdout)
+    assert verdict["sound"] is False
+    assert len(verdict["faults"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -253,8 +253,8 @@ def test_a_new_project_never_overwrites_a_file(pipeline: Run, tmp_path: Path):
     _assert_mistake(pipeline("init", "new/project"), 2, "dvc.yaml, params.yaml, .gitignore exist already")
 
 
-def test_params_are_the_defaults_and_flags_beat_them(pipeline: Run, tmp_path: Path):
-    """What params.yaml says is done; what the command line says is done instead."""
+def test_options_override_params_and_params_override_defaults(pipeline: Run, tmp_path: Path):
+    """A value of params.yaml replaces the default, and an option replaces both."""
     (tmp_path / "params.yaml").write_text("phantom:\n  samples: 2\n  image_size: 40x32\n  out: from_params\n")
     assert pipeline("phantom").returncode == 0
     assert pipeline("phantom", "--samples", "1", "--out", "from_flag").returncode == 0

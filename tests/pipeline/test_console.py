@@ -1,4 +1,4 @@
-"""What is printed: names literally, long lists cut with the whole at hand, nothing that moves a cursor."""
+"""Messages and tables: names are printed literally, long messages are cut and saved whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _own_temporaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _error(count: int) -> InputProblemsError:
     problems = [Problem(f"{number}.png", "is empty; restore it") for number in range(count)]
-    return InputProblemsError(problems, "Mend or remove them.")
+    return InputProblemsError(problems, "Correct or remove them.")
 
 
 def test_thirty_problems_are_all_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path):
@@ -34,12 +34,12 @@ def test_thirty_problems_are_all_shown(capsys: pytest.CaptureFixture[str], tmp_p
 def test_hundreds_of_problems_are_cut_and_kept_whole_in_a_private_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
-    """The first thirty, how many more, where they all are, and the way to go on."""
+    """The first thirty, the number of the others, the file with all of them, and what to do."""
     console.report_error(_error(692))
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 34
     assert shown[1] == "  0.png: is empty; restore it"
-    assert shown[-1] == "Mend or remove them."
+    assert shown[-1] == "Correct or remove them."
     file = Path(re.findall(r"… and 661 more lines; all of them are in (.*)", shown[31])[0])
     assert file.parent == tmp_path
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -47,10 +47,10 @@ def test_hundreds_of_problems_are_cut_and_kept_whole_in_a_private_file(
     assert kept == f"error: {_error(692)}".splitlines()
 
 
-def test_where_no_file_can_be_made_the_message_is_cut_all_the_same(
+def test_the_message_is_cut_even_where_no_file_can_be_written(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    """A full disk may be the very reason for the message."""
+    """A full disk may be the reason for the message."""
     monkeypatch.setattr("tempfile.tempdir", "/dev/null/no folder")
     console.report_error(_error(692))
     shown = capsys.readouterr().err.splitlines()
