@@ -24,6 +24,10 @@ Size = tuple[Side, Side]
 Device = str
 """`auto`, or what torch calls it: `cpu`, `cuda`, `cuda:1`, `mps`."""
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's RGB values in [0, 1]: every network here takes images scaled by them."""
+
 
 def setting(default: Any, text: str) -> Any:
     """A dataclass field with its default and the sentence that explains it to a user."""

@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Generator, Tensor
 
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD
+
 __all__ = ["Crops", "View", "boxes", "normalise", "take"]
 
 SMALLEST_AREA = 0.05
@@ -29,7 +31,6 @@ GREY = 0.2
 BLUR_OF_224 = (0.1, 2.0)  # standard deviation in pixels
 LUMA = (0.299, 0.587, 0.114)
 TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as at extraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +128,8 @@ def take(images: Tensor, maps: Tensor, size: int, area: tuple[float, float]) -> 
 
 def normalise(images: Tensor) -> Tensor:
     """RGB in [0, 1], (n, 3, rows, columns), by ImageNet's mean and deviation."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-    return (images - mean) / torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1)
+    return (images - mean) / torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1)
 
 
 def _drawn(view: View, count: int, generator: Generator) -> Callable[[Tensor, slice], Tensor]:

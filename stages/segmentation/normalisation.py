@@ -7,11 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-AttentionNorm = Literal["log", "minmax", "none"]
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-"""ImageNet's, of RGB in [0, 1]; any fixed choice would do, since the network learns the rest."""
+AttentionNorm = Literal["log", "minmax", "none"]
 
 SMALLEST = 1e-4
 """Attention below a ten-thousandth of uniform counts as that much, so that its logarithm stays finite."""
@@ -22,7 +20,7 @@ FLATTEST = 1e-2
 
 def normalise_image(image: Tensor) -> Tensor:
     """(batch, 3, row, column) float RGB in [0, 255] → the same shape, mean near 0 and deviation near 1."""
-    mean, std = (torch.tensor(of, device=image.device, dtype=image.dtype) for of in (IMAGE_MEAN, IMAGE_STD))
+    mean, std = (torch.tensor(of, device=image.device, dtype=image.dtype) for of in (IMAGENET_MEAN, IMAGENET_STD))
     scale, shift = 1 / (255 * std), mean / std
     return (image * scale[:, None, None]).sub_(shift[:, None, None])  # two passes over the pixels in place of three
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.segmentation.normalisation import IMAGE_MEAN, IMAGE_STD, normalise_attention, normalise_image
+from stages.segmentation.normalisation import normalise_attention, normalise_image
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD
 
 
 @pytest.fixture
@@ -48,6 +49,6 @@ def test_images_are_scaled_as_imagenet_is():
     """One multiplication and one subtraction give what dividing by 255, mean and deviation gives."""
     image = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(0)) * 255
     before = image.clone()
-    mean, std = (torch.tensor(of)[:, None, None] for of in (IMAGE_MEAN, IMAGE_STD))
+    mean, std = (torch.tensor(of)[:, None, None] for of in (IMAGENET_MEAN, IMAGENET_STD))
     torch.testing.assert_close(normalise_image(image), (image / 255 - mean) / std, atol=1e-6, rtol=1e-6)
     assert torch.equal(image, before)
