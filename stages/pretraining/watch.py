@@ -21,12 +21,10 @@ from torch import Tensor, nn
 from stages.attention.cls_attention import cls_attention
 from stages.errors import PipelineError
 from stages.pretraining.crops import normalise
+from stages.runs.history import Row
 from store.statistics import statistics_of_maps
 
-__all__ = ["Row", "Watched", "feature_deviation", "head_figures", "head_maps", "require_sound"]
-
-Row = dict[str, float | None]
-"""Some steps' figures: `step`, means over these steps, and every head's figures at the last of them."""
+__all__ = ["Watched", "feature_deviation", "head_figures", "head_maps", "require_sound"]
 
 PATIENCE = 5
 """Rows in a row that have to agree before a run is called collapsed."""

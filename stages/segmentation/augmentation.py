@@ -13,13 +13,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Generator, Tensor
-
-Augment = Literal["full", "light", "none"]
 
 DARKEST = 2.0**-24
 """What counts as black where a logarithm is taken, as a share of white; no eight bits can tell it from zero."""

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from stages import extract
 from stages.errors import CheckpointError, PipelineError, UsageError
 from stages.segmentation.checkpoint import load_model, require_fit
+from stages.segmentation.losses import LOSSES
 from stages.segmentation.trainer import SegmentationTrainer
 from stages.train import run
 from store import AttentionStore
@@ -136,9 +137,7 @@ def test_a_loss_that_is_not_a_number_stops_with_advice(
     phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A diverged run says so and what to change."""
-    monkeypatch.setattr(
-        "stages.segmentation.trainer.dice_cross_entropy", lambda logits, _: logits.sum() * torch.tensor(float("nan"))
-    )
+    monkeypatch.setitem(LOSSES, "dice_ce", lambda logits, _: logits.sum() * torch.tensor(float("nan")))
     with pytest.raises(PipelineError, match="lower --lr"):
         run(train_settings(phantom_store, tmp_path / "a"))
 
@@ -218,7 +217,7 @@ def test_a_model_of_another_recipe_is_refused(trained: Path, phantoms: Path, tmp
 
     extract(extract_settings(phantoms, tmp_path / "s.zarr", memo, layers=(-2,)))
     _, card = load_model(trained, torch.device("cpu"))
-    with pytest.raises(CheckpointError, match=r"layers: .*5.* here, .*4.* there"):
+    with pytest.raises(CheckpointError, match=r"layers: .*5.* in the run, .*4.* in the store"):
         require_fit(card, trained, AttentionStore.open(tmp_path / "s.zarr"))
 
 

@@ -45,7 +45,7 @@ def test_a_killed_run_resumes_to_the_same_weights(phantom_store: Path, tmp_path:
     killed = subprocess.run(command, check=False, cwd=ROOT, env=environment)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
-    assert load_state(tmp_path / ".killed.training" / "state.safetensors").epoch == saved
+    assert load_state(tmp_path / ".killed.training" / "state.safetensors").done == saved
     # In processes of their own too: this one may have been told other thread counts by the tests before.
     program = (
         "import sys; from pathlib import Path; from tests.conftest import train_settings; from stages import train\n"
@@ -81,7 +81,7 @@ def test_short_epochs_are_not_saved_one_by_one(phantom_store: Path, tmp_path: Pa
     from stages.segmentation import trainer
 
     written = []
-    monkeypatch.setattr(trainer, "save_state", lambda _, state: written.append(state.epoch))
+    monkeypatch.setattr(trainer, "save_state", lambda _, state: written.append(state.done))
     run(train_settings(phantom_store, tmp_path / "a", epochs=6))
     assert written == [1, 6]
     monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
@@ -100,7 +100,7 @@ def test_the_live_log_has_every_epoch_once_after_an_interruption(
         _stop_in(4, patch)
         with pytest.raises(KeyboardInterrupt):
             run(train_settings(phantom_store, tmp_path / "a", epochs=5))
-    assert load_state(tmp_path / ".a.training" / "state.safetensors").epoch == 1
+    assert load_state(tmp_path / ".a.training" / "state.safetensors").done == 1
     run(train_settings(phantom_store, tmp_path / "a", epochs=5, resume=True))
     with (tmp_path / "a" / "dvclive" / "plots" / "metrics" / "loss.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
