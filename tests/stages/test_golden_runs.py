@@ -9,6 +9,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,17 +93,44 @@ def test_the_golden_run_is_loaded_and_predicts_what_it_predicted(golden: Path):
     np.testing.assert_allclose(probabilities[:, 1].numpy(), np.load(GOLDEN / "probabilities.npy"), atol=2e-3)
 
 
-@pytest.mark.parametrize("kind", [TrainSettings, _LaterSettings], ids=["settings_of_today", "one_more_setting"])
-def test_the_golden_interrupted_run_is_resumed(golden: Path, kind):
-    """It goes on after epoch 30 and ends after 80, also when a setting has been added since."""
+def test_the_golden_interrupted_run_is_resumed(golden: Path):
+    """It goes on after epoch 30 and ends after 80."""
     assert load_state(golden / ".run.training" / "state.safetensors").done == 30
-    report = train.run(_settings(golden, kind, resume=True))
+    report = train.run(_settings(golden, resume=True))
     rows = history(golden / "run")
     with (GOLDEN / "interrupted" / "history.csv").open() as file:
         assert rows[:30] == list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(1, 81)]
     assert report.best_epoch == load_model(golden / "run", CPU)[1].epoch
     assert not (golden / ".run.training").exists()
+
+
+@pytest.fixture
+def resume_for_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrainSettings], None]:
+    """A function that resumes the interrupted run and interrupts it again after epoch 31."""
+    run_epoch = SegmentationTrainer.run_epoch
+    interrupt = KeyboardInterrupt()
+
+    def stopping(self: SegmentationTrainer, epoch: int, task: Any) -> Any:
+        if epoch > 31:
+            raise interrupt
+        return run_epoch(self, epoch, task)
+
+    def resume(settings: TrainSettings) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(SegmentationTrainer, "run_epoch", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                train.run(settings)
+
+    return resume
+
+
+def test_the_golden_interrupted_run_is_resumed_when_a_setting_has_been_added(golden: Path, resume_for_an_epoch):
+    """The state lacks the setting, which means its default; from then on the state has it."""
+    resume_for_an_epoch(_settings(golden, _LaterSettings, resume=True))
+    state = load_state(golden / ".run.training" / "state.safetensors")
+    assert state.done == 31
+    assert state.settings["label_smoothing"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -121,9 +149,9 @@ def test_the_golden_interrupted_run_is_not_resumed_as_another(golden: Path, chan
     assert (golden / ".run.training" / "state.safetensors").read_bytes() == before
 
 
-def test_a_run_of_a_later_version_is_not_resumed_and_says_so(golden: Path):
+def test_a_run_of_a_later_version_is_not_resumed_and_says_so(golden: Path, resume_for_an_epoch):
     """The later version knows a setting that this one does not."""
-    train.run(_settings(golden, _LaterSettings, resume=True))
+    resume_for_an_epoch(_settings(golden, _LaterSettings, resume=True))
     with pytest.raises(CheckpointError, match=r"newer version.*`label_smoothing` \(0\.0\)"):
         train.run(_settings(golden, resume=True))
 
@@ -143,7 +171,9 @@ def test_training_gives_the_numbers_of_the_golden_run(golden: Path):
         assert row["loss"] == pytest.approx(float(golden_row["loss"]), rel=1e-3)
 
 
-def test_a_run_is_resumed_after_its_store_was_upgraded(golden: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_is_resumed_after_its_store_was_upgraded(
+    golden: Path, resume_for_an_epoch, monkeypatch: pytest.MonkeyPatch
+):
     """An upgraded store has another digest and names the one it had before; the samples are the same."""
     store = AttentionStore.open(golden / "store.zarr")
     before = store.description.contents_sha256
@@ -152,8 +182,9 @@ def test_a_run_is_resumed_after_its_store_was_upgraded(golden: Path, monkeypatch
     with pytest.raises(CheckpointError, match="store_contents: was"):
         train.run(_settings(golden, resume=True))
     object.__setattr__(store.description, "upgraded_from", (before,))
-    train.run(_settings(golden, resume=True))
-    assert load_state(golden / "run" / "state.safetensors").settings["store_contents"] == "f" * 64
+    resume_for_an_epoch(_settings(golden, resume=True))
+    state = load_state(golden / ".run.training" / "state.safetensors")
+    assert (state.done, state.settings["store_contents"]) == (31, "f" * 64)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from typing import Any, Self
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -141,6 +142,25 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(phantoms, tmp_path, centri
     pretrain.run(replace(broken, resume=True))
     for name in ("a.safetensors", "a.history.csv", "a.heads.png"):
         assert (broken.out.parent / name).read_bytes() == (whole.out.parent / name).read_bytes(), name
+
+
+def test_a_state_of_version_0_1_0_is_resumed_to_the_same_bytes(phantoms, tmp_path):
+    """That version wrote its settings as `told`, without a version."""
+    out = tmp_path / "a.safetensors"
+    settings = _settings(phantoms, out)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.run(settings, _StopAfter(3))
+    state = tmp_path / ".a.safetensors.pretraining" / "state.safetensors"
+    with safe_open(state, framework="pt") as file:
+        metadata = json.loads(file.metadata()["diamant_pretraining"])
+    old = {"step": 2, "history": metadata["history"], "told": metadata["settings"]}
+    old["param_groups"] = metadata["param_groups"]
+    save_file(load_file(state), state, {"diamant_pretraining": json.dumps(old)})
+    with pytest.raises(CheckpointError, match=r"clip: was 3\.0, now 2\.0"):
+        pretrain.run(replace(settings, resume=True, clip=2.0))
+    pretrain.run(replace(settings, resume=True))
+    pretrain.run(_settings(phantoms, tmp_path / "whole.safetensors"))
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
 
 
 def test_resuming_a_finished_run_does_nothing_and_another_run_is_refused(pretrained, phantoms):

@@ -7,7 +7,9 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from safetensors import safe_open
 from stages import extract
 from stages.errors import CheckpointError, PipelineError, UsageError
 from stages.segmentation.checkpoint import load_model, require_fit
+from stages.segmentation.fusions import FUSIONS, Fusion
 from stages.segmentation.losses import LOSSES
+from stages.segmentation.normalisation import NORMALISATIONS
 from stages.segmentation.trainer import SegmentationTrainer
 from stages.train import run
 from store import AttentionStore
@@ -219,6 +223,75 @@ def test_a_model_of_another_recipe_is_refused(trained: Path, phantoms: Path, tmp
     _, card = load_model(trained, torch.device("cpu"))
     with pytest.raises(CheckpointError, match=r"layers: .*5.* in the run, .*4.* in the store"):
         require_fit(card, trained, AttentionStore.open(tmp_path / "s.zarr"))
+
+
+def test_new_entries_of_the_tables_are_trained_with(phantom_store: Path, tmp_path: Path, monkeypatch):
+    """A loss, a fusion and a normalisation: one entry each, and nothing else. The model is read and used as others."""
+    used = []
+
+    class Sum(torch.nn.Module):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.full((channels, 1, 1), 2.0))
+
+        def forward(self, image: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+            return image + self.weight * attention
+
+    def loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        used.append("loss")
+        return torch.nn.functional.cross_entropy(logits, mask.clamp(max=1).long())
+
+    def halved(attention: torch.Tensor) -> torch.Tensor:
+        used.append("norm")
+        return attention / 2
+
+    monkeypatch.setitem(LOSSES, "new_loss", loss)
+    monkeypatch.setitem(FUSIONS, "new_fusion", Fusion(lambda shared: shared[-2:], Sum))
+    monkeypatch.setitem(NORMALISATIONS, "new_norm", halved)
+    names = {"loss": "new_loss", "fusion": "new_fusion", "attention_norm": "new_norm"}
+    run(train_settings(phantom_store, tmp_path / "a", **names))
+    assert set(used) == {"loss", "norm"}
+    model, card = load_model(tmp_path / "a", torch.device("cpu"))
+    assert (card.network.fusion, card.attention_norm) == ("new_fusion", "new_norm")
+    assert [name for name, _ in model.fusions.named_parameters()] == ["3.weight", "4.weight"]
+    for table, name in ((FUSIONS, "new_fusion"), (NORMALISATIONS, "new_norm")):
+        with monkeypatch.context() as patch:
+            patch.delitem(table, name)
+            with pytest.raises(CheckpointError, match=rf"'{name}' is not known(?s:.*)Update the program"):
+                load_model(tmp_path / "a", torch.device("cpu"))
+
+
+def _with_card(run_folder: Path, target: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Copy the model of a run with a change to its card."""
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(run_folder / "model.safetensors", framework="pt") as file:
+        card = json.loads(file.metadata()["diamant"])
+    change(card)
+    save_file(load_file(run_folder / "model.safetensors"), target / "model.safetensors", {"diamant": json.dumps(card)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda card: card.update(colour_space="lab"), "newer version .* colour_space", id="key"),
+        pytest.param(lambda card: card["network"].update(levels=6), "newer version .* levels", id="network"),
+        pytest.param(lambda card: card.update(version=2), "version 2; this program reads 1", id="version"),
+        pytest.param(lambda card: card["network"].update(width=10**6), "do not fit", id="width"),
+        pytest.param(lambda card: card.pop("classes"), "do not fit", id="missing"),
+    ],
+)
+def test_a_card_that_cannot_be_trusted_is_refused(trained: Path, tmp_path: Path, change, message):
+    """A key that this version does not know may change the predictions, so it is not ignored."""
+    _with_card(trained, tmp_path, change)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(tmp_path, torch.device("cpu"))
+
+
+def test_a_model_from_before_a_field_was_added_is_read(trained: Path, tmp_path: Path):
+    """The first models did not record their splits."""
+    _with_card(trained, tmp_path, lambda card: card.pop("splits_sha256"))
+    assert load_model(tmp_path, torch.device("cpu"))[1].splits_sha256 == ""
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "pickle", "nan"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.segmentation.normalisation import normalise_attention, normalise_image
+from stages.errors import UsageError
+from stages.segmentation.normalisation import NORMALISATIONS, normalise_attention, normalise_image
 from stages.settings import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -28,6 +29,22 @@ def test_minmax_gives_every_map_the_range_zero_to_one(attention):
     assert torch.equal(scaled.amin(dim=(2, 3)), torch.zeros(2, 3))
     torch.testing.assert_close(scaled.amax(dim=(2, 3)), torch.ones(2, 3))
     assert torch.equal(normalise_attention(attention, "none"), attention)
+
+
+@pytest.mark.parametrize("how", NORMALISATIONS)
+def test_maps_are_scaled_one_by_one_and_not_changed_in_place(attention, how):
+    """A map comes out the same alone and among others, and the caller's tensor stays."""
+    before = attention.clone()
+    scaled = normalise_attention(attention, how)
+    assert scaled.shape == attention.shape
+    torch.testing.assert_close(normalise_attention(attention[1:, 2:], how), scaled[1:, 2:])
+    assert torch.equal(attention, before)
+
+
+def test_an_unknown_normalisation_is_an_error_that_lists_the_known_ones(attention):
+    """A name from code or from a model file is checked, and not only one from the command line."""
+    with pytest.raises(UsageError, match="attention_norm 'rank' is not known.*log, minmax, none"):
+        normalise_attention(attention, "rank")
 
 
 @pytest.mark.parametrize("how", ["log", "minmax"])
