@@ -43,7 +43,7 @@ def test_maps_are_scaled_one_by_one_and_not_changed_in_place(attention, how):
 
 def test_an_unknown_normalisation_is_an_error_that_lists_the_known_ones(attention):
     """A name from code or from a model file is checked, and not only one from the command line."""
-    with pytest.raises(UsageError, match="attention_norm 'rank' is not known.*log, minmax, none"):
+    with pytest.raises(UsageError, match=r"attention_norm 'rank' is not known.*log, minmax, none"):
         normalise_attention(attention, "rank")
 
 
