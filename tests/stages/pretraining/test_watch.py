@@ -24,8 +24,8 @@ def _history(rows: int, **figures: Any) -> list[Row]:
 @pytest.mark.parametrize(
     ("figures", "told"),
     [
-        pytest.param({"entropy": 0.999 * _MOST}, "all prototypes alike.*--centring sinkhorn", id="uniform"),
-        pytest.param({"entropy": 0.001 * _MOST}, "one prototype alone.*--teacher-temperature", id="one_prototype"),
+        pytest.param({"entropy": 0.999 * _MOST}, "all prototypes equally.*--centring sinkhorn", id="uniform"),
+        pytest.param({"entropy": 0.001 * _MOST}, "one prototype for every.*--teacher-temperature", id="one_prototype"),
         pytest.param({"feature_deviation": 1e-4}, "CLS tokens of different images are the same", id="same_tokens"),
     ],
 )

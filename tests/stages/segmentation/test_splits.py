@@ -217,7 +217,9 @@ def test_a_chain_through_a_sample_of_no_split_is_followed(write, tmp_path: Path)
     store = write([("a", "p", "d1"), ("b", "p", "d2"), ("c", "q", "d2")])
     table = tmp_path / "splits.csv"
     table.write_text("id,split\na,train\nc,test\n")
-    with pytest.raises(InputProblemsError, match=r"join groups, `p` among them, .* train \(`a`\) and in test \(`c`\)"):
+    with pytest.raises(
+        InputProblemsError, match=r"connect groups, one of them `p`, .* train \(`a`\) and in test \(`c`\)"
+    ):
         split_by_csv(store, table)
 
 
