@@ -1,4 +1,4 @@
-"""Training: repeatable to the bit, resumable to the bit, from the store alone, and choosing on validation only."""
+"""Training: repeatable bit for bit, from the store alone; and the model files that are refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_run_leaves_model_history_and_splits(phantom_store: Path, trained: Path):
-    """The model's metadata says all that is needed to use it; the history has a row per epoch."""
+    """The model's metadata has all that is needed to use it, and the history has a row per epoch."""
     store = AttentionStore.open(phantom_store)
     with safe_open(trained / "model.safetensors", framework="pt") as file:
         card = json.loads(file.metadata()["diamant"])
@@ -51,7 +51,7 @@ def test_a_run_leaves_model_history_and_splits(phantom_store: Path, trained: Pat
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(phantom_store: Path, tmp_path: Path):
-    """Bit for bit on a CPU, whatever the global generators were at; history and model file too."""
+    """Bit for bit on a CPU, for any state of the global generators; history and model file too."""
     torch.manual_seed(1)
     run(train_settings(phantom_store, tmp_path / "a"))
     torch.manual_seed(2)
@@ -92,7 +92,7 @@ def test_a_single_step_learns_something(phantom_store: Path, tmp_path: Path):
 def test_a_batch_of_one_small_image_is_refused_with_what_to_do(
     phantoms: Path, tmp_path: Path, size: tuple[int, int], batch_size: int, *, trains: bool
 ):
-    """Normalisation over a single value is torch's bare ValueError. Seven samples in pairs leave one alone."""
+    """Torch raises a bare ValueError if it has a single value to normalise. Seven samples in pairs leave one alone."""
     store = tmp_path / "s.zarr"
     extract.run(extract_settings(phantoms, store, tmp_path / "memo", image_size=size, attention_size=(32, 32)))
     settings = train_settings(store, tmp_path / "a", epochs=1, batch_size=batch_size)
@@ -108,7 +108,7 @@ def test_a_batch_of_one_small_image_is_refused_with_what_to_do(
 
 
 def test_two_trainings_into_one_folder_do_not_destroy_each_other(phantom_store: Path, tmp_path: Path):
-    """The second one is told to wait; the first goes on."""
+    """The second one is refused, with a message to wait; the first goes on."""
     from store.disk.publish import exclusive_folder
 
     with exclusive_folder(tmp_path / ".a.training", "training"):
@@ -140,14 +140,14 @@ def test_a_failed_run_leaves_the_previous_model(phantom_store: Path, tmp_path: P
 def test_a_loss_that_is_not_a_number_stops_with_advice(
     phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A diverged run says so and what to change."""
+    """The message says what to change."""
     monkeypatch.setitem(LOSSES, "dice_ce", lambda logits, _: logits.sum() * torch.tensor(float("nan")))
     with pytest.raises(PipelineError, match="lower --lr"):
         run(train_settings(phantom_store, tmp_path / "a"))
 
 
 def test_it_trains_with_the_transformer_made_unimportable(phantom_store: Path, tmp_path: Path):
-    """The promise: no `stages.attention`, no timm, no transformers in a process that trains and evaluates."""
+    """A process that trains and evaluates imports neither `stages.attention` nor timm nor transformers."""
     program = (
         "import sys\n"
         "class Forbidden:\n"
@@ -207,7 +207,7 @@ def test_a_store_without_masks_cannot_be_trained_from(phantoms: Path, tmp_path: 
 
 
 def test_a_folder_that_is_no_run_is_not_replaced(phantom_store: Path, tmp_path: Path):
-    """A mistyped --out must not cost anybody their data."""
+    """A mistyped --out must not destroy data."""
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("three years")
     with pytest.raises(UsageError, match="did not write"):
@@ -216,7 +216,7 @@ def test_a_folder_that_is_no_run_is_not_replaced(phantom_store: Path, tmp_path: 
 
 
 def test_a_model_of_another_recipe_is_refused(trained: Path, phantoms: Path, tmp_path: Path, memo: Path):
-    """What differs is named, value by value."""
+    """The message lists the differing fields of the recipe with both values."""
     from stages.extract import run as extract
 
     extract(extract_settings(phantoms, tmp_path / "s.zarr", memo, layers=(-2,)))
