@@ -17,12 +17,12 @@ AtLeastOne = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Interval(ge=0, lt=2**63)]  # a seed: torch takes 64 bits
 Share = Annotated[float, Interval(ge=0, lt=1)]
 
-Side = Annotated[int, Interval(ge=1, le=16384)]  # a slip of the hand must not fill the memory
+Side = Annotated[int, Interval(ge=1, le=16384)]  # a typing error must not exhaust the memory
 Size = tuple[Side, Side]
 """(height, width) in pixels."""
 
 Device = str
-"""`auto`, or what torch calls it: `cpu`, `cuda`, `cuda:1`, `mps`."""
+"""`auto`, or a device name of torch: `cpu`, `cuda`, `cuda:1`, `mps`."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -38,9 +38,9 @@ def distillation_loss(student: Sequence[Tensor], targets: Sequence[Tensor], temp
     logs = [F.log_softmax(cosines / temperature, dim=-1) for cosines in student]
     pairs = [
         -(target * log).sum(dim=-1).mean()
-        for seen, target in enumerate(targets)
-        for answered, log in enumerate(logs)
-        if answered != seen
+        for teacher_view, target in enumerate(targets)
+        for student_view, log in enumerate(logs)
+        if student_view != teacher_view
     ]
     return torch.stack(pairs).mean()
 

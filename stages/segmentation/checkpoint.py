@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from stages.errors import CheckpointError, UsageError
+from stages.runs.live_log import LIVE_FOLDER
 from stages.runs.state import RunState, StateFormat
 from stages.runs.state import load_state as load_run_state
 from stages.runs.state import save_state as save_run_state
@@ -79,7 +80,7 @@ class ModelCard:
 
 def is_run(folder: Path) -> bool:
     """Return whether a folder holds the files of a training run and nothing else."""
-    return holds_only(folder, {MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE, "dvclive"})
+    return holds_only(folder, {MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE, LIVE_FOLDER})
 
 
 def save_model(path: Path, weights: Mapping[str, Tensor], card: ModelCard) -> None:

@@ -169,11 +169,11 @@ def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> lis
     )
     problems: dict[int, Problem] = {}
     for values, wording in kinds:
-        seen: dict[str, tuple[str, str]] = {}
+        first: dict[str, tuple[str, str]] = {}
         for position, (value, id_, split) in enumerate(zip(values, store.ids, splits, strict=True)):
             if not split:
                 continue
-            other_split, other = seen.setdefault(value, (split, str(id_)))
+            other_split, other = first.setdefault(value, (split, str(id_)))
             if other_split != split:
                 what = f"{wording.format(value)} in {other_split} (`{other}`) and in {split} (`{id_}`); keep it in one"
                 problems.setdefault(position, Problem(str(path), what))
