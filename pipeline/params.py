@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from stages.runs.tables import names_in_table
 from store.disk.paths import require_local
 from store.errors import UsageError
 
@@ -50,7 +49,7 @@ def options_of(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=typing.Annotated[_option_type(hints[field.name], field) | None, _option(field, argument)],
+            annotation=typing.Annotated[_option_type(hints[field.name]) | None, _option(field, argument)],
         )
         for field in dataclasses.fields(settings)  # type: ignore[arg-type]
     ]
@@ -150,7 +149,6 @@ def _checked(
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             complaints[str(detail["loc"][0])] = f"{detail['msg']}, not {detail['input']!r}"
-    complaints = {**_unknown_choices(settings, values), **complaints}
     if complaints:
         raise UsageError("\n".join(f"{place(name)}: {complaint}" for name, complaint in complaints.items()))
     for value in vars(checked).values():
@@ -159,27 +157,8 @@ def _checked(
     return checked
 
 
-def _choices(field: dataclasses.Field[Any]) -> tuple[str, ...]:
-    """Return the names in the table that a setting chooses from; none if it has no table."""
-    table = field.metadata.get("table")
-    return names_in_table(table) if table else ()
-
-
-def _unknown_choices(settings: type[Settings], values: Mapping[str, Any]) -> dict[str, str]:
-    """Return a complaint for every value that is not in the table of its setting, by the setting's name."""
-    complaints = {}
-    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
-        choices, value = _choices(field), values.get(field.name)
-        if choices and value is not None and value not in choices:
-            listed = ", ".join(map(repr, choices[:-1])) + f" or {choices[-1]!r}"
-            complaints[field.name] = f"Input should be {listed}, not {value!r}"
-    return complaints
-
-
-def _option_type(hint: Any, field: dataclasses.Field[Any]) -> Any:
+def _option_type(hint: Any) -> Any:
     """What Typer should make of a field's type: the plain ones as they are, the structured ones as text."""
-    if choices := _choices(field):
-        return typing.Literal[choices]
     if isinstance(hint, types.UnionType):
         (hint,) = (choice for choice in typing.get_args(hint) if choice is not types.NoneType)
     plain = hint in (int, float, bool, str, Path) or typing.get_origin(hint) is typing.Literal

@@ -7,9 +7,11 @@ imported here, so that `pipeline --help` is fast.
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
 
@@ -29,6 +31,39 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's RGB values in [0, 1]: every network here takes images scaled by them."""
 
 
+def names_in_table(module: str, table: str) -> tuple[str, ...]:
+    """Return the keys of a dict that a module defines, in the order of its source, without importing the module.
+
+    Losses and other choices that can be extended are tables: one file holds the entries, and a setting has their names
+    as choices. Importing the file would import torch and make `pipeline --help` slow, so its source is parsed.
+
+    Args:
+        module: full name of the module.
+        table: name of the dict at the top of the module; its keys are literals.
+
+    Raises:
+        LookupError: the module, or in it such a dict, does not exist.
+    """
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise LookupError(f"{module}: there is no such module")
+    for statement in ast.parse(Path(found.origin).read_text(encoding="utf-8")).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        entries = getattr(statement, "value", None)
+        if isinstance(entries, ast.Dict) and any(isinstance(one, ast.Name) and one.id == table for one in targets):
+            return tuple(ast.literal_eval(key) for key in entries.keys if key is not None)
+    raise LookupError(f"{module}: has no table {table}")
+
+
+if TYPE_CHECKING:
+    LossName = str
+    FusionName = str
+    NormalisationName = str
+else:  # at run time the choices are the names in the tables, so a new entry needs no edit here
+    LossName = Literal[names_in_table("stages.segmentation.losses", "LOSSES")]
+    FusionName = Literal[names_in_table("stages.segmentation.fusions", "FUSIONS")]
+    NormalisationName = Literal[names_in_table("stages.segmentation.normalisation", "NORMALISATIONS")]
+
 Branches = Literal["dual", "image", "attention"]
 Blocks = Literal["plain", "residual"]
 Stem = Literal["light", "full"]
@@ -39,19 +74,18 @@ Width = Annotated[int, Interval(ge=1, le=1024)]
 """Channels of the segmentation network's first level."""
 
 
-def setting(default: Any, text: str, *, table: str = "", may_change: bool = False, if_absent: Any = MISSING) -> Any:
+def setting(default: Any, text: str, *, may_change: bool = False, if_absent: Any = MISSING) -> Any:
     """Return a dataclass field with its default and the rules that go with it.
 
     Args:
         default: value where neither the command line nor `params.yaml` gives one.
         text: the sentence that explains the setting to a user.
-        table: `module:NAME` of the dict whose keys are the choices, see `stages.runs.tables`.
         may_change: the value may differ between an interrupted run and its continuation.
         if_absent: what it means when the state of an interrupted run lacks the setting: the default, unless given. A
             setting whose default changes later names its first default here, see `stages.runs.identity`.
     """
     before = default if if_absent is MISSING else if_absent
-    metadata = {"help": text, "table": table, "may_change": may_change, "if_absent": before}
+    metadata = {"help": text, "may_change": may_change, "if_absent": before}
     return field(default=default, metadata=metadata)
 
 
@@ -112,21 +146,17 @@ class TrainSettings:
     lr: Annotated[float, Gt(0)] = setting(1e-3, "Peak learning rate of AdamW.")
     weight_decay: Annotated[float, Ge(0)] = setting(1e-4, "Weight decay of AdamW.")
     warmup: Share = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
-    loss: str = setting("dice_ce", "Training loss.", table="stages.segmentation.losses:LOSSES")
+    loss: LossName = setting(
+        "dice_ce", "Training loss: soft Dice plus cross-entropy, Dice plus focal, or cross-entropy."
+    )
     width: Width = setting(8, "Channels of the first level; doubled at every level below.")
     blocks: Blocks = setting("residual", "Convolution blocks of every level.")
-    fusion: str = setting(
-        "levels",
-        "Where the branches meet: at every level, or at the bottleneck only.",
-        table="stages.segmentation.fusions:FUSIONS",
-    )
+    fusion: FusionName = setting("levels", "Where the branches meet: at every level, or at the bottleneck only.")
     stem: Stem = setting(
         "light", "light: the image starts at stride 2 and attention at its own grid; full: both at full resolution."
     )
-    attention_norm: str = setting(
-        "log",
-        "Scaling of every map: log, then mean 0 and deviation 1; minmax: to [0, 1]; none: as stored.",
-        table="stages.segmentation.normalisation:NORMALISATIONS",
+    attention_norm: NormalisationName = setting(
+        "log", "Scaling of every map: log, then mean 0 and deviation 1; minmax: to [0, 1]; none: as stored."
     )
     branch_dropout: Share = setting(0.0, "Share of training samples with one branch silenced (dual only).")
     augment: Augment = setting(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -13,53 +12,51 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.params import load_settings
 from stages.errors import UsageError
-from stages.runs.tables import entry_of, names_in_table
-from stages.settings import PretrainSettings, TrainSettings
+from stages.runs.tables import entry_of
+from stages.settings import TrainSettings, names_in_table
 
 TABLES = {
-    one.name: one.metadata["table"]
-    for settings in (TrainSettings, PretrainSettings)
-    for one in dataclasses.fields(settings)
-    if one.metadata["table"]
+    "loss": ("stages.segmentation.losses", "LOSSES"),
+    "fusion": ("stages.segmentation.fusions", "FUSIONS"),
+    "attention_norm": ("stages.segmentation.normalisation", "NORMALISATIONS"),
 }
 
 
-def test_the_settings_with_a_table_are_known():
-    """Loss, fusion and normalisation are extension points."""
-    assert set(TABLES) == {"loss", "fusion", "attention_norm"}
-
-
 @pytest.mark.parametrize("setting", TABLES)
-def test_the_names_in_the_source_are_those_of_the_table(setting):
-    """Help and validation read the source; training reads the table itself."""
-    module, name = TABLES[setting].split(":")
-    assert names_in_table(TABLES[setting]) == tuple(getattr(importlib.import_module(module), name))
+def test_every_entry_of_a_table_is_a_choice_of_its_setting(setting, tmp_path: Path):
+    """The choices are read from the source; training reads the table itself."""
+    module, name = TABLES[setting]
+    table = getattr(importlib.import_module(module), name)
+    assert names_in_table(module, name) == tuple(table)
+    for entry in table:
+        (tmp_path / "params.yaml").write_text(f"train: {{{setting}: {entry}}}")
+        assert getattr(load_settings(TrainSettings, "train", {}, tmp_path / "params.yaml"), setting) == entry
 
 
 @pytest.mark.parametrize("setting", TABLES)
 def test_the_default_is_in_the_table(setting):
     """A renamed entry must not leave its old name behind as the default."""
-    assert getattr(TrainSettings(), setting) in names_in_table(TABLES[setting])
+    assert getattr(TrainSettings(), setting) in names_in_table(*TABLES[setting])
 
 
-def test_a_new_entry_is_a_choice_without_a_second_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The module is not imported, with an annotation or without one."""
+def test_names_are_read_without_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With an annotation or without one, in the order of the source."""
     (tmp_path / "module_with_tables.py").write_text(
-        "raise ImportError('must not run')\nTABLE = {'one': 1, 'two': 2}\nOTHER: dict[str, int] = {'three': 3}\n"
+        "raise ImportError('must not run')\nTABLE = {'two': 2, 'one': 1}\nOTHER: dict[str, int] = {'three': 3}\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert names_in_table("module_with_tables:TABLE") == ("one", "two")
-    assert names_in_table("module_with_tables:OTHER") == ("three",)
+    assert names_in_table("module_with_tables", "TABLE") == ("two", "one")
+    assert names_in_table("module_with_tables", "OTHER") == ("three",)
     assert "module_with_tables" not in sys.modules
 
 
 @pytest.mark.parametrize(
-    "reference", ["no_such_module:TABLE", "stages.runs.tables:NOTHING", "stages.runs.tables:Entry"]
+    ("module", "table"), [("no_such_module", "T"), ("stages.runs.tables", "NONE"), ("stages.runs.tables", "Entry")]
 )
-def test_a_reference_to_no_table_is_an_error(reference):
-    """A mistake in a setting's declaration shows at once."""
-    with pytest.raises(LookupError, match=reference):
-        names_in_table(reference)
+def test_a_table_that_does_not_exist_is_an_error(module, table):
+    """A mistake in the declaration of a setting shows at once."""
+    with pytest.raises(LookupError, match=module):
+        names_in_table(module, table)
 
 
 def test_an_unknown_entry_is_an_error_that_lists_the_choices():
