@@ -103,7 +103,7 @@ def boxes(count: int, area: tuple[float, float], generator: Generator) -> Tensor
     # Coordinates run from -1 to 1, so a box of half width w has its centre within ±(1 - w).
     x = (torch.rand(count, generator=generator) * 2 - 1) * (1 - width)
     y = (torch.rand(count, generator=generator) * 2 - 1) * (1 - height)
-    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)  # noqa: PLR2004 - either way alike
+    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)  # noqa: PLR2004 - both are as likely
     none = torch.zeros(count)
     return torch.stack([torch.stack([width * mirror, none, x], 1), torch.stack([none, height, y], 1)], dim=1)
 

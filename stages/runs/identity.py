@@ -28,9 +28,9 @@ class RunIdentity:
     """Settings and digests of the data of one run, as a state records them."""
 
     values: dict[str, Any]
-    """What this run has, by name; values as JSON gives them back."""
+    """Settings and data of this run by name; values as JSON returns them."""
     if_absent: dict[str, Any]
-    """What it means when a state lacks a setting."""
+    """Value that a setting has if a state lacks it."""
     may_change: frozenset[str] = frozenset()
     """Settings that are not compared."""
     equivalent: Mapping[str, Collection[Any]] = field(default_factory=dict)

@@ -63,7 +63,7 @@ def soft_dice(logits: Tensor, mask: Tensor) -> Tensor:
     that is in neither mask nor prediction costs nothing.
     """
     known, target = _known_target(mask)
-    # Ignored pixels are empty in prediction and target alike, so they add nothing to any sum.
+    # Ignored pixels are empty in both prediction and target, so they add nothing to any sum.
     probabilities = logits.float().softmax(dim=1) * known[:, None]
     one_hot = F.one_hot(target, logits.shape[1]).movedim(-1, 1) * known[:, None]
     foreground, wanted = probabilities[:, 1:], one_hot[:, 1:].to(probabilities.dtype)
