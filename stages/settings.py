@@ -1,15 +1,17 @@
-"""What each stage can be told: one frozen dataclass a stage, its defaults, and a sentence per field.
+"""Settings of the stages: one frozen dataclass per stage, with the default and a sentence for every field.
 
-These are the only place where a default is written down. The command line makes its options and its
-help from them, `params.yaml` is checked against them, and the stages take them as their one
-argument. Nothing heavy is imported here, so that `pipeline --help` answers at once.
+Every default and every list of choices is defined here and nowhere else. The command line makes its options and help
+from these classes, `params.yaml` is checked against them, and every stage takes one as its argument. Nothing heavy is
+imported here, so that `pipeline --help` is fast.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import ast
+import importlib.util
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
 
@@ -17,7 +19,7 @@ AtLeastOne = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Interval(ge=0, lt=2**63)]  # a seed: torch takes 64 bits
 Share = Annotated[float, Interval(ge=0, lt=1)]
 
-Side = Annotated[int, Interval(ge=1, le=16384)]  # a slip of the hand must not fill the memory
+Side = Annotated[int, Interval(ge=1, le=16384)]  # a typing error must not exhaust the memory
 Size = tuple[Side, Side]
 """(height, width) in pixels."""
 
@@ -25,16 +27,73 @@ TransformerPrecision = Literal["float32", "bfloat16"]
 """Arithmetic of the transformer whose attention is extracted; its softmax is always in float32."""
 
 Device = str
-"""`auto`, or what torch calls it: `cpu`, `cuda`, `cuda:1`, `mps`."""
+"""`auto`, or a device name of torch: `cpu`, `cuda`, `cuda:1`, `mps`."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's RGB values in [0, 1]: every network here takes images scaled by them."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's RGB values in [0, 1]: every network here takes images scaled by them."""
 
 
-def setting(default: Any, text: str) -> Any:
-    """A dataclass field with its default and the sentence that explains it to a user."""
-    return field(default=default, metadata={"help": text})
+def names_in_table(module: str, table: str) -> tuple[str, ...]:
+    """Return the keys of a dict that a module defines, in the order of its source, without importing the module.
+
+    Losses and other choices that can be extended are tables: one file holds the entries, and a setting has their names
+    as choices. Importing the file would import torch and make `pipeline --help` slow, so its source is parsed.
+
+    Args:
+        module: full name of the module.
+        table: name of the dict at the top of the module; its keys are literals.
+
+    Raises:
+        LookupError: the module, or in it such a dict, does not exist.
+    """
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise LookupError(f"{module}: there is no such module")
+    for statement in ast.parse(Path(found.origin).read_text(encoding="utf-8")).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        entries = getattr(statement, "value", None)
+        if isinstance(entries, ast.Dict) and any(isinstance(one, ast.Name) and one.id == table for one in targets):
+            return tuple(ast.literal_eval(key) for key in entries.keys if key is not None)
+    raise LookupError(f"{module}: has no table {table}")
+
+
+if TYPE_CHECKING:
+    LossName = str
+    FusionName = str
+    NormalisationName = str
+else:  # at run time the choices are the names in the tables, so a new entry needs no edit here
+    LossName = Literal[names_in_table("stages.segmentation.losses", "LOSSES")]
+    FusionName = Literal[names_in_table("stages.segmentation.fusions", "FUSIONS")]
+    NormalisationName = Literal[names_in_table("stages.segmentation.normalisation", "NORMALISATIONS")]
+
+Branches = Literal["dual", "image", "attention"]
+Blocks = Literal["plain", "residual"]
+Stem = Literal["light", "full"]
+Augment = Literal["full", "light", "none"]
+Centring = Literal["sinkhorn", "centre"]
+TrainingPrecision = Literal["auto", "float32", "bfloat16"]
+Width = Annotated[int, Interval(ge=1, le=1024)]
+"""Channels of the segmentation network's first level."""
+
+
+def setting(default: Any, text: str, *, may_change: bool = False, if_absent: Any = MISSING) -> Any:
+    """Return a dataclass field with its default and the rules that go with it.
+
+    Args:
+        default: value where neither the command line nor `params.yaml` gives one.
+        text: the sentence that explains the setting to a user.
+        may_change: the value may differ between an interrupted run and its continuation.
+        if_absent: what it means when the state of an interrupted run lacks the setting: the default, unless given. A
+            setting whose default changes later names its first default here, see `stages.runs.identity`.
+    """
+    before = default if if_absent is MISSING else if_absent
+    metadata = {"help": text, "may_change": may_change, "if_absent": before}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,41 +143,44 @@ class ExtractSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """`pipeline train`: a store in, a segmenter out."""
+    """Settings of `pipeline train`, which makes a segmentation model from a store."""
 
-    store: Path = setting(Path("store/phantom.zarr"), "Attention store to train from.")
-    out: Path = setting(Path("runs/dual"), "Folder for the model, its history and its splits.")
-    branches: Literal["dual", "image", "attention"] = setting("dual", "Encoders to use.")
+    store: Path = setting(Path("store/phantom.zarr"), "Attention store to train from.", may_change=True)
+    out: Path = setting(Path("runs/dual"), "Folder for the model, its history and its splits.", may_change=True)
+    branches: Branches = setting("dual", "Encoders to use.")
     epochs: AtLeastOne = setting(40, "Passes over the training samples.")
     batch_size: AtLeastOne = setting(16, "Samples per step.")
     lr: Annotated[float, Gt(0)] = setting(1e-3, "Peak learning rate of AdamW.")
     weight_decay: Annotated[float, Ge(0)] = setting(1e-4, "Weight decay of AdamW.")
     warmup: Share = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
-    width: Annotated[int, Interval(ge=1, le=1024)] = setting(
-        8, "Channels of the first level; doubled at every level below."
+    loss: LossName = setting(
+        "dice_ce", "Training loss: soft Dice plus cross-entropy, Dice plus focal, or cross-entropy."
     )
-    blocks: Literal["plain", "residual"] = setting("residual", "Convolution blocks of every level.")
-    fusion: Literal["levels", "bottleneck"] = setting(
-        "levels", "Where the branches meet: at every level, or at the bottleneck only."
-    )
-    stem: Literal["light", "full"] = setting(
+    width: Width = setting(8, "Channels of the first level; doubled at every level below.")
+    blocks: Blocks = setting("residual", "Convolution blocks of every level.")
+    fusion: FusionName = setting("levels", "Where the branches meet: at every level, or at the bottleneck only.")
+    stem: Stem = setting(
         "light", "light: the image starts at stride 2 and attention at its own grid; full: both at full resolution."
     )
-    attention_norm: Literal["log", "minmax", "none"] = setting(
-        "log", "How a map is scaled: log then mean 0 and deviation 1, to [0, 1], or not at all."
+    attention_norm: NormalisationName = setting(
+        "log", "Scaling of every map: log, then mean 0 and deviation 1; minmax: to [0, 1]; none: as stored."
     )
-    branch_dropout: Share = setting(0.0, "Share of training samples whose one branch is silenced (dual only).")
-    augment: Literal["full", "light", "none"] = setting(
+    branch_dropout: Share = setting(0.0, "Share of training samples with one branch silenced (dual only).")
+    augment: Augment = setting(
         "full", "full: any orientation (dermoscopy, histology); light: left-right flips and small turns; none."
     )
     seed: NotNegative = setting(0, "Seed of weights, order and augmentation.")
     split_seed: NotNegative = setting(0, "Seed of the train/val/test split.")
     val: Share = setting(0.15, "Share of the samples for choosing the checkpoint.")
     test: Share = setting(0.2, "Share of the samples kept for `pipeline evaluate`.")
-    split_csv: Path | None = setting(None, "Table `id,split` with train, val or test in place of the seeded split.")
-    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
-    precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
-    resume: bool = setting(False, "Go on from the last saved epoch of an interrupted run in the same folder.")
+    split_csv: Path | None = setting(
+        None, "Table `id,split` with train, val or test in place of the seeded split.", may_change=True
+    )
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
+    precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    resume: bool = setting(
+        False, "Resume an interrupted run in the same folder from its last saved epoch.", may_change=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,21 +215,25 @@ class PredictSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainSettings:
-    """`pipeline pretrain`: images without labels in, a transformer whose heads have learnt to look out."""
+    """Settings of `pipeline pretrain`, which trains a transformer with DINO on images without labels."""
 
-    images: Path = setting(Path("data/phantom/images"), "Folder of images; no labels are learnt from.")
-    masks: Path | None = setting(None, "Folder of black and white masks, only to watch how well heads separate them.")
-    out: Path = setting(Path("models/pretrained.safetensors"), "Weights file to write, for `extract --model`.")
+    images: Path = setting(Path("data/phantom/images"), "Folder of images; labels are not used.", may_change=True)
+    masks: Path | None = setting(
+        None, "Folder of black and white masks, only to measure how well heads separate them.", may_change=True
+    )
+    out: Path = setting(
+        Path("models/pretrained.safetensors"), "Weights file to write, for `extract --model`.", may_change=True
+    )
     arch: str = setting("vit_tiny_patch8", "vit_tiny_patch8, vit_mini_patch8, or a ViT of timm: vit_small_patch16.")
-    init: str | None = setting(None, "Weights to begin with: a file, or a name from `pipeline models`.")
+    init: str | None = setting(None, "Initial weights: a file, or a name from `pipeline models`.")
     image_size: Annotated[int, Interval(ge=32, le=1024)] = setting(
-        128, "Side at which images are held and heads are watched, in pixels."
+        128, "Side at which images are kept in memory and heads are measured, in pixels."
     )
     global_crop: AtLeastOne = setting(64, "Side of the two large crops, in pixels.")
     local_crop: AtLeastOne = setting(32, "Side of the small crops, in pixels.")
     local_crops: NotNegative = setting(2, "Small crops of every image.")
     crop_split: Annotated[float, Interval(gt=0.05, lt=1)] = setting(
-        0.25, "Share of an image's area that large crops exceed and small crops do not reach."
+        0.25, "Share of an image's area: large crops cover more, small crops less."
     )
     steps: AtLeastOne = setting(2000, "Steps of the optimiser.")
     batch_size: Annotated[int, Ge(2)] = setting(64, "Images per step, over all processes.")
@@ -181,17 +247,19 @@ class PretrainSettings:
     prototypes: Annotated[int, Ge(2)] = setting(256, "Outputs of the projection head; 65536 in the paper.")
     head_width: AtLeastOne = setting(512, "Hidden width of the projection head; 2048 in the paper.")
     batch_norm: bool = setting(True, "Batch normalisation in the projection head; small batches need it.")
-    centring: Literal["sinkhorn", "centre"] = setting(
-        "sinkhorn", "How the teacher is kept from one answer to all: Sinkhorn-Knopp, or a running centre."
+    centring: Centring = setting(
+        "sinkhorn", "How the teacher's collapse to one answer is prevented: Sinkhorn-Knopp, or a running centre."
     )
-    teacher_temperature: Annotated[float, Gt(0)] = setting(0.05, "Teacher's temperature; begins at 0.04 if higher.")
+    teacher_temperature: Annotated[float, Gt(0)] = setting(0.05, "Teacher's temperature; starts at 0.04 if higher.")
     student_temperature: Annotated[float, Gt(0)] = setting(0.1, "Student's temperature.")
-    freeze_last: Share = setting(0.01, "Share of the steps during which the head's last layer does not learn.")
+    freeze_last: Share = setting(0.01, "Share of the steps during which the head's last layer is frozen.")
     clip: Annotated[float, Gt(0)] = setting(3.0, "Largest norm of the gradient.")
     watch_every: AtLeastOne = setting(50, "Steps between rows of the history; the state is saved as often.")
-    description: str = setting("", "What the images are, in words; kept in the weights file.")
+    description: str = setting("", "Description of the images in words; kept in the weights file.")
     licence: str = setting("not stated", "Licence of the weights; kept in the weights file.")
     seed: NotNegative = setting(0, "Seed of weights, order and crops.")
-    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
-    precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
-    resume: bool = setting(False, "Go on from the last saved step of an interrupted run with the same output.")
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
+    precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    resume: bool = setting(
+        False, "Resume an interrupted run with the same output from its last saved step.", may_change=True
+    )

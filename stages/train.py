@@ -1,55 +1,45 @@
-"""The stage `train`: an attention store in, a trained segmenter out. No transformer, not even an import.
+"""The stage `train`: make a segmentation model from an attention store. It never imports a transformer.
 
-    out/model.safetensors    weights of the best epoch on the validation samples, and all it takes to use them
+    out/model.safetensors    weights of the best epoch on the validation samples, and all that is needed to use them
     out/state.safetensors    weights and optimiser of the last epoch
     out/history.csv          one row per epoch
-    out/splits.csv           which sample was in which split
+    out/splits.csv           the split of every sample
     out/dvclive/             the same history for DVC's tools, in a DVC repository
 
-Training works in a hidden folder beside `out`, which replaces `out` when the last epoch is done. So the
-previous model stays until there is a better claim to its place, DVC may clear its outputs, and
-`--resume` finds what an interruption left: all but the last seconds and the epoch it was in. All random
-numbers of an epoch come from (seed, epoch):
-going on after an interruption gives, on a CPU, the same weights bit for bit.
+Training works in a hidden folder beside `out`, which replaces `out` after the last epoch. So the previous model stays
+until then, DVC may clear its outputs, and `--resume` finds the state of an interrupted run, which lacks only the last
+seconds and the epoch it was in. All random numbers of an epoch come from (seed, epoch): on a CPU, a resumed run gives
+the same weights as an uninterrupted one, bit for bit.
 """
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from stages.errors import UsageError
+from stages.runs.live_log import live_log
+from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
 from stages.runtime.progress import SILENT, Progress
 from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, is_run, load_state
 from stages.segmentation.splits import split_by_csv, split_by_hash, write_splits
-from stages.segmentation.trainer import COLUMNS, Row, SegmentationTrainer, TrainingReport
+from stages.segmentation.trainer import COLUMNS, SegmentationTrainer, TrainingReport
 from stages.settings import TrainSettings
 from store import AttentionStore
-from store.disk.publish import (
-    exclusive_folder,
-    explain_disk_failures,
-    refuse_foreign,
-    remove_partial_files,
-    replace_folder,
-    restore_replaced,
-)
+from store.disk.publish import explain_disk_failures, refuse_foreign, replace_folder, restore_replaced
 
 
 def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
-    """Train, and put the result at `settings.out`.
+    """Train a segmentation model and put the run at `settings.out`.
 
     Raises:
         StoreError: the store cannot be read.
         UsageError: there is nothing to train on, or `out` holds something that is not a run.
-        CheckpointError: `resume` was asked for and the interrupted run was told something else.
-        PipelineError: the loss stopped being a number, or memory or the disk's room ran out.
+        CheckpointError: the run cannot be resumed: its state is damaged, or settings or data differ.
+        PipelineError: the loss is not finite, memory or disk space ran out, or another run works on the same output.
     """
     device = resolve_device(settings.device)
     refuse_foreign(settings.out, is_run)
@@ -57,39 +47,26 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
     splits = _split(store, settings)
     trainer = SegmentationTrainer(settings, store, splits, device)
     out = settings.out.resolve()
-    work = out.with_name(f".{out.name}.training")
     with (
-        _work_folder(work, out),
-        explain_out_of_memory(_too_large(settings, device)),
+        work_folder(out, "training") as work,
+        explain_out_of_memory(_out_of_memory_message(settings, device)),
         explain_disk_failures(settings.out),
     ):
-        done = _resume(trainer, work, out) if settings.resume else None
-        if done is not None:
-            shutil.rmtree(work)
-            return trainer.report(done)
+        restore_replaced(out)
+        if settings.resume and _resume(trainer, work, out):
+            work.remove()
+            return trainer.report(out)
         if not trainer.history:
-            _empty(work)
-        write_splits(work / SPLITS_FILE, store, splits)  # going on, too: the trainer has found them to be the same
-        total = (settings.epochs - len(trainer.history)) * len(trainer.indices["train"])
-        with progress.task("training", total, unit="samples") as task, _live(work, trainer.history) as live:
-            for epoch in range(len(trainer.history) + 1, settings.epochs + 1):
-                row = trainer.run_epoch(epoch, task)
-                trainer.save_if_due(work)
-                _log(live, row)
-        trainer.finish(work)
-        replace_folder(work, out, ours=is_run)
+            work.clear()
+        write_splits(work.path / SPLITS_FILE, store, splits)
+        _train(trainer, work, progress)
+        trainer.finish(work.path)
+        replace_folder(work.path, out, ours=is_run)
     return trainer.report(out)
 
 
-def _too_large(settings: TrainSettings, device: torch.device) -> str:
-    return (
-        f"{settings.out}: not enough memory on {device} to train with batches of {settings.batch_size}.\n"
-        "  Start anew with a smaller --batch-size (a resumed run keeps the one it began with); or end other programs "
-        "that hold memory and go on with --resume."
-    )
-
-
 def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
+    """Return the split of every sample of the store, "" for samples of none."""
     if not store.labelled.any():
         raise UsageError(
             f"{settings.store}: no sample has a mask, so there is nothing to learn from.\n"
@@ -100,81 +77,45 @@ def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
     return split_by_hash(store, seed=settings.split_seed, val=settings.val, test=settings.test)
 
 
-@contextlib.contextmanager
-def _work_folder(work: Path, out: Path) -> Iterator[None]:
-    """The folder to train in for `out`, locked; removed when the block fails before there is anything to go on from."""
-    with exclusive_folder(work, "training"):
-        restore_replaced(out)
-        remove_partial_files(work)
-        try:
-            yield
-        except BaseException:
-            if not (work / STATE_FILE).is_file():
-                shutil.rmtree(work, ignore_errors=True)
-            raise
-
-
-def _empty(folder: Path) -> None:
-    """Clear a folder without giving up the lock on it."""
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-def _resume(trainer: SegmentationTrainer, work: Path, out: Path) -> Path | None:
-    """Restore an interrupted run; the folder of a run that is already finished, None where there is work to do."""
-    for folder in (work, out):
-        if (folder / STATE_FILE).is_file():
-            state = load_state(folder / STATE_FILE)
-            if folder == work and not trainer.continues(state) and _is_finished(trainer, out):
-                continue  # killed after the last step, when `work` already held the model before
-            trainer.restore(state, folder)
-            return folder if folder == out else None
-    return None
+def _resume(trainer: SegmentationTrainer, work: WorkFolder, out: Path) -> bool:
+    """Restore an interrupted run, if there is one; return whether the run at `out` is this one and finished."""
+    if work.state.is_file():
+        state = load_state(work.state)
+        if not (_is_finished(trainer, out) and not trainer.identity().matches(state.settings)):
+            trainer.restore(state, work.path)
+            return False
+        # A run that was killed in the final exchange leaves the previous run in the working folder.
+    if (out / STATE_FILE).is_file():
+        trainer.restore(load_state(out / STATE_FILE), out)
+        return True
+    return False
 
 
 def _is_finished(trainer: SegmentationTrainer, out: Path) -> bool:
-    """Whether the run asked for lies at `out`, all its epochs done."""
+    """Return whether the run that is asked for is at `out` with all its epochs."""
     if not (out / STATE_FILE).is_file():
         return False
     state = load_state(out / STATE_FILE)
-    return trainer.continues(state) and state.epoch == trainer.settings.epochs
+    return trainer.identity().matches(state.settings) and state.done == trainer.settings.epochs
 
 
-@contextlib.contextmanager
-def _live(work: Path, history: list[Row]) -> Iterator[Any]:
-    """DVCLive, which writes the history in the form that DVC's plots and its editor extension follow.
-
-    An interrupted run may have logged epochs that were never saved, so the log is begun anew, from the history.
-    None outside a DVC repository: DVCLive would make one there, unasked.
-    """
-    if not any((folder / ".dvc").is_dir() for folder in (Path.cwd(), *Path.cwd().parents)):
-        yield None
-        return
-    from dvclive.live import Live
-
-    shutil.rmtree(work / "dvclive", ignore_errors=True)
-    with Live(
-        str(work / "dvclive"),
-        report=None,
-        save_dvc_exp=False,
-        dvcyaml=None,
-        cache_images=False,
-        monitor_system=False,
-    ) as live:
-        for row in history:
-            _log(live, row)
-        yield live
+def _train(trainer: SegmentationTrainer, work: WorkFolder, progress: Progress) -> None:
+    """Run the epochs that are left, and save the state now and then."""
+    done, epochs = len(trainer.history), trainer.settings.epochs
+    figures = [name for name in COLUMNS if name != "epoch"]
+    with (
+        progress.task("training", (epochs - done) * len(trainer.indices["train"]), unit="samples") as task,
+        live_log(work.path, trainer.history, figures) as log,
+    ):
+        for epoch in range(done + 1, epochs + 1):
+            row = trainer.run_epoch(epoch, task)
+            trainer.save_if_due(work.path)
+            log(row)
 
 
-def _log(live: Any, row: Row) -> None:
-    if live is None:
-        return
-    # By name: a row that was read back from a saved state has its values in another order, and DVCLive writes
-    # them in the order they come.
-    for name in COLUMNS:
-        if name != "epoch" and (value := row[name]) is not None:
-            live.log_metric(name, value)
-    live.next_step()
+def _out_of_memory_message(settings: TrainSettings, device: torch.device) -> str:
+    return (
+        f"{settings.out}: not enough memory on {device} to train with batches of {settings.batch_size}.\n"
+        "  Start anew with a smaller --batch-size (a resumed run keeps its own); or end other programs that use memory "
+        "and continue with --resume."
+    )

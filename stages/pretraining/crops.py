@@ -1,13 +1,13 @@
-"""Multi-crop (Caron et al. 2020, 2021): two large and several small views of every image, each distorted anew.
+"""Multi-crop (Caron et al. 2020, 2021): two large and several small views of every image, each with new augmentation.
 
-A view is one random resized crop with a random flip, taken by one affine grid; then colour jitter, grey, blur and
-solarisation with the paper's probabilities. All of it works on a whole batch on its device. What is drawn is drawn
-on the CPU for the whole batch of a step before any process takes its share, so the same seed gives the same
-views on every device and however many processes there are.
+A view is one random resized crop with a random flip, sampled with one affine grid; then colour jitter, grey, blur and
+solarisation with the paper's probabilities. All of it works on a whole batch on its device. Random numbers are drawn on
+the CPU for the whole batch of a step before a process takes its share. So the same seed gives the same views on every
+device and with any number of processes.
 
-Where this differs from the paper's code: the blur's width follows the size of the crop (the paper's is for 224 pixels),
-hue is turned in YIQ in place of HSV, the jitter's parts come in one fixed order, and a crop reaches its size by
-sampling more finely and averaging, which stands for antialiasing.
+Differences from the paper's code: the width of the blur scales with the size of the crop (the paper's is for 224
+pixels), hue is rotated in YIQ instead of HSV, the parts of the jitter have one fixed order, and crops are antialiased
+by sampling more finely and averaging.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Generator, Tensor
 
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD
+
 __all__ = ["Crops", "View", "boxes", "normalise", "take"]
 
 SMALLEST_AREA = 0.05
@@ -29,12 +31,11 @@ GREY = 0.2
 BLUR_OF_224 = (0.1, 2.0)  # standard deviation in pixels
 LUMA = (0.299, 0.587, 0.114)
 TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as at extraction
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One kind of view."""
+    """One kind of view: its size, and the probabilities of its augmentations."""
 
     size: int
     """Side in pixels."""
@@ -48,19 +49,19 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Crops:
-    """The views of every image; the first two are the large ones, which the teacher sees too."""
+    """The views of every image. The first two are the large ones, which the teacher sees too."""
 
     views: tuple[View, ...]
 
     @classmethod
     def of(cls, *, global_crop: int, local_crop: int, local_crops: int, split: float) -> Crops:
-        """The paper's views: two large, of which the second may be solarised, and `local_crops` small.
+        """Return the paper's views: two large, of which the second may be solarised, and `local_crops` small.
 
         Args:
             global_crop: side of the large ones in pixels.
             local_crop: side of the small ones.
-            local_crops: how many small ones.
-            split: share of the area that large ones exceed and small ones do not reach.
+            local_crops: number of small ones.
+            split: share of the image's area: large ones cover more, small ones less.
         """
         large = (split, 1.0)
         first = View(size=global_crop, area=large, blur=1.0, solarise=0.0)
@@ -69,26 +70,26 @@ class Crops:
         return cls(views=(first, second, *[small] * local_crops))
 
     def draw(self, count: int, generator: Generator) -> list[Callable[[Tensor, slice], Tensor]]:
-        """One function per view, that makes it of images: all is drawn now, nothing when it is called.
+        """Return one function per view, which makes the view from images. All random numbers are drawn now.
 
         Args:
             count: images of the whole step.
             generator: source of the random numbers, on the CPU.
 
         Returns:
-            Functions of (images, share): `images` (n, 3, rows, columns) uint8 are those at `share` of the step's.
-            They give (n, 3, size, size) float32, normalised.
+            Functions of (images, share): `images` (n, 3, rows, columns) uint8 are the slice `share` of the step's.
+            They return (n, 3, size, size) float32, normalised.
         """
         return [_drawn(view, count, generator) for view in self.views]
 
 
 def boxes(count: int, area: tuple[float, float], generator: Generator) -> Tensor:
-    """Random crops and flips as maps from the crop to the image.
+    """Draw random crops and flips, as maps from the crop to the image.
 
     Args:
-        count: how many.
+        count: number of crops.
         area: range of the share of the image's area, uniform; the aspect is log-uniform from 3/4 to 4/3. A box that
-            does not fit is made as high or as wide as the image.
+            does not fit gets the height or width of the image.
         generator: source of the random numbers, on the CPU.
 
     Returns:
@@ -102,19 +103,19 @@ def boxes(count: int, area: tuple[float, float], generator: Generator) -> Tensor
     # Coordinates run from -1 to 1, so a box of half width w has its centre within ±(1 - w).
     x = (torch.rand(count, generator=generator) * 2 - 1) * (1 - width)
     y = (torch.rand(count, generator=generator) * 2 - 1) * (1 - height)
-    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)  # noqa: PLR2004 - either way alike
+    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)  # noqa: PLR2004 - both are as likely
     none = torch.zeros(count)
     return torch.stack([torch.stack([width * mirror, none, x], 1), torch.stack([none, height, y], 1)], dim=1)
 
 
 def take(images: Tensor, maps: Tensor, size: int, area: tuple[float, float]) -> Tensor:
-    """The crops that `boxes` describes.
+    """Sample the crops that `boxes` describes.
 
     Args:
         images: (n, 3, rows, columns) float.
         maps: (n, 2, 3).
         size: side of the crops in pixels.
-        area: as given to `boxes`; says how much finer to sample before averaging.
+        area: as given to `boxes`; determines how much more finely to sample before averaging.
 
     Returns:
         (n, 3, size, size) float.
@@ -126,9 +127,9 @@ def take(images: Tensor, maps: Tensor, size: int, area: tuple[float, float]) -> 
 
 
 def normalise(images: Tensor) -> Tensor:
-    """RGB in [0, 1], (n, 3, rows, columns), by ImageNet's mean and deviation."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-    return (images - mean) / torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
+    """Scale RGB in [0, 1], (n, 3, rows, columns), by ImageNet's mean and deviation."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1)
+    return (images - mean) / torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1)
 
 
 def _drawn(view: View, count: int, generator: Generator) -> Callable[[Tensor, slice], Tensor]:
@@ -169,7 +170,7 @@ def _drawn(view: View, count: int, generator: Generator) -> Callable[[Tensor, sl
 
 
 def _colour_matrices(*, turn: Tensor, saturation: Tensor) -> Tensor:
-    """(count, 3, 3) that turn the hue by an angle in radians and scale the saturation, leaving brightness alone."""
+    """Return (count, 3, 3) that rotate the hue, in radians, and scale the saturation at constant brightness."""
     to_yiq = torch.tensor(TO_YIQ)
     cos, sin = saturation * turn.cos(), saturation * turn.sin()
     zero, one = torch.zeros_like(turn), torch.ones_like(turn)
@@ -179,12 +180,12 @@ def _colour_matrices(*, turn: Tensor, saturation: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, deviation: Tensor, reach: int) -> Tensor:
-    """A Gaussian blur, each image by its own deviation in pixels; 0 leaves it as it is."""
+    """Blur each image by a Gaussian of its own deviation in pixels; 0 leaves the image unchanged."""
     offsets = torch.arange(-reach, reach + 1, device=images.device)
-    # At deviation 0 the weights underflow to 0 beside the middle one, which is what is wanted.
+    # At deviation 0 all weights but the middle one underflow to 0, which is correct.
     weights = torch.exp(-0.5 * (offsets / deviation.clamp(min=1e-3)[:, None]) ** 2)
     weights = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(3, dim=0)[:, None]  # (3 n, 1, taps)
-    stacked = images.flatten(0, 1)[None]  # (1, 3 n, rows, columns): a group of its own for each channel
+    stacked = images.flatten(0, 1)[None]  # (1, 3 n, rows, columns): each channel is a group
     padded = F.pad(stacked, (reach, reach, reach, reach), mode="reflect")
     blurred = F.conv2d(padded, weights[:, :, None], groups=stacked.shape[1])
     return F.conv2d(blurred, weights[:, :, :, None], groups=stacked.shape[1]).view_as(images)

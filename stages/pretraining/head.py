@@ -1,7 +1,7 @@
 """The projection head: from a CLS token to prototypes (Caron et al. 2021, section 3 and appendix C).
 
-Three linear layers, an L2 normalisation, and one linear layer whose rows are kept at length 1. So an output is the
-cosine between the projected token and a prototype, in [-1, 1]. The head is thrown away after training.
+Three linear layers, an L2 normalisation, and one linear layer with rows of length 1. So an output is the cosine between
+the projected token and a prototype, in [-1, 1]. The head is discarded after training.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ BOTTLENECK = 256
 
 
 class ProjectionHead(nn.Module):
-    """Cosines of tokens with prototypes.
+    """Compute the cosines of tokens with prototypes.
 
     Args:
         dim: width of a token.
         width: of the hidden layers.
-        prototypes: how many.
-        batch_norm: normalise the hidden layers over the batch. The statistics are always those of the batch at hand:
-            the head is never used outside training, so none are remembered.
+        prototypes: number of outputs.
+        batch_norm: normalise the hidden layers over the batch. The statistics are always those of the current batch:
+            the head is never used outside training, so no running statistics are kept.
     """
 
     def __init__(self, dim: int, *, width: int, prototypes: int, batch_norm: bool) -> None:
@@ -40,11 +40,11 @@ class ProjectionHead(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
-        # Weight normalisation with the gain fixed at 1, as the paper found to be needed for stability; written out
-        # so that there is no gain to freeze.
+        # Weight normalisation with the gain fixed at 1, which the paper needs for stability. Written out, so that there
+        # is no gain to freeze.
         self.prototypes = nn.Parameter(torch.randn(prototypes, BOTTLENECK))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(n, dim) tokens to (n, prototypes) cosines."""
+        """Map (n, dim) tokens to (n, prototypes) cosines."""
         projected = F.normalize(self.mlp(tokens), dim=-1)
         return F.linear(projected, F.normalize(self.prototypes, dim=-1))

@@ -1,8 +1,8 @@
-"""All images of a folder in memory at one size, to be learnt from without labels.
+"""Read all images of a folder into memory at one size, for training without labels.
 
-Masks are read only for the few images that are watched, and never learnt from. Masks of other images, say of the whole
-set that these were chosen from, are passed by. Every problem of the folder is told in one go. At 128 pixels an image
-takes 48 KiB, so 100,000 of them take 4.6 GiB.
+Masks are read only for the few images that are watched, and never used for training. Masks of other images, such as the
+whole set that these were chosen from, are ignored. All problems of the folder are reported together. At 128 pixels an
+image takes 48 KiB, so 100,000 of them take 4.6 GiB.
 """
 
 from __future__ import annotations
@@ -31,19 +31,21 @@ from store.records import IGNORE
 __all__ = ["UnlabelledImages", "read_images"]
 
 WATCHED = 16
-REMEDY = "Mend them or take them away."
+"""Most images that are watched."""
+
+REMEDY = "Repair them or remove them."
 
 
 @dataclass(frozen=True)
 class UnlabelledImages:
-    """What there is to learn from."""
+    """The images to train on."""
 
     pixels: Tensor
-    """(n, 3, side, side) uint8 RGB, stretched to a square as at extraction."""
+    """(n, 3, side, side) uint8 RGB, stretched to a square as in extraction."""
     watched: Watched
-    """Some of them, with masks where there are any."""
+    """Some of them, with their masks if there are any."""
     sha256: str
-    """SHA-256 over the sorted hexadecimal digests of the files, one a line."""
+    """SHA-256 over the sorted hexadecimal digests of the files, one per line."""
 
 
 def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledImages:
@@ -51,7 +53,7 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
 
     Raises:
         UsageError: a folder does not exist, or there are fewer images than a batch.
-        InputProblemsError: images, or masks of watched images, that cannot be used, all of them.
+        InputProblemsError: images, or masks of watched images, cannot be used; lists all of them.
     """
     samples, problems = find_samples(settings.images, settings.masks, orphans="ignored")
     if len(samples) < settings.batch_size and not problems:
@@ -83,7 +85,7 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
 
 
 def _spread(samples: list[SourceSample]) -> list[int]:
-    """Positions of the images to watch, spread over all; over those with a mask where there are any."""
+    """Return the positions of the images to watch, spread over all images, or over those with a mask if any has one."""
     candidates = [at for at, sample in enumerate(samples) if sample.mask is not None] or list(range(len(samples)))
     count = min(WATCHED, len(candidates))
     return [candidates[at * len(candidates) // count] for at in range(count)]
@@ -92,7 +94,7 @@ def _spread(samples: list[SourceSample]) -> list[int]:
 def _decode(
     sample: SourceSample, side: int, *, with_mask: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str] | list[Problem]:
-    """(side, side, 3) image, (side, side) mask if it is asked for and there is one, and the file's digest."""
+    """Read the image, (side, side, 3), the mask, (side, side), if wanted and present, and the file's digest."""
     try:
         image = read_resized(sample.image, [(side, side)])
         mask = None

@@ -1,7 +1,7 @@
 """Transformer and projection head as one module that takes views of several sizes.
 
-Views of one size go through the transformer together; then all tokens go through the head together, so that batch
-normalisation sees every view of the step, as in the reference code.
+Views of one size go through the transformer together. Then all tokens go through the head together, so that batch
+normalisation is computed over all views of the step, as in the reference code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Network"]
 
 
 class Network(nn.Module):
-    """A transformer with its projection head; student and teacher are one each."""
+    """A transformer with its projection head. Student and teacher are one each."""
 
     def __init__(self, backbone: nn.Module, head: ProjectionHead) -> None:
         super().__init__()
@@ -25,10 +25,10 @@ class Network(nn.Module):
         self.head = head
 
     def forward(self, views: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Outputs for every view.
+        """Return the outputs for every view.
 
         Args:
-            views: each (batch, 3, size, size), normalised; views of one size lie beside each other.
+            views: each (batch, 3, size, size), normalised; views of one size are adjacent.
 
         Returns:
             For each view (batch, prototypes) cosines; and the CLS tokens of all views, (views * batch, dim).

@@ -1,9 +1,9 @@
-"""What the student learns from the teacher: to answer one view of an image as the teacher answers another.
+"""The loss of self-distillation: the student predicts from one view what the teacher predicts from another.
 
-The teacher's cosines become probabilities over prototypes, sharpened by a low temperature. Two things keep it from
-giving all images one answer: a running centre subtracted before the softmax (Caron et al. 2021, section 3.1), or
-Sinkhorn-Knopp, by which every prototype gets its equal share of the batch (Caron et al. 2020, section 3; Cuturi
-2013). The loss is the cross-entropy of the student's answers to the other views, averaged over pairs and images.
+The teacher's cosines become probabilities over prototypes, sharpened by a low temperature. One of two methods prevents
+the same prediction for all images: a running centre subtracted before the softmax (Caron et al. 2021, section 3.1), or
+Sinkhorn-Knopp, which gives every prototype an equal share of the batch (Caron et al. 2020, section 3; Cuturi 2013). The
+loss is the cross-entropy of the student's predictions for the other views, averaged over pairs and images.
 
 With several processes, centre and shares are those of the whole batch.
 """
@@ -25,12 +25,12 @@ CENTRE_MOMENTUM = 0.9
 
 
 def distillation_loss(student: Sequence[Tensor], targets: Sequence[Tensor], temperature: float) -> Tensor:
-    """Cross-entropy between the teacher's answer to one view and the student's to another.
+    """Return the cross-entropy between the teacher's prediction for one view and the student's for another.
 
     Args:
         student: (batch, prototypes) cosines of every view.
         targets: (batch, prototypes) probabilities of the teacher for the first of these views.
-        temperature: the student's.
+        temperature: of the student.
 
     Returns:
         Scalar in nats: the mean over all pairs of different views and over images.
@@ -38,24 +38,24 @@ def distillation_loss(student: Sequence[Tensor], targets: Sequence[Tensor], temp
     logs = [F.log_softmax(cosines / temperature, dim=-1) for cosines in student]
     pairs = [
         -(target * log).sum(dim=-1).mean()
-        for seen, target in enumerate(targets)
-        for answered, log in enumerate(logs)
-        if answered != seen
+        for teacher_view, target in enumerate(targets)
+        for student_view, log in enumerate(logs)
+        if student_view != teacher_view
     ]
     return torch.stack(pairs).mean()
 
 
 def sinkhorn(cosines: Tensor, temperature: float, iterations: int = ITERATIONS) -> Tensor:
-    """Probabilities over prototypes, of which every prototype gets nearly the same share of the batch.
+    """Return probabilities over prototypes; every prototype gets nearly the same share of the batch.
 
     Args:
-        cosines: (n, prototypes) of the teacher; with several processes, this one's.
-        temperature: the teacher's.
-        iterations: of scaling prototypes, then images. Rows sum to 1 after any number, columns to n / prototypes
-            as the number grows.
+        cosines: (n, prototypes) of the teacher; with several processes, those of this process.
+        temperature: of the teacher.
+        iterations: of scaling prototypes, then images. Rows sum to 1 after any number of iterations, columns to
+            n / prototypes as the number grows.
 
     Returns:
-        (n, prototypes) float32. Worked out with logarithms, so that no temperature is too low.
+        (n, prototypes) float32. Computed with logarithms, so that a low temperature does not overflow.
     """
     logs = cosines.float() / temperature
     for _ in range(iterations):
@@ -65,23 +65,23 @@ def sinkhorn(cosines: Tensor, temperature: float, iterations: int = ITERATIONS) 
 
 
 def centred(cosines: Tensor, centre: Tensor, temperature: float) -> Tensor:
-    """(n, prototypes) probabilities of cosines from which the running centre, (prototypes,), is taken away."""
+    """Return (n, prototypes) probabilities of cosines minus the running centre, (prototypes,)."""
     return ((cosines.float() - centre) / temperature).softmax(dim=-1)
 
 
 def moved_centre(centre: Tensor, cosines: Tensor) -> Tensor:
-    """The running centre after a batch: nine parts of what it was, one part of the batch's mean."""
+    """Return the running centre after a batch: nine tenths of the old one plus one tenth of the batch's mean."""
     mean = mean_over_processes(cosines.float().mean(dim=0))
     return centre * CENTRE_MOMENTUM + mean * (1 - CENTRE_MOMENTUM)
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """Entropy of every row, (n,), in nats: 0 for one prototype alone, ln(prototypes) for all alike."""
+    """Return the entropy of every row, (n,), in nats: 0 for a single prototype, ln(prototypes) if all are equal."""
     terms: Tensor = torch.special.entr(probabilities)
     return terms.sum(dim=-1)
 
 
 def _log_sum_over_images(logs: Tensor) -> Tensor:
-    """(1, prototypes) logarithm of the sum of exponentials over the images of all processes."""
+    """Return (1, prototypes): logarithm of the sum of exponentials over the images of all processes."""
     largest = largest_over_processes(logs.amax(dim=0, keepdim=True))
     return largest + sum_over_processes((logs - largest).exp().sum(dim=0, keepdim=True)).log()

@@ -1,7 +1,7 @@
 """The processes of one run: one by default, several under `torchrun`.
 
-Every process draws the same random numbers, takes its share of every batch, and ends each step with the same
-weights. Sums over the batch are made here, so that no other file has to know how many processes there are.
+Every process draws the same random numbers, computes its share of every batch, and has the same weights after each
+step. Sums over the batch are computed here, so no other file depends on the number of processes.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ __all__ = ["Processes", "joined", "mean_over_processes", "sum_over_processes"]
 
 @dataclass(frozen=True)
 class Processes:
-    """Which process this is, of how many."""
+    """The rank of this process, and the number of processes."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def leads(self) -> bool:
-        """Whether this is the one that writes files."""
+        """Return whether this process is the one that writes files."""
         return self.rank == 0
 
     def share(self, batch_size: int) -> slice:
-        """Where this process's images lie in a batch.
+        """Return the slice of a batch that this process computes.
 
         Raises:
-            UsageError: the batch cannot be shared out evenly, or leaves a process one image.
+            UsageError: the batch cannot be divided evenly, or gives a process one image only.
         """
         each, rest = divmod(batch_size, self.count)
         if rest or each < 2:  # noqa: PLR2004 - batch normalisation needs two
             raise UsageError(
-                f"batch size {batch_size}: cannot be shared by {self.count} processes. "
+                f"batch size {batch_size}: cannot be divided among {self.count} processes. "
                 f"Give a multiple of {self.count}, at least {2 * self.count}."
             )
         return slice(self.rank * each, (self.rank + 1) * each)
@@ -48,12 +48,12 @@ class Processes:
 
 @contextlib.contextmanager
 def joined(device: torch.device, *, rank: int, count: int) -> Iterator[Processes]:
-    """This process as one of `count`; with more than one, they find each other as `torchrun` says.
+    """Join the group of processes, which find each other by the environment that `torchrun` sets.
 
     Args:
-        device: CUDA processes talk by NCCL, others by gloo.
+        device: CUDA processes communicate through NCCL, others through gloo.
         rank: of this process.
-        count: of processes.
+        count: number of processes; with one, there is no group to join.
     """
     if count == 1:
         yield Processes()
@@ -68,17 +68,17 @@ def joined(device: torch.device, *, rank: int, count: int) -> Iterator[Processes
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """The sum of every process's values, the same in all of them; no gradient."""
+    """Return the sum of the values of all processes, the same in each; no gradient."""
     return _reduced(values, dist.ReduceOp.SUM)
 
 
 def mean_over_processes(values: Tensor) -> Tensor:
-    """The mean of every process's values, the same in all of them; no gradient."""
+    """Return the mean of the values of all processes, the same in each; no gradient."""
     return sum_over_processes(values) / (dist.get_world_size() if dist.is_initialized() else 1)
 
 
 def largest_over_processes(values: Tensor) -> Tensor:
-    """The largest of every process's values, element by element; no gradient."""
+    """Return the largest of the values of all processes, element by element; no gradient."""
     return _reduced(values, dist.ReduceOp.MAX)
 
 

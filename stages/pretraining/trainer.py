@@ -1,11 +1,11 @@
 """One run of self-distillation: student, teacher and optimiser, a step at a time (Caron et al. 2021, section 3).
 
-The student sees all views, the teacher the two large ones; the student learns the teacher's answers, and the teacher
-is a running mean of the student. Of the paper's recipe, drop path is left out.
+The student sees all views, the teacher the two large ones. The student learns the teacher's answers, and the teacher is
+a running mean of the student. Drop path, which the paper uses, is left out.
 
-All random numbers of a step come from (seed, step) and the order of the images from (seed, epoch), so weights,
-optimiser, centre and history are all it takes to go on exactly. With several processes each takes its share of every
-batch; weights stay the same in all of them.
+All random numbers of a step come from (seed, step) and the order of the images from (seed, epoch). So weights,
+optimiser, centre and history are enough to resume a run exactly. With several processes each computes its share of
+every batch; the weights stay the same in all of them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ from stages.attention.architectures import build_transformer
 from stages.attention.models import ModelEntry
 from stages.pretraining.crops import Crops
 from stages.pretraining.head import ProjectionHead
+from stages.pretraining.images import UnlabelledImages
 from stages.pretraining.network import Network
 from stages.pretraining.objective import centred, distillation_loss, entropy, moved_centre, sinkhorn
 from stages.pretraining.processes import Processes, mean_over_processes
 from stages.pretraining.schedules import Schedules
-from stages.pretraining.state import PretrainingState
-from stages.pretraining.watch import Row, Watched, feature_deviation, head_figures, head_maps
+from stages.pretraining.watch import feature_deviation, head_figures, head_maps
+from stages.runs.history import Row
+from stages.runs.precision import autocast
+from stages.runs.schedules import mixed_seed
+from stages.runs.state import RunState
 from stages.runtime.progress import Task
 from stages.settings import PretrainSettings
 
@@ -37,32 +41,29 @@ LARGE_VIEWS = 2
 
 
 class DistillationTrainer:
-    """Student, teacher, optimiser and history of one run.
+    """Train a transformer by self-distillation, and keep the history.
 
     Args:
-        settings: what the run is told.
+        settings: of the run.
         entry: the architecture.
-        images: (n, 3, side, side) uint8 on the CPU, at least a batch.
-        watched: images whose maps are looked at.
-        initial: the transformer's tensors to begin with; random ones otherwise.
-        device: where it runs.
-        processes: which process this is, of how many.
+        images: at least a batch of them, and those to watch.
+        initial: initial tensors of the transformer; None for random ones.
+        processes: this process, and how many there are.
+        device: where this process computes.
     """
 
     def __init__(
         self,
         settings: PretrainSettings,
         entry: ModelEntry,
-        *,
-        images: Tensor,
-        watched: Watched,
+        images: UnlabelledImages,
         initial: dict[str, Tensor] | None,
-        device: torch.device,
         processes: Processes,
+        device: torch.device,
     ) -> None:
         self.settings = settings
-        self.images = images
-        self.watched = watched
+        self.images = images.pixels
+        self.watched = images.watched
         self.device = device
         self.step = 0
         self.history: list[Row] = []
@@ -76,7 +77,7 @@ class DistillationTrainer:
         )
         self.student = _new_network(settings, entry, initial).to(device)
         self.teacher = _new_network(settings, entry, initial).to(device).requires_grad_(requires_grad=False)
-        if processes.count > 1 and device.type == "cuda":  # there is none for the CPU: there, each share by itself
+        if processes.count > 1 and device.type == "cuda":  # torch has none for the CPU: each share is normalised alone
             self.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.student)  # type: ignore[no-untyped-call]
             self.teacher = nn.SyncBatchNorm.convert_sync_batchnorm(self.teacher)  # type: ignore[no-untyped-call]
         self.optimizer = AdamW(_groups(self.student), lr=settings.lr)
@@ -84,7 +85,11 @@ class DistillationTrainer:
         self._learner: nn.Module = DistributedDataParallel(self.student) if processes.count > 1 else self.student
 
     def run_to_next_row(self, task: Task) -> Row:
-        """Train until the next row of the history is due, and add it."""
+        """Train until the next row of the history is due, and add it.
+
+        Args:
+            task: advanced by one per step.
+        """
         every = self.settings.watch_every
         end = min(self.settings.steps, (self.step // every + 1) * every)
         figures = []
@@ -109,32 +114,38 @@ class DistillationTrainer:
         return row
 
     def watched_maps(self) -> Tensor:
-        """(n, heads, rows, columns) float32: the teacher's maps of the watched images."""
+        """Return the teacher's maps of the watched images: (n, heads, rows, columns) float32 on the CPU."""
         return head_maps(self.teacher.backbone, self.watched.images, self.device)
 
-    def state(self, told: dict[str, Any]) -> PretrainingState:
-        """All it takes to go on after this step."""
-        return PretrainingState(
-            step=self.step,
-            student=self.student.state_dict(),
-            teacher=self.teacher.state_dict(),
-            objective={"centre": self.centre},
+    def state(self, settings: dict[str, Any]) -> RunState:
+        """Return all that is needed to resume after this step.
+
+        Args:
+            settings: settings and digests of the data, as `stages.runs.identity` compares them.
+        """
+        return RunState(
+            done=self.step,
+            tensors={
+                "student": self.student.state_dict(),
+                "teacher": self.teacher.state_dict(),
+                "objective": {"centre": self.centre},
+            },
             optimizer=self.optimizer.state_dict(),
             history=self.history,
-            told=told,
+            settings=settings,
         )
 
-    def restore(self, state: PretrainingState) -> None:
-        """Go to where a run stopped."""
-        self.student.load_state_dict(state.student)
-        self.teacher.load_state_dict(state.teacher)
+    def restore(self, state: RunState) -> None:
+        """Continue from the state of an interrupted run of the same identity."""
+        self.student.load_state_dict(state.tensors["student"])
+        self.teacher.load_state_dict(state.tensors["teacher"])
         self.optimizer.load_state_dict(dict(state.optimizer))
-        self.centre = state.objective["centre"].to(self.device)
-        self.step = state.step
+        self.centre = state.tensors["objective"]["centre"].to(self.device)
+        self.step = state.done
         self.history = list(state.history)
 
     def _train_step(self, step: int) -> Tensor:
-        """One step of the optimiser; (3,) loss, the teacher's entropy, and how much its tokens differ."""
+        """Take one step of the optimiser; return (3,): loss, the teacher's entropy, and the deviation of its tokens."""
         views = self._draw_views(step)
         with self._autocast(), torch.no_grad():
             answers, tokens = self.teacher(views[:LARGE_VIEWS])
@@ -153,21 +164,24 @@ class DistillationTrainer:
         return torch.stack([loss.detach(), entropy(targets).mean(), feature_deviation(tokens)])
 
     def _draw_views(self, step: int) -> list[Tensor]:
-        """This process's share of the step's views, on the device."""
+        """Return this process's share of the step's views, on the device."""
         chosen = self._chosen(step)[self._share]
         images = self.images[torch.from_numpy(chosen)].to(self.device, non_blocking=True)
-        generator = Generator().manual_seed(_mixed(self.settings.seed, step))
+        generator = Generator().manual_seed(mixed_seed(self.settings.seed, step))
         return [make(images, self._share) for make in self._crops.draw(self.settings.batch_size, generator)]
 
     def _chosen(self, step: int) -> np.ndarray:
-        """Which images are in a step: every epoch in a new order, without the remainder that fills no batch."""
+        """Return the positions of the images of a step.
+
+        Every epoch has a new order and leaves out the remainder that fills no batch.
+        """
         size = self.settings.batch_size
         epoch, batch = divmod(step - 1, len(self.images) // size)
         order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.images))
         return order[batch * size : (batch + 1) * size]
 
     def _targets(self, answers: Tensor, step: int) -> Tensor:
-        """(views * batch, prototypes) probabilities of the teacher."""
+        """Return the teacher's probabilities, (views * batch, prototypes)."""
         temperature = self.schedules.teacher_temperature(step)
         if self.settings.centring == "sinkhorn":
             return sinkhorn(answers, temperature)
@@ -187,20 +201,18 @@ class DistillationTrainer:
             mean.lerp_(current, 1 - momentum)
 
     def _autocast(self) -> torch.autocast:
-        wanted = self.settings.precision
-        enabled = wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda")
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+        return autocast(self.settings.precision, self.device)
 
 
 def _new_network(settings: PretrainSettings, entry: ModelEntry, initial: dict[str, Tensor] | None) -> Network:
-    """The same network in every call: student and teacher begin alike."""
+    """Return a new network; every call gives the same weights, so student and teacher start equal."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_mixed(settings.seed, 0))
-        # Any size: position embeddings are those of the large views and resampled for the others.
+        torch.manual_seed(mixed_seed(settings.seed, 0))
+        # Any size: position embeddings are those of the large views, resampled for the small ones.
         backbone = build_transformer(entry, settings.global_crop, dynamic_img_size=True)
         if initial is not None:
             backbone.load_state_dict(initial)
-        torch.manual_seed(_mixed(settings.seed + 1, 0))
+        torch.manual_seed(mixed_seed(settings.seed + 1, 0))
         head = ProjectionHead(
             entry.dim, width=settings.head_width, prototypes=settings.prototypes, batch_norm=settings.batch_norm
         )
@@ -208,14 +220,9 @@ def _new_network(settings: PretrainSettings, entry: ModelEntry, initial: dict[st
 
 
 def _groups(network: Network) -> list[dict[str, Any]]:
-    """Parameters that weight decay works on, and vectors, which it leaves alone."""
+    """Return the optimiser's two groups: matrices, which decay, and vectors, which do not."""
     parameters = list(network.parameters())
     return [
         {"params": [one for one in parameters if one.ndim > 1], "decays": True},
         {"params": [one for one in parameters if one.ndim <= 1], "decays": False, "weight_decay": 0.0},
     ]
-
-
-def _mixed(seed: int, step: int) -> int:
-    """One seed out of two, so that neighbouring seeds and steps have nothing in common."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])

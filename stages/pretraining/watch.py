@@ -1,11 +1,11 @@
-"""Figures that tell, without labels, whether a run is learning: signs of collapse, and heads that begin to look.
+"""Figures that show, without labels, whether a run learns: signs of collapse, and the contrast of the heads' maps.
 
-A collapsed run gives every image the same answer. Then the teacher's targets spread over all prototypes alike
-(entropy at its most, ln(prototypes)), or all lie on one prototype (entropy at 0), or its CLS tokens no longer differ.
-Each is normal for a while at the start, so it counts only after the warm-up and when several rows in a row say so.
+A collapsed run predicts the same for every image. Then the teacher's targets are spread evenly over all prototypes
+(entropy at its maximum, ln(prototypes)), or all are on one prototype (entropy 0), or its CLS tokens no longer differ.
+Each is normal for a while at the start, so it counts only after the warm-up and in several consecutive rows.
 
-Whether the heads look at anything shows in the contrast of their maps; whether at something of use, where masks are
-given, in how well a map separates mask from background. Nothing is ever learnt from the masks.
+The contrast of a head's map shows whether it attends to anything in particular. Where masks are given, the separation
+shows how well the map distinguishes mask from background. The masks are never used for training.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from torch import Tensor, nn
 from stages.attention.cls_attention import cls_attention
 from stages.errors import PipelineError
 from stages.pretraining.crops import normalise
+from stages.runs.history import Row
 from store.statistics import statistics_of_maps
 
-__all__ = ["Row", "Watched", "feature_deviation", "head_figures", "head_maps", "require_sound"]
-
-Row = dict[str, float | None]
-"""Some steps' figures: `step`, means over these steps, and every head's figures at the last of them."""
+__all__ = ["Watched", "feature_deviation", "head_figures", "head_maps", "require_sound"]
 
 PATIENCE = 5
-"""Rows in a row that have to agree before a run is called collapsed."""
+"""Consecutive rows that must agree before a run counts as collapsed."""
 NEAR_UNIFORM, NEAR_ZERO = 0.995, 0.005
 """Shares of ln(prototypes)."""
 LEAST_DEVIATION = 0.005
@@ -38,7 +36,7 @@ IMAGES_AT_A_TIME = 4
 
 @dataclass(frozen=True)
 class Watched:
-    """Images whose maps are looked at."""
+    """Images whose maps are measured."""
 
     images: Tensor
     """(n, 3, side, side) uint8."""
@@ -47,13 +45,13 @@ class Watched:
 
 
 def feature_deviation(tokens: Tensor) -> Tensor:
-    """How much CLS tokens differ from image to image: 0 where all are the same, 1 where they point anywhere.
+    """Return how much CLS tokens differ from image to image: 0 if all are equal, 1 if their directions are random.
 
     Args:
         tokens: (n, dim).
 
     Returns:
-        Scalar: the tokens' lengths are made 1, and the deviations of their elements are averaged and multiplied by the
+        Scalar: tokens are scaled to length 1, and the deviations of their elements are averaged and multiplied by the
         root of `dim` (as in Chen & He 2021, section 4.1).
     """
     directions = nn.functional.normalize(tokens.float(), dim=-1)
@@ -62,7 +60,7 @@ def feature_deviation(tokens: Tensor) -> Tensor:
 
 @torch.no_grad()
 def head_maps(backbone: nn.Module, images: Tensor, device: torch.device) -> Tensor:
-    """(n, heads, rows, columns) float32 on the CPU: the last block's CLS attention of uint8 images."""
+    """Return the last block's CLS attention of uint8 images: (n, heads, rows, columns) float32 on the CPU."""
     parts = [
         cls_attention(backbone, normalise(part.to(device).float() / 255), [-1]).cpu()
         for part in torch.split(images, IMAGES_AT_A_TIME)
@@ -71,14 +69,14 @@ def head_maps(backbone: nn.Module, images: Tensor, device: torch.device) -> Tens
 
 
 def head_figures(maps: Tensor, masks: Tensor) -> Row:
-    """Contrast and separation of every head, averaged over images, and their means over heads.
+    """Return contrast and separation of every head, averaged over images, and their means over heads.
 
     Args:
         maps: (n, heads, rows, columns).
-        masks: (n, side, side) uint8; 255 is left out.
+        masks: (n, side, side) uint8; 255 is ignored.
 
     Returns:
-        `contrast`, `contrast_H0`, …, `separation`, `separation_H0`, …; a separation is None where no image has both
+        `contrast`, `contrast_H0`, …, `separation`, `separation_H0`, …; a separation is None if no image has both
         mask and background.
     """
     figures = statistics_of_maps(maps.numpy(), masks[:, None].numpy())
@@ -92,50 +90,52 @@ def head_figures(maps: Tensor, masks: Tensor) -> Row:
 
 
 def require_sound(history: Sequence[Row], *, prototypes: int, warmup: int) -> None:
-    """Stop a run that has come to nothing.
+    """Stop a run that diverged or collapsed.
 
     Args:
         history: all rows so far.
         prototypes: outputs of the projection head.
-        warmup: rows up to this step are not held against the run.
+        warmup: rows up to this step do not count as collapsed.
 
     Raises:
-        PipelineError: the loss is not a number, or the last rows agree that the run has collapsed; with what was seen
-            and what to change.
+        PipelineError: the loss is not finite, or the last rows agree that the run has collapsed; the message says which
+            sign was found and what to change.
     """
     last = history[-1]
     if not all(math.isfinite(last[name] or 0.0) for name in ("loss", "entropy", "feature_deviation")):
         raise PipelineError(
-            f"step {last['step']:.0f}: the loss is {last['loss']}. The state saved before it is kept.\n"
+            f"step {last['step']:.0f}: the loss is {last['loss']}. The state that was saved before is kept.\n"
             "  Pretrain with a lower --lr, a lower --clip, or --precision float32."
         )
     recent = [row for row in history[-PATIENCE:] if (row["step"] or 0) > warmup]
     if len(recent) < PATIENCE:
         return
     for sign in _SIGNS:
-        if all(sign.seen(row, math.log(prototypes)) for row in recent):
+        if all(sign.shows(row, math.log(prototypes)) for row in recent):
             raise PipelineError(
-                f"step {last['step']:.0f}: the run has collapsed: {sign.told}, from step {recent[0]['step']:.0f} on "
-                f"{_shown(last, math.log(prototypes))}.\n  Start anew with {sign.remedy}."
+                f"step {last['step']:.0f}: the run has collapsed: {sign.description}, from step "
+                f"{recent[0]['step']:.0f} on {_shown(last, math.log(prototypes))}.\n  Start anew with {sign.remedy}."
             )
 
 
 @dataclass(frozen=True)
 class _Sign:
-    seen: Callable[[Row, float], bool]
-    told: str
+    """A sign of collapse: its test, its description and its remedy."""
+
+    shows: Callable[[Row, float], bool]
+    description: str
     remedy: str
 
 
 _SIGNS = (
     _Sign(
         lambda row, most: (row["entropy"] or 0.0) > NEAR_UNIFORM * most,
-        "the teacher answers every image with all prototypes alike",
+        "the teacher predicts all prototypes equally for every image",
         "--batch-norm, --centring sinkhorn, a larger --batch-size, or a lower --teacher-temperature",
     ),
     _Sign(
         lambda row, most: (row["entropy"] or 0.0) < NEAR_ZERO * most,
-        "the teacher answers with one prototype alone",
+        "the teacher predicts one prototype for every image",
         "--centring sinkhorn, or a higher --teacher-temperature",
     ),
     _Sign(

@@ -1,1 +1,1 @@
-"""The convolutional side: network, losses, augmentation, batches, splits, checkpoints, scores and pictures."""
+"""The convolutional side: network, losses, augmentation, batches, splits, checkpoints and scores."""

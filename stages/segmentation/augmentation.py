@@ -1,33 +1,29 @@
-"""Augmentation of a whole batch on its device; one geometry for image, mask and attention.
+"""Augment a whole batch on its device, with one geometry for image, mask and attention.
 
-A sample's geometry is one affine map from output to input positions, in coordinates that run from
--1 to 1 over the field of view whatever the resolution. The same map drives the image (bilinear), the
-mask (nearest) and the attention (bilinear, straight from its own grid to the size the network wants),
-so the three cannot drift apart and enlarging the attention costs nothing extra. What lies outside the
-picture is reflected, in all three alike. Colours change in the image only.
+A sample's geometry is one affine map from output to input positions, in coordinates from -1 to 1 over the field of
+view, at any resolution. The same map warps the image (bilinear), the mask (nearest) and the attention (bilinear, from
+its own grid directly to the size that the network takes). So the three stay aligned, and enlarging the attention costs
+nothing extra. Positions outside the picture are reflected into it. Colours change in the image only.
 
-Random numbers come from a CPU generator, so that the same seed draws the same on every device.
+Random numbers come from a CPU generator, so that a seed gives the same numbers on every device.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Generator, Tensor
 
-Augment = Literal["full", "light", "none"]
-
 DARKEST = 2.0**-24
-"""What counts as black where a logarithm is taken, as a share of white; no eight bits can tell it from zero."""
+"""Lower bound before the logarithm, relative to white. Smaller than one step of 8-bit data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranges:
-    """How far a sample may be changed; every amount is drawn uniformly from ± its range."""
+    """Largest changes of a sample. Every amount is drawn uniformly from ± its range."""
 
     turn: float
     """Rotation in radians."""
@@ -37,7 +33,7 @@ class Ranges:
     shift: float
     """Translation as a share of half the picture."""
     flip_rows: bool
-    """Whether up and down may be exchanged; left and right always may."""
+    """Flip up and down too; left and right are always flipped at random."""
     colour: float
     """Relative change of brightness, contrast and saturation, and of gamma."""
     noise: float
@@ -51,12 +47,12 @@ RANGES = {
 
 
 def draw_affines(count: int, ranges: Ranges, aspect: float, generator: Generator) -> Tensor:
-    """Random maps from output to input positions.
+    """Draw random maps from output to input positions.
 
     Args:
-        count: how many.
-        ranges: how far they may go.
-        aspect: rows / columns of the picture in pixels; turning and shearing keep angles true.
+        count: number of maps.
+        ranges: largest changes.
+        aspect: rows / columns of the picture in pixels, so that rotation and shear are right if it is not square.
         generator: source of the random numbers, on the CPU.
 
     Returns:
@@ -81,17 +77,17 @@ def draw_affines(count: int, ranges: Ranges, aspect: float, generator: Generator
 def warp(
     image: Tensor, mask: Tensor, attention: Tensor, affines: Tensor, attention_size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Apply one map per sample to all three.
+    """Apply one map per sample to image, mask and attention.
 
     Args:
         image: (batch, 3, row, column) float.
         mask: (batch, row, column) integer.
         attention: (batch, head, grid_row, grid_column) float.
         affines: (batch, 2, 3) from `draw_affines`.
-        attention_size: (rows, columns) at which attention is wanted.
+        attention_size: (rows, columns) of the returned attention.
 
     Returns:
-        Image and mask of the shapes they had, attention as (batch, head, *attention_size).
+        Image and mask in the shapes they came in, and attention as (batch, head, *attention_size).
     """
     affines = affines.to(image.device)
     rows, columns = image.shape[2:]
@@ -105,9 +101,10 @@ def warp(
 
 
 def sampling_grid(affines: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where every output position is read from: `affine_grid` with corners not aligned, in a tenth of its time.
+    """Return the input position of every output position, as `affine_grid` with corners not aligned does.
 
-    An affine map of a grid is a term of the column plus a term of the row; `affine_grid` multiplies matrices.
+    It takes a tenth of the time: an affine map of a grid is a term of the column plus a term of the row, while
+    `affine_grid` multiplies matrices.
 
     Args:
         affines: (batch, 2, 3) float32 from `draw_affines`.
@@ -124,18 +121,18 @@ def sampling_grid(affines: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_attention(attention: Tensor, size: tuple[int, int]) -> Tensor:
-    """(batch, head, grid_row, grid_column) → (batch, head, *size), as `warp` with no change would."""
+    """Resize (batch, head, grid_row, grid_column) to (batch, head, *size), as `warp` by the identity does."""
     if attention.shape[2:] == size:
         return attention
     return F.interpolate(attention, size=size, mode="bilinear", align_corners=False)
 
 
 def change_colours(image: Tensor, ranges: Ranges, generator: Generator) -> Tensor:
-    """Random brightness, contrast, saturation, gamma and noise, each drawn per sample.
+    """Change brightness, contrast, saturation, gamma and noise by amounts drawn per sample.
 
     Args:
         image: (batch, 3, row, column) float RGB in [0, 255].
-        ranges: how far they may go.
+        ranges: largest changes.
         generator: source of the random numbers, on the CPU.
 
     Returns:
@@ -146,14 +143,14 @@ def change_colours(image: Tensor, ranges: Ranges, generator: Generator) -> Tenso
         drawn = 1 + (torch.rand((len(image), 1, 1, 1), generator=generator) * 2 - 1) * ranges.colour
         return drawn.to(image.device)
 
-    # Saturation, contrast and brightness are one weighted sum of pixel, grey and mean: saturation leaves the mean as
-    # it is. From here on it is all done in place; the image that came in is not touched.
+    # Saturation, contrast and brightness are one weighted sum of pixel, grey and mean, because saturation does not
+    # change the mean. From here on all is done in place, on copies: the argument is not changed.
     grey = image.mean(dim=1, keepdim=True)
     middle = grey.mean(dim=(1, 2, 3), keepdim=True)
     saturation, contrast, brightness, gamma = factor(), factor() / 255, factor(), factor()
     grey.mul_((1 - saturation) * contrast * brightness).add_(middle * (1 / 255 - contrast) * brightness)
     changed = (image * (saturation * contrast * brightness)).add_(grey)
-    # x ** gamma by way of the logarithm: `pow` takes twice as long, as does the logarithm of zero.
+    # x ** gamma through the logarithm: `pow` takes twice as long, and so does the logarithm of zero.
     changed.clamp_(DARKEST, 1).log_().mul_(gamma).exp_()
     deviation = torch.rand((len(image), 1, 1, 1), generator=generator) * ranges.noise
     noise = torch.randn(image.shape, generator=generator).mul_(deviation)

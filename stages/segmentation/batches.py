@@ -1,8 +1,7 @@
-"""Batches of a store's samples as tensors: from memory when they fit, from the mapped files when not.
+"""Batches of a store's samples as tensors, from memory if they fit, else from the mapped files.
 
-Small stores are copied once, into the GPU's memory if that is where training runs, and a batch is
-then one indexing operation. Larger ones are read batch by batch, the next while the current one is
-being used. Both give the same tensors.
+Small stores are copied once, into the memory of the GPU if training runs there; a batch is then one indexing operation.
+Larger ones are read batch by batch, the next one while the current one is in use. Both give the same tensors.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from torch import Tensor
 from store import AttentionStore
 
 MEMORY_SHARE = 0.4
-"""The share of the memory at hand that samples may fill."""
+"""Share of the free memory that samples may fill."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +36,28 @@ class TensorBatch:
 
 
 class ResidentSamples:
-    """Chosen samples of a store, held in the device's memory."""
+    """Hold chosen samples of a store in the memory of the device."""
 
     def __init__(self, store: AttentionStore, indices: NDArray[np.int64], device: torch.device) -> None:
         self._position = {int(index): at for at, index in enumerate(indices)}
         self._all = _to_device(store, indices, device)
 
     def batches(self, order: Iterable[NDArray[np.int64]]) -> Iterator[TensorBatch]:
-        """One batch for each array of store positions."""
+        """Yield one batch for each array of store positions."""
         for indices in order:
             at = torch.tensor([self._position[int(index)] for index in indices], device=self._all.image.device)
             yield TensorBatch(self._all.image[at], self._all.mask[at], self._all.attention[at])
 
 
 class StreamedSamples:
-    """Samples read from the store as they are needed, one batch ahead."""
+    """Read samples from the store as they are needed, one batch ahead."""
 
     def __init__(self, store: AttentionStore, device: torch.device) -> None:
         self._store = store
         self._device = device
 
     def batches(self, order: Iterable[NDArray[np.int64]]) -> Iterator[TensorBatch]:
-        """One batch for each array of store positions."""
+        """Yield one batch for each array of store positions."""
         with ThreadPoolExecutor(max_workers=1) as reader:
             waiting = (reader.submit(_to_device, self._store, indices, self._device) for indices in order)
             ahead = [next(waiting, None)]
@@ -70,7 +69,7 @@ class StreamedSamples:
 def open_samples(
     store: AttentionStore, indices: NDArray[np.int64], device: torch.device
 ) -> ResidentSamples | StreamedSamples:
-    """The fitting one of the two: resident if the samples fill at most `MEMORY_SHARE` of the free memory."""
+    """Return resident samples if they fill at most `MEMORY_SHARE` of the free memory, else streamed ones."""
     per_sample = sum(
         int(np.prod(store.array(name).shape[1:])) * store.array(name).dtype.itemsize
         for name in ("image", "mask", "attention")
@@ -81,16 +80,16 @@ def open_samples(
 
 
 def shuffled(indices: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """One epoch's batches: every sample once, in an order that depends on seed and epoch alone.
+    """Return the batches of one epoch: every sample once, in an order that depends on seed and epoch alone.
 
-    The sizes differ by at most one, so that no batch is a lonely remainder.
+    Sizes differ by at most one, so that no batch is a small remainder.
     """
     order = np.random.default_rng([seed, epoch]).permutation(indices)
     return np.array_split(order, max(1, -(-len(order) // batch_size)))
 
 
 def in_order(indices: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """Batches in the given order; the last may be smaller."""
+    """Return batches in the given order; the last may be smaller."""
     edges = [*range(0, len(indices), batch_size), len(indices)]
     return [indices[start:stop] for start, stop in pairwise(edges)]
 
@@ -108,7 +107,7 @@ def _to_device(store: AttentionStore, indices: NDArray[np.int64], device: torch.
 
 
 def _free_memory(device: torch.device) -> int:
-    """Bytes that can be had on a device."""
+    """Return the free memory of a device in bytes."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)

@@ -1,16 +1,14 @@
-"""How far a mean over images can be trusted: bootstrap intervals of a mean and of a paired difference.
+"""Bootstrap intervals of a mean over images, and of a paired difference.
 
-A test set is a handful of images out of many that could have been taken, so a mean score is told with
-the percentile interval of its bootstrap distribution (Efron & Tibshirani 1993, chapter 13): the images
-are drawn again with replacement 10,000 times, and the middle 95 % of the means is the interval. Two
-models scored on the same images are compared by the mean of the differences per image; comparing two
-intervals instead would ignore that hard images are hard for both.
+A test set is a small sample of all images, so a mean score is reported with the percentile interval of its bootstrap
+distribution (Efron & Tibshirani 1993, chapter 13): the images are drawn again with replacement 10,000 times, and the
+middle 95 % of the means is the interval. Two models that were scored on the same images are compared by the mean of the
+differences per image; comparing two intervals would ignore that hard images are hard for both.
 
-Values that are nan (a sensitivity where there is nothing to find) are left out, and `n` says how many
-remained. Values are sorted first, so that the order of the samples never changes an interval.
+Values that are nan (a sensitivity where there is nothing to find) are left out, and `n` is the number of the others.
+Values are sorted first, so that the order of the samples does not change an interval.
 
-Images are taken as independent. Several images of one patient are not, and their interval comes out
-too narrow; nothing here knows about patients.
+Images are assumed to be independent. Several images of one patient are not, and their interval is too narrow.
 """
 
 from __future__ import annotations
@@ -36,24 +34,24 @@ VALUES_AT_A_TIME = 2**22
 
 
 class Interval(TypedDict):
-    """A mean with its 95 % bootstrap interval; JSON-safe, so None stands where no value was left."""
+    """A mean with its 95 % bootstrap interval. None where no value was left, because JSON has no nan."""
 
     mean: float | None
     low: float | None
     high: float | None
     n: int
-    """How many values the mean is of, those that are nan not counted."""
+    """Number of values, without those that are nan."""
 
 
 def mean_interval(values: Sequence[float] | NDArray[np.floating], *, seed: int) -> Interval:
-    """Mean of the values that are not nan, with its 95 % percentile bootstrap interval.
+    """Return the mean of the values that are not nan, with its 95 % percentile bootstrap interval.
 
     Args:
         values: (n,) one score per image; nan where the score is not defined.
         seed: the same seed and values, in any order, give the same interval.
 
     Returns:
-        The interval. Of one value it is the value itself; when all are nan, `n` is 0 and the rest None.
+        The interval. For one value, both ends are that value; if all are nan, `n` is 0 and the rest None.
 
     Raises:
         UsageError: there are no values at all.
@@ -83,9 +81,9 @@ def mean_interval(values: Sequence[float] | NDArray[np.floating], *, seed: int) 
 def paired_difference(
     a: Sequence[float] | NDArray[np.floating], b: Sequence[float] | NDArray[np.floating], *, seed: int
 ) -> Interval:
-    """Mean of a minus b over the same images, with its 95 % percentile bootstrap interval.
+    """Return the mean of a minus b over the same images, with its 95 % percentile bootstrap interval.
 
-    An interval that does not hold zero says that the models differ on images like these.
+    If the interval does not contain zero, the models differ on images like these.
 
     Args:
         a: (n,) one model's score per image; nan where it is not defined.
@@ -93,7 +91,7 @@ def paired_difference(
         seed: as for `mean_interval`.
 
     Returns:
-        The interval; a pair in which either is nan is left out.
+        The interval; pairs with a nan are left out.
 
     Raises:
         UsageError: the two are not of the same length, or there are none.

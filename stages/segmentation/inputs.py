@@ -1,4 +1,4 @@
-"""From samples as stored to what the network takes, with augmentation and without."""
+"""Prepare stored samples for the network, with augmentation and without, and predict."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import torch
 from torch import Generator, Tensor
 
 from stages.runtime.out_of_memory import AdaptiveBatch
-from stages.segmentation.augmentation import RANGES, Augment, change_colours, draw_affines, resize_attention, warp
+from stages.segmentation.augmentation import RANGES, change_colours, draw_affines, resize_attention, warp
 from stages.segmentation.batches import TensorBatch
 from stages.segmentation.network import NetworkConfig, Segmenter
-from stages.segmentation.normalisation import AttentionNorm, normalise_attention, normalise_image
+from stages.segmentation.normalisation import normalise_attention, normalise_image
+from stages.settings import Augment
 
 
-def plain_inputs(batch: TensorBatch, config: NetworkConfig, norm: AttentionNorm) -> tuple[Tensor, Tensor]:
-    """The network's image and attention for prediction.
+def plain_inputs(batch: TensorBatch, config: NetworkConfig, norm: str) -> tuple[Tensor, Tensor]:
+    """Return the network's image and attention for prediction.
+
+    Args:
+        batch: samples, as stored.
+        config: of the network.
+        norm: scaling of attention, a name in `NORMALISATIONS`.
 
     Returns:
         (sample, 3, row, column) and (sample, head, *config.attention_size), float32.
@@ -23,11 +29,18 @@ def plain_inputs(batch: TensorBatch, config: NetworkConfig, norm: AttentionNorm)
 
 
 def augmented_inputs(
-    batch: TensorBatch, config: NetworkConfig, norm: AttentionNorm, augment: Augment, generator: Generator
+    batch: TensorBatch, config: NetworkConfig, norm: str, augment: Augment, generator: Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The network's image and attention for training, and the mask that moved with them.
+    """Return the network's image and attention for training, and the mask warped in the same way.
 
-    Maps are scaled before they are warped: what lies outside the picture must not change their scale.
+    Maps are scaled before they are warped, so that the scale does not depend on which part stays in the picture.
+
+    Args:
+        batch: samples, as stored.
+        config: of the network.
+        norm: scaling of attention, a name in `NORMALISATIONS`.
+        augment: strength of the augmentation.
+        generator: source of the random numbers, on the CPU.
 
     Returns:
         (sample, 3, row, column) float32, (sample, row, column) uint8, (sample, head, *config.attention_size) float32.
@@ -44,38 +57,38 @@ def augmented_inputs(
 
 
 def adaptive_batch_for(batch_size: int, config: NetworkConfig, device: torch.device) -> AdaptiveBatch:
-    """How many samples `predict_probabilities` takes at a time: a batch, fewer when memory runs out."""
+    """Return the batch size for `predict_probabilities`, which is halved when memory runs out."""
     rows, columns = config.size
     return AdaptiveBatch(
         batch_size,
         device=device,
         too_large=f"not enough memory on {device} for one sample of {rows}x{columns} in the segmentation network.\n"
-        "  End other programs that hold memory, or use another `--device`.",
+        "  End other programs that use memory, or use another `--device`.",
     )
 
 
 @torch.inference_mode()
 def predict_probabilities(
-    model: Segmenter, batch: TensorBatch, norm: AttentionNorm, portions: AdaptiveBatch | None = None
+    model: Segmenter, batch: TensorBatch, norm: str, adaptive_batch: AdaptiveBatch | None = None
 ) -> Tensor:
-    """(sample, class, row, column) float32 probabilities, by a model in evaluation mode.
+    """Return (sample, class, row, column) float32 probabilities of a model in evaluation mode.
 
     Args:
-        model: The network.
-        batch: Samples, as stored.
-        norm: How attention is scaled.
-        portions: Kept from batch to batch, so that what ran out of memory once is not tried again; without it, the
-            batch is halved for itself.
+        model: the network.
+        batch: samples, as stored.
+        norm: scaling of attention, a name in `NORMALISATIONS`.
+        adaptive_batch: shared by all calls, so that a size that ran out of memory is not tried again; without it, every
+            call starts with the whole batch.
 
     Raises:
         PipelineError: there is not enough memory even for one sample.
     """
-    if portions is None:
-        portions = adaptive_batch_for(len(batch.image), model.config, batch.image.device)
+    if adaptive_batch is None:
+        adaptive_batch = adaptive_batch_for(len(batch.image), model.config, batch.image.device)
 
-    def probabilities(portion: slice) -> Tensor:
-        part = TensorBatch(batch.image[portion], batch.mask[portion], batch.attention[portion])
+    def probabilities(some: slice) -> Tensor:
+        part = TensorBatch(batch.image[some], batch.mask[some], batch.attention[some])
         logits: Tensor = model(*plain_inputs(part, model.config, norm))
         return logits.float().softmax(dim=1)
 
-    return torch.cat([part for _, part in portions.run(len(batch.image), probabilities)])
+    return torch.cat([part for _, part in adaptive_batch.run(len(batch.image), probabilities)])

@@ -1,11 +1,15 @@
-"""What training makes small: soft Dice plus cross-entropy, blind to ignored pixels.
+"""Training losses: soft Dice, cross-entropy and focal loss, and their sums. Ignored pixels are masked out.
 
-The soft Dice is MONAI's (`DiceLoss`, background left out, smoothing of one), and a test holds the two
-against each other. MONAI itself is not imported: it takes seconds and brings a zoo of transformers
-with it, and training is promised to run without one.
+To add one, add an entry to `LOSSES`; the setting `loss` of `pipeline train` then has its name as a choice.
+
+Soft Dice and focal loss are MONAI's (`DiceLoss` without background and with a smoothing of one; `FocalLoss` with a
+softmax), and tests compare them. MONAI itself is not imported: that takes seconds and imports transformers, which
+training must not need.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
@@ -13,38 +17,91 @@ from torch import Tensor
 
 from store.records import IGNORE
 
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "cross_entropy",
+    "dice_cross_entropy",
+    "dice_focal",
+    "focal",
+    "foreground_dice",
+    "soft_dice",
+]
+
 SMOOTHING = 1.0
-"""One pixel's worth: keeps an empty mask's gradient finite and its perfect score at no loss."""
+"""Added to both sides of the Dice fraction, in pixels: an empty mask gets a finite gradient, and no loss if found."""
+
+FOCUS = 2.0
+"""Exponent of the focal loss, as in Lin et al. 2017."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From logits, (batch, class, row, column) float, and mask, (batch, row, column) class index, to a scalar.
+
+Pixels where the mask is 255 must not change the loss or its gradient, and a batch with nothing else must give a finite
+loss.
+"""
 
 
 def dice_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
-    """Mean of soft Dice loss over samples and foreground classes, plus mean cross-entropy over pixels.
-
-    Dice is computed per sample and class and then averaged, so it does not depend on how samples are
-    batched. A class absent from both mask and prediction costs nothing.
-
-    Args:
-        logits: (batch, class, row, column) float.
-        mask: (batch, row, column) class index; 255 is ignored in both terms.
+    """Return soft Dice loss plus cross-entropy; arguments as in `Loss`.
 
     Returns:
         A scalar; 0 for a batch whose pixels are all ignored.
     """
-    known = mask != IGNORE
-    target = torch.where(known, mask, 0).long()
-    # Ignored pixels are empty in prediction and target alike, so they add nothing to any sum.
+    return soft_dice(logits, mask) + cross_entropy(logits, mask)
+
+
+def dice_focal(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return soft Dice loss plus focal loss; arguments as in `Loss`."""
+    return soft_dice(logits, mask) + focal(logits, mask)
+
+
+def soft_dice(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of the soft Dice loss over samples and foreground classes; arguments as in `Loss`.
+
+    Dice is computed per sample and class and then averaged, so it does not depend on how samples are batched. A class
+    that is in neither mask nor prediction costs nothing.
+    """
+    known, target = _known_target(mask)
+    # Ignored pixels are empty in both prediction and target, so they add nothing to any sum.
     probabilities = logits.float().softmax(dim=1) * known[:, None]
     one_hot = F.one_hot(target, logits.shape[1]).movedim(-1, 1) * known[:, None]
     foreground, wanted = probabilities[:, 1:], one_hot[:, 1:].to(probabilities.dtype)
     both = (foreground * wanted).sum(dim=(2, 3))
     either = foreground.sum(dim=(2, 3)) + wanted.sum(dim=(2, 3))
     dice = (2 * both + SMOOTHING) / (either + SMOOTHING)
+    return 1 - dice.mean()
+
+
+def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean cross-entropy over known pixels, in nats; arguments as in `Loss`."""
+    known, target = _known_target(mask)
     per_pixel = F.cross_entropy(logits.float(), target, reduction="none") * known
-    return 1 - dice.mean() + per_pixel.sum() / known.sum().clamp_min(1)
+    return per_pixel.sum() / known.sum().clamp_min(1)
+
+
+def focal(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean focal loss over known pixels, in nats; arguments as in `Loss`.
+
+    The focal loss is the cross-entropy times (1 - p)², where p is the probability of the true class: pixels that are
+    already right count for little (Lin et al. 2017).
+    """
+    known, target = _known_target(mask)
+    entropy = F.cross_entropy(logits.float(), target, reduction="none")
+    per_pixel = (1 - (-entropy).exp()) ** FOCUS * entropy * known
+    return per_pixel.sum() / known.sum().clamp_min(1)
+
+
+LOSSES: dict[str, Loss] = {
+    "dice_ce": dice_cross_entropy,
+    "dice_focal": dice_focal,
+    "ce": cross_entropy,
+}
+"""Training losses by the name that a user gives."""
 
 
 def foreground_dice(predicted: Tensor, mask: Tensor, n_classes: int) -> Tensor:
-    """Dice per sample, averaged over the foreground classes that occur; as in `metrics.score_sample`.
+    """Return the Dice of every sample, averaged over the foreground classes that occur; as in `metrics.score_sample`.
 
     Args:
         predicted: (batch, row, column) class index.
@@ -65,3 +122,9 @@ def foreground_dice(predicted: Tensor, mask: Tensor, n_classes: int) -> Tensor:
     score, here = torch.stack(scores), torch.stack(present)
     mean = (score * here).sum(dim=0) / here.sum(dim=0).clamp_min(1)
     return torch.where(here.any(dim=0), mean, torch.ones_like(mean))
+
+
+def _known_target(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where the mask is known, bool, and the class index there, int64; 0 where it is not known."""
+    known = mask != IGNORE
+    return known, torch.where(known, mask, 0).long()

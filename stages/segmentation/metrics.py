@@ -1,13 +1,12 @@
-"""Scores of a predicted mask against the true one, per image and over a test set.
+"""Score predicted masks against the ground truth, per image and over a test set.
 
-Counts first: one confusion matrix per image gives tp, fp, fn and tn of every foreground class, and all
-overlap scores are computed from these. HD95 is as MONAI defines it: from the border pixels of each mask
-to the nearest border pixel of the other, the 95th percentile of either direction, and the larger of the
-two, in pixels of the masks given. It is computed with scipy, because importing MONAI takes longer than
-scoring a test set; the tests hold both against each other. Pixels whose truth is 255 (ignore) count for
-nothing, and for distances both masks are background there.
+One confusion matrix per image gives tp, fp, fn and tn of every foreground class, and all overlap scores are computed
+from these. HD95 is defined as in MONAI: the distances from the border pixels of each mask to the nearest border pixel
+of the other, the 95th percentile of each direction, and the larger of the two, in pixels of the given masks. It is
+computed with scipy, because importing MONAI takes longer than scoring a test set; tests compare the two. Pixels whose
+truth is 255 (ignore) are not counted, and for distances both masks are background there.
 
-What is defined where something is empty ("-" is nan, which every mean leaves out):
+Values where something is empty ("-" is nan, which every mean leaves out):
 
     truth    prediction   Dice, IoU   HD95             sensitivity   specificity
     present  present      counts      distance         counts        counts
@@ -17,12 +16,12 @@ What is defined where something is empty ("-" is nan, which every mean leaves ou
     no background in the truth                                       -
     every pixel ignored   -           -                -             -
 
-An image's score is the mean over the foreground classes present in its truth or its prediction; when
-none is, over all of them (the "empty, empty" row). The background is never averaged in.
+An image's score is the mean over the foreground classes in its truth or its prediction; if there are none, over all
+foreground classes (the "empty, empty" row). The background is never part of the mean.
 
-Over a test set every score is the mean of the images' scores. `pooled_dice` is something else: one Dice
-from the counts of all images together, in which large lesions outweigh small ones. It is usually the
-higher of the two and must not be compared with a per-image Dice.
+Over a test set every score is the mean of the images' scores. `pooled_dice` is different: one Dice from the counts of
+all images together, in which large lesions outweigh small ones. It is usually the higher of the two and must not be
+compared with a per-image Dice.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ JACCARD_THRESHOLD = 0.65
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels of one class against the rest, in one image or in many."""
+    """Counts of the pixels of one class against the rest, in one image or in many."""
 
     tp: int
     """True positives: the class in truth and prediction."""
@@ -65,37 +64,37 @@ class Counts:
 
     @property
     def present(self) -> bool:
-        """Whether the truth or the prediction has the class."""
+        """Return whether the truth or the prediction has the class."""
         return self.tp + self.fp + self.fn > 0
 
     @property
     def dice(self) -> float:
-        """2 tp / (2 tp + fp + fn), in [0, 1]."""
+        """Return 2 tp / (2 tp + fp + fn), in [0, 1]."""
         return _share(2 * self.tp, 2 * self.tp + self.fp + self.fn, otherwise=self._both_empty)
 
     @property
     def iou(self) -> float:
-        """Intersection over union (Jaccard), tp / (tp + fp + fn), in [0, 1]."""
+        """Return the intersection over union (Jaccard), tp / (tp + fp + fn), in [0, 1]."""
         return _share(self.tp, self.tp + self.fp + self.fn, otherwise=self._both_empty)
 
     @property
     def sensitivity(self) -> float:
-        """Share of the class that was found, tp / (tp + fn), in [0, 1]; nan when the truth does not have the class."""
+        """Return the share of the class that was found, tp / (tp + fn), in [0, 1]; nan if the truth lacks the class."""
         return _share(self.tp, self.tp + self.fn, otherwise=math.nan)
 
     @property
     def specificity(self) -> float:
-        """Share of the rest that was left alone, tn / (tn + fp), in [0, 1]; nan when there is no rest."""
+        """Return the share of the rest that was not predicted, tn / (tn + fp), in [0, 1]; nan if there is no rest."""
         return _share(self.tn, self.tn + self.fp, otherwise=math.nan)
 
     @property
     def _both_empty(self) -> float:
-        return 1.0 if self.tn else math.nan  # without a single counted pixel nothing was right or wrong
+        return 1.0 if self.tn else math.nan  # without a counted pixel, nothing is right or wrong
 
 
 @dataclass(frozen=True)
 class ClassScores(Counts):
-    """One foreground class in one image."""
+    """Scores of one foreground class in one image."""
 
     hd95: float
     """95th percentile Hausdorff distance in pixels."""
@@ -103,34 +102,34 @@ class ClassScores(Counts):
 
 @dataclass(frozen=True)
 class SampleScores:
-    """One image: its foreground classes, and the mean over those that are present."""
+    """Scores of one image: its foreground classes, and the mean over those that are present."""
 
     classes: tuple[ClassScores, ...]
     """Scores of class 1, 2, …, in this order."""
 
     @property
     def dice(self) -> float:
-        """Mean Dice of the present classes, in [0, 1]."""
+        """Return the mean Dice of the present classes, in [0, 1]."""
         return self._mean("dice")
 
     @property
     def iou(self) -> float:
-        """Mean IoU of the present classes, in [0, 1]."""
+        """Return the mean IoU of the present classes, in [0, 1]."""
         return self._mean("iou")
 
     @property
     def sensitivity(self) -> float:
-        """Mean sensitivity of the present classes, in [0, 1]; nan when the truth is empty."""
+        """Return the mean sensitivity of the present classes, in [0, 1]; nan if the truth is empty."""
         return self._mean("sensitivity")
 
     @property
     def specificity(self) -> float:
-        """Mean specificity of the present classes, in [0, 1]; nan when the truth has no background."""
+        """Return the mean specificity of the present classes, in [0, 1]; nan if the truth has no background."""
         return self._mean("specificity")
 
     @property
     def hd95(self) -> float:
-        """Mean 95th percentile Hausdorff distance of the present classes in pixels."""
+        """Return the mean 95th percentile Hausdorff distance of the present classes in pixels."""
         return self._mean("hd95")
 
     def _mean(self, metric: str) -> float:
@@ -164,7 +163,7 @@ def score_sample(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_clas
 
 
 def hd95(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Symmetric 95th percentile Hausdorff distance of two masks of one class.
+    """Return the symmetric 95th percentile Hausdorff distance of two masks of one class.
 
     Args:
         prediction: (height, width) bool.
@@ -172,19 +171,21 @@ def hd95(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 
     Returns:
         Distance in pixels: the larger of the two directions' 95th percentiles (linear interpolation).
-        0 when both are empty; the image diagonal, √(height² + width²), when one is.
+        0 if both are empty; the image diagonal, √(height² + width²), if one is.
     """
     if not prediction.any() and not truth.any():
         return 0.0
     if not prediction.any() or not truth.any():
         return math.hypot(*truth.shape)
-    box = _bounding_box(prediction | truth)  # a mask ends where the image ends, so the crop moves no border
+    box = _bounding_box(
+        prediction | truth
+    )  # the border of the image counts as the border of a mask, so cropping moves no border
     from_prediction, from_truth = _border(prediction[box]), _border(truth[box])
     return max(_percentile_distance(from_prediction, from_truth), _percentile_distance(from_truth, from_prediction))
 
 
 def summarise(scores: Sequence[SampleScores], *, seed: int, class_names: Sequence[str] = ()) -> dict[str, Any]:
-    """Mean scores of a test set with 95 % bootstrap intervals, ready for JSON.
+    """Return the mean scores of a test set with 95 % bootstrap intervals, as values for JSON.
 
     Args:
         scores: one per image, all with the same classes.
@@ -196,10 +197,10 @@ def summarise(scores: Sequence[SampleScores], *, seed: int, class_names: Sequenc
         `thresholded_jaccard`, the mean over images of the IoU, set to 0 where it is below 0.65 (ISIC 2018
         Task 1, Codella et al. 2019); `pooled_dice`, one Dice from the counts of all images and foreground
         classes. With several foreground classes also `per_class`: the same for each, over the images with
-        the class in truth or prediction. None stands for a score that no image defines.
+        the class in truth or prediction. None means that no image defines the score.
 
     Raises:
-        UsageError: there are no scores, or their classes differ or are not those named.
+        UsageError: there are no scores, or their classes differ from each other or from the names.
     """
     n_foreground = _count_foreground_classes(scores, class_names)
     summary = _summary(scores, [one for sample in scores for one in sample.classes], seed)
@@ -215,7 +216,7 @@ def _share(part: int, whole: int, *, otherwise: float) -> float:
 
 
 def _counted_pixels(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> NDArray[np.bool_]:
-    """Where the truth is known, (height, width) bool, once the masks are found to be such."""
+    """Check both masks and return where the truth is known, (height, width) bool."""
     if n_classes < 2:  # noqa: PLR2004 - a background and something else
         raise UsageError(f"Scores need a background and at least one other class, but n_classes is {n_classes}.")
     if prediction.shape != truth.shape or truth.ndim != 2:  # noqa: PLR2004 - rows and columns
@@ -235,7 +236,7 @@ def _counted_pixels(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_c
 
 
 def _confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> NDArray[np.int64]:
-    """Pixels by (true class, predicted class)."""
+    """Return (n_classes, n_classes) numbers of pixels by true and predicted class."""
     pairs = truth.astype(np.uint16) * np.uint16(n_classes) + prediction  # at most 254 * 255 + 254: fits
     return np.bincount(pairs.ravel(), minlength=n_classes**2).reshape(n_classes, n_classes)
 
@@ -257,12 +258,12 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def _border(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(n, 2) rows and columns of the mask's pixels that have a direct neighbour outside it."""
+    """Return (n, 2) rows and columns of the mask's pixels that have a direct neighbour outside it."""
     return np.argwhere(mask & ~binary_erosion(mask))
 
 
 def _percentile_distance(border: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    """95th percentile of the distances from each pixel of one border to the nearest of the other."""
+    """Return the 95th percentile of the distances from each pixel of one border to the nearest of the other."""
     distances, _ = KDTree(other).query(border)
     return float(np.percentile(distances, 95))
 
@@ -285,7 +286,7 @@ def _class_summary(scored: Sequence[ClassScores], seed: int) -> dict[str, Any]:
 
 
 def _summary(scored: Sequence[SampleScores | ClassScores], counts: Iterable[Counts], seed: int) -> dict[str, Any]:
-    """Mean scores of one entry per image, and the Dice of the pooled counts."""
+    """Return the mean scores of one entry per image, and the Dice of the pooled counts."""
     summary: dict[str, Any] = {"n": len(scored)}
     for metric in METRICS:
         # A class that no image has is a row of None, not an error: it is still one of the store's classes.

@@ -1,48 +1,89 @@
-"""How bytes become the network's inputs. Recorded in the checkpoint: prediction must do the same."""
+"""Scaling of images and attention maps before they enter the network.
+
+A checkpoint records the name of the scaling of maps, because prediction must use the same. To add one, add an entry to
+`NORMALISATIONS`; the setting `attention_norm` of `pipeline train` then has its name as a choice.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-AttentionNorm = Literal["log", "minmax", "none"]
+from stages.runs.tables import entry_of
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-"""ImageNet's, of RGB in [0, 1]; any fixed choice would do, since the network learns the rest."""
+__all__ = ["NORMALISATIONS", "Normalisation", "normalise_attention", "normalise_image"]
 
 SMALLEST = 1e-4
-"""Attention below a ten-thousandth of uniform counts as that much, so that its logarithm stays finite."""
+"""Lower bound before the logarithm, relative to uniform attention, so that the logarithm stays finite."""
 
 FLATTEST = 1e-2
-"""A map whose logarithm deviates by less is not blown up: float16 keeps three digits, the rest is rounding."""
+"""Lower bound of the deviation of a map's logarithm: in a flatter map, float16 rounding would be amplified."""
+
+Normalisation = Callable[[Tensor], Tensor]
+"""From (batch, head, row, column) float, probability × keys, to the same shape; every map by itself.
+
+The argument must not be changed.
+"""
 
 
 def normalise_image(image: Tensor) -> Tensor:
-    """(batch, 3, row, column) float RGB in [0, 255] → the same shape, mean near 0 and deviation near 1."""
-    mean, std = (torch.tensor(of, device=image.device, dtype=image.dtype) for of in (IMAGE_MEAN, IMAGE_STD))
+    """Scale images by ImageNet's mean and deviation.
+
+    Args:
+        image: (batch, 3, row, column) float RGB in [0, 255].
+
+    Returns:
+        The same shape, mean near 0 and deviation near 1.
+    """
+    mean, std = (torch.tensor(of, device=image.device, dtype=image.dtype) for of in (IMAGENET_MEAN, IMAGENET_STD))
     scale, shift = 1 / (255 * std), mean / std
-    return (image * scale[:, None, None]).sub_(shift[:, None, None])  # two passes over the pixels in place of three
+    return (image * scale[:, None, None]).sub_(shift[:, None, None])  # two passes over the pixels instead of three
 
 
-def normalise_attention(attention: Tensor, how: AttentionNorm) -> Tensor:
+def normalise_attention(attention: Tensor, how: str) -> Tensor:
     """Scale every map by itself.
 
     Args:
         attention: (batch, head, row, column) float, probability × keys.
-        how: `log`: logarithm, then mean 0 and deviation 1 (attention is close to log-normal, so a few
-            very bright patches do not drown the rest); `minmax`: to [0, 1]; `none`: as stored.
+        how: a name in `NORMALISATIONS`.
 
     Returns:
-        The same shape. A constant map becomes zeros, to rounding.
+        The same shape.
+
+    Raises:
+        UsageError: there is no such normalisation.
     """
-    if how == "none":
-        return attention
-    if how == "minmax":
-        low, high = attention.amin(dim=(2, 3), keepdim=True), attention.amax(dim=(2, 3), keepdim=True)
-        return (attention - low) / (high - low).clamp_min(SMALLEST)
+    return entry_of(NORMALISATIONS, how, "attention_norm")(attention)
+
+
+def log_standardised(attention: Tensor) -> Tensor:
+    """Take the logarithm, then scale to mean 0 and deviation 1; arguments as in `Normalisation`.
+
+    Attention is close to log-normal, so a few very bright patches do not outweigh the rest. A constant map becomes
+    zeros, to rounding.
+    """
     logarithm = attention.clamp_min(SMALLEST).log()
     centred = logarithm - logarithm.mean(dim=(2, 3), keepdim=True)
     return centred / centred.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp_min(FLATTEST)
+
+
+def to_unit_range(attention: Tensor) -> Tensor:
+    """Scale to [0, 1]; arguments as in `Normalisation`. A constant map becomes zeros."""
+    low, high = attention.amin(dim=(2, 3), keepdim=True), attention.amax(dim=(2, 3), keepdim=True)
+    return (attention - low) / (high - low).clamp_min(SMALLEST)
+
+
+def as_stored(attention: Tensor) -> Tensor:
+    """Return the maps unchanged; arguments as in `Normalisation`."""
+    return attention
+
+
+NORMALISATIONS: dict[str, Normalisation] = {
+    "log": log_standardised,
+    "minmax": to_unit_range,
+    "none": as_stored,
+}
+"""Scalings of attention maps by the name that a user gives."""

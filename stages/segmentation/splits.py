@@ -1,21 +1,21 @@
-"""Which samples train, which choose the checkpoint, which are kept for the end.
+"""Split samples into training, validation and test.
 
-A group's split is a hash of (seed, group), so all images of a patient or lesion land together. Groups that share a
-copied image (the same digest) are one patient under two names, and so are groups joined by a chain of copies: they
-land together too, in test if any of them drew test, else in val if any drew val. Or a table `id,split` says it
-outright; then groups and copies that straddle are refused, also where only a chain through samples of no split joins
-them.
+A group's split is a hash of (seed, group), so all images of a patient or lesion have the same split. Groups that share
+a copied image (the same digest) are one patient under two names, and so are groups connected by a chain of copies: they
+have the same split too, test if any of them drew test, else val if any drew val. Instead, a table `id,split` can name
+the split of every sample. Then groups and copies in more than one split are refused, also if they are only connected by
+a chain through samples without a split.
 
-What this guarantees when images are added, under the same seed and shares:
+When images are added, with the same seed and shares:
 
 - a test image stays in test, and a val image never goes into training;
-- nobody moves at all unless a new image joins groups, by a copy; then val and train images may move towards test.
+- no image moves unless a new image connects groups by a copy; then val and train images may move towards test.
 
-Another share for val moves no test image either; a larger one for test only adds to test.
+Another share for val moves no test image either; a larger share for test only adds to test.
 
-What it does not: images taken away, renamed (where the id is the group) or given other groups are drawn anew, and may
-move from test into training. A run that exists is not concerned: it keeps its own record, by digest. The same image
-saved again with other bytes is another image here; give such images one group.
+Images that are removed, renamed (if the id is the group) or given other groups are drawn anew, and may move from test
+into training. This does not affect runs that exist: each keeps its own record, by digest. An image saved again with
+other bytes is another image here; give such images one group.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ ROW = ("id", "group", "digest", "split")
 
 
 def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) -> list[str]:
-    """The split of every sample, in the store's order; "" for samples without a mask.
+    """Return the split of every sample, in the store's order; "" for samples without a mask.
 
     Args:
         store: the samples.
-        seed: another seed gives another, unrelated split.
+        seed: every seed gives an unrelated split.
         val: expected share of the groups for validation.
         test: expected share of the groups for testing.
 
@@ -50,7 +50,7 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
     drawn = {str(group): _draw(str(group), seed, val, test) for group in store.column("group")}
     linked = linked_groups(store.column("group"), store.column("digest"))
     together: dict[str, str] = {}
-    for group, name in linked.items():  # SPLITS is in rising order of what must not be trained on
+    for group, name in linked.items():  # SPLITS is in rising order of strictness: test wins over val and train
         together[name] = max(together.get(name, "train"), drawn[group], key=SPLITS.index)
     splits = [
         together[linked[str(group)]] if labelled else ""
@@ -61,11 +61,11 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
 
 
 def split_by_csv(store: AttentionStore, path: Path) -> list[str]:
-    """The split of every sample as a table `id,split` says; "" for samples it does not name.
+    """Return the split of every sample as a table `id,split` gives it; "" for samples it does not name.
 
     Raises:
-        UsageError: the table cannot be read or has not these columns.
-        InputProblemsError: rows that do not fit, groups or copies that straddle; all of them.
+        UsageError: the table cannot be read or lacks these columns.
+        InputProblemsError: rows that do not fit, and groups or copies in more than one split; all of them.
     """
     wanted, problems = _read_csv(path)
     known = set(map(str, store.ids))
@@ -81,15 +81,15 @@ def split_by_csv(store: AttentionStore, path: Path) -> list[str]:
 
 
 def split_rows(store: AttentionStore, splits: Sequence[str]) -> list[dict[str, str]]:
-    """One row per sample of the store, with the cells `id`, `group`, `digest` and `split`."""
+    """Return one row per sample of the store, with the cells `id`, `group`, `digest` and `split`."""
     columns = (store.ids, store.column("group"), store.column("digest"), splits)
     return [dict(zip(ROW, map(str, cells), strict=True)) for cells in zip(*columns, strict=True)]
 
 
 def splits_sha256(rows: Sequence[Mapping[str, str]]) -> str:
-    """Digest of what the rows say, whatever their order; a model keeps it, so that edited rows are noticed."""
-    told = sorted([row[name] for name in ROW] for row in rows)
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    """Return a digest of the rows in any order. A model records it, so that edited rows are noticed."""
+    cells = sorted([row[name] for name in ROW] for row in rows)
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
 
 def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> None:
@@ -101,15 +101,14 @@ def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> No
 
 
 def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:
-    """The rows that `write_splits` wrote.
+    """Read the rows that `write_splits` wrote.
 
     Args:
         path: the run's table.
-        expected_sha256: digest that the run's model keeps of them; "" in runs from before models kept it.
+        expected_sha256: digest of the rows that the run's model records; "" in runs from before models recorded it.
 
     Raises:
-        CheckpointError: the run lacks them, or they are not those that it was trained by, so nobody knows what it
-            was trained on.
+        CheckpointError: the table is missing, damaged, or was changed, so it is not known what the run was trained on.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -132,9 +131,7 @@ def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:
 
 
 def linked_groups(groups: Iterable[str], digests: Iterable[str]) -> dict[str, str]:
-    """For every group, one name shared by all groups that must stay together: those joined by copied images.
-
-    (Union-find over groups.)
+    """Return for every group one name that is shared by all groups connected by copied images (union-find).
 
     Args:
         groups: of every sample.
@@ -162,23 +159,23 @@ def _draw(group: str, seed: int, val: float, test: float) -> str:
 
 
 def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> list[Problem]:
-    """A problem for every sample that what is joined tears apart: by group, by copy, or by a chain of both."""
+    """Return a problem for every sample that is in another split than its group, its copies, or a chain of both."""
     linked = linked_groups(store.column("group"), store.column("digest"))
     groups, digests = store.column("group"), store.column("digest")
     kinds = (
         ([f"group `{group}`" for group in groups], "{} is"),
         ([f"the same image (SHA-256 {str(digest)[:12]}…)" for digest in digests], "{} is"),
-        ([linked[str(group)] for group in groups], "copied images join groups, `{}` among them, that are"),
+        ([linked[str(group)] for group in groups], "copied images connect groups, one of them `{}`, that are"),
     )
     problems: dict[int, Problem] = {}
-    for values, told in kinds:
-        seen: dict[str, tuple[str, str]] = {}
+    for values, wording in kinds:
+        first: dict[str, tuple[str, str]] = {}
         for position, (value, id_, split) in enumerate(zip(values, store.ids, splits, strict=True)):
             if not split:
                 continue
-            other_split, other = seen.setdefault(value, (split, str(id_)))
+            other_split, other = first.setdefault(value, (split, str(id_)))
             if other_split != split:
-                what = f"{told.format(value)} in {other_split} (`{other}`) and in {split} (`{id_}`); keep it in one"
+                what = f"{wording.format(value)} in {other_split} (`{other}`) and in {split} (`{id_}`); keep it in one"
                 problems.setdefault(position, Problem(str(path), what))
     return list(problems.values())
 
@@ -190,9 +187,9 @@ def _read_csv(path: Path) -> tuple[dict[str, str], list[Problem]]:
             found = table.fieldnames or []
             missing = sorted({"id", "split"} - set(found))
             if missing:
-                told = ", ".join(map(ascii, found)) or "none"
+                present = ", ".join(map(ascii, found)) or "none"
                 remedy = " Separate the columns with commas." if any(set(";\t") & set(name) for name in found) else ""
-                lacks = f"lacks the column {' and '.join(missing)} and has {told}"
+                lacks = f"lacks the column {' and '.join(missing)} and has {present}"
                 raise UsageError(f"{path}: {lacks}; it needs `id,split`.{remedy}")
             rows = list(table)
     except FileNotFoundError:
@@ -202,7 +199,7 @@ def _read_csv(path: Path) -> tuple[dict[str, str], list[Problem]]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}). Name a file that may be read.") from None
     except csv.Error as error:
-        raise UsageError(f"{path}: cannot be read as a comma-separated table ({error}). Mend the quotes.") from None
+        raise UsageError(f"{path}: cannot be read as a comma-separated table ({error}). Correct the quotes.") from None
     wanted: dict[str, str] = {}
     problems = []
     for line, row in enumerate(rows, start=2):

@@ -33,7 +33,7 @@ from stages.segmentation.batches import StreamedSamples, TensorBatch
 from stages.segmentation.checkpoint import ModelCard
 from stages.segmentation.metrics import SampleScores, score_sample
 from stages.segmentation.network import NetworkConfig
-from stages.settings import EvaluateSettings, ExtractSettings, PredictSettings
+from stages.settings import EvaluateSettings, ExtractSettings, PredictSettings, TrainSettings
 from store import AttentionStore
 from tests.alignment.oracle import (
     ARCHITECTURE,
@@ -81,10 +81,7 @@ class World:
 
     def card(self, stem: Literal["light", "full"] = "light") -> ModelCard:
         """Return the card of a run that was trained on the store."""
-        network = NetworkConfig(
-            size=self.store.size, grid=self.store.grid, heads=len(self.store.heads), classes=len(CLASSES),
-            branches="dual", width=8, blocks="residual", fusion="levels", stem=stem,
-        )  # fmt: skip
+        network = NetworkConfig.of(TrainSettings(stem=stem), self.store)
         return ModelCard(
             network=network,
             classes=self.store.classes,

@@ -27,7 +27,7 @@ from stages.segmentation.augmentation import RANGES
 from stages.segmentation.batches import ResidentSamples
 from stages.segmentation.losses import dice_cross_entropy
 from stages.segmentation.network import NetworkConfig, Segmenter
-from stages.segmentation.normalisation import IMAGE_MEAN, IMAGE_STD
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD
 from store import AttentionStore
 from store.writer import Layout, new_store
 from tests.benchmarks.measure import Measurement, NotMeasured, Skipped, side_by_side, without_gpu
@@ -117,7 +117,7 @@ def usual_augmentation() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
             ),
             v2.ColorJitter(brightness=ranges.colour, contrast=ranges.colour, saturation=ranges.colour),
             v2.ToDtype(torch.float32, scale=True),  # images alone: masks stay as they are
-            v2.Normalize(IMAGE_MEAN, IMAGE_STD),
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
     )
     return augment

@@ -117,7 +117,7 @@ def test_a_training_whose_disk_fills_up(left, phantom_store, disk, tmp_path, cap
     assert "--resume" in told
     assert _contents(disk / "run") == before
     _make_room(disk)
-    assert load_state(disk / ".run.training" / "state.safetensors").epoch == 1
+    assert load_state(disk / ".run.training" / "state.safetensors").done == 1
     train.run(train_settings(phantom_store, disk / "run", epochs=2, resume=True))
     train.run(train_settings(phantom_store, tmp_path / "whole", epochs=2))
     found, whole = _contents(disk / "run"), _contents(tmp_path / "whole")

@@ -125,7 +125,7 @@ def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
             train.run(settings)
     assert "smaller --batch-size" in str(caught.value)
     assert "--resume" in str(caught.value)
-    assert load_state(tmp_path / ".run.training" / "state.safetensors").epoch == 1
+    assert load_state(tmp_path / ".run.training" / "state.safetensors").done == 1
     memory_for(99)
     train.run(train_settings(phantom_store, tmp_path / "run", epochs=2, resume=True))
     train.run(train_settings(phantom_store, tmp_path / "whole", epochs=2))

@@ -1,4 +1,4 @@
-"""What tests of training compare two runs by."""
+"""Comparisons of two training runs: weights and history."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from stages.segmentation.checkpoint import load_state
 
 
 def weights(run_folder: Path) -> dict[str, torch.Tensor]:
-    """The weights of the last epoch."""
-    return dict(load_state(run_folder / "state.safetensors").model)
+    """Return the weights of the last epoch."""
+    return dict(load_state(run_folder / "state.safetensors").tensors["model"])
 
 
 def same_weights(one: Path, other: Path) -> bool:
-    """Whether two runs ended with the same weights, bit for bit."""
+    """Return whether two runs ended with the same weights, bit for bit."""
     first, second = weights(one), weights(other)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def history(run_folder: Path) -> list[dict[str, str]]:
-    """The rows of `history.csv`."""
+    """Return the rows of `history.csv`."""
     with (run_folder / "history.csv").open() as file:
         return list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""The stage `pretrain`: what it leaves, going on exactly, what it refuses, and extracting with its file."""
+"""The stage `pretrain`: its files, exact resuming, refused settings, and extraction with its weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, Self
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -35,7 +36,7 @@ from tests.conftest import extract_settings
 
 
 def _settings(phantoms: Path, out: Path, **changes: Any) -> PretrainSettings:
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "images": phantoms / "images",
         "masks": phantoms / "masks",
         "out": out,
@@ -51,19 +52,19 @@ def _settings(phantoms: Path, out: Path, **changes: Any) -> PretrainSettings:
         "description": "sixteen phantoms",
         "licence": "CC0-1.0",
     }
-    return PretrainSettings(**{**told, **changes})
+    return PretrainSettings(**{**values, **changes})
 
 
 @pytest.fixture(scope="module")
 def pretrained(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights file; not to be changed by a test."""
+    """A weights file that the tests share and do not change."""
     out = tmp_path_factory.mktemp("pretrained") / "tiny.safetensors"
     pretrain.run(_settings(phantoms, out))
     return out
 
 
 def test_a_run_leaves_weights_with_their_record_a_history_and_a_picture(pretrained):
-    """Three files, nothing hidden beside them; the record says what was done and has no path in it."""
+    """Three files and no hidden ones; the record holds settings and data, but no path."""
     assert sorted(path.name for path in pretrained.parent.iterdir()) == [
         "tiny.heads.png",
         "tiny.history.csv",
@@ -96,14 +97,14 @@ def test_the_command_is_the_stage(pretrained, phantoms, tmp_path):
 
 
 def test_training_moves_the_weights(pretrained, phantoms, tmp_path):
-    """The teacher is not the network it began as."""
+    """The teacher's weights differ from its initial ones."""
     pretrain.run(_settings(phantoms, tmp_path / "still.safetensors", lr=1e-12, weight_decay=0.0, weight_decay_end=0.0))
     still, moved = load_file(tmp_path / "still.safetensors"), load_file(pretrained)
     assert not torch.allclose(still["blocks.5.attn.qkv.weight"], moved["blocks.5.attn.qkv.weight"], atol=1e-6)
 
 
 class _StopAfter(Progress):
-    """Breaks off as Ctrl-C would, after so many steps."""
+    """Interrupt a run, as Ctrl-C does, after a number of steps."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
@@ -130,7 +131,7 @@ class _StopAfter(Progress):
 
 @pytest.mark.parametrize("centring", ["sinkhorn", "centre"])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(phantoms, tmp_path, centring):
-    """Broken off in step 4 of 5 and resumed, all files are those of a run without an interruption, bit for bit."""
+    """Interrupted in step 4 of 5 and resumed, all files equal those of an uninterrupted run, bit for bit."""
     whole = _settings(phantoms, tmp_path / "whole" / "a.safetensors", steps=5, centring=centring, freeze_last=0.5)
     broken = replace(whole, out=tmp_path / "broken" / "a.safetensors")
     pretrain.run(whole)
@@ -143,8 +144,27 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(phantoms, tmp_path, centri
         assert (broken.out.parent / name).read_bytes() == (whole.out.parent / name).read_bytes(), name
 
 
+def test_a_state_of_version_0_1_0_is_resumed_to_the_same_bytes(phantoms, tmp_path):
+    """That version wrote its settings as `told`, without a version."""
+    out = tmp_path / "a.safetensors"
+    settings = _settings(phantoms, out)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.run(settings, _StopAfter(3))
+    state = tmp_path / ".a.safetensors.pretraining" / "state.safetensors"
+    with safe_open(state, framework="pt") as file:
+        metadata = json.loads(file.metadata()["diamant_pretraining"])
+    old = {"step": 2, "history": metadata["history"], "told": metadata["settings"]}
+    old["param_groups"] = metadata["param_groups"]
+    save_file(load_file(state), state, {"diamant_pretraining": json.dumps(old)})
+    with pytest.raises(CheckpointError, match=r"clip: was 3\.0, now 2\.0"):
+        pretrain.run(replace(settings, resume=True, clip=2.0))
+    pretrain.run(replace(settings, resume=True))
+    pretrain.run(_settings(phantoms, tmp_path / "whole.safetensors"))
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
 def test_resuming_a_finished_run_does_nothing_and_another_run_is_refused(pretrained, phantoms):
-    """The file stays as it is; with other settings the message says which."""
+    """The file stays unchanged; with other settings the message names them."""
     before = pretrained.read_bytes()
     report = pretrain.run(_settings(phantoms, pretrained, resume=True))
     assert pretrained.read_bytes() == before
@@ -153,8 +173,8 @@ def test_resuming_a_finished_run_does_nothing_and_another_run_is_refused(pretrai
         pretrain.run(_settings(phantoms, pretrained, resume=True, lr=0.5))
 
 
-def test_a_run_can_begin_with_weights(pretrained, phantoms, tmp_path):
-    """A step that moves nothing gives back the weights it began with, from a file and from a name."""
+def test_a_run_can_start_from_weights(pretrained, phantoms, tmp_path):
+    """After a step with a learning rate of almost zero, the weights are the initial ones, from a file or a name."""
     nothing = {"lr": 1e-12, "weight_decay": 0.0, "weight_decay_end": 0.0, "steps": 1}
     for init, expected in (
         (str(pretrained), load_file(pretrained)),
@@ -171,7 +191,7 @@ def test_a_run_can_begin_with_weights(pretrained, phantoms, tmp_path):
 
 
 def test_a_pretrained_file_is_a_model_for_extract_and_predict(pretrained, phantoms, tmp_path, memo):
-    """`--model FILE` needs nothing else; the recipe names the architecture, has no path, and gives the maps again."""
+    """`--model FILE` is enough; the recipe names the architecture, has no path, and an extractor can be made of it."""
     from stages import extract
     from store import AttentionStore
 
@@ -188,7 +208,7 @@ def test_a_pretrained_file_is_a_model_for_extract_and_predict(pretrained, phanto
 
 
 def test_a_collapsed_run_stops_and_says_so(phantoms, tmp_path):
-    """Images that are all the same can only be answered alike; the history so far is kept beside the output."""
+    """Equal images give equal predictions, which is a collapse; the history so far stays in the working folder."""
     images = tmp_path / "same"
     images.mkdir()
     for index in range(4):
@@ -202,7 +222,7 @@ def test_a_collapsed_run_stops_and_says_so(phantoms, tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(phantoms, tmp_path):
-    """Never a file of NaN; the message says what to turn down."""
+    """No file is written; the message says what to lower."""
     settings = _settings(phantoms, tmp_path / "nan.safetensors", lr=1e30, warmup=0, freeze_last=0)
     with pytest.raises(PipelineError, match="lower --lr"):
         pretrain.run(settings)
@@ -210,7 +230,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(phantoms, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "told"),
+    ("changes", "error", "message"),
     [
         pytest.param({"batch_size": 17}, UsageError, "16 images, fewer than a batch of 17", id="few_images"),
         pytest.param({"arch": "vit_tiny_patch88"}, UnknownModelError, "vit_tiny_patch8", id="near_name"),
@@ -221,15 +241,15 @@ def test_a_loss_that_is_not_a_number_stops_the_run(phantoms, tmp_path):
         pytest.param({"out": Path("weights.pth")}, UsageError, "safetensors", id="ending"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(phantoms, tmp_path, changes, error, told):
+def test_settings_that_make_no_sense_are_refused(phantoms, tmp_path, changes, error, message):
     """Each with a message that names the setting and what to do; nothing is written."""
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         pretrain.run(replace(_settings(phantoms, tmp_path / "x.safetensors"), **changes))
     assert not list(tmp_path.iterdir())
 
 
-def test_all_broken_images_are_told_in_one_go(phantoms, tmp_path):
-    """Two broken files among sound ones give two problems."""
+def test_all_broken_images_are_reported_together(phantoms, tmp_path):
+    """Two broken files among good ones give two problems."""
     images = tmp_path / "images"
     images.mkdir()
     for path in sorted((phantoms / "images").iterdir())[:6]:
@@ -241,8 +261,8 @@ def test_all_broken_images_are_told_in_one_go(phantoms, tmp_path):
     assert [Path(problem.where).name for problem in caught.value.problems] == ["broken_a.png", "broken_b.png"]
 
 
-def test_masks_of_other_images_are_passed_by(phantoms, tmp_path):
-    """Images chosen from a larger set are watched with that set's masks; an orphan mask is no problem here."""
+def test_masks_of_other_images_are_ignored(phantoms, tmp_path):
+    """Images chosen from a larger set can be watched with the masks of the whole set."""
     images = tmp_path / "images"
     images.mkdir()
     for number in range(8):
@@ -251,8 +271,8 @@ def test_masks_of_other_images_are_passed_by(phantoms, tmp_path):
     assert (tmp_path / "w.safetensors").exists()
 
 
-def test_what_another_program_wrote_is_not_replaced(phantoms, tmp_path):
-    """A file without our record stays as it was."""
+def test_a_file_of_another_program_is_not_replaced(phantoms, tmp_path):
+    """A file without our record stays unchanged."""
     out = tmp_path / "mine.safetensors"
     out.write_bytes(b"precious")
     with pytest.raises(UsageError, match="did not write"):

@@ -1,4 +1,4 @@
-"""Training: repeatable to the bit, resumable to the bit, from the store alone, and choosing on validation only."""
+"""Training: repeatable bit for bit, from the store alone; and the model files that are refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,9 @@ from safetensors import safe_open
 from stages import extract
 from stages.errors import CheckpointError, PipelineError, UsageError
 from stages.segmentation.checkpoint import load_model, require_fit
+from stages.segmentation.fusions import FUSIONS, Fusion
+from stages.segmentation.losses import LOSSES
+from stages.segmentation.normalisation import NORMALISATIONS
 from stages.segmentation.trainer import SegmentationTrainer
 from stages.train import run
 from store import AttentionStore
@@ -27,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_run_leaves_model_history_and_splits(phantom_store: Path, trained: Path):
-    """The model's metadata says all that is needed to use it; the history has a row per epoch."""
+    """The model's metadata has all that is needed to use it, and the history has a row per epoch."""
     store = AttentionStore.open(phantom_store)
     with safe_open(trained / "model.safetensors", framework="pt") as file:
         card = json.loads(file.metadata()["diamant"])
@@ -46,7 +51,7 @@ def test_a_run_leaves_model_history_and_splits(phantom_store: Path, trained: Pat
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(phantom_store: Path, tmp_path: Path):
-    """Bit for bit on a CPU, whatever the global generators were at; history and model file too."""
+    """Bit for bit on a CPU, for any state of the global generators; history and model file too."""
     torch.manual_seed(1)
     run(train_settings(phantom_store, tmp_path / "a"))
     torch.manual_seed(2)
@@ -87,7 +92,7 @@ def test_a_single_step_learns_something(phantom_store: Path, tmp_path: Path):
 def test_a_batch_of_one_small_image_is_refused_with_what_to_do(
     phantoms: Path, tmp_path: Path, size: tuple[int, int], batch_size: int, *, trains: bool
 ):
-    """Normalisation over a single value is torch's bare ValueError. Seven samples in pairs leave one alone."""
+    """Torch raises a bare ValueError if it has a single value to normalise. Seven samples in pairs leave one alone."""
     store = tmp_path / "s.zarr"
     extract.run(extract_settings(phantoms, store, tmp_path / "memo", image_size=size, attention_size=(32, 32)))
     settings = train_settings(store, tmp_path / "a", epochs=1, batch_size=batch_size)
@@ -103,7 +108,7 @@ def test_a_batch_of_one_small_image_is_refused_with_what_to_do(
 
 
 def test_two_trainings_into_one_folder_do_not_destroy_each_other(phantom_store: Path, tmp_path: Path):
-    """The second one is told to wait; the first goes on."""
+    """The second one is refused, with a message to wait; the first goes on."""
     from store.disk.publish import exclusive_folder
 
     with exclusive_folder(tmp_path / ".a.training", "training"):
@@ -135,16 +140,14 @@ def test_a_failed_run_leaves_the_previous_model(phantom_store: Path, tmp_path: P
 def test_a_loss_that_is_not_a_number_stops_with_advice(
     phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A diverged run says so and what to change."""
-    monkeypatch.setattr(
-        "stages.segmentation.trainer.dice_cross_entropy", lambda logits, _: logits.sum() * torch.tensor(float("nan"))
-    )
+    """The message says what to change."""
+    monkeypatch.setitem(LOSSES, "dice_ce", lambda logits, _: logits.sum() * torch.tensor(float("nan")))
     with pytest.raises(PipelineError, match="lower --lr"):
         run(train_settings(phantom_store, tmp_path / "a"))
 
 
 def test_it_trains_with_the_transformer_made_unimportable(phantom_store: Path, tmp_path: Path):
-    """The promise: no `stages.attention`, no timm, no transformers in a process that trains and evaluates."""
+    """A process that trains and evaluates imports neither `stages.attention` nor timm nor transformers."""
     program = (
         "import sys\n"
         "class Forbidden:\n"
@@ -204,7 +207,7 @@ def test_a_store_without_masks_cannot_be_trained_from(phantoms: Path, tmp_path: 
 
 
 def test_a_folder_that_is_no_run_is_not_replaced(phantom_store: Path, tmp_path: Path):
-    """A mistyped --out must not cost anybody their data."""
+    """A mistyped --out must not destroy data."""
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("three years")
     with pytest.raises(UsageError, match="did not write"):
@@ -213,13 +216,82 @@ def test_a_folder_that_is_no_run_is_not_replaced(phantom_store: Path, tmp_path: 
 
 
 def test_a_model_of_another_recipe_is_refused(trained: Path, phantoms: Path, tmp_path: Path, memo: Path):
-    """What differs is named, value by value."""
+    """The message lists the differing fields of the recipe with both values."""
     from stages.extract import run as extract
 
     extract(extract_settings(phantoms, tmp_path / "s.zarr", memo, layers=(-2,)))
     _, card = load_model(trained, torch.device("cpu"))
-    with pytest.raises(CheckpointError, match=r"layers: .*5.* here, .*4.* there"):
+    with pytest.raises(CheckpointError, match=r"layers: .*5.* in the run, .*4.* in the store"):
         require_fit(card, trained, AttentionStore.open(tmp_path / "s.zarr"))
+
+
+def test_new_entries_of_the_tables_are_trained_with(phantom_store: Path, tmp_path: Path, monkeypatch):
+    """A loss, a fusion and a normalisation: one entry each, and nothing else. The model is read and used as others."""
+    used = []
+
+    class Sum(torch.nn.Module):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.full((channels, 1, 1), 2.0))
+
+        def forward(self, image: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+            return image + self.weight * attention
+
+    def loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        used.append("loss")
+        return torch.nn.functional.cross_entropy(logits, mask.clamp(max=1).long())
+
+    def halved(attention: torch.Tensor) -> torch.Tensor:
+        used.append("norm")
+        return attention / 2
+
+    monkeypatch.setitem(LOSSES, "new_loss", loss)
+    monkeypatch.setitem(FUSIONS, "new_fusion", Fusion(lambda shared: shared[-2:], Sum))
+    monkeypatch.setitem(NORMALISATIONS, "new_norm", halved)
+    names = {"loss": "new_loss", "fusion": "new_fusion", "attention_norm": "new_norm"}
+    run(train_settings(phantom_store, tmp_path / "a", **names))
+    assert set(used) == {"loss", "norm"}
+    model, card = load_model(tmp_path / "a", torch.device("cpu"))
+    assert (card.network.fusion, card.attention_norm) == ("new_fusion", "new_norm")
+    assert [name for name, _ in model.fusions.named_parameters()] == ["3.weight", "4.weight"]
+    for table, name in ((FUSIONS, "new_fusion"), (NORMALISATIONS, "new_norm")):
+        with monkeypatch.context() as patch:
+            patch.delitem(table, name)
+            with pytest.raises(CheckpointError, match=rf"'{name}' is not known(?s:.*)Update the program"):
+                load_model(tmp_path / "a", torch.device("cpu"))
+
+
+def _with_card(run_folder: Path, target: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Copy the model of a run with a change to its card."""
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(run_folder / "model.safetensors", framework="pt") as file:
+        card = json.loads(file.metadata()["diamant"])
+    change(card)
+    save_file(load_file(run_folder / "model.safetensors"), target / "model.safetensors", {"diamant": json.dumps(card)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda card: card.update(colour_space="lab"), "newer version .* colour_space", id="key"),
+        pytest.param(lambda card: card["network"].update(levels=6), "newer version .* levels", id="network"),
+        pytest.param(lambda card: card.update(version=2), "version 2; this program reads 1", id="version"),
+        pytest.param(lambda card: card["network"].update(width=10**6), "do not fit", id="width"),
+        pytest.param(lambda card: card.pop("classes"), "do not fit", id="missing"),
+    ],
+)
+def test_a_card_that_cannot_be_trusted_is_refused(trained: Path, tmp_path: Path, change, message):
+    """A key that this version does not know may change the predictions, so it is not ignored."""
+    _with_card(trained, tmp_path, change)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(tmp_path, torch.device("cpu"))
+
+
+def test_a_model_from_before_a_field_was_added_is_read(trained: Path, tmp_path: Path):
+    """The first models did not record their splits."""
+    _with_card(trained, tmp_path, lambda card: card.pop("splits_sha256"))
+    assert load_model(tmp_path, torch.device("cpu"))[1].splits_sha256 == ""
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "pickle", "nan"])

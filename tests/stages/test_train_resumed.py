@@ -1,4 +1,4 @@
-"""Interrupted and resumed: bit for bit the run that was left alone, whatever had been saved and whatever not."""
+"""Interrupted and resumed training: bit for bit the same as an uninterrupted run, wherever it was interrupted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
     ("save_seconds", "saved"), [pytest.param(0, 2, id="every_epoch_saved"), pytest.param(3600, 1, id="first_alone")]
 )
 def test_a_killed_run_resumes_to_the_same_weights(phantom_store: Path, tmp_path: Path, save_seconds, saved):
-    """`kill -9` in the third epoch, then --resume: bit for bit the weights of a run that was left alone."""
+    """`kill -9` in the third epoch, then --resume: bit for bit the weights of an uninterrupted run."""
     program = (
         "import os, signal, sys; from pathlib import Path; from tests.conftest import train_settings\n"
         "from stages import train; from stages.segmentation import trainer\n"
@@ -45,8 +45,8 @@ def test_a_killed_run_resumes_to_the_same_weights(phantom_store: Path, tmp_path:
     killed = subprocess.run(command, check=False, cwd=ROOT, env=environment)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
-    assert load_state(tmp_path / ".killed.training" / "state.safetensors").epoch == saved
-    # In processes of their own too: this one may have been told other thread counts by the tests before.
+    assert load_state(tmp_path / ".killed.training" / "state.safetensors").done == saved
+    # In a process of its own too: earlier tests may have changed the number of threads in this one.
     program = (
         "import sys; from pathlib import Path; from tests.conftest import train_settings; from stages import train\n"
         "store, folder = map(Path, sys.argv[1:])\n"
@@ -77,11 +77,11 @@ def test_the_best_model_survives_an_interruption(phantom_store: Path, tmp_path: 
 
 
 def test_short_epochs_are_not_saved_one_by_one(phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """An epoch of few samples takes less time than writing it: the first and the last are written, and what is due."""
+    """Writing takes longer than a short epoch, so only the first, the last and those that are due are written."""
     from stages.segmentation import trainer
 
     written = []
-    monkeypatch.setattr(trainer, "save_state", lambda _, state: written.append(state.epoch))
+    monkeypatch.setattr(trainer, "save_state", lambda _, state: written.append(state.done))
     run(train_settings(phantom_store, tmp_path / "a", epochs=6))
     assert written == [1, 6]
     monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
@@ -93,14 +93,14 @@ def test_short_epochs_are_not_saved_one_by_one(phantom_store: Path, tmp_path: Pa
 def test_the_live_log_has_every_epoch_once_after_an_interruption(
     phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Epochs that were logged but not saved are trained again, and must not be logged twice."""
+    """Epochs that were logged but not saved are trained again, and are not logged twice."""
     (tmp_path / ".dvc").mkdir()
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
         _stop_in(4, patch)
         with pytest.raises(KeyboardInterrupt):
             run(train_settings(phantom_store, tmp_path / "a", epochs=5))
-    assert load_state(tmp_path / ".a.training" / "state.safetensors").epoch == 1
+    assert load_state(tmp_path / ".a.training" / "state.safetensors").done == 1
     run(train_settings(phantom_store, tmp_path / "a", epochs=5, resume=True))
     with (tmp_path / "a" / "dvclive" / "plots" / "metrics" / "loss.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
@@ -108,7 +108,7 @@ def test_the_live_log_has_every_epoch_once_after_an_interruption(
     assert [row["loss"] for row in rows] == [row["loss"] for row in history(tmp_path / "a")]
 
 
-def test_the_live_log_of_a_resumed_run_is_that_of_a_run_left_alone(
+def test_the_live_log_of_a_resumed_run_is_that_of_an_uninterrupted_run(
     phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Every file byte for byte, also when all epochs were saved and only their log is written anew."""
@@ -134,7 +134,7 @@ def test_the_live_log_of_a_resumed_run_is_that_of_a_run_left_alone(
 
 
 def test_resuming_with_other_settings_is_refused(phantom_store: Path, tmp_path: Path):
-    """The message says which setting changed; a finished run is left as it is."""
+    """The message names the setting that changed; a finished run stays unchanged."""
     run(train_settings(phantom_store, tmp_path / "a"))
     before = (tmp_path / "a" / "model.safetensors").read_bytes()
     with pytest.raises(CheckpointError, match=r"lr: was 0\.001, now 0\.01"):
@@ -159,7 +159,7 @@ def test_resuming_with_other_splits_is_refused(phantom_store: Path, tmp_path: Pa
 
 
 def _stop_in(epoch: int, patch: pytest.MonkeyPatch) -> None:
-    """Let the next run be interrupted at the beginning of an epoch."""
+    """Interrupt the next run at the beginning of an epoch."""
     original = SegmentationTrainer.run_epoch
     stop = KeyboardInterrupt()
 

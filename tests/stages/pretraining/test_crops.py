@@ -1,4 +1,4 @@
-"""Views: where a crop comes from, that nothing is drawn twice or by the device, and what each distortion does."""
+"""Views: crops come from their boxes, random numbers do not depend on the device, and each augmentation works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 @given(seed=st.integers(0, 2**31), low=st.floats(0.05, 0.9), extent=st.floats(0, 0.1))
 @settings(max_examples=50, deadline=None)
 def test_boxes_lie_inside_the_image_and_have_the_area_asked_for(seed, low, extent):
-    """No crop reaches beyond the image, none is larger than asked, and only one that does not fit is smaller."""
+    """No crop exceeds the image or the area asked for, and only one that does not fit is smaller."""
     maps = boxes(64, (low, low + extent), _generator(seed))
     width, height = maps[:, 0, 0].abs(), maps[:, 1, 1]
     assert (maps[:, 0, 2].abs() + width <= 1 + 1e-5).all()
@@ -33,7 +33,7 @@ def test_boxes_lie_inside_the_image_and_have_the_area_asked_for(seed, low, exten
 
 
 def test_half_of_the_boxes_are_mirrored():
-    """Left and right are exchanged about every other time, up and down never."""
+    """Left and right are flipped in about half of the draws, up and down never."""
     maps = boxes(2000, (0.4, 1.0), _generator())
     assert 0.45 < (maps[:, 0, 0] < 0).float().mean() < 0.55
     assert (maps[:, 1, 1] > 0).all()
@@ -41,7 +41,7 @@ def test_half_of_the_boxes_are_mirrored():
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_crop_holds_the_pixels_of_its_box(mirrored):
-    """The right half of an image, taken at its own resolution, is those very pixels, or they mirrored."""
+    """The right half of an image at its own resolution has the same pixels, or the same pixels mirrored."""
     image = torch.rand(1, 3, _SIDE, _SIDE, generator=_generator())
     box = torch.tensor([[[-0.5 if mirrored else 0.5, 0, 0.5], [0, 0.5, -0.5]]])
     crop = take(image, box, 16, (0.05, 0.25))
@@ -49,7 +49,7 @@ def test_a_crop_holds_the_pixels_of_its_box(mirrored):
     torch.testing.assert_close(crop, expected.flip(-1) if mirrored else expected, atol=1e-5, rtol=0)
 
 
-def test_shrinking_averages_in_place_of_skipping_pixels():
+def test_shrinking_averages_instead_of_skipping_pixels():
     """A fine chequerboard becomes grey: skipping pixels would leave it black and white."""
     board = (torch.arange(_SIDE)[:, None] + torch.arange(_SIDE)) % 2
     image = board.float().expand(1, 3, _SIDE, _SIDE)
@@ -67,7 +67,7 @@ def _images(count: int) -> torch.Tensor:
 
 
 def test_views_have_their_sizes_and_are_normalised():
-    """Two large and the small ones, within what ImageNet's mean and deviation make of black and white."""
+    """Two large ones and the small ones, with values between those of black and white after normalisation."""
     views = _views(_images(6), slice(0, 6), count=6)
     assert [tuple(view.shape) for view in views] == [(6, 3, 16, 16)] * 2 + [(6, 3, 8, 8)] * 2
     extremes = normalise(torch.stack([torch.zeros(3, 1, 1), torch.ones(3, 1, 1)]))
@@ -78,8 +78,8 @@ def test_views_have_their_sizes_and_are_normalised():
     assert not torch.equal(views[0], views[1])
 
 
-def test_the_same_seed_gives_the_same_views_whoever_makes_them():
-    """Shares of a batch, made apart, are the batch's own views; another seed gives others."""
+def test_the_same_seed_gives_the_same_views_in_every_process():
+    """Views of shares of a batch equal those of the whole batch; another seed gives others."""
     images = _images(6)
     together = _views(images, slice(0, 6), count=6)
     apart = [_views(images[share], share, count=6) for share in (slice(0, 2), slice(2, 6))]
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_views_whoever_makes_them():
 
 
 def test_a_grey_image_keeps_its_hue():
-    """Hue and saturation do nothing to grey: all three channels stay the same, whatever is drawn."""
+    """Hue and saturation do not change grey: all three channels stay equal."""
     grey = torch.full((32, 3, _SIDE, _SIDE), 128, dtype=torch.uint8)
     deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
@@ -99,8 +99,8 @@ def test_a_grey_image_keeps_its_hue():
         assert colours.mean(dim=(1, 2, 3)).std() > 0.02, "brightness does change"
 
 
-def test_blur_takes_away_detail_from_the_first_view_only():
-    """The first large view is always blurred, the second rarely: noise survives in the second."""
+def test_blur_removes_detail_from_the_first_view_only():
+    """The first large view is always blurred, the second rarely, so noise is left in the second."""
     images = torch.randint(0, 256, (16, 3, 112, 112), generator=_generator(1), dtype=torch.uint8)
     crops = Crops.of(global_crop=112, local_crop=8, local_crops=0, split=0.9)
     first, second = (make(images, slice(0, 16)) for make in crops.draw(16, _generator()))

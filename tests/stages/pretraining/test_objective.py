@@ -17,7 +17,7 @@ def _cosines(rows: int, columns: int, seed: int = 0) -> Tensor:
 
 
 def test_loss_is_the_cross_entropy_over_pairs_of_different_views():
-    """Number by number: every pair of a teacher's view and another of the student's, averaged."""
+    """The mean over every pair of a teacher's view and another view of the student, computed one by one."""
     student = [_cosines(3, 5, seed) for seed in range(4)]
     targets = [centred(_cosines(3, 5, seed), torch.zeros(5), 0.2) for seed in (7, 8)]
     total, pairs = 0.0, 0
@@ -35,7 +35,7 @@ def test_loss_is_the_cross_entropy_over_pairs_of_different_views():
 
 
 def test_loss_is_the_targets_entropy_where_student_and_teacher_agree():
-    """Then nothing is left to learn: the divergence is zero."""
+    """Then the divergence is zero."""
     cosines = _cosines(4, 6)
     target = centred(cosines, torch.zeros(6), 0.1)
     loss = distillation_loss([cosines, cosines], [target, target], 0.1)
@@ -43,7 +43,7 @@ def test_loss_is_the_targets_entropy_where_student_and_teacher_agree():
 
 
 def _slow_sinkhorn(cosines: Tensor, temperature: float, iterations: int) -> Tensor:
-    """Algorithm 1 in the appendix of Caron et al. 2020, in float64, rows being images."""
+    """Compute algorithm 1 in the appendix of Caron et al. 2020 in float64; rows are images."""
     shares = (cosines.double() / temperature).exp()
     shares /= shares.sum()
     for _ in range(iterations):
@@ -59,7 +59,7 @@ def test_sinkhorn_is_that_of_the_paper():
     torch.testing.assert_close(sinkhorn(cosines, 0.05), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_sinkhorn_shares_out_the_prototypes():
+def test_sinkhorn_gives_every_prototype_its_share():
     """An image's shares sum to one after any number of iterations, a prototype's to n / prototypes after many."""
     cosines = _cosines(24, 6) + torch.linspace(-1, 1, 6)  # prototypes that all images like or dislike
     assert sinkhorn(cosines, 0.1, iterations=1).sum(dim=1) == pytest.approx(torch.ones(24), abs=1e-5)
@@ -68,15 +68,15 @@ def test_sinkhorn_shares_out_the_prototypes():
     assert entropy(converged).mean() < 0.9 * math.log(6), "shares are equal over images, not within one"
 
 
-def test_sinkhorn_stands_any_temperature():
-    """At a temperature where exp overflows float32, the shares are still numbers that sum to one."""
+def test_sinkhorn_works_at_a_very_low_temperature():
+    """Where exp overflows float32, the shares are still finite and sum to one."""
     shares = sinkhorn(_cosines(8, 4), 1e-3)
     assert torch.isfinite(shares).all()
     assert shares.sum(dim=1) == pytest.approx(torch.ones(8), abs=1e-4)
 
 
-def test_centre_follows_the_batch_and_takes_the_favourite_away():
-    """A prototype that every image likes is no longer anyone's answer once the centre has caught up."""
+def test_centring_suppresses_a_prototype_that_every_image_has():
+    """Once the centre has followed the batch, the common prototype is no longer the most probable one."""
     cosines = _cosines(16, 4) * 0.1 + torch.tensor([1.0, 0, 0, 0])
     centre = torch.zeros(4)
     assert (centred(cosines, centre, 0.1).argmax(dim=1) == 0).all()
@@ -88,14 +88,14 @@ def test_centre_follows_the_batch_and_takes_the_favourite_away():
 
 
 def test_entropy_at_its_ends():
-    """One prototype alone is 0, all alike ln(prototypes); a probability of 0 is no NaN."""
+    """A single prototype gives 0, equal probabilities give ln(prototypes), and a probability of 0 gives no NaN."""
     rows = torch.tensor([[1.0, 0, 0, 0], [0.25, 0.25, 0.25, 0.25]])
     torch.testing.assert_close(entropy(rows), torch.tensor([0.0, math.log(4)]))
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_head_gives_cosines_that_the_prototypes_length_does_not_change(batch_norm):
-    """Outputs lie in [-1, 1], and there is no gain: prototypes ten times as long answer the same."""
+    """Outputs are in [-1, 1], and prototypes of ten times the length give the same."""
     head = ProjectionHead(8, width=16, prototypes=10, batch_norm=batch_norm)
     tokens = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
     cosines = head(tokens)

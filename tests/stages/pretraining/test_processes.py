@@ -23,14 +23,14 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_shares_cover_the_batch_without_overlap():
-    """Every image of a batch is one process's."""
+    """Every image of a batch belongs to exactly one process."""
     shares = [Processes(rank, 3).share(12) for rank in range(3)]
     assert [index for share in shares for index in range(12)[share]] == list(range(12))
 
 
 @pytest.mark.parametrize("batch_size", [7, 3])
 def test_a_batch_that_cannot_be_shared_is_refused(batch_size):
-    """Uneven shares would weigh images unevenly, and a share of one cannot be normalised."""
+    """Uneven shares would give images uneven weights, and a share of one cannot be normalised."""
     with pytest.raises(UsageError, match="multiple of 3, at least 6"):
         Processes(0, 3).share(batch_size)
 
@@ -72,7 +72,7 @@ for centring, port in zip(("sinkhorn", "centre"), sys.argv[2:]):
         children.append(child)
 sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 """
-"""Two processes for each centring with the variables that `torchrun` sets; forked, since importing torch takes long."""
+"""A program that runs two processes per centring as `torchrun` does. They are forked to import torch only once."""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")

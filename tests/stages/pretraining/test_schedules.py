@@ -1,4 +1,4 @@
-"""Schedules: what they are at the first step, at the end of the warm-up, and at the last step."""
+"""Schedules: their values at the first step, at the end of the warm-up, and at the last step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _schedules(**changes: float) -> Schedules:
 
 
 def test_learning_rate_rises_in_a_line_and_falls_in_a_cosine():
-    """A tenth of the peak after a tenth of the warm-up, half the peak half-way down, next to nothing at the end."""
+    """A tenth of the peak after a tenth of the warm-up, half the peak half-way down, and 1e-6 at the end."""
     schedules = _schedules(lr=1e-2, warmup=0.1)
     assert schedules.learning_rate(1) == pytest.approx(1e-3)
     assert schedules.learning_rate(10) == pytest.approx(1e-2)
@@ -32,7 +32,7 @@ def test_weight_decay_and_momentum_go_from_end_to_end():
 
 
 def test_teacher_temperature_rises_during_the_warmup_and_never_falls():
-    """From 0.04 to the final one; where the final one is lower, it is that one throughout."""
+    """It rises from 0.04 to the final value; a lower final value is constant."""
     schedules = _schedules(teacher_temperature=0.07, warmup=0.2)
     assert schedules.teacher_temperature(10) == pytest.approx(0.055)
     assert schedules.teacher_temperature(20) == schedules.teacher_temperature(100) == pytest.approx(0.07)
@@ -42,7 +42,7 @@ def test_teacher_temperature_rises_during_the_warmup_and_never_falls():
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_the_shortest_runs_have_schedules(steps):
-    """With one step, and without a warm-up, every value is a number of its range."""
+    """With one or two steps and no warm-up, every value is in its range."""
     schedules = Schedules.of(PretrainSettings(steps=steps, warmup=0))
     for step in range(1, steps + 1):
         assert 0 < schedules.learning_rate(step) <= 1e-3

@@ -1,4 +1,4 @@
-"""The watch: that a collapse is told, that a healthy run is left alone, and what the heads' figures are."""
+"""The watch: a collapse is reported, a healthy run goes on, and the heads' figures are right."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ def _history(rows: int, **figures: Any) -> list[Row]:
 
 
 @pytest.mark.parametrize(
-    ("figures", "told"),
+    ("figures", "message"),
     [
-        pytest.param({"entropy": 0.999 * _MOST}, "all prototypes alike.*--centring sinkhorn", id="uniform"),
-        pytest.param({"entropy": 0.001 * _MOST}, "one prototype alone.*--teacher-temperature", id="one_prototype"),
+        pytest.param({"entropy": 0.999 * _MOST}, "all prototypes equally.*--centring sinkhorn", id="uniform"),
+        pytest.param({"entropy": 0.001 * _MOST}, "one prototype for every.*--teacher-temperature", id="one_prototype"),
         pytest.param({"feature_deviation": 1e-4}, "CLS tokens of different images are the same", id="same_tokens"),
     ],
 )
-def test_a_collapse_stops_the_run_with_what_was_seen_and_a_cure(figures, told):
+def test_a_collapse_stops_the_run_with_the_sign_and_a_remedy(figures, message):
     """Five rows that agree are a collapse; four are not yet, and rows of the warm-up do not count."""
     require_sound(_history(4, **figures), prototypes=256, warmup=0)
     require_sound(_history(6, **figures), prototypes=256, warmup=100)
-    with pytest.raises(PipelineError, match=f"(?s){told}"):
+    with pytest.raises(PipelineError, match=f"(?s){message}"):
         require_sound(_history(5, **figures), prototypes=256, warmup=0)
 
 
-def test_one_good_row_is_a_sign_of_life():
-    """A collapse has to be seen in every one of the last rows."""
+def test_one_good_row_keeps_the_run_going():
+    """A collapse must show in every one of the last rows."""
     history = [*_history(4, entropy=_MOST), *_history(1), *_history(4, entropy=_MOST)]
     require_sound(history, prototypes=256, warmup=0)
 
 
 @pytest.mark.parametrize("name", ["loss", "entropy", "feature_deviation"])
-def test_what_is_not_a_number_stops_at_once(name):
-    """No patience with NaN, not even during the warm-up."""
+def test_a_figure_that_is_not_finite_stops_the_run_at_once(name):
+    """Also during the warm-up."""
     with pytest.raises(PipelineError, match="lower --lr"):
         require_sound(_history(1, **{name: math.nan}), prototypes=256, warmup=1000)
 
 
 def test_feature_deviation_is_0_for_equal_and_about_1_for_random_tokens():
-    """And it does not depend on how long the tokens are."""
+    """It does not depend on the length of the tokens."""
     random = torch.randn(500, 64, generator=torch.Generator().manual_seed(0))
     assert float(feature_deviation(random[:1].expand(10, -1))) == pytest.approx(0, abs=1e-6)
     assert float(feature_deviation(random)) == pytest.approx(1, abs=0.05)
@@ -59,7 +59,7 @@ def test_feature_deviation_is_0_for_equal_and_about_1_for_random_tokens():
 
 
 def test_heads_figures_are_those_of_each_head():
-    """A head that is the mask separates it wholly, a flat one not at all; without masks there is nothing to say."""
+    """A head that equals the mask has full separation, a flat one has none; without masks it is None."""
     masks = torch.zeros(2, 8, 8, dtype=torch.uint8)
     masks[:, :4] = 1
     looking = masks.float()[:, ::2, ::2] + 0.5

@@ -1,4 +1,4 @@
-"""Augmentation: image, mask and attention move together, whatever is drawn and whatever their sizes."""
+"""Augmentation: image, mask and attention stay aligned for all random numbers and all sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IDENTITY = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
 
 
 def _positions(rows: int, columns: int) -> torch.Tensor:
-    """(1, 2, rows, columns) the x and y of every cell's centre in [-1, 1]."""
+    """Return the x and y of every cell's centre in [-1, 1]: (1, 2, rows, columns)."""
     y = (torch.arange(rows) + 0.5) * 2 / rows - 1
     x = (torch.arange(columns) + 0.5) * 2 / columns - 1
     return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1])[None]
@@ -31,7 +31,7 @@ def _positions(rows: int, columns: int) -> torch.Tensor:
     scale=st.integers(1, 3),
 )
 def test_image_mask_and_attention_stay_aligned(seed, kind, size, grid, scale):
-    """Maps whose values are their own positions all land where the same map says, to half a cell of their grid."""
+    """Inputs whose values are their own positions are all warped by the same map, to half a cell of their grid."""
     out_size = (grid[0] * scale, grid[1] * scale)
     affine = draw_affines(1, RANGES[kind], size[0] / size[1], torch.Generator().manual_seed(seed))
     where_image = torch.cat([_positions(*size), torch.zeros(1, 1, *size)], dim=1)
@@ -43,7 +43,7 @@ def test_image_mask_and_attention_stay_aligned(seed, kind, size, grid, scale):
 
 
 def _assert_lands(moved: torch.Tensor, affine: torch.Tensor, cell: float) -> None:
-    """Positions that were moved are those that the map gives for the output's own positions.
+    """Check that the warped positions are those that the map gives for the positions of the output.
 
     Args:
         moved: (1, 1 or 2, row, column) what arrived; the first channel is x.
@@ -85,7 +85,7 @@ def test_turning_keeps_angles_in_pictures_that_are_not_square(seed, aspect):
 
 
 def test_masks_get_no_new_values():
-    """Ignored pixels and classes survive every warp as they are: no value is interpolated."""
+    """A warp interpolates no mask value: classes and ignored pixels stay what they are."""
     mask = torch.tensor([0, 3, 255], dtype=torch.uint8)[torch.randint(0, 3, (8, 20, 31))]
     affines = draw_affines(8, RANGES["full"], 20 / 31, torch.Generator().manual_seed(0))
     _, warped, _ = warp(torch.rand(8, 3, 20, 31), mask, torch.rand(8, 1, 4, 4), affines, (4, 4))
@@ -100,7 +100,7 @@ def test_light_augmentation_never_turns_upside_down():
 
 
 def test_colours_stay_in_range_and_differ_by_sample():
-    """Each sample gets its own change; the result is still an image, and the same seed gives the same."""
+    """Each sample gets its own change, values stay in the range of an image, and a seed gives the same result."""
     image = torch.full((4, 3, 8, 8), 120.0)
     image[:, 0] = 200
     changed = change_colours(image, RANGES["full"], torch.Generator().manual_seed(0))
@@ -112,7 +112,7 @@ def test_colours_stay_in_range_and_differ_by_sample():
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 9), (224, 160)])
 def test_the_grid_is_that_of_affine_grid(size):
-    """Built from rows and columns, it is where torch's own function says, to rounding."""
+    """The grid made from rows and columns equals that of torch's own function, to rounding."""
     affines = draw_affines(6, RANGES["full"], 1.2, torch.Generator().manual_seed(0))
     plain = F.affine_grid(affines, [6, 1, *size], align_corners=False)
     torch.testing.assert_close(sampling_grid(affines, size), plain, atol=1e-6, rtol=0)
@@ -121,7 +121,7 @@ def test_the_grid_is_that_of_affine_grid(size):
 @pytest.mark.parametrize("kind", ["full", "light"])
 @pytest.mark.parametrize("seed", range(4))
 def test_colours_are_those_of_the_steps_one_by_one(kind, seed):
-    """One sum and a logarithm in place give what the plain formulas give, black, white and all between; input kept."""
+    """The fast form equals the plain formulas, from black to white, and does not change its argument."""
     image = torch.rand(5, 3, 12, 17, generator=torch.Generator().manual_seed(seed)) * 255
     image[0], image[1], image[2, :, :6] = 0, 255, 0
     before = image.clone()
@@ -132,7 +132,7 @@ def test_colours_are_those_of_the_steps_one_by_one(kind, seed):
 
 
 def _colours_step_by_step(image: torch.Tensor, ranges: Ranges, generator: torch.Generator) -> torch.Tensor:
-    """What `change_colours` means: saturation, contrast, brightness, gamma and noise, one after the other."""
+    """Apply saturation, contrast, brightness, gamma and noise one after the other, as `change_colours` specifies."""
 
     def factor() -> torch.Tensor:
         return 1 + (torch.rand((len(image), 1, 1, 1), generator=generator) * 2 - 1) * ranges.colour

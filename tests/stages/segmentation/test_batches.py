@@ -1,4 +1,4 @@
-"""Batches: resident and streamed samples are the same, and an epoch visits everybody once."""
+"""Batches: resident and streamed samples are equal, and an epoch has every sample once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def test_resident_and_streamed_batches_are_what_the_store_holds(make_store: Callable[..., Path]):
-    """Both kinds give the store's own bytes, in the order asked for, rows and channels where torch wants them."""
+    """Both kinds give the store's own bytes in the order asked for, with channels first."""
     store = AttentionStore.open(make_store(9))
     indices = np.array([1, 3, 4, 8])
     order = [np.array([8, 3]), np.array([1]), np.array([4, 1, 3])]
@@ -32,8 +32,10 @@ def test_resident_and_streamed_batches_are_what_the_store_holds(make_store: Call
             np.testing.assert_array_equal(batch.attention.numpy(), expected.attention)
 
 
-def test_what_does_not_fit_in_memory_is_streamed(make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
-    """The choice follows from the free memory."""
+def test_samples_that_do_not_fit_in_memory_are_streamed(
+    make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+):
+    """The choice depends on the free memory."""
     store = AttentionStore.open(make_store(4))
     assert isinstance(open_samples(store, np.arange(4), CPU), ResidentSamples)
     monkeypatch.setattr("stages.segmentation.batches._free_memory", lambda _: 100)
@@ -42,7 +44,7 @@ def test_what_does_not_fit_in_memory_is_streamed(make_store: Callable[..., Path]
 
 @pytest.mark.parametrize("kind", [ResidentSamples, StreamedSamples])
 def test_missing_data_stops_training_from_either(make_store: Callable[..., Path], kind):
-    """A missing shard is an error on the way in, not a batch of zeros."""
+    """A missing shard is an error when it is read, not a batch of zeros."""
     path = make_store(4)
     (path / "mask" / "c.0.0.0").unlink()
     store = AttentionStore.open(path)
@@ -56,8 +58,8 @@ def test_missing_data_stops_training_from_either(make_store: Callable[..., Path]
 
 
 @given(count=st.integers(1, 100), batch_size=st.integers(1, 40), seed=st.integers(0, 9), epoch=st.integers(1, 9))
-def test_an_epoch_visits_everybody_once_in_even_batches(count, batch_size, seed, epoch):
-    """No sample is left out or doubled, no batch exceeds the size, and none is a lonely remainder."""
+def test_an_epoch_has_every_sample_once_in_even_batches(count, batch_size, seed, epoch):
+    """No sample is left out or repeated, no batch exceeds the size, and none is a small remainder."""
     indices = np.arange(count) * 3
     batches = shuffled(indices, batch_size, seed=seed, epoch=epoch)
     assert sorted(np.concatenate(batches)) == list(indices)

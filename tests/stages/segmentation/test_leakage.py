@@ -1,4 +1,4 @@
-"""Seen samples: by image, by patient, and by every chain of the two, in the run's own store and in others."""
+"""Leakage: by image, by patient, and by every chain of the two, in the run's own store and in others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = tuple[str, str, str]
 
 
 class _Columns:
-    """The few columns of a store that are looked at."""
+    """Stand in for a store: the few columns that the check reads."""
 
     def __init__(self, rows: list[Row]) -> None:
         self.ids, groups, digests = map(np.array, zip(*rows, strict=True))
@@ -33,7 +33,9 @@ def _record(*rows: tuple[str, str, str, str]) -> list[dict[str, str]]:
     [
         pytest.param([("a", "a", "d1", "train")], [("x", "y", "d1")], [True], id="image_under_another_name"),
         pytest.param([("a", "p", "d1", "train")], [("x", "p", "d2")], [True], id="patient"),
-        pytest.param([("a", "a", "d1", "train")], [("a", "a", "d2")], [False], id="other_hospital_numbers_alike"),
+        pytest.param(
+            [("a", "a", "d1", "train")], [("a", "a", "d2")], [False], id="other_hospital_has_the_same_numbers"
+        ),
         pytest.param([("a", "a", "d1", "train")], [("x", "a", "d2")], [True], id="patient_named_by_a_trained_image"),
         pytest.param([("x", "a", "d1", "train")], [("a", "a", "d2")], [True], id="patient_named_by_this_image"),
         pytest.param(
@@ -54,16 +56,16 @@ def _record(*rows: tuple[str, str, str, str]) -> list[dict[str, str]]:
             [True, False],
             id="chain_in_the_run_through_an_image_without_a_mask",
         ),
-        pytest.param([("a", "p", "d1", "test")], [("x", "p", "d1")], [False], id="tested_is_not_seen"),
+        pytest.param([("a", "p", "d1", "test")], [("x", "p", "d1")], [False], id="test_samples_do_not_leak"),
     ],
 )
-def test_what_was_seen_is_recognised(record, store, expected):
-    """Each way in which a patient who was trained on comes back under another name."""
+def test_leaked_samples_are_recognised(record, store, expected):
+    """Every way in which a patient of the training set can appear again under another name."""
     assert leaked_samples(_Columns(store), _record(*record), by={"train"}) == expected
 
 
-def test_what_chose_the_checkpoint_counts_where_it_is_asked_for():
-    """Validation samples are seen for a test, and not for their own score."""
+def test_validation_samples_count_where_that_is_asked_for():
+    """They chose the checkpoint, so they leak into a test score, but not into their own."""
     store, record = _Columns([("x", "x", "d1")]), _record(("a", "a", "d1", "val"))
     assert leaked_samples(store, record, by={"train"}) == [False]
     assert leaked_samples(store, record, by={"train", "val"}) == [True]
@@ -74,7 +76,7 @@ def test_what_chose_the_checkpoint_counts_where_it_is_asked_for():
     rows=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 12)), min_size=2, max_size=12),
     trained=st.sets(st.integers(0, 11)),
 )
-def test_it_agrees_with_following_every_link_by_hand(rows, trained):
+def test_it_agrees_with_a_slow_search_over_all_links(rows, trained):
     """In the run's own store: exactly what can be reached from a training sample over groups and copies."""
     named = [(f"id{n}", f"g{group}", f"d{digest}") for n, (group, digest) in enumerate(rows)]
     record = _record(*((*row, "train" if n in trained else "") for n, row in enumerate(named)))

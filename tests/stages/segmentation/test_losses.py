@@ -1,4 +1,4 @@
-"""The loss: MONAI's Dice plus cross-entropy, blind to ignored pixels and to how samples are batched."""
+"""The losses: equal to MONAI's; ignored pixels and the batching of samples change nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from stages.segmentation.losses import dice_cross_entropy, foreground_dice
+from stages.segmentation.losses import LOSSES, dice_cross_entropy, dice_focal, focal, foreground_dice, soft_dice
 from stages.segmentation.metrics import score_sample
 
 
@@ -34,14 +34,28 @@ def test_dice_is_monais(logits, mask):
     torch.testing.assert_close(dice_cross_entropy(logits, mask), expected)
 
 
-def test_ignored_pixels_have_no_say(logits, mask):
-    """Neither the loss nor its gradient depends on what is predicted where the mask is 255."""
+def test_focal_is_monais(logits, mask):
+    """MONAI averages over pixels and classes, so its mean is smaller by the number of classes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from monai.losses import FocalLoss
+
+        oracle = FocalLoss(gamma=2.0, use_softmax=True, to_onehot_y=True)
+    expected = 3 * oracle(logits, mask[:, None].long())
+    torch.testing.assert_close(focal(logits, mask), expected)
+    torch.testing.assert_close(dice_focal(logits, mask), soft_dice(logits, mask) + expected)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_ignored_pixels_change_nothing(logits, mask, name):
+    """Neither the loss nor its gradient depends on the prediction where the mask is 255."""
+    loss = LOSSES[name]
     mask[:, :5] = 255
     changed = logits.clone()
-    changed[:, :, :5] += 3
-    torch.testing.assert_close(dice_cross_entropy(logits, mask), dice_cross_entropy(changed, mask))
+    changed[:, :, :5] += torch.arange(3.0)[None, :, None, None]
+    torch.testing.assert_close(loss(logits, mask), loss(changed, mask))
     changed.requires_grad_()
-    dice_cross_entropy(changed, mask).backward()
+    loss(changed, mask).backward()
     assert changed.grad is not None
     assert not changed.grad[:, :, :5].any()
     assert changed.grad[:, :, 5:].any()
@@ -53,11 +67,21 @@ def test_dice_does_not_depend_on_the_batch(logits, mask):
     torch.testing.assert_close(dice_cross_entropy(logits, mask), torch.stack(alone).mean())
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_correct_prediction_costs_less_than_a_wrong_one(mask, name):
+    """Almost nothing if every pixel is right with certainty, and more the more pixels are wrong."""
+    right = 20 * torch.nn.functional.one_hot(mask.long(), 3).movedim(-1, 1).float()
+    wrong = right.clone()
+    wrong[:, :, :4] = right[:, [1, 2, 0], :4]
+    assert 0 <= LOSSES[name](right, mask) < 0.01 < LOSSES[name](wrong, mask) < LOSSES[name](-right, mask)
+
+
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("value", [0, 255], ids=["empty", "all_ignored"])
-def test_empty_masks_give_finite_loss_and_gradient(value):
+def test_empty_masks_give_finite_loss_and_gradient(value, name):
     """An image without foreground, or without any known pixel, does not break training."""
     logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
-    loss = dice_cross_entropy(logits, torch.full((1, 4, 4), value, dtype=torch.uint8))
+    loss = LOSSES[name](logits, torch.full((1, 4, 4), value, dtype=torch.uint8))
     loss.backward()
     assert loss.isfinite()
     assert logits.grad is not None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.segmentation.normalisation import IMAGE_MEAN, IMAGE_STD, normalise_attention, normalise_image
+from stages.errors import UsageError
+from stages.segmentation.normalisation import NORMALISATIONS, normalise_attention, normalise_image
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD
 
 
 @pytest.fixture
@@ -29,6 +31,22 @@ def test_minmax_gives_every_map_the_range_zero_to_one(attention):
     assert torch.equal(normalise_attention(attention, "none"), attention)
 
 
+@pytest.mark.parametrize("how", NORMALISATIONS)
+def test_maps_are_scaled_one_by_one_and_not_changed_in_place(attention, how):
+    """A map comes out the same alone and among others, and the caller's tensor stays."""
+    before = attention.clone()
+    scaled = normalise_attention(attention, how)
+    assert scaled.shape == attention.shape
+    torch.testing.assert_close(normalise_attention(attention[1:, 2:], how), scaled[1:, 2:])
+    assert torch.equal(attention, before)
+
+
+def test_an_unknown_normalisation_is_an_error_that_lists_the_known_ones(attention):
+    """A name from code or from a model file is checked, and not only one from the command line."""
+    with pytest.raises(UsageError, match=r"attention_norm 'rank' is not known.*log, minmax, none"):
+        normalise_attention(attention, "rank")
+
+
 @pytest.mark.parametrize("how", ["log", "minmax"])
 @pytest.mark.parametrize("value", [0.0, 1.0, 700.0])
 def test_a_constant_map_becomes_zeros(how, value):
@@ -48,6 +66,6 @@ def test_images_are_scaled_as_imagenet_is():
     """One multiplication and one subtraction give what dividing by 255, mean and deviation gives."""
     image = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(0)) * 255
     before = image.clone()
-    mean, std = (torch.tensor(of)[:, None, None] for of in (IMAGE_MEAN, IMAGE_STD))
+    mean, std = (torch.tensor(of)[:, None, None] for of in (IMAGENET_MEAN, IMAGENET_STD))
     torch.testing.assert_close(normalise_image(image), (image / 255 - mean) / std, atol=1e-6, rtol=1e-6)
     assert torch.equal(image, before)

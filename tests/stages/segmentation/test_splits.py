@@ -1,4 +1,4 @@
-"""Splits: a function of (seed, group) alone, and nobody straddles."""
+"""Splits: a function of (seed, group) alone, with every group and every copy in one split."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LAYOUT = Layout(size=(2, 2), grid=(1, 1), heads=["L0H0"], keys=2, classes=["a", 
 
 
 class _Columns:
-    """The few columns of a store that splits look at."""
+    """Stand in for a store: the few columns that splits read."""
 
     def __init__(self, ids: list[str], groups: list[str], digests: list[str]) -> None:
         self.ids = np.array(ids)
@@ -42,7 +42,7 @@ class _Columns:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., AttentionStore]:
-    """A store with the given (id, group, digest) samples."""
+    """Write a store with the given (id, group, digest) samples."""
 
     def make(rows: list[tuple[str, str, str]], labelled: bool = True) -> AttentionStore:  # noqa: FBT001, FBT002
         path = tmp_path / "s.zarr"
@@ -61,7 +61,7 @@ def write(tmp_path: Path) -> Callable[..., AttentionStore]:
     seed=st.integers(0, 5),
     random=st.randoms(use_true_random=False),
 )
-def test_groups_and_copies_never_straddle_and_order_does_not_matter(rows, seed, random):
+def test_groups_and_copies_have_one_split_and_order_does_not_matter(rows, seed, random):
     """Same group or same digest: same split, also through chains of both; shuffling the store changes nothing."""
     named = [(f"id{n}", f"g{group}", f"d{digest}") for n, (group, digest) in enumerate(rows)]
     try:
@@ -76,8 +76,8 @@ def test_groups_and_copies_never_straddle_and_order_does_not_matter(rows, seed, 
     assert dict(zip(named, splits, strict=True)) == dict(zip(shuffled, again, strict=True))
 
 
-def test_adding_images_moves_nobody():
-    """A sample's split depends on the seed and its group, not on who else is there."""
+def test_adding_images_moves_no_other_image():
+    """A sample's split depends on the seed and its group, not on the other samples."""
     rows = [(f"id{n}", f"id{n}", f"d{n}") for n in range(500)]
     small = split_by_hash(_Columns(*map(list, zip(*rows[:200], strict=True))), seed=0, val=0.15, test=0.2)
     large = split_by_hash(_Columns(*map(list, zip(*rows, strict=True))), seed=0, val=0.15, test=0.2)
@@ -91,7 +91,7 @@ def test_adding_images_moves_nobody():
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31), other=st.integers(0, 2**31))
 def test_a_seed_is_a_split_and_another_seed_is_another(seed, other):
-    """The same one always; of two, about as many samples change their split as would by chance."""
+    """A seed always gives the same split; with another seed, as many samples change as by chance."""
     names = [str(number) for number in range(400)]
     columns = _Columns(names, names, names)
     one, again = (split_by_hash(columns, seed=seed, val=0.15, test=0.2) for _ in range(2))
@@ -102,7 +102,7 @@ def test_a_seed_is_a_split_and_another_seed_is_another(seed, other):
 
 
 def test_adding_a_copy_never_moves_a_test_image_into_training():
-    """Whatever the copy is called and whatever it would have drawn by itself; it lands where the image is."""
+    """The copy gets the split of the image, whatever its name is and whatever it would have drawn by itself."""
     rows = [(f"m{n}", f"m{n}", f"d{n}") for n in range(60)]
     before = dict(zip(rows, _split(rows), strict=True))
     copies = [(f"{name}{n}", f"{name}{n}", f"d{n}") for n in range(60) for name in ("a", "z")]
@@ -122,7 +122,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 80)), min_size=1, m
 @settings(max_examples=100, deadline=None)
 @given(first=ROWS, added=ROWS, seed=st.integers(0, 5))
 def test_no_addition_brings_a_sample_nearer_to_training(first, added, seed):
-    """Also where the new samples join groups, by copies and chains of them: towards test is the only way."""
+    """New samples may connect groups by copies and chains of them; then samples move towards test only."""
     rows = _named([(n % 40, n) for n in range(1000, 1040)] + first)  # enough that no split is empty
     more = rows + _named(added, prefix="new")
     before = split_by_hash(_columns(rows), seed=seed, val=0.3, test=0.3)
@@ -145,7 +145,7 @@ def test_no_addition_brings_a_sample_nearer_to_training(first, added, seed):
     shares=st.tuples(st.floats(0.1, 0.4), st.floats(0.1, 0.4), st.floats(0.3, 0.5)),
 )
 def test_other_shares_do_not_move_test_images_into_training(rows, seed, shares):
-    """The test set knows nothing of val's share, and only grows with its own."""
+    """The test set does not depend on the share of val, and only grows with its own share."""
     val, other_val, test = shares
     columns = _columns(_named([(n, n) for n in range(1000, 1200)] + rows))  # enough that no split is empty
     chosen = split_by_hash(columns, seed=seed, val=val, test=test)
@@ -168,14 +168,14 @@ def _split(rows: list[tuple[str, str, str]]) -> list[str]:
 
 
 def test_unlabelled_samples_are_in_no_split(write):
-    """What has no mask can neither train nor be scored."""
+    """A sample without a mask can neither be trained on nor scored."""
     store = write([(f"i{n}", f"i{n}", f"d{n}") for n in range(3)], labelled=False)
     with pytest.raises(UsageError, match="0 labelled samples"):
         split_by_hash(store, seed=0, val=0.1, test=0.1)
 
 
 def test_splits_come_back_from_their_file(write, tmp_path: Path):
-    """The run's record of who was trained on."""
+    """The file records what the run was trained on."""
     store = write([("a", "p", "d1"), ("b", "p", "d2")])
     write_splits(tmp_path / "splits.csv", store, ["train", ""])
     assert read_splits(tmp_path / "splits.csv") == [
@@ -196,7 +196,7 @@ def test_splits_come_back_from_their_file(write, tmp_path: Path):
     ],
 )
 def test_an_edited_record_of_a_run_is_refused(write, tmp_path: Path, edit):
-    """A run's model knows who it was trained on; what only looks different is accepted."""
+    """The model records a digest of its splits; a file with the same rows in another form is accepted."""
     rows = [("a", "q", "d1"), ("b", "p", "d2")]
     table, splits = tmp_path / "splits.csv", ["train", "test"]
     write_splits(table, write(rows), splits)
@@ -217,11 +217,13 @@ def test_a_chain_through_a_sample_of_no_split_is_followed(write, tmp_path: Path)
     store = write([("a", "p", "d1"), ("b", "p", "d2"), ("c", "q", "d2")])
     table = tmp_path / "splits.csv"
     table.write_text("id,split\na,train\nc,test\n")
-    with pytest.raises(InputProblemsError, match=r"join groups, `p` among them, .* train \(`a`\) and in test \(`c`\)"):
+    with pytest.raises(
+        InputProblemsError, match=r"connect groups, one of them `p`, .* train \(`a`\) and in test \(`c`\)"
+    ):
         split_by_csv(store, table)
 
 
-def test_a_table_is_followed(write, tmp_path: Path):
+def test_a_table_of_splits_is_used(write, tmp_path: Path):
     """Byte order mark, capitals, more columns and missing ids are fine."""
     store = write([("a", "a", "d1"), ("b", "b", "d2"), ("c", "c", "d3")])
     table = tmp_path / "splits.csv"

@@ -23,7 +23,7 @@ EPOCHS = 5
 
 @pytest.fixture
 def trainer(make_store: Callable[..., Path], tmp_path: Path) -> Callable[..., SegmentationTrainer]:
-    """A function that makes a trainer with the given splits, of a store of as many samples."""
+    """Return a function that makes a trainer for a store with one sample per given split."""
 
     def make(splits: Sequence[str], **changes: Any) -> SegmentationTrainer:
         path = make_store(len(splits))
@@ -34,20 +34,20 @@ def trainer(make_store: Callable[..., Path], tmp_path: Path) -> Callable[..., Se
 
 
 def _learning_rates(trainer: SegmentationTrainer) -> list[float]:
-    """What the optimiser was told at every step of a whole training."""
-    told: list[float] = []
-    trainer.optimizer.register_step_pre_hook(lambda optimizer, *_: told.append(optimizer.param_groups[0]["lr"]))
+    """Return the learning rate at every step of a whole training."""
+    rates: list[float] = []
+    trainer.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
     with SILENT.task("training", 1) as task:
         for epoch in range(1, trainer.settings.epochs + 1):
             trainer.run_epoch(epoch, task)
-    return told
+    return rates
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.3, 0.9])
 def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine(trainer, warmup: float):
-    """Step by step against the formula written anew: every step takes the schedule's value at its middle."""
+    """Every step takes the schedule's value at its middle, compared with the formula written a second time."""
     made = trainer(["train"] * 7 + ["val"], warmup=warmup, lr=0.02, batch_size=3)
-    told = _learning_rates(made)
+    rates = _learning_rates(made)
     total = EPOCHS * 3  # seven samples, at most three at a time
     rising = round(warmup * total)
     middles = [step + 0.5 for step in range(total)]
@@ -55,8 +55,8 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine(trainer, warmup
         0.02 * at / rising if at < rising else 0.01 * (1 + math.cos(math.pi * (at - rising) / (total - rising)))
         for at in middles
     ]
-    assert told == pytest.approx(expected)
-    assert 0 < min(told) < max(told) <= 0.02
+    assert rates == pytest.approx(expected)
+    assert 0 < min(rates) < max(rates) <= 0.02
     assert made.history[-1]["lr"] == pytest.approx(0, abs=1e-12)
 
 
@@ -70,7 +70,7 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine(trainer, warmup
     ],
 )
 def test_the_model_is_that_of_its_epoch(trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores, kept):
-    """The card names the epoch and its score, and the weights are those that epoch ended with; also when resumed."""
+    """The card names the best epoch and its score, and the weights are those of its end; also when resumed."""
     given = iter([*scores, *scores[3:]])
     monkeypatch.setattr(SegmentationTrainer, "_validate", lambda _: next(given))
     made = trainer(["train"] * 4)
@@ -100,7 +100,7 @@ def _assert_kept(run: Path, weights: dict[str, torch.Tensor], epoch: int, scores
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.9])
 def test_as_many_samples_are_silenced_as_was_asked_for(trainer, share: float):
-    """In either branch alike, and never in both: something is always left to learn from."""
+    """Both branches are silenced equally often, and never together: one input is always left."""
     made = trainer(["train"] * 2, branch_dropout=share)
     silenced = made._draw_silenced(20_000, Generator().manual_seed(0)).float()
     assert silenced.sum(dim=1).max() <= 1

@@ -1,0 +1,68 @@
+"""The history in the form that DVC's plots and editor extension follow while a run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from stages.runs.history import Row
+
+__all__ = ["LIVE_FOLDER", "live_log"]
+
+LIVE_FOLDER = "dvclive"
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def live_log(folder: Path, history: Sequence[Row], columns: Sequence[str]) -> Iterator[Callable[[Row], None]]:
+    """Write a DVCLive log in `folder`, and yield a function that adds a row to it.
+
+    An interrupted run may have logged epochs whose state was never saved. So the log is always started anew, with the
+    rows of `history`. Outside a DVC repository nothing is written, because DVCLive would create a repository there.
+
+    Args:
+        folder: where the log's folder is created.
+        history: rows so far.
+        columns: figures to log, in this order; a figure that is None is left out.
+    """
+    live_class = _live_class()
+    if live_class is None:
+        yield lambda _row: None
+        return
+    shutil.rmtree(folder / LIVE_FOLDER, ignore_errors=True)
+    with live_class(
+        str(folder / LIVE_FOLDER),
+        report=None,
+        save_dvc_exp=False,
+        dvcyaml=None,
+        cache_images=False,
+        monitor_system=False,
+    ) as live:
+
+        def log(row: Row) -> None:
+            # By column: DVCLive writes figures in the order they come, and a row read from a state may have another.
+            for name in columns:
+                if (value := row[name]) is not None:
+                    live.log_metric(name, value)
+            live.next_step()
+
+        for row in history:
+            log(row)
+        yield log
+
+
+def _live_class() -> type | None:
+    """Return DVCLive's class; None outside a DVC repository, and where DVCLive is not installed."""
+    if not any((folder / ".dvc").is_dir() for folder in (Path.cwd(), *Path.cwd().parents)):
+        return None
+    try:
+        from dvclive.live import Live
+    except ModuleNotFoundError:
+        _LOGGER.warning("DVCLive is not installed, so this run writes no live log. Install dvclive to have one.")
+        return None
+    live: type = Live
+    return live

@@ -1,0 +1,114 @@
+"""The state of a run: all that is needed to resume it exactly, in one file.
+
+A state holds no random numbers: they are drawn from (seed, epoch) or (seed, step).
+
+The file is a `.safetensors` with tensors `GROUP.NAME` (weights) and `optimizer.INDEX.SLOT`, and JSON in its header:
+
+    version       1; absent in files of 0.1.0
+    epoch | step  how many are finished; each training has its own word
+    settings      settings and digests of the data, see `stages.runs.identity`; `told` in pretrainings of 0.1.0
+    history       list of rows
+    param_groups  the optimizer's, as torch gives them
+
+Other keys are ignored. A change that an older reader must not ignore raises `version`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from stages.errors import CheckpointError
+from stages.runs.history import Row
+from stages.runs.tensor_file import load_tensors, save_tensors
+
+__all__ = ["RunState", "StateFormat", "load_state", "save_state"]
+
+VERSION = 1
+REMEDY = "start without --resume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateFormat:
+    """Names that differ between the state files of the trainings."""
+
+    key: str
+    """Entry of the header that holds the JSON."""
+    counter: str
+    """Key of the number of finished epochs or steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """A run after some epoch or step."""
+
+    done: int
+    """Epochs or steps that are finished."""
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    """Weights and other tensors: group → name → tensor. A group's name has no dot and is not `optimizer`."""
+    optimizer: Mapping[str, Any]
+    """As `torch.optim.Optimizer.state_dict` returns it; every slot is a tensor."""
+    history: list[Row]
+    settings: dict[str, Any]
+    """Settings and digests of the data, see `stages.runs.identity`."""
+
+
+def save_state(path: Path, state: RunState, form: StateFormat) -> None:
+    """Write a state, replacing a previous one in one step.
+
+    Raises:
+        PipelineError: the disk is full.
+    """
+    tensors = {f"{group}.{name}": tensor for group, named in state.tensors.items() for name, tensor in named.items()}
+    for index, slots in state.optimizer["state"].items():
+        tensors |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items()}
+    metadata = {
+        "version": VERSION,
+        form.counter: state.done,
+        "settings": state.settings,
+        "history": state.history,
+        "param_groups": state.optimizer["param_groups"],
+    }
+    save_tensors(path, tensors, metadata, key=form.key)
+
+
+def load_state(path: Path, form: StateFormat) -> RunState:
+    """Read what `save_state` wrote, in this version or an earlier one.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of a newer version, or of another kind.
+    """
+    tensors, metadata = load_tensors(path, key=form.key, remedy=REMEDY)
+    if metadata.get("version", VERSION) != VERSION:
+        raise CheckpointError(
+            f"{path}: is a state of version {metadata['version']!r}; this program reads version {VERSION}.\n"
+            "  Resume with the version of this program that wrote it, or start without --resume."
+        )
+    done, history = metadata.get(form.counter), metadata.get("history")
+    settings, groups = metadata.get("settings", metadata.get("told")), metadata.get("param_groups")
+    if (
+        not isinstance(done, int)
+        or not isinstance(settings, dict)
+        or not all(isinstance(rows, list) and all(isinstance(row, dict) for row in rows) for rows in (history, groups))
+    ):
+        raise CheckpointError(f"{path}: its description is damaged; {REMEDY}.")
+    slots: dict[int, dict[str, Tensor]] = {}
+    by_group: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if match := re.fullmatch(r"optimizer\.(\d+)\.(\w+)", name):
+            slots.setdefault(int(match[1]), {})[match[2]] = tensor
+        else:
+            group, _, inner = name.partition(".")
+            by_group.setdefault(group, {})[inner] = tensor
+    return RunState(
+        done=done,
+        tensors=by_group,
+        optimizer={"state": slots, "param_groups": groups},
+        history=list(history or ()),
+        settings=settings,
+    )

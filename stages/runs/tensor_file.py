@@ -1,0 +1,67 @@
+"""One file of tensors and JSON: a `.safetensors` whose header holds the JSON under a key of this project.
+
+Reading one never executes code. A file is written beside its place and renamed, so a reader finds a complete file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from stages.errors import CheckpointError
+from store.disk.publish import replace_file
+
+__all__ = ["load_tensors", "save_tensors"]
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, key: str) -> None:
+    """Write tensors and JSON to `path`, replacing a previous file in one step.
+
+    Args:
+        path: file to write.
+        tensors: by name, on any device; no two may share memory.
+        metadata: values that JSON can hold. The order of keys is kept.
+        key: entry of the file's header that holds the JSON.
+
+    Raises:
+        PipelineError: the disk is full.
+    """
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    replace_file(path, save(on_cpu, metadata={key: json.dumps(metadata)}))
+
+
+def load_tensors(path: Path, *, key: str, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Args:
+        path: file to read.
+        key: entry of the file's header that holds the JSON.
+        remedy: end of the error message: what the user can do without this file.
+
+    Returns:
+        The tensors by name, on the CPU, and the JSON.
+
+    Raises:
+        CheckpointError: the file is missing, cannot be read, is damaged, or has no such entry.
+    """
+    try:
+        path.open("rb").close()  # safetensors reports a file without read permission as missing
+        with safe_open(os.fspath(path), framework="pt") as file:
+            metadata = json.loads((file.metadata() or {})[key])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such file; {remedy}.") from None
+    except PermissionError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}).\n  Allow reading it.") from None
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is damaged, or not a checkpoint of this program ({error}); {remedy}.") from None
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{path}: its description is damaged; {remedy}.")
+    return tensors, metadata

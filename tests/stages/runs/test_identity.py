@@ -1,0 +1,112 @@
+"""Run identity: the rules for resuming a run that this, an older or a newer version started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.errors import CheckpointError
+from stages.runs.identity import RunIdentity
+from stages.settings import setting
+
+SOURCE = Path("run/state.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """Settings of the first version."""
+
+    lr: float = setting(0.1, "A setting.")
+    table: Path | None = setting(None, "A path that is compared.")
+    device: str = setting("auto", "A setting that may change.", may_change=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Later(_Settings):
+    """Settings of a later version: `loss` was added, and later the default of `norm` changed."""
+
+    loss: str = setting("dice", "A setting that was added.")
+    norm: str = setting("log", "A setting whose default changed after it was added.", if_absent="none")
+
+
+def _recorded(settings: Any, **data: Any) -> dict[str, Any]:
+    return RunIdentity.of(settings, {"store": "abc", **data}).values
+
+
+def _identity(settings: Any, **data: Any) -> RunIdentity:
+    return RunIdentity.of(settings, {"store": "abc", **data})
+
+
+def test_settings_and_data_are_recorded_but_not_what_may_change():
+    """Values are those that JSON gives back: paths are text."""
+    recorded = _recorded(_Settings(table=Path("a/b"), device="cuda"), count=3)
+    assert recorded == {"lr": 0.1, "table": "a/b", "store": "abc", "count": 3}
+
+
+def test_data_replace_a_setting_of_the_same_name():
+    """A file of initial weights is compared by its digest, not by its path."""
+    assert _recorded(_Settings(table=Path("a/b")), table=None)["table"] is None
+
+
+def test_the_same_run_can_be_resumed_on_another_device():
+    """A setting that may change is not compared, and not unknown if an older version recorded it."""
+    recorded = _recorded(_Settings(device="cpu"))
+    _identity(_Settings(device="cuda")).require_match(recorded, SOURCE)
+    _identity(_Settings()).require_match({**recorded, "device": "cpu"}, SOURCE)
+    assert _identity(_Settings()).matches(recorded)
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "line"),
+    [
+        pytest.param(_Settings(lr=0.2), {}, "lr: was 0.1, now 0.2", id="setting"),
+        pytest.param(_Settings(table=Path("x.csv")), {}, "table: was None, now 'x.csv'", id="path"),
+        pytest.param(_Settings(), {"store": "def"}, "store: was 'abc', now 'def'", id="data"),
+    ],
+)
+def test_another_run_is_refused_with_what_differs(settings, data, line):
+    """The message names the file, every difference, and what to do."""
+    identity = _identity(settings, **data)
+    assert not identity.matches(_recorded(_Settings()))
+    with pytest.raises(CheckpointError) as caught:
+        identity.require_match(_recorded(_Settings()), SOURCE)
+    message = str(caught.value)
+    assert message.startswith(f"{SOURCE}: cannot be resumed")
+    assert message.count(": was ") == 1
+    assert line in message
+    assert "without --resume" in message
+
+
+def test_a_setting_that_was_added_later_means_its_default_in_an_old_state():
+    """So no new setting makes an interrupted run useless."""
+    old = _recorded(_Settings())
+    _identity(_Later(norm="none")).require_match(old, SOURCE)
+    with pytest.raises(CheckpointError, match="loss: was 'dice', now 'focal'"):
+        _identity(_Later(norm="none", loss="focal")).require_match(old, SOURCE)
+
+
+def test_a_default_that_changed_later_keeps_its_old_meaning_in_an_old_state():
+    """The state lacks `norm`, so it was trained with what "none" does; today's default would be another run."""
+    old = _recorded(_Settings())
+    assert _identity(_Later(norm="none")).matches(old)
+    with pytest.raises(CheckpointError, match="norm: was 'none', now 'log'"):
+        _identity(_Later()).require_match(old, SOURCE)
+
+
+def test_a_state_of_a_newer_version_is_refused_and_says_so():
+    """Even at the newer version's default: this version cannot know what the setting does."""
+    newer = _recorded(_Later())
+    assert not _identity(_Settings()).matches(newer)
+    with pytest.raises(CheckpointError, match=r"newer version .*`loss` \('dice'\), `norm` \('log'\)(?s:.*)Update"):
+        _identity(_Settings()).require_match(newer, SOURCE)
+
+
+def test_equivalent_values_are_accepted_for_their_name_only():
+    """A store that was upgraded has another digest, but the same samples."""
+    identity = RunIdentity.of(_Settings(), {"store": "new", "splits": "new"}, equivalent={"store": ["abc"]})
+    assert identity.matches({**identity.values, "store": "abc"})
+    assert not identity.matches({**identity.values, "store": "xyz"})
+    assert not identity.matches({**identity.values, "splits": "abc"})

@@ -1,0 +1,60 @@
+"""The live log: written in a DVC repository with DVCLive, and nowhere else."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.runs.history import Row
+from stages.runs.live_log import LIVE_FOLDER, live_log
+
+COLUMNS = ("loss", "dice")
+ROWS: list[Row] = [{"epoch": 1, "dice": None, "loss": 0.5}, {"epoch": 2, "dice": 0.25, "loss": 0.4}]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory inside a DVC repository."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    return tmp_path
+
+
+def _logged(folder: Path, column: str) -> list[tuple[str, str]]:
+    with (folder / LIVE_FOLDER / "plots" / "metrics" / f"{column}.tsv").open() as file:
+        return [(row["step"], row[column]) for row in csv.DictReader(file, delimiter="\t")]
+
+
+def test_rows_so_far_and_new_rows_are_logged_over_an_older_log(repository: Path):
+    """The rows that an interrupted run had logged are replaced; a figure that is None is left out."""
+    for _ in range(2):
+        with live_log(repository, ROWS[:1], COLUMNS) as log:
+            log(ROWS[1])
+    assert _logged(repository, "loss") == [("0", "0.5"), ("1", "0.4")]
+    assert _logged(repository, "dice") == [("1", "0.25")]
+    assert not (repository / LIVE_FOLDER / "plots" / "metrics" / "epoch.tsv").exists()
+
+
+def test_outside_a_repository_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """DVCLive would create a repository there."""
+    monkeypatch.chdir(tmp_path)
+    with live_log(tmp_path, ROWS[:1], COLUMNS) as log:
+        log(ROWS[1])
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_dvclive_training_goes_on_and_says_so(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """DVCLive is an extra; the history is written in any case."""
+    monkeypatch.setitem(sys.modules, "dvclive", None)
+    monkeypatch.setitem(sys.modules, "dvclive.live", None)
+    with caplog.at_level(logging.WARNING), live_log(repository, ROWS[:1], COLUMNS) as log:
+        log(ROWS[1])
+    assert not (repository / LIVE_FOLDER).exists()
+    assert "DVCLive is not installed" in caplog.text

@@ -1,0 +1,222 @@
+"""Runs that version 0.1.0 wrote: they are loaded, give the same predictions, and are resumed.
+
+The files are described in tests/golden/README.md and never change.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from stages import train
+from stages.errors import CheckpointError
+from stages.pretraining.state import load_state as load_pretraining_state
+from stages.runs.identity import RunIdentity
+from stages.runtime.progress import SILENT
+from stages.segmentation.batches import in_order, open_samples
+from stages.segmentation.checkpoint import load_model, load_state, require_fit
+from stages.segmentation.inputs import predict_probabilities
+from stages.segmentation.splits import read_splits, split_by_hash
+from stages.segmentation.trainer import SegmentationTrainer
+from stages.settings import PretrainSettings, TrainSettings, setting
+from store import AttentionStore
+from tests.stages.compared_runs import history
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
+CPU = torch.device("cpu")
+
+INTERRUPTED: dict[str, Any] = {
+    "branches": "attention",
+    "epochs": 80,
+    "batch_size": 3,
+    "lr": 0.1,
+    "width": 1,
+    "blocks": "plain",
+    "fusion": "bottleneck",
+    "augment": "none",
+    "val": 0.25,
+    "test": 0.25,
+    "device": "cpu",
+}
+"""Settings of the interrupted run, all others at their defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LaterSettings(TrainSettings):
+    """Settings of a later version, with one more."""
+
+    label_smoothing: float = setting(0.0, "A setting that 0.1.0 did not have.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LaterPretrainSettings(PretrainSettings):
+    """Settings of a later version, with one more."""
+
+    drop_path: float = setting(0.0, "A setting that 0.1.0 did not have.")
+
+
+@pytest.fixture
+def golden(tmp_path: Path) -> Path:
+    """A folder with the golden store, the run, and the interrupted run's working folder."""
+    shutil.copytree(GOLDEN / "store.zarr", tmp_path / "store.zarr")
+    shutil.copytree(GOLDEN / "run", tmp_path / "finished")
+    shutil.copytree(GOLDEN / "interrupted", tmp_path / ".run.training")
+    return tmp_path
+
+
+def _settings(golden: Path, kind: type[TrainSettings] = TrainSettings, **changes: Any) -> TrainSettings:
+    return kind(store=golden / "store.zarr", out=golden / "run", **{**INTERRUPTED, **changes})
+
+
+def test_the_golden_run_is_loaded_and_predicts_what_it_predicted(golden: Path):
+    """Card, splits and probabilities, within what CPUs differ by."""
+    expected = json.loads((GOLDEN / "expected.json").read_text())
+    store = AttentionStore.open(golden / "store.zarr")
+    model, card = load_model(golden / "finished", CPU)
+    assert (card.epoch, card.val_dice) == (expected["run"]["epoch"], expected["run"]["val_dice"])
+    require_fit(card, golden / "finished", store)
+    assert len(read_splits(golden / "finished" / "splits.csv", card.splits_sha256)) == len(store)
+    everything = np.arange(len(store))
+    batches = open_samples(store, everything, CPU).batches(in_order(everything, 5))
+    probabilities = torch.cat([predict_probabilities(model, batch, card.attention_norm) for batch in batches])
+    np.testing.assert_allclose(probabilities[:, 1].numpy(), np.load(GOLDEN / "probabilities.npy"), atol=2e-3)
+
+
+def test_the_golden_interrupted_run_is_resumed(golden: Path):
+    """It goes on after epoch 30 and ends after 80."""
+    assert load_state(golden / ".run.training" / "state.safetensors").done == 30
+    report = train.run(_settings(golden, resume=True))
+    rows = history(golden / "run")
+    with (GOLDEN / "interrupted" / "history.csv").open() as file:
+        assert rows[:30] == list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(1, 81)]
+    assert report.best_epoch == load_model(golden / "run", CPU)[1].epoch
+    assert not (golden / ".run.training").exists()
+
+
+@pytest.fixture
+def resume_for_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrainSettings], None]:
+    """A function that resumes the interrupted run and interrupts it again after epoch 31."""
+    run_epoch = SegmentationTrainer.run_epoch
+    interrupt = KeyboardInterrupt()
+
+    def stopping(self: SegmentationTrainer, epoch: int, task: Any) -> Any:
+        if epoch > 31:
+            raise interrupt
+        return run_epoch(self, epoch, task)
+
+    def resume(settings: TrainSettings) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(SegmentationTrainer, "run_epoch", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                train.run(settings)
+
+    return resume
+
+
+def test_the_golden_interrupted_run_is_resumed_when_a_setting_has_been_added(golden: Path, resume_for_an_epoch):
+    """The state lacks the setting, which means its default; from then on the state has it."""
+    resume_for_an_epoch(_settings(golden, _LaterSettings, resume=True))
+    state = load_state(golden / ".run.training" / "state.safetensors")
+    assert state.done == 31
+    assert state.settings["label_smoothing"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        pytest.param({"label_smoothing": 0.1}, r"label_smoothing: was 0\.0, now 0\.1", id="new_setting"),
+        pytest.param({"loss": "dice_focal"}, "loss: was 'dice_ce', now 'dice_focal'", id="loss"),
+        pytest.param({"width": 2}, "width: was 1, now 2", id="old_setting"),
+    ],
+)
+def test_the_golden_interrupted_run_is_not_resumed_as_another(golden: Path, changes, line):
+    """A setting that was added since means its default; the working folder stays as it is."""
+    before = (golden / ".run.training" / "state.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match=line):
+        train.run(_settings(golden, _LaterSettings, resume=True, **changes))
+    assert (golden / ".run.training" / "state.safetensors").read_bytes() == before
+
+
+def test_a_run_of_a_later_version_is_not_resumed_and_says_so(golden: Path, resume_for_an_epoch):
+    """The later version knows a setting that this one does not."""
+    resume_for_an_epoch(_settings(golden, _LaterSettings, resume=True))
+    with pytest.raises(CheckpointError, match=r"newer version.*`label_smoothing` \(0\.0\)"):
+        train.run(_settings(golden, resume=True))
+
+
+def test_training_gives_the_numbers_of_the_golden_run(golden: Path):
+    """The first epochs of the interrupted run again: initial weights, order, loss, learning rate and optimiser."""
+    store = AttentionStore.open(golden / "store.zarr")
+    settings = _settings(golden)
+    splits = split_by_hash(store, seed=settings.split_seed, val=settings.val, test=settings.test)
+    trainer = SegmentationTrainer(settings, store, splits, CPU)
+    with SILENT.task("training", 1) as task:
+        rows = [trainer.run_epoch(epoch, task) for epoch in range(1, 6)]
+    with (GOLDEN / "interrupted" / "history.csv").open() as file:
+        expected = list(csv.DictReader(file))
+    for row, golden_row in zip(rows, expected, strict=False):
+        assert row["lr"] == float(golden_row["lr"])
+        assert row["loss"] == pytest.approx(float(golden_row["loss"]), rel=1e-3)
+
+
+def test_a_run_is_resumed_after_its_store_was_upgraded(
+    golden: Path, resume_for_an_epoch, monkeypatch: pytest.MonkeyPatch
+):
+    """An upgraded store has another digest and names the one it had before; the samples are the same."""
+    store = AttentionStore.open(golden / "store.zarr")
+    before = store.description.contents_sha256
+    object.__setattr__(store.description, "contents_sha256", "f" * 64)
+    monkeypatch.setattr(AttentionStore, "open", lambda _path: store)
+    with pytest.raises(CheckpointError, match="store_contents: was"):
+        train.run(_settings(golden, resume=True))
+    object.__setattr__(store.description, "upgraded_from", (before,))
+    resume_for_an_epoch(_settings(golden, resume=True))
+    state = load_state(golden / ".run.training" / "state.safetensors")
+    assert (state.done, state.settings["store_contents"]) == (31, "f" * 64)
+
+
+@pytest.fixture
+def pretraining(tmp_path: Path) -> dict[str, Any]:
+    """What the state of a pretraining by 0.1.0 recorded; the file's tensors are replaced by a small one."""
+    metadata = (GOLDEN / "pretraining_state_metadata.json").read_text()
+    path = tmp_path / "state.safetensors"
+    save_file({"student.weight": torch.zeros(1)}, path, {"diamant_pretraining": metadata})
+    state = load_pretraining_state(path)
+    assert state.done == 4
+    assert [row["step"] for row in state.history] == [2, 4]
+    assert next(iter(state.history[0])) == "step"
+    return state.settings
+
+
+def _pretraining_identity(recorded: dict[str, Any], kind: type[PretrainSettings], **changes: Any) -> RunIdentity:
+    """Return the identity of a run with the recorded settings and images, and some changes."""
+    names = {field.name for field in dataclasses.fields(PretrainSettings)}
+    settings = kind(**{**{name: value for name, value in recorded.items() if name in names}, **changes})
+    data = {name: value for name, value in recorded.items() if name not in names}
+    return RunIdentity.of(settings, {"init": recorded["init"], **data})
+
+
+def test_the_golden_pretraining_is_the_same_run_today(pretraining: dict[str, Any]):
+    """With today's settings, and with one more at its default."""
+    _pretraining_identity(pretraining, PretrainSettings).require_match(pretraining, Path("state"))
+    _pretraining_identity(pretraining, _LaterPretrainSettings).require_match(pretraining, Path("state"))
+
+
+def test_the_golden_pretraining_is_not_resumed_as_another(pretraining: dict[str, Any]):
+    """A new setting with another value, and an old one."""
+    with pytest.raises(CheckpointError, match=r"drop_path: was 0\.0, now 0\.1"):
+        _pretraining_identity(pretraining, _LaterPretrainSettings, drop_path=0.1).require_match(pretraining, Path("s"))
+    with pytest.raises(CheckpointError, match="prototypes: was 8, now 9"):
+        _pretraining_identity(pretraining, PretrainSettings, prototypes=9).require_match(pretraining, Path("s"))
