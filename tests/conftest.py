@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: tiny real stores and images."""
+"""Define the fixtures that many tests share: tiny real stores and images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECIPE: dict[str, Any] = {"model": "test", "layers": [1], "input_size": [16, 24]
 
 
 def random_sample(index: int, layout: Layout, seed: int = 0) -> Sample:
-    """A sample of random bytes and of attention that sums to less than one."""
+    """Return a sample with a random image, a random mask, and attention whose probabilities sum to less than one."""
     random = np.random.default_rng([seed, index])
     attention = random.random((len(layout.heads), *layout.grid))
     attention *= 0.9 * layout.keys / attention.sum(axis=(1, 2), keepdims=True)
@@ -35,13 +35,13 @@ def random_sample(index: int, layout: Layout, seed: int = 0) -> Sample:
 
 @pytest.fixture
 def layout() -> Layout:
-    """Small, not square, and different in every extent, so that swapped axes are seen."""
+    """Return a small layout. Every axis has a different length, so that swapped axes make a test fail."""
     return Layout(size=(10, 14), grid=(2, 3), heads=["L1H0", "L1H1"], keys=7, classes=["skin", "lesion"])
 
 
 @pytest.fixture
 def make_store(tmp_path: Path, layout: Layout) -> Callable[..., Path]:
-    """A function that writes a store of random samples and returns its path."""
+    """Return a function that writes a store of random samples and returns its path."""
 
     def make(samples: int = 5, *, name: str = "test.zarr", layout: Layout = layout, seed: int = 0) -> Path:
         path = tmp_path / name
@@ -55,7 +55,7 @@ def make_store(tmp_path: Path, layout: Layout) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `images/` and `masks/` of sixteen small phantoms. Not to be changed by a test."""
+    """Return a folder with `images/` and `masks/` of sixteen small phantoms. Tests must not change it."""
     from stages.phantom import run
     from stages.settings import PhantomSettings
 
@@ -65,13 +65,13 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def memo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A memo that the tests share, as a team would."""
+    """Return the folder of one memo that all tests share, as the members of a team would."""
     return tmp_path_factory.mktemp("memo")
 
 
 @pytest.fixture(scope="session")
 def phantom_store(phantoms: Path, memo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of the phantoms with the attention of the untrained model. Not to be changed by a test."""
+    """Return a store of the phantoms with the attention of the untrained model. Tests must not change it."""
     from stages.extract import run
 
     path = tmp_path_factory.mktemp("stores") / "phantoms.zarr"
@@ -80,7 +80,7 @@ def phantom_store(phantoms: Path, memo: Path, tmp_path_factory: pytest.TempPathF
 
 
 def extract_settings(phantoms: Path, store: Path, memo: Path, **changes: Any) -> Any:
-    """Settings of a tiny extraction."""
+    """Return the settings of a tiny extraction. `changes` replace single settings."""
     from stages.settings import ExtractSettings
 
     told: dict[str, Any] = {
@@ -98,7 +98,7 @@ def extract_settings(phantoms: Path, store: Path, memo: Path, **changes: Any) ->
 
 
 def train_settings(store: Path, out: Path, **changes: Any) -> Any:
-    """Settings of a tiny training run."""
+    """Return the settings of a tiny training run. `changes` replace single settings."""
     from stages.settings import TrainSettings
 
     told: dict[str, Any] = {
@@ -115,7 +115,7 @@ def train_settings(store: Path, out: Path, **changes: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def trained(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on the phantom store. Not to be changed by a test."""
+    """Return the folder of a finished run on the phantom store. Tests must not change it."""
     from stages.train import run
 
     out = tmp_path_factory.mktemp("runs") / "dual"

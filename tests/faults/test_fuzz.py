@@ -1,7 +1,7 @@
-"""Files that nobody would write: whatever is in them, our own errors come out, no crash and no endless wait.
+"""Test files of arbitrary content: they give a result or one of our own errors, never a crash or an endless wait.
 
-Tables, weights files, runs, a store's metadata, settings and pictures are made by Hypothesis, from
-scratch or by spoiling a sound one. The same examples in every run, and few enough for CI.
+Hypothesis makes tables, weights files, runs, a store's metadata, settings and pictures, from scratch or by damaging
+valid ones. Every run tries the same examples, few enough for CI.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from store.reader import is_store
 bounded = settings(
     max_examples=60,
     derandomize=True,
-    deadline=timedelta(seconds=20),  # for what hangs; a busy machine is slow
+    deadline=timedelta(seconds=20),  # finds a hang; high, because a busy machine is slow
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 JSON = st.recursive(
@@ -55,7 +55,7 @@ CUTS = st.none() | st.floats(0, 1)
 
 
 def spoilt(sound: bytes, spoils: list[tuple[float, int]], cut: float | None) -> bytes:
-    """Some bytes changed, at shares of the length, and the end cut off."""
+    """Return damaged bytes: some changed, at given fractions of the length, and the end cut off at `cut`."""
     data = bytearray(sound)
     for share, change in spoils:
         data[int(share * len(data))] ^= change
@@ -63,21 +63,21 @@ def spoilt(sound: bytes, spoils: list[tuple[float, int]], cut: float | None) -> 
 
 
 def ours_or_none(act: Callable[[], object]) -> None:
-    """Run it; only our own errors may come out, with something said."""
+    """Call `act`. It may raise our own errors only, with a message."""
     try:
         act()
     except PipelineError as error:
-        assert str(error).strip()  # noqa: PT017 - both outcomes are right
+        assert str(error).strip()  # noqa: PT017 - a result and an error are both right
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value of a JSON document."""
+    """Return the path, as keys and indices, to every value of a JSON document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [at, *(way for key, one in inner for way in places(one, (*at, key)))]
 
 
 def same_json(one: bytes, other: bytes) -> bool:
-    """Whether two files say the same: blanks may differ."""
+    """Return True if two files hold equal JSON. White space may differ."""
     try:
         return bool(json.loads(one) == json.loads(other))
     except ValueError:
@@ -85,7 +85,7 @@ def same_json(one: bytes, other: bytes) -> bool:
 
 
 def put(document: Any, way: tuple[Any, ...], value: Any) -> Any:
-    """The document with the value at the end of the way replaced."""
+    """Return the document with the value at the path `way` replaced."""
     if not way:
         return value
     document = document.copy()
@@ -96,7 +96,7 @@ def put(document: Any, way: tuple[Any, ...], value: Any) -> Any:
 @bounded
 @given(content=st.binary(max_size=200) | st.lists(st.lists(CELL, max_size=5), max_size=5))
 def test_tables_of_any_content(tmp_path: Path, content: bytes | list[list[str]]):
-    """Ids that come out name a file in a folder, whatever went in."""
+    """Every id that is read from a table can name a file, whatever the table holds."""
     if not isinstance(content, bytes):
         content = "\n".join(["id,image,mask", *(",".join(row) for row in content)]).encode()
     table = tmp_path / "t.csv"
@@ -113,7 +113,7 @@ def test_tables_of_any_content(tmp_path: Path, content: bytes | list[list[str]])
 @bounded
 @given(content=st.binary(max_size=200) | st.lists(st.lists(CELL, max_size=4), max_size=5))
 def test_splits_of_any_content(tmp_path: Path, phantom_store: Path, content: bytes | list[list[str]]):
-    """A user's table of splits, and the one that a run left behind."""
+    """A user's table of splits and the table of splits in a run are both read."""
     if not isinstance(content, bytes):
         content = "\n".join(["id,split", *(",".join(row) for row in content)]).encode()
     table = tmp_path / "splits.csv"
@@ -141,7 +141,7 @@ HEADERS = st.builds(
 @bounded
 @given(content=HEADERS)
 def test_weights_of_any_header(tmp_path: Path, content: bytes):
-    """A header that lies about its length, its tensors or itself; for every reader of the format."""
+    """A header may claim any length and any tensors. Every reader of the format is tested."""
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
     for read in (read_tensors, read_card, load_state, load_pretraining):
@@ -151,7 +151,7 @@ def test_weights_of_any_header(tmp_path: Path, content: bytes):
 @bounded
 @given(card=JSON)
 def test_weights_with_any_card(tmp_path: Path, card: Any):
-    """What `pretrain` writes about a file may be written by anybody."""
+    """The card that `pretrain` writes into a weights file is not trusted when it is read."""
     file = tmp_path / "w.safetensors"
     file.write_bytes(save({"cls_token": torch.zeros(1)}, metadata={METADATA_KEY: json.dumps(card)}))
     ours_or_none(lambda: read_card(file))
@@ -161,7 +161,7 @@ def test_weights_with_any_card(tmp_path: Path, card: Any):
 @bounded
 @given(spoils=SPOILS, cut=CUTS)
 def test_pickled_weights_spoilt_anywhere(tmp_path: Path, form: str, spoils: list[tuple[float, int]], cut: float | None):
-    """Both forms of `torch.save`, with bytes changed and cut off."""
+    """Both file forms of `torch.save` are tested, with bytes changed and the end cut off."""
     sound = io.BytesIO()
     torch.save({"teacher": {"cls_token": torch.zeros(4)}}, sound, _use_new_zipfile_serialization=form == "zip")
     file = tmp_path / "w.pth"
@@ -172,7 +172,7 @@ def test_pickled_weights_spoilt_anywhere(tmp_path: Path, form: str, spoils: list
 @bounded
 @given(data=st.data(), value=JSON)
 def test_runs_with_any_card(tmp_path: Path, trained: Path, data: st.DataObject, value: Any):
-    """One value of a run's description replaced by something else."""
+    """One value of a run's description is replaced by another value."""
     content = (trained / MODEL_FILE).read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8 : 8 + length])
@@ -186,7 +186,7 @@ def test_runs_with_any_card(tmp_path: Path, trained: Path, data: st.DataObject, 
 @bounded
 @given(data=st.data(), value=JSON)
 def test_stores_with_any_metadata(tmp_path: Path, phantom_store: Path, data: st.DataObject, value: Any):
-    """One value of one of the store's JSON files replaced: opened, read and verified."""
+    """One value in one of the store's JSON files is replaced. The store is opened, read and verified."""
     path = tmp_path / "s.zarr"
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(phantom_store, path)
@@ -210,7 +210,7 @@ def test_stores_with_any_metadata(tmp_path: Path, phantom_store: Path, data: st.
 def test_stores_with_spoilt_metadata(
     tmp_path: Path, phantom_store: Path, spoils: list[tuple[float, int]], cut: float | None, name: str
 ):
-    """Bytes of a JSON file changed and cut off: never JSON, or JSON of something else."""
+    """Bytes of a JSON file are changed and cut off. `verify` finds every change of the content."""
     path = tmp_path / "s.zarr"
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(phantom_store, path)
@@ -224,20 +224,20 @@ def test_stores_with_spoilt_metadata(
 @bounded
 @given(content=st.binary(max_size=80) | JSON.map(lambda value: json.dumps({"extract": value}).encode()))
 def test_settings_of_any_content(tmp_path: Path, content: bytes):
-    """A `params.yaml` is settings, or a request that makes no sense."""
+    """A `params.yaml` gives settings or a usage error."""
     params = tmp_path / "params.yaml"
     params.write_bytes(content)
     try:
         assert isinstance(load_settings(ExtractSettings, "extract", {}, params), ExtractSettings)
     except UsageError as error:
-        assert str(error).strip()  # noqa: PT017 - both outcomes are right
+        assert str(error).strip()  # noqa: PT017 - a result and an error are both right
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
 @bounded
 @given(spoils=SPOILS, cut=CUTS)
 def test_pictures_spoilt_anywhere(tmp_path: Path, kind: str, spoils: list[tuple[float, int]], cut: float | None):
-    """Pixels, or one problem."""
+    """A picture file gives pixels or one error."""
     sound = io.BytesIO()
     Image.fromarray(np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)).save(sound, format=kind)
     file = tmp_path / "a.png"
@@ -246,12 +246,12 @@ def test_pictures_spoilt_anywhere(tmp_path: Path, kind: str, spoils: list[tuple[
 
 
 DEEP = 100_000
-"""Nested so deep that Python's JSON reader gives up; Hypothesis does not come as far."""
+"""Levels of nesting that Python's JSON reader refuses. Hypothesis does not nest that deep."""
 
 
 @pytest.mark.parametrize("name", ["", "image", "sample"])
 def test_a_store_with_metadata_nested_deep(tmp_path: Path, phantom_store: Path, name: str):
-    """As if it were damaged in any other way; and it can be replaced."""
+    """Metadata nested too deep is an error like other damage. The store is still recognised and can be replaced."""
     shutil.copytree(phantom_store, tmp_path / "s.zarr")
     (tmp_path / "s.zarr" / name / "zarr.json").write_text("[" * DEEP)
     with pytest.raises(PipelineError):
@@ -261,7 +261,7 @@ def test_a_store_with_metadata_nested_deep(tmp_path: Path, phantom_store: Path, 
 
 
 def test_cards_nested_deep(tmp_path: Path, trained: Path):
-    """Of weights, of a run, and of the states to go on from."""
+    """Cards of weights, of runs and of saved states are tested."""
     card = "[" * DEEP + "]" * DEEP
     for key, read in ((METADATA_KEY, read_card), ("diamant", load_state), ("diamant", load_pretraining)):
         (tmp_path / "deep.safetensors").write_bytes(save({"a": torch.zeros(1)}, metadata={key: card}))

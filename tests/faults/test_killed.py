@@ -1,4 +1,4 @@
-"""`kill -9` at any moment: run again, every stage leaves the bytes of a run that was left alone, and nothing else."""
+"""Test `kill -9` at any moment: the second run leaves the bytes of an uninterrupted run and no other file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 
 BATCH, MAPS = 4, (6, 28, 28)
-"""Entries that a call puts into the memo, and what an entry holds: 38 kB a commit."""
+"""Entries of one commit to the memo, and the shape of an entry's float16 maps: 38 kB a commit."""
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ def _kill(stage: str, phantoms: Path, folder: Path, *, count: int, seed: int) ->
     finished = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr[-3000:]
     at_files, by_clock = map(int, finished.stdout.split()[:2])
-    assert at_files >= min(count, 40)  # a stage may do fewer things than that to files
+    assert at_files >= min(count, 40)  # a stage may have fewer file operations than `count`
     assert by_clock == count // 2
 
 
@@ -39,9 +39,10 @@ def _kill(stage: str, phantoms: Path, folder: Path, *, count: int, seed: int) ->
     ("stage", "count"), [("extract", 9), ("extract-renamed", 3), ("pretrain", 9), ("train", 6), ("train-renamed", 3)]
 )
 def test_killed_at_random_moments_and_run_again(stage, count, phantoms, tmp_path):
-    """The same files with the same bytes; no image in the memo is computed again; no checkpoint is ever half there.
+    """The second run leaves the same files with the same bytes. No image in the memo is computed again.
 
-    Extraction replaces an older store: at every moment that or the new one lies at the path, whole.
+    Extraction replaces an older store: at every moment the older or the new store is complete at its path. A published
+    checkpoint is always complete.
     """
     _kill(stage, phantoms, tmp_path, count=count, seed=0)
 
@@ -49,7 +50,7 @@ def test_killed_at_random_moments_and_run_again(stage, count, phantoms, tmp_path
 @pytest.mark.soak
 @pytest.mark.parametrize("stage", ["extract", "extract-renamed", "pretrain", "train", "train-renamed"])
 def test_killed_at_fifty_random_moments_and_run_again(stage, phantoms, tmp_path):
-    """As above, at more moments; `pytest -m soak`."""
+    """The same at more moments; run it with `pytest -m soak`."""
     _kill(stage, phantoms, tmp_path, count=50, seed=1)
 
 
@@ -68,7 +69,7 @@ with AttentionMemo(Path(sys.argv[1]), recipe) as memo:
 
 
 def test_a_memo_killed_while_it_commits(tmp_path):
-    """Whatever SQLite was doing: what was told to be kept is there, and a batch is there whole or not at all."""
+    """Every batch that was reported as committed is there. A batch is there completely or not at all."""
     recipe = Recipe(
         model="untrained_tiny8", timm_id="", weights_sha256="ab" * 32, layers=(5,), heads=tuple("abcdef"),
         input_size=(224, 224), patch=8, grid=MAPS[1:], keys=785, mean=(0.5,) * 3, std=(0.2,) * 3,
@@ -80,10 +81,10 @@ def test_a_memo_killed_while_it_commits(tmp_path):
         command = [sys.executable, "-c", _PUTTING, folder, json.dumps(recipe.to_dict())]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as putting:
             assert putting.stdout is not None
-            putting.stdout.readline()  # until then it imports
+            putting.stdout.readline()  # the first batch is committed, all imports are done
             time.sleep(random.uniform(0, 0.05))
             putting.send_signal(signal.SIGKILL)
-            told = sum(line.endswith("\n") for line in putting.stdout)  # the last batch that was told to be kept
+            told = sum(line.endswith("\n") for line in putting.stdout)  # number of the last batch reported as committed
         with AttentionMemo(folder, recipe) as memo:
             for number in range(told + 3):
                 kept = memo.get_many([f"{number}-{entry}" for entry in range(BATCH)])

@@ -1,4 +1,4 @@
-"""Memory that runs out: smaller batches where the result stays the same, else one message with what to do."""
+"""Test out-of-memory errors: smaller batches where the result stays the same, otherwise one message with the remedy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHORTAGES = [
 
 @pytest.fixture
 def memory_for(monkeypatch: pytest.MonkeyPatch):
-    """A function that lets the segmenter take so many samples at a time, else run out of memory."""
+    """Return a function that makes the segmenter run out of memory above a number of samples."""
     forward = Segmenter.forward
 
     def limit(samples: int, error: Exception = CUDA_FULL) -> None:
@@ -50,14 +50,14 @@ def memory_for(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("error", SHORTAGES)
 def test_every_way_of_saying_it_is_understood(error):
-    """On GPU and CPU, in torch, its libraries and NumPy; and nothing else is taken for it."""
+    """Out-of-memory errors of torch, its libraries and NumPy are recognised, on GPU and CPU. Other errors are not."""
     assert is_out_of_memory(error)
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(ValueError("out of memory"))
 
 
 def test_portions_are_halved_for_good_and_no_item_is_lost(caplog):
-    """Ten items where three fit: first eight are tried, then four, then two at a time to the end."""
+    """Ten items where three fit: a batch of eight fails, then one of four, and batches of two run to the end."""
     tried: list[tuple[int, int]] = []
 
     def work(portion: slice) -> list[int]:
@@ -75,7 +75,7 @@ def test_portions_are_halved_for_good_and_no_item_is_lost(caplog):
 
 @pytest.mark.parametrize("error", SHORTAGES)
 def test_evaluation_goes_on_with_smaller_batches(error, phantom_store, trained, tmp_path, memory_for, caplog):
-    """The same scores; the user reads once what happened, however many batches there are."""
+    """The scores stay the same, and one warning is logged for the whole evaluation."""
     told = {
         "store": phantom_store,
         "run": trained,
@@ -95,7 +95,7 @@ def test_evaluation_goes_on_with_smaller_batches(error, phantom_store, trained, 
 
 
 def test_a_prediction_without_memory_for_one_sample_is_told(phantoms, trained, memo, tmp_path, memory_for, capsys):
-    """Prediction takes one sample at a time, so there is nothing to halve."""
+    """Prediction runs on one sample at a time, so there is no batch to halve: one message, exit 1."""
     memory_for(0)
     image = phantoms / "images" / "phantom_0000.png"
     with pytest.raises(PipelineError) as caught:
@@ -109,7 +109,7 @@ def test_a_prediction_without_memory_for_one_sample_is_told(phantoms, trained, m
 def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
     error, phantom_store, tmp_path, memory_for, monkeypatch
 ):
-    """A smaller batch is another training, so the user decides; what was saved is kept for --resume."""
+    """A smaller batch changes the training, so the user decides. The saved state is kept for --resume."""
     monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
     settings = train_settings(phantom_store, tmp_path / "run", epochs=2, device="cpu")
     run_epoch = train.SegmentationTrainer.run_epoch
@@ -135,7 +135,7 @@ def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
 
 
 def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
-    """Nothing lies at the output's path, nor beside it, when there was not memory even to begin."""
+    """If the first step runs out of memory, the message names --batch-size and no output is written."""
 
     def failing(_self: DistillationTrainer, _task: object) -> None:
         raise CUDA_FULL
@@ -148,7 +148,7 @@ def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", SHORTAGES)
 def test_what_no_stage_names_is_still_one_message(error, capsys):
-    """As when a GPU that others fill has no room for the network itself."""
+    """An example is a GPU that other programs fill, without room for the network itself."""
     assert console.report_error(error) == 1
     told = capsys.readouterr().err
     assert told.startswith("error: not enough memory (")
@@ -156,5 +156,5 @@ def test_what_no_stage_names_is_still_one_message(error, capsys):
 
 
 def test_another_failure_is_still_a_bug():
-    """It keeps its traceback."""
+    """Any other error keeps its traceback."""
     assert console.report_error(RuntimeError("shape mismatch")) is None

@@ -1,6 +1,6 @@
-"""What may not be read or written: one message that names it, and everything as it was.
+"""Test files and folders without read or write permission: one message that names the path, and no file changed.
 
-Root may read and write everything, so as root the commands run in a child that has given that up.
+Root ignores permissions, so as root the commands run in a child process without that privilege.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ print(json.dumps(told))
 
 
 def _closed(path: Path) -> Path:
-    """The path, which nobody may read or write."""
+    """Take all permissions from a path and return it."""
     path.chmod(0)
     return path
 
 
 def _protected(path: Path) -> Path:
-    """The folder, with all in it, which may be read only."""
+    """Make a folder and everything in it read-only and return it."""
     for inner in (path, *path.rglob("*")):
         inner.chmod(0o555 if inner.is_dir() else 0o444)
     return path
@@ -54,24 +54,24 @@ def _protected(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class House:
-    """Copies of all that commands work on, in one folder."""
+    """Hold copies of everything that the commands work on, in one folder."""
 
     folder: Path
 
     @property
     def extract(self) -> list[str]:
-        """An extraction whose maps the memo knows."""
+        """Return the arguments of an extraction whose maps are all in the memo."""
         return [
             "extract", "--images", "images", "--masks", "masks", "--store", "s.zarr", "--memo", "memo",
             "--model", "untrained_tiny8", "--image-size", "36x48", "--attention-size", "32x48", "--layers", "-1",
         ]  # fmt: skip
 
     def image(self) -> Path:
-        """One of the images."""
+        """Return the path of the first image."""
         return min((self.folder / "images").iterdir())
 
     def contents(self) -> dict[str, bytes]:
-        """All files but locks and the memo, whatever may be read."""
+        """Return the bytes of all readable files, by relative path, without the memo."""
         files = (file for file in sorted(self.folder.rglob("*")) if file.is_file() and "memo" not in file.parts)
         return {str(file.relative_to(self.folder)): file.read_bytes() for file in files if file.stat().st_mode & 0o444}
 
@@ -118,7 +118,7 @@ CASES: dict[str, Case] = {
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions are another matter there")
 def test_what_may_not_be_read_or_written(phantoms, phantom_store, trained, memo, tmp_path):
-    """Every case in one process, since starting one is what takes long; each in a house of its own."""
+    """One message names the path, and no file changes. All cases run in one process, because starting one is slow."""
     houses = {name: _house(tmp_path / name, phantoms, phantom_store, trained, memo) for name in CASES}
     before = {}
     for name, (spoil, _, _, _) in CASES.items():
@@ -141,7 +141,7 @@ def test_what_may_not_be_read_or_written(phantoms, phantom_store, trained, memo,
 def test_a_store_that_is_protected_is_replaced_and_leaves_nothing_behind(
     phantoms, phantom_store, trained, memo, tmp_path
 ):
-    """Whoever may write to its folder may replace it; what was protected is not left over."""
+    """A user who may write to the folder may replace the store. The protected old store is not left over."""
     house = _house(tmp_path / "house", phantoms, phantom_store, trained, memo)
     _protected(house.folder / "s.zarr")
     ((status, message),) = _without_privileges([(house.folder, [*house.extract, "--image-size", "16x20"])])
@@ -168,7 +168,7 @@ def _house(folder: Path, phantoms: Path, store: Path, run: Path, memo: Path) -> 
 
 
 def _without_privileges(commands: list[tuple[Path, list[str]]]) -> list[tuple[int, str]]:
-    """Exit status and message of every command."""
+    """Run the commands without root's privileges and return the exit status and message of each."""
     start: list[str] = []
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:

@@ -1,4 +1,4 @@
-"""What comes from other people runs no code, leaves no folder it was not given, and does nothing to a terminal."""
+"""Test that foreign input runs no code, writes only into the output folder, and cannot control a terminal."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ MODULES = {
     "scipy", "shutil", "socket", "sqlite3", "stages", "store", "struct", "sys", "tempfile", "textwrap", "threading",
     "time", "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "yaml", "zarr", "zlib",
 }  # fmt: skip
-"""All that is imported anywhere, so that whatever starts processes or reads objects is a decision: add none lightly."""
+"""All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/disk/publish.py"}
-"""Modules that one file each may import: for the name of an exception, and for a call that Python does not have."""
+"""Modules that only one file may import: pickle for the name of an exception, ctypes for a system call."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
-"""How the names of what starts a process in `os` begin."""
+"""Prefixes of the functions in `os` that start a process."""
 READING_OBJECTS = {"unsafe_load", "unsafe_load_all", "full_load", "load_all", "Unpickler", "mktemp", "CERT_NONE"}
 
 
@@ -52,7 +52,7 @@ def _calls(file: Path) -> Iterator[tuple[str, ast.Call]]:
 
 
 def test_no_source_imports_what_starts_processes_or_makes_objects():
-    """Under no other name either: modules keep theirs, and nothing dangerous is taken out of one by itself."""
+    """Imports are restricted to a list. Modules are not renamed, and no dangerous function is imported by itself."""
     assert len(SOURCES) > 60
     for file in SOURCES:
         where = file.relative_to(ROOT).as_posix()
@@ -75,7 +75,7 @@ def test_no_source_imports_what_starts_processes_or_makes_objects():
 
 
 def test_no_source_starts_a_process_or_runs_text():
-    """No text of a user can become a command: no process is started at all, and nothing is evaluated."""
+    """No text of a user can become a command: the program starts no process and evaluates no text."""
     for file in SOURCES:
         for node in _nodes(file):
             where = f"{file}:{getattr(node, 'lineno', 0)}"
@@ -92,7 +92,7 @@ def test_no_source_starts_a_process_or_runs_text():
 
 
 def test_no_source_loads_what_could_run_code():
-    """`torch.load` is restricted to tensors, numpy takes no pickles, YAML is plain."""
+    """`torch.load` is restricted to tensors, NumPy loads no pickles, and YAML is loaded as plain values."""
     seen = 0
     for file in SOURCES:
         for name, call in _calls(file):
@@ -108,7 +108,7 @@ def test_no_source_loads_what_could_run_code():
 
 
 def test_no_source_talks_to_the_network_without_checking_certificates():
-    """Downloads are the hub client's, over HTTPS; nobody tells it not to verify, and no address is plain HTTP."""
+    """Only the hub client downloads, over HTTPS. No source turns verification off, and no address is plain HTTP."""
     for file in SOURCES:
         text = file.read_text(encoding="utf-8")
         assert "http://" not in text, file
@@ -119,7 +119,7 @@ def test_no_source_talks_to_the_network_without_checking_certificates():
 @settings(max_examples=200, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(identifier=st.text(st.sampled_from("./\\~ab\n\0:*é\u2028"), max_size=8) | st.text(max_size=12))
 def test_a_good_id_names_a_file_in_its_folder(tmp_path: Path, identifier: str):
-    """What `predict` writes as `<id>.png` lies in the folder it was given, and nowhere else."""
+    """If an id is accepted, the file `<id>.png` that `predict` writes lies in the output folder."""
     if id_problem(identifier) is None:
         for ending in (".png", ".npy"):
             file = tmp_path / f"{identifier}{ending}"
@@ -129,14 +129,14 @@ def test_a_good_id_names_a_file_in_its_folder(tmp_path: Path, identifier: str):
 
 @pytest.mark.parametrize("identifier", ["..", "../x", "/etc/x", "a/b", "a\\b", "a\nb", "a\0b", "", ".", "\x1b[2J"])
 def test_ids_that_could_leave_a_folder_are_refused(identifier: str):
-    """Each with a reason that can be printed."""
+    """Each refusal gives a reason without control characters."""
     assert (id_problem(identifier) or "\n").isprintable()
 
 
 def test_ids_of_a_foreign_store_name_no_file_and_are_printed_literally(
     tmp_path: Path, trained: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """A store written by anybody may hold any id: pictures are named by rank, tables quote it, a terminal is safe."""
+    """Ids of a foreign store are arbitrary text: overlays are named by rank, tables quote ids, the terminal is safe."""
     source = AttentionStore.open(phantom_store)
     evil = ["../../outside", "/etc/outside", "two\nlines", "[red]x\x1b[2J"]
     layout = Layout(size=source.size, grid=source.grid, heads=source.heads, keys=24, classes=source.classes)
@@ -163,7 +163,7 @@ def test_ids_of_a_foreign_store_name_no_file_and_are_printed_literally(
 
 
 def test_temporary_files_are_private_until_they_are_published(tmp_path: Path):
-    """Nobody else can read or change a file that is half written, and what is published follows the umask."""
+    """Other users can neither read nor change a file while it is written. Published files follow the umask."""
     modes = []
 
     original = os.fsync
@@ -187,7 +187,7 @@ def test_temporary_files_are_private_until_they_are_published(tmp_path: Path):
 
 
 def test_addresses_are_refused_by_the_reader_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """From Python as from the command line; a local folder that looks like one is still opened as a folder."""
+    """The reader refuses addresses, as the command line does. A local folder named like one is opened as a folder."""
     for address in ("s3://bucket/s.zarr", "https://host/s.zarr", "gs://b/s"):
         with pytest.raises(UsageError, match="network"):
             AttentionStore.open(address)
