@@ -30,8 +30,9 @@ from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
 from stages.errors import CheckpointError
 from stages.segmentation.checkpoint import STATE_FILE, load_model
-from store import AttentionStore, publish
+from store import AttentionStore
 from store.check import verify_store
+from store.disk import publish
 from tests.conftest import extract_settings, train_settings
 from tests.stages.test_pretrain import _settings as pretrain_settings
 
