@@ -121,7 +121,7 @@ def extraction(phantoms: Path, older: Path) -> Subject:
     def require_whole(folder: Path) -> None:
         place = at_its_place(folder / "s.zarr")
         assert verify_store(place) == []
-        assert AttentionStore.open(place).size in (OLDER_SIZE, settings(folder).size)
+        assert AttentionStore.open(place).size in (OLDER_SIZE, settings(folder).image_size)
 
     return Subject(begin, go_on, require_whole, lambda folder: shutil.copytree(older, folder / "s.zarr"))
 
