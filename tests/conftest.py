@@ -83,7 +83,7 @@ def extract_settings(phantoms: Path, store: Path, memo: Path, **changes: Any) ->
     """Return the settings of a tiny extraction. `changes` replace single settings."""
     from stages.settings import ExtractSettings
 
-    told: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "images": phantoms / "images",
         "masks": phantoms / "masks",
         "store": store,
@@ -94,14 +94,14 @@ def extract_settings(phantoms: Path, store: Path, memo: Path, **changes: Any) ->
         "layers": (-1,),
         "batch_size": 4,
     }
-    return ExtractSettings(**{**told, **changes})
+    return ExtractSettings(**{**settings, **changes})
 
 
 def train_settings(store: Path, out: Path, **changes: Any) -> Any:
     """Return the settings of a tiny training run. `changes` replace single settings."""
     from stages.settings import TrainSettings
 
-    told: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "store": store,
         "out": out,
         "epochs": 3,
@@ -110,7 +110,7 @@ def train_settings(store: Path, out: Path, **changes: Any) -> Any:
         "val": 0.25,
         "test": 0.25,
     }
-    return TrainSettings(**{**told, **changes})
+    return TrainSettings(**{**settings, **changes})
 
 
 @pytest.fixture(scope="session")

@@ -92,8 +92,8 @@ def main(
 def parse_arm(text: str, common: dict[str, Any]) -> Arm:
     """Parse `NAME=STORE:BRANCHES[,setting=value…]` into an arm with settings of `train`."""
     name, _, rest = text.partition("=")
-    store, _, told = rest.partition(":")
-    branches, *more = told.split(",")
+    store, _, options = rest.partition(":")
+    branches, *more = options.split(",")
     given = dict(item.split("=", 1) for item in more)
     values = {**common, "store": store, "branches": branches, **given}
     return Arm(name=name, settings=TypeAdapter(TrainSettings).validate_python(values))
@@ -104,15 +104,15 @@ def run_once(arm: Arm, out: Path, *, n: int, seed: int, steps: int, score: str) 
     store = AttentionStore.open(arm.settings.store)
     epochs = max(1, math.ceil(steps / math.ceil(n / arm.settings.batch_size)))
     settings = replace(arm.settings, epochs=epochs, seed=seed)
-    told = {key: str(value) for key, value in asdict(settings).items() if key not in FREE}
-    told |= {"store": store.description.contents_sha256, "labels": str(n), "score": score}
+    described = {key: str(value) for key, value in asdict(settings).items() if key not in FREE}
+    described |= {"store": store.description.contents_sha256, "labels": str(n), "score": score}
     if arm.network:
-        told["network"] = arm.name
-    identity = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        described["network"] = arm.name
+    identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
     path = out / f"{arm.name}-{n}-{seed}-{identity}.json".replace(" ", "_")
     if not path.exists():
         dice = train_and_score(store, settings, n=n, score=score, network=arm.network)
-        result = {"arm": arm.name, "labels": n, "seed": seed, "settings": told, "dice": dice}
+        result = {"arm": arm.name, "labels": n, "seed": seed, "settings": described, "dice": dice}
         replace_file(path, (json.dumps(result) + "\n").encode())
     return float(np.mean(list(json.loads(path.read_text(encoding="utf-8"))["dice"].values())))
 

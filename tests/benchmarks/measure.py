@@ -10,10 +10,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-
-REAL_IMAGES = Path(__file__).parents[3] / "shared" / "data" / "isic2018-256"
-"""Real images beside the project's folder, where there are some; never part of the project."""
 
 
 @dataclass(frozen=True, kw_only=True)

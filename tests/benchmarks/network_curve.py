@@ -90,9 +90,9 @@ def main(
 def networks(store: Path, widths: Sequence[int], batch_size: int, precision: str, device: str) -> list[Arm]:
     """Return the arms of the grid: every width with every kind of block, then the full stem."""
     common = common_settings(batch_size, precision, device)
-    told = [(f"{width} {blocks}", f"width={width},blocks={blocks}") for width in widths for blocks in BLOCKS]
-    told.append((f"{FULL_WIDTH} plain full stem", f"width={FULL_WIDTH},blocks=plain,stem=full"))
-    return [parse_arm(f"{name}={store}:dual,{settings}", common) for name, settings in told]
+    shapes = [(f"{width} {blocks}", f"width={width},blocks={blocks}") for width in widths for blocks in BLOCKS]
+    shapes.append((f"{FULL_WIDTH} plain full stem", f"width={FULL_WIDTH},blocks=plain,stem=full"))
+    return [parse_arm(f"{name}={store}:dual,{settings}", common) for name, settings in shapes]
 
 
 def common_settings(batch_size: int, precision: str, device: str) -> dict[str, int | str]:

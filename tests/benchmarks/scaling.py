@@ -71,7 +71,7 @@ def lines(probes: dict[int, dict[str, float]]) -> Iterator[Measurement]:
             target=None if key == "first" else 2.0,
             at_most=True,
             claim=f"{claim}, {many} samples / {few}",
-            details={str(samples): told[key] for samples, told in probes.items()},
+            details={str(samples): costs[key] for samples, costs in probes.items()},
         )
     for key in ("write", "split"):
         yield Measurement(
@@ -80,7 +80,7 @@ def lines(probes: dict[int, dict[str, float]]) -> Iterator[Measurement]:
             target=1.5,
             at_most=True,
             claim=f"seconds a sample to {key}, {many} samples / {few}",
-            details={str(samples): told[key] / samples for samples, told in probes.items()},
+            details={str(samples): costs[key] / samples for samples, costs in probes.items()},
         )
     middle = sorted(probes)[-2]
     for key, unit in (("memory", "bytes of memory"), ("files", "files"), ("bytes", "bytes on disk")):
@@ -89,7 +89,7 @@ def lines(probes: dict[int, dict[str, float]]) -> Iterator[Measurement]:
             ratio=(probes[many][key] - probes[middle][key]) / (many - middle),
             target=None,
             claim=f"{unit} per sample more, from {middle} to {many}",
-            details={str(samples): told[key] for samples, told in probes.items()},
+            details={str(samples): costs[key] for samples, costs in probes.items()},
         )
 
 
@@ -99,8 +99,8 @@ def write(path: Path, samples: int) -> float:
     began = time.perf_counter()
     with new_store(path, layout=LAYOUT, recipe=RECIPE) as writer:
         for index in range(samples):
-            told = {"id": f"sample-{index:07d}", "group": f"patient-{index:07d}", "digest": f"{index:064x}"}
-            writer.append(replace(drawn[index % len(drawn)], **told))  # type: ignore[arg-type]
+            columns = {"id": f"sample-{index:07d}", "group": f"patient-{index:07d}", "digest": f"{index:064x}"}
+            writer.append(replace(drawn[index % len(drawn)], **columns))  # type: ignore[arg-type]
     return time.perf_counter() - began
 
 
@@ -122,8 +122,8 @@ def probe(path: str) -> None:
     read = time.perf_counter()
     split_by_hash(store, seed=0, val=0.15, test=0.2)
     split = time.perf_counter()
-    told = {"open": opened - began, "first": first - opened, "sample": (read - warm) / READS, "split": split - read}
-    sys.stdout.write(json.dumps({**told, "memory": _memory() - before}))
+    seconds = {"open": opened - began, "first": first - opened, "sample": (read - warm) / READS, "split": split - read}
+    sys.stdout.write(json.dumps({**seconds, "memory": _memory() - before}))
 
 
 def memo(folder: Path, entries: int) -> dict[str, float]:

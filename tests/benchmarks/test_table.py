@@ -28,7 +28,7 @@ def _made(*lines: Measurement | NotMeasured, then: str) -> types.SimpleNamespace
     return types.SimpleNamespace(measure=measure)
 
 
-def test_what_is_not_measured_is_told_in_table_and_json(
+def test_lines_not_measured_stay_in_table_and_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Lines yielded before a benchmark stops are kept. Missing lines and the stop itself are listed with a reason."""
@@ -53,7 +53,7 @@ def test_what_is_not_measured_is_told_in_table_and_json(
     ],
     ids=["training_step", "epoch"],
 )
-def test_lines_of_a_gpu_are_told_where_there_is_none(
+def test_lines_of_a_gpu_stay_where_there_is_none(
     monkeypatch: pytest.MonkeyPatch, module: types.ModuleType, way: str, names: set[str]
 ) -> None:
     """Each line that a GPU would give is in the table. Only names are tested; nothing is measured."""

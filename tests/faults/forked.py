@@ -92,7 +92,7 @@ class Subject:
 
     begin: Callable[[Path], object]
     """Run the stage, with its output in the given folder."""
-    go_on: Callable[[Path], object]
+    run_again: Callable[[Path], object]
     """Run the stage again after an interruption."""
     require_whole: Callable[[Path], None]
     """Raise if the output at its path is incomplete."""
@@ -115,20 +115,20 @@ def extraction(phantoms: Path, older: Path) -> Subject:
     def begin(folder: Path) -> None:
         extract.run(settings(folder))
 
-    def go_on(folder: Path) -> None:
+    def run_again(folder: Path) -> None:
         known = _remembered(settings(folder))
         report = extract.run(settings(folder))
         assert report.computed == report.samples - known, f"computed {report.computed}, remembered {known}"
 
     def require_whole(folder: Path) -> None:
-        place = at_its_place(folder / "s.zarr")
+        place = place_of(folder / "s.zarr")
         assert verify_store(place) == []
         assert AttentionStore.open(place).size in (OLDER_SIZE, settings(folder).image_size)
 
-    return Subject(begin, go_on, require_whole, lambda folder: shutil.copytree(older, folder / "s.zarr"))
+    return Subject(begin, run_again, require_whole, lambda folder: shutil.copytree(older, folder / "s.zarr"))
 
 
-def at_its_place(path: Path) -> Path:
+def place_of(path: Path) -> Path:
     """Return where an output lies. Without an exchange in one step, it may have been moved aside for a moment."""
     if not path.exists() and not publish._exchanged(path, path):
         return publish._moved_away(path)
@@ -154,12 +154,12 @@ def training(store: Path, older: Path) -> Subject:
 
     def require_whole(folder: Path) -> None:
         _require_whole_checkpoints(folder)
-        load_model(at_its_place(folder / "run"), torch.device("cpu"))
+        load_model(place_of(folder / "run"), torch.device("cpu"))
 
     def begin(folder: Path) -> None:
         train.run(train_settings(store, folder / "run", epochs=2))
 
-    def go_on(folder: Path) -> None:
+    def run_again(folder: Path) -> None:
         try:
             train.run(train_settings(store, folder / "run", epochs=2, resume=True))
         except CheckpointError:  # only the older run is there, and it has other settings
@@ -168,7 +168,7 @@ def training(store: Path, older: Path) -> Subject:
 
     return Subject(
         begin,
-        go_on,
+        run_again,
         require_whole,
         lambda folder: shutil.copytree(older, folder / "run"),
     )
@@ -207,7 +207,7 @@ def import_what_a_run_imports(subject: Subject, folder: Path) -> None:
             importlib.import_module(name)
 
 
-def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> tuple[int, int]:
+def kill_and_run_again(subject: Subject, folder: Path, *, count: int, seed: int) -> tuple[int, int]:
     """Kill runs at `count` file operations, the last ones among them, and half as many times by the clock.
 
     Returns:
@@ -231,24 +231,24 @@ def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> 
     for moment in moments:
         subject.prepare(place)
         assert in_child(lambda at=moment: killing(lambda: subject.begin(place), at, place)) == KILLED, moment
-        require_gone_on(subject, place, expected, f"moment {moment} of {total}")
-    hours = random.uniform(0, took, count // 2).tolist()
-    for hour in hours:
-        seconds = hour
+        require_same_result(subject, place, expected, f"moment {moment} of {total}")
+    delays = random.uniform(0, took, count // 2).tolist()
+    for delay in delays:
+        seconds = delay
         subject.prepare(place)
         while (status := in_child(lambda: subject.begin(place), kill_after=seconds)) == 0:
             seconds /= 2  # this run was quicker than the first one and had ended before the kill
             shutil.rmtree(place)
             subject.prepare(place)
         assert status == KILLED, status
-        require_gone_on(subject, place, expected, f"after {seconds:.3f} s")
-    return len(moments), len(hours)
+        require_same_result(subject, place, expected, f"after {seconds:.3f} s")
+    return len(moments), len(delays)
 
 
-def require_gone_on(subject: Subject, place: Path, expected: dict[str, bytes], when: str) -> None:
+def require_same_result(subject: Subject, place: Path, expected: dict[str, bytes], when: str) -> None:
     """Require a complete output after a kill and the expected files after the second run, then delete them."""
-    assert in_child(lambda: subject.require_whole(place)) == 0, f"{when}: not whole"
-    assert in_child(lambda: subject.go_on(place)) == 0, f"{when}: cannot go on"
+    assert in_child(lambda: subject.require_whole(place)) == 0, f"{when}: the output is incomplete"
+    assert in_child(lambda: subject.run_again(place)) == 0, f"{when}: the second run failed"
     found = contents(place)
     assert found.keys() == expected.keys(), f"{when}: {sorted(found.keys() ^ expected.keys())}"
     differing = [name for name in expected if found[name] != expected[name]]
@@ -274,7 +274,7 @@ def main() -> None:
         "train": lambda: training(store, folder / "older"),
     }
     subject = subjects[stage]()
-    at_files, by_clock = kill_and_go_on(subject, folder, count=int(sys.argv[4]), seed=int(sys.argv[5]))
+    at_files, by_clock = kill_and_run_again(subject, folder, count=int(sys.argv[4]), seed=int(sys.argv[5]))
     sys.stdout.write(f"{at_files} {by_clock} kills, before things done to files and by the clock\n")
 
 

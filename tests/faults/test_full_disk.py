@@ -54,16 +54,16 @@ def _contents(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file() and file.name != FILLER}
 
 
-def _message(work: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
+def _failure(work: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
     """Run work that must fail with one message about free space, and return that message."""
     capsys.readouterr()
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the console decides which errors are failures
         work()
     assert console.report_error(caught.value) == console.EXIT_FAILURE, caught.value
-    told = capsys.readouterr().err
-    assert told.count("error: ") == 1
-    assert "free some" in told.lower()
-    return told
+    message = capsys.readouterr().err
+    assert message.count("error: ") == 1
+    assert "free some" in message.lower()
+    return message
 
 
 @pytest.mark.parametrize("left", [0, 20_000, 45_000], ids=["nothing", "not_the_logs_index", "not_the_maps"])
@@ -74,7 +74,7 @@ def test_a_memo_that_does_not_fit(left, phantoms, disk, tmp_path, capsys):
     before = _contents(store)
     _fill(disk, left)
     settings = extract_settings(phantoms, store, memo)
-    assert str(memo) in _message(lambda: extract.run(settings), capsys)
+    assert str(memo) in _failure(lambda: extract.run(settings), capsys)
     assert _contents(store) == before
     assert not list(tmp_path.glob(".*"))
     _make_room(disk)
@@ -90,7 +90,7 @@ def test_a_store_that_does_not_fit(left, phantoms, memo, disk, capsys):
     before = _contents(disk)
     _fill(disk, left)
     settings = extract_settings(phantoms, store, memo)
-    assert str(disk) in _message(lambda: extract.run(settings), capsys)
+    assert str(disk) in _failure(lambda: extract.run(settings), capsys)
     assert _contents(disk) == before
     _make_room(disk)
     assert extract.run(settings).computed == 0
@@ -112,9 +112,9 @@ def test_a_training_whose_disk_fills_up(left, phantom_store, disk, tmp_path, cap
 
     with monkeypatch.context() as patch:
         patch.setattr(train.SegmentationTrainer, "run_epoch", filling)
-        told = _message(lambda: train.run(train_settings(phantom_store, disk / "run", epochs=2)), capsys)
-    assert str(disk) in told
-    assert "--resume" in told
+        message = _failure(lambda: train.run(train_settings(phantom_store, disk / "run", epochs=2)), capsys)
+    assert str(disk) in message
+    assert "--resume" in message
     assert _contents(disk / "run") == before
     _make_room(disk)
     assert load_state(disk / ".run.training" / "state.safetensors").epoch == 1
@@ -141,7 +141,7 @@ def test_an_output_that_does_not_fit(stage, phantoms, phantom_store, trained, me
     before = _contents(disk)
     assert before
     _fill(disk, 0)
-    assert str(disk) in _message(runs[stage], capsys)
+    assert str(disk) in _failure(runs[stage], capsys)
     after = _contents(disk)
     assert {file: after.get(file) for file in before} == before
     _make_room(disk)
@@ -173,9 +173,9 @@ def test_a_system_that_refuses_what_was_written(stage, phantoms, phantom_store, 
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        told = _message(run, capsys)
-    assert str(tmp_path) in told
-    assert "cannot be written (No space left on device)" in told
+        message = _failure(run, capsys)
+    assert str(tmp_path) in message
+    assert "cannot be written (No space left on device)" in message
     after = _contents(tmp_path)
     assert {file: after.get(file) for file in before} == before
     run()

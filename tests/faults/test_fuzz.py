@@ -50,19 +50,19 @@ JSON = st.recursive(
     max_leaves=6,
 )
 CELL = st.text(st.sampled_from('ab,;"\n\r\t\0./\\ é\u2028'), max_size=6)
-SPOILS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4)
+DAMAGE = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4)
 CUTS = st.none() | st.floats(0, 1)
 
 
-def spoilt(sound: bytes, spoils: list[tuple[float, int]], cut: float | None) -> bytes:
+def damaged(sound: bytes, damage: list[tuple[float, int]], cut: float | None) -> bytes:
     """Return damaged bytes: some changed, at given fractions of the length, and the end cut off at `cut`."""
     data = bytearray(sound)
-    for share, change in spoils:
+    for share, change in damage:
         data[int(share * len(data))] ^= change
     return bytes(data if cut is None else data[: int(cut * len(data))])
 
 
-def ours_or_none(act: Callable[[], object]) -> None:
+def require_result_or_own_error(act: Callable[[], object]) -> None:
     """Call `act`. It may raise our own errors only, with a message."""
     try:
         act()
@@ -73,7 +73,7 @@ def ours_or_none(act: Callable[[], object]) -> None:
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Return the path, as keys and indices, to every value of a JSON document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [at, *(way for key, one in inner for way in places(one, (*at, key)))]
+    return [at, *(path_to for key, one in inner for path_to in places(one, (*at, key)))]
 
 
 def same_json(one: bytes, other: bytes) -> bool:
@@ -84,12 +84,12 @@ def same_json(one: bytes, other: bytes) -> bool:
         return False
 
 
-def put(document: Any, way: tuple[Any, ...], value: Any) -> Any:
-    """Return the document with the value at the path `way` replaced."""
-    if not way:
+def put(document: Any, path_to: tuple[Any, ...], value: Any) -> Any:
+    """Return the document with the value at the path `path_to` replaced."""
+    if not path_to:
         return value
     document = document.copy()
-    document[way[0]] = put(document[way[0]], way[1:], value)
+    document[path_to[0]] = put(document[path_to[0]], path_to[1:], value)
     return document
 
 
@@ -107,7 +107,7 @@ def test_tables_of_any_content(tmp_path: Path, content: bytes | list[list[str]])
         assert all(id_problem(sample.id) is None for sample in samples)
         assert all(str(problem).isprintable() for problem in problems)
 
-    ours_or_none(act)
+    require_result_or_own_error(act)
 
 
 @bounded
@@ -119,8 +119,8 @@ def test_splits_of_any_content(tmp_path: Path, phantom_store: Path, content: byt
     table = tmp_path / "splits.csv"
     table.write_bytes(content)
     store = AttentionStore.open(phantom_store)
-    ours_or_none(lambda: split_by_csv(store, table))
-    ours_or_none(lambda: read_splits(table))
+    require_result_or_own_error(lambda: split_by_csv(store, table))
+    require_result_or_own_error(lambda: read_splits(table))
 
 
 def _weights() -> bytes:
@@ -135,7 +135,7 @@ HEADERS = st.builds(
     _with_header,
     header=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60).map(lambda data: b"{" + data),
     claimed=st.none() | st.integers(0, 2**64 - 1),
-) | st.builds(spoilt, st.just(_weights()), SPOILS, CUTS)
+) | st.builds(damaged, st.just(_weights()), DAMAGE, CUTS)
 
 
 @bounded
@@ -145,7 +145,7 @@ def test_weights_of_any_header(tmp_path: Path, content: bytes):
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
     for read in (read_tensors, read_card, load_state, load_pretraining):
-        ours_or_none(lambda read=read: read(file))
+        require_result_or_own_error(lambda read=read: read(file))
 
 
 @bounded
@@ -154,19 +154,21 @@ def test_weights_with_any_card(tmp_path: Path, card: Any):
     """The card that `pretrain` writes into a weights file is not trusted when it is read."""
     file = tmp_path / "w.safetensors"
     file.write_bytes(save({"cls_token": torch.zeros(1)}, metadata={METADATA_KEY: json.dumps(card)}))
-    ours_or_none(lambda: read_card(file))
+    require_result_or_own_error(lambda: read_card(file))
 
 
 @pytest.mark.parametrize("form", ["zip", "bare_pickle"])
 @bounded
-@given(spoils=SPOILS, cut=CUTS)
-def test_pickled_weights_spoilt_anywhere(tmp_path: Path, form: str, spoils: list[tuple[float, int]], cut: float | None):
+@given(damage=DAMAGE, cut=CUTS)
+def test_pickled_weights_damaged_anywhere(
+    tmp_path: Path, form: str, damage: list[tuple[float, int]], cut: float | None
+):
     """Both file forms of `torch.save` are tested, with bytes changed and the end cut off."""
     sound = io.BytesIO()
     torch.save({"teacher": {"cls_token": torch.zeros(4)}}, sound, _use_new_zipfile_serialization=form == "zip")
     file = tmp_path / "w.pth"
-    file.write_bytes(spoilt(sound.getvalue(), spoils, cut))
-    ours_or_none(lambda: read_tensors(file))
+    file.write_bytes(damaged(sound.getvalue(), damage, cut))
+    require_result_or_own_error(lambda: read_tensors(file))
 
 
 @bounded
@@ -179,8 +181,8 @@ def test_runs_with_any_card(tmp_path: Path, trained: Path, data: st.DataObject, 
     card = json.loads(header["__metadata__"]["diamant"])
     header["__metadata__"]["diamant"] = json.dumps(put(card, data.draw(st.sampled_from(places(card))), value))
     (tmp_path / MODEL_FILE).write_bytes(_with_header(json.dumps(header).encode(), content[8 + length :]))
-    ours_or_none(lambda: load_model(tmp_path, torch.device("cpu")))
-    ours_or_none(lambda: load_state(tmp_path / MODEL_FILE))
+    require_result_or_own_error(lambda: load_model(tmp_path, torch.device("cpu")))
+    require_result_or_own_error(lambda: load_state(tmp_path / MODEL_FILE))
 
 
 @bounded
@@ -201,21 +203,21 @@ def test_stores_with_any_metadata(tmp_path: Path, phantom_store: Path, data: st.
         assert store.read([0, 15]).image.shape[0] == 2
         assert len(store[3].id) > 0
 
-    ours_or_none(act)
+    require_result_or_own_error(act)
     assert all(fault.strip() for fault in verify_store(path))
 
 
 @bounded
-@given(spoils=SPOILS, cut=CUTS, name=st.sampled_from(["group/zarr.json", "image/zarr.json", "checksum/zarr.json"]))
-def test_stores_with_spoilt_metadata(
-    tmp_path: Path, phantom_store: Path, spoils: list[tuple[float, int]], cut: float | None, name: str
+@given(damage=DAMAGE, cut=CUTS, name=st.sampled_from(["group/zarr.json", "image/zarr.json", "checksum/zarr.json"]))
+def test_stores_with_damaged_metadata(
+    tmp_path: Path, phantom_store: Path, damage: list[tuple[float, int]], cut: float | None, name: str
 ):
     """Bytes of a JSON file are changed and cut off. `verify` finds every change of the content."""
     path = tmp_path / "s.zarr"
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(phantom_store, path)
     sound = (path / name).read_bytes()
-    content = spoilt(sound, spoils, cut)
+    content = damaged(sound, damage, cut)
     assume(not same_json(content, sound))
     (path / name).write_bytes(content)
     assert verify_store(path), "a change of the metadata was not seen"
@@ -235,14 +237,14 @@ def test_settings_of_any_content(tmp_path: Path, content: bytes):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
 @bounded
-@given(spoils=SPOILS, cut=CUTS)
-def test_pictures_spoilt_anywhere(tmp_path: Path, kind: str, spoils: list[tuple[float, int]], cut: float | None):
+@given(damage=DAMAGE, cut=CUTS)
+def test_pictures_damaged_anywhere(tmp_path: Path, kind: str, damage: list[tuple[float, int]], cut: float | None):
     """A picture file gives pixels or one error."""
     sound = io.BytesIO()
     Image.fromarray(np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)).save(sound, format=kind)
     file = tmp_path / "a.png"
-    file.write_bytes(spoilt(sound.getvalue(), spoils, cut))
-    ours_or_none(lambda: read_image(file))
+    file.write_bytes(damaged(sound.getvalue(), damage, cut))
+    require_result_or_own_error(lambda: read_image(file))
 
 
 DEEP = 100_000
@@ -279,12 +281,12 @@ def test_cards_nested_deep(tmp_path: Path, trained: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [("extract: " + "[" * 3000, "nested too deep"), ("extract: {images: 2020-99-99}", "Put it in quotes"),
      ("train: {seed: " + "9" * 5000 + "}", "Put it in quotes")],
     ids=["deep", "date", "digits"],
 )  # fmt: skip
-def test_settings_that_yaml_cannot_make_values_of(tmp_path: Path, text: str, told: str):
+def test_settings_that_yaml_cannot_make_values_of(tmp_path: Path, text: str, message: str):
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         load_settings(ExtractSettings, "extract", {}, tmp_path / "params.yaml")

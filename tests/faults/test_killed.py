@@ -84,13 +84,13 @@ def test_a_memo_killed_while_it_commits(tmp_path):
             putting.stdout.readline()  # the first batch is committed, all imports are done
             time.sleep(random.uniform(0, 0.05))
             putting.send_signal(signal.SIGKILL)
-            told = sum(line.endswith("\n") for line in putting.stdout)  # number of the last batch reported as committed
+            reported = sum(line.endswith("\n") for line in putting.stdout)  # the last reported batch
         with AttentionMemo(folder, recipe) as memo:
-            for number in range(told + 3):
+            for number in range(reported + 3):
                 kept = memo.get_many([f"{number}-{entry}" for entry in range(BATCH)])
-                assert len(kept) == BATCH or (number > told and not kept), (kill, number, told)
+                assert len(kept) == BATCH or (number > reported and not kept), (kill, number, reported)
                 assert all((maps == number).all() for maps in kept.values())
-            assert len(memo) in ((told + 1) * BATCH, (told + 2) * BATCH)
+            assert len(memo) in ((reported + 1) * BATCH, (reported + 2) * BATCH)
         opened = sqlite3.connect(memo.path)
         assert opened.execute("PRAGMA integrity_check").fetchall() == [("ok",)], kill
         opened.close()

@@ -49,34 +49,34 @@ def memory_for(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("error", SHORTAGES)
-def test_every_way_of_saying_it_is_understood(error):
+def test_every_wording_of_out_of_memory_is_recognised(error):
     """Out-of-memory errors of torch, its libraries and NumPy are recognised, on GPU and CPU. Other errors are not."""
     assert is_out_of_memory(error)
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(ValueError("out of memory"))
 
 
-def test_portions_are_halved_for_good_and_no_item_is_lost(caplog):
+def test_a_batch_is_halved_for_good_and_no_item_is_lost(caplog):
     """Ten items where three fit: a batch of eight fails, then one of four, and batches of two run to the end."""
     tried: list[tuple[int, int]] = []
 
-    def work(portion: slice) -> list[int]:
-        tried.append((portion.start, portion.stop))
-        if portion.stop - portion.start > 3:
+    def work(batch: slice) -> list[int]:
+        tried.append((batch.start, batch.stop))
+        if batch.stop - batch.start > 3:
             raise CUDA_FULL
-        return list(range(portion.start, portion.stop))
+        return list(range(batch.start, batch.stop))
 
-    portions = AdaptiveBatch(8, device=CPU, too_large="too large")
+    batches = AdaptiveBatch(8, device=CPU, too_large="too large")
     with caplog.at_level(logging.WARNING):
-        assert [item for _, items in portions.of(10, work) for item in items] == list(range(10))
+        assert [item for _, items in batches.of(10, work) for item in items] == list(range(10))
     assert tried == [(0, 8), (0, 4), (0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
     assert [record.message.rsplit(maxsplit=1)[-1] for record in caplog.records] == ["4.", "2."]
 
 
 @pytest.mark.parametrize("error", SHORTAGES)
-def test_evaluation_goes_on_with_smaller_batches(error, phantom_store, trained, tmp_path, memory_for, caplog):
+def test_evaluation_continues_with_smaller_batches(error, phantom_store, trained, tmp_path, memory_for, caplog):
     """The scores stay the same, and one warning is logged for the whole evaluation."""
-    told = {
+    settings = {
         "store": phantom_store,
         "run": trained,
         "split": "all",
@@ -84,17 +84,17 @@ def test_evaluation_goes_on_with_smaller_batches(error, phantom_store, trained, 
         "overlays": 1,
         "device": "cpu",
     }
-    evaluate.run(EvaluateSettings(**told, out=tmp_path / "whole", batch_size=16))
+    evaluate.run(EvaluateSettings(**settings, out=tmp_path / "whole", batch_size=16))
     memory_for(2, error)
     with caplog.at_level(logging.WARNING):
-        evaluate.run(EvaluateSettings(**told, out=tmp_path / "halved", batch_size=4))
+        evaluate.run(EvaluateSettings(**settings, out=tmp_path / "halved", batch_size=4))
     assert [record.message for record in caplog.records] == ["Out of memory on cpu: going on with batches of 2."]
     whole, halved = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "halved"))
     assert halved["n"] == whole["n"] == 16
     assert halved["dice"]["mean"] == pytest.approx(whole["dice"]["mean"], abs=1e-6)
 
 
-def test_a_prediction_without_memory_for_one_sample_is_told(phantoms, trained, memo, tmp_path, memory_for, capsys):
+def test_a_prediction_without_memory_is_one_message(phantoms, trained, memo, tmp_path, memory_for, capsys):
     """Prediction runs on one sample at a time, so there is no batch to halve: one message, exit 1."""
     memory_for(0)
     image = phantoms / "images" / "phantom_0000.png"
@@ -147,12 +147,12 @@ def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("error", SHORTAGES)
-def test_what_no_stage_names_is_still_one_message(error, capsys):
+def test_out_of_memory_outside_the_stages_is_one_message(error, capsys):
     """An example is a GPU that other programs fill, without room for the network itself."""
     assert console.report_error(error) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: not enough memory (")
-    assert "--batch-size" in told
+    message = capsys.readouterr().err
+    assert message.startswith("error: not enough memory (")
+    assert "--batch-size" in message
 
 
 def test_another_failure_is_still_a_bug():

@@ -24,7 +24,7 @@ NEEDLESS = "--bounding-set=-dac_override,-dac_read_search"
 RUN = """
 import contextlib, io, json, os, sys
 from pipeline.cli import main
-told = []
+answers = []
 for folder, arguments in json.loads(sys.argv[1]):
     os.chdir(folder)
     sys.argv = ["pipeline", *arguments]
@@ -34,8 +34,8 @@ for folder, arguments in json.loads(sys.argv[1]):
             main()
         except SystemExit as end:
             status = end.code
-    told.append([status or 0, errors.getvalue()])
-print(json.dumps(told))
+    answers.append([status or 0, errors.getvalue()])
+print(json.dumps(answers))
 """
 
 
@@ -117,17 +117,17 @@ CASES: dict[str, Case] = {
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions are another matter there")
-def test_what_may_not_be_read_or_written(phantoms, phantom_store, trained, memo, tmp_path):
+def test_a_path_without_permission_is_named_and_nothing_changes(phantoms, phantom_store, trained, memo, tmp_path):
     """One message names the path, and no file changes. All cases run in one process, because starting one is slow."""
     houses = {name: _house(tmp_path / name, phantoms, phantom_store, trained, memo) for name in CASES}
     before = {}
     for name, (spoil, _, _, _) in CASES.items():
         spoil(houses[name])
         before[name] = houses[name].contents()
-    told = _without_privileges(
+    answers = _without_privileges(
         [(houses[name].folder, command(houses[name])) for name, (_, command, _, _) in CASES.items()]
     )
-    for (name, (_, _, status, expected)), (found, message) in zip(CASES.items(), told, strict=True):
+    for (name, (_, _, status, expected)), (found, message) in zip(CASES.items(), answers, strict=True):
         assert found == status, (name, message)
         assert "Traceback" not in message, name
         assert "[Errno" not in message, name

@@ -98,12 +98,12 @@ def test_no_source_loads_what_could_run_code():
         for name, call in _calls(file):
             where = f"{file}:{call.lineno}"
             assert name not in {"yaml.load", "torch.hub.load", "torch.jit.load"}, where
-            told = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
             if name == "torch.load":
                 seen += 1
-                assert told.get("weights_only") == "True", where
+                assert given.get("weights_only") == "True", where
             if name in {"np.load", "numpy.load"}:
-                assert told.get("allow_pickle", "False") == "False", where
+                assert given.get("allow_pickle", "False") == "False", where
     assert seen == 1
 
 

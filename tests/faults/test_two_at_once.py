@@ -58,7 +58,7 @@ def _extract(phantoms: Path, folder: Path, memo: Path) -> Path:
 
 @needs_locks
 @pytest.mark.parametrize("stage", ["extract", "train", "pretrain"])
-def test_the_second_is_told_whose_process_is_first_and_a_killed_one_holds_nothing(
+def test_the_second_names_the_first_process_and_a_killed_one_holds_no_lock(
     stage, phantoms, phantom_store, memo, tmp_path
 ):
     """The error names the first process and its machine, and no file changes. Once it is killed, the command works."""
@@ -83,7 +83,7 @@ def test_the_second_is_told_whose_process_is_first_and_a_killed_one_holds_nothin
     assert not list(tmp_path.glob(".*"))
 
 
-def test_two_extractions_with_one_memo_and_different_stores_both_end_well(phantoms, tmp_path):
+def test_two_extractions_with_one_memo_and_different_stores_both_succeed(phantoms, tmp_path):
     """They may share the work in any way. Both stores are complete and equal."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     commands = [[sys.executable, "-c", EXTRACT, phantoms, tmp_path / name, tmp_path / "memo"] for name in ("a", "b")]
@@ -104,9 +104,9 @@ def test_two_extractions_to_one_store_end_with_one_sound_store(phantoms, tmp_pat
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", EXTRACT, phantoms, tmp_path / "s.zarr", tmp_path / "memo"]
     both = [subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate()[1] for process in both]
-    assert sorted(process.returncode for process in both) in ([0, 0], [0, 1]), told
-    for process, message in zip(both, told, strict=True):
+    messages = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) in ([0, 0], [0, 1]), messages
+    for process, message in zip(both, messages, strict=True):
         assert process.returncode == 0 or "another process is writing here (process" in message, message
     assert verify_store(tmp_path / "s.zarr") == []
     assert not list(tmp_path.glob(".*"))
@@ -129,13 +129,13 @@ def test_a_reader_during_rewrites_never_sees_half_a_store_or_a_mixture(make_stor
     """A store is replaced forty times. Every reading gives one store, the other store, or an error."""
     path = make_store(5)
     kinds = [AttentionStore.open(make_store(5, name=f"{seed}.zarr", seed=seed)).read(range(5)) for seed in (0, 1)]
-    seen = {"first": 0, "second": 0, "told": 0}
+    seen = {"first": 0, "second": 0, "error": 0}
     with subprocess.Popen([sys.executable, "-c", REWRITE, path], cwd=ROOT) as writing:
         while writing.poll() is None:
             try:
                 batch = AttentionStore.open(path).read(range(5))
             except StoreCorruptError:
-                seen["told"] += 1
+                seen["error"] += 1
                 continue
             same = [
                 all((getattr(batch, name) == getattr(kind, name)).all() for name in ("image", "mask", "attention"))
@@ -163,7 +163,7 @@ def test_a_reader_of_a_replaced_store_reads_what_it_had_and_nothing_of_the_new_o
             read()
 
 
-def test_a_temporary_of_a_killed_process_is_used_up_by_the_next(tmp_path):
+def test_a_temporary_file_of_a_killed_process_is_replaced_by_the_next(tmp_path):
     """The partial file of a killed process does not stay beside the file when it is written again."""
     (tmp_path / ".model.partial").write_bytes(b"half of somethi")
     replace_file(tmp_path / "model", b"whole")
@@ -190,7 +190,7 @@ def test_a_lock_is_free_again_when_the_work_failed(tmp_path):
 
 
 @needs_locks
-def test_what_stands_in_a_lock_is_told_in_one_line(tmp_path):
+def test_the_text_in_a_lock_file_is_printed_in_one_line(tmp_path):
     """The text in a lock file is not trusted: it is printed in one line."""
     with _held_elsewhere(tmp_path / "out"):
         (tmp_path / ".out.lock").write_text("process 1\nerror: all is lost")
