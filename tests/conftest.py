@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from store.records import Sample
 from store.writer import Layout, new_store
+from tests.forks import Forks
 
 RECIPE: dict[str, Any] = {"model": "test", "layers": [1], "input_size": [16, 24]}
 
@@ -51,6 +53,15 @@ def make_store(tmp_path: Path, layout: Layout) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Run programs in forks of one process that has imported the stages. Use it in place of a new interpreter."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    with Forks() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ step.
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import signal
@@ -18,7 +17,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,21 +190,6 @@ def _require_whole_checkpoints(folder: Path) -> None:
             assert all(opened.get_tensor(name) is not None for name in opened.keys())  # noqa: SIM118 - not a dict
 
 
-def import_what_a_run_imports(subject: Subject, folder: Path) -> None:
-    """Import in this process every module that a run imports late, so that no fork has to import it again."""
-    trial, names = folder / "trial", folder / "modules"
-    subject.prepare(trial)
-
-    def run() -> None:
-        subject.begin(trial)
-        names.write_text("\n".join(sys.modules.keys()))
-
-    assert in_child(run) == 0
-    for name in set(names.read_text().split()) - sys.modules.keys():
-        with suppress(ImportError):  # some packages put names into `sys.modules` that cannot be imported
-            importlib.import_module(name)
-
-
 def kill_and_run_again(subject: Subject, folder: Path, *, count: int, seed: int) -> tuple[int, int]:
     """Kill runs at `count` file operations, the last ones among them, and half as many times by the clock.
 
@@ -217,7 +200,6 @@ def kill_and_run_again(subject: Subject, folder: Path, *, count: int, seed: int)
         AssertionError: a file was lost, incomplete or left over.
     """
     whole, counted = folder / "whole", folder / "moments"
-    import_what_a_run_imports(subject, folder)
     subject.prepare(whole)
     began = time.monotonic()
     assert in_child(lambda: killing(lambda: subject.begin(whole), 0, whole, counted)) == 0

@@ -184,7 +184,7 @@ def test_a_system_that_refuses_what_was_written(stage, phantoms, phantom_store, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
-def test_a_limit_on_the_size_of_files(phantoms, tmp_path):
+def test_a_limit_on_the_size_of_files(phantoms, forks, tmp_path):
     """A limit on file sizes (`ulimit -f`) gives one message that names the memo. The older store is unchanged."""
     store = tmp_path / "s.zarr"
     extract.run(extract_settings(phantoms, store, tmp_path / "other", image_size=(16, 20)))
@@ -197,9 +197,7 @@ def test_a_limit_on_the_size_of_files(phantoms, tmp_path):
         "extract", "--images", phantoms / "images", "--masks", phantoms / "masks", "--store", store,
         "--memo", tmp_path / "memo", "--model", "untrained_tiny8", "--image-size", "32x40", "--attention-size", "32x40",
     ]  # fmt: skip
-    finished = subprocess.run(
-        [sys.executable, "-c", limited, *arguments], check=False, capture_output=True, text=True, timeout=120
-    )
+    finished = forks.run(limited, *arguments)
     assert finished.returncode == console.EXIT_FAILURE
     assert finished.stderr.count("error: ") == 1
     assert str(tmp_path / "memo") in finished.stderr.replace("\n", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
 import subprocess
@@ -35,7 +34,8 @@ HOLD = (
 EXTRACT = (
     "import sys; from pathlib import Path\n"
     "from stages import extract; from tests.conftest import extract_settings\n"
-    "extract.run(extract_settings(*map(Path, sys.argv[1:])))\n"
+    "phantoms, folder = map(Path, sys.argv[1:])\n"
+    "extract.run(extract_settings(phantoms, folder / '{store}', folder / 'memo'))\n"
 )
 
 
@@ -83,12 +83,10 @@ def test_the_second_names_the_first_process_and_a_killed_one_holds_no_lock(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_two_extractions_with_one_memo_and_different_stores_both_succeed(phantoms, tmp_path):
+def test_two_extractions_with_one_memo_and_different_stores_both_succeed(phantoms, forks, tmp_path):
     """They may share the work in any way. Both stores are complete and equal."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    commands = [[sys.executable, "-c", EXTRACT, phantoms, tmp_path / name, tmp_path / "memo"] for name in ("a", "b")]
-    both = [subprocess.Popen(command, cwd=ROOT, env=environment) for command in commands]
-    assert [process.wait() for process in both] == [0, 0]
+    both = forks.run_together([EXTRACT.format(store=name) for name in ("a", "b")], phantoms, tmp_path)
+    assert [process.returncode for process in both] == [0, 0], [process.stderr for process in both]
     stores = [AttentionStore.open(tmp_path / name) for name in ("a", "b")]
     assert verify_store(tmp_path / "a") == verify_store(tmp_path / "b") == []
     assert stores[0].description == stores[1].description
@@ -99,15 +97,12 @@ def test_two_extractions_with_one_memo_and_different_stores_both_succeed(phantom
 
 
 @needs_locks
-def test_two_extractions_to_one_store_end_with_one_sound_store(phantoms, tmp_path):
+def test_two_extractions_to_one_store_end_with_one_sound_store(phantoms, forks, tmp_path):
     """The second stops with an error, unless the first has ended by then. Nothing is left beside the store."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", EXTRACT, phantoms, tmp_path / "s.zarr", tmp_path / "memo"]
-    both = [subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    messages = [process.communicate()[1] for process in both]
-    assert sorted(process.returncode for process in both) in ([0, 0], [0, 1]), messages
-    for process, message in zip(both, messages, strict=True):
-        assert process.returncode == 0 or "another process is writing here (process" in message, message
+    both = forks.run_together([EXTRACT.format(store="s.zarr")] * 2, phantoms, tmp_path)
+    assert sorted(process.returncode for process in both) in ([0, 0], [0, 1]), [process.stderr for process in both]
+    for process in both:
+        assert process.returncode == 0 or "another process is writing here (process" in process.stderr, process.stderr
     assert verify_store(tmp_path / "s.zarr") == []
     assert not list(tmp_path.glob(".*"))
 
