@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import itertools
 import json
 import os
 import subprocess
@@ -98,10 +97,8 @@ def serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         with tempfile.TemporaryDirectory() as folder:
-            started = [
-                _fork(program, request, Path(folder) / str(number))
-                for number, program in enumerate(request["programs"])
-            ]
+            programs = enumerate(request["programs"])
+            started = [_fork(program, Path(folder) / str(number), request) for number, program in programs]
             finished = [_wait(child, output) for child, output in started]
         answers.write(json.dumps(finished) + "\n")
         answers.flush()
