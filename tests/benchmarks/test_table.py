@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import types
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from tests.benchmarks import __main__ as table
 from tests.benchmarks import epoch, training_step
@@ -65,6 +63,6 @@ def test_lines_of_a_gpu_stay_where_there_is_none(
 
 def test_every_registered_benchmark_can_be_imported_and_measures() -> None:
     """Every name in the list belongs to a module with `measure()`. Otherwise only a full run would find the error."""
+    assert len(table.BENCHMARKS) == 9
     for name in table.BENCHMARKS:
         assert callable(importlib.import_module(f"tests.benchmarks.{name}").measure)
-    assert list(table.run([], Console(file=io.StringIO()))) == []

@@ -31,7 +31,9 @@ def test_a_loaded_sample_is_normalised_and_its_mask_moved_with_it(tmp_path: Path
     """Augmentation moves image and mask together: bright red is still class 1."""
     write_both(tmp_path, 4, LAYOUT)
     torch.manual_seed(0)
-    for image, mask in PngFolder(tmp_path):
+    loaded = list(PngFolder(tmp_path))
+    assert len(loaded) == 4
+    for image, mask in loaded:
         assert (image.shape, image.dtype) == ((3, 32, 64), torch.float32)
         assert (mask.shape, mask.dtype) == ((32, 64), torch.uint8)
         assert set(mask.unique().tolist()) == {0, 1}
