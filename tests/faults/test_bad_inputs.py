@@ -73,6 +73,18 @@ def test_every_kind_has_its_row_in_the_table_of_faults():
         assert row.endswith(f"[{kind.name}] |")
 
 
+def test_every_test_that_the_table_of_faults_names_exists():
+    """A renamed or deleted test must not leave its row behind."""
+    text = FILE.read_text(encoding="utf-8")
+    sources = {file.name: file.read_text(encoding="utf-8") for file in FILE.parents[1].rglob("test_*.py")}
+    files, tests = set(re.findall(r"\btest_\w+\.py", text)), set(re.findall(r"\btest_\w+\b(?!\.py)", text))
+    assert len(files) > 5
+    assert len(tests) > 20
+    assert files <= sources.keys()
+    everything = "\n".join(sources.values())
+    assert [test for test in sorted(tests) if f"def {test}(" not in everything] == []
+
+
 def test_there_are_many_kinds_and_each_once():
     """A name used twice would hide a kind."""
     names = [kind.name for kind in KINDS]

@@ -25,13 +25,14 @@ from safetensors.torch import save
 
 from pipeline.params import load_settings
 from stages.attention.card import METADATA_KEY, read_card
+from stages.attention.naming import find_model
 from stages.attention.weight_files import read_tensors
 from stages.errors import PipelineError, UsageError
 from stages.imaging.decoding import read_image
 from stages.imaging.samples import id_problem
 from stages.imaging.table import read_table
 from stages.pretraining.state import load_state as load_pretraining
-from stages.segmentation.checkpoint import MODEL_FILE, load_model, load_state
+from stages.segmentation.checkpoint import MODEL_FILE, STATE_FILE, load_model, load_state
 from stages.segmentation.splits import read_splits, split_by_csv
 from stages.settings import ExtractSettings
 from store import AttentionStore
@@ -245,6 +246,35 @@ def test_pictures_damaged_anywhere(tmp_path: Path, kind: str, damage: list[tuple
     file = tmp_path / "a.png"
     file.write_bytes(damaged(sound.getvalue(), damage, cut))
     require_result_or_own_error(lambda: read_image(file))
+
+
+@pytest.mark.parametrize("form", ["safetensors", "zip", "bare_pickle"])
+def test_undamaged_weights_are_read(tmp_path: Path, form: str):
+    """Every form that the tests above damage is read when it is not damaged. Otherwise they would prove nothing."""
+    file = tmp_path / "w.pth"
+    if form == "safetensors":
+        file.write_bytes(_weights())
+    else:
+        torch.save({"cls_token": torch.zeros(4)}, file, _use_new_zipfile_serialization=form == "zip")
+    assert read_tensors(file)["cls_token"].numel() == 4
+
+
+def test_undamaged_files_are_read(tmp_path: Path, phantoms: Path, phantom_store: Path, trained: Path):
+    """The same for tables, splits, cards, runs, stores, settings and pictures."""
+    image = min((phantoms / "images").iterdir())
+    (tmp_path / "t.csv").write_text(f"id,image,mask\na,{image},\n")
+    assert [sample.id for sample in read_table(tmp_path / "t.csv")[0]] == ["a"]
+    store = AttentionStore.open(phantom_store)
+    (tmp_path / "s.csv").write_text(f"id,split\n{store.ids[0]},train\n")
+    assert split_by_csv(store, tmp_path / "s.csv")[0] == "train"
+    assert len(read_splits(trained / "splits.csv")) == len(store)
+    assert read_card(Path(find_model("dino_phantom_tiny8").file)) is not None
+    load_model(trained, torch.device("cpu"))
+    assert load_state(trained / STATE_FILE).epoch == 3
+    assert verify_store(phantom_store) == []
+    (tmp_path / "params.yaml").write_text("extract: {batch_size: 3}")
+    assert load_settings(ExtractSettings, "extract", {}, tmp_path / "params.yaml").batch_size == 3
+    assert read_image(image).pixels.shape == (36, 48, 3)
 
 
 DEEP = 100_000
