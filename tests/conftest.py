@@ -132,3 +132,13 @@ def trained(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     out = tmp_path_factory.mktemp("runs") / "dual"
     run(train_settings(phantom_store, out))
     return out
+
+
+@pytest.fixture(scope="session")
+def two_epochs(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an uninterrupted run of two epochs. Resumed runs must equal it; tests must not change it."""
+    from stages.train import run
+
+    out = tmp_path_factory.mktemp("runs") / "two_epochs"
+    run(train_settings(phantom_store, out, epochs=2))
+    return out

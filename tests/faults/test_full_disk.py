@@ -98,7 +98,7 @@ def test_a_store_that_does_not_fit(left, phantoms, memo, disk, capsys):
 
 
 @pytest.mark.parametrize("left", [0, 20_000], ids=["nothing", "not_the_state"])
-def test_a_training_whose_disk_fills_up(left, phantom_store, disk, tmp_path, capsys, monkeypatch):
+def test_a_training_whose_disk_fills_up(left, phantom_store, two_epochs, disk, capsys, monkeypatch):
     """The message names the run, the older run is unchanged, and --resume ends with the bytes of an undisturbed run."""
     monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
     train.run(train_settings(phantom_store, disk / "run", epochs=1))
@@ -119,8 +119,7 @@ def test_a_training_whose_disk_fills_up(left, phantom_store, disk, tmp_path, cap
     _make_room(disk)
     assert load_state(disk / ".run.training" / "state.safetensors").epoch == 1
     train.run(train_settings(phantom_store, disk / "run", epochs=2, resume=True))
-    train.run(train_settings(phantom_store, tmp_path / "whole", epochs=2))
-    found, whole = _contents(disk / "run"), _contents(tmp_path / "whole")
+    found, whole = _contents(disk / "run"), _contents(two_epochs)
     assert [*found.values()] == [*whole.values()]
     assert not list(disk.glob(".*"))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,23 +75,37 @@ def test_a_batch_is_halved_for_good_and_no_item_is_lost(caplog):
     assert [record.message.rsplit(maxsplit=1)[-1] for record in caplog.records] == ["4.", "2."]
 
 
+def _metrics(store: Path, run: Path, out: Path, *, batch_size: int) -> dict[str, Any]:
+    """Evaluate a run on all samples and return its metrics."""
+    evaluate.run(
+        EvaluateSettings(
+            store=store,
+            run=run,
+            out=out,
+            split="all",
+            include_training=True,
+            overlays=1,
+            device="cpu",
+            batch_size=batch_size,
+        )
+    )
+    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return metrics
+
+
+@pytest.fixture(scope="module")
+def whole(phantom_store: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the metrics of an evaluation with enough memory."""
+    return _metrics(phantom_store, trained, tmp_path_factory.mktemp("reports") / "whole", batch_size=16)
+
+
 @pytest.mark.parametrize("error", SHORTAGES)
-def test_evaluation_continues_with_smaller_batches(error, phantom_store, trained, tmp_path, memory_for, caplog):
+def test_evaluation_continues_with_smaller_batches(error, phantom_store, trained, whole, tmp_path, memory_for, caplog):
     """The scores stay the same, and one warning is logged for the whole evaluation."""
-    settings = {
-        "store": phantom_store,
-        "run": trained,
-        "split": "all",
-        "include_training": True,
-        "overlays": 1,
-        "device": "cpu",
-    }
-    evaluate.run(EvaluateSettings(**settings, out=tmp_path / "whole", batch_size=16))
     memory_for(2, error)
     with caplog.at_level(logging.WARNING):
-        evaluate.run(EvaluateSettings(**settings, out=tmp_path / "halved", batch_size=4))
+        halved = _metrics(phantom_store, trained, tmp_path / "halved", batch_size=4)
     assert [record.message for record in caplog.records] == ["Out of memory on cpu: going on with batches of 2."]
-    whole, halved = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "halved"))
     assert halved["n"] == whole["n"] == 16
     assert halved["dice"]["mean"] == pytest.approx(whole["dice"]["mean"], abs=1e-6)
 
@@ -107,7 +123,7 @@ def test_a_prediction_without_memory_is_one_message(phantoms, trained, memo, tmp
 
 @pytest.mark.parametrize("error", SHORTAGES[::3])
 def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
-    error, phantom_store, tmp_path, memory_for, monkeypatch
+    error, phantom_store, two_epochs, tmp_path, memory_for, monkeypatch
 ):
     """A smaller batch changes the training, so the user decides. The saved state is kept for --resume."""
     monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
@@ -128,10 +144,7 @@ def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
     assert load_state(tmp_path / ".run.training" / "state.safetensors").epoch == 1
     memory_for(99)
     train.run(train_settings(phantom_store, tmp_path / "run", epochs=2, resume=True))
-    train.run(train_settings(phantom_store, tmp_path / "whole", epochs=2))
-    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (
-        tmp_path / "whole" / "model.safetensors"
-    ).read_bytes()
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (two_epochs / "model.safetensors").read_bytes()
 
 
 def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
