@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -55,6 +56,7 @@ def _cell(text: str) -> str:
 
 def main() -> None:
     """Run the command of every kind and rewrite the section."""
+    os.environ["COLUMNS"] = "200"  # as in the tests, so that no message is wrapped
     with tempfile.TemporaryDirectory() as folder:
         house, rows = Path(folder) / "house", []
         furnish(house)
