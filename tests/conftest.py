@@ -1,8 +1,9 @@
-"""Fixtures that many tests share: tiny real stores and images."""
+"""Define the fixtures that many tests share: tiny real stores and images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 
 from store.records import Sample
 from store.writer import Layout, new_store
+from tests.forks import Forks
 
 RECIPE: dict[str, Any] = {"model": "test", "layers": [1], "input_size": [16, 24]}
 
 
 def random_sample(index: int, layout: Layout, seed: int = 0) -> Sample:
-    """A sample of random bytes and of attention that sums to less than one."""
+    """Return a sample with a random image, a random mask, and attention whose probabilities sum to less than one."""
     random = np.random.default_rng([seed, index])
     attention = random.random((len(layout.heads), *layout.grid))
     attention *= 0.9 * layout.keys / attention.sum(axis=(1, 2), keepdims=True)
@@ -35,13 +37,13 @@ def random_sample(index: int, layout: Layout, seed: int = 0) -> Sample:
 
 @pytest.fixture
 def layout() -> Layout:
-    """Small, not square, and different in every extent, so that swapped axes are seen."""
+    """Return a small layout. Every axis has a different length, so that swapped axes make a test fail."""
     return Layout(size=(10, 14), grid=(2, 3), heads=["L1H0", "L1H1"], keys=7, classes=["skin", "lesion"])
 
 
 @pytest.fixture
 def make_store(tmp_path: Path, layout: Layout) -> Callable[..., Path]:
-    """A function that writes a store of random samples and returns its path."""
+    """Return a function that writes a store of random samples and returns its path."""
 
     def make(samples: int = 5, *, name: str = "test.zarr", layout: Layout = layout, seed: int = 0) -> Path:
         path = tmp_path / name
@@ -54,8 +56,17 @@ def make_store(tmp_path: Path, layout: Layout) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Run programs in forks of one process that has imported the stages. Use it in place of a new interpreter."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    with Forks() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `images/` and `masks/` of sixteen small phantoms. Not to be changed by a test."""
+    """Return a folder with `images/` and `masks/` of sixteen small phantoms. Tests must not change it."""
     from stages.phantom import run
     from stages.settings import PhantomSettings
 
@@ -65,13 +76,13 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def memo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A memo that the tests share, as a team would."""
+    """Return the folder of one memo that all tests share, as the members of a team would."""
     return tmp_path_factory.mktemp("memo")
 
 
 @pytest.fixture(scope="session")
 def phantom_store(phantoms: Path, memo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of the phantoms with the attention of the untrained model. Not to be changed by a test."""
+    """Return a store of the phantoms with the attention of the untrained model. Tests must not change it."""
     from stages.extract import run
 
     path = tmp_path_factory.mktemp("stores") / "phantoms.zarr"
@@ -80,10 +91,10 @@ def phantom_store(phantoms: Path, memo: Path, tmp_path_factory: pytest.TempPathF
 
 
 def extract_settings(phantoms: Path, store: Path, memo: Path, **changes: Any) -> Any:
-    """Settings of a tiny extraction."""
+    """Return the settings of a tiny extraction. `changes` replace single settings."""
     from stages.settings import ExtractSettings
 
-    told: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "images": phantoms / "images",
         "masks": phantoms / "masks",
         "store": store,
@@ -94,14 +105,14 @@ def extract_settings(phantoms: Path, store: Path, memo: Path, **changes: Any) ->
         "layers": (-1,),
         "batch_size": 4,
     }
-    return ExtractSettings(**{**told, **changes})
+    return ExtractSettings(**{**settings, **changes})
 
 
 def train_settings(store: Path, out: Path, **changes: Any) -> Any:
-    """Settings of a tiny training run."""
+    """Return the settings of a tiny training run. `changes` replace single settings."""
     from stages.settings import TrainSettings
 
-    told: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "store": store,
         "out": out,
         "epochs": 3,
@@ -110,14 +121,24 @@ def train_settings(store: Path, out: Path, **changes: Any) -> Any:
         "val": 0.25,
         "test": 0.25,
     }
-    return TrainSettings(**{**told, **changes})
+    return TrainSettings(**{**settings, **changes})
 
 
 @pytest.fixture(scope="session")
 def trained(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on the phantom store. Not to be changed by a test."""
+    """Return the folder of a finished run on the phantom store. Tests must not change it."""
     from stages.train import run
 
     out = tmp_path_factory.mktemp("runs") / "dual"
     run(train_settings(phantom_store, out))
+    return out
+
+
+@pytest.fixture(scope="session")
+def two_epochs(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an uninterrupted run of two epochs. Resumed runs must equal it; tests must not change it."""
+    from stages.train import run
+
+    out = tmp_path_factory.mktemp("runs") / "two_epochs"
+    run(train_settings(phantom_store, out, epochs=2))
     return out

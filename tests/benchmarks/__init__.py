@@ -1,1 +1,1 @@
-"""Measurements that stay: what the project claims to be faster or better at, measured side by side in one run."""
+"""Benchmarks of the project's claims about speed, memory and accuracy, each measured side by side in one run."""

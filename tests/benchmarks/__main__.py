@@ -1,7 +1,7 @@
 """Measure what the project claims: `python -m tests.benchmarks [--only NAME] [--json FILE]`.
 
-Every line is a ratio of two ways measured side by side in this very run, with the target it should reach. Run it on a
-machine that does nothing else. Real images are used where they lie beside the project, phantoms where not.
+Every line is a ratio of two ways, measured side by side in the same run, with its target. Run it on a machine that does
+nothing else.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ BENCHMARKS = (
     "epoch",
     "usual_setup",
 )
-"""Modules beside this one; each has `measure()`, which yields measurements, and what cannot be measured here."""
+"""Modules beside this one. Each has `measure()`, which yields measurements, and reasons for lines it cannot measure."""
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option(help=f"Measure these alone: {', '.join(BENCHMARKS)}.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help=f"Measure only these: {', '.join(BENCHMARKS)}.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write {name: {ratio, target, met, …} or {reason, …}} there.")
     ] = None,
 ) -> None:
-    """Print the table; write it as JSON too if asked."""
+    """Run the benchmarks, print the table, and write it as JSON if a file is given."""
     unknown = set(only or ()) - set(BENCHMARKS)
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
@@ -54,13 +54,13 @@ def main(
     for one in run([name for name in BENCHMARKS if not only or name in only], console):
         results[one.name] = {**asdict(one), "met": one.met, "machine": machine(), "torch": torch.__version__}
         table.add_row(*cells(one))
-        if json_file:  # after every line: an interrupted run keeps what it has measured
+        if json_file:  # after every line: an interrupted run keeps its results so far
             replace_file(json_file, (json.dumps(results, indent=2) + "\n").encode())
     console.print(table)
 
 
 def cells(one: Measurement | NotMeasured) -> tuple[str, ...]:
-    """A line of the table: name, ratio, target, met, what."""
+    """Return the cells of a line: name, ratio, target, met, what."""
     if isinstance(one, NotMeasured):
         return (one.name, "", "", "", f"not measured: {one.reason}")
     goal = "" if one.target is None else f"{'≤' if one.at_most else '≥'} {one.target:g}"
@@ -69,7 +69,7 @@ def cells(one: Measurement | NotMeasured) -> tuple[str, ...]:
 
 
 def run(names: list[str], console: Console) -> Iterator[Measurement | NotMeasured]:
-    """The lines of these modules; one that cannot be measured here says why."""
+    """Yield the lines of these modules. A module that cannot run here gives one line with the reason."""
     for name in names:
         console.print(f"{name} …", style="dim")
         try:
@@ -83,7 +83,7 @@ def run(names: list[str], console: Console) -> Iterator[Measurement | NotMeasure
 
 
 def machine() -> str:
-    """The processor, its cores, and the GPU if there is one."""
+    """Return the names of the processor and the GPU, if any, and the number of cores."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

@@ -1,7 +1,7 @@
-"""What the trainer's settings that change no result are worth: memory layout, optimiser, compilation, threads.
+"""Compare choices of the trainer that change no result: memory layout, optimiser, compilation, threads.
 
-Each line is another choice over the one that training makes, in seconds of a step on tensors that are in memory:
-above one, the choice made is the quicker. The network is the default one.
+Each line is the time of a step with another choice, divided by the time with the choice that training makes. Above one,
+training's choice is faster. The tensors are in memory already, and the network is the default one.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from tests.benchmarks.training_step import BATCH, InMemory, epoch, new_trainer, 
 
 
 def contiguous(trainer: SegmentationTrainer) -> None:
-    """Channels first, as torch has them by default."""
+    """Put the network's weights in torch's default memory layout, channels first."""
     trainer.model.to(memory_format=torch.contiguous_format)
 
 
 def fused(trainer: SegmentationTrainer) -> None:
-    """AdamW in one kernel."""
+    """Use AdamW in one kernel."""
     trainer.optimizer = AdamW(
         trainer.model.parameters(), lr=trainer.settings.lr, weight_decay=trainer.settings.weight_decay, fused=True
     )
 
 
 def compiled(trainer: SegmentationTrainer) -> None:
-    """The network through torch.compile; compiling itself is not timed."""
+    """Compile the network with torch.compile. The compilation itself is not timed."""
     trainer.model.compile()
 
 
@@ -46,12 +46,12 @@ VARIANTS: dict[str, Callable[[SegmentationTrainer], None]] = {
 
 
 def measure() -> Iterator[Measurement | NotMeasured]:
-    """A line for each choice and device."""
+    """Yield a line for each choice and device."""
     yield from on_every_device(on, [f"choice: {name}" for name in VARIANTS])
 
 
 def on(device: torch.device, path: Path) -> Iterator[Measurement | NotMeasured]:
-    """The lines of one device."""
+    """Yield the lines of one device."""
     store = AttentionStore.open(path)
     variants = dict(VARIANTS)
     if device.type == "cpu" and shutil.which("g++") is None:

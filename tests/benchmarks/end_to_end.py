@@ -1,7 +1,7 @@
-"""From JPEG files to samples with attention, against its floors; large photographs; everything remembered.
+"""Time extraction from JPEG files to samples: against its floor, with large photographs, and with all maps in the memo.
 
-The floor is the slower of decoding alone and the transformer alone, each with the whole machine. On a CPU both want the
-same cores and can hide nothing behind one another; there the sum of the two is told beside it.
+The floor is the slower of decoding alone and the transformer alone, each with the whole machine. On a CPU both compete
+for the same cores and cannot overlap, so the sum of the two is reported as well.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BATCH, IMAGES = (64, 512) if torch.cuda.is_available() else (8, 16)
 
 
 def measure() -> Iterator[Measurement]:
-    """Large photographs, then the whole way and the way with everything remembered."""
+    """Yield the lines for large photographs, for the whole extraction, and for one with everything in the memo."""
     with tempfile.TemporaryDirectory() as name:
         yield _large(write_photographs(Path(name) / "large", 2, (3000, 4000)))
         yield from _whole(Path(name), write_photographs(Path(name) / "images", IMAGES, (768, 1024)))

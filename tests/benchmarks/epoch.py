@@ -1,8 +1,8 @@
-"""What an epoch costs from the store, and what it costs with DINO in the loop.
+"""Compare an epoch from the store with an epoch that runs DINO in the loop.
 
-Both ways are the same segmenter with the settings that users get, on the same images. In the loop, DINO is our own
-fast extraction and sees every batch before the segmenter does. Its weights are random: time does not depend on them.
-A few steps are timed, not an epoch: an epoch is so many of them, either way.
+Both train the same segmenter with the default settings on the same images. In the loop, our own fast extraction runs
+DINO on every batch before the segmenter. Its weights are random: time does not depend on them. A few steps are timed,
+not a whole epoch: both ways have the same number of steps in an epoch.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from tests.benchmarks.training_step import LAYOUT, epoch, new_trainer, write_sto
 MODEL = "vit_small_patch8_224.dino"
 PATCH = 8
 SIZES = {"cpu": ((224, 16, 3), (480, 2, 2)), "cuda": ((224, 64, 10), (480, 64, 5))}
-"""By device: side of what DINO sees, images of a step, and rounds."""
+"""By device: side of DINO's input, number of images, number of rounds."""
 
 
 class DinoInTheLoop:
-    """Batches whose attention is computed when they are asked for."""
+    """Feed batches whose attention is computed when the batch is requested."""
 
     def __init__(self, batches: list[TensorBatch], side: int, device: torch.device) -> None:
         self._batches = batches
         self._side = side
-        # As the extractor does: the best way that we know, so that the comparison is fair.
+        # The same fast way that the extractor uses, so that the comparison is fair.
         self._model = timm.create_model(MODEL, pretrained=False, img_size=side).eval().to(device)
 
     def batches(self, _: object) -> Iterator[TensorBatch]:
-        """The same images and masks, with attention of this moment."""
+        """Yield the same images and masks every time, with newly computed attention."""
         for batch in self._batches:
             images = torch.nn.functional.interpolate(batch.image.float(), size=(self._side, self._side))
             with torch.inference_mode():
@@ -49,7 +49,7 @@ class DinoInTheLoop:
 
 
 def measure() -> Iterator[Measurement | NotMeasured]:
-    """A line for each device and size of DINO's input."""
+    """Yield a line for each device and size of DINO's input."""
     for kind, sizes in SIZES.items():
         for side, samples, rounds in sizes:
             if kind == "cuda" and not torch.cuda.is_available():
@@ -59,7 +59,7 @@ def measure() -> Iterator[Measurement | NotMeasured]:
 
 
 def compared(device: torch.device, side: int, samples: int, rounds: int) -> Measurement:
-    """Time of the same steps, DINO in the loop over store."""
+    """Measure the time of the same steps: DINO in the loop / from the store."""
     grid = (side // PATCH, side // PATCH)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.zarr"

@@ -1,8 +1,8 @@
-"""The transformer alone: the CLS row of the last block against ways that compute every block's full attention.
+"""Time the transformer alone: only the CLS row of the last block, against ways that compute full attention everywhere.
 
-ViT-S/8 with random weights, which cost what trained ones cost; same batch, threads and weights for all. The reference
-is the loop of facebookresearch/dino over the same timm blocks. What bfloat16 changes is told per head, for a model
-that was trained.
+The model is ViT-S/8 with random weights, which take the same time as trained ones. All ways use the same batch, threads
+and weights. The reference is the loop of facebookresearch/dino over the same timm blocks. The error of bfloat16 is
+reported for each head of a trained model.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from tests.benchmarks.measure import Measurement, Skipped, side_by_side
 
 TARGETS = {224: (1.7, 2.4, 2.6), 480: (2.4, 4.0, None)}
-"""Side: reference / ours, transformers / ours, reference / ours in bfloat16."""
+"""Targets by side of the image: reference / ours, transformers / ours, reference / ours in bfloat16."""
 BATCH = {224: 8, 480: 1}
 ROUNDS = {224: 3, 480: 2}
 
 
 def measure() -> Iterator[Measurement]:
-    """Speed at two sizes, the error of bfloat16, peak memory; on a GPU the share of its matrix rate."""
+    """Yield the speed at two sizes, the error of bfloat16, peak memory and, on a GPU, the share of its matrix rate."""
     for side in TARGETS:
         yield from _speed(side)
     yield _bfloat16_error()
@@ -78,7 +78,7 @@ def _speed(side: int) -> Iterator[Measurement]:
 
 
 def reference_attention(model: Any, images: Tensor) -> Tensor:
-    """(batch, heads, tokens, tokens) of the last block, every block's full attention computed on the way."""
+    """Return the last block's attention (batch, heads, tokens, tokens), with full attention computed in every block."""
     tokens = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
     weights = tokens
     for block in model.blocks:
@@ -98,7 +98,7 @@ def _vit_small(side: int) -> Any:
 
 
 def _ours(side: int) -> Any:
-    """The same as the extractor has it on a CPU."""
+    """Return the same model, prepared as the extractor does on a CPU."""
     model = _vit_small(side)
     chunk_mlps(model)
     return model
@@ -141,7 +141,7 @@ import sys, torch
 from tests.benchmarks import extraction
 make = extraction._vit_small if sys.argv[1] == "reference" else extraction._ours
 model, images = make(480), torch.randn(int(sys.argv[2]), 3, 480, 480)
-def peak():  # not getrusage's, which begins at what the process that started this one had taken
+def peak():  # getrusage is no use: it starts at the peak of the process that started this one
     with open("/proc/self/status") as status:
         return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 with torch.inference_mode():
@@ -169,7 +169,7 @@ def _memory(count: int) -> Measurement:
 
 
 def _gpu() -> Measurement:
-    """bfloat16, compiled, a large batch: floating-point operations a second as a share of a large product's."""
+    """Compare operations a second with those of a large matrix product: bfloat16, compiled, a large batch."""
     model = _vit_small(224).to("cuda", torch.bfloat16)
     images = torch.randn(256, 3, 224, 224, device="cuda", dtype=torch.bfloat16)
     matrix = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)

@@ -1,17 +1,17 @@
-"""Does attention help where labels are few? Dice of several segmenters at several numbers of labels, over seeds.
+"""Measure whether attention helps with few labels: Dice of several segmenters, at several numbers of labels and seeds.
 
     python -m tests.benchmarks.few_labels --out results/isic --labels 13,65,327,1308 --seeds 0,1,2 \
         --arm dual=store/isic.zarr:dual --arm image=store/isic.zarr:image
 
-An arm is `NAME=STORE:BRANCHES[,setting=value…]`, with any setting of `pipeline train`. All arms of a seed learn from
-the same images, for the same number of steps, and are scored on the same ones; the sets of a seed are nested. No
-checkpoint is chosen: with thirteen labels nobody has three hundred more to choose by, so the last step counts. The
-images scored are those of the seeded test split, or with `--score val` of the validation split, which is for choosing
-settings; neither is ever trained on.
+An arm is `NAME=STORE:BRANCHES[,setting=value…]`, with any setting of `pipeline train`. All arms of a seed are trained
+on the same images for the same number of steps and scored on the same images. Larger training sets of a seed contain
+the smaller ones. No checkpoint is chosen, because a user with thirteen labels has no large validation set to choose by:
+the last step is scored. Scores are taken on the seeded test split, or with `--score val` on the validation split, for
+choosing settings. Neither split is ever trained on.
 
-Every run leaves one JSON file in `--out`, and is skipped where that file is found: interrupt it, go on, add seeds. The
-table gives the mean over seeds with a 95 % Student interval, and the first arm minus every other, paired by seed. A
-seed stands for the draw of labelled images, the first weights and the augmentation alike.
+Every run writes one JSON file into `--out` and is skipped if that file exists. So the command can be interrupted and
+run again, or run with more seeds. The table gives the mean over seeds with a 95 % Student interval, and the first arm
+minus every other, paired by seed. A seed decides the draw of labelled images, the first weights and the augmentation.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from store.disk.publish import replace_file
 
 CONFIDENCE = 0.95
 FREE = {"out", "device", "resume", "store"}
-"""Settings that do not decide a run's result; the store is known by what it holds."""
+"""Settings that do not change a run's result. The store is identified by its contents."""
 
 
 Network = Callable[[NetworkConfig], Segmenter]
@@ -54,33 +54,33 @@ Network = Callable[[NetworkConfig], Segmenter]
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One way to train, under the name that the table gives it."""
+    """Hold one way to train, under its name in the table."""
 
     name: str
     settings: TrainSettings
     network: Network | None = None
-    """Makes another network than ours, of the same configuration; its name is then part of a run's identity."""
+    """Builds another network than ours from the same configuration; the arm's name is then part of a run's identity."""
 
 
 def main(
     arm: Annotated[list[str], typer.Option(help="NAME=STORE:BRANCHES[,setting=value…]; the first is compared.")],
     out: Annotated[Path, typer.Option(help="Folder of results, one JSON file a run.")],
-    labels: Annotated[str, typer.Option(help="Numbers of labelled images, by commas.")] = "8,16,32,64",
-    seeds: Annotated[str, typer.Option(help="Seeds, by commas.")] = "0,1,2,3,4",
-    steps: Annotated[int, typer.Option(help="Steps of every run, to a whole number of epochs.")] = 400,
+    labels: Annotated[str, typer.Option(help="Numbers of labelled images, separated by commas.")] = "8,16,32,64",
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2,3,4",
+    steps: Annotated[int, typer.Option(help="Steps of every run, rounded up to whole epochs.")] = 400,
     batch_size: Annotated[int, typer.Option(help="Samples per step.")] = 8,
     score: Annotated[Literal["test", "val"], typer.Option(help="Split to score; settings are chosen on val.")] = "test",
     precision: Annotated[Literal["float32", "bfloat16", "auto"], typer.Option(help="As in `pipeline train`.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
 ) -> None:
-    """Train every arm at every number of labels and every seed that is not done yet, and print the table."""
+    """Run every arm at every number of labels and every seed that has no result yet, and print the table."""
     common = {"batch_size": batch_size, "precision": precision, "device": device}
     arms = [parse_arm(text, common) for text in arm]
     out.mkdir(parents=True, exist_ok=True)
     counts, drawn = [int(n) for n in labels.split(",")], [int(seed) for seed in seeds.split(",")]
     console = Console()
     results = {}
-    for seed in drawn:  # seeds outermost: interrupted, the table is whole for those that are done
+    for seed in drawn:  # seeds outermost, so that an interrupted command has complete results for the first seeds
         for n in counts:
             for one in arms:
                 results[one.name, n, seed] = run_once(one, out, n=n, seed=seed, steps=steps, score=score)
@@ -90,29 +90,29 @@ def main(
 
 
 def parse_arm(text: str, common: dict[str, Any]) -> Arm:
-    """`NAME=STORE:BRANCHES[,setting=value…]` as settings of `train`."""
+    """Parse `NAME=STORE:BRANCHES[,setting=value…]` into an arm with settings of `train`."""
     name, _, rest = text.partition("=")
-    store, _, told = rest.partition(":")
-    branches, *more = told.split(",")
+    store, _, options = rest.partition(":")
+    branches, *more = options.split(",")
     given = dict(item.split("=", 1) for item in more)
     values = {**common, "store": store, "branches": branches, **given}
     return Arm(name=name, settings=TypeAdapter(TrainSettings).validate_python(values))
 
 
 def run_once(arm: Arm, out: Path, *, n: int, seed: int, steps: int, score: str) -> float:
-    """Mean Dice over the scored images, read from the result of an earlier run if there is one."""
+    """Return the mean Dice over the scored images, from the file of an earlier run if there is one."""
     store = AttentionStore.open(arm.settings.store)
     epochs = max(1, math.ceil(steps / math.ceil(n / arm.settings.batch_size)))
     settings = replace(arm.settings, epochs=epochs, seed=seed)
-    told = {key: str(value) for key, value in asdict(settings).items() if key not in FREE}
-    told |= {"store": store.description.contents_sha256, "labels": str(n), "score": score}
+    described = {key: str(value) for key, value in asdict(settings).items() if key not in FREE}
+    described |= {"store": store.description.contents_sha256, "labels": str(n), "score": score}
     if arm.network:
-        told["network"] = arm.name
-    identity = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        described["network"] = arm.name
+    identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
     path = out / f"{arm.name}-{n}-{seed}-{identity}.json".replace(" ", "_")
     if not path.exists():
         dice = train_and_score(store, settings, n=n, score=score, network=arm.network)
-        result = {"arm": arm.name, "labels": n, "seed": seed, "settings": told, "dice": dice}
+        result = {"arm": arm.name, "labels": n, "seed": seed, "settings": described, "dice": dice}
         replace_file(path, (json.dumps(result) + "\n").encode())
     return float(np.mean(list(json.loads(path.read_text(encoding="utf-8"))["dice"].values())))
 
@@ -120,7 +120,7 @@ def run_once(arm: Arm, out: Path, *, n: int, seed: int, steps: int, score: str) 
 def train_and_score(
     store: AttentionStore, settings: TrainSettings, *, n: int, score: str, network: Network | None = None
 ) -> dict[str, float]:
-    """Dice of every scored image by its id, after the last step."""
+    """Train and return the Dice of every scored image by its id, after the last step."""
     drawn = split_by_hash(store, seed=settings.split_seed, val=settings.val, test=settings.test)
     chosen = set(labelled_subset(store, drawn, n=n, seed=settings.seed))
     splits = ["train" if position in chosen else "" for position in range(len(store))]
@@ -143,7 +143,7 @@ def train_and_score(
 def new_trainer(
     store: AttentionStore, settings: TrainSettings, splits: list[str], network: Network | None = None
 ) -> SegmentationTrainer:
-    """A trainer of our network, or of another in its place: the same loop, augmentation, loss and optimiser."""
+    """Return a trainer of our network, or of another one with the same loop, augmentation, loss and optimiser."""
     trainer = SegmentationTrainer(settings, store, splits, resolve_device(settings.device))
     if network:
         torch.manual_seed(settings.seed)
@@ -154,10 +154,12 @@ def new_trainer(
 
 
 def labelled_subset(store: AttentionStore, splits: Sequence[str], *, n: int, seed: int) -> list[int]:
-    """Positions of the n training samples that come first by the hash of (seed, id): larger sets hold smaller ones.
+    """Return the positions of n training samples, those with the lowest hash of (seed, id).
+
+    So larger sets contain the smaller ones.
 
     Raises:
-        ValueError: the training split has fewer.
+        ValueError: the training split has fewer than n samples.
     """
     train = [position for position, split in enumerate(splits) if split == "train"]
     if len(train) < n:
@@ -166,7 +168,7 @@ def labelled_subset(store: AttentionStore, splits: Sequence[str], *, n: int, see
 
 
 def interval(values: Iterable[float]) -> tuple[float, float]:
-    """Mean and half width of the 95 % Student interval; the half width of a single value is not known: nan."""
+    """Return the mean and the half width of the 95 % Student interval. The half width of a single value is nan."""
     array = np.array(list(values))
     if len(array) == 1:
         return float(array[0]), math.nan
@@ -177,7 +179,7 @@ def interval(values: Iterable[float]) -> tuple[float, float]:
 def table(
     results: dict[tuple[str, int, int], float], arms: Sequence[str], labels: Sequence[int], seeds: Sequence[int]
 ) -> str:
-    """A row a number of labels: every arm, and the first minus every other; in Markdown, to be read or pasted."""
+    """Return a Markdown table with a row for each number of labels: every arm, and the first minus every other."""
     headings = ["labels", *arms, *(f"{arms[0]} − {other}" for other in arms[1:])]
     rows = [headings, ["---:"] * len(headings)]
     for n in labels:

@@ -1,8 +1,7 @@
-"""How anything is measured here: alternately, in one process, the median of several rounds.
+"""Time several ways of doing the same thing in turn, in one process, and take the median over rounds.
 
-A machine's speed drifts (heat, neighbours), so two ways of doing a thing are timed turn by turn and not one after
-the other, and what is told is their ratio. Seconds are kept as details: they belong to the machine, the ratio to the
-code.
+A machine's speed drifts (heat, other processes). So the ways are timed in turn, and the result is their ratio. Seconds
+are kept as details: they depend on the machine, the ratio depends on the code.
 """
 
 from __future__ import annotations
@@ -11,31 +10,27 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-
-REAL_IMAGES = Path(__file__).parents[3] / "shared" / "data" / "isic2018-256"
-"""Real images beside the project's folder, where there are some; never part of the project."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One line of the table."""
+    """Hold one line of the table."""
 
     name: str
     ratio: float
-    """What was compared, as `claim` says it; for start-up times, seconds."""
+    """The ratio that `claim` describes; for start-up times, seconds."""
     target: float | None
-    """What the ratio should reach; None where it is reported only."""
+    """The value that the ratio should reach; None if it is only reported."""
     claim: str
     """The comparison in words: `reference / ours, seconds per image`."""
     at_most: bool = False
-    """Whether a small ratio is the good one."""
+    """True if a smaller ratio is better."""
     details: Mapping[str, float | str] = field(default_factory=dict)
-    """Seconds, bytes, errors: what the ratio was made from."""
+    """The values behind the ratio: seconds, bytes, errors."""
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is reached; None where there is none."""
+        """Return True if the ratio reaches the target, and None if there is no target."""
         if self.target is None:
             return None
         return self.ratio <= self.target if self.at_most else self.ratio >= self.target
@@ -43,30 +38,30 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class NotMeasured:
-    """A line that this machine cannot fill: it stays in the table, with the reason."""
+    """Hold a line that cannot be measured on this machine: it stays in the table, with the reason."""
 
     name: str
     reason: str
     met: None = None
-    """Neither reached nor missed."""
+    """None: the target is neither reached nor missed."""
 
 
 class Skipped(Exception):  # noqa: N818 - not an error: the machine lacks what the benchmark needs
-    """The rest of a benchmark cannot run here; the message says why. What it has yielded counts."""
+    """Report that the rest of a benchmark cannot run here. The message says why; lines already yielded count."""
 
 
 def without_gpu(name: str) -> NotMeasured:
-    """The line `name`, on a machine that has no GPU."""
+    """Return the line `name` for a machine without a GPU."""
     return NotMeasured(name=name, reason="no GPU here that torch can use")
 
 
 def side_by_side(ways: Mapping[str, Callable[[], object]], *, rounds: int = 5, warm_up: int = 1) -> dict[str, float]:
-    """Median seconds of each way, all of them timed once a round, in turn.
+    """Return the median seconds of each way. Every round times each way once, in turn.
 
     Args:
-        ways: what to call, by name.
-        rounds: how often each is timed.
-        warm_up: rounds before them that are not counted.
+        ways: functions to call, by name.
+        rounds: number of timed rounds.
+        warm_up: number of rounds before them that are not counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(warm_up + rounds):

@@ -1,15 +1,15 @@
-"""Which width and which blocks? Dice against the time that a network takes for an image, for every network of a grid.
+"""Choose width and blocks of the network: Dice against time per image, for every network of a grid.
 
     python -m tests.benchmarks.network_curve --store store/isic.zarr --out results/curve --seeds 0,1,2
 
-The grid is every width with plain and with residual blocks, and the full stem at `FULL_WIDTH`; both branches. With
-`--usual` the U-Net over ResNet-34 of `tests.benchmarks.usual_setup` joins them, which sees images alone. Dice is that
-of `tests.benchmarks.few_labels`, run for run: the same images for all networks of a seed, the last step scored, on the
-validation split, since this is for choosing. Runs that are done are found in `--out` and not done again.
+The grid is every width with plain and with residual blocks, and the full stem at `FULL_WIDTH`, all with both branches.
+`--usual` adds the U-Net over ResNet-34 of `tests.benchmarks.usual_setup`, which sees only the images. Dice is measured
+as in `tests.benchmarks.few_labels`: the same images for all networks of a seed, the last step scored, on the validation
+split, since this is for choosing. Runs whose results are in `--out` are not repeated.
 
-Time is forward and backward pass on random tensors of the store's shape, all networks in turn, in this very run: no
-reading, no augmentation and no optimiser, which cost every network about the same. It is measured anew each time, so
-run the last one, which finds all results, on a machine that does nothing else.
+Time is one forward and backward pass on random tensors of the store's shape, with all networks timed in turn. Reading,
+augmentation and optimiser are left out: they cost every network about the same. Time is measured anew on every start.
+So repeat the command at the end, when all results exist, on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -34,37 +34,37 @@ from tests.benchmarks.usual_setup import usual_network
 USUAL = "U-Net of ResNet-34"
 BLOCKS = ("plain", "residual")
 FULL_WIDTH = 16
-"""The width at which the full stem is tried: it is the default's."""
+"""Width of the network with the full stem."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a network takes."""
+    """Hold the size and the time of a network."""
 
     parameters: int
     milliseconds: float
-    """Forward and backward pass, for one image."""
+    """Milliseconds of the forward and backward pass for one image."""
 
 
 def main(
     store: Annotated[Path, typer.Option(help="Attention store to train from.")],
     out: Annotated[Path, typer.Option(help="Folder of results, one JSON file a run.")],
-    seeds: Annotated[str, typer.Option(help="Seeds, by commas.")] = "0,1,2",
-    widths: Annotated[str, typer.Option(help="Widths, by commas.")] = "8,16,24,32",
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
+    widths: Annotated[str, typer.Option(help="Widths, separated by commas.")] = "8,16,24,32",
     labels: Annotated[int, typer.Option(help="Number of labelled images.")] = 300,
-    steps: Annotated[int, typer.Option(help="Steps of every run, to a whole number of epochs.")] = 800,
-    batch_size: Annotated[int, typer.Option(help="Samples per step, and of the tensors that are timed.")] = 16,
-    rounds: Annotated[int, typer.Option(help="How often every network is timed; the median counts.")] = 7,
+    steps: Annotated[int, typer.Option(help="Steps of every run, rounded up to whole epochs.")] = 800,
+    batch_size: Annotated[int, typer.Option(help="Samples per step, in training and timing.")] = 16,
+    rounds: Annotated[int, typer.Option(help="How often every network is timed; the median is used.")] = 7,
     score: Annotated[Literal["test", "val"], typer.Option(help="Split to score; settings are chosen on val.")] = "val",
     precision: Annotated[Literal["float32", "bfloat16", "auto"], typer.Option(help="As in `pipeline train`.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     timed: Annotated[
-        Literal["float32", "bfloat16", "auto"] | None, typer.Option(help="Precision of what is timed, if another.")
+        Literal["float32", "bfloat16", "auto"] | None, typer.Option(help="Precision when timing, if different.")
     ] = None,
     *,
-    usual: Annotated[bool, typer.Option("--usual", help="The usual network, too (needs the extra `bench`).")] = False,
+    usual: Annotated[bool, typer.Option("--usual", help="Add the usual network (needs the extra `bench`).")] = False,
 ) -> None:
-    """Train every network with every seed that is not done yet, time them all side by side, and print the table."""
+    """Train every network with every seed that has no result yet, time all networks in turn, and print the table."""
     arms = networks(store, [int(width) for width in widths.split(",")], batch_size, precision, device)
     if usual:
         arms.append(
@@ -77,7 +77,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
     dice: dict[str, list[float]] = {arm.name: [] for arm in arms}
-    for seed in drawn:  # seeds outermost: interrupted, what is done is done for all networks
+    for seed in drawn:  # seeds outermost, so that an interrupted command has the first seeds of all networks
         for arm in arms:
             dice[arm.name].append(run_once(arm, out, n=labels, seed=seed, steps=steps, score=score))
             console.print(f"{arm.name}, seed {seed}: {dice[arm.name][-1]:.3f}", style="dim")
@@ -88,20 +88,20 @@ def main(
 
 
 def networks(store: Path, widths: Sequence[int], batch_size: int, precision: str, device: str) -> list[Arm]:
-    """The grid: every width with every kind of block, then the full stem."""
+    """Return the arms of the grid: every width with every kind of block, then the full stem."""
     common = common_settings(batch_size, precision, device)
-    told = [(f"{width} {blocks}", f"width={width},blocks={blocks}") for width in widths for blocks in BLOCKS]
-    told.append((f"{FULL_WIDTH} plain full stem", f"width={FULL_WIDTH},blocks=plain,stem=full"))
-    return [parse_arm(f"{name}={store}:dual,{settings}", common) for name, settings in told]
+    shapes = [(f"{width} {blocks}", f"width={width},blocks={blocks}") for width in widths for blocks in BLOCKS]
+    shapes.append((f"{FULL_WIDTH} plain full stem", f"width={FULL_WIDTH},blocks=plain,stem=full"))
+    return [parse_arm(f"{name}={store}:dual,{settings}", common) for name, settings in shapes]
 
 
 def common_settings(batch_size: int, precision: str, device: str) -> dict[str, int | str]:
-    """What is the same for all networks."""
+    """Return the settings that all networks share."""
     return {"batch_size": batch_size, "precision": precision, "device": device}
 
 
 def cost_of(arms: Sequence[Arm], store: AttentionStore, *, rounds: int) -> dict[str, Cost]:
-    """Parameters and time of every network by its name, all timed in turn."""
+    """Return the parameters and the time of every network by its name. All are timed in turn."""
     trainers = {arm.name: new_trainer(store, arm.settings, ["train"] * len(store), arm.network) for arm in arms}
     seconds = side_by_side({name: step_of(trainer) for name, trainer in trainers.items()}, rounds=rounds)
     return {
@@ -114,7 +114,7 @@ def cost_of(arms: Sequence[Arm], store: AttentionStore, *, rounds: int) -> dict[
 
 
 def step_of(trainer: SegmentationTrainer) -> Callable[[], None]:
-    """Forward and backward pass of a trainer's model on a batch of random tensors, to its end on a GPU too."""
+    """Return a function that runs a forward and backward pass on random tensors and waits until a GPU has finished."""
     config, count, device = trainer.model.config, trainer.settings.batch_size, trainer.device
     image = torch.randn(count, 3, *config.size, device=device)
     attention = torch.randn(count, config.heads, *config.attention_size, device=device)
@@ -133,7 +133,7 @@ def step_of(trainer: SegmentationTrainer) -> Callable[[], None]:
 
 
 def unbeaten(points: Mapping[str, tuple[float, float]]) -> set[str]:
-    """The names of (time, Dice) points that no other beats in one and equals or beats in the other."""
+    """Return the names of the points (time, Dice) that no different point equals or surpasses in both."""
     return {
         name
         for name, (time, dice) in points.items()
@@ -145,7 +145,7 @@ def unbeaten(points: Mapping[str, tuple[float, float]]) -> set[str]:
 
 
 def table(dice: Mapping[str, Sequence[float]], costs: Mapping[str, Cost], *, title: str) -> Table:
-    """A row a network, the quickest first; Dice is the mean over seeds with its 95 % Student interval."""
+    """Return a table with a row for each network, the fastest first, with mean Dice and its 95 % Student interval."""
     means = {name: interval(scores) for name, scores in dice.items()}
     kept = unbeaten({name: (costs[name].milliseconds, means[name][0]) for name in dice})
     printed = Table("network", title=title)

@@ -1,4 +1,4 @@
-"""JPEG files that cost what a camera's cost: broad shapes with grain."""
+"""Make JPEG files that take as long to decode as a camera's: broad shapes with grain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def write_photographs(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
-    """Write `count` JPEGs of (height, width) pixels, each another picture; their paths."""
+    """Write `count` different JPEGs of (height, width) pixels and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     height, width = size
     paths = []

@@ -1,4 +1,4 @@
-"""Random batches from a store: against `np.memmap` on the same bytes, and zarr-python on the same store."""
+"""Compare random batches from a store with `np.memmap` on the same bytes and with zarr-python on the same store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNMASKED = ("image", "attention")
 
 
 def measure() -> Iterator[Measurement]:
-    """Reading rates of a raw and of a compressed store, and memory over a long read."""
+    """Yield the reading rates of an uncompressed and a compressed store, and the memory growth over a long read."""
     with tempfile.TemporaryDirectory() as name:
         yield from _rates(Path(name), compress=False)
         yield from _rates(Path(name), compress=True)
@@ -41,14 +41,14 @@ def _rates(folder: Path, *, compress: bool) -> Iterator[Measurement]:
         {
             "ours": lambda: _one_at_a_time(store.read, batches),
             "memmap": lambda: _one_at_a_time(lambda batch: [files[array][batch] for array in ARRAYS], batches),
-            # A mask is always compressed: what that costs is told by leaving masks out.
+            # Masks are always compressed. Reading without masks shows what decompression costs.
             "ours, no masks": lambda: _one_at_a_time(
                 lambda batch: [store.read_array(array, batch) for array in UNMASKED], batches
             ),
             "memmap, no masks": lambda: _one_at_a_time(
                 lambda batch: [files[array][batch] for array in UNMASKED], batches
             ),
-            # One batch of either is slow enough.
+            # Both are slow, so one batch is enough.
             "zarr one by one": lambda: [_with_zarr(plain[array], batches[0]) for array in ARRAYS],
             "zarr oindex": lambda: [plain[array].oindex[batches[0]] for array in ARRAYS],
         },
@@ -72,13 +72,13 @@ def _rates(folder: Path, *, compress: bool) -> Iterator[Measurement]:
 
 
 def _one_at_a_time(read: Callable[[NDArray[np.int64]], object], batches: Iterable[NDArray[np.int64]]) -> None:
-    """As training reads: a batch is let go before the next is asked for, and its memory is used again."""
+    """Read the batches as training does: release each one before the next is read, so that its memory is reused."""
     for batch in batches:
         read(batch)
 
 
 def _write(path: Path, *, compress: bool) -> Path:
-    """A store of 224² samples: noisy images, masks of one ellipse, attention of a ViT-S/8."""
+    """Write a store of 224² samples: noisy images, masks of one ellipse, attention maps in the shape of a ViT-S/8."""
     layout = Layout(
         size=(224, 224), grid=(28, 28), heads=[f"L11H{head}" for head in range(6)], keys=785,
         classes=["skin", "lesion"], compress=compress,
@@ -111,7 +111,7 @@ def _with_zarr(array: zarr.Array, batch: NDArray[np.int64]) -> NDArray[np.generi
 
 
 def _growth(path: Path) -> Measurement:
-    """Memory that is the process's own (not page cache) over four passes, once the first has warmed up."""
+    """Measure the growth of the process's own memory (without page cache) over four passes, after one to warm up."""
     store = AttentionStore.open(path)
     read, sizes = 0, []
     for turn in range(5):
@@ -133,6 +133,6 @@ def _growth(path: Path) -> Measurement:
 def _own_memory() -> int:
     status = Path("/proc/self/status")
     if not status.exists():
-        raise Skipped("memory without page cache is read from /proc, which this system has not")
+        raise Skipped("memory without page cache is read from /proc, which this system does not have")
     (line,) = (line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) * 1024

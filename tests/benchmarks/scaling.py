@@ -1,8 +1,8 @@
-"""What grows with the number of samples: opening, a random sample, splitting, memory, files, the memo.
+"""Measure costs that may grow with the number of samples: opening, a random sample, splits, memory, files, the memo.
 
-Stores of small samples are written by the real writer and read in a process of their own each, so that its memory
-is that of one store. `STORES` are their sizes; what is told is the cost of the largest over that of the smallest, or
-bytes and seconds per sample. `COSTS.md` beside this module reckons from them.
+The real writer writes stores of small samples. Each is read in its own process, so that the measured memory belongs to
+one store. `STORES` are the numbers of samples. The result is the cost of the largest store / the smallest, or bytes and
+seconds per sample. `COSTS.md` beside this module calculates from them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LAYOUT = Layout(size=(16, 16), grid=(8, 8), heads=["L1H0"], keys=65, classes=["s
 
 
 def measure() -> Iterator[Measurement]:
-    """A line for every cost; each store is removed before the next is written."""
+    """Yield a line for every cost. Each store is deleted before the next is written."""
     if not Path("/proc/self/status").exists():
         raise Skipped("memory of a process is read from /proc, which only Linux has")
     probes = {}
@@ -57,7 +57,7 @@ def measure() -> Iterator[Measurement]:
 
 
 def lines(probes: dict[int, dict[str, float]]) -> Iterator[Measurement]:
-    """What is flat, the largest over the smallest; what is linear, per sample, likewise."""
+    """Yield the lines of the stores: constant costs as largest / smallest, linear costs likewise per sample."""
     few, many = min(probes), max(probes)
     flat = {
         "open": "seconds to open",
@@ -71,7 +71,7 @@ def lines(probes: dict[int, dict[str, float]]) -> Iterator[Measurement]:
             target=None if key == "first" else 2.0,
             at_most=True,
             claim=f"{claim}, {many} samples / {few}",
-            details={str(samples): told[key] for samples, told in probes.items()},
+            details={str(samples): costs[key] for samples, costs in probes.items()},
         )
     for key in ("write", "split"):
         yield Measurement(
@@ -80,7 +80,7 @@ def lines(probes: dict[int, dict[str, float]]) -> Iterator[Measurement]:
             target=1.5,
             at_most=True,
             claim=f"seconds a sample to {key}, {many} samples / {few}",
-            details={str(samples): told[key] / samples for samples, told in probes.items()},
+            details={str(samples): costs[key] / samples for samples, costs in probes.items()},
         )
     middle = sorted(probes)[-2]
     for key, unit in (("memory", "bytes of memory"), ("files", "files"), ("bytes", "bytes on disk")):
@@ -89,23 +89,23 @@ def lines(probes: dict[int, dict[str, float]]) -> Iterator[Measurement]:
             ratio=(probes[many][key] - probes[middle][key]) / (many - middle),
             target=None,
             claim=f"{unit} per sample more, from {middle} to {many}",
-            details={str(samples): told[key] for samples, told in probes.items()},
+            details={str(samples): costs[key] for samples, costs in probes.items()},
         )
 
 
 def write(path: Path, samples: int) -> float:
-    """Seconds that the writer takes for a store of so many samples, its own check included; drawing is not counted."""
+    """Write a store and return the seconds, including the writer's check and without drawing the samples."""
     drawn = [random_sample(index, LAYOUT) for index in range(64)]
     began = time.perf_counter()
     with new_store(path, layout=LAYOUT, recipe=RECIPE) as writer:
         for index in range(samples):
-            told = {"id": f"sample-{index:07d}", "group": f"patient-{index:07d}", "digest": f"{index:064x}"}
-            writer.append(replace(drawn[index % len(drawn)], **told))  # type: ignore[arg-type]
+            columns = {"id": f"sample-{index:07d}", "group": f"patient-{index:07d}", "digest": f"{index:064x}"}
+            writer.append(replace(drawn[index % len(drawn)], **columns))  # type: ignore[arg-type]
     return time.perf_counter() - began
 
 
 def probe(path: str) -> None:
-    """Print, as JSON, what one process pays for a store. Runs in a process of its own."""
+    """Print, as JSON, the seconds and the memory that one process needs for a store. Run it in its own process."""
     from stages.segmentation.splits import split_by_hash
 
     before = _memory()
@@ -122,12 +122,12 @@ def probe(path: str) -> None:
     read = time.perf_counter()
     split_by_hash(store, seed=0, val=0.15, test=0.2)
     split = time.perf_counter()
-    told = {"open": opened - began, "first": first - opened, "sample": (read - warm) / READS, "split": split - read}
-    sys.stdout.write(json.dumps({**told, "memory": _memory() - before}))
+    seconds = {"open": opened - began, "first": first - opened, "sample": (read - warm) / READS, "split": split - read}
+    sys.stdout.write(json.dumps({**seconds, "memory": _memory() - before}))
 
 
 def memo(folder: Path, entries: int) -> dict[str, float]:
-    """Bytes and seconds of an entry in a memo of so many, put and asked for by sixteen."""
+    """Return the bytes and seconds of an entry in a memo of `entries`, written and read sixteen at a time."""
     from stages.attention.extractor import AttentionExtractor, ExtractorConfig
     from stages.attention.memo import AttentionMemo
 
@@ -156,12 +156,12 @@ def memo(folder: Path, entries: int) -> dict[str, float]:
 
 
 def on_disk(path: Path) -> dict[str, float]:
-    """Files of a store and what they hold."""
+    """Return the number of files of a store and their bytes."""
     sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
     return {"files": len(sizes), "bytes": sum(sizes)}
 
 
 def _memory() -> int:
-    """Bytes of memory that are this process's own; mapped files are the system's and can be given back."""
+    """Return the bytes of this process's own memory, without mapped files, which the system can reclaim."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))

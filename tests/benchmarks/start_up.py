@@ -1,4 +1,4 @@
-"""How long the command line takes to answer."""
+"""Measure the start-up time of the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIPELINE = Path(sys.executable).with_name("pipeline")
 
 
 def measure() -> Iterator[Measurement]:
-    """`pipeline --help` and `pipeline inspect`, in seconds."""
+    """Yield the seconds of `pipeline --help` and of `pipeline inspect`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         phantom.run(PhantomSettings(out=folder / "phantom", samples=64, image_size=(64, 64)))

@@ -1,4 +1,4 @@
-"""The code behind the table of the README: who is trained on, who is scored, and what is not computed twice."""
+"""Test the code behind the README's table: the images trained on, the images scored, and results that are reused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The curve of Dice against time: which networks are in it, what is timed, and what the table tells."""
+"""Test the curve of Dice against time: the networks in it, the part that is timed, and the table."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_table_is_in_order_of_time() -> None:
 def test_runs_are_found_again_and_every_network_has_its_time(
     make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A second start trains nothing and prints a row for each network, with gradients having flowed when timed."""
+    """A second start trains nothing and prints a row for each network."""
     store = make_store(16)
     monkeypatch.setattr(network_curve, "BLOCKS", ("plain",))
     monkeypatch.setattr(network_curve, "FULL_WIDTH", 4)
@@ -73,7 +73,7 @@ def test_runs_are_found_again_and_every_network_has_its_time(
 def test_the_usual_network_is_trained_by_the_same_loop(
     make_store: Callable[..., Path], layout: Layout, tmp_path: Path
 ) -> None:
-    """It has results of its own, and the weights that are scored are its own, trained."""
+    """The usual network is trained, all its weights change, and its result is stored under its own identity."""
     path = make_store(40, layout=replace(layout, size=(32, 32)))  # sides that the usual network can halve five times
     ours = few_labels.parse_arm(f"ours={path}:image", network_curve.common_settings(2, "float32", "cpu"))
     usual = replace(ours, name="usual", network=usual_setup.usual_network)

@@ -1,4 +1,4 @@
-"""The usual set-up is a fair one: it learns from the very samples of the store, image and mask together."""
+"""Test that the usual set-up is a fair comparison: it trains on the samples of the store, image and mask together."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ def test_the_files_hold_what_the_store_holds(tmp_path: Path) -> None:
 
 
 def test_a_loaded_sample_is_normalised_and_its_mask_moved_with_it(tmp_path: Path) -> None:
-    """Where the picture was moved, the mask is still that of the picture: bright red is class 1."""
+    """Augmentation moves image and mask together: bright red is still class 1."""
     write_both(tmp_path, 4, LAYOUT)
     torch.manual_seed(0)
-    for image, mask in PngFolder(tmp_path):
+    loaded = list(PngFolder(tmp_path))
+    assert len(loaded) == 4
+    for image, mask in loaded:
         assert (image.shape, image.dtype) == ((3, 32, 64), torch.float32)
         assert (mask.shape, mask.dtype) == ((32, 64), torch.uint8)
         assert set(mask.unique().tolist()) == {0, 1}

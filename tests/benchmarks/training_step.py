@@ -1,9 +1,9 @@
-"""Does the store slow a training step down? Fed from it, and on tensors that are in memory already.
+"""Compare a training step that reads from the store with a step on tensors that are in memory already.
 
-Both ways run the same augmentation, forward and backward pass and optimiser, in the trainer's own code. `resident`
-and `streamed` are the two ways in which a store feeds training (`stages.segmentation.batches`). Reading is timed alone
-too: streamed, it is all that there is to hide, and more than it can add only where another thread cannot have a core
-at once. On a GPU the whole store lies on the card; there, what Python takes to launch a step is told too.
+Both run the same augmentation, forward and backward pass and optimiser, in the trainer's own code. `resident` and
+`streamed` are the two ways to read a store in training (`stages.segmentation.batches`). Reading is also timed alone:
+this is the time that `streamed` has to hide behind the step. On a GPU the whole store lies in GPU memory; there, the
+time that Python takes to launch a step is reported as well.
 """
 
 from __future__ import annotations
@@ -36,25 +36,28 @@ BATCH = 16
 
 
 class InMemory:
-    """Tensors on the device from the start: a batch is nothing but looked up."""
+    """Feed batches of tensors that are on the device already."""
 
     def __init__(self, batches: list[TensorBatch]) -> None:
         self._batches = batches
 
     def batches(self, _: object) -> Iterator[TensorBatch]:
-        """Always the same ones, in the same order."""
+        """Return the same batches in the same order every time."""
         return iter(self._batches)
 
 
 def measure() -> Iterator[Measurement | NotMeasured]:
-    """A line for each way to feed and each device, and on a GPU one for Python."""
+    """Yield a line for each way to read and each device, and on a GPU one for Python's share of a step."""
     yield from on_every_device(on, [f"step: {what}" for what in ("resident", "streamed", "reading", "Python")])
 
 
 def on_every_device(
     lines: Callable[[torch.device, Path], Iterator[Measurement | NotMeasured]], names: Iterable[str]
 ) -> Iterator[Measurement | NotMeasured]:
-    """The lines of the CPU and of the GPU for a store of `SAMPLES`; `names` are the GPU's where there is none."""
+    """Yield the lines of the CPU and the GPU for a store of `SAMPLES`.
+
+    `names` are the names of the GPU's lines, which stay in the table when there is no GPU.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.zarr"
         write_store(path, SAMPLES)
@@ -66,7 +69,7 @@ def on_every_device(
 
 
 def on(device: torch.device, path: Path) -> Iterator[Measurement]:
-    """The lines of one device."""
+    """Yield the lines of one device."""
     store = AttentionStore.open(path)
     trainer = new_trainer(store, device)
     indices = trainer.indices["train"]
@@ -115,14 +118,14 @@ def on(device: torch.device, path: Path) -> Iterator[Measurement]:
 
 
 def epoch(trainer: SegmentationTrainer, source: object) -> None:
-    """One epoch of the trainer's own loop, fed from `source`, to the end of what it set going."""
+    """Run one epoch of the trainer's own loop on `source` and wait until the device has finished."""
     trainer._samples["train"] = source  # type: ignore[assignment]
     with SILENT.task("measuring", 0) as task:
-        trainer._train(1, task)  # ends by fetching the mean loss, and with that waits for the device
+        trainer._train(1, task)  # ends by fetching the mean loss, which waits for the device
 
 
 def launching(trainer: SegmentationTrainer, source: object) -> float:
-    """Seconds in which Python sets an epoch going on a GPU; what the GPU itself takes comes on top, or is hidden."""
+    """Return the seconds that Python takes to launch an epoch on a GPU, without the time of the GPU itself."""
     original: Callable[..., torch.Tensor] = torch.stack
     launched: list[float] = []
 
@@ -144,12 +147,12 @@ def launching(trainer: SegmentationTrainer, source: object) -> float:
 
 
 def write_store(path: Path, samples: int, layout: Layout = LAYOUT) -> None:
-    """A store of random samples: a step takes as long on noise as on skin."""
+    """Write a store of random samples. A step takes as long on noise as on real images."""
     with new_store(path, layout=layout, recipe=RECIPE) as writer:
         for index in range(samples):
             writer.append(random_sample(index, layout))
 
 
 def new_trainer(store: AttentionStore, device: torch.device) -> SegmentationTrainer:
-    """A trainer with the settings that users get, on all samples."""
+    """Return a trainer with the default settings, on all samples."""
     return SegmentationTrainer(TrainSettings(batch_size=BATCH, epochs=1000), store, ["train"] * len(store), device)

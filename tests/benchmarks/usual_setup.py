@@ -1,10 +1,10 @@
-"""An epoch from the store against the usual way: PNG files, workers that augment on the CPU, a U-Net over ResNet-34.
+"""Compare an epoch from the store with the usual way: PNG files, augmentation in workers, a U-Net over ResNet-34.
 
-The usual way is what tutorials show: `segmentation_models_pytorch`, a folder of images and one of masks, a `DataLoader`
-whose workers stay alive between epochs, and per sample the flips, affine warps and colour changes of
-`torchvision.transforms.v2`. Both ways see the same pictures at the same size in batches of the same number, with the
-same loss, optimiser and precision; ours reads attention too. The networks differ: what the usual one takes on tensors
-that are in memory already is told beside it, so that what is due to files and workers can be seen.
+The usual way is the one of tutorials: `segmentation_models_pytorch`, a folder of images and one of masks, a
+`DataLoader` whose workers stay alive between epochs, and for each sample the flips, affine warps and colour changes of
+`torchvision.transforms.v2`. Both ways use the same pictures, image size, batch size, loss, optimiser and precision;
+ours reads attention too. The networks differ. So the time of the usual network on tensors in memory is reported as
+well: the difference is the cost of files and workers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LIBRARY = "segmentation_models_pytorch"
 
 
 class PngFolder(Dataset[tuple[Tensor, Tensor]]):
-    """`images/ID.png` and `masks/ID.png`, augmented when they are asked for."""
+    """Load `images/ID.png` and `masks/ID.png` and augment them on every access."""
 
     def __init__(self, folder: Path) -> None:
         self._images = sorted((folder / "images").glob("*.png"))
@@ -51,7 +51,7 @@ class PngFolder(Dataset[tuple[Tensor, Tensor]]):
         return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """(3, row, column) float32, normalised, and (row, column) uint8 class index."""
+        """Return the image (3, row, column) float32, normalised, and the mask (row, column) uint8 class index."""
         from torchvision import tv_tensors
 
         path = self._images[index]
@@ -61,7 +61,7 @@ class PngFolder(Dataset[tuple[Tensor, Tensor]]):
 
 
 def measure() -> Iterator[Measurement | NotMeasured]:
-    """A line for each device."""
+    """Yield a line for each device."""
     if importlib.util.find_spec(LIBRARY) is None:
         raise Skipped(f"{LIBRARY} is not installed: `uv sync --extra bench`, or `pip install -e '.[bench]'`")
     with tempfile.TemporaryDirectory() as name:
@@ -75,7 +75,7 @@ def measure() -> Iterator[Measurement | NotMeasured]:
 
 
 def compared(store: AttentionStore, folder: Path, device: torch.device, *, rounds: int) -> Measurement:
-    """Seconds of an epoch, the usual way over ours."""
+    """Measure the seconds of an epoch: the usual way / ours."""
     trainer = new_trainer(store, device)
     resident = ResidentSamples(store, trainer.indices["train"], device)
     loader = DataLoader(
@@ -100,7 +100,7 @@ def compared(store: AttentionStore, folder: Path, device: torch.device, *, round
 
 
 def usual_augmentation() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Flips, one affine warp and colours with the ranges of our own `full`, for one picture and its mask."""
+    """Return flips, one affine warp and colour changes, with the ranges of our `full`, for a picture and its mask."""
     from torchvision.transforms import v2
 
     ranges = RANGES["full"]
@@ -126,7 +126,7 @@ def usual_augmentation() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
 def usual_training(
     classes: int, device: torch.device, encoder: str = "resnet34"
 ) -> Callable[[Iterable[tuple[Tensor, Tensor]]], float]:
-    """What trains a new U-Net for one epoch on (image, mask) batches; it returns the mean loss."""
+    """Return a function that trains a new U-Net for one epoch on (image, mask) batches and returns the mean loss."""
     import segmentation_models_pytorch as smp
 
     model: nn.Module = smp.Unet(encoder, encoder_weights=None, in_channels=3, classes=classes).to(device).train()
@@ -148,7 +148,7 @@ def usual_training(
 
 
 def usual_network(config: NetworkConfig) -> Segmenter:
-    """The usual network in the shape of ours: it is given attention and passes it by."""
+    """Return the usual network with the signature of ours; it ignores the attention."""
     import segmentation_models_pytorch as smp
 
     class Usual(nn.Module):
@@ -165,7 +165,10 @@ def usual_network(config: NetworkConfig) -> Segmenter:
 
 
 def write_both(folder: Path, samples: int, layout: Layout) -> AttentionStore:
-    """The same samples twice: `made.zarr`, and PNG files under `images` and `masks`; shapes with some grain."""
+    """Write the same samples twice: as `made.zarr`, and as PNG files in `images` and `masks`. Return the store.
+
+    The images are broad shapes with some grain.
+    """
     for name in ("images", "masks"):
         (folder / name).mkdir()
     with new_store(folder / "made.zarr", layout=layout, recipe=RECIPE) as writer:

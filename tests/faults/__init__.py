@@ -1,1 +1,1 @@
-"""What goes wrong outside the program: interruptions, rot, company, shortage. See FAULTS.md."""
+"""Tests of faults outside the program: kills, damaged bytes, concurrent runs, full disks, no memory. See FAULTS.md."""

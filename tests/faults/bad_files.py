@@ -1,4 +1,4 @@
-"""Bad stores, runs, weights files and places to write to: `KINDS`."""
+"""List the kinds of bad stores, runs, weights files and output paths: `KINDS`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WEIGHTS = "extract --model dino_vits8 --weights weights.pth"
 
 
 def attributes(**changes: Any) -> Callable[[Path], object]:
-    """The store's description changed."""
+    """Return a function that changes attributes of the store's description."""
 
     def make(room: Path) -> None:
         file = room / STORE / "zarr.json"
@@ -39,7 +39,7 @@ def attributes(**changes: Any) -> Callable[[Path], object]:
 
 
 def removed(name: str) -> Callable[[Path], object]:
-    """A file or a folder taken away."""
+    """Return a function that deletes a file or a folder."""
 
     def make(room: Path) -> None:
         if (room / name).is_dir():
@@ -51,12 +51,12 @@ def removed(name: str) -> Callable[[Path], object]:
 
 
 def cut(name: str, left: int) -> Callable[[Path], object]:
-    """A file cut short."""
+    """Return a function that cuts a file after `left` bytes."""
     return lambda room: (room / name).write_bytes((room / name).read_bytes()[:left])
 
 
 def flipped(name: str, position: int) -> Callable[[Path], object]:
-    """One bit of a file turned."""
+    """Return a function that flips one bit of a file."""
 
     def make(room: Path) -> None:
         content = bytearray((room / name).read_bytes())
@@ -106,7 +106,7 @@ def _other_recipe(room: Path) -> None:
 
 @contextmanager
 def safe_header(weights: Path) -> Iterator[tuple[dict[str, torch.Tensor], dict[str, Any]]]:
-    """The tensors of a run's model, and its description."""
+    """Yield the tensors of a run's model and its description."""
     with weights.open("rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
     yield load_file(weights), json.loads(header["__metadata__"]["diamant"])
@@ -127,7 +127,7 @@ def _future_run(room: Path) -> None:
 
 
 class Malicious:
-    """Unpickled carelessly, it makes a folder called `harmed`."""
+    """Create a folder called `harmed` when it is unpickled without restrictions."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("harmed",)
@@ -166,12 +166,12 @@ def _own(name: str) -> Callable[[Path], object]:
 
 
 def _nothing(_: Path) -> None:
-    """The command alone is the fault."""
+    """Change nothing: the command itself is the fault."""
 
 
 @contextmanager
 def silent_hub(room: Path) -> Iterator[None]:
-    """A model hub that takes the connection and never says a word."""
+    """Start a model hub that accepts connections and never answers."""
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         patch(

@@ -1,4 +1,4 @@
-"""Bad and unusual image files, and names of files: `KINDS`."""
+"""List the kinds of bad and unusual image files and file names: `KINDS`."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ SEVEN = ("7 samples, 7 with a mask",)
 
 
 def first(room: Path) -> Path:
-    """The image that is spoilt."""
+    """Return the path of the image that a kind damages."""
     return room / "images" / f"{IDS[0]}.png"
 
 
 def saved(make: Callable[[], Image.Image], format_: str = "PNG", **how: Any) -> Callable[[Path], object]:
-    """The first image replaced by another, whatever its name says; the formats are told by content."""
+    """Return a function that replaces the first image. The name stays: formats are detected by content."""
     return lambda room: make().save(first(room), format=format_, **how)
 
 
 def added(name: str) -> Callable[[Path], object]:
-    """A seventh image and its mask under a name."""
+    """Return a function that adds a seventh image and its mask under a name."""
 
     def make(room: Path) -> None:
         picture(7).save(room / "images" / f"{name}.png", format="PNG")
@@ -82,14 +82,14 @@ def _turned(room: Path, *, mask_too: bool) -> None:
 
 
 def _bomb(room: Path) -> None:
-    """A PNG of a few bytes that says it has 2.5 billion pixels."""
+    """Write a PNG of a few bytes whose header claims 2.5 billion pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     first(room).write_bytes(data + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
 
 
 def _text_bomb(room: Path) -> None:
-    """A PNG whose comment unpacks to 64 MiB."""
+    """Write a PNG whose comment unpacks to 64 MiB."""
     data = first(room).read_bytes()
     chunk = b"zTXtComment\0\0" + zlib.compress(bytes(64 * 2**20), 9)
     packed = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
@@ -105,7 +105,7 @@ def _sized(height: int, width: int) -> Callable[[Path], object]:
 
 
 def _decomposed(room: Path) -> None:
-    """As macOS writes it: the image's é is two characters, the mask's is one."""
+    """Add an image and a mask whose names differ in Unicode form, as on macOS: é as two characters and as one."""
     picture(7).save(room / "images" / (unicodedata.normalize("NFD", "née") + ".png"))
     mask(7).save(room / "masks" / (unicodedata.normalize("NFC", "née") + ".png"))
 
@@ -137,7 +137,7 @@ def _clutter(room: Path) -> None:
 
 @contextmanager
 def _vanishing(room: Path) -> Iterator[None]:
-    """The first image is deleted after the folder was listed and before it is read."""
+    """Delete the first image after the folder was listed and before the image is read."""
     load = AttentionExtractor.load
 
     def deleting(config: Any, **given: Any) -> AttentionExtractor:
@@ -160,7 +160,7 @@ def _as_file(room: Path) -> None:
 
 
 def _nothing(_: Path) -> None:
-    """The command alone is the fault."""
+    """Change nothing: the command itself is the fault."""
 
 
 NAME = f"{IDS[0]}.png"

@@ -1,4 +1,4 @@
-"""Bad and unusual masks: `KINDS`."""
+"""List the kinds of bad and unusual masks: `KINDS`."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ CLASSES = "extract --classes skin=0,lesion=255"
 
 
 def first(room: Path) -> Path:
-    """The mask that is spoilt."""
+    """Return the path of the mask that a kind damages."""
     return room / "masks" / FILE
 
 
 def saved(make: Callable[[], Image.Image], format_: str = "PNG", **how: Any) -> Callable[[Path], object]:
-    """The first mask replaced by another."""
+    """Return a function that replaces the first mask."""
     return lambda room: make().save(first(room), format=format_, **how)
 
 
 def _values(*levels: int, dtype: str = "uint8") -> Callable[[], Image.Image]:
-    """A mask that holds these values in stripes."""
+    """Return a function that makes a mask with these values in stripes."""
     return lambda: Image.fromarray(
         np.array(levels, dtype)[np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % len(levels)]
     )
 
 
 def _all(change: Callable[[int], Image.Image]) -> Callable[[Path], object]:
-    """Every mask replaced."""
+    """Return a function that replaces every mask."""
 
     def make(room: Path) -> None:
         for number, name in enumerate(IDS):
@@ -55,7 +55,7 @@ def _in_alpha() -> Image.Image:
 
 
 def _overlay() -> Image.Image:
-    """The photo with the lesion tinted, as a viewer exports it."""
+    """Return the photo with the lesion tinted, as some viewers export it."""
     return Image.blend(picture(0), _coloured(), 0.4)
 
 

@@ -1,4 +1,4 @@
-"""Bad tables (`--csv`, `--split-csv`) and settings (`params.yaml`, options): `KINDS`."""
+"""List the kinds of bad tables (`--csv`, `--split-csv`) and settings (`params.yaml`, options): `KINDS`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ ENDLESS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 
 def table(*rows: str, columns: str = COLUMNS, encoding: str = "utf-8", newline: str = "\n") -> Callable[[Path], object]:
-    """A `table.csv` of these rows."""
+    """Return a function that writes a `table.csv` with these rows."""
     return write("table.csv", (newline.join([columns, *rows]) + newline).encode(encoding))
 
 
 def splits(*rows: str, columns: str = "id,split") -> Callable[[Path], object]:
-    """A `splits.csv` of these rows."""
+    """Return a function that writes a `splits.csv` with these rows."""
     return write("splits.csv", "\n".join([columns, *rows]) + "\n")
 
 
 def params(text: str) -> Callable[[Path], object]:
-    """The room's `params.yaml` with something before it."""
+    """Return a function that writes `text` before the room's `params.yaml`."""
     return write("params.yaml", text + PARAMS)
 
 
@@ -47,7 +47,7 @@ def _folder(room: Path) -> None:
 
 
 def _nothing(_: Path) -> None:
-    """The command alone is the fault."""
+    """Change nothing: the command itself is the fault."""
 
 
 def _executing(room: Path) -> None:

@@ -1,11 +1,11 @@
-"""Kills a stage at chosen moments and runs it again: `python -m tests.faults.forked STAGE PHANTOMS FOLDER COUNT SEED`.
+"""Kill a stage at chosen moments and run it again: `python -m tests.faults.forked STAGE PHANTOMS FOLDER COUNT SEED`.
 
-Importing torch takes seconds, so one process imports it and forks a child for every run. A moment is one thing that a
-run does to the file system, as Python's audit events tell it: before the n-th of them the child ends itself with
-SIGKILL. Half as many kills more come by the clock, wherever the run may be, inside a library too. After every kill it
-is checked that what lies at the output's path is whole; after going on, that
-everything is byte for byte what a run without an interruption left, and that nothing lies beside it. `STAGE-renamed` is
-the same as on a system that cannot exchange two folders in one step.
+Importing torch takes seconds, so one process imports it and forks a child for every run. A moment is one file operation
+of the run, as reported by Python's audit events: the child kills itself with SIGKILL before its n-th file operation.
+Half as many further kills are timed by the clock, so that they also hit library code. After every kill the output at
+its path must be complete. After the second run all files must have the same bytes as after an uninterrupted run, and
+no other file may lie beside them. `STAGE-renamed` does the same as on a system that cannot exchange two folders in one
+step.
 """
 
 from __future__ import annotations
@@ -30,19 +30,23 @@ from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.memo import AttentionMemo
 from stages.errors import CheckpointError
 from stages.segmentation.checkpoint import STATE_FILE, load_model
-from store import AttentionStore, publish
+from store import AttentionStore
 from store.check import verify_store
+from store.disk import publish
 from tests.conftest import extract_settings, train_settings
 from tests.stages.test_pretrain import _settings as pretrain_settings
 
 EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "sqlite3.connect"}
 KILLED = -signal.SIGKILL
 OLDER_SIZE = (16, 20)
-"""(rows, columns) of the store that lies where another is extracted."""
+"""Image size (rows, columns) of the older store, which the extraction replaces."""
 
 
 def in_child(work: Callable[[], object], *, kill_after: float | None = None) -> int:
-    """Run something in a fork of this process; its exit status, negative for a signal."""
+    """Run `work` in a fork of this process and return the exit status; a signal gives its negative number.
+
+    `kill_after` kills the child after so many seconds.
+    """
     child = os.fork()
     if child == 0:
         status = 1
@@ -55,12 +59,15 @@ def in_child(work: Callable[[], object], *, kill_after: float | None = None) -> 
             os._exit(status)
     if kill_after is not None:
         time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)  # not waited for yet: its number is still its own, though it may have ended
+        os.kill(child, signal.SIGKILL)  # safe if it has ended: until waitpid, its process number is not used again
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def killing(work: Callable[[], object], moment: int, folder: Path, count: Path | None = None) -> None:
-    """Do the work and die before the `moment`-th thing done to files in `folder`; write down how many there were."""
+    """Run `work` and die before its `moment`-th file operation in `folder`.
+
+    Moment 0 never comes; then the number of file operations is written to the file `count`.
+    """
     seen = 0
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -79,26 +86,26 @@ def killing(work: Callable[[], object], moment: int, folder: Path, count: Path |
 
 @dataclass(frozen=True)
 class Subject:
-    """A stage whose runs are killed."""
+    """Describe a stage whose runs are killed."""
 
     begin: Callable[[Path], object]
-    """Run it into a folder."""
-    go_on: Callable[[Path], object]
-    """Run it again after an interruption."""
+    """Run the stage, with its output in the given folder."""
+    run_again: Callable[[Path], object]
+    """Run the stage again after an interruption."""
     require_whole: Callable[[Path], None]
-    """Raise unless what lies at the output's path is whole."""
+    """Raise if the output at its path is incomplete."""
     prepare: Callable[[Path], object] = Path.mkdir
-    """Make the folder in which it is run, with what lies there before."""
+    """Make the folder of the run, with the older output that the run replaces, if any."""
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, the memo's aside."""
+    """Return the bytes of every file below a folder, by relative path. The memo is left out."""
     files = (file for file in sorted(folder.rglob("*")) if file.is_file() and "memo" not in file.parts)
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def extraction(phantoms: Path, older: Path) -> Subject:
-    """Extraction over an older store of another size; what the transformer computes is counted."""
+    """Return extraction as a subject. It replaces an older store of another size, and counts the computed images."""
 
     def settings(folder: Path, **changes: Any) -> Any:
         return extract_settings(phantoms, folder / "s.zarr", folder / "memo", **changes)
@@ -106,21 +113,21 @@ def extraction(phantoms: Path, older: Path) -> Subject:
     def begin(folder: Path) -> None:
         extract.run(settings(folder))
 
-    def go_on(folder: Path) -> None:
+    def run_again(folder: Path) -> None:
         known = _remembered(settings(folder))
         report = extract.run(settings(folder))
         assert report.computed == report.samples - known, f"computed {report.computed}, remembered {known}"
 
     def require_whole(folder: Path) -> None:
-        place = at_its_place(folder / "s.zarr")
+        place = place_of(folder / "s.zarr")
         assert verify_store(place) == []
-        assert AttentionStore.open(place).size in (OLDER_SIZE, settings(folder).size)
+        assert AttentionStore.open(place).size in (OLDER_SIZE, settings(folder).image_size)
 
-    return Subject(begin, go_on, require_whole, lambda folder: shutil.copytree(older, folder / "s.zarr"))
+    return Subject(begin, run_again, require_whole, lambda folder: shutil.copytree(older, folder / "s.zarr"))
 
 
-def at_its_place(path: Path) -> Path:
-    """Where a folder lies; without an exchange it may have been moved away for a moment, whole, to come back."""
+def place_of(path: Path) -> Path:
+    """Return where an output lies. Without an exchange in one step, it may have been moved aside for a moment."""
     if not path.exists() and not publish._exchanged(path, path):
         return publish._moved_away(path)
     return path
@@ -140,32 +147,32 @@ def _remembered(settings: Any) -> int:
 
 
 def training(store: Path, older: Path) -> Subject:
-    """Training of two epochs, in place of an older run."""
+    """Return training as a subject: two epochs, in place of an older run."""
 
     def require_whole(folder: Path) -> None:
         _require_whole_checkpoints(folder)
-        load_model(at_its_place(folder / "run"), torch.device("cpu"))
+        load_model(place_of(folder / "run"), torch.device("cpu"))
 
     def begin(folder: Path) -> None:
         train.run(train_settings(store, folder / "run", epochs=2))
 
-    def go_on(folder: Path) -> None:
+    def run_again(folder: Path) -> None:
         try:
             train.run(train_settings(store, folder / "run", epochs=2, resume=True))
-        except CheckpointError:  # the only run there is the older one, which was told something else
+        except CheckpointError:  # only the older run is there, and it has other settings
             assert not (folder / ".run.training" / STATE_FILE).exists()
             begin(folder)
 
     return Subject(
         begin,
-        go_on,
+        run_again,
         require_whole,
         lambda folder: shutil.copytree(older, folder / "run"),
     )
 
 
 def pretraining(phantoms: Path) -> Subject:
-    """Pretraining of four steps, written down every second one."""
+    """Return pretraining as a subject: four steps, with the state saved at every second one."""
 
     def run(folder: Path, *, resume: bool) -> None:
         pretrain.run(replace(pretrain_settings(phantoms, folder / "a.safetensors"), resume=resume))
@@ -176,17 +183,20 @@ def pretraining(phantoms: Path) -> Subject:
 
 
 def _require_whole_checkpoints(folder: Path) -> None:
-    """Every checkpoint under its own name can be read to the end."""
+    """Raise if a published checkpoint cannot be read to its end."""
     for file in folder.rglob("*.safetensors"):
         with safe_open(str(file), framework="pt") as opened:
             assert all(opened.get_tensor(name) is not None for name in opened.keys())  # noqa: SIM118 - not a dict
 
 
-def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> tuple[int, int]:
-    """Kill runs at `count` moments, the last ones among them, and half as many times by the clock; how many met a run.
+def kill_and_run_again(subject: Subject, folder: Path, *, count: int, seed: int) -> tuple[int, int]:
+    """Kill runs at `count` file operations, the last ones among them, and half as many times by the clock.
+
+    Returns:
+        The number of kills at file operations and by the clock. Every one of them hit a run.
 
     Raises:
-        AssertionError: something was lost, half there, or left over.
+        AssertionError: a file was lost, incomplete or left over.
     """
     whole, counted = folder / "whole", folder / "moments"
     subject.prepare(whole)
@@ -202,24 +212,24 @@ def kill_and_go_on(subject: Subject, folder: Path, *, count: int, seed: int) -> 
     for moment in moments:
         subject.prepare(place)
         assert in_child(lambda at=moment: killing(lambda: subject.begin(place), at, place)) == KILLED, moment
-        require_gone_on(subject, place, expected, f"moment {moment} of {total}")
-    hours = random.uniform(0, took, count // 2).tolist()
-    for hour in hours:
-        seconds = hour
+        require_same_result(subject, place, expected, f"moment {moment} of {total}")
+    delays = random.uniform(0, took, count // 2).tolist()
+    for delay in delays:
+        seconds = delay
         subject.prepare(place)
         while (status := in_child(lambda: subject.begin(place), kill_after=seconds)) == 0:
-            seconds /= 2  # it was quicker than the first one, and over before its hour had come
+            seconds /= 2  # this run was quicker than the first one and had ended before the kill
             shutil.rmtree(place)
             subject.prepare(place)
         assert status == KILLED, status
-        require_gone_on(subject, place, expected, f"after {seconds:.3f} s")
-    return len(moments), len(hours)
+        require_same_result(subject, place, expected, f"after {seconds:.3f} s")
+    return len(moments), len(delays)
 
 
-def require_gone_on(subject: Subject, place: Path, expected: dict[str, bytes], when: str) -> None:
-    """What lies there is whole, and going on ends with the expected files; then take them away."""
-    assert in_child(lambda: subject.require_whole(place)) == 0, f"{when}: not whole"
-    assert in_child(lambda: subject.go_on(place)) == 0, f"{when}: cannot go on"
+def require_same_result(subject: Subject, place: Path, expected: dict[str, bytes], when: str) -> None:
+    """Require a complete output after a kill and the expected files after the second run, then delete them."""
+    assert in_child(lambda: subject.require_whole(place)) == 0, f"{when}: the output is incomplete"
+    assert in_child(lambda: subject.run_again(place)) == 0, f"{when}: the second run failed"
     found = contents(place)
     assert found.keys() == expected.keys(), f"{when}: {sorted(found.keys() ^ expected.keys())}"
     differing = [name for name in expected if found[name] != expected[name]]
@@ -228,24 +238,24 @@ def require_gone_on(subject: Subject, place: Path, expected: dict[str, bytes], w
 
 
 def main() -> None:
-    """Run one stage's kills, as the command line says."""
+    """Kill the stage that the command line names, as often as it says."""
     torch.set_num_threads(1)
     (stage, _, renamed), phantoms, folder = sys.argv[1].partition("-"), Path(sys.argv[2]), Path(sys.argv[3])
     store = folder / "store.zarr"
-    if stage != "pretrain":  # a store to train from, or to be replaced
+    if stage != "pretrain":  # training reads this store, extraction replaces it
         changes = {"image_size": OLDER_SIZE} if stage == "extract" else {}
         assert in_child(lambda: extract.run(extract_settings(phantoms, store, folder / "memo", **changes))) == 0
     if stage == "train":
         assert in_child(lambda: train.run(train_settings(store, folder / "older", epochs=1))) == 0
     if renamed:
-        publish._exchanged = lambda *_: False  # as on a system that cannot exchange two folders in one step
+        publish._exchanged = lambda *_: False  # pretend that the system cannot exchange two folders in one step
     subjects = {
         "extract": lambda: extraction(phantoms, store),
         "pretrain": lambda: pretraining(phantoms),
         "train": lambda: training(store, folder / "older"),
     }
     subject = subjects[stage]()
-    at_files, by_clock = kill_and_go_on(subject, folder, count=int(sys.argv[4]), seed=int(sys.argv[5]))
+    at_files, by_clock = kill_and_run_again(subject, folder, count=int(sys.argv[4]), seed=int(sys.argv[5]))
     sys.stdout.write(f"{at_files} {by_clock} kills, before things done to files and by the clock\n")
 
 

@@ -1,8 +1,8 @@
-"""One kind of bad input: how it is made, the command that meets it, and what must come of it.
+"""Describe one kind of bad input: how to make it, the command to run, and the expected exit status and message.
 
-Every kind is made in a room of its own: a copy of a small furnished house with six images and masks,
-a store extracted from them, a run, its report and its predictions, and a `params.yaml` that names
-them all. So a command is one word, and there is always an earlier output that a failure must not touch.
+Every kind is made in its own room, a fresh copy of the house. The house is a small project: six images and masks, a
+store extracted from them, a run, its report and its predictions, and a `params.yaml` that names them all. So most
+commands are one word, and there is always an earlier output that a failing command must not change.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ IDS = [f"lesion_{number}" for number in range(1, 7)]
 HEIGHT, WIDTH = 36, 48
 MEMO = ".memo"
 PARAMS = """
-extract: {images: images, masks: masks, store: s.zarr, model: untrained_tiny8, size: 32, attention_size: 32,
+extract: {images: images, masks: masks, store: s.zarr, model: untrained_tiny8, image_size: 32, attention_size: 32,
   batch_size: 4}
 train: {store: s.zarr, out: run, epochs: 1, width: 4, batch_size: 2, val: 0, test: 0}
 evaluate: {store: s.zarr, run: run, out: report, split: train, include_training: true, overlays: 1}
@@ -39,25 +39,25 @@ pretrain: {images: images, masks: masks, out: new.safetensors, steps: 2, batch_s
 
 @dataclass(frozen=True)
 class Kind:
-    """A row of the table."""
+    """Describe one kind of bad input, which is one row of the table in FAULTS.md."""
 
     name: str
     fault: str
-    """What is wrong with the input, in words."""
+    """The fault in words."""
     make: Callable[[Path], object]
-    """Spoils a room."""
+    """Put the fault into a room."""
     command: str
     status: int
-    """Exit status: 0 where the input is unusual and must simply work."""
+    """Expected exit status: 0 for unusual input that must work."""
     words: tuple[str, ...]
-    """What the message must hold: the name of what is wrong, and why."""
+    """Parts that the message must contain: the file or sample, and the reason."""
     meanwhile: Callable[[Path], AbstractContextManager[object]] = nullcontext
-    """What happens while the command runs."""
+    """Context in which the command runs, for a fault that happens meanwhile."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What came of a command."""
+    """Hold the exit status and the output of a command."""
 
     status: int
     out: str
@@ -65,16 +65,16 @@ class Observation:
 
     @property
     def message(self) -> str:
-        """What was said, without what differs from run to run."""
+        """Return the error output without the durations, which differ from run to run."""
         said = "\n".join(line.strip() for line in self.err.splitlines() if line.strip())
         return re.sub(r"\b[0-9.]+ s\b", "… s", said)
 
 
 def observe(command: str, room: Path) -> Observation:
-    """Run a command line in a room, in this process, as `pipeline` would.
+    """Run `pipeline COMMAND` in a room, in this process.
 
     Raises:
-        Exception: what would have been a traceback.
+        Exception: any exception that would have ended the command with a traceback.
     """
     out, err = io.StringIO(), io.StringIO()
     status: int | str | None = 0
@@ -92,7 +92,7 @@ def observe(command: str, room: Path) -> Observation:
 
 
 def furnish(house: Path) -> None:
-    """Make the images, masks and outputs that every room begins with."""
+    """Make the images, masks and outputs that every room starts with."""
     for folder in ("images", "masks"):
         (house / folder).mkdir(parents=True)
     (house / "params.yaml").write_text(PARAMS)
@@ -105,7 +105,7 @@ def furnish(house: Path) -> None:
 
 
 def snapshot(room: Path) -> dict[str, str]:
-    """Every file, folder and link of a room but the memo, which is a cache, with what it holds."""
+    """Return every file, folder and link of a room with its digest or target. The memo, a cache, is left out."""
     return {
         str(path.relative_to(room)): (
             f"link to {path.readlink()}"
@@ -120,24 +120,24 @@ def snapshot(room: Path) -> dict[str, str]:
 
 
 def picture(number: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Image.Image:
-    """A dark disc on skin, RGB; another one for every number."""
+    """Return an RGB image of a dark disc on skin; every number gives another one."""
     inside = disc(number, size)
     noise = np.random.default_rng(number).integers(0, 20, (*size, 3))
     return Image.fromarray((np.where(inside[..., None], (110, 70, 50), (220, 180, 160)) + noise).astype(np.uint8))
 
 
 def mask(number: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Image.Image:
-    """The disc in white on black, 8-bit grey."""
+    """Return the mask of `picture(number)`: the disc in white on black, 8-bit grey."""
     return Image.fromarray(disc(number, size).astype(np.uint8) * np.uint8(255))
 
 
 def disc(number: int, size: tuple[int, int]) -> np.ndarray:
-    """(height, width) bool."""
+    """Return the disc as (height, width) bool."""
     rows, columns = np.indices(size)
     return np.hypot(rows - size[0] / 2, columns - size[1] / 2 - number) < min(size) * 0.3
 
 
 def write(name: str, content: bytes | str) -> Callable[[Path], object]:
-    """A way to spoil a room: a file with this content."""
+    """Return a function that writes a file with this content into a room."""
     data = content.encode() if isinstance(content, str) else content
     return lambda room: (room / name).write_bytes(data)

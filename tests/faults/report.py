@@ -1,10 +1,11 @@
-"""The rows of `FAULTS.md` about bad input, made from the kinds and from what came of them.
+"""Write the section of `FAULTS.md` about bad input, from the kinds and from what their commands printed.
 
-`python -m tests.faults.report` writes the section anew; a test holds the file against the kinds.
+`python -m tests.faults.report` rewrites the section. A test compares the file with the kinds.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -20,9 +21,9 @@ LONGEST = 260  # characters of a message in the table
 KINDS = [*bad_images.KINDS, *bad_masks.KINDS, *bad_tables.KINDS, *bad_files.KINDS]
 INTRODUCTION = f"""{HEADING}
 
-Made by `python -m tests.faults.report` from the same kinds that `test_bad_inputs.py` tries. The test is
-`test_bad_input[NAME]`; NAME ends each row. Exit 0: unusual, and must simply work. 1: a failure. 2: a request that
-makes no sense. A failure leaves every file as it was.
+Written by `python -m tests.faults.report` from the kinds that `test_bad_inputs.py` tests. Each row ends with NAME; its
+test is `test_bad_input[NAME]`. Exit 0: the input is unusual and must work. Exit 1: a failure. Exit 2: a usage error.
+A command that fails changes no file.
 
 | fault | expected | observed |
 |---|---|---|
@@ -30,13 +31,13 @@ makes no sense. A failure leaves every file as it was.
 
 
 def expected(kind: Kind) -> str:
-    """The first two cells of a kind's row."""
+    """Return the first two cells of a kind's row."""
     words = " · ".join(_cell(word) for word in kind.words)
     return f"| {_cell(kind.fault)}: `{_cell(kind.command)}` | exit {kind.status}: {words} |"
 
 
 def row(kind: Kind, observed: Observation, room: Path) -> str:
-    """A kind's row."""
+    """Return a kind's row, with the message that was observed."""
     said = observed.message.replace(f"{room.resolve()}/", "").removeprefix("error: ")
     said = re.sub(r"x{60,}", "xxx…", said.removeprefix("1 problem with the input:\n"))
     said = said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
@@ -44,17 +45,18 @@ def row(kind: Kind, observed: Observation, room: Path) -> str:
 
 
 def section(text: str) -> str:
-    """The section about bad input of a `FAULTS.md`."""
+    """Return the section about bad input from the text of a `FAULTS.md`."""
     return HEADING + text.partition(HEADING)[2].partition("\n## ")[0]
 
 
 def _cell(text: str) -> str:
-    """Text that breaks neither the row nor the page."""
+    """Escape text for one cell of a Markdown table, and shorten long runs of x."""
     return re.sub(r"x{60,}", "xxx…", text).replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
 
 
 def main() -> None:
-    """Try every kind and write the section."""
+    """Run the command of every kind and rewrite the section."""
+    os.environ["COLUMNS"] = "200"  # as in the tests, so that no message is wrapped
     with tempfile.TemporaryDirectory() as folder:
         house, rows = Path(folder) / "house", []
         furnish(house)

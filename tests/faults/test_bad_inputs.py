@@ -1,4 +1,4 @@
-"""Bad input of every kind we know: one clear message, the right exit status, and nothing changed."""
+"""Test every known kind of bad input: one clear message, the right exit status, and no file changed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.faults.kinds import IDS, Kind, furnish, observe, snapshot
 from tests.faults.report import FILE, KINDS, expected, section
 
 OURS_TO_KNOW = re.compile(r"Traceback|Errno|\w+Error\b|<class|object at 0x|\bNone\b")
-"""What belongs into a bug report and not into a message."""
+"""Traces of Python that must not appear in a message to users."""
 
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images, masks, a store, a run, a report, predictions. Not to be changed by a test."""
+    """Return a folder with images, masks, a store, a run, a report and predictions. Tests must not change it."""
     house = tmp_path_factory.mktemp("bad_inputs") / "house"
     furnish(house)
     return house
@@ -26,7 +26,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def room(house: Path) -> Iterator[Path]:
-    """A copy of the house for one test, which may be left in any state."""
+    """Return a copy of the house, which the test may change."""
     room = house.with_name("room")
     shutil.copytree(house, room)
     yield room
@@ -41,7 +41,7 @@ def _own_temporaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.name) for kind in KINDS])
 def test_bad_input(kind: Kind, room: Path):
-    """The message names what is wrong; a failure leaves all earlier output, and the input, byte for byte."""
+    """The message names the file and the fault. After a failure all inputs and earlier outputs have the same bytes."""
     kind.make(room)
     before = snapshot(room)
     with kind.meanwhile(room):
@@ -63,8 +63,8 @@ def test_bad_input(kind: Kind, room: Path):
         assert not {name for name in changed if name.startswith(("images", "masks", "params"))}
 
 
-def test_every_kind_stands_in_the_table_of_faults():
-    """`FAULTS.md` says what the tests try, row by row, and what it says was seen is what was to be seen."""
+def test_every_kind_has_its_row_in_the_table_of_faults():
+    """`FAULTS.md` has one row for each kind, in the same order, with the expected exit status as the observed one."""
     rows = section(FILE.read_text(encoding="utf-8")).splitlines()[8:]
     assert [row.partition(" exit ")[0] for row in rows] == [expected(kind).partition(" exit ")[0] for kind in KINDS]
     for kind, row in zip(KINDS, rows, strict=True):
@@ -73,7 +73,19 @@ def test_every_kind_stands_in_the_table_of_faults():
         assert row.endswith(f"[{kind.name}] |")
 
 
+def test_every_test_that_the_table_of_faults_names_exists():
+    """A renamed or deleted test must not leave its row behind."""
+    text = FILE.read_text(encoding="utf-8")
+    sources = {file.name: file.read_text(encoding="utf-8") for file in FILE.parents[1].rglob("test_*.py")}
+    files, tests = set(re.findall(r"\btest_\w+\.py", text)), set(re.findall(r"\btest_\w+\b(?!\.py)", text))
+    assert len(files) > 5
+    assert len(tests) > 20
+    assert files <= sources.keys()
+    everything = "\n".join(sources.values())
+    assert [test for test in sorted(tests) if f"def {test}(" not in everything] == []
+
+
 def test_there_are_many_kinds_and_each_once():
-    """A name twice would hide a kind."""
+    """A name used twice would hide a kind."""
     names = [kind.name for kind in KINDS]
     assert len(names) == len(set(names)) > 150

@@ -1,7 +1,7 @@
-"""A disk without room: one message with path and remedy, exit status 1, the output before intact, and on with room.
+"""Test full disks: one message with path and remedy, exit 1, older outputs unchanged, and success once there is room.
 
-On a small disk of its own where one can be mounted; besides, everywhere, with the system refusing at the place where
-what was written is brought to the disk.
+Some tests mount a small disk, which needs root on Linux. The others run everywhere: they let `fsync` fail, or limit
+the size of files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FILLER = "filler"
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """The folder of a disk of 64 MiB."""
+    """Mount a disk of 64 MiB and return its folder."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("needs root on Linux, to mount a small disk")
     folder = tmp_path / "disk"
@@ -41,7 +41,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def _fill(disk: Path, left: int) -> None:
-    """Leave so many bytes, rounded down to pages."""
+    """Fill the disk until `left` bytes are free, rounded down to pages."""
     free = os.statvfs(disk)
     (disk / FILLER).write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - left)))
 
@@ -54,27 +54,27 @@ def _contents(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file() and file.name != FILLER}
 
 
-def _message(work: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
-    """What the user reads when the work fails as it should."""
+def _failure(work: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run work that must fail with one message about free space, and return that message."""
     capsys.readouterr()
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is the console's business
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - the console decides which errors are failures
         work()
     assert console.report_error(caught.value) == console.EXIT_FAILURE, caught.value
-    told = capsys.readouterr().err
-    assert told.count("error: ") == 1
-    assert "free some" in told.lower()
-    return told
+    message = capsys.readouterr().err
+    assert message.count("error: ") == 1
+    assert "free some" in message.lower()
+    return message
 
 
 @pytest.mark.parametrize("left", [0, 20_000, 45_000], ids=["nothing", "not_the_logs_index", "not_the_maps"])
 def test_a_memo_that_does_not_fit(left, phantoms, disk, tmp_path, capsys):
-    """The message names the memo at once, the store before stays, and with room the same command works."""
+    """The message names the memo, the older store is unchanged, and the same command works once there is room."""
     store, memo = tmp_path / "s.zarr", disk / "memo"
     extract.run(extract_settings(phantoms, store, tmp_path / "memo", image_size=(16, 20)))
     before = _contents(store)
     _fill(disk, left)
     settings = extract_settings(phantoms, store, memo)
-    assert str(memo) in _message(lambda: extract.run(settings), capsys)
+    assert str(memo) in _failure(lambda: extract.run(settings), capsys)
     assert _contents(store) == before
     assert not list(tmp_path.glob(".*"))
     _make_room(disk)
@@ -84,13 +84,13 @@ def test_a_memo_that_does_not_fit(left, phantoms, disk, tmp_path, capsys):
 
 @pytest.mark.parametrize("left", [0, 20_000, 60_000], ids=["nothing", "not_the_metadata", "not_the_shards"])
 def test_a_store_that_does_not_fit(left, phantoms, memo, disk, capsys):
-    """The message names the store, the one before stays and nothing is beside it; with room the same command works."""
+    """The message names the store, the older one is unchanged, nothing is left over. With room the command works."""
     store = disk / "s.zarr"
     extract.run(extract_settings(phantoms, store, memo, image_size=(16, 20)))
     before = _contents(disk)
     _fill(disk, left)
     settings = extract_settings(phantoms, store, memo)
-    assert str(disk) in _message(lambda: extract.run(settings), capsys)
+    assert str(disk) in _failure(lambda: extract.run(settings), capsys)
     assert _contents(disk) == before
     _make_room(disk)
     assert extract.run(settings).computed == 0
@@ -98,8 +98,8 @@ def test_a_store_that_does_not_fit(left, phantoms, memo, disk, capsys):
 
 
 @pytest.mark.parametrize("left", [0, 20_000], ids=["nothing", "not_the_state"])
-def test_a_training_whose_disk_fills_up(left, phantom_store, disk, tmp_path, capsys, monkeypatch):
-    """The run before stays, the message names the run, and --resume ends with the bytes of an undisturbed run."""
+def test_a_training_whose_disk_fills_up(left, phantom_store, two_epochs, disk, capsys, monkeypatch):
+    """The message names the run, the older run is unchanged, and --resume ends with the bytes of an undisturbed run."""
     monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
     train.run(train_settings(phantom_store, disk / "run", epochs=1))
     before = _contents(disk / "run")
@@ -112,22 +112,21 @@ def test_a_training_whose_disk_fills_up(left, phantom_store, disk, tmp_path, cap
 
     with monkeypatch.context() as patch:
         patch.setattr(train.SegmentationTrainer, "run_epoch", filling)
-        told = _message(lambda: train.run(train_settings(phantom_store, disk / "run", epochs=2)), capsys)
-    assert str(disk) in told
-    assert "--resume" in told
+        message = _failure(lambda: train.run(train_settings(phantom_store, disk / "run", epochs=2)), capsys)
+    assert str(disk) in message
+    assert "--resume" in message
     assert _contents(disk / "run") == before
     _make_room(disk)
     assert load_state(disk / ".run.training" / "state.safetensors").done == 1
     train.run(train_settings(phantom_store, disk / "run", epochs=2, resume=True))
-    train.run(train_settings(phantom_store, tmp_path / "whole", epochs=2))
-    found, whole = _contents(disk / "run"), _contents(tmp_path / "whole")
+    found, whole = _contents(disk / "run"), _contents(two_epochs)
     assert [*found.values()] == [*whole.values()]
     assert not list(disk.glob(".*"))
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "predict", "pretrain"])
 def test_an_output_that_does_not_fit(stage, phantoms, phantom_store, trained, memo, disk, capsys):
-    """The message names the place, what was there stays, and with room the same command works."""
+    """The message names the folder, older files are unchanged, and the same command works once there is room."""
     runs: dict[str, Callable[[], object]] = {
         "evaluate": lambda: evaluate.run(
             EvaluateSettings(store=phantom_store, run=trained, split="test", out=disk / "report", overlays=1)
@@ -141,7 +140,7 @@ def test_an_output_that_does_not_fit(stage, phantoms, phantom_store, trained, me
     before = _contents(disk)
     assert before
     _fill(disk, 0)
-    assert str(disk) in _message(runs[stage], capsys)
+    assert str(disk) in _failure(runs[stage], capsys)
     after = _contents(disk)
     assert {file: after.get(file) for file in before} == before
     _make_room(disk)
@@ -152,7 +151,7 @@ def test_an_output_that_does_not_fit(stage, phantoms, phantom_store, trained, me
 
 @pytest.mark.parametrize("stage", ["extract", "train", "pretrain"])
 def test_a_system_that_refuses_what_was_written(stage, phantoms, phantom_store, memo, tmp_path, capsys, monkeypatch):
-    """As disks do that find out late: the same message, what was there stays, and the same command works with room."""
+    """Some disks report a lack of room only at `fsync`: the same message, and the older output is unchanged."""
     runs: dict[str, tuple[Path, Callable[[], object]]] = {
         "extract": (
             tmp_path / "s.zarr",
@@ -173,9 +172,9 @@ def test_a_system_that_refuses_what_was_written(stage, phantoms, phantom_store, 
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        told = _message(run, capsys)
-    assert str(tmp_path) in told
-    assert "cannot be written (No space left on device)" in told
+        message = _failure(run, capsys)
+    assert str(tmp_path) in message
+    assert "cannot be written (No space left on device)" in message
     after = _contents(tmp_path)
     assert {file: after.get(file) for file in before} == before
     run()
@@ -184,8 +183,8 @@ def test_a_system_that_refuses_what_was_written(stage, phantoms, phantom_store, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
-def test_a_limit_on_the_size_of_files(phantoms, tmp_path):
-    """As some clusters set one (`ulimit -f`): one message that names the memo, and the store before as it was."""
+def test_a_limit_on_the_size_of_files(phantoms, forks, tmp_path):
+    """A limit on file sizes (`ulimit -f`) gives one message that names the memo. The older store is unchanged."""
     store = tmp_path / "s.zarr"
     extract.run(extract_settings(phantoms, store, tmp_path / "other", image_size=(16, 20)))
     before = _contents(store)
@@ -197,9 +196,7 @@ def test_a_limit_on_the_size_of_files(phantoms, tmp_path):
         "extract", "--images", phantoms / "images", "--masks", phantoms / "masks", "--store", store,
         "--memo", tmp_path / "memo", "--model", "untrained_tiny8", "--image-size", "32x40", "--attention-size", "32x40",
     ]  # fmt: skip
-    finished = subprocess.run(
-        [sys.executable, "-c", limited, *arguments], check=False, capture_output=True, text=True, timeout=120
-    )
+    finished = forks.run(limited, *arguments)
     assert finished.returncode == console.EXIT_FAILURE
     assert finished.stderr.count("error: ") == 1
     assert str(tmp_path / "memo") in finished.stderr.replace("\n", "")

@@ -1,7 +1,7 @@
-"""Files that nobody would write: whatever is in them, our own errors come out, no crash and no endless wait.
+"""Test files of arbitrary content: they give a result or one of our own errors, never a crash or an endless wait.
 
-Tables, weights files, runs, a store's metadata, settings and pictures are made by Hypothesis, from
-scratch or by spoiling a sound one. The same examples in every run, and few enough for CI.
+Hypothesis makes tables, weights files, runs, a store's metadata, settings and pictures, from scratch or by damaging
+valid ones. Every run tries the same examples, few enough for CI.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from safetensors.torch import save
 
 from pipeline.params import load_settings
 from stages.attention.card import METADATA_KEY, read_card
+from stages.attention.naming import find_model
 from stages.attention.weight_files import read_tensors
 from stages.errors import PipelineError, UsageError
 from stages.imaging.decoding import read_image
 from stages.imaging.samples import id_problem
 from stages.imaging.table import read_table
 from stages.pretraining.state import load_state as load_pretraining
-from stages.segmentation.checkpoint import MODEL_FILE, load_model, load_state
+from stages.segmentation.checkpoint import MODEL_FILE, STATE_FILE, load_model, load_state
 from stages.segmentation.splits import read_splits, split_by_csv
 from stages.settings import ExtractSettings
 from store import AttentionStore
@@ -41,7 +42,7 @@ from store.reader import is_store
 bounded = settings(
     max_examples=60,
     derandomize=True,
-    deadline=timedelta(seconds=20),  # for what hangs; a busy machine is slow
+    deadline=timedelta(seconds=20),  # finds a hang; high, because a busy machine is slow
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 JSON = st.recursive(
@@ -50,53 +51,53 @@ JSON = st.recursive(
     max_leaves=6,
 )
 CELL = st.text(st.sampled_from('ab,;"\n\r\t\0./\\ é\u2028'), max_size=6)
-SPOILS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4)
+DAMAGE = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4)
 CUTS = st.none() | st.floats(0, 1)
 
 
-def spoilt(sound: bytes, spoils: list[tuple[float, int]], cut: float | None) -> bytes:
-    """Some bytes changed, at shares of the length, and the end cut off."""
+def damaged(sound: bytes, damage: list[tuple[float, int]], cut: float | None) -> bytes:
+    """Return damaged bytes: some changed, at given fractions of the length, and the end cut off at `cut`."""
     data = bytearray(sound)
-    for share, change in spoils:
+    for share, change in damage:
         data[int(share * len(data))] ^= change
     return bytes(data if cut is None else data[: int(cut * len(data))])
 
 
-def ours_or_none(act: Callable[[], object]) -> None:
-    """Run it; only our own errors may come out, with something said."""
+def require_result_or_own_error(act: Callable[[], object]) -> None:
+    """Call `act`. It may raise our own errors only, with a message."""
     try:
         act()
     except PipelineError as error:
-        assert str(error).strip()  # noqa: PT017 - both outcomes are right
+        assert str(error).strip()  # noqa: PT017 - a result and an error are both right
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value of a JSON document."""
+    """Return the path, as keys and indices, to every value of a JSON document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [at, *(way for key, one in inner for way in places(one, (*at, key)))]
+    return [at, *(path_to for key, one in inner for path_to in places(one, (*at, key)))]
 
 
 def same_json(one: bytes, other: bytes) -> bool:
-    """Whether two files say the same: blanks may differ."""
+    """Return True if two files hold equal JSON. White space may differ."""
     try:
         return bool(json.loads(one) == json.loads(other))
     except ValueError:
         return False
 
 
-def put(document: Any, way: tuple[Any, ...], value: Any) -> Any:
-    """The document with the value at the end of the way replaced."""
-    if not way:
+def put(document: Any, path_to: tuple[Any, ...], value: Any) -> Any:
+    """Return the document with the value at the path `path_to` replaced."""
+    if not path_to:
         return value
     document = document.copy()
-    document[way[0]] = put(document[way[0]], way[1:], value)
+    document[path_to[0]] = put(document[path_to[0]], path_to[1:], value)
     return document
 
 
 @bounded
 @given(content=st.binary(max_size=200) | st.lists(st.lists(CELL, max_size=5), max_size=5))
 def test_tables_of_any_content(tmp_path: Path, content: bytes | list[list[str]]):
-    """Ids that come out name a file in a folder, whatever went in."""
+    """Every id that is read from a table can name a file, whatever the table holds."""
     if not isinstance(content, bytes):
         content = "\n".join(["id,image,mask", *(",".join(row) for row in content)]).encode()
     table = tmp_path / "t.csv"
@@ -107,20 +108,20 @@ def test_tables_of_any_content(tmp_path: Path, content: bytes | list[list[str]])
         assert all(id_problem(sample.id) is None for sample in samples)
         assert all(str(problem).isprintable() for problem in problems)
 
-    ours_or_none(act)
+    require_result_or_own_error(act)
 
 
 @bounded
 @given(content=st.binary(max_size=200) | st.lists(st.lists(CELL, max_size=4), max_size=5))
 def test_splits_of_any_content(tmp_path: Path, phantom_store: Path, content: bytes | list[list[str]]):
-    """A user's table of splits, and the one that a run left behind."""
+    """A user's table of splits and the table of splits in a run are both read."""
     if not isinstance(content, bytes):
         content = "\n".join(["id,split", *(",".join(row) for row in content)]).encode()
     table = tmp_path / "splits.csv"
     table.write_bytes(content)
     store = AttentionStore.open(phantom_store)
-    ours_or_none(lambda: split_by_csv(store, table))
-    ours_or_none(lambda: read_splits(table))
+    require_result_or_own_error(lambda: split_by_csv(store, table))
+    require_result_or_own_error(lambda: read_splits(table))
 
 
 def _weights() -> bytes:
@@ -135,58 +136,60 @@ HEADERS = st.builds(
     _with_header,
     header=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60).map(lambda data: b"{" + data),
     claimed=st.none() | st.integers(0, 2**64 - 1),
-) | st.builds(spoilt, st.just(_weights()), SPOILS, CUTS)
+) | st.builds(damaged, st.just(_weights()), DAMAGE, CUTS)
 
 
 @bounded
 @given(content=HEADERS)
 def test_weights_of_any_header(tmp_path: Path, content: bytes):
-    """A header that lies about its length, its tensors or itself; for every reader of the format."""
+    """A header may claim any length and any tensors. Every reader of the format is tested."""
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
     for read in (read_tensors, read_card, load_state, load_pretraining):
-        ours_or_none(lambda read=read: read(file))
+        require_result_or_own_error(lambda read=read: read(file))
 
 
 @bounded
 @given(card=JSON)
 def test_weights_with_any_card(tmp_path: Path, card: Any):
-    """What `pretrain` writes about a file may be written by anybody."""
+    """The card that `pretrain` writes into a weights file is not trusted when it is read."""
     file = tmp_path / "w.safetensors"
     file.write_bytes(save({"cls_token": torch.zeros(1)}, metadata={METADATA_KEY: json.dumps(card)}))
-    ours_or_none(lambda: read_card(file))
+    require_result_or_own_error(lambda: read_card(file))
 
 
 @pytest.mark.parametrize("form", ["zip", "bare_pickle"])
 @bounded
-@given(spoils=SPOILS, cut=CUTS)
-def test_pickled_weights_spoilt_anywhere(tmp_path: Path, form: str, spoils: list[tuple[float, int]], cut: float | None):
-    """Both forms of `torch.save`, with bytes changed and cut off."""
+@given(damage=DAMAGE, cut=CUTS)
+def test_pickled_weights_damaged_anywhere(
+    tmp_path: Path, form: str, damage: list[tuple[float, int]], cut: float | None
+):
+    """Both file forms of `torch.save` are tested, with bytes changed and the end cut off."""
     sound = io.BytesIO()
     torch.save({"teacher": {"cls_token": torch.zeros(4)}}, sound, _use_new_zipfile_serialization=form == "zip")
     file = tmp_path / "w.pth"
-    file.write_bytes(spoilt(sound.getvalue(), spoils, cut))
-    ours_or_none(lambda: read_tensors(file))
+    file.write_bytes(damaged(sound.getvalue(), damage, cut))
+    require_result_or_own_error(lambda: read_tensors(file))
 
 
 @bounded
 @given(data=st.data(), value=JSON)
 def test_runs_with_any_card(tmp_path: Path, trained: Path, data: st.DataObject, value: Any):
-    """One value of a run's description replaced by something else."""
+    """One value of a run's description is replaced by another value."""
     content = (trained / MODEL_FILE).read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8 : 8 + length])
     card = json.loads(header["__metadata__"]["diamant"])
     header["__metadata__"]["diamant"] = json.dumps(put(card, data.draw(st.sampled_from(places(card))), value))
     (tmp_path / MODEL_FILE).write_bytes(_with_header(json.dumps(header).encode(), content[8 + length :]))
-    ours_or_none(lambda: load_model(tmp_path, torch.device("cpu")))
-    ours_or_none(lambda: load_state(tmp_path / MODEL_FILE))
+    require_result_or_own_error(lambda: load_model(tmp_path, torch.device("cpu")))
+    require_result_or_own_error(lambda: load_state(tmp_path / MODEL_FILE))
 
 
 @bounded
 @given(data=st.data(), value=JSON)
 def test_stores_with_any_metadata(tmp_path: Path, phantom_store: Path, data: st.DataObject, value: Any):
-    """One value of one of the store's JSON files replaced: opened, read and verified."""
+    """One value in one of the store's JSON files is replaced. The store is opened, read and verified."""
     path = tmp_path / "s.zarr"
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(phantom_store, path)
@@ -201,21 +204,21 @@ def test_stores_with_any_metadata(tmp_path: Path, phantom_store: Path, data: st.
         assert store.read([0, 15]).image.shape[0] == 2
         assert len(store[3].id) > 0
 
-    ours_or_none(act)
+    require_result_or_own_error(act)
     assert all(fault.strip() for fault in verify_store(path))
 
 
 @bounded
-@given(spoils=SPOILS, cut=CUTS, name=st.sampled_from(["group/zarr.json", "image/zarr.json", "checksum/zarr.json"]))
-def test_stores_with_spoilt_metadata(
-    tmp_path: Path, phantom_store: Path, spoils: list[tuple[float, int]], cut: float | None, name: str
+@given(damage=DAMAGE, cut=CUTS, name=st.sampled_from(["group/zarr.json", "image/zarr.json", "checksum/zarr.json"]))
+def test_stores_with_damaged_metadata(
+    tmp_path: Path, phantom_store: Path, damage: list[tuple[float, int]], cut: float | None, name: str
 ):
-    """Bytes of a JSON file changed and cut off: never JSON, or JSON of something else."""
+    """Bytes of a JSON file are changed and cut off. `verify` finds every change of the content."""
     path = tmp_path / "s.zarr"
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(phantom_store, path)
     sound = (path / name).read_bytes()
-    content = spoilt(sound, spoils, cut)
+    content = damaged(sound, damage, cut)
     assume(not same_json(content, sound))
     (path / name).write_bytes(content)
     assert verify_store(path), "a change of the metadata was not seen"
@@ -224,34 +227,63 @@ def test_stores_with_spoilt_metadata(
 @bounded
 @given(content=st.binary(max_size=80) | JSON.map(lambda value: json.dumps({"extract": value}).encode()))
 def test_settings_of_any_content(tmp_path: Path, content: bytes):
-    """A `params.yaml` is settings, or a request that makes no sense."""
+    """A `params.yaml` gives settings or a usage error."""
     params = tmp_path / "params.yaml"
     params.write_bytes(content)
     try:
         assert isinstance(load_settings(ExtractSettings, "extract", {}, params), ExtractSettings)
     except UsageError as error:
-        assert str(error).strip()  # noqa: PT017 - both outcomes are right
+        assert str(error).strip()  # noqa: PT017 - a result and an error are both right
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
 @bounded
-@given(spoils=SPOILS, cut=CUTS)
-def test_pictures_spoilt_anywhere(tmp_path: Path, kind: str, spoils: list[tuple[float, int]], cut: float | None):
-    """Pixels, or one problem."""
+@given(damage=DAMAGE, cut=CUTS)
+def test_pictures_damaged_anywhere(tmp_path: Path, kind: str, damage: list[tuple[float, int]], cut: float | None):
+    """A picture file gives pixels or one error."""
     sound = io.BytesIO()
     Image.fromarray(np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)).save(sound, format=kind)
     file = tmp_path / "a.png"
-    file.write_bytes(spoilt(sound.getvalue(), spoils, cut))
-    ours_or_none(lambda: read_image(file))
+    file.write_bytes(damaged(sound.getvalue(), damage, cut))
+    require_result_or_own_error(lambda: read_image(file))
+
+
+@pytest.mark.parametrize("form", ["safetensors", "zip", "bare_pickle"])
+def test_undamaged_weights_are_read(tmp_path: Path, form: str):
+    """Every form that the tests above damage is read when it is not damaged. Otherwise they would prove nothing."""
+    file = tmp_path / "w.pth"
+    if form == "safetensors":
+        file.write_bytes(_weights())
+    else:
+        torch.save({"cls_token": torch.zeros(4)}, file, _use_new_zipfile_serialization=form == "zip")
+    assert read_tensors(file)["cls_token"].numel() == 4
+
+
+def test_undamaged_files_are_read(tmp_path: Path, phantoms: Path, phantom_store: Path, trained: Path):
+    """The same for tables, splits, cards, runs, stores, settings and pictures."""
+    image = min((phantoms / "images").iterdir())
+    (tmp_path / "t.csv").write_text(f"id,image,mask\na,{image},\n")
+    assert [sample.id for sample in read_table(tmp_path / "t.csv")[0]] == ["a"]
+    store = AttentionStore.open(phantom_store)
+    (tmp_path / "s.csv").write_text(f"id,split\n{store.ids[0]},train\n")
+    assert split_by_csv(store, tmp_path / "s.csv")[0] == "train"
+    assert len(read_splits(trained / "splits.csv")) == len(store)
+    assert read_card(Path(find_model("dino_phantom_tiny8").file)) is not None
+    load_model(trained, torch.device("cpu"))
+    load_state(trained / STATE_FILE)
+    assert verify_store(phantom_store) == []
+    (tmp_path / "params.yaml").write_text("extract: {batch_size: 3}")
+    assert load_settings(ExtractSettings, "extract", {}, tmp_path / "params.yaml").batch_size == 3
+    assert read_image(image).pixels.shape == (36, 48, 3)
 
 
 DEEP = 100_000
-"""Nested so deep that Python's JSON reader gives up; Hypothesis does not come as far."""
+"""Levels of nesting that Python's JSON reader refuses. Hypothesis does not nest that deep."""
 
 
 @pytest.mark.parametrize("name", ["", "image", "sample"])
 def test_a_store_with_metadata_nested_deep(tmp_path: Path, phantom_store: Path, name: str):
-    """As if it were damaged in any other way; and it can be replaced."""
+    """Metadata nested too deep is an error like other damage. The store is still recognised and can be replaced."""
     shutil.copytree(phantom_store, tmp_path / "s.zarr")
     (tmp_path / "s.zarr" / name / "zarr.json").write_text("[" * DEEP)
     with pytest.raises(PipelineError):
@@ -261,7 +293,7 @@ def test_a_store_with_metadata_nested_deep(tmp_path: Path, phantom_store: Path, 
 
 
 def test_cards_nested_deep(tmp_path: Path, trained: Path):
-    """Of weights, of a run, and of the states to go on from."""
+    """Cards of weights, of runs and of saved states are tested."""
     card = "[" * DEEP + "]" * DEEP
     for key, read in ((METADATA_KEY, read_card), ("diamant", load_state), ("diamant", load_pretraining)):
         (tmp_path / "deep.safetensors").write_bytes(save({"a": torch.zeros(1)}, metadata={key: card}))
@@ -279,12 +311,12 @@ def test_cards_nested_deep(tmp_path: Path, trained: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
-    [("extract: " + "[" * 3000, "nested too deep"), ("extract: {images: 2020-99-99}", "Put it in quotes"),
+    ("text", "message"),
+    [("extract: " + "[" * 1000, "nested too deep"), ("extract: {images: 2020-99-99}", "Put it in quotes"),
      ("train: {seed: " + "9" * 5000 + "}", "Put it in quotes")],
     ids=["deep", "date", "digits"],
 )  # fmt: skip
-def test_settings_that_yaml_cannot_make_values_of(tmp_path: Path, text: str, told: str):
+def test_settings_that_yaml_cannot_make_values_of(tmp_path: Path, text: str, message: str):
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         load_settings(ExtractSettings, "extract", {}, tmp_path / "params.yaml")

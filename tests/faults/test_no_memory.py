@@ -1,9 +1,11 @@
-"""Memory that runs out: smaller batches where the result stays the same, else one message with what to do."""
+"""Test out-of-memory errors: smaller batches where the result stays the same, otherwise one message with the remedy."""
 
 from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +36,7 @@ SHORTAGES = [
 
 @pytest.fixture
 def memory_for(monkeypatch: pytest.MonkeyPatch):
-    """A function that lets the segmenter take so many samples at a time, else run out of memory."""
+    """Return a function that makes the segmenter run out of memory above a number of samples."""
     forward = Segmenter.forward
 
     def limit(samples: int, error: Exception = CUDA_FULL) -> None:
@@ -49,53 +51,67 @@ def memory_for(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("error", SHORTAGES)
-def test_every_way_of_saying_it_is_understood(error):
-    """On GPU and CPU, in torch, its libraries and NumPy; and nothing else is taken for it."""
+def test_every_wording_of_out_of_memory_is_recognised(error):
+    """Out-of-memory errors of torch, its libraries and NumPy are recognised, on GPU and CPU. Other errors are not."""
     assert is_out_of_memory(error)
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(ValueError("out of memory"))
 
 
-def test_portions_are_halved_for_good_and_no_item_is_lost(caplog):
-    """Ten items where three fit: first eight are tried, then four, then two at a time to the end."""
+def test_a_batch_is_halved_for_good_and_no_item_is_lost(caplog):
+    """Ten items where three fit: a batch of eight fails, then one of four, and batches of two run to the end."""
     tried: list[tuple[int, int]] = []
 
-    def work(portion: slice) -> list[int]:
-        tried.append((portion.start, portion.stop))
-        if portion.stop - portion.start > 3:
+    def work(batch: slice) -> list[int]:
+        tried.append((batch.start, batch.stop))
+        if batch.stop - batch.start > 3:
             raise CUDA_FULL
-        return list(range(portion.start, portion.stop))
+        return list(range(batch.start, batch.stop))
 
-    portions = AdaptiveBatch(8, device=CPU, too_large="too large")
+    batches = AdaptiveBatch(8, device=CPU, too_large="too large")
     with caplog.at_level(logging.WARNING):
-        assert [item for _, items in portions.run(10, work) for item in items] == list(range(10))
+        assert [item for _, items in batches.run(10, work) for item in items] == list(range(10))
     assert tried == [(0, 8), (0, 4), (0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
     assert [record.message.rsplit(maxsplit=1)[-1] for record in caplog.records] == ["4.", "2."]
 
 
+def _metrics(store: Path, run: Path, out: Path, *, batch_size: int) -> dict[str, Any]:
+    """Evaluate a run on all samples and return its metrics."""
+    evaluate.run(
+        EvaluateSettings(
+            store=store,
+            run=run,
+            out=out,
+            split="all",
+            include_training=True,
+            overlays=1,
+            device="cpu",
+            batch_size=batch_size,
+        )
+    )
+    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return metrics
+
+
+@pytest.fixture(scope="module")
+def whole(phantom_store: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the metrics of an evaluation with enough memory."""
+    return _metrics(phantom_store, trained, tmp_path_factory.mktemp("reports") / "whole", batch_size=16)
+
+
 @pytest.mark.parametrize("error", SHORTAGES)
-def test_evaluation_goes_on_with_smaller_batches(error, phantom_store, trained, tmp_path, memory_for, caplog):
-    """The same scores; the user reads once what happened, however many batches there are."""
-    told = {
-        "store": phantom_store,
-        "run": trained,
-        "split": "all",
-        "include_training": True,
-        "overlays": 1,
-        "device": "cpu",
-    }
-    evaluate.run(EvaluateSettings(**told, out=tmp_path / "whole", batch_size=16))
+def test_evaluation_continues_with_smaller_batches(error, phantom_store, trained, whole, tmp_path, memory_for, caplog):
+    """The scores stay the same, and one warning is logged for the whole evaluation."""
     memory_for(2, error)
     with caplog.at_level(logging.WARNING):
-        evaluate.run(EvaluateSettings(**told, out=tmp_path / "halved", batch_size=4))
+        halved = _metrics(phantom_store, trained, tmp_path / "halved", batch_size=4)
     assert [record.message for record in caplog.records] == ["Out of memory on cpu: going on with batches of 2."]
-    whole, halved = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "halved"))
     assert halved["n"] == whole["n"] == 16
     assert halved["dice"]["mean"] == pytest.approx(whole["dice"]["mean"], abs=1e-6)
 
 
-def test_a_prediction_without_memory_for_one_sample_is_told(phantoms, trained, memo, tmp_path, memory_for, capsys):
-    """Prediction takes one sample at a time, so there is nothing to halve."""
+def test_a_prediction_without_memory_is_one_message(phantoms, trained, memo, tmp_path, memory_for, capsys):
+    """Prediction runs on one sample at a time, so there is no batch to halve: one message, exit 1."""
     memory_for(0)
     image = phantoms / "images" / "phantom_0000.png"
     with pytest.raises(PipelineError) as caught:
@@ -107,9 +123,9 @@ def test_a_prediction_without_memory_for_one_sample_is_told(phantoms, trained, m
 
 @pytest.mark.parametrize("error", SHORTAGES[::3])
 def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
-    error, phantom_store, tmp_path, memory_for, monkeypatch
+    error, phantom_store, two_epochs, tmp_path, memory_for, monkeypatch
 ):
-    """A smaller batch is another training, so the user decides; what was saved is kept for --resume."""
+    """A smaller batch changes the training, so the user decides. The saved state is kept for --resume."""
     monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
     settings = train_settings(phantom_store, tmp_path / "run", epochs=2, device="cpu")
     run_epoch = train.SegmentationTrainer.run_epoch
@@ -128,14 +144,11 @@ def test_training_says_what_to_change_and_goes_on_when_there_is_memory(
     assert load_state(tmp_path / ".run.training" / "state.safetensors").done == 1
     memory_for(99)
     train.run(train_settings(phantom_store, tmp_path / "run", epochs=2, resume=True))
-    train.run(train_settings(phantom_store, tmp_path / "whole", epochs=2))
-    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (
-        tmp_path / "whole" / "model.safetensors"
-    ).read_bytes()
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (two_epochs / "model.safetensors").read_bytes()
 
 
 def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
-    """Nothing lies at the output's path, nor beside it, when there was not memory even to begin."""
+    """If the first step runs out of memory, the message names --batch-size and no output is written."""
 
     def failing(_self: DistillationTrainer, _task: object) -> None:
         raise CUDA_FULL
@@ -147,14 +160,14 @@ def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("error", SHORTAGES)
-def test_what_no_stage_names_is_still_one_message(error, capsys):
-    """As when a GPU that others fill has no room for the network itself."""
+def test_out_of_memory_outside_the_stages_is_one_message(error, capsys):
+    """An example is a GPU that other programs fill, without room for the network itself."""
     assert console.report_error(error) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: not enough memory (")
-    assert "--batch-size" in told
+    message = capsys.readouterr().err
+    assert message.startswith("error: not enough memory (")
+    assert "--batch-size" in message
 
 
 def test_another_failure_is_still_a_bug():
-    """It keeps its traceback."""
+    """Any other error keeps its traceback."""
     assert console.report_error(RuntimeError("shape mismatch")) is None

@@ -1,6 +1,6 @@
-"""What may not be read or written: one message that names it, and everything as it was.
+"""Test files and folders without read or write permission: one message that names the path, and no file changed.
 
-Root may read and write everything, so as root the commands run in a child that has given that up.
+Root ignores permissions, so as root the commands run in a process that has given up this privilege.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +18,17 @@ import pytest
 from store import AttentionStore
 from store.check import verify_store
 
-ROOT = Path(__file__).parents[2]
-NEEDLESS = "--bounding-set=-dac_override,-dac_read_search"
 RUN = """
-import contextlib, io, json, os, sys
+import contextlib, ctypes, io, json, os, sys
 from pipeline.cli import main
-told = []
+if os.geteuid() == 0:
+    system, header = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0)
+    capabilities = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, twice 32 bits
+    assert system.capget(header, capabilities) == 0
+    for kind in range(3):
+        capabilities[kind] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+    assert system.capset(header, capabilities) == 0
+answers = []
 for folder, arguments in json.loads(sys.argv[1]):
     os.chdir(folder)
     sys.argv = ["pipeline", *arguments]
@@ -34,19 +38,20 @@ for folder, arguments in json.loads(sys.argv[1]):
             main()
         except SystemExit as end:
             status = end.code
-    told.append([status or 0, errors.getvalue()])
-print(json.dumps(told))
+    answers.append([status or 0, errors.getvalue()])
+print(json.dumps(answers))
 """
+"""Give up root's right to ignore permissions, run commands in their folders, and print exit statuses and messages."""
 
 
 def _closed(path: Path) -> Path:
-    """The path, which nobody may read or write."""
+    """Take all permissions from a path and return it."""
     path.chmod(0)
     return path
 
 
 def _protected(path: Path) -> Path:
-    """The folder, with all in it, which may be read only."""
+    """Make a folder and everything in it read-only and return it."""
     for inner in (path, *path.rglob("*")):
         inner.chmod(0o555 if inner.is_dir() else 0o444)
     return path
@@ -54,24 +59,24 @@ def _protected(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class House:
-    """Copies of all that commands work on, in one folder."""
+    """Hold copies of everything that the commands work on, in one folder."""
 
     folder: Path
 
     @property
     def extract(self) -> list[str]:
-        """An extraction whose maps the memo knows."""
+        """Return the arguments of an extraction whose maps are all in the memo."""
         return [
             "extract", "--images", "images", "--masks", "masks", "--store", "s.zarr", "--memo", "memo",
             "--model", "untrained_tiny8", "--image-size", "36x48", "--attention-size", "32x48", "--layers", "-1",
         ]  # fmt: skip
 
     def image(self) -> Path:
-        """One of the images."""
+        """Return the path of the first image."""
         return min((self.folder / "images").iterdir())
 
     def contents(self) -> dict[str, bytes]:
-        """All files but locks and the memo, whatever may be read."""
+        """Return the bytes of all readable files, by relative path, without the memo."""
         files = (file for file in sorted(self.folder.rglob("*")) if file.is_file() and "memo" not in file.parts)
         return {str(file.relative_to(self.folder)): file.read_bytes() for file in files if file.stat().st_mode & 0o444}
 
@@ -116,39 +121,55 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="permissions are another matter there")
-def test_what_may_not_be_read_or_written(phantoms, phantom_store, trained, memo, tmp_path):
-    """Every case in one process, since starting one is what takes long; each in a house of its own."""
-    houses = {name: _house(tmp_path / name, phantoms, phantom_store, trained, memo) for name in CASES}
-    before = {}
+@dataclass(frozen=True)
+class Observed:
+    """Hold what a command left behind, in its house."""
+
+    house: House
+    before: dict[str, bytes]
+    status: int
+    message: str
+
+
+@pytest.fixture(scope="module")
+def observed(phantoms, phantom_store, trained, memo, forks, tmp_path_factory) -> dict[str, Observed]:
+    """Run the command of every case in its own house, all in one process, and return the observations by name."""
+    if os.geteuid() == 0 and sys.platform != "linux":
+        pytest.skip("as root, this needs Linux's capabilities")
+    folder = tmp_path_factory.mktemp("permissions")
+    houses = {name: _house(folder / name, phantoms, phantom_store, trained, memo) for name in [*CASES, "replaced"]}
+    commands = {name: command(houses[name]) for name, (_, command, _, _) in CASES.items()}
+    commands["replaced"] = [*houses["replaced"].extract, "--image-size", "16x20"]
     for name, (spoil, _, _, _) in CASES.items():
         spoil(houses[name])
-        before[name] = houses[name].contents()
-    told = _without_privileges(
-        [(houses[name].folder, command(houses[name])) for name, (_, command, _, _) in CASES.items()]
-    )
-    for (name, (_, _, status, expected)), (found, message) in zip(CASES.items(), told, strict=True):
-        assert found == status, (name, message)
-        assert "Traceback" not in message, name
-        assert "[Errno" not in message, name
-        assert message.lower().count("error: ") == (status != 0), (name, message)
-        flat = message.replace("\n", " ")
-        assert all(part in flat for part in expected), (name, message)
-        assert houses[name].contents() == before[name], name
+    _protected(houses["replaced"].folder / "s.zarr")
+    before = {name: house.contents() for name, house in houses.items()}
+    finished = forks.run(RUN, json.dumps([(str(houses[name].folder), command) for name, command in commands.items()]))
+    assert finished.returncode == 0, finished.stderr
+    answers = zip(commands, json.loads(finished.stdout), strict=True)
+    return {name: Observed(houses[name], before[name], *answer) for name, answer in answers}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="permissions are another matter there")
-def test_a_store_that_is_protected_is_replaced_and_leaves_nothing_behind(
-    phantoms, phantom_store, trained, memo, tmp_path
-):
-    """Whoever may write to its folder may replace it; what was protected is not left over."""
-    house = _house(tmp_path / "house", phantoms, phantom_store, trained, memo)
-    _protected(house.folder / "s.zarr")
-    ((status, message),) = _without_privileges([(house.folder, [*house.extract, "--image-size", "16x20"])])
-    assert status == 0, message
-    assert verify_store(house.folder / "s.zarr") == []
-    assert AttentionStore.open(house.folder / "s.zarr").size == (16, 20)
-    assert not list(house.folder.glob(".*"))
+@pytest.mark.parametrize("name", CASES)
+def test_a_path_without_permission_is_named_and_nothing_changes(name, observed):
+    """One message names the path, with the right exit status, and no file changes."""
+    _, _, status, expected = CASES[name]
+    found = observed[name]
+    assert found.status == status, found.message
+    assert "Traceback" not in found.message
+    assert "[Errno" not in found.message
+    assert found.message.lower().count("error: ") == (status != 0), found.message
+    assert all(part in found.message.replace("\n", " ") for part in expected), found.message
+    assert found.house.contents() == found.before
+
+
+def test_a_store_that_is_protected_is_replaced_and_leaves_nothing_behind(observed):
+    """A user who may write to the folder may replace the store. The protected old store is not left over."""
+    found = observed["replaced"]
+    assert found.status == 0, found.message
+    assert verify_store(found.house.folder / "s.zarr") == []
+    assert AttentionStore.open(found.house.folder / "s.zarr").size == (16, 20)
+    assert not list(found.house.folder.glob(".*"))
 
 
 def _house(folder: Path, phantoms: Path, store: Path, run: Path, memo: Path) -> House:
@@ -165,18 +186,3 @@ def _house(folder: Path, phantoms: Path, store: Path, run: Path, memo: Path) -> 
         shutil.copytree(source, folder / name)
     shutil.copytree(memo, folder / "memo")
     return House(folder)
-
-
-def _without_privileges(commands: list[tuple[Path, list[str]]]) -> list[tuple[int, str]]:
-    """Exit status and message of every command."""
-    start: list[str] = []
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("as root, who may do everything, this needs setpriv (util-linux)")
-        start = ["setpriv", NEEDLESS]
-    given = json.dumps([(str(folder), arguments) for folder, arguments in commands])
-    finished = subprocess.run(
-        [*start, sys.executable, "-c", RUN, given], check=False, cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-    assert finished.returncode == 0, finished.stderr
-    return [(status, message) for status, message in json.loads(finished.stdout)]

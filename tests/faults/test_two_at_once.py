@@ -1,8 +1,7 @@
-"""Two at once: one works, the other is told who; a dead one's lock is free; a reader never sees a mixture."""
+"""Test two processes at once: locks on outputs, locks of killed processes, one memo, and reading during a rewrite."""
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
 import subprocess
@@ -35,13 +34,14 @@ HOLD = (
 EXTRACT = (
     "import sys; from pathlib import Path\n"
     "from stages import extract; from tests.conftest import extract_settings\n"
-    "extract.run(extract_settings(*map(Path, sys.argv[1:])))\n"
+    "phantoms, folder = map(Path, sys.argv[1:])\n"
+    "extract.run(extract_settings(phantoms, folder / '{store}', folder / 'memo'))\n"
 )
 
 
 @contextmanager
 def _held_elsewhere(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock on `path`."""
+    """Start another process that holds the lock on `path`, and kill it at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-c", HOLD, path]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
@@ -58,10 +58,10 @@ def _extract(phantoms: Path, folder: Path, memo: Path) -> Path:
 
 @needs_locks
 @pytest.mark.parametrize("stage", ["extract", "train", "pretrain"])
-def test_the_second_is_told_whose_process_is_first_and_a_killed_one_holds_nothing(
+def test_the_second_names_the_first_process_and_a_killed_one_holds_no_lock(
     stage, phantoms, phantom_store, memo, tmp_path
 ):
-    """Process and machine are named, nothing of theirs is touched; once they are killed, the same command works."""
+    """The error names the first process and its machine, and no file changes. Once it is killed, the command works."""
     runs: dict[str, tuple[str, Callable[[], object]]] = {
         "extract": ("s.zarr", lambda: _extract(phantoms, tmp_path, memo)),
         "train": (".run.training", lambda: train.run(train_settings(phantom_store, tmp_path / "run", epochs=1))),
@@ -83,12 +83,10 @@ def test_the_second_is_told_whose_process_is_first_and_a_killed_one_holds_nothin
     assert not list(tmp_path.glob(".*"))
 
 
-def test_two_extractions_with_one_memo_and_different_stores_both_end_well(phantoms, tmp_path):
-    """They may share the work in any way; both stores are sound and the same."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    commands = [[sys.executable, "-c", EXTRACT, phantoms, tmp_path / name, tmp_path / "memo"] for name in ("a", "b")]
-    both = [subprocess.Popen(command, cwd=ROOT, env=environment) for command in commands]
-    assert [process.wait() for process in both] == [0, 0]
+def test_two_extractions_with_one_memo_and_different_stores_both_succeed(phantoms, forks, tmp_path):
+    """They may share the work in any way. Both stores are complete and equal."""
+    both = forks.run_together([EXTRACT.format(store=name) for name in ("a", "b")], phantoms, tmp_path)
+    assert [process.returncode for process in both] == [0, 0], [process.stderr for process in both]
     stores = [AttentionStore.open(tmp_path / name) for name in ("a", "b")]
     assert verify_store(tmp_path / "a") == verify_store(tmp_path / "b") == []
     assert stores[0].description == stores[1].description
@@ -99,15 +97,12 @@ def test_two_extractions_with_one_memo_and_different_stores_both_end_well(phanto
 
 
 @needs_locks
-def test_two_extractions_to_one_store_end_with_one_sound_store(phantoms, tmp_path):
-    """Whoever is second is told so, unless the first is done by then; nothing is left beside the store."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", EXTRACT, phantoms, tmp_path / "s.zarr", tmp_path / "memo"]
-    both = [subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate()[1] for process in both]
-    assert sorted(process.returncode for process in both) in ([0, 0], [0, 1]), told
-    for process, message in zip(both, told, strict=True):
-        assert process.returncode == 0 or "another process is writing here (process" in message, message
+def test_two_extractions_to_one_store_end_with_one_sound_store(phantoms, forks, tmp_path):
+    """The second stops with an error, unless the first has ended by then. Nothing is left beside the store."""
+    both = forks.run_together([EXTRACT.format(store="s.zarr")] * 2, phantoms, tmp_path)
+    assert sorted(process.returncode for process in both) in ([0, 0], [0, 1]), [process.stderr for process in both]
+    for process in both:
+        assert process.returncode == 0 or "another process is writing here (process" in process.stderr, process.stderr
     assert verify_store(tmp_path / "s.zarr") == []
     assert not list(tmp_path.glob(".*"))
 
@@ -126,16 +121,16 @@ for turn in range(40):
 
 
 def test_a_reader_during_rewrites_never_sees_half_a_store_or_a_mixture(make_store):
-    """Opened and read as often as can be while another process replaces it forty times: the one, the other, or told."""
+    """A store is replaced forty times. Every reading gives one store, the other store, or an error."""
     path = make_store(5)
     kinds = [AttentionStore.open(make_store(5, name=f"{seed}.zarr", seed=seed)).read(range(5)) for seed in (0, 1)]
-    seen = {"first": 0, "second": 0, "told": 0}
+    seen = {"first": 0, "second": 0, "error": 0}
     with subprocess.Popen([sys.executable, "-c", REWRITE, path], cwd=ROOT) as writing:
         while writing.poll() is None:
             try:
                 batch = AttentionStore.open(path).read(range(5))
             except StoreCorruptError:
-                seen["told"] += 1
+                seen["error"] += 1
                 continue
             same = [
                 all((getattr(batch, name) == getattr(kind, name)).all() for name in ("image", "mask", "attention"))
@@ -150,7 +145,7 @@ def test_a_reader_during_rewrites_never_sees_half_a_store_or_a_mixture(make_stor
 
 
 def test_a_reader_of_a_replaced_store_reads_what_it_had_and_nothing_of_the_new_one(make_store, monkeypatch):
-    """Mapped shards and read columns stay the old ones; what was not read yet is an error that says why."""
+    """Mapped shards and columns already read keep the old values. Anything else is an error that gives the reason."""
     monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 2)
     path = make_store(5)
     reader, idle = AttentionStore.open(path), AttentionStore.open(path)
@@ -163,15 +158,15 @@ def test_a_reader_of_a_replaced_store_reads_what_it_had_and_nothing_of_the_new_o
             read()
 
 
-def test_a_temporary_of_a_killed_process_is_used_up_by_the_next(tmp_path):
-    """Nothing half-written stays beside a file that is written again."""
+def test_a_temporary_file_of_a_killed_process_is_replaced_by_the_next(tmp_path):
+    """The partial file of a killed process does not stay beside the file when it is written again."""
     (tmp_path / ".model.partial").write_bytes(b"half of somethi")
     replace_file(tmp_path / "model", b"whole")
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("model", b"whole")]
 
 
 def test_half_a_checkpoint_of_a_killed_training_is_not_published(phantom_store, tmp_path):
-    """Else the run would hold a file that no training wrote, and the next one would refuse to replace it."""
+    """Otherwise the run would hold an unknown file, and the next training would refuse to replace the run."""
     work = tmp_path / ".run.training"
     work.mkdir()
     (work / ".model.safetensors.partial").write_bytes(b"half")
@@ -182,7 +177,7 @@ def test_half_a_checkpoint_of_a_killed_training_is_not_published(phantom_store, 
 
 @needs_locks
 def test_a_lock_is_free_again_when_the_work_failed(tmp_path):
-    """The file is gone, and the next one gets it."""
+    """The lock file is removed after an error, and the lock can be taken again."""
     for _ in range(2):
         with pytest.raises(RuntimeError, match="broken"), exclusive_lock(tmp_path / "out", "working"):
             raise RuntimeError("broken")
@@ -190,8 +185,8 @@ def test_a_lock_is_free_again_when_the_work_failed(tmp_path):
 
 
 @needs_locks
-def test_what_stands_in_a_lock_is_told_in_one_line(tmp_path):
-    """Anybody may have written it."""
+def test_the_text_in_a_lock_file_is_printed_in_one_line(tmp_path):
+    """The text in a lock file is not trusted: it is printed in one line."""
     with _held_elsewhere(tmp_path / "out"):
         (tmp_path / ".out.lock").write_text("process 1\nerror: all is lost")
         with (
