@@ -28,10 +28,11 @@ from stages.extraction.on_cluster import Transformer, extract_on_cluster
 from stages.extraction.shard import Decoding, Shard, check_files, extract_shard
 from stages.imaging.classes import ClassMap
 from stages.imaging.mask_sanity import MaskSanityCheck
-from stages.imaging.pairing import find_samples
+from stages.imaging.pairing import MASK_ENDINGS, find_samples
 from stages.imaging.samples import SourceSample
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.settings import ExtractSettings
+from store.description import MaskSource
 from store.writer import Layout, StoreWriter, new_store
 
 REMEDY = "Mend or remove them, or go on without them: --on-error skip."
@@ -101,7 +102,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         heads=extractor.recipe.heads,
         keys=extractor.recipe.keys,
         classes=classes.names,
-        mask_values=settings.classes,
+        masks=_mask_source(settings),
         compress=settings.compress,
     )
     sanity = MaskSanityCheck()
@@ -115,6 +116,16 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         skipped=problems,
         hint="\n".join([*_hints(sources, settings), *sanity.hints()]),
         seconds=time.monotonic() - began,
+    )
+
+
+def _mask_source(settings: ExtractSettings) -> MaskSource:
+    """Record how masks are found and decoded, for the store's description."""
+    pairing = {"rule": "table"} if settings.csv else {"rule": "name", "endings": list(MASK_ENDINGS)}
+    return MaskSource(
+        values=settings.classes,
+        decoding="mapped" if settings.classes else "binary",
+        pairing=pairing if settings.csv or settings.masks else None,
     )
 
 

@@ -211,7 +211,7 @@ def test_a_description_and_arrays_that_contradict_each_other_are_refused(make_st
     """Also where all digests are right: a store may come from anywhere."""
     path = make_store(3)
     changed = replace(AttentionStore.open(path).description, samples=7)
-    _edit_description(path, samples=7, contents_sha256=contents_sha256(changed))
+    _edit_description(path, samples=7, contents_sha256=contents_sha256(changed.to_dict()))
     with pytest.raises(StoreCorruptError, match="holds 3 samples, the description says 7"):
         AttentionStore.open(path)
 
