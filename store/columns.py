@@ -13,12 +13,24 @@ from typing import Any
 
 import numpy as np
 import zarr
+import zarr.errors
 from numpy.typing import NDArray
 
 from store.arrays import Arrays
 from store.description import Description
 from store.errors import StoreCorruptError, StoreIncompleteError
 from store.format import RESTORE, chunk_path, read_file
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+    NotADirectoryError,
+    zarr.errors.BaseZarrError,
+)
+"""The errors that zarr raises for metadata that it cannot read."""
 
 
 class Columns:
@@ -27,7 +39,6 @@ class Columns:
     Args:
         root: folder of the store.
         arrays: the metadata of the store's arrays.
-        array: opens the array of a name.
         description: holds the digests of the chunks.
         require_same_store: raises when another store has replaced the one at `root`.
     """
@@ -36,15 +47,14 @@ class Columns:
         self,
         root: Path,
         arrays: Arrays,
-        array: Callable[[str], zarr.Array[Any]],
         description: Description,
         require_same_store: Callable[[], None],
     ) -> None:
         self._root = root
         self._arrays = arrays
-        self._array = array
         self._digests = description.columns_sha256
         self._require_same_store = require_same_store
+        self._opened: dict[str, zarr.Array[Any]] = {}
         self._whole: dict[str, NDArray[Any]] = {}
         self._chunks: dict[tuple[str, int], NDArray[Any]] = {}
 
@@ -86,11 +96,29 @@ class Columns:
         for number in range(start // extent, -(-stop // extent)):
             self.check(name, number)
         try:
-            values = np.asarray(self._array(name)[start:stop])
+            values = np.asarray(self.array(name)[start:stop])
         except (ValueError, RuntimeError) as error:  # another store has replaced it in the meantime
             raise self._damaged(name, str(error).partition(".")[0]) from None
         self._require_same_store()
         return values
+
+    def array(self, name: str) -> zarr.Array[Any]:
+        """Open an array with zarr.
+
+        Raises:
+            StoreIncompleteError: it is missing.
+            StoreCorruptError: zarr cannot read its metadata.
+        """
+        if name not in self._opened:
+            try:
+                self._opened[name] = zarr.open_array(self._root / name, mode="r", zarr_format=3)
+            except FileNotFoundError:
+                raise StoreIncompleteError(f"{self._root}: array `{name}` is missing.\n  {RESTORE}") from None
+            except UNREADABLE as error:
+                self._require_same_store()
+                what = str(error).partition("\n")[0]
+                raise StoreCorruptError(f"{self._root}: `{name}`: {what}.\n  {RESTORE}") from None
+        return self._opened[name]
 
     def check(self, name: str, number: int) -> None:
         """Compare the file of a column's chunk with its digest.

@@ -175,12 +175,17 @@ def _are_names(values: Any, *, at_least: set[str]) -> bool:
 
 
 def _is_mask_source(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("values"), dict | None)
-        and isinstance(value.get("decoding"), str)
-        and isinstance(value.get("pairing"), dict | None)
+    if not isinstance(value, dict) or not {"values", "decoding", "pairing"} <= value.keys():
+        return False
+    values, pairing = value["values"], value["pairing"]
+    if value["decoding"] == "mapped":
+        decoded = isinstance(values, dict) and all(isinstance(one, int | str) for one in values.values())
+    else:
+        decoded = value["decoding"] == "binary" and values is None
+    paired = pairing is None or (
+        isinstance(pairing, dict) and isinstance(pairing.get("rule"), str) and _are_texts(pairing.get("endings", []))
     )
+    return decoded and paired
 
 
 SOUND: dict[str, Callable[[Any], bool]] = {

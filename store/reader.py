@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import zarr
-import zarr.errors
 from numpy.typing import NDArray
 
 from store.arrays import Arrays, packing_of, read_arrays
@@ -49,8 +48,7 @@ class AttentionStore:
         self.arrays = arrays
         """The metadata of every array that the description lists, by name."""
         self._root = root
-        self._opened: dict[str, zarr.Array[Any]] = {}
-        self.columns = Columns(path, arrays, self.array, description, self._require_same_store)
+        self.columns = Columns(path, arrays, description, self._require_same_store)
         self._sharded = {name: ShardedArray(path, arrays[name], name, description) for name in description.sharded}
         self._require_same_store()
 
@@ -245,7 +243,7 @@ class AttentionStore:
         return self.column("labelled")
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return a column, such as `sample`, `digest`, `height`, `width`, `group` or `labelled`; not to be written to.
+        """Return a column, such as `sample`, `digest`, `group` or `labelled`; not to be written to.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: the store has no such column, or its bytes are missing or damaged.
@@ -263,18 +261,4 @@ class AttentionStore:
             StoreIncompleteError: it is missing.
             StoreCorruptError: zarr cannot read its metadata.
         """
-        if name not in self._opened:
-            try:
-                opened = zarr.open_array(self.path / name, mode="r", zarr_format=3)
-            except FileNotFoundError:
-                raise StoreIncompleteError(
-                    f"{self.path}: array `{name}` is missing.\n  Extract the store again."
-                ) from None
-            except (*UNREADABLE, zarr.errors.BaseZarrError) as error:
-                raise StoreCorruptError(f"{self.path}: `{name}`: {error}.\n  Extract the store again.") from None
-            self._opened[name] = opened
-        return self._opened[name]
-
-
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, NotADirectoryError)
-"""The errors that zarr raises for metadata that it cannot read."""
+        return self.columns.array(name)

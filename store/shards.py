@@ -43,7 +43,8 @@ def encode_chunk(values: NDArray[np.generic], packing: Packing) -> tuple[bytes, 
 
 def checksummed(payload: bytes) -> bytes:
     """Return some bytes followed by their CRC-32C, little-endian: Zarr v3's codec `crc32c`."""
-    return payload + google_crc32c.value(payload).to_bytes(CRC_BYTES, "little")
+    checksum: int = google_crc32c.value(payload)
+    return payload + checksum.to_bytes(CRC_BYTES, "little")
 
 
 def encode_shard(chunks: Sequence[bytes], capacity: int) -> bytes:

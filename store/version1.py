@@ -53,10 +53,10 @@ def as_version_2(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if raw.keys() != KEYS:
         differing = ", ".join(sorted(map(str, KEYS ^ raw.keys())))
         raise StoreCorruptError(f"{path}: its description has wrong keys ({differing}).\n  Extract it again.")
-    values = raw["mask_values"]
+    values = None if raw["mask_values"] == {} else raw["mask_values"]
     return {
         **{key: value for key, value in raw.items() if key != "mask_values"},
         "required": [],
-        "masks": {"values": values, "decoding": "mapped" if values else "binary", "pairing": None},
+        "masks": {"values": values, "decoding": "binary" if values is None else "mapped", "pairing": None},
         "sharded": list(SHARDED),
     }
