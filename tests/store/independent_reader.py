@@ -3,22 +3,21 @@
 import hashlib
 import json
 import re
-import struct
-from itertools import islice
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-CORE = {  # name: (encoding, type, dimensions)
-    "image": ("rgb", "uint8", "sample row column channel"),
-    "mask": ("class_index", "uint8", "sample row column"),
-    "attention": ("attention_map", "float16", "sample head grid_row grid_column"),
-    **{name: (name, "string", "sample") for name in ("sample", "digest", "group")},
-    **{name: (name, "int32", "sample") for name in ("height", "width")},
-    "labelled": ("labelled", "bool", "sample"),
-    "checksum": ("checksum", "uint32", "sample sharded_array"),
-    "head": ("head", "string", "head"),
+CORE = {  # name: (encoding, type and dimensions)
+    "image": ("rgb", "uint8 sample row column channel"),
+    "mask": ("class_index", "uint8 sample row column"),
+    "attention": ("attention_map", "float16 sample head grid_row grid_column"),
+    **{name: (name, "string sample") for name in ("sample", "digest", "group")},
+    **{name: (name, "int32 sample") for name in ("height", "width")},
+    "labelled": ("labelled", "bool sample"),
+    "head": ("head", "string head"),
+    "checksum": ("checksum", "uint32 sample sharded_array"),
 }
 KINDS = {"required": list, "recipe": dict, "recipe_sha256": str, "classes": list, "masks": dict, "samples": int,
          "samples_per_shard": int, "sharded": list, "skipped": list, "metadata_sha256": str, "columns_sha256": dict,
@@ -26,14 +25,7 @@ KINDS = {"required": list, "recipe": dict, "recipe_sha256": str, "classes": list
 TABLE = list(range(256))  # of CRC-32C, byte by byte
 for _ in range(8):
     TABLE = [(value >> 1) ^ (0x82F63B78 if value & 1 else 0) for value in TABLE]
-
-
-class Refused(Exception):  # noqa: N818 - a verdict
-    """The store is refused, with one of the verdicts of the specification."""
-
-    def __init__(self, verdict: str, why: str) -> None:
-        super().__init__(f"{verdict}: {why}")
-        self.verdict = verdict
+Refused = type("Refused", (Exception,), {"__doc__": "The store is refused: (verdict of the specification, reason)."})
 
 
 def read_store(root: Path) -> dict[str, Any]:
@@ -44,15 +36,12 @@ def read_store(root: Path) -> dict[str, Any]:
     digests = "".join(hashlib.sha256(files[name]).hexdigest() for name in sorted(names))
     _require(hashlib.sha256(digests.encode()).hexdigest() == described["metadata_sha256"], "metadata")
     arrays = {name: json.loads(content) for name, content in files.items()}
-    for name, (encoding, data_type, dimensions) in CORE.items():
-        known = arrays[name]["attributes"].get("encoding") == {"name": encoding, "version": 1}
-        _require(known, f"encoding of {name}", "version")
-        fits = (arrays[name]["data_type"], arrays[name]["dimension_names"]) == (data_type, dimensions.split())
-        _require(fits, f"type or dimensions of {name}")
+    for name, (encoding, layout) in CORE.items():
+        _require(arrays[name]["attributes"].get("encoding") == {"name": encoding, "version": 1}, name, "version")
+        _require([arrays[name]["data_type"], *arrays[name]["dimension_names"]] == layout.split(), f"layout of {name}")
     for name, array in arrays.items():
         _require(array["chunk_key_encoding"]["configuration"] == {"separator": "."}, f"file names of {name}")
-        by_sample = array["dimension_names"][0] == "sample"
-        _require(not by_sample or array["shape"][0] == described["samples"], f"samples of {name}")
+        _require(array["dimension_names"][0] != "sample" or array["shape"][0] == described["samples"], name)
     _require(0 < arrays["attention"]["attributes"].get("scale_factor", 0) <= 1, "scale_factor")
     read = {name: _column(root / name, arrays[name], columns[name]) for name in columns}
     for position, name in enumerate(described["sharded"]):
@@ -75,8 +64,7 @@ def _description(root: Path) -> dict[str, Any]:
         _require(hashlib.sha256(text.encode()).hexdigest() == described[digest], digest)
     _require(all(name in CORE for name in described["required"]), "a requirement", "version")
     names = [*described["sharded"], *described["columns_sha256"]]
-    _require(set(CORE) <= set(names) and len(set(names)) == len(names), "a core array is not listed")
-    _require(all(re.fullmatch("[a-z][a-z0-9_]{0,63}", name) for name in names), "names")
+    _require(set(CORE) <= set(names) and all(re.fullmatch("[a-z][a-z0-9_]{0,63}", name) for name in names), "names")
     return described
 
 
@@ -88,13 +76,10 @@ def _column(folder: Path, array: dict[str, Any], digests: list[str]) -> np.ndarr
     if array["data_type"] != "string":
         values = np.frombuffer(b"".join(map(_checked, contents)), np.dtype(array["data_type"]).newbyteorder("<"))
         return values.reshape(-1, *shape[1:])[: shape[0]]
-    texts = []
-    for payload in map(_checked, contents):
-        position = 4
-        for _ in range(int.from_bytes(payload[:4], "little")):
-            stop = position + 4 + int.from_bytes(payload[position : position + 4], "little")
-            texts.append(payload[position + 4 : stop].decode())
-            position = stop
+    texts: list[str] = []
+    for stream in (BytesIO(_checked(content)) for content in contents):
+        count = int.from_bytes(stream.read(4), "little")
+        texts += [stream.read(int.from_bytes(stream.read(4), "little")).decode() for _ in range(count)]
     return np.array(texts[: shape[0]], dtype=object)
 
 
@@ -124,36 +109,30 @@ def _sharded(folder: Path, array: dict[str, Any], described: dict[str, Any], rec
 
 
 def _unblosc(payload: bytes) -> bytes:
-    _, _, flags, _, size, block_size, packed = struct.unpack_from("<4B3I", payload)
-    _require(packed == len(payload) and block_size >= size, "blosc header")
-    if flags & 2:  # stored without compression
-        return payload[16:]
-    _require(flags >> 5 == 1 and flags & 5 == 0, "blosc: LZ4 without shuffle")
+    flags, (size, block_size, packed) = payload[2], np.frombuffer(payload[4:16], "<u4").tolist()
+    _require(packed == len(payload) and block_size >= size and flags & 0b11100101 == 0b100000, "blosc header")
     start = int.from_bytes(payload[16:20], "little") + 4
     block = payload[start : start + int.from_bytes(payload[start - 4 : start], "little")]
-    if len(block) == size:  # stored without compression, too
-        return block
-    stream, out = iter(block), bytearray()
-
-    def extended(length: int) -> int:
-        more = 255 if length == 15 else 0
-        while more == 255:
-            more = next(stream)
-            length += more
-        return length
-
-    for token in stream:
-        out += bytes(islice(stream, extended(token >> 4)))
-        if not (match := bytes(islice(stream, 2))):  # the last sequence has only literals
-            break
-        for _ in range(extended(token & 15) + 4):
-            out.append(out[-int.from_bytes(match, "little")])
+    if flags & 2 or len(block) == size:  # stored without compression
+        return payload[-size:]
+    stream, out = BytesIO(block), bytearray()
+    while token := stream.read(1):
+        out += stream.read(_extended(token[0] >> 4, stream))
+        if offset := int.from_bytes(stream.read(2), "little"):  # the last sequence has only literals
+            for _ in range(_extended(token[0] & 15, stream) + 4):
+                out.append(out[-offset])
     _require(len(out) == size, "blosc header")
     return bytes(out)
 
 
+def _extended(length: int, stream: BytesIO) -> int:
+    more = 255 if length == 15 else 0
+    while more == 255:
+        length += (more := stream.read(1)[0])
+    return length
+
+
 def _checked(content: bytes) -> bytes:
-    """Return the bytes before a CRC-32C that they match."""
     crc = 0xFFFFFFFF
     for byte in content[:-4]:
         crc = TABLE[(crc ^ byte) & 255] ^ (crc >> 8)
