@@ -12,7 +12,7 @@ from typing import Any
 
 from store.description import Description
 from store.errors import StoreCorruptError, StoreVersionError
-from store.format import COLUMNS, DIMENSIONS, RESTORE, SHARDED, metadata_sha256, read_file
+from store.format import COLUMNS, DIMENSIONS, RESTORE, SHARDED, canonical_json, metadata_sha256, read_file
 from store.metadata import CHUNK_KEYS, INDEX_CODECS, TYPES, ArrayMetadata, encoding_of
 from store.packing import CHAINS, Packing
 
@@ -35,15 +35,16 @@ def read_arrays(root: Path, description: Description) -> dict[str, ArrayMetadata
     contents = {name: read_file(root, root / name / "zarr.json") for name in description.arrays}
     if metadata_sha256(contents) != description.metadata_sha256:
         raise StoreCorruptError(f"{root}: an array's metadata was changed after the store was written.\n  {RESTORE}")
-    arrays = {}
-    for name, content in contents.items():
+    arrays = {name: _parsed(root, name, content) for name, content in contents.items()}
+    if description.version > 1:
+        _require_known_encodings(root, arrays)
+    for name, array in arrays.items():
         try:
-            arrays[name] = ArrayMetadata.from_bytes(content)
-            _require_common_layout(name, arrays[name], description)
+            _require_common_layout(name, array, description)
         except ValueError as error:
             raise _contradiction(root, name, str(error)) from None
     for name in DIMENSIONS:
-        _require_core_layout(root, name, arrays[name], description)
+        _require_core_layout(root, name, arrays[name])
     _require_agreement(root, arrays, description)
     return arrays
 
@@ -55,6 +56,23 @@ def packing_of(metadata: ArrayMetadata) -> Packing | None:
     if isinstance(configuration, dict) and configuration.get("endian", "little") != "little":
         return None
     return CHAINS.get(tuple(codec["name"] for codec in inner))
+
+
+def _parsed(root: Path, name: str, content: bytes) -> ArrayMetadata:
+    try:
+        return ArrayMetadata.from_bytes(content)
+    except ValueError as error:
+        raise _contradiction(root, name, f"has no sound zarr.json ({str(error).partition(':')[0]})") from None
+
+
+def _require_known_encodings(root: Path, arrays: Arrays) -> None:
+    """Make sure that the values of the arrays that every store has mean what this program takes them for."""
+    for name in DIMENSIONS:
+        if arrays[name].encoding != encoding_of(name):
+            found = canonical_json(arrays[name].encoding)
+            raise StoreVersionError(
+                f"{root}: `{name}` has an encoding that this program does not know ({found}).\n  Update this program."
+            )
 
 
 def _require_common_layout(name: str, array: ArrayMetadata, description: Description) -> None:
@@ -100,13 +118,8 @@ def _require_shards(array: ArrayMetadata, description: Description) -> None:
         raise ValueError(f"is sharded in another way than version {description.version} says (codecs {inner})")
 
 
-def _require_core_layout(root: Path, name: str, array: ArrayMetadata, description: Description) -> None:
+def _require_core_layout(root: Path, name: str, array: ArrayMetadata) -> None:
     """Make sure that an array that every store has is as the format says."""
-    if description.version > 1 and array.encoding != encoding_of(name):
-        raise StoreVersionError(
-            f"{root}: `{name}` is in the encoding {array.encoding!r}, which this program does not know.\n"
-            "  Update this program."
-        )
     if array.dimension_names != DIMENSIONS[name]:
         raise _contradiction(root, name, f"has the dimensions {', '.join(array.dimension_names)}")
     if array.data_type != DATA_TYPES[name]:

@@ -30,23 +30,25 @@ def describe(path: Path, root: bytes) -> Description:
         root: the bytes of its `zarr.json`.
 
     Raises:
-        NotAStoreError: it is no Zarr v3 group, or one without the attribute.
+        NotAStoreError: it is not a Zarr v3 group, or one without the attribute.
         StoreVersionError: the store needs another version of this program.
-        StoreCorruptError: the file is damaged, or a value does not match its hash.
+        StoreCorruptError: the file is not JSON, or a value does not match its hash.
     """
     if not root and not _exists(path / "zarr.json"):
         raise NotAStoreError(f"{path}: not an attention store (no zarr.json that can be read).\n  {REMEDY}.")
     try:
         document = json.loads(root)
-        is_group = document["zarr_format"] == 3 and document["node_type"] == "group"  # noqa: PLR2004 - the format's number
-        attributes = document.get("attributes", {})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
         raise StoreCorruptError(
-            f"{path}: not an attention store, or its zarr.json is damaged (not the metadata of a Zarr v3 group).\n"
+            f"{path}: not an attention store, or its zarr.json is damaged (it is not the JSON of a Zarr v3 group).\n"
             f"  {REMEDY}; if it is that, fetch the store again or extract it again."
-        ) from None
-    if not is_group or not isinstance(attributes, dict):
-        raise NotAStoreError(f"{path}: not an attention store (its zarr.json is not that of a group).\n  {REMEDY}.")
+        )
+    attributes = document.get("attributes")
+    kind = (document.get("zarr_format"), document.get("node_type"))
+    if kind != (3, "group") or not isinstance(attributes, dict):
+        raise NotAStoreError(f"{path}: not an attention store (its zarr.json is of something else).\n  {REMEDY}.")
     return Description.from_attributes(attributes, path)
 
 
