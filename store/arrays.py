@@ -6,17 +6,21 @@ its checksums can be checked. The meaning of its values is left to those who kno
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from store.description import Description
 from store.errors import StoreCorruptError, StoreVersionError
-from store.format import COLUMNS, DIMENSIONS, RESTORE, SHARDED, canonical_json, metadata_sha256, read_file
+from store.format import COLUMNS, DIMENSIONS, RESTORE, SHARDED, metadata_sha256, read_file
 from store.metadata import CHUNK_KEYS, INDEX_CODECS, TYPES, ArrayMetadata, encoding_of
 from store.packing import CHAINS, Packing
 
 Arrays = Mapping[str, ArrayMetadata]
+
+LONGEST = 80
+"""Characters of an unknown encoding that a message shows."""
 
 DATA_TYPES = {
     name: TYPES.get(dtype, dtype) for name, dtype in {**SHARDED, **COLUMNS, "checksum": "uint32", "head": "str"}.items()
@@ -69,7 +73,7 @@ def _require_known_encodings(root: Path, arrays: Arrays) -> None:
     """Make sure that the values of the arrays that every store has mean what this program takes them for."""
     for name in DIMENSIONS:
         if arrays[name].encoding != encoding_of(name):
-            found = canonical_json(arrays[name].encoding)
+            found = json.dumps(arrays[name].encoding)[:LONGEST]
             raise StoreVersionError(
                 f"{root}: `{name}` has an encoding that this program does not know ({found}).\n  Update this program."
             )

@@ -66,7 +66,7 @@ class Observation:
     @property
     def message(self) -> str:
         """What was said, without what differs from run to run."""
-        said = "\n".join(line.strip() for line in self.err.splitlines() if line.strip())
+        said = "\n".join(line.strip() for line in (self.err or self.out).splitlines() if line.strip())
         return re.sub(r"\b[0-9.]+ s\b", "… s", said)
 
 
