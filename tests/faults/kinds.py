@@ -27,7 +27,7 @@ IDS = [f"lesion_{number}" for number in range(1, 7)]
 HEIGHT, WIDTH = 36, 48
 MEMO = ".memo"
 PARAMS = """
-extract: {images: images, masks: masks, store: s.zarr, model: untrained_tiny8, size: 32, attention_size: 32,
+extract: {images: images, masks: masks, store: s.zarr, model: untrained_tiny8, image_size: 32, attention_size: 32,
   batch_size: 4}
 train: {store: s.zarr, out: run, epochs: 1, width: 4, batch_size: 2, val: 0, test: 0}
 evaluate: {store: s.zarr, run: run, out: report, split: train, include_training: true, overlays: 1}
