@@ -21,12 +21,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from store.arrays import Arrays, packing_of, read_arrays
+from store.arrays import Arrays, read_arrays
 from store.columns import Columns
 from store.description import Description
 from store.disk.paths import require_local
 from store.errors import StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
-from store.packing import Packing
 from store.records import Batch, Sample
 from store.root import describe, is_store, root_bytes
 from store.sharded_array import ShardedArray
@@ -250,15 +249,6 @@ class AttentionStore:
         """
         return self.columns.whole(name)
 
-    def packing(self, name: str) -> Packing | None:
-        """Return how a sharded array's chunks are packed; None for codecs that this program does not know."""
-        return packing_of(self.arrays[name])
-
     def array(self, name: str) -> zarr.Array[Any]:
-        """Open one of the store's arrays with zarr.
-
-        Raises:
-            StoreIncompleteError: it is missing.
-            StoreCorruptError: zarr cannot read its metadata.
-        """
+        """Open one of the store's arrays with zarr; see `store.columns.Columns.array` for errors."""
         return self.columns.array(name)

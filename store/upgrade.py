@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from store.arrays import packing_of
 from store.errors import StoreCorruptError
 from store.format import VERSION
 from store.reader import AttentionStore
@@ -62,5 +63,5 @@ def layout_of(store: AttentionStore) -> Layout:
         keys=keys,
         classes=store.classes,
         masks=store.description.masks,
-        compress=store.packing("image") == "zstd",
+        compress=packing_of(store.arrays["image"]) == "zstd",
     )

@@ -1,4 +1,4 @@
-"""Write a store: samples in, one by one, a whole store at the end.
+"""Write a store: samples are added one by one, and the complete store appears at the end.
 
 Samples are gathered until they fill a shard, which is then written once and never changed, so
 memory holds one shard whatever the number of samples. The store has a temporary name until
@@ -63,7 +63,7 @@ class Layout:
     """Number of keys the softmax ran over: probability = stored value / keys."""
     classes: Sequence[str]
     masks: MaskSource = field(default_factory=MaskSource)
-    """How the masks were found and decoded."""
+    """The way the masks were found and decoded."""
     compress: bool = False
     """Compress images and attention. Masks always are: it makes them fifty times smaller."""
 

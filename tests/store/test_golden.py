@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from store import AttentionStore, StoreCorruptError, StoreVersionError
+from store.arrays import packing_of
 from store.check import verify_store
 from store.upgrade import layout_of, upgrade_store
 from store.writer import new_store
@@ -131,7 +132,7 @@ def test_a_compressed_store_stays_compressed_when_it_is_upgraded(tmp_path: Path,
     monkeypatch.setattr("store.upgrade.VERSION", 3)
     upgrade_store(tmp_path / "s.zarr")
     upgraded = AttentionStore.open(tmp_path / "s.zarr")
-    assert [upgraded.packing(name) for name in ("image", "mask", "attention")] == ["zstd", "lz4", "zstd"]
+    assert [packing_of(upgraded.arrays[name]) for name in ("image", "mask", "attention")] == ["zstd", "lz4", "zstd"]
     assert layout_of(upgraded) == layout
     np.testing.assert_array_equal(upgraded.read([3]).image, golden.read([3]).image)
 
