@@ -84,6 +84,11 @@ def show_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def show_text(text: str) -> None:
+    """Print a result on standard output, with control characters written out. It is never cut."""
+    sys.stdout.write(_escaped(text) + "\n")
+
+
 def say(text: str) -> None:
     """Print a message on standard error. A long text is cut."""
     text = _escaped(text)

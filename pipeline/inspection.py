@@ -1,4 +1,4 @@
-"""What `pipeline inspect` tells of a store: a JSON-ready description, tables of it, and a picture of its heads."""
+"""`pipeline inspect`: describe a store as JSON-ready values, print tables of them, and draw a picture of its heads."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from pipeline.console import say, show_table
 from store import AttentionStore
 from store.disk.publish import replace_file
 from store.errors import UsageError
-from store.format import DIMENSIONS
 
 
 def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
-    """All there is to know of a store without looking at pictures.
+    """Describe a store as values that are ready for JSON.
 
     Args:
-        path: where it lies.
+        path: of the store.
         stats: also read every sample and describe every head.
 
     Raises:
@@ -35,7 +34,9 @@ def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
         "recipe": description.recipe,
         "recipe_sha256": description.recipe_sha256,
         "contents_sha256": description.contents_sha256,
-        "arrays": {name: _describe_array(store, name) for name in DIMENSIONS},
+        "upgraded_from": description.upgraded_from,
+        "masks": asdict(description.masks),
+        "arrays": {name: _describe_array(store, name) for name in store.arrays},
         "files": sum(1 for file in path.rglob("*") if file.is_file()),
         "bytes": _bytes(path),
         "skipped": description.skipped,
@@ -51,7 +52,7 @@ def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
 
 
 def show_store(described: dict[str, Any]) -> None:
-    """Print what `describe_store` found as tables."""
+    """Print the values of `describe_store` as tables."""
     show_table(
         described["store"],
         ["property", "value"],
@@ -92,7 +93,7 @@ def draw_store(path: Path, *, out: Path, samples: int) -> None:
 
     Raises:
         StoreError: it cannot be opened or read.
-        UsageError: `out` is not a PNG's name, or is something else already.
+        UsageError: `out` is not the name of a PNG, or it exists and is no file.
     """
     import numpy as np
 
@@ -109,12 +110,13 @@ def draw_store(path: Path, *, out: Path, samples: int) -> None:
 
 
 def _describe_array(store: AttentionStore, name: str) -> dict[str, Any]:
-    array = store.array(name)
+    array = store.arrays[name]
+    sharded = name in store.description.sharded
     return {
         "shape": list(array.shape),
-        "dtype": "string" if array.dtype.kind == "T" else str(array.dtype),
-        "chunks": list(array.chunks),
-        "shards": None if array.shards is None else list(array.shards),
+        "dtype": array.data_type,
+        "chunks": [1, *array.shape[1:]] if sharded else list(array.chunk_shape),
+        "shards": list(array.chunk_shape) if sharded else None,
         "bytes": _bytes(store.path / name),
     }
 
@@ -129,7 +131,7 @@ def _extents(extents: list[int]) -> str:
 
 def _readable(size: float) -> str:
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:  # noqa: PLR2004 - what the units mean
+        if size < 1024:  # noqa: PLR2004 - the units are powers of 1024
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"

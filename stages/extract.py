@@ -27,10 +27,11 @@ from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, ext
 from stages.extraction.shard import REMEDY, Decoding, Extraction, Shard, check_files, extract_shard
 from stages.imaging.classes import ClassMap
 from stages.imaging.mask_sanity import MaskSanityCheck
-from stages.imaging.pairing import find_samples
+from stages.imaging.pairing import MASK_ENDINGS, find_samples
 from stages.imaging.samples import SourceSample
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.settings import ExtractSettings
+from store.description import MaskSource
 from store.writer import Layout, StoreWriter, new_store
 
 NAMED = 3
@@ -123,7 +124,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         heads=extractor.recipe.heads,
         keys=extractor.recipe.keys,
         classes=classes.names,
-        mask_values=settings.classes,
+        masks=_mask_source(settings),
         compress=settings.compress,
     )
     work = _Work(settings=settings, sources=sources, decoding=decoding, extractor=extractor)
@@ -154,6 +155,16 @@ def _load_extractor(settings: ExtractSettings) -> AttentionExtractor:
     # With a cluster this extractor only provides the recipe; `device` is for the workers.
     device = settings.device if settings.cluster is None else "cpu"
     return AttentionExtractor.load(config, device=device, batch_size=settings.batch_size)
+
+
+def _mask_source(settings: ExtractSettings) -> MaskSource:
+    """Record how masks are found and decoded, for the store's description."""
+    pairing = {"rule": "table"} if settings.csv else {"rule": "name", "endings": list(MASK_ENDINGS)}
+    return MaskSource(
+        values=settings.classes,
+        decoding="mapped" if settings.classes else "binary",
+        pairing=pairing if settings.csv or settings.masks else None,
+    )
 
 
 def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -> None:

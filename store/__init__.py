@@ -1,10 +1,10 @@
-"""The attention store: the contract between the stage that runs a transformer and those that never do.
+"""The attention store: written by the stage that runs a transformer, read by the stages that never do.
 
 from store import AttentionStore
 
 store = AttentionStore.open("store/isic.zarr")
 sample = store[0]                # sample.image, sample.mask, sample.attention, …
-batch = store.read([5, 2, 9])    # the same, stacked
+batch = store.read([5, 2, 9])    # several samples, stacked
 """
 
 from typing import TYPE_CHECKING, Any

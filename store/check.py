@@ -1,124 +1,236 @@
-"""`pipeline verify`: read and check every byte of a store, and name what is wrong.
+"""Read and check every byte of a store, or the bytes of some samples, and name every fault: `pipeline verify`.
 
-From the top of the hash tree down: description and metadata, which opening checks; every column; every
-sample's three chunks against their checksums; then what the values mean: mask values that are classes,
-attention that is finite, not negative, and sums to at most one.
+The hash tree is checked from the top down: description and metadata, which opening checks; every column; every
+sample's chunks against their checksums. Then the values are checked: masks hold only classes, attention is finite,
+not negative, and sums to at most one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from store.errors import PipelineError
-from store.format import ATTRIBUTE, DIMENSIONS, READ_AS_COLUMNS, SHARDED, chunk_path
+from store.errors import (
+    NotAStoreError,
+    PipelineError,
+    StoreIncompleteError,
+    StoreNotFoundError,
+    StoreVersionError,
+    UsageError,
+)
+from store.format import ATTRIBUTE, SHARDED, chunk_path, written_json
 from store.reader import AttentionStore
 from store.records import IGNORE
+from store.root import root_bytes
 
 ROUNDING = 2e-3
-"""How far above one a row of probabilities may sum: float16 keeps 11 bits of each."""
+"""The amount by which a map of probabilities may sum to more than one: float16 keeps 11 bits of each."""
 
-JSON_STYLES = ((2, True), (2, False), (None, True), (None, False))
-"""How zarr may have written a group's metadata: indentation, and whether other letters than ASCII's are escaped."""
+VERSION_1_STYLES = ((2, True), (2, False), (None, True), (None, False))
+"""Indentation of a version 1 group's metadata, and True where letters outside ASCII are escaped. Zarr wrote it."""
 
 Progress = Callable[[Sequence[int], str], Iterable[int]]
+Choose = Callable[[int], NDArray[np.int64]]
+"""Returns the positions of the samples to check, sorted and distinct, for a number of samples."""
+
+Kind = Literal["damaged", "missing", "unknown"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a store."""
+
+    kind: Kind
+    """`missing` for what is not there, `unknown` for a store that needs another version of this program."""
+    text: str
+
+    @classmethod
+    def of(cls, error: PipelineError) -> Fault:
+        """Return the fault that an error reports, in one line for damage inside a store."""
+        if isinstance(error, StoreVersionError):
+            return cls("unknown", str(error))
+        if isinstance(error, StoreNotFoundError | NotAStoreError):
+            return cls("missing", str(error))
+        if isinstance(error, StoreIncompleteError):
+            return cls("missing", str(error).splitlines()[0])
+        return cls("damaged", str(error).splitlines()[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The outcome of checking a store."""
+
+    faults: list[Fault]
+    samples: int
+    """Number of samples in the store; 0 when it could not be opened."""
+    checked: int
+    """Number of samples whose bytes were read."""
+
+    @property
+    def verdict(self) -> Literal["sound", "damaged", "missing", "unknown"]:
+        """The most serious kind of fault: damage, then an unknown version, then absence."""
+        kinds = {fault.kind for fault in self.faults}
+        for kind in ("damaged", "unknown", "missing"):
+            if kind in kinds:
+                return kind
+        return "sound"
+
+
+def all_samples(samples: int) -> NDArray[np.int64]:
+    """Choose every sample."""
+    return np.arange(samples, dtype=np.int64)
 
 
 def verify_store(path: Path, progress: Progress = lambda shards, _: shards) -> list[str]:
-    """Every fault of a store, a line each; empty when it is sound.
+    """Return every fault of a store, a text each; empty when it is sound.
 
     Args:
-        path: where the store lies.
+        path: of the store.
         progress: wraps the loop over shards, to show how far it is.
+    """
+    return [fault.text for fault in check_store(path, progress).faults]
+
+
+def check_store(
+    path: Path, progress: Progress = lambda shards, _: shards, *, choose: Choose = all_samples
+) -> Verification:
+    """Check a store: all metadata and columns, and the chunks of the chosen samples.
+
+    Args:
+        path: of the store.
+        progress: wraps the loop over shards, to show how far it is.
+        choose: the samples whose chunks are read. Shards without such a sample are only looked for.
+
+    Raises:
+        UsageError: the path is an address on the network.
     """
     try:
         store = AttentionStore.open(path)
+    except UsageError:
+        raise
     except PipelineError as error:
-        return [str(error)]
-    faults = [*_faults_of_root(path), *_faults_of_columns(store)]
+        text = str(error)
+        return Verification(faults=[Fault(Fault.of(error).kind, text)], samples=0, checked=0)
+    faults = [*_faults_of_root(store), *_faults_of_columns(store)]
+    chosen = choose(len(store))
     per_shard = store.description.samples_per_shard
     shards = range(-(-len(store) // per_shard))
     for shard in progress(shards, "verifying"):
-        samples = range(shard * per_shard, min((shard + 1) * per_shard, len(store)))
-        for name in SHARDED:
-            faults += _faults_of_shard(store, name, samples)
-    return faults + _stray_files(store, len(shards))
+        first, stop = np.searchsorted(chosen, [shard * per_shard, (shard + 1) * per_shard])
+        for name in store.description.sharded:
+            if stop > first:
+                faults += _faults_of_shard(store, name, chosen[first:stop])
+            else:
+                faults += _missing_shard(store, name, shard)
+    faults += _stray_files(store, len(shards))
+    return Verification(faults=faults, samples=len(store), checked=len(chosen))
 
 
-def _faults_of_root(path: Path) -> list[str]:
-    """What stands in the group's own metadata beside the description, which no checksum covers."""
-    text = (path / "zarr.json").read_bytes().decode()
-    root = json.loads(text)
-    if root != {"attributes": {ATTRIBUTE: root["attributes"][ATTRIBUTE]}, "zarr_format": 3, "node_type": "group"}:
+def _faults_of_root(store: AttentionStore) -> list[Fault]:
+    """Return the faults of the group's own metadata beside the description, which no checksum covers."""
+    content = root_bytes(store.path)
+    root = json.loads(content)
+    attribute = root["attributes"][ATTRIBUTE]
+    if root != {"attributes": {ATTRIBUTE: attribute}, "zarr_format": 3, "node_type": "group"}:
         return [
-            f"{path}: zarr.json holds more than the store's description; it was changed after the store was written."
+            Fault(
+                "damaged",
+                f"{store.path}: zarr.json holds more than the store's description; it was changed after the store was "
+                "written.",
+            )
         ]
-    if text not in {json.dumps(root, indent=indent, ensure_ascii=escaped) for indent, escaped in JSON_STYLES}:
-        return [f"{path}: zarr.json says what it should, but not in the bytes that were written."]
+    styles = {written_json(root)}
+    if store.description.version == 1:
+        styles = {
+            json.dumps(root, indent=indent, ensure_ascii=escaped).encode() for indent, escaped in VERSION_1_STYLES
+        }
+    if content not in styles:
+        return [
+            Fault("damaged", f"{store.path}: zarr.json has the right values, but not in the bytes that were written.")
+        ]
     return []
 
 
-def _faults_of_columns(store: AttentionStore) -> list[str]:
+def _faults_of_columns(store: AttentionStore) -> list[Fault]:
     faults = []
-    for name in READ_AS_COLUMNS:
+    for name in store.description.columns_sha256:
         for start, stop in store.columns.extents(name):
             try:
-                store.columns.read(name, start, stop)  # and nothing of it is kept: it may be too large for memory
+                store.columns.read(name, start, stop)  # nothing is kept: a column may be too large for memory
             except PipelineError as error:
-                faults.append(str(error).splitlines()[0])
+                faults.append(Fault.of(error))
     return faults
 
 
-def _faults_of_shard(store: AttentionStore, name: str, samples: range) -> list[str]:
-    """The faults of one array's shard. A damaged sample does not hide the others."""
+def _faults_of_shard(store: AttentionStore, name: str, samples: NDArray[np.int64]) -> list[Fault]:
+    """Return the faults of some samples of one shard. A damaged sample does not hide the others."""
     try:
-        return _faults_of_values(store, name, samples, store.read_array(name, np.arange(samples.start, samples.stop)))
+        return _faults_of_samples(store, name, samples)
     except PipelineError as whole:
         faults = []
         for sample in samples:
             try:
-                faults += _faults_of_values(store, name, range(sample, sample + 1), store.read_array(name, [sample]))
+                faults += _faults_of_samples(store, name, np.array([sample]))
             except PipelineError as error:
-                faults.append(str(error).splitlines()[0])
-        # A missing shard says the same for each of its samples: once is enough.
-        return list(dict.fromkeys(faults)) or [str(whole).splitlines()[0]]
+                faults.append(Fault.of(error))
+        # A missing shard gives the same fault for each of its samples: once is enough.
+        return list(dict.fromkeys(faults)) or [Fault.of(whole)]
 
 
-def _faults_of_values(store: AttentionStore, name: str, samples: range, values: NDArray[Any]) -> list[str]:
-    if name == "mask":
-        wrong = {"has values that are no class": ((values >= len(store.classes)) & (values != IGNORE)).any(axis=(1, 2))}
-    elif name == "attention":
-        maps = values.astype(np.float32) * store.scale_factor
-        wrong = {
-            "is not finite": ~np.isfinite(maps).all(axis=(1, 2, 3)),
-            "is negative": (maps < 0).any(axis=(1, 2, 3)),
-            "sums to more than one": (maps.sum(axis=(2, 3)) > 1 + ROUNDING).any(axis=1),
-        }
-    else:
-        wrong = {}
+def _faults_of_samples(store: AttentionStore, name: str, samples: NDArray[np.int64]) -> list[Fault]:
+    """Return the faults of some samples' values; raises a `PipelineError` when their bytes are damaged."""
+    if name not in SHARDED:  # the meaning of its values is not known
+        store.check_array(name, samples)
+        return []
+    values = store.read_array(name, samples)
     return [
-        f"`{name}` {what} in sample {samples[position]} ({store.ids[samples[position]]})"
-        for what, where in wrong.items()
+        Fault("damaged", f"`{name}` {what} in sample {samples[position]} ({store.ids[samples[position]]})")
+        for what, where in _wrong_values(store, name, values).items()
         for position in np.flatnonzero(where)
     ]
 
 
-def _stray_files(store: AttentionStore, shards: int) -> list[str]:
-    """Files among the chunks that belong to no sample, and beside the arrays."""
-    chunks = {name: len(digests) for name, digests in store.description.columns_sha256.items()}
-    expected = {
-        name: {chunk_path(store.path, name, number) for number in range(chunks.get(name, shards))}
-        for name in DIMENSIONS
-    }
-    beside = [entry.name for entry in sorted(store.path.iterdir()) if entry.name not in {*DIMENSIONS, "zarr.json"}]
-    return [f"{store.path}: {name} does not belong to the store" for name in beside] + [
-        f"`{name}`: {file.name} does not belong to the store"
-        for name in DIMENSIONS
-        for file in sorted((store.path / name).iterdir())
-        if file.name != "zarr.json" and file not in expected[name]
+def _wrong_values(store: AttentionStore, name: str, values: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
+    """Return, for everything that can be wrong with an array's values, (sample,) True where it is."""
+    if name == "mask":
+        unknown = (values >= len(store.classes)) & (values != IGNORE)
+        return {"has values that are no class": unknown.any(axis=(1, 2))}
+    if name == "attention":
+        maps = values.astype(np.float32) * store.scale_factor
+        return {
+            "is not finite": ~np.isfinite(maps).all(axis=(1, 2, 3)),
+            "is negative": (maps < 0).any(axis=(1, 2, 3)),
+            "sums to more than one": (maps.sum(axis=(2, 3)) > 1 + ROUNDING).any(axis=1),
+        }
+    return {}
+
+
+def _missing_shard(store: AttentionStore, name: str, shard: int) -> list[Fault]:
+    """Return a fault if a shard that is not read is not there."""
+    file = chunk_path(store.path, name, shard, len(store.arrays[name].shape))
+    return [] if file.is_file() else [Fault("missing", f"`{name}`: {file.name} is missing")]
+
+
+def _stray_files(store: AttentionStore, shards: int) -> list[Fault]:
+    """Return a fault for each file among the chunks that belongs to no sample, and for each one beside the arrays."""
+    numbers = {name: len(digests) for name, digests in store.description.columns_sha256.items()}
+    faults = [
+        Fault("damaged", f"{store.path}: {entry.name} does not belong to the store")
+        for entry in sorted(store.path.iterdir())
+        if entry.name not in {*store.arrays, "zarr.json"}
     ]
+    for name, array in store.arrays.items():
+        count = numbers.get(name, shards)
+        expected = {chunk_path(store.path, name, number, len(array.shape)) for number in range(count)}
+        faults += [
+            Fault("damaged", f"`{name}`: {file.name} does not belong to the store")
+            for file in sorted((store.path / name).iterdir())
+            if file.name != "zarr.json" and file not in expected
+        ]
+    return faults

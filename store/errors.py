@@ -1,27 +1,26 @@
-"""The errors this project raises on purpose, and how they are told.
+"""The errors that this project raises on purpose.
 
-    PipelineError                    something a user can mend; the message says how
-    ├── UsageError (ValueError)      the request itself makes no sense: exit 2
+    PipelineError                    a failure with a remedy, which the message names
+    ├── UsageError (ValueError)      the request itself is wrong: exit status 2
     ├── StoreError                   an attention store cannot be used
     │   ├── StoreNotFoundError (FileNotFoundError)
-    │   ├── NotAStoreError           a path that holds something else
-    │   ├── StoreVersionError        written by another version of the format
+    │   ├── NotAStoreError           the path holds something else
+    │   ├── StoreVersionError        the store needs another version of this program
     │   ├── StoreIncompleteError     a shard or an array is missing
-    │   └── StoreCorruptError        bytes that do not match their checksum or shape
-    └── … `stages.errors` adds what can go wrong with images, weights and checkpoints
+    │   └── StoreCorruptError        bytes do not match their checksum or shape
+    └── … `stages.errors` adds errors about images, weights and checkpoints
 
 Every message names the file or sample, says what is wrong, and ends with what to do. The command
-line prints it without a traceback; anything that is not a `PipelineError` is a bug and keeps its
-traceback.
+line prints it without a traceback. Any other exception is a bug and keeps its traceback.
 """
 
 
 class PipelineError(Exception):
-    """A failure that a user can mend. Exit status 1."""
+    """A failure that the user can remedy. Exit status 1."""
 
 
 class UsageError(PipelineError, ValueError):
-    """The request itself is wrong: an option's value, a combination of options. Exit status 2."""
+    """The request itself is wrong: an option's value, or a combination of options. Exit status 2."""
 
 
 class StoreError(PipelineError):
@@ -29,15 +28,15 @@ class StoreError(PipelineError):
 
 
 class StoreNotFoundError(StoreError, FileNotFoundError):
-    """Nothing lies at the store's path."""
+    """The store's path does not exist."""
 
 
 class NotAStoreError(StoreError):
-    """Something lies at the path, but it is not an attention store."""
+    """The path exists, but it is not an attention store."""
 
 
 class StoreVersionError(StoreError):
-    """The store was written by another version of the format."""
+    """The store has a version, or needs a feature, that this program does not know."""
 
 
 class StoreIncompleteError(StoreError):

@@ -1,8 +1,8 @@
-"""How a chunk's bytes are stored: as they are, or packed by one of two of Zarr v3's codecs.
+"""Pack and unpack the bytes of a chunk, with no codec or with one of two of Zarr v3's.
 
-`raw` is what a mapped file can be copied from. `lz4` is for masks, which it makes fifty times smaller and unpacks in
-a fifth of the time of zstd, hardly longer than copying takes. `zstd` is for images and attention of stores that are to
-travel.
+`raw` can be copied straight from a mapped file. `lz4` is for masks: it makes them fifty times smaller, and unpacking
+takes a fifth of the time of zstd, hardly longer than copying. `zstd` is for images and attention of stores that are
+meant to travel.
 """
 
 from __future__ import annotations
@@ -13,48 +13,61 @@ from typing import Any, Literal
 from numcodecs import blosc
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, ZstdCodec
 
 Packing = Literal["raw", "zstd", "lz4"]
 
 ZSTD_LEVEL = 3
 LZ4_LEVEL = 3
-"""Of Blosc's `lz4hc`: the lowest with its better search. Higher ones take up to eight times as long to pack masks, to
-save a tenth of their size at most."""
+"""Level of Blosc's `lz4hc`: the lowest with its better search. Higher levels take up to eight times as long to pack
+masks and save a tenth of their size at most."""
+
+CHAINS: dict[tuple[str, ...], Packing] = {
+    ("bytes", "crc32c"): "raw",
+    ("bytes", "zstd", "crc32c"): "zstd",
+    ("bytes", "blosc", "crc32c"): "lz4",
+}
+"""The packing of a chunk, by the names of its codecs in the array's metadata."""
 
 _BLOSC_HEADER = struct.Struct("<4B3I")
 """Two versions, flags, size of an element; bytes unpacked, of a block, and packed. (c-blosc, README_HEADER.)"""
 
 
-def codecs(packing: Packing, size: int) -> list[Any]:
-    """What the array's metadata says of a packing: zarr's codecs, for chunks of `size` bytes."""
+def codecs(packing: Packing, size: int) -> list[dict[str, Any]]:
+    """Return the codecs between `bytes` and `crc32c` in an array's metadata, for chunks of `size` bytes."""
     if packing == "zstd":
-        return [ZstdCodec(level=ZSTD_LEVEL)]
+        return [{"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}}]
     if packing == "lz4":
-        return [BloscCodec(typesize=1, cname="lz4hc", clevel=LZ4_LEVEL, shuffle="noshuffle", blocksize=size)]
+        configuration = {
+            "typesize": 1,
+            "cname": "lz4hc",
+            "clevel": LZ4_LEVEL,
+            "shuffle": "noshuffle",
+            "blocksize": size,
+        }
+        return [{"name": "blosc", "configuration": configuration}]
     return []
 
 
 def pack(payload: bytes, packing: Packing) -> bytes:
-    """The bytes that are stored for these; always the same ones for the same."""
+    """Return the stored form of some bytes; the same input always gives the same output."""
     if packing == "zstd":
         return bytes(Zstd(level=ZSTD_LEVEL).encode(payload))
     if packing == "lz4":
-        # One block, whatever the size: Blosc's threads store several in the order in which they are done.
+        # One block, whatever the size: Blosc's threads store several blocks in the order in which they finish.
         return bytes(blosc.compress(payload, b"lz4hc", LZ4_LEVEL, shuffle=blosc.NOSHUFFLE, blocksize=len(payload)))
     return payload
 
 
 def unpack(payload: memoryview, out: NDArray[Any], packing: Packing) -> None:
-    """Write the bytes that were packed into `out`.
+    """Write the original bytes of a stored chunk into `out`.
 
     Args:
-        payload: what is stored.
+        payload: the stored bytes, without their checksum.
         out: (size,) uint8, contiguous.
-        packing: how it was packed.
+        packing: how they were packed.
 
     Raises:
-        ValueError: it does not unpack to just these many bytes.
+        ValueError: they do not unpack to exactly `size` bytes.
     """
     if packing == "raw":
         _require(len(payload), out.nbytes)
@@ -63,7 +76,7 @@ def unpack(payload: memoryview, out: NDArray[Any], packing: Packing) -> None:
         if len(payload) < _BLOSC_HEADER.size:
             raise ValueError("does not unpack (cut short)")
         *_, unpacked, _block, packed = _BLOSC_HEADER.unpack_from(payload)
-        # Blosc believes its header: how much it reads and writes is made sure of here.
+        # Blosc trusts its header, so the number of bytes that it reads and writes is checked here.
         _require(unpacked, out.nbytes)
         _require(packed, len(payload))
         try:

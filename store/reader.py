@@ -1,18 +1,17 @@
-"""Reading a store: one sample, or a batch of any samples in any order.
+"""Read a store: one sample, or a batch of any samples in any order.
 
 Shards are memory-mapped on first use, so opening costs a few small files and a random sample about
-one copy of its bytes. What a sample's chunk holds is checked against its checksums the first time
-it is read. Missing or damaged data is an error that names array, shard and samples, never zeros.
+one copy of its bytes. A sample's chunk is checked against its checksums the first time it is read.
+Missing or damaged data is an error that names array, shard and samples, never zeros.
 
 Several processes and machines may read one store at a time; nothing is ever written. A store that
-is sent to another process (pickled) is opened anew there. When another store is put at its path, what
-was mapped before is still read; the rest is an error, never a mixture of the two.
+is sent to another process (pickled) is opened again there. When another store replaces the one at the path,
+shards that were mapped before are still read. Everything else is an error, never a mixture of the two.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,51 +19,36 @@ from typing import Any
 
 import numpy as np
 import zarr
-import zarr.errors
 from numpy.typing import NDArray
 
+from store.arrays import Arrays, read_arrays
 from store.columns import Columns
+from store.description import Description
 from store.disk.paths import require_local
-from store.disk.publish import holds_only
-from store.errors import NotAStoreError, StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
-from store.format import (
-    ATTRIBUTE,
-    COLUMNS,
-    DIMENSIONS,
-    RESTORE,
-    SHARDED,
-    Description,
-    metadata_sha256,
-)
+from store.errors import StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
 from store.records import Batch, Sample
+from store.root import describe, is_store, root_bytes
 from store.sharded_array import ShardedArray
 
-UNREADABLE = (
-    zarr.errors.BaseZarrError,
-    FileNotFoundError,
-    NotADirectoryError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,  # JSON that is no object
-    RecursionError,  # JSON nested thousands deep
-)
-"""What zarr raises for a path that holds no group of format 3."""
+__all__ = ["AttentionStore", "is_store"]
 
 OPENING_ATTEMPTS = 3
-"""How often a store is opened that is replaced while it is being opened."""
+"""The number of times that opening is tried when the store is being replaced."""
+
+Indices = Sequence[int] | NDArray[np.integer[Any]]
 
 
 class AttentionStore:
     """An attention store on a local path, open for reading. Make one with `AttentionStore.open`."""
 
-    def __init__(self, path: Path, group: zarr.Group, description: Description, root: bytes) -> None:
+    def __init__(self, path: Path, description: Description, arrays: Arrays, root: bytes) -> None:
         self.path = path
         self.description = description
-        self._group = group
+        self.arrays = arrays
+        """The metadata of every array that the description lists, by name."""
         self._root = root
-        self.columns = Columns(path, self.array, description, self._require_same_store)
-        self._sharded = {name: ShardedArray(path, self.array(name), name, description) for name in SHARDED}
+        self.columns = Columns(path, arrays, description, self._require_same_store)
+        self._sharded = {name: ShardedArray(path, arrays[name], name, description) for name in description.sharded}
         self._require_same_store()
 
     @classmethod
@@ -72,10 +56,10 @@ class AttentionStore:
         """Open a store and check its description and its arrays' metadata; no sample is read.
 
         Raises:
-            UsageError: an address on the network in place of a path.
-            StoreNotFoundError: nothing lies at the path.
-            NotAStoreError: what lies there is not an attention store.
-            StoreVersionError: another version of the format wrote it.
+            UsageError: the path is an address on the network.
+            StoreNotFoundError: the path does not exist.
+            NotAStoreError: the path is not an attention store.
+            StoreVersionError: the store needs another version of this program.
             StoreIncompleteError: an array is missing.
             StoreCorruptError: description and arrays contradict each other, or are not what was written.
         """
@@ -87,29 +71,17 @@ class AttentionStore:
                 f"  Make one: `pipeline extract --images DIR --masks DIR --store {path}`."
             )
         for _ in range(OPENING_ATTEMPTS - 1):
-            root = _root_of(path)
+            root = root_bytes(path)
             with contextlib.suppress(StoreError):
-                return cls._opened(path, root)
-            if _root_of(path) == root:
-                break  # not because it was replaced under our hands
-        return cls._opened(path, _root_of(path))
+                return cls._open_once(path, root)
+            if root_bytes(path) == root:
+                break  # the error has another cause than a replacement
+        return cls._open_once(path, root_bytes(path))
 
     @classmethod
-    def _opened(cls, path: Path, root: bytes) -> AttentionStore:
-        try:
-            group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
-            attributes = group.attrs.asdict()
-        except UNREADABLE:
-            raise NotAStoreError(
-                f"{path}: not an attention store, or its zarr.json is damaged (no readable Zarr v3 group).\n"
-                "  Give the path that `pipeline extract --store` wrote; if it is that, extract it again."
-            ) from None
-        description = Description.from_attributes(attributes, path)
-        if metadata_sha256(path) != description.metadata_sha256:
-            raise StoreCorruptError(
-                f"{path}: an array's metadata was changed after the store was written.\n  {RESTORE}"
-            )
-        return cls(path, group, description, root)
+    def _open_once(cls, path: Path, root: bytes) -> AttentionStore:
+        description = describe(path, root)
+        return cls(path, description, read_arrays(path, description), root)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (AttentionStore.open, (self.path,))
@@ -121,7 +93,7 @@ class AttentionStore:
         return self.description.samples
 
     def __getitem__(self, index: int) -> Sample:
-        """One sample; negative positions count from the end.
+        """Read one sample; negative positions count from the end.
 
         Raises:
             IndexError: there is no such sample.
@@ -146,8 +118,8 @@ class AttentionStore:
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 
-    def read(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Batch:
-        """Several samples, stacked in the order asked for.
+    def read(self, indices: Indices) -> Batch:
+        """Read several samples, stacked in the order of `indices`.
 
         Args:
             indices: positions in the store, from 0; any order, repeats allowed.
@@ -164,12 +136,23 @@ class AttentionStore:
             attention=self.read_array("attention", wanted),
         )
 
-    def read_array(self, name: str, indices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """The same for one of `image`, `mask` and `attention`: (sample, …) of the array's own type."""
+    def read_array(self, name: str, indices: Indices) -> NDArray[Any]:
+        """Read several samples of one sharded array: `image`, `mask`, `attention` or a further one of the store.
+
+        Args:
+            name: of the array.
+            indices: positions in the store, from 0; any order, repeats allowed.
+
+        Returns:
+            (sample, …) values of the array's own type.
+
+        Raises:
+            IndexError: a position is outside the store.
+            StoreVersionError: a further array is stored in a way that this program does not know.
+            StoreIncompleteError, StoreCorruptError: the store has no such array, or bytes are missing or damaged.
+        """
         wanted = np.asarray(indices, dtype=np.int64)
-        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
-            raise IndexError(f"{self.path}: positions {wanted.min()} to {wanted.max()}; the store holds {len(self)}")
-        array, checksums = self._sharded[name], self.columns.whole("checksum")[:, list(SHARDED).index(name)]
+        array, checksums = self._sharded_array(name, wanted)
         mapped = array.times_mapped
         try:
             values = array.read(wanted, checksums)
@@ -180,16 +163,37 @@ class AttentionStore:
             self._require_same_store()
         return values
 
-    def _require_same_store(self) -> None:
-        """Make sure that what was just read from the path is of the store that was opened.
-
-        The description holds the digest of all contents. It is looked at after the reading: if it is still the same,
-        then so was the store before.
+    def check_array(self, name: str, indices: Indices) -> None:
+        """Check the stored bytes of several samples of one sharded array, whatever their type and codecs.
 
         Raises:
-            StoreCorruptError: another store lies at the path by now, or none.
+            IndexError: a position is outside the store.
+            StoreIncompleteError, StoreCorruptError: the store has no such array, or bytes are missing or damaged.
         """
-        if _root_of(self.path) != self._root:
+        wanted = np.asarray(indices, dtype=np.int64)
+        array, checksums = self._sharded_array(name, wanted)
+        array.check(wanted, checksums)
+
+    def _sharded_array(self, name: str, wanted: NDArray[np.int64]) -> tuple[ShardedArray, NDArray[np.uint32]]:
+        """Return an array and the checksums recorded for its samples, (sample,)."""
+        array = self._sharded.get(name)
+        if array is None:
+            raise StoreIncompleteError(
+                f"{self.path}: the store has no array `{name}` of samples; it has {', '.join(self._sharded)}."
+            )
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
+            raise IndexError(f"{self.path}: positions {wanted.min()} to {wanted.max()}; the store holds {len(self)}")
+        return array, self.columns.whole("checksum")[:, self.description.sharded.index(name)]
+
+    def _require_same_store(self) -> None:
+        """Make sure that the bytes that were just read came from the store that was opened.
+
+        Called after reading. An unchanged `zarr.json` proves it, because it holds the digest of all contents.
+
+        Raises:
+            StoreCorruptError: another store is at the path by now, or none.
+        """
+        if root_bytes(self.path) != self._root:
             raise StoreCorruptError(
                 f"{self.path}: the store was replaced or changed while it was being read.\n"
                 "  Open it again, or start the command again."
@@ -208,31 +212,19 @@ class AttentionStore:
     @property
     def size(self) -> tuple[int, int]:
         """(rows, columns) of images and masks."""
-        _, rows, columns, _ = self.array("image").shape
+        _, rows, columns, _ = self.arrays["image"].shape
         return rows, columns
 
     @property
     def grid(self) -> tuple[int, int]:
         """(rows, columns) of the attention maps."""
-        _, _, rows, columns = self.array("attention").shape
+        _, _, rows, columns = self.arrays["attention"].shape
         return rows, columns
 
     @property
     def scale_factor(self) -> float:
-        """Stored attention times this is probability.
-
-        Raises:
-            StoreCorruptError: the array does not say it, or says what cannot be.
-        """
-        try:
-            factor = float(self.array("attention").attrs["scale_factor"])  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError):
-            factor = math.nan
-        if not 0 < factor <= 1:
-            raise StoreCorruptError(
-                f"{self.path}: `attention` has no sound `scale_factor`.\n  Extract the store again."
-            )
-        return factor
+        """The factor that turns stored attention into a probability, above 0 and at most 1."""
+        return float(self.arrays["attention"].attributes["scale_factor"])
 
     @cached_property
     def heads(self) -> list[str]:
@@ -246,66 +238,17 @@ class AttentionStore:
 
     @cached_property
     def labelled(self) -> NDArray[np.bool_]:
-        """(sample,) whether a mask was given."""
+        """(sample,) True where a mask was given."""
         return self.column("labelled")
 
     def column(self, name: str) -> NDArray[Any]:
-        """One of the columns `sample digest height width group labelled`: (sample,); not to be written to.
+        """Return a column, such as `sample`, `digest`, `group` or `labelled`; not to be written to.
 
         Raises:
-            StoreIncompleteError, StoreCorruptError: its bytes are missing or damaged.
+            StoreIncompleteError, StoreCorruptError: the store has no such column, or its bytes are missing or damaged.
         """
         return self.columns.whole(name)
 
     def array(self, name: str) -> zarr.Array[Any]:
-        """One of the store's arrays as zarr sees it: for shapes, types, and readers such as dask.
-
-        Raises:
-            StoreIncompleteError: it is missing.
-            StoreCorruptError: it is not as the description says.
-        """
-        array = self._arrays.get(name)
-        if array is None:
-            raise StoreIncompleteError(f"{self.path}: array `{name}` is missing.\n  Extract the store again.")
-        return array
-
-    @cached_property
-    def _arrays(self) -> dict[str, zarr.Array[Any]]:
-        arrays = {}
-        for name, dimensions in DIMENSIONS.items():
-            try:
-                array = self._group[name]
-            except KeyError:
-                continue
-            except (ValueError, TypeError, AttributeError, RecursionError, zarr.errors.BaseZarrError) as error:
-                raise StoreCorruptError(f"{self.path}: `{name}`: {error}.\n  Extract the store again.") from None
-            if not isinstance(array, zarr.Array) or array.ndim != len(dimensions):
-                raise StoreCorruptError(f"{self.path}: `{name}` is not an array of {len(dimensions)} dimensions.")
-            if dimensions[0] == "sample" and array.shape[0] != len(self):
-                raise StoreCorruptError(
-                    f"{self.path}: `{name}` holds {array.shape[0]} samples, the description says {len(self)}.\n"
-                    "  Extract the store again."
-                )
-            dtype = {**SHARDED, **COLUMNS}.get(name)
-            if dtype not in (None, "str") and array.dtype != dtype:
-                raise StoreCorruptError(f"{self.path}: `{name}` is {array.dtype}, not {dtype}.\n  Extract it again.")
-            arrays[name] = array
-        return arrays
-
-
-def _root_of(path: Path) -> bytes:
-    """The bytes of a store's `zarr.json`; none where there is no such file."""
-    try:
-        return (path / "zarr.json").read_bytes()
-    except OSError:
-        return b""
-
-
-def is_store(path: Path) -> bool:
-    """Whether an attention store lies at the path, of any version and in any state of repair, and nothing else."""
-    if not holds_only(path, {*DIMENSIONS, "zarr.json"}):
-        return False
-    try:
-        return ATTRIBUTE in zarr.open_group(path, mode="r", zarr_format=3).attrs
-    except UNREADABLE:  # damaged, but with our arrays in it
-        return all((path / name).is_dir() for name in SHARDED)
+        """Open one of the store's arrays with zarr; see `store.columns.Columns.array` for errors."""
+        return self.columns.array(name)

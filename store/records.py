@@ -1,20 +1,19 @@
-"""What goes into a store and comes out of it: one sample, or a batch of them."""
+"""One sample, or a batch of samples, as they are written to a store and read from it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 IGNORE = 255
-"""Mask value of pixels that count for nothing: neither in the loss nor in a metric."""
+"""Mask value of ignored pixels: they count neither in the loss nor in a metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One image with its mask and its attention maps."""
+    """Hold one image with its mask and its attention maps."""
 
     id: str
     image: NDArray[np.uint8]
@@ -30,14 +29,14 @@ class Sample:
     width: int
     """Columns of the original image."""
     group: str
-    """What may not be torn apart by a split: a patient, a lesion. The id where nothing else was given."""
+    """The patient or lesion that the sample is of; a split keeps a group together. The id where none was given."""
     labelled: bool
-    """Whether a mask was given."""
+    """True if a mask was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Some samples' arrays, stacked along a first dimension in the order they were asked for."""
+    """Hold some samples' arrays, stacked along a first dimension in the order of the request."""
 
     indices: NDArray[np.int64]
     """(sample,) positions in the store."""
@@ -47,6 +46,3 @@ class Batch:
     """(sample, row, column) class index; 255 is ignored."""
     attention: NDArray[np.float16]
     """(sample, head, grid_row, grid_column) probability × number of keys."""
-
-
-AnyArray = NDArray[Any]

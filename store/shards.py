@@ -1,13 +1,13 @@
-"""A shard's bytes: Zarr v3 `sharding_indexed` with one chunk per sample, written and mapped here.
+"""A shard's bytes: Zarr v3 `sharding_indexed` with one chunk per sample, written and memory-mapped here.
 
-A shard is an index followed by chunks. The index has (offset, length) as two little-endian uint64
-per chunk, and a CRC-32C; a chunk that was never written has 2⁶⁴−1 twice. A chunk is the array's
-bytes, packed or not (`store.packing`), followed by its own CRC-32C. (Zarr v3 core specification,
-codecs `sharding_indexed`, `bytes` and `crc32c`.)
+A shard is its chunks, one after the other, and an index at the end (at the start in version 1). The index has
+(offset, length) as two little-endian uint64 per chunk, and a CRC-32C; a chunk that was never written has 2⁶⁴−1
+twice. A chunk is the array's bytes, packed or not (`store.packing`), followed by its own CRC-32C. (Zarr v3 core
+specification, codecs `sharding_indexed`, `bytes` and `crc32c`.)
 
-Any Zarr v3 reader reads these files. We read them ourselves because a mapped shard costs a random
-sample about one memcpy, a hundred times less than the general reader, which parses the index anew
-for every access.
+Any Zarr v3 reader reads these files. They are read here and not through zarr because a random sample of a mapped
+shard costs about one memcpy, a hundred times less than the general reader, which parses the index anew for every
+access.
 """
 
 from __future__ import annotations
@@ -28,39 +28,53 @@ NEVER_WRITTEN = np.uint64(2**64 - 1)
 
 
 def encode_chunk(values: NDArray[np.generic], packing: Packing) -> tuple[bytes, int]:
-    """One sample's chunk and its CRC-32C.
+    """Encode one sample's chunk.
 
     Args:
         values: of any shape, little-endian.
-        packing: how its bytes are stored.
+        packing: of the chunk's bytes.
 
     Returns:
-        The chunk, checksum included, and the checksum.
+        The chunk, CRC-32C included, and the CRC-32C.
     """
-    payload = pack(np.ascontiguousarray(values).tobytes(), packing)
-    checksum = google_crc32c.value(payload)
-    return payload + checksum.to_bytes(CRC_BYTES, "little"), checksum
+    chunk = checksummed(pack(np.ascontiguousarray(values).tobytes(), packing))
+    return chunk, int.from_bytes(chunk[-CRC_BYTES:], "little")
+
+
+def checksummed(payload: bytes) -> bytes:
+    """Return some bytes followed by their CRC-32C, little-endian: Zarr v3's codec `crc32c`."""
+    checksum: int = google_crc32c.value(payload)
+    return payload + checksum.to_bytes(CRC_BYTES, "little")
 
 
 def encode_shard(chunks: Sequence[bytes], capacity: int) -> bytes:
-    """A whole shard: its index and its chunks. Fewer chunks than `capacity` leave the rest unwritten."""
+    """Encode a whole shard: its chunks and its index. Fewer chunks than `capacity` leave the rest unwritten."""
     index = np.full((capacity, 2), NEVER_WRITTEN, dtype="<u8")
     lengths = np.array([len(chunk) for chunk in chunks], dtype="<u8")
-    index[: len(chunks), 0] = index.nbytes + CRC_BYTES + np.cumsum(lengths) - lengths
+    index[: len(chunks), 0] = np.cumsum(lengths) - lengths
     index[: len(chunks), 1] = lengths
-    head = index.tobytes()
-    return b"".join([head, google_crc32c.value(head).to_bytes(CRC_BYTES, "little"), *chunks])
+    return b"".join([*chunks, checksummed(index.tobytes())])
 
 
 class MappedShard:
-    """A shard's file in memory, its index parsed and checked once.
+    """Hold a shard's file in memory, its index parsed and checked once.
+
+    Args:
+        path: of the file.
+        capacity: chunks that the index has room for.
+        name: of the array, for messages.
+        first: position in the store of the shard's first sample.
+        last: position of its last sample.
+        index_at_start: the index is before the chunks, as in version 1.
 
     Raises:
         StoreIncompleteError: the file is missing.
-        StoreCorruptError: the index does not match its checksum, or points outside the file.
+        StoreCorruptError: the index does not match its checksum, or its chunks do not fill the file exactly.
     """
 
-    def __init__(self, path: Path, *, capacity: int, name: str, first: int, last: int) -> None:
+    def __init__(
+        self, path: Path, *, capacity: int, name: str, first: int, last: int, index_at_start: bool = False
+    ) -> None:
         self._where = f"`{name}` in {path} (samples {first}-{last})"
         self._first = first
         try:
@@ -80,44 +94,49 @@ class MappedShard:
         except ValueError:  # an empty file cannot be mapped
             raise self._corrupt("the shard is empty") from None
         self._view = memoryview(self._bytes)
-        self._index = self._read_index(capacity, last - first + 1)
+        self._index = self._read_index(capacity, last - first + 1, at_start=index_at_start)
 
-    def _read_index(self, capacity: int, written: int) -> NDArray[np.uint64]:
-        size = capacity * 16
-        if len(self._bytes) < size + CRC_BYTES:
+    def _read_index(self, capacity: int, written: int, *, at_start: bool) -> NDArray[np.uint64]:
+        """Return the (offset, length) of the samples' chunks, (written, 2)."""
+        size, end = capacity * 16, len(self._bytes)
+        if end < size + CRC_BYTES:
             raise self._corrupt("the shard is cut short")
-        head = self._bytes[:size]
-        if google_crc32c.value(head) != int.from_bytes(self._bytes[size : size + CRC_BYTES], "little"):
-            raise self._corrupt("the shard's index does not match its checksum")
-        index = np.frombuffer(head, dtype="<u8").reshape(capacity, 2)[:written]
-        if (index == NEVER_WRITTEN).any():
+        begin = 0 if at_start else end - size - CRC_BYTES
+        table = self._bytes[begin : begin + size]
+        if checksummed(table) != self._bytes[begin : begin + size + CRC_BYTES]:
+            raise self._corrupt("the shard's index does not match its checksum: the shard is damaged or cut short")
+        index = np.frombuffer(table, dtype="<u8").reshape(capacity, 2)
+        if (index[:written] == NEVER_WRITTEN).any():
             raise self._corrupt("the shard lacks samples")
-        ends = index[:, 0] + index[:, 1]
-        if (ends > len(self._bytes)).any() or (index[:, 1] < CRC_BYTES).any():
+        offsets, lengths = index[:written].T
+        chunks_begin, chunks_end = (size + CRC_BYTES, end) if at_start else (0, begin)
+        if (lengths < CRC_BYTES).any() or (lengths > end).any():
             raise self._corrupt("the shard is cut short")
-        if ends.max() != len(self._bytes):
-            raise self._corrupt("the shard holds more than its samples")
-        return index
+        if (index[written:] != NEVER_WRITTEN).any() or chunks_begin + int(lengths.sum()) != chunks_end:
+            raise self._corrupt("the shard is cut short, or holds more than its samples")
+        if (offsets != chunks_begin + np.cumsum(lengths) - lengths).any():
+            raise self._corrupt("the shard's chunks are not one after the other")
+        return index[:written]
 
     def payload(self, sample: int) -> memoryview:
-        """A sample's stored bytes without their checksum, as a view into the file."""
+        """Return a sample's stored bytes without their checksum, as a view into the file."""
         start, length = self._index[sample - self._first].tolist()
         return self._view[start : start + length - CRC_BYTES]
 
     def checksum(self, sample: int) -> int:
-        """The checksum that the file gives for a sample's stored bytes."""
+        """Return the checksum that the file gives for a sample's stored bytes."""
         start, length = self._index[sample - self._first].tolist()
         return int.from_bytes(self._bytes[start + length - CRC_BYTES : start + length], "little")
 
     def check(self, sample: int, recorded: int) -> None:
-        """Hold a sample's bytes against their checksum, and that against the one recorded for the sample.
+        """Compare a sample's bytes with their checksum, and that with the one recorded for the sample.
 
         Raises:
-            StoreCorruptError: either differs, or the file was cut short since it was mapped.
+            StoreCorruptError: either differs, or the file's size has changed since it was mapped.
         """
         if self._bytes.size() != len(self._bytes):  # reading beyond a file's end would end the process
             raise self._corrupt("the shard was cut short or added to while it was open")
-        stored = bytes(self.payload(sample))  # google_crc32c takes nothing but bytes
+        stored = bytes(self.payload(sample))  # google_crc32c takes only bytes
         if google_crc32c.value(stored) != self.checksum(sample):
             raise self._corrupt(f"sample {sample} does not match its checksum")
         if self.checksum(sample) != recorded:

@@ -1,9 +1,9 @@
-"""What the attention of a store is like, head by head: dask arrays over the store, so that it streams.
+"""Statistics of the attention of a store, head by head, computed with dask so that the store streams.
 
-Each figure is computed per sample and averaged over samples: the mean of a map (1.0 would be
-attention that ignores the CLS token and the registers), its contrast (standard deviation over mean;
-an untrained ViT has about 0.02-0.05), and how well it separates the masks from their background
-(|AUROC - 0.5|: a head that looks at the background is as useful as one that looks at the lesion).
+Each figure is computed per sample and averaged over samples: the mean of a map (1.0 means that no attention goes to
+the CLS token and the registers), its contrast (standard deviation over mean; an untrained ViT has about 0.02-0.05),
+and its separation of mask and background (|AUROC - 0.5|: a head that looks at the background is as useful as one that
+looks at the lesion).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from store.records import IGNORE
 
 @dataclass(frozen=True)
 class HeadStatistics:
-    """One head over all samples of a store."""
+    """Hold the statistics of one head over all samples of a store."""
 
     head: str
     mean: float
-    """Mean of stored attention: 1.0 where it would be uniform over patches alone."""
+    """Mean of stored attention; 1.0 when it is uniform over patches alone."""
     contrast: float
     """Standard deviation over mean of a map, averaged over samples."""
     separation: float
@@ -34,7 +34,7 @@ class HeadStatistics:
 
 
 def head_statistics(store: AttentionStore) -> list[HeadStatistics]:
-    """Statistics of every head, in the store's order. Reads each sample once, a shard at a time."""
+    """Return the statistics of every head, in the store's order. Reads each sample once, a shard at a time."""
     if len(store) == 0:
         return []
     attention = dask_array(store, "attention")
@@ -54,17 +54,17 @@ def head_statistics(store: AttentionStore) -> list[HeadStatistics]:
 
 
 def dask_array(store: AttentionStore, name: str) -> da.Array:
-    """`image`, `mask` or `attention` as a dask array, (sample, …), with one block per shard."""
+    """Return `image`, `mask` or `attention` as a dask array, (sample, …), with one block per shard."""
     step = store.description.samples_per_shard
     samples = tuple(min(step, len(store) - start) for start in range(0, len(store), step))
-    array = store.array(name)
+    shape, dtype = store.arrays[name].shape, store.arrays[name].dtype
     blocks: da.Array = da.map_blocks(
         _read_block,
         store=store,
         array_name=name,
-        dtype=array.dtype,
-        chunks=(samples, *((extent,) for extent in array.shape[1:])),
-        meta=np.empty((0,) * array.ndim, dtype=array.dtype),
+        dtype=dtype,
+        chunks=(samples, *((extent,) for extent in shape[1:])),
+        meta=np.empty((0,) * len(shape), dtype=dtype),
     )
     return blocks
 
@@ -75,11 +75,11 @@ def _read_block(*, store: AttentionStore, array_name: str, block_info: dict[Any,
 
 
 def statistics_of_maps(attention: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean, contrast and separation of some samples' maps.
+    """Compute mean, contrast and separation of some samples' maps.
 
     Args:
         attention: (sample, head, grid_row, grid_column), any scale.
-        mask: (sample, 1, row, column) class index, 255 ignored; whatever is not class 0 is the mask.
+        mask: (sample, 1, row, column) class index, 255 ignored; every class but 0 is the mask.
 
     Returns:
         (sample, head, 3); separation is nan for a sample whose grid has no mask or no background.
@@ -91,7 +91,7 @@ def statistics_of_maps(attention: NDArray[Any], mask: NDArray[np.uint8]) -> NDAr
 
 
 def _inside(mask: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.float64]:
-    """(sample, grid cells) 1 where most of a cell's pixels are mask, 0 where background, nan where ignored."""
+    """Return (sample, grid cells): 1 where most of a cell's pixels are mask, 0 where background, nan where ignored."""
     rows, columns = (
         (np.arange(cells)[:, None] == (np.arange(extent) + 0.5) * cells // extent).astype(np.float64)
         for cells, extent in zip(grid, mask.shape[1:], strict=True)
@@ -104,7 +104,7 @@ def _inside(mask: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.float6
 
 
 def _separation(maps: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(sample, head) |AUROC - 0.5|, the AUROC from ranks (Mann-Whitney U), ties shared."""
+    """Return (sample, head) |AUROC - 0.5|, the AUROC from ranks (Mann-Whitney U), ties shared."""
     result = np.full(maps.shape[:2], np.nan)
     for sample, cells in enumerate(inside):
         known = np.isfinite(cells)

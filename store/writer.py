@@ -1,8 +1,11 @@
-"""Writing a store: samples in, in any number, a whole store at the end.
+"""Write a store: samples are added one by one, and the complete store appears at the end.
 
-Samples are gathered until they fill a shard, which is then written once and never touched again, so
-memory holds one shard whatever the number of samples. The store lies under a temporary name until
-`finish`, and is checked there before it appears at its path (`store.disk.publish`).
+Samples are gathered until they fill a shard, which is then written once and never changed, so
+memory holds one shard whatever the number of samples. The store has a temporary name until
+`finish`, and is verified there before it appears at its path (`store.disk.publish`).
+
+The bytes are specified in `store/FORMAT.md`. The version of the format rises with every change here that gives other
+bytes for the same samples.
 """
 
 from __future__ import annotations
@@ -10,17 +13,16 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ShardingCodecIndexLocation, ZstdCodec
-from zarr.core.array import ShardsConfigParam
 
 from store.check import verify_store
+from store.column_writer import ColumnWriter
+from store.description import Description, MaskSource
 from store.disk.publish import published_folder, write_synced
 from store.errors import StoreCorruptError
 from store.format import (
@@ -28,30 +30,28 @@ from store.format import (
     COLUMN_CHUNK,
     COLUMNS,
     DIMENSIONS,
-    READ_AS_COLUMNS,
     SHARDED,
     VERSION,
-    Description,
     chunk_path,
-    contents_sha256,
-    file_sha256,
     metadata_sha256,
     recipe_sha256,
+    written_json,
 )
-from store.packing import ZSTD_LEVEL, Packing, codecs
-from store.reader import is_store
+from store.metadata import sharded_metadata
+from store.packing import Packing, codecs
 from store.records import Sample
+from store.root import is_store
 from store.shards import encode_chunk, encode_shard
 
 SHARD_BYTES = 32 * 2**20
-"""What a shard of images comes to at most: few files, and still a piece that is quick to fetch."""
+"""The size of a shard of images at most: few files, and each still quick to fetch."""
 
 MAX_SAMPLES_PER_SHARD = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What every sample of a store has in common."""
+    """Describe what every sample of a store has in common."""
 
     size: tuple[int, int]
     """(rows, columns) of image and mask."""
@@ -62,8 +62,8 @@ class Layout:
     keys: int
     """Number of keys the softmax ran over: probability = stored value / keys."""
     classes: Sequence[str]
-    mask_values: dict[str, int | str] | None = None
-    """What stood in the mask files for each class; None for black and white ones."""
+    masks: MaskSource = field(default_factory=MaskSource)
+    """The way the masks were found and decoded."""
     compress: bool = False
     """Compress images and attention. Masks always are: it makes them fifty times smaller."""
 
@@ -74,53 +74,80 @@ class Layout:
         return min(MAX_SAMPLES_PER_SHARD, 1 << (fitting.bit_length() - 1))
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one sample in one of the sharded arrays."""
+        """Return the shape of one sample in one of the sharded arrays."""
         return {"image": (*self.size, 3), "mask": self.size, "attention": (len(self.heads), *self.grid)}[name]
 
     def packing(self, name: str) -> Packing:
-        """How an array's chunks are packed."""
+        """Return how an array's chunks are packed."""
         if name == "mask":
             return "lz4"
         return "zstd" if self.compress else "raw"
 
+    def attributes(self, name: str) -> dict[str, Any]:
+        """Return a sharded array's attributes for other readers."""
+        if name == "attention":
+            # CF convention: readers that know it, such as xarray, return probabilities.
+            return {"scale_factor": 1.0 / self.keys, "long_name": "attention of CLS to each patch"}
+        if name == "mask":
+            return {"flag_values": list(range(len(self.classes))), "flag_meanings": " ".join(self.classes)}
+        return {}
+
 
 @contextlib.contextmanager
-def new_store(path: Path, *, layout: Layout, recipe: dict[str, Any]) -> Iterator[StoreWriter]:
-    """A writer whose store replaces what is at `path` when the block ends well.
+def new_store(
+    path: Path, *, layout: Layout, recipe: dict[str, Any], upgraded_from: Sequence[str] = ()
+) -> Iterator[StoreWriter]:
+    """Open a writer whose store replaces what is at `path` when the block ends well.
+
+    Args:
+        path: of the store.
+        layout: of every sample.
+        recipe: all that determines the attention.
+        upgraded_from: the `contents_sha256` of the older stores that this one replaces.
 
     Raises:
         UsageError: `path` holds something that is not an attention store.
-        StoreCorruptError: what was written does not read back; nothing is published.
+        StoreCorruptError: the written store does not read back; nothing is published.
     """
     with published_folder(path, ours=is_store) as folder:
-        writer = StoreWriter(folder, layout=layout, recipe=recipe)
+        writer = StoreWriter(folder, layout=layout, recipe=recipe, upgraded_from=upgraded_from)
         yield writer
         writer.finish()
         faults = verify_store(folder)
         if faults:
-            raise StoreCorruptError("\n".join([f"{path}: what was written does not read back:", *faults]))
+            raise StoreCorruptError("\n".join([f"{path}: the written store does not read back:", *faults]))
 
 
 class StoreWriter:
-    """Fills a folder with a store, sample by sample. Made by `new_store`."""
+    """Fill a folder with a store, sample by sample. Made by `new_store`."""
 
-    def __init__(self, folder: Path, *, layout: Layout, recipe: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, *, layout: Layout, recipe: dict[str, Any], upgraded_from: Sequence[str] = ()
+    ) -> None:
         self.skipped: list[dict[str, str]] = []
         """Inputs left out on request, for the store's description: `{where, what}`."""
         self._folder = folder
         self._layout = layout
         self._recipe = recipe
+        self._upgraded_from = list(upgraded_from)
         self._samples = 0
         self._shards = 0
         self._chunks: dict[str, list[bytes]] = {name: [] for name in SHARDED}
-        self._columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, "checksum")}
-        self._group = zarr.create_group(folder, zarr_format=3)
-        # Kept, not looked up again: `write_empty_chunks` is a property of the object, not of what is on disk.
-        self._arrays = {name: self._create_array(name) for name in DIMENSIONS}
+        for name in SHARDED:
+            (folder / name).mkdir()
+        self._columns = {
+            name: ColumnWriter(folder, name, dtype=dtype, chunk=COLUMN_CHUNK) for name, dtype in COLUMNS.items()
+        }
+        self._columns["checksum"] = ColumnWriter(
+            folder, "checksum", dtype="uint32", row=(len(SHARDED),), chunk=COLUMN_CHUNK
+        )
+        self._columns["head"] = ColumnWriter(folder, "head", dtype="str", chunk=COLUMN_CHUNK)
+        for head in layout.heads:
+            self._columns["head"].append(head)
 
     @property
     def samples_per_shard(self) -> int:
-        """After how many samples a shard is written: the natural number to hand over at a time."""
+        """The number of samples after which a shard is written: the natural number to hand over at a time."""
         return self._layout.samples_per_shard
 
     def append(self, sample: Sample) -> None:
@@ -140,43 +167,39 @@ class StoreWriter:
             chunk, checksum = encode_chunk(stored, self._layout.packing(name))
             self._chunks[name].append(chunk)
             checksums.append(checksum)
-        for name, column in zip(COLUMNS, self._values_of(sample), strict=True):
-            self._columns[name].append(column)
+        for name, value in zip(COLUMNS, self._values_of(sample), strict=True):
+            self._columns[name].append(value)
         self._columns["checksum"].append(checksums)
         self._samples += 1
         if len(self._chunks["image"]) == self._layout.samples_per_shard:
             self._write_shards()
-        if len(self._columns["sample"]) == COLUMN_CHUNK:
-            self._write_columns()
 
     def finish(self) -> None:
-        """Write what is still in memory, and the description. `new_store` calls it."""
+        """Write what is still in memory, the metadata and the description. `new_store` calls it."""
         if self._chunks["image"]:
             self._write_shards()
-        self._write_columns()
-        for name in SHARDED:
-            self._arrays[name].resize((self._samples, *self._layout.shape(name)))
+        metadata = {name: self._columns[name].finish().to_bytes() for name in self._columns}
+        metadata |= {name: self._sharded_metadata(name) for name in SHARDED}
+        for name, content in metadata.items():
+            write_synced(self._folder / name / "zarr.json", content)
         description = Description(
             version=VERSION,
+            required=[],
             recipe=self._recipe,
             recipe_sha256=recipe_sha256(self._recipe),
             classes=list(self._layout.classes),
-            mask_values=self._layout.mask_values,
+            masks=self._layout.masks,
             samples=self._samples,
             samples_per_shard=self._layout.samples_per_shard,
+            sharded=list(SHARDED),
             skipped=self.skipped,
-            metadata_sha256=metadata_sha256(self._folder),
-            columns_sha256={name: self._chunks_sha256(name) for name in READ_AS_COLUMNS},
+            metadata_sha256=metadata_sha256(metadata),
+            columns_sha256={name: self._columns[name].digests for name in DIMENSIONS if name in self._columns},
             contents_sha256="",
-        )
-        description = replace(description, contents_sha256=contents_sha256(description))
-        self._group.attrs[ATTRIBUTE] = description.to_dict()
-
-    def _chunks_sha256(self, name: str) -> list[str]:
-        """SHA-256 of every chunk of a column that is written."""
-        array = self._arrays[name]
-        chunks = range(-(-array.shape[0] // array.chunks[0]))
-        return [file_sha256(self._folder, chunk_path(self._folder, name, number)) for number in chunks]
+            upgraded_from=self._upgraded_from,
+        ).sealed()
+        group = {"zarr_format": 3, "node_type": "group", "attributes": {ATTRIBUTE: description.to_dict()}}
+        write_synced(self._folder / "zarr.json", written_json(group))
 
     @staticmethod
     def _values_of(sample: Sample) -> list[Any]:
@@ -185,69 +208,20 @@ class StoreWriter:
     def _write_shards(self) -> None:
         for name, chunks in self._chunks.items():
             content = encode_shard(chunks, self._layout.samples_per_shard)
-            write_synced(chunk_path(self._folder, name, self._shards), content)
+            write_synced(chunk_path(self._folder, name, self._shards, len(DIMENSIONS[name])), content)
             chunks.clear()
         self._shards += 1
 
-    def _write_columns(self) -> None:
-        """Append the gathered values to the columns on disk."""
-        for name, values in self._columns.items():
-            array = self._arrays[name]
-            start = array.shape[0]
-            array.resize((start + len(values), *array.shape[1:]))
-            if values:
-                array[start:] = np.array(values, dtype=array.dtype)
-            values.clear()
-
-    def _create_array(self, name: str) -> zarr.Array[Any]:
-        """Write an array's metadata. Shards follow from `_write_shards`, columns through zarr."""
-        common: dict[str, Any] = {
-            "name": name,
-            "dimension_names": DIMENSIONS[name],
-            "chunk_key_encoding": {"name": "default", "separator": "."},  # shards as flat files
-            "config": {"write_empty_chunks": True},  # a file that is not there is a fault, never a default
-            "attributes": self._attributes(name),
-        }
-        if name in SHARDED:
-            shape = self._layout.shape(name)
-            shards: ShardsConfigParam = {
-                "shape": (self._layout.samples_per_shard, *shape),
-                # So that a reader over the network needs no file size.
-                "index_location": ShardingCodecIndexLocation.start,
-            }
-            packed = codecs(self._layout.packing(name), math.prod(shape) * np.dtype(SHARDED[name]).itemsize)
-            return self._group.create_array(
-                **common,
-                shape=(0, *shape),
-                dtype=SHARDED[name],
-                chunks=(1, *shape),
-                shards=shards,
-                compressors=[*packed, Crc32cCodec()],
-                fill_value=float("nan") if name == "attention" else 0,
-            )
-        if name == "head":
-            heads = np.array(self._layout.heads, dtype=np.dtypes.StringDType())
-            array = self._group.create_array(
-                **common, shape=heads.shape, dtype="str", chunks=heads.shape, compressors=[Crc32cCodec()]
-            )
-            array[:] = heads
-            return array
-        rest = (len(SHARDED),) if name == "checksum" else ()
-        return self._group.create_array(
-            **common,
-            shape=(0, *rest),
-            dtype=COLUMNS.get(name, "uint32"),
-            chunks=(COLUMN_CHUNK, *rest),
-            compressors=[ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()],
-        )
-
-    def _attributes(self, name: str) -> dict[str, Any]:
-        if name == "attention":
-            # CF convention: readers that know it, such as xarray, return probabilities.
-            return {"scale_factor": 1.0 / self._layout.keys, "long_name": "attention of CLS to each patch"}
-        if name == "mask":
-            return {
-                "flag_values": list(range(len(self._layout.classes))),
-                "flag_meanings": " ".join(self._layout.classes),
-            }
-        return {}
+    def _sharded_metadata(self, name: str) -> bytes:
+        shape = self._layout.shape(name)
+        size = math.prod(shape) * np.dtype(SHARDED[name]).itemsize
+        return sharded_metadata(
+            name,
+            samples=self._samples,
+            shape=shape,
+            dtype=SHARDED[name],
+            per_shard=self._layout.samples_per_shard,
+            inner=codecs(self._layout.packing(name), size),
+            attributes=self._layout.attributes(name),
+            fill_value="NaN" if name == "attention" else 0,
+        ).to_bytes()

@@ -32,6 +32,7 @@ from stages.imaging.samples import SourceSample, id_problem, normal_id, printabl
 from stages.imaging.table import read_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = ["MASK_ENDINGS", "Orphans", "SourceSample", "find_masks", "find_samples"]
@@ -81,12 +82,15 @@ def find_samples(
     return sorted(samples, key=lambda sample: sample.id), problems
 
 
-def find_masks(masks: Path, ids: set[str]) -> tuple[dict[str, Path], list[Problem]]:
+def find_masks(
+    masks: Path, ids: set[str], endings: Sequence[str] = MASK_ENDINGS
+) -> tuple[dict[str, Path], list[Problem]]:
     """Find the masks of samples whose ids are known, by name.
 
     Args:
         masks: Folder of masks.
         ids: Ids of the samples.
+        endings: Texts that may follow the id in a mask's name.
 
     Returns:
         The mask of every id that has exactly one; and one problem for each id that has several.
@@ -96,7 +100,7 @@ def find_masks(masks: Path, ids: set[str]) -> tuple[dict[str, Path], list[Proble
         InputProblemsError: the folder holds no picture.
     """
     files, problems = list_pictures(masks)
-    owned, _ = _assign_masks(files, ids)
+    owned, _ = _assign_masks(files, ids, endings)
     for identifier, paths in owned.items():
         if len(paths) > 1:
             several = " and ".join(printable(path) for path in paths)
@@ -183,13 +187,15 @@ def _unique_images(files: list[Path], problems: list[Problem]) -> dict[str, Path
     return by_id
 
 
-def _assign_masks(mask_files: list[Path], ids: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
+def _assign_masks(
+    mask_files: list[Path], ids: set[str], endings: Sequence[str] = MASK_ENDINGS
+) -> tuple[dict[str, list[Path]], list[Path]]:
     """Return the masks of every image id, and the masks that belong to no image."""
     owned: dict[str, list[Path]] = defaultdict(list)
     unowned = []
     for path in mask_files:
         stem = normal_id(path.stem)
-        names = [stem, *(stem.removesuffix(ending) for ending in MASK_ENDINGS if stem.endswith(ending))]
+        names = [stem, *(stem.removesuffix(ending) for ending in endings if stem.endswith(ending))]
         owner = next((name for name in names if name in ids), None)
         if owner is None:
             unowned.append(path)

@@ -1,9 +1,9 @@
-"""One process at a time, across processes and, on a shared disk, across machines.
+"""File locks: one process at a time works on an output, also across machines on a shared disk.
 
-A lock is a file that a process holds open and locked. The system takes the lock back when the process
-ends, however it ends, so a lock file that a killed process left behind locks nothing: the next one
-takes it over. In the file stands who holds it, for the message that another one gets. Where the system
-or the disk has no locks, work goes on without.
+A lock is a file that a process holds open and locked. The system releases the lock when the process
+ends, for whatever reason. So a lock file that a killed process left behind locks nothing, and the next process
+takes it over. The file names the process that holds it, for the error message of the others. Without locks in the
+system or on the disk, the work is done without them.
 """
 
 from __future__ import annotations
@@ -20,23 +20,25 @@ from store.errors import PipelineError
 if sys.platform != "win32":
     import fcntl
 
+UNKNOWN_OWNER = "process unknown"
+
 LONGEST_OWNER = 300
-"""Bytes of a lock file that are read to tell whose it is."""
+"""Bytes of a lock file that are read for the name of its owner."""
 
 
 @contextlib.contextmanager
 def exclusive_lock(path: Path, work: str) -> Iterator[bool]:
-    """Nobody else makes what is to lie at `path` as long as the block runs.
+    """Hold an exclusive, non-blocking lock on the output `path` while the block runs.
 
     Args:
         path: need not exist; its folder must. The lock is the hidden file `.<name>.lock` beside it.
-        work: what they and we want to do there, such as "training".
+        work: the name of the work for the error message, such as "training".
 
     Yields:
-        Whether that is certain; False where there are no locks.
+        True if the lock is held; False if the system or the disk has no locks.
 
     Raises:
-        PipelineError: somebody else does; it names their process and machine.
+        PipelineError: another process holds the lock; the message names the process and its machine.
     """
     file = path.with_name(f".{path.name}.lock")
     try:
@@ -52,13 +54,13 @@ def exclusive_lock(path: Path, work: str) -> Iterator[bool]:
         yield descriptor is not None
     finally:
         if descriptor is not None:
-            file.unlink(missing_ok=True)  # while it is still held: nobody else's is removed
+            file.unlink(missing_ok=True)  # while it is still locked, so that no other process's file is removed
             os.close(descriptor)
 
 
 @contextlib.contextmanager
 def lock_file(file: Path) -> Iterator[None]:
-    """The file itself, made if need be, is nobody else's; waits until it is not. The block may move it away."""
+    """Hold an exclusive lock on the file itself, which is created if needed; wait for it. The block may rename it."""
     descriptor = _locked(file, wait=True, mode=0o600)  # private while half written
     try:
         yield
@@ -68,10 +70,10 @@ def lock_file(file: Path) -> Iterator[None]:
 
 
 def _locked(file: Path, *, wait: bool, mode: int = 0o666) -> int | None:
-    """A descriptor that holds the lock on what lies at `file`; None where there are no locks.
+    """Return a descriptor that holds the lock on `file`; None if the system or the disk has no locks.
 
     Raises:
-        BlockingIOError: somebody else holds it, and we do not wait.
+        BlockingIOError: another process holds it, and `wait` is false.
     """
     if sys.platform == "win32":
         return None
@@ -85,7 +87,7 @@ def _locked(file: Path, *, wait: bool, mode: int = 0o666) -> int | None:
         except OSError:  # this disk has no locks
             os.close(descriptor)
             return None
-        # Who held it before may have moved or removed the file between our opening and our locking it.
+        # The process that held it before may have moved or removed the file after we opened it.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 return descriptor
@@ -93,8 +95,8 @@ def _locked(file: Path, *, wait: bool, mode: int = 0o666) -> int | None:
 
 
 def _sign(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
-        os.fchmod(descriptor, 0o666)  # so that a colleague can take over what a killed process left
+    with contextlib.suppress(OSError):  # the lock also works when the disk is full
+        os.fchmod(descriptor, 0o666)  # so that another user can take over the file of a killed process
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
 
@@ -102,7 +104,7 @@ def _sign(descriptor: int) -> None:
 def _owner(file: Path) -> str:
     try:
         with file.open("rb") as opened:
-            told = opened.read(LONGEST_OWNER).decode(errors="replace")
-            return " ".join(told.split()) or "it has not said which"
+            name = opened.read(LONGEST_OWNER).decode(errors="replace")
+            return " ".join(name.split()) or UNKNOWN_OWNER
     except OSError:
-        return "it has not said which"
+        return UNKNOWN_OWNER

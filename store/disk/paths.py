@@ -1,8 +1,8 @@
-"""Addresses on the network where a path on this machine is needed.
+"""Refuse addresses on the network where a local path is needed.
 
-Stores, runs and images are read and written on local paths only; remote ones are DVC's business. An
-address given for a path is refused by what it looks like. Otherwise `s3://bucket/x.zarr` would be a
-folder that does not exist, or worse, one called `s3:` that is made.
+Stores, runs and images are read and written on local paths only; DVC moves them from and to other machines. An
+address is recognised by its form. Otherwise `s3://bucket/x.zarr` would be reported as a missing folder, or a folder
+called `s3:` would be created.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)
 
 
 def require_local(path: Path) -> None:
-    """Make sure that a path is one of this machine.
+    """Make sure that a path is local.
 
     Raises:
-        UsageError: it is the address of something on the network.
+        UsageError: it is an address on the network.
     """
     if ADDRESS.match(str(path)) and not path.exists():
         address = ADDRESS.sub(lambda found: f"{found[0][:-1]}//", str(path), count=1)

@@ -1,9 +1,9 @@
-"""A folder, or a file, appears at its path whole or not at all.
+"""Publish a folder or a file atomically: it appears at its path complete or not at all.
 
-It is made beside its final place under a hidden temporary name, then exchanged with what lies there
-in one step of the file system. Whatever happens before that step, the previous folder stays as it
-was. Only one process at a time makes a folder for a path (`store.disk.locks`), so a temporary that lies
-there when another begins is a dead process's, and is removed.
+It is written beside its final path under a hidden temporary name, then exchanged with the previous one
+in one step of the file system. Until that step the previous folder stays unchanged. Only one process at a time
+writes a folder for a path (`store.disk.locks`). So a temporary folder that exists when a process begins was left by a
+killed one, and is removed.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from store.errors import PipelineError, UsageError
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-"""System errors that only writing meets: no room, no quota, a file larger than allowed, a disk that is read-only."""
+"""System errors of writing: no space, no quota, a file larger than allowed, a read-only disk."""
 
 
 Ours = Callable[[Path], bool]
-"""Tells whether a folder is one that this program made, and may therefore be replaced."""
+"""Returns True for a folder that this program wrote and may therefore replace."""
 
 
 @contextlib.contextmanager
 def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
-    """A new, empty folder that replaces `path` when the block ends well, and vanishes when it does not.
+    """Make an empty folder that replaces `path` when the block succeeds, and is removed when it fails.
 
     Raises:
         UsageError: `path` holds something that is not `ours`.
         PipelineError: another process is writing it, or the disk is full.
-        OSError: the parent cannot be written to.
+        OSError: the parent folder cannot be written to.
     """
-    path = path.resolve()  # through a link to the folder itself, which stays a link
+    path = path.resolve()  # a link stays a link; the folder behind it is replaced
     refuse_foreign(path, ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(path, "writing") as alone, explain_disk_failures(path):
@@ -49,7 +49,7 @@ def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
             _clear_abandoned(path)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
         try:
-            yield temporary  # private until it is whole
+            yield temporary  # private until it is complete
             replace_folder(temporary, path, ours=ours)
         finally:
             _remove(temporary)
@@ -57,7 +57,10 @@ def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def explain_disk_failures(path: Path) -> Iterator[None]:
-    """A disk that takes no more, while `path` is being made, as an error with a remedy.
+    """Turn the system's error about a disk that cannot be written to into one with a remedy.
+
+    Args:
+        path: the output that the block writes, for the message.
 
     Raises:
         PipelineError: in place of the system's error.
@@ -68,18 +71,18 @@ def explain_disk_failures(path: Path) -> Iterator[None]:
         if error.errno not in DISK_FAILURES:
             raise
         raise PipelineError(
-            f"{path}: cannot be written ({error.strerror}); what was there before is as it was.\n"
+            f"{path}: cannot be written ({error.strerror}); the previous content is unchanged.\n"
             "  Free some space there and run the command again (train and pretrain go on with --resume)."
         ) from None
 
 
 def holds_only(folder: Path, names: Collection[str]) -> bool:
-    """Whether every entry of a folder has one of these names: a user's own file among them makes it foreign."""
+    """Return True if every entry of a folder has one of these names. Any other file may be the user's own."""
     return all(entry.name in names for entry in folder.iterdir())
 
 
 def refuse_foreign(path: Path, ours: Ours) -> None:
-    """Make sure that replacing `path` destroys nothing but this program's own output.
+    """Make sure that replacing `path` only removes this program's own output.
 
     Raises:
         UsageError: it is a file, or a folder with something in it that is not `ours`.
@@ -95,25 +98,25 @@ def refuse_foreign(path: Path, ours: Ours) -> None:
 
 
 def replace_folder(new: Path, path: Path, *, ours: Ours) -> None:
-    """Put the finished folder `new` at `path`, in one step where the system has it; what was there is removed.
+    """Move the finished folder `new` to `path`, in one step if the system can, and remove the previous folder.
 
-    Both must lie on one file system; the safest is the same parent.
+    Both must be on one file system; the safest is the same parent folder.
 
     Raises:
-        UsageError: `path` has come to hold something that is not `ours`.
+        UsageError: `path` holds something by now that is not `ours`.
     """
     path = path.resolve()
     refuse_foreign(path, ours)
-    new.chmod(0o777 & ~_umask())  # it was private; now it is for the team
+    new.chmod(0o777 & ~_umask())  # it was private; now others may read it
     _sync(new)
     _replace(new, path)
     _remove(new)
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """The same for one file: `path` holds the new content, or what it held before.
+    """Replace one file atomically: `path` holds the new content, or the previous one.
 
-    The temporary's name is always the same, so what a killed process left behind is used up by the next.
+    The temporary file always has the same name, so the next process reuses the one that a killed process left.
 
     Raises:
         PipelineError: the disk is full.
@@ -122,7 +125,7 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     with explain_disk_failures(path), lock_file(temporary):
         try:
-            # Private while half written; not through a link that somebody else laid there.
+            # Private while incomplete; a link that somebody else put there is not followed.
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
@@ -135,17 +138,21 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what `replace_file` left in a folder when it was killed; nobody else may be writing there."""
+    """Remove the temporary files of a killed `replace_file`. No other process may be writing to the folder."""
     for leftover in folder.glob(".*.partial"):
         leftover.unlink()
 
 
 @contextlib.contextmanager
 def exclusive_folder(path: Path, work: str) -> Iterator[None]:
-    """A folder, made if need be, that nobody else works in as long as the block runs.
+    """Make a folder if needed, and lock it while the block runs.
+
+    Args:
+        path: of the folder.
+        work: the name of the work for the error message, such as "training".
 
     Raises:
-        PipelineError: somebody else does; `work` is what they and we want to do there.
+        PipelineError: another process has locked it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(path, work):
@@ -154,7 +161,7 @@ def exclusive_folder(path: Path, work: str) -> Iterator[None]:
 
 
 def restore_replaced(path: Path) -> None:
-    """Put back what a killed process had moved away to replace it; for whoever alone makes what is to lie at `path`."""
+    """Undo an interrupted replacement. Call only while holding the lock on `path`."""
     old = _moved_away(path)
     if path.exists():
         _remove(old)
@@ -163,7 +170,7 @@ def restore_replaced(path: Path) -> None:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it."""
+    """Write a new file and wait until it is on the disk."""
     with path.open("xb") as file:
         file.write(content)
         file.flush()
@@ -171,11 +178,11 @@ def write_synced(path: Path, content: bytes) -> None:
 
 
 def _replace(new: Path, path: Path) -> None:
-    """Put `new` at `path`; afterwards `new` is what was there, or nothing."""
+    """Move `new` to `path`; afterwards the previous folder, if any, is at `new` or removed."""
     if not path.exists():
         new.rename(path)
     elif not _exchanged(new, path):
-        # No exchange on this system: between the two renames nothing lies at the path.
+        # This system has no exchange: between the two renames nothing is at the path.
         old = _moved_away(path)
         path.rename(old)
         try:
@@ -192,7 +199,7 @@ def _moved_away(path: Path) -> Path:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Swap two folders in one step (Linux `renameat2`); False where the system has no such call."""
+    """Swap two folders in one step (Linux `renameat2`); return False if the system has no such call."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):
@@ -201,14 +208,14 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 def _clear_abandoned(path: Path) -> None:
-    """Remove what killed processes left beside `path`; an old folder that was out of its place goes back."""
+    """Remove the temporary folders of killed processes, and undo an interrupted replacement."""
     restore_replaced(path)
     for leftover in sorted(path.parent.glob(f".{glob.escape(path.name)}.partial-*")):
         _remove(leftover)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of ours, if it is there and the system lets us; write protection is taken off first."""
+    """Remove a folder of ours as far as possible, after taking off its write protection. A missing one is no error."""
     with contextlib.suppress(OSError):
         for inner in (folder, *folder.rglob("*")):
             if inner.is_dir() and not inner.is_symlink():
@@ -217,7 +224,7 @@ def _remove(folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    if sys.platform == "win32":  # a folder cannot be opened there
+    if sys.platform == "win32":  # Windows cannot open a folder
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

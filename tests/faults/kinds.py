@@ -65,8 +65,8 @@ class Observation:
 
     @property
     def message(self) -> str:
-        """Return the error output without the durations, which differ from run to run."""
-        said = "\n".join(line.strip() for line in self.err.splitlines() if line.strip())
+        """Return what was printed, without the durations, which differ from run to run."""
+        said = "\n".join(line.strip() for line in (self.err or self.out).splitlines() if line.strip())
         return re.sub(r"\b[0-9.]+ s\b", "… s", said)
 
 

@@ -1,4 +1,4 @@
-"""Rot: whatever happens to a store's bytes after it was written is seen, and nothing is ever read as zeros."""
+"""Rot: every change of a store's bytes after it was written is noticed, and nothing is ever read as zeros."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ from tests.conftest import train_settings
 
 MakeStore = Callable[..., Path]
 FLIPS = 200
+INDEX = 2 * 16 + 4
+"""Bytes of the index at the end of a shard of two samples."""
 
 
 @pytest.fixture
 def sound(make_store: MakeStore, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A store of five samples in three shards per array."""
+    """Write a store of five samples in three shards per array."""
     monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 2)
-    path = make_store(5, layout=replace(layout, classes=["skin", "Läsion"]))  # escaped in JSON, in either case
+    path = make_store(5, layout=replace(layout, classes=["skin", "Läsion"]))  # a letter that JSON may also escape
     assert verify_store(path) == []
     return path
 
@@ -40,7 +42,7 @@ def _files(store: Path) -> list[Path]:
 
 
 def _read(store: Path) -> Batch | str:
-    """All samples, or the error in their place. Anything but a `StoreError` is a failure of the test."""
+    """Return all samples, or the message of a `StoreError`. Any other error fails the test."""
     try:
         return AttentionStore.open(store).read(range(5))
     except StoreError as error:
@@ -51,8 +53,8 @@ def _same(one: Batch, other: Batch) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in SHARDED)
 
 
-def test_two_hundred_flipped_bits_are_all_seen(sound: Path):
-    """In any file, at any place: `verify` finds it; reading gives an error or what was written, never anything else."""
+def test_two_hundred_flipped_bits_are_all_noticed(sound: Path):
+    """In any file, at any position: `verify` finds it, and reading gives an error or the written values."""
     chosen = np.random.default_rng(1)
     files = _files(sound)
     before = _read(sound)
@@ -64,21 +66,21 @@ def test_two_hundred_flipped_bits_are_all_seen(sound: Path):
         content[where // 8] ^= 1 << (where % 8)
         whole = file.read_bytes()
         file.write_bytes(content)
-        told = f"flip {flip}: bit {where} of {file.relative_to(sound)}"
+        flipped = f"flip {flip}: bit {where} of {file.relative_to(sound)}"
         faults = verify_store(sound)
-        assert faults, told
+        assert faults, flipped
         after = _read(sound)
         if file.name.startswith("c.") and file.parent.name in SHARDED:
-            assert any(f"`{file.parent.name}`" in fault and "sample" in fault for fault in faults), (told, faults)
-            if isinstance(after, Batch):  # the part of the index that belongs to no sample
-                pytest.fail(f"{told}: was read without an error")
-        assert isinstance(after, str) or _same(after, before), told
+            assert any(f"`{file.parent.name}`" in fault and "sample" in fault for fault in faults), (flipped, faults)
+            if isinstance(after, Batch):  # no part of a shard may change unnoticed
+                pytest.fail(f"{flipped}: was read without an error")
+        assert isinstance(after, str) or _same(after, before), flipped
         file.write_bytes(whole)
     assert verify_store(sound) == []
 
 
 def test_every_file_cut_short_emptied_or_gone_is_seen(sound: Path):
-    """By `verify`; and by reading, where the file is one of those that samples are read from."""
+    """`verify` finds it, and so does reading, for the files that samples are read from."""
     for file in _files(sound):
         whole = file.read_bytes()
         for length in (len(whole) - 1, len(whole) // 2, 0, None):
@@ -86,17 +88,17 @@ def test_every_file_cut_short_emptied_or_gone_is_seen(sound: Path):
                 file.unlink()
             else:
                 file.write_bytes(whole[:length])
-            told = f"{file.relative_to(sound)} with {length} bytes"
-            assert verify_store(sound), told
+            changed = f"{file.relative_to(sound)} with {length} bytes"
+            assert verify_store(sound), changed
             if file.parent.name in {*SHARDED, "checksum"} or file.parent == sound:
-                assert isinstance(_read(sound), str), told
+                assert isinstance(_read(sound), str), changed
             file.write_bytes(whole)
     assert verify_store(sound) == []
 
 
 @pytest.mark.parametrize("name", list(SHARDED))
 def test_two_shards_that_changed_places_are_seen(sound: Path, name: str):
-    """Each is whole in itself; that its samples are others is what `checksum` is for."""
+    """Each shard is sound in itself; the column `checksum` shows that its samples are others."""
     one, other = sorted((sound / name).glob("c.*"))[:2]
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
@@ -104,9 +106,9 @@ def test_two_shards_that_changed_places_are_seen(sound: Path, name: str):
     faults = verify_store(sound)
     for sample in range(4):
         assert any(f"`{name}`" in fault and f"sample {sample} " in fault for fault in faults), faults
-    told = _read(sound)
-    assert isinstance(told, str)
-    assert "another sample's bytes" in told
+    error = _read(sound)
+    assert isinstance(error, str)
+    assert "another sample's bytes" in error
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_two_shards_that_changed_places_are_seen(sound: Path, name: str):
     ],
 )
 def test_an_edited_root_is_seen_by_verify(sound: Path, change: Callable[[dict[str, object]], None]):
-    """Also where what was put in is nothing that this program reads: another reader may."""
+    """Also an addition that this program does not read: another reader may."""
     root = json.loads((sound / "zarr.json").read_text())
     change(root)
     (sound / "zarr.json").write_text(json.dumps(root, indent=2))
@@ -138,7 +140,7 @@ def test_an_edited_root_is_seen_by_verify(sound: Path, change: Callable[[dict[st
     ],
 )
 def test_edited_metadata_is_seen_at_opening(sound: Path, file: str, old: str, new: str):
-    """What is well formed and says something else is refused before anything is trained on it."""
+    """Well-formed metadata with other values is refused before anything is trained on it."""
     content = (sound / file).read_text()
     assert old in content
     (sound / file).write_text(content.replace(old, new))
@@ -148,7 +150,7 @@ def test_edited_metadata_is_seen_at_opening(sound: Path, file: str, old: str, ne
 
 
 def test_two_chunks_of_a_column_that_changed_places_are_seen(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch):
-    """Each is whole in itself. Seen where a value of one is read, and where all are; the other columns are read."""
+    """Each chunk is sound in itself. Reading one value or all of them finds it; the other columns are read."""
     monkeypatch.setattr("store.writer.COLUMN_CHUNK", 2)
     sound = make_store(5)
     for name in ("group", "sample"):
@@ -168,7 +170,7 @@ def test_two_chunks_of_a_column_that_changed_places_are_seen(make_store: MakeSto
 
 
 def test_a_byte_more_at_the_end_of_any_file_is_seen(sound: Path):
-    """Also where nobody reads it."""
+    """Also where nothing reads it."""
     for file in _files(sound):
         whole = file.read_bytes()
         for more in (b"\0", b" ", b"\n"):
@@ -178,11 +180,11 @@ def test_a_byte_more_at_the_end_of_any_file_is_seen(sound: Path):
 
 
 def test_metadata_in_other_bytes_that_say_the_same_is_seen_by_verify(sound: Path):
-    """One bit makes the `e` of an escaped letter an `E`; and of two values under one key, a reader takes the last."""
+    """A letter may be escaped in JSON; and of two values under one key, a reader takes the last."""
     root = sound / "zarr.json"
     whole = root.read_text()
     for changed in (
-        whole.replace("\\u00e4", "\\u00E4"),
+        whole.replace("ä", "\\u00e4"),
         whole.replace('"node_type"', '"node_type": "array", "node_type"'),
         whole.replace('"attention_store":', '"attention_store": {"samples": 99}, "attention_store":'),
     ):
@@ -193,19 +195,19 @@ def test_metadata_in_other_bytes_that_say_the_same_is_seen_by_verify(sound: Path
 
 @pytest.mark.parametrize("name", list(SHARDED))
 def test_a_shard_that_cannot_be_read_is_named_and_hides_no_other_fault(sound: Path, name: str):
-    """Here a folder in its place; verify goes on behind it."""
+    """A folder is in its place; verify goes on with the next shard."""
     first, second, *_ = sorted((sound / name).glob("c.*"))
     first.unlink()
     first.mkdir()
     content = bytearray(second.read_bytes())
-    content[-6] ^= 1
+    content[-INDEX - 6] ^= 1  # the last byte but one of the last sample
     second.write_bytes(content)
     faults = verify_store(sound)
     assert any(f"`{name}`" in fault and "samples 0-1" in fault and "cannot be read" in fault for fault in faults)
     assert any(f"`{name}`" in fault and "sample 3 " in fault for fault in faults)
-    told = _read(sound)
-    assert isinstance(told, str)
-    assert "samples 0-1" in told
+    error = _read(sound)
+    assert isinstance(error, str)
+    assert "samples 0-1" in error
 
 
 _CUT_WHILE_OPEN = """
@@ -234,7 +236,7 @@ def test_a_shard_cut_short_while_it_is_mapped_is_an_error_and_no_crash(sound: Pa
 
 
 def test_a_shard_that_is_mapped_again_is_checked_again(sound: Path, monkeypatch: pytest.MonkeyPatch):
-    """When it had to make room for another, what was right then need not be right now."""
+    """A shard that had to make room for another may have changed in the meantime."""
     monkeypatch.setattr("store.sharded_array.MAX_MAPPED", 1)
     store = AttentionStore.open(sound)
     store.read([0])
@@ -261,7 +263,7 @@ spare = [open(sys.argv[1] + "/zarr.json") for _ in range(32)]
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a limit on open files is set by other means there")
 def test_a_store_of_more_shards_than_files_may_be_open_is_read(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch):
-    """Every mapped shard is an open file, and many systems allow 1,024; some are left for others, too."""
+    """Every mapped shard is an open file, and many systems allow 1,024. Some must be left for other uses."""
     monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 1)
     command = [sys.executable, "-c", _MANY_SHARDS, make_store(60)]
     finished = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2])
@@ -269,20 +271,20 @@ def test_a_store_of_more_shards_than_files_may_be_open_is_read(make_store: MakeS
 
 
 def test_a_stray_chunk_of_a_column_is_seen(sound: Path):
-    """It is read by nobody here; zarr would, once the array grew."""
+    """Nothing reads it here, but zarr would if the array grew."""
     (sound / "group" / "c.1").write_bytes((sound / "group" / "c.0").read_bytes())
     assert verify_store(sound) == ["`group`: c.1 does not belong to the store"]
 
 
 def test_rot_after_opening_is_seen_on_first_touch(sound: Path):
-    """A store held open maps a shard when it needs it: what was damaged before that is an error, the rest is read."""
+    """An open store maps a shard when it needs it: damage before that is an error, the rest is read."""
     last = AttentionStore.open(sound)[4].image
     store = AttentionStore.open(sound)
     store.read([0, 1])
     for name in SHARDED:
         shard = sorted((sound / name).glob("c.*"))[1]
         content = bytearray(shard.read_bytes())
-        content[-6] ^= 1
+        content[-INDEX - 6] ^= 1  # the last byte but one of the last sample
         shard.write_bytes(content)
     with pytest.raises(StoreError, match="sample"):
         store.read([2, 3])
@@ -291,7 +293,7 @@ def test_rot_after_opening_is_seen_on_first_touch(sound: Path):
 
 @pytest.mark.parametrize("share", [1.0, 0.0], ids=["resident", "streamed"])
 def test_training_sees_rot_in_what_it_loads(share, phantom_store, tmp_path, monkeypatch):
-    """Where all is loaded at the start, and where a batch at a time is read by another thread."""
+    """Both when all samples are loaded at the start and when another thread reads them batch by batch."""
     monkeypatch.setattr("stages.segmentation.batches.MEMORY_SHARE", share)
     shutil.copytree(phantom_store, tmp_path / "s.zarr")
     shard = next((tmp_path / "s.zarr" / "attention").glob("c.*"))

@@ -60,6 +60,7 @@ def test_help_names_every_command_and_imports_nothing_heavy(pipeline: Run):
         "predict",
         "inspect",
         "verify",
+        "upgrade",
         "models",
     ):
         assert command in result.stdout
@@ -184,21 +185,38 @@ def test_models_are_listed_with_their_licences(pipeline: Run):
     assert "dino_vits16" in pipeline("models").stdout
 
 
-def test_verify_finds_damage_and_exits_1(pipeline: Run, phantom_store: Path, tmp_path: Path):
-    """The fault is named; `--json` is for programs."""
+def test_verify_exits_1_for_damage_and_3_for_absence(pipeline: Run, phantom_store: Path, tmp_path: Path):
+    """The verdict is a result, so it is on standard output; a program takes it as JSON."""
     import shutil
 
     shutil.copytree(phantom_store, tmp_path / "s.zarr")
     shard = tmp_path / "s.zarr" / "attention" / "c.0.0.0.0"
     damaged = bytearray(shard.read_bytes())
-    damaged[-20] ^= 4
+    damaged[20] ^= 4
     shard.write_bytes(damaged)
     result = pipeline("verify", "s.zarr")
     assert result.returncode == 1
-    assert "attention" in result.stderr
-    verdict = json.loads(pipeline("verify", "s.zarr", "--json").stdout)
-    assert verdict["sound"] is False
-    assert len(verdict["faults"]) == 1
+    assert result.stdout.startswith("fault: `attention`")
+    assert result.stderr == ""
+    shown = json.loads(pipeline("verify", "s.zarr", "--json").stdout)
+    assert shown["sound"] is False
+    assert shown["verdict"] == "damaged"
+    assert len(shown["faults"]) == 1
+    shard.unlink()
+    assert pipeline("verify", "s.zarr", "--sample", "50%").returncode == 3
+
+
+def test_upgrade_makes_version_2_of_version_1(pipeline: Run, tmp_path: Path):
+    """And says so when there is nothing to do."""
+    import shutil
+
+    shutil.copytree(Path(__file__).parents[1] / "golden" / "v1" / "store.zarr", tmp_path / "s.zarr")
+    for said in ("s.zarr: upgraded from version 1 to 2\n", "s.zarr: has version 2 already\n"):
+        result = pipeline("upgrade", "s.zarr")
+        assert (result.returncode, result.stderr) == (0, said)
+    described = json.loads(pipeline("inspect", "s.zarr", "--json").stdout)
+    assert (described["version"], described["count"], len(described["upgraded_from"])) == (2, 12, 1)
+    _assert_mistake(pipeline("upgrade", "nothing.zarr"), 1, "nothing.zarr", "no store here")
 
 
 @pytest.mark.parametrize(
@@ -218,6 +236,9 @@ def test_verify_finds_damage_and_exits_1(pipeline: Run, phantom_store: Path, tmp
         pytest.param("train --lr -1", 2, ["--lr"], id="negative_lr"),
         pytest.param("train --val 1.5", 2, ["--val"], id="share"),
         pytest.param("inspect s.zarr --picture heads.jpg", 2, ["heads.jpg", ".png"], id="a_picture_is_a_png"),
+        pytest.param("verify s.zarr --sample some", 2, ["--sample some", "5%"], id="sample"),
+        pytest.param("verify s.zarr --seed 1", 2, ["--seed 1", "--sample"], id="seed_without_sample"),
+        pytest.param("verify s3://bucket/s.zarr", 2, ["network"], id="verify_address"),
         pytest.param("inspect .", 1, ["not an attention store"], id="no_store_but_a_folder"),
         pytest.param("evaluate --run nowhere", 1, ["nowhere", "pipeline train"], id="no_run"),
         pytest.param("predict nowhere --run nowhere", 1, ["nowhere"], id="predict_no_run"),

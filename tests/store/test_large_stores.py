@@ -1,4 +1,4 @@
-"""What a store of millions asks for is done by the piece: nothing reads or counts all of it to answer about one."""
+"""Stores of millions of samples are handled piece by piece: no answer about one sample reads all of them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from store import AttentionStore, StoreIncompleteError, check
-from store.format import chunk_path
+from store.format import READ_AS_COLUMNS, SHARDED, chunk_path
 
 
-def test_a_sample_needs_only_its_own_piece_of_the_columns(
+def test_a_sample_needs_only_its_own_chunk_of_the_columns(
     make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ):
-    """With columns of three pieces and the last one gone, the first samples are whole and the last one is an error."""
+    """The column has three chunks and the last one is gone: the first samples are read, the last one is an error."""
     monkeypatch.setattr("store.writer.COLUMN_CHUNK", 2)
     path = make_store(5)
     assert [sample.id for sample in AttentionStore.open(path)] == [f"sample-{index:03d}" for index in range(5)]
@@ -26,21 +26,18 @@ def test_a_sample_needs_only_its_own_piece_of_the_columns(
         store[4]
 
 
-def test_verify_looks_at_every_shard_a_fixed_number_of_times(
-    make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-):
-    """Twice the shards, at most twice the work: names are made once a shard, not once a shard and file."""
+@pytest.mark.parametrize("samples", [6, 12])
+def test_verify_makes_every_path_once(make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, samples: int):
+    """The list of expected files is made once, not once for every file: the work grows with the samples only."""
     monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 1)
+    path = make_store(samples)
     made = []
 
-    def counted(root: Path, name: str, shard: int) -> Path:
-        made.append(shard)
-        return chunk_path(root, name, shard)
+    def counted(root: Path, name: str, number: int, dimensions: int) -> Path:
+        made.append((name, number))
+        return chunk_path(root, name, number, dimensions)
 
     monkeypatch.setattr(check, "chunk_path", counted)
-    asked = []
-    for samples in (6, 12):
-        made.clear()
-        assert check.verify_store(make_store(samples, name=f"{samples}.zarr")) == []
-        asked.append(len(made))
-    assert asked[1] <= 2 * asked[0]
+    assert check.verify_store(path) == []
+    shards = [(name, number) for name in SHARDED for number in range(samples)]
+    assert sorted(made) == sorted([*shards, *((name, 0) for name in READ_AS_COLUMNS)])

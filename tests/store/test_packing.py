@@ -1,4 +1,4 @@
-"""How a chunk's bytes are packed: there and back, as zarr does it, and what comes of damage."""
+"""Packing of a chunk's bytes: the round trip, agreement with zarr, and damage."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ def unpacked(payload: bytes, size: int, packing: Packing) -> bytes:
 @given(payload=st.binary(min_size=1, max_size=4096))
 @example(payload=bytes(1))
 @example(payload=bytes(300_000))
-def test_what_was_packed_unpacks_to_the_same_bytes(packing: Packing, payload: bytes):
+def test_packed_bytes_unpack_to_the_same_bytes(packing: Packing, payload: bytes):
     assert unpacked(pack(payload, packing), len(payload), packing) == payload
 
 
 @given(payload=st.binary(min_size=1, max_size=4096))
-@example(payload=bytes(300_000))  # more than one block, were the size of a block Blosc's own
+@example(payload=bytes(300_000))  # with Blosc's own block size this would be more than one block
 def test_zarr_packs_masks_to_the_same_bytes_and_unpacks_ours(payload: bytes):
     (codec,) = codecs("lz4", len(payload))
-    theirs = Blosc(cname="lz4hc", clevel=codec.clevel, shuffle=Blosc.NOSHUFFLE, blocksize=codec.blocksize)
+    named = codec["configuration"]
+    theirs = Blosc(cname=named["cname"], clevel=named["clevel"], shuffle=Blosc.NOSHUFFLE, blocksize=named["blocksize"])
     assert pack(payload, "lz4") == theirs.encode(payload)
     assert bytes(theirs.decode(pack(payload, "lz4"))) == payload
 
@@ -48,7 +49,7 @@ def test_another_size_than_the_array_has_is_an_error(packing: Packing):
 
 
 @pytest.mark.parametrize("packing", ["zstd", "lz4"])
-def test_what_is_cut_short_is_an_error(packing: Packing):
+def test_packed_bytes_cut_short_are_an_error(packing: Packing):
     packed = pack(np.random.default_rng(0).integers(0, 3, 5000, dtype=np.uint8).tobytes(), packing)
     for length in (0, 1, HEADER - 1, HEADER, len(packed) // 2, len(packed) - 1):
         with pytest.raises(ValueError, match=r"does not unpack|in place of"):
@@ -65,8 +66,8 @@ def test_what_is_cut_short_is_an_error(packing: Packing):
 @example(noise=bytes(4), start=8, size=5000, packing="lz4")  # a block of nothing
 @example(noise=b"\xff" * 4, start=16, size=5000, packing="lz4")  # a block that begins outside
 @example(noise=b"\xff", start=2, size=5000, packing="lz4")  # all flags
-def test_no_damage_brings_the_process_down(noise: bytes, start: int, size: int, packing: Packing):
-    """A store may come from a stranger, whose checksums are as right as the bytes are wrong."""
+def test_damaged_bytes_never_crash_the_process(noise: bytes, start: int, size: int, packing: Packing):
+    """A store may come from a stranger: its checksums can be right although the bytes are malicious."""
     packed = bytearray(pack((np.arange(size) % 7 // 3).astype(np.uint8).tobytes(), packing))
     packed[start : start + len(noise)] = noise
     guarded = np.full(size + 128, 170, np.uint8)

@@ -1,4 +1,4 @@
-"""The store: what is written is what is read, by us and by others; whatever is wrong is said."""
+"""The store: written samples are read back unchanged, by us and by other readers, and every fault is an error."""
 
 from __future__ import annotations
 
@@ -193,14 +193,17 @@ def _edit_description(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        pytest.param({"version": 2}, StoreVersionError, "version 2", id="newer_version"),
+        pytest.param({"version": 3}, StoreVersionError, r"version 3; .* 1 to 2\.\n  Update this", id="newer_version"),
+        pytest.param({"version": 0}, StoreVersionError, r"version 0; .*\n  Extract it again", id="no_version"),
+        pytest.param({"version": "2"}, StoreCorruptError, "wrong kind .`version`", id="kind_of_version"),
+        pytest.param({"version": True}, StoreCorruptError, "wrong kind .`version`", id="truth_for_a_version"),
         pytest.param({"recipe": {"model": "other"}}, StoreCorruptError, "recipe", id="edited_recipe"),
-        pytest.param({"surprise": 1}, StoreCorruptError, "surprise", id="unknown_key"),
+        pytest.param({"surprise": 1}, StoreCorruptError, "was changed after", id="unknown_key"),
         pytest.param({"samples": 7}, StoreCorruptError, "was changed after", id="edited_count"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(make_store: MakeStore, changes, error, message):
-    """Another version, an edited recipe, unknown keys and other edits are told apart."""
+    """Another version, an edited recipe and other edits have messages of their own."""
     path = make_store(3)
     _edit_description(path, **changes)
     with pytest.raises(error, match=message):
@@ -211,12 +214,12 @@ def test_a_description_and_arrays_that_contradict_each_other_are_refused(make_st
     """Also where all digests are right: a store may come from anywhere."""
     path = make_store(3)
     changed = replace(AttentionStore.open(path).description, samples=7)
-    _edit_description(path, samples=7, contents_sha256=contents_sha256(changed))
+    _edit_description(path, samples=7, contents_sha256=contents_sha256(changed.to_dict()))
     with pytest.raises(StoreCorruptError, match="holds 3 samples, the description says 7"):
         AttentionStore.open(path)
 
 
-def test_what_is_not_a_store_is_told(tmp_path: Path):
+def test_a_path_without_a_store_is_an_error(tmp_path: Path):
     """A missing path, a file, a folder, and a foreign Zarr group each give their own message."""
     with pytest.raises(StoreNotFoundError, match="pipeline extract"):
         AttentionStore.open(tmp_path / "nothing.zarr")
@@ -225,12 +228,14 @@ def test_what_is_not_a_store_is_told(tmp_path: Path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "zarr.json").write_text("{")
     zarr.create_group(tmp_path / "foreign.zarr", attributes={"a": 1})
-    for name in ("file", "folder", "broken", "foreign.zarr"):
-        with pytest.raises(NotAStoreError, match=name):
+    for name in ("file", "folder", "foreign.zarr"):
+        with pytest.raises(NotAStoreError, match=f"{name}.*not an attention store"):
             AttentionStore.open(tmp_path / name)
+    with pytest.raises(StoreCorruptError, match=r"broken.*zarr\.json is damaged"):
+        AttentionStore.open(tmp_path / "broken")
 
 
-def test_a_missing_array_is_told(make_store: MakeStore):
+def test_a_missing_array_is_an_error(make_store: MakeStore):
     """An array without its metadata is incomplete, not a crash."""
     path = make_store(2)
     (path / "mask" / "zarr.json").unlink()
@@ -320,7 +325,7 @@ def test_dask_arrays_hold_what_the_store_holds(make_store: MakeStore):
     assert [stats.head for stats in head_statistics(store)] == store.heads
 
 
-def test_statistics_tell_a_head_that_sees_the_mask_from_one_that_does_not():
+def test_statistics_separate_a_head_that_sees_the_mask_from_one_that_does_not():
     """A map equal to the mask, or to its complement, separates fully; a constant map not at all."""
     mask = np.zeros((1, 1, 8, 12), np.uint8)
     mask[..., :4, :] = 1

@@ -1,4 +1,4 @@
-"""A folder or a file appears whole or not at all, and replaces nothing but what this program wrote."""
+"""A folder or a file appears complete or not at all, and replaces only output of this program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _publish(path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["in_one_step", "by_two_renames"])
 def test_a_folder_replaces_the_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange):
-    """With and without the system's exchange: the new content, and nothing left beside it."""
+    """With and without the system's exchange: the new content is there, and nothing is left beside it."""
     if not exchange:
         monkeypatch.setattr("store.disk.publish._exchanged", lambda _new, _path: False)
     _publish(tmp_path / "out", "one")
@@ -31,7 +31,7 @@ def test_a_folder_replaces_the_one_before_it(tmp_path: Path, monkeypatch: pytest
 
 
 def test_failing_to_move_the_new_folder_in_brings_the_old_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Where the system cannot exchange, the one moment without a folder ends with the old one there again."""
+    """Without an exchange there is a moment without a folder; a failure then restores the previous one."""
     _publish(tmp_path / "out", "one")
     rename = Path.rename
 
@@ -49,7 +49,7 @@ def test_failing_to_move_the_new_folder_in_brings_the_old_one_back(tmp_path: Pat
 
 
 def test_a_foreign_folder_and_a_file_are_refused(tmp_path: Path):
-    """Before anything is written, and with everything left as it was."""
+    """They are refused before anything is written, and stay unchanged."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "thesis").write_text("mine")
     (tmp_path / "file").write_text("mine")

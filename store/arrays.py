@@ -1,0 +1,155 @@
+"""Check the metadata of a store's arrays against its description and against the format.
+
+An array that every store has must be exactly as the format says. A further array must have the common layout, so that
+its checksums can be checked. The meaning of its values is left to those who know it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from store.description import Description
+from store.errors import StoreCorruptError, StoreVersionError
+from store.format import COLUMNS, DIMENSIONS, RESTORE, SHARDED, metadata_sha256, read_file
+from store.metadata import CHUNK_KEYS, INDEX_CODECS, TYPES, ArrayMetadata, encoding_of
+from store.packing import CHAINS, Packing
+
+Arrays = Mapping[str, ArrayMetadata]
+
+LONGEST = 80
+"""Characters of an unknown encoding that a message shows."""
+
+DATA_TYPES = {
+    name: TYPES.get(dtype, dtype) for name, dtype in {**SHARDED, **COLUMNS, "checksum": "uint32", "head": "str"}.items()
+}
+"""Zarr's name of the type of every array that every store has."""
+
+
+def read_arrays(root: Path, description: Description) -> dict[str, ArrayMetadata]:
+    """Read and check the metadata of all arrays that the description lists.
+
+    Raises:
+        StoreIncompleteError: an array's metadata is missing.
+        StoreVersionError: an array that every store has is in an encoding that this program does not know.
+        StoreCorruptError: the metadata is not what was written, or contradicts the description.
+    """
+    contents = {name: read_file(root, root / name / "zarr.json") for name in description.arrays}
+    if metadata_sha256(contents) != description.metadata_sha256:
+        raise StoreCorruptError(f"{root}: an array's metadata was changed after the store was written.\n  {RESTORE}")
+    arrays = {name: _parsed(root, name, content) for name, content in contents.items()}
+    if description.version > 1:
+        _require_known_encodings(root, arrays)
+    for name, array in arrays.items():
+        try:
+            _require_common_layout(name, array, description)
+        except ValueError as error:
+            raise _contradiction(root, name, str(error)) from None
+    for name in DIMENSIONS:
+        _require_core_layout(root, name, arrays[name])
+    _require_agreement(root, arrays, description)
+    return arrays
+
+
+def packing_of(metadata: ArrayMetadata) -> Packing | None:
+    """Return the packing of a sharded array's chunks; None for codecs that this program does not know."""
+    inner = metadata.sharding["codecs"]
+    configuration = inner[0].get("configuration")
+    if isinstance(configuration, dict) and configuration.get("endian", "little") != "little":
+        return None
+    return CHAINS.get(tuple(codec["name"] for codec in inner))
+
+
+def _parsed(root: Path, name: str, content: bytes) -> ArrayMetadata:
+    try:
+        return ArrayMetadata.from_bytes(content)
+    except ValueError as error:
+        raise _contradiction(root, name, f"has no sound zarr.json ({str(error).partition(':')[0]})") from None
+
+
+def _require_known_encodings(root: Path, arrays: Arrays) -> None:
+    """Make sure that the values of the arrays that every store has mean what this program takes them for."""
+    for name in DIMENSIONS:
+        if arrays[name].encoding != encoding_of(name):
+            found = json.dumps(arrays[name].encoding)[:LONGEST]
+            raise StoreVersionError(
+                f"{root}: `{name}` has an encoding that this program does not know ({found}).\n  Update this program."
+            )
+
+
+def _require_common_layout(name: str, array: ArrayMetadata, description: Description) -> None:
+    """Make sure of what every listed array has in common.
+
+    Raises:
+        ValueError: something is different.
+    """
+    if not len(array.shape) == len(array.chunk_shape) == len(array.dimension_names) > 0:
+        raise ValueError("has a shape, chunks and dimension names that differ in number")
+    if array.chunk_key_encoding != CHUNK_KEYS:
+        raise ValueError("has other names for its chunks than `c.0`")
+    if array.dimension_names[0] == "sample" and array.shape[0] != description.samples:
+        raise ValueError(f"holds {array.shape[0]} samples, the description says {description.samples}")
+    if name in description.sharded:
+        _require_shards(array, description)
+        return
+    if array.chunk_shape[0] < 1 or array.chunk_shape[1:] != array.shape[1:]:
+        raise ValueError(f"is cut into chunks of {array.chunk_shape}")
+    chunks = -(-array.shape[0] // array.chunk_shape[0])
+    if chunks != len(description.columns_sha256[name]):
+        raise ValueError(f"has {chunks} chunks, the description says {len(description.columns_sha256[name])}")
+
+
+def _require_shards(array: ArrayMetadata, description: Description) -> None:
+    """Make sure that an array has one checksummed chunk per sample, in shards of the common number of samples."""
+    location = "start" if description.version == 1 else "end"
+    try:
+        sharding = array.sharding
+        inner = [codec["name"] for codec in sharding["codecs"]]
+        index = [codec["name"] for codec in sharding["index_codecs"]]
+        endian = sharding["index_codecs"][0]["configuration"]["endian"]
+        chunk = tuple(sharding["chunk_shape"])
+        found = sharding.get("index_location", "end")
+        ",".join(inner)  # a TypeError where a name is no text
+    except (KeyError, TypeError, AttributeError, IndexError):
+        raise ValueError("is not sharded as the format says") from None
+    if array.dimension_names[0] != "sample" or chunk != (1, *array.shape[1:]):
+        raise ValueError(f"has chunks of {chunk} in place of one per sample")
+    if array.chunk_shape != (description.samples_per_shard, *array.shape[1:]):
+        raise ValueError(f"has shards of {array.chunk_shape[0]} samples, the description says otherwise")
+    if (index, endian, found) != (INDEX_CODECS, "little", location) or inner[-1:] != ["crc32c"]:
+        raise ValueError(f"is sharded in another way than version {description.version} says (codecs {inner})")
+
+
+def _require_core_layout(root: Path, name: str, array: ArrayMetadata) -> None:
+    """Make sure that an array that every store has is as the format says."""
+    if array.dimension_names != DIMENSIONS[name]:
+        raise _contradiction(root, name, f"has the dimensions {', '.join(array.dimension_names)}")
+    if array.data_type != DATA_TYPES[name]:
+        raise _contradiction(root, name, f"is {array.data_type}, not {DATA_TYPES[name]}")
+    if name in SHARDED and packing_of(array) is None:
+        codecs = [codec["name"] for codec in array.sharding["codecs"]]
+        raise _contradiction(root, name, f"is packed in a way that the format does not have (codecs {codecs})")
+
+
+def _require_agreement(root: Path, arrays: Arrays, description: Description) -> None:
+    """Make sure that the shapes of the arrays that every store has fit each other."""
+    _, rows, columns, channels = arrays["image"].shape
+    expected: dict[str, tuple[Any, ...]] = {
+        "image": (rows, columns, 3),
+        "mask": (rows, columns),
+        "attention": (arrays["head"].shape[0], *arrays["attention"].shape[2:]),
+        "checksum": (len(description.sharded),),
+    }
+    for name, shape in expected.items():
+        if arrays[name].shape[1:] != shape:
+            what = f"{channels} channels" if name == "image" else f"the shape {arrays[name].shape[1:]}, not {shape}"
+            raise _contradiction(root, name, f"has {what}")
+    factor = arrays["attention"].attributes.get("scale_factor")
+    if not isinstance(factor, int | float) or not 0 < factor <= 1:
+        raise _contradiction(root, "attention", "has no sound `scale_factor`")
+
+
+def _contradiction(root: Path, name: str, what: str) -> StoreCorruptError:
+    return StoreCorruptError(f"{root}: `{name}` {what}.\n  Extract the store again.")

@@ -1,0 +1,205 @@
+"""An array's `zarr.json`: the part that a store depends on, parsed and written.
+
+The writer makes these files itself and not through zarr, so that their bytes do not depend on zarr's version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from store.format import DIMENSIONS, ENCODINGS, written_json
+
+CHUNK_KEYS = {"name": "default", "configuration": {"separator": "."}}
+"""The chunk key encoding of every array: shards and chunks are flat files."""
+
+INDEX_CODECS = ["bytes", "crc32c"]
+"""The codecs of a shard's index: little-endian, with a checksum."""
+
+TYPES = {"str": "string"}
+"""The names that Zarr gives to types, where they differ from NumPy's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayMetadata:
+    """Hold the shape, the type, the chunks, the codecs and the attributes of one array."""
+
+    shape: tuple[int, ...]
+    data_type: str
+    """Zarr's name of the type, such as `uint8` or `string`."""
+    chunk_shape: tuple[int, ...]
+    """The shape of what one file holds: of a shard, or of a column's chunk."""
+    codecs: tuple[Mapping[str, Any], ...]
+    dimension_names: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    chunk_key_encoding: Mapping[str, Any]
+    fill_value: Any
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> ArrayMetadata:
+        """Parse an array's `zarr.json`.
+
+        Raises:
+            ValueError: it is not the metadata of a Zarr v3 array with a regular chunk grid and named dimensions.
+        """
+        try:
+            document = json.loads(content)
+            if document["zarr_format"] != 3 or document["node_type"] != "array":  # noqa: PLR2004 - the format's number
+                raise ValueError("not a Zarr v3 array")
+            grid = document["chunk_grid"]
+            if grid["name"] != "regular" or document.get("storage_transformers"):
+                raise ValueError("not a regular chunk grid")
+            return cls(
+                shape=_extents(document["shape"]),
+                data_type=_text(document["data_type"]),
+                chunk_shape=_extents(grid["configuration"]["chunk_shape"]),
+                codecs=_codecs(document["codecs"]),
+                dimension_names=tuple(map(_text, document["dimension_names"])),
+                attributes=_mapping(document.get("attributes", {})),
+                chunk_key_encoding=_mapping(document["chunk_key_encoding"]),
+                fill_value=document["fill_value"],
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"damaged metadata ({type(error).__name__})") from None
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of the array's `zarr.json`."""
+        return written_json(
+            {
+                "zarr_format": 3,
+                "node_type": "array",
+                "shape": self.shape,
+                "data_type": self.data_type,
+                "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": self.chunk_shape}},
+                "chunk_key_encoding": self.chunk_key_encoding,
+                "fill_value": self.fill_value,
+                "codecs": self.codecs,
+                "attributes": self.attributes,
+                "dimension_names": self.dimension_names,
+            }
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy type of the stored bytes, little-endian.
+
+        Raises:
+            ValueError: the type is not a number or a truth value of fixed size.
+        """
+        try:
+            dtype = np.dtype(self.data_type).newbyteorder("<")
+        except TypeError:
+            dtype = np.dtype(object)
+        if dtype.kind not in "buif" or dtype.name != self.data_type:
+            raise ValueError(f"the type {self.data_type} is not known")
+        return dtype
+
+    @property
+    def sharding(self) -> Mapping[str, Any]:
+        """The configuration of the sharding codec; empty where the array is not sharded."""
+        (first, *others) = self.codecs
+        if others or first["name"] != "sharding_indexed":
+            return {}
+        return _mapping(first.get("configuration", {}))
+
+    @property
+    def encoding(self) -> object:
+        """The attribute `encoding`: the name and the version of the values' meaning."""
+        return self.attributes.get("encoding")
+
+
+def sharded_metadata(
+    name: str, *, samples: int, shape: tuple[int, ...], dtype: str, per_shard: int, inner: Sequence[Mapping[str, Any]],
+    attributes: Mapping[str, Any], fill_value: Any,
+) -> ArrayMetadata:  # fmt: skip
+    """Return the metadata of an array with one chunk per sample.
+
+    Args:
+        name: of an array that every store has.
+        samples: number of samples.
+        shape: of one sample.
+        dtype: of the values.
+        per_shard: samples in a shard.
+        inner: the codecs between `bytes` and `crc32c`.
+        attributes: further attributes, beside `encoding`.
+        fill_value: required by Zarr; never read, because every chunk is stored.
+    """
+    little = {"configuration": {"endian": "little"}}
+    configuration = {
+        "chunk_shape": (1, *shape),
+        "codecs": [{"name": "bytes", **(little if np.dtype(dtype).itemsize > 1 else {})}, *inner, {"name": "crc32c"}],
+        "index_codecs": [{"name": "bytes", **little}, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    return ArrayMetadata(
+        shape=(samples, *shape),
+        data_type=dtype,
+        chunk_shape=(per_shard, *shape),
+        codecs=({"name": "sharding_indexed", "configuration": configuration},),
+        dimension_names=DIMENSIONS[name],
+        attributes={"encoding": encoding_of(name), **attributes},
+        chunk_key_encoding=CHUNK_KEYS,
+        fill_value=fill_value,
+    )
+
+
+def column_metadata(name: str, *, shape: tuple[int, ...], dtype: str, extent: int) -> ArrayMetadata:
+    """Return the metadata of a column.
+
+    Args:
+        name: of an array that every store has.
+        shape: of the whole array.
+        dtype: `str` or the name of a NumPy type.
+        extent: values in a chunk.
+    """
+    if dtype == "str":
+        first: dict[str, Any] = {"name": "vlen-utf8"}
+    elif np.dtype(dtype).itemsize > 1:
+        first = {"name": "bytes", "configuration": {"endian": "little"}}
+    else:
+        first = {"name": "bytes"}
+    return ArrayMetadata(
+        shape=shape,
+        data_type=TYPES.get(dtype, dtype),
+        chunk_shape=(extent, *shape[1:]),
+        codecs=(first, {"name": "crc32c"}),
+        dimension_names=DIMENSIONS[name],
+        attributes={"encoding": encoding_of(name)},
+        chunk_key_encoding=CHUNK_KEYS,
+        fill_value={"str": "", "bool": False}.get(dtype, 0),
+    )
+
+
+def encoding_of(name: str) -> dict[str, Any]:
+    """Return the attribute `encoding` of an array that every store has."""
+    encoding, version = ENCODINGS[name]
+    return {"name": encoding, "version": version}
+
+
+def _extents(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or not all(type(value) is int and value >= 0 for value in values):
+        raise ValueError("a shape is not a list of counts")
+    return tuple(values)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
+def _codecs(values: Any) -> tuple[Mapping[str, Any], ...]:
+    codecs = tuple(map(_mapping, values))
+    if not codecs or not all(isinstance(codec.get("name"), str) for codec in codecs):
+        raise ValueError("the codecs have no names")
+    return codecs

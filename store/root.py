@@ -1,0 +1,85 @@
+"""A store's own `zarr.json`: read, parsed, and used to recognise a store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from store.description import Description
+from store.disk.publish import holds_only
+from store.errors import NotAStoreError, StoreCorruptError
+from store.format import ATTRIBUTE, DIMENSIONS, NAME, SHARDED
+
+REMEDY = "Give the path that `pipeline extract --store` wrote"
+
+
+def root_bytes(path: Path) -> bytes:
+    """Return the bytes of a store's `zarr.json`; none where there is no such file."""
+    try:
+        return (path / "zarr.json").read_bytes()
+    except OSError:
+        return b""
+
+
+def describe(path: Path, root: bytes) -> Description:
+    """Parse the description of the store at `path`.
+
+    Args:
+        path: folder of the store.
+        root: the bytes of its `zarr.json`.
+
+    Raises:
+        NotAStoreError: it is not a Zarr v3 group, or one without the attribute.
+        StoreVersionError: the store needs another version of this program.
+        StoreCorruptError: the file is not JSON, or a value does not match its hash.
+    """
+    if not root and not _exists(path / "zarr.json"):
+        raise NotAStoreError(f"{path}: not an attention store (no zarr.json that can be read).\n  {REMEDY}.")
+    try:
+        document = json.loads(root)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise StoreCorruptError(
+            f"{path}: not an attention store, or its zarr.json is damaged (it is not the JSON of a Zarr v3 group).\n"
+            f"  {REMEDY}; if it is that, fetch the store again or extract it again."
+        )
+    attributes = document.get("attributes")
+    kind = (document.get("zarr_format"), document.get("node_type"))
+    if kind != (3, "group") or not isinstance(attributes, dict):
+        raise NotAStoreError(f"{path}: not an attention store (its zarr.json is of something else).\n  {REMEDY}.")
+    return Description.from_attributes(attributes, path)
+
+
+def is_store(path: Path) -> bool:
+    """Return True for a folder that holds an attention store, of any version and in any state, and nothing else."""
+    attributes = _attributes(path)
+    names = {*DIMENSIONS, "zarr.json"}
+    if isinstance(described := attributes.get(ATTRIBUTE), dict):
+        names |= _listed(path, described)
+    if not holds_only(path, names):
+        return False
+    return ATTRIBUTE in attributes or all((path / name).is_dir() for name in SHARDED)  # damaged, but with our arrays
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    try:
+        attributes = json.loads(root_bytes(path))["attributes"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _listed(path: Path, described: dict[str, Any]) -> set[str]:
+    """Return the further arrays that a description lists, as far as they really are arrays."""
+    lists = [described.get("sharded"), described.get("columns_sha256")]
+    names = {str(name) for listed in lists if isinstance(listed, list | dict) for name in listed}
+    return {name for name in names if NAME.fullmatch(name) and (path / name / "zarr.json").is_file()}
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:
+        return False
