@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from stages.runs.history import Row
 
@@ -29,40 +30,44 @@ def live_log(folder: Path, history: Sequence[Row], columns: Sequence[str]) -> It
         history: rows so far.
         columns: figures to log, in this order; a figure that is None is left out.
     """
-    live_class = _live_class()
-    if live_class is None:
+    shutil.rmtree(folder / LIVE_FOLDER, ignore_errors=True)
+    live = _open_live(folder / LIVE_FOLDER)
+    if live is None:
         yield lambda _row: None
         return
-    shutil.rmtree(folder / LIVE_FOLDER, ignore_errors=True)
-    with live_class(
-        str(folder / LIVE_FOLDER),
-        report=None,
-        save_dvc_exp=False,
-        dvcyaml=None,
-        cache_images=False,
-        monitor_system=False,
-    ) as live:
 
-        def log(row: Row) -> None:
-            # By column: DVCLive writes figures in the order they come, and a row read from a state may have another.
-            for name in columns:
-                if (value := row[name]) is not None:
-                    live.log_metric(name, value)
-            live.next_step()
+    def log(row: Row) -> None:
+        # By column: DVCLive writes figures in the order they come, and a row read from a state may have another.
+        for name in columns:
+            if (value := row[name]) is not None:
+                live.log_metric(name, value)
+        live.next_step()
 
+    with live:
         for row in history:
             log(row)
         yield log
 
 
-def _live_class() -> type | None:
-    """Return DVCLive's class; None outside a DVC repository, and where DVCLive is not installed."""
-    if not any((folder / ".dvc").is_dir() for folder in (Path.cwd(), *Path.cwd().parents)):
+def _open_live(folder: Path) -> Any:
+    """Return a DVCLive log that writes in `folder`; None outside a DVC repository, and where DVCLive cannot write."""
+    if not any((parent / ".dvc").is_dir() for parent in (Path.cwd(), *Path.cwd().parents)):
         return None
     try:
         from dvclive.live import Live
     except ModuleNotFoundError:
         _LOGGER.warning("DVCLive is not installed, so this run writes no live log. Install dvclive to have one.")
         return None
-    live: type = Live
-    return live
+    try:
+        return Live(
+            str(folder),
+            report=None,
+            save_dvc_exp=False,
+            dvcyaml=None,
+            cache_images=False,
+            monitor_system=False,
+        )
+    except Exception as error:  # noqa: BLE001 - a log must not stop a training; a repository without a commit raises here
+        reason = str(error).strip() or type(error).__name__
+        _LOGGER.warning("DVCLive cannot log this run (%s). Training continues without a live log.", reason)
+        return None

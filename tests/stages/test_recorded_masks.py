@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from stages.errors import InputProblemsError
-from stages.evaluate import _source_masks
+from stages.evaluate import _find_source_masks
 from stages.extract import _mask_source
 from stages.imaging.pairing import MASK_ENDINGS
 from stages.settings import ExtractSettings
@@ -58,8 +58,8 @@ def test_evaluate_finds_masks_by_the_recorded_endings(tmp_path: Path, pairing: o
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.zeros((36, 48), np.uint8)).save(tmp_path / "masks" / f"case_01{ending}.png")
     if found:
-        masks = _source_masks(store, np.array([2]), tmp_path / "masks")
+        masks = _find_source_masks(store, np.array([2]), tmp_path / "masks")
         assert masks == {"case_01": tmp_path / "masks" / f"case_01{ending}.png"}
     else:
         with pytest.raises(InputProblemsError, match="no mask for `case_01`"):
-            _source_masks(store, np.array([2]), tmp_path / "masks")
+            _find_source_masks(store, np.array([2]), tmp_path / "masks")

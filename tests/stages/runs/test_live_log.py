@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
@@ -58,3 +59,15 @@ def test_without_dvclive_training_goes_on_and_says_so(
         log(ROWS[1])
     assert not (repository / LIVE_FOLDER).exists()
     assert "DVCLive is not installed" in caplog.text
+
+
+def test_in_a_repository_without_a_commit_training_goes_on_and_says_so(
+    repository: Path, caplog: pytest.LogCaptureFixture
+):
+    """DVCLive raises where git has no commit yet; a log is not worth a training."""
+    subprocess.run(["git", "init", "-q"], cwd=repository, check=True)
+    (repository / ".dvc" / "config").touch()
+    with caplog.at_level(logging.WARNING), live_log(repository, ROWS[:1], COLUMNS) as log:
+        log(ROWS[1])
+    assert "DVCLive cannot log this run" in caplog.text
+    assert "continues without a live log" in caplog.text
