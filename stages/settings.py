@@ -8,7 +8,6 @@ imported here, so that `pipeline --help` is fast.
 from __future__ import annotations
 
 import ast
-import importlib.util
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,33 +32,30 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's RGB values in [0, 1]: every network here takes images scaled by them."""
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Mean and standard deviation of ImageNet's RGB values in [0, 1]: every network here takes images scaled by them."""
+
+SEGMENTATION = Path(__file__).parent / "segmentation"
+"""The folder of the files with tables of choices."""
 
 
-def names_in_table(module: str, table: str) -> tuple[str, ...]:
-    """Return the keys of a dict that a module defines, in the order of its source, without importing the module.
+def names_in_table(source: Path, table: str) -> tuple[str, ...]:
+    """Return the keys of a dict that a Python file defines, in the order of the source, without importing the file.
 
     Losses and other choices that can be extended are tables: one file holds the entries, and a setting has their names
     as choices. Importing the file would import torch and make `pipeline --help` slow, so its source is parsed.
 
     Args:
-        module: full name of the module.
-        table: name of the dict at the top of the module; its keys are literals.
+        source: the Python file.
+        table: name of the dict at the top of the file; its keys are literals.
 
     Raises:
-        LookupError: the module, or in it such a dict, does not exist.
+        LookupError: the file has no such dict.
     """
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
-        raise LookupError(f"{module}: there is no such module")
-    for statement in ast.parse(Path(found.origin).read_text(encoding="utf-8")).body:
+    for statement in ast.parse(source.read_text(encoding="utf-8")).body:
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         entries = getattr(statement, "value", None)
         if isinstance(entries, ast.Dict) and any(isinstance(one, ast.Name) and one.id == table for one in targets):
             return tuple(ast.literal_eval(key) for key in entries.keys if key is not None)
-    raise LookupError(f"{module}: has no table {table}")
+    raise LookupError(f"{source}: has no table {table}")
 
 
 if TYPE_CHECKING:
@@ -67,9 +63,9 @@ if TYPE_CHECKING:
     FusionName = str
     NormalisationName = str
 else:  # at run time the choices are the names in the tables, so a new entry needs no edit here
-    LossName = Literal[names_in_table("stages.segmentation.losses", "LOSSES")]
-    FusionName = Literal[names_in_table("stages.segmentation.fusions", "FUSIONS")]
-    NormalisationName = Literal[names_in_table("stages.segmentation.normalisation", "NORMALISATIONS")]
+    LossName = Literal[names_in_table(SEGMENTATION / "losses.py", "LOSSES")]
+    FusionName = Literal[names_in_table(SEGMENTATION / "fusions.py", "FUSIONS")]
+    NormalisationName = Literal[names_in_table(SEGMENTATION / "normalisation.py", "NORMALISATIONS")]
 
 Branches = Literal["dual", "image", "attention"]
 Blocks = Literal["plain", "residual"]

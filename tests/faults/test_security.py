@@ -24,7 +24,7 @@ from tests.conftest import random_sample
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
-    "PIL", "__future__", "annotated_types", "argparse", "collections", "concurrent", "contextlib", "csv", "dask",
+    "PIL", "__future__", "annotated_types", "argparse", "ast", "collections", "concurrent", "contextlib", "csv", "dask",
     "dataclasses", "difflib", "distributed", "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c",
     "hashlib", "huggingface_hub", "inspect", "io", "ipaddress", "itertools", "json", "logging", "math", "mmap",
     "numcodecs", "numpy", "os", "pathlib", "pipeline", "pydantic", "re", "resource", "rich", "safetensors",
