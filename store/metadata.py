@@ -1,4 +1,4 @@
-"""An array's `zarr.json`: the part that a store depends on, parsed and written.
+"""Parse and write an array's `zarr.json`: the parts of it that a store depends on.
 
 The writer makes these files itself and not through zarr, so that their bytes do not depend on zarr's version.
 """
@@ -32,7 +32,7 @@ class ArrayMetadata:
     data_type: str
     """Zarr's name of the type, such as `uint8` or `string`."""
     chunk_shape: tuple[int, ...]
-    """The shape of what one file holds: of a shard, or of a column's chunk."""
+    """The shape of the values in one file: a shard, or a column's chunk."""
     codecs: tuple[Mapping[str, Any], ...]
     dimension_names: tuple[str, ...]
     attributes: Mapping[str, Any]
@@ -112,39 +112,41 @@ class ArrayMetadata:
         return self.attributes.get("encoding")
 
 
-def sharded_metadata(
-    name: str, *, samples: int, shape: tuple[int, ...], dtype: str, per_shard: int, inner: Sequence[Mapping[str, Any]],
-    attributes: Mapping[str, Any], fill_value: Any,
-) -> ArrayMetadata:  # fmt: skip
-    """Return the metadata of an array with one chunk per sample.
+@dataclass(frozen=True, kw_only=True)
+class ShardedArraySpec:
+    """Describe one sharded array that every store has, independent of the number of samples."""
 
-    Args:
-        name: of an array that every store has.
-        samples: number of samples.
-        shape: of one sample.
-        dtype: of the values.
-        per_shard: samples in a shard.
-        inner: the codecs between `bytes` and `crc32c`.
-        attributes: further attributes, beside `encoding`.
-        fill_value: required by Zarr; never read, because every chunk is stored.
-    """
-    little = {"configuration": {"endian": "little"}}
-    configuration = {
-        "chunk_shape": (1, *shape),
-        "codecs": [{"name": "bytes", **(little if np.dtype(dtype).itemsize > 1 else {})}, *inner, {"name": "crc32c"}],
-        "index_codecs": [{"name": "bytes", **little}, {"name": "crc32c"}],
-        "index_location": "end",
-    }
-    return ArrayMetadata(
-        shape=(samples, *shape),
-        data_type=dtype,
-        chunk_shape=(per_shard, *shape),
-        codecs=({"name": "sharding_indexed", "configuration": configuration},),
-        dimension_names=DIMENSIONS[name],
-        attributes={"encoding": encoding_of(name), **attributes},
-        chunk_key_encoding=CHUNK_KEYS,
-        fill_value=fill_value,
-    )
+    name: str
+    shape: tuple[int, ...]
+    """The shape of one sample."""
+    dtype: str
+    inner: Sequence[Mapping[str, Any]]
+    """The codecs between `bytes` and `crc32c`."""
+    attributes: Mapping[str, Any]
+    """Attributes beside `encoding`."""
+    fill_value: Any
+    """Required by Zarr; never read, because every chunk is stored."""
+
+    def metadata(self, *, samples: int, samples_per_shard: int) -> ArrayMetadata:
+        """Return the metadata of the array, with one chunk per sample."""
+        little = {"configuration": {"endian": "little"}}
+        values = {"name": "bytes", **(little if np.dtype(self.dtype).itemsize > 1 else {})}
+        configuration = {
+            "chunk_shape": (1, *self.shape),
+            "codecs": [values, *self.inner, {"name": "crc32c"}],
+            "index_codecs": [{"name": "bytes", **little}, {"name": "crc32c"}],
+            "index_location": "end",
+        }
+        return ArrayMetadata(
+            shape=(samples, *self.shape),
+            data_type=self.dtype,
+            chunk_shape=(samples_per_shard, *self.shape),
+            codecs=({"name": "sharding_indexed", "configuration": configuration},),
+            dimension_names=DIMENSIONS[self.name],
+            attributes={"encoding": encoding_of(self.name), **self.attributes},
+            chunk_key_encoding=CHUNK_KEYS,
+            fill_value=self.fill_value,
+        )
 
 
 def column_metadata(name: str, *, shape: tuple[int, ...], dtype: str, extent: int) -> ArrayMetadata:

@@ -37,7 +37,7 @@ from store.format import (
     recipe_sha256,
     written_json,
 )
-from store.metadata import sharded_metadata
+from store.metadata import ShardedArraySpec
 from store.packing import Packing, codecs
 from store.records import Sample
 from store.root import is_store
@@ -215,13 +215,12 @@ class StoreWriter:
     def _sharded_metadata(self, name: str) -> bytes:
         shape = self._layout.shape(name)
         size = math.prod(shape) * np.dtype(SHARDED[name]).itemsize
-        return sharded_metadata(
-            name,
-            samples=self._samples,
+        spec = ShardedArraySpec(
+            name=name,
             shape=shape,
             dtype=SHARDED[name],
-            per_shard=self._layout.samples_per_shard,
             inner=codecs(self._layout.packing(name), size),
             attributes=self._layout.attributes(name),
             fill_value="NaN" if name == "attention" else 0,
-        ).to_bytes()
+        )
+        return spec.metadata(samples=self._samples, samples_per_shard=self._layout.samples_per_shard).to_bytes()
