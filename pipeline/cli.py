@@ -1,8 +1,7 @@
 """The `pipeline` command: one short function per command, heavy imports inside it.
 
 Every command does its work in `stages` or `store`. This file holds only the commands' names, what they
-print, and the exit status: 0 for success, 1 for a failure, 2 for a request that makes no sense, 130 after
-Ctrl-C.
+print, and the exit status: 0 for success, 1 for a failure, 2 for a wrong request, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options that come before a command."""
 
 
 @app.command()
@@ -218,7 +217,7 @@ def verify(
 def upgrade(store: StorePath) -> None:
     """Rewrite a store of an older format in the present one. No transformer is involved.
 
-    The new store replaces the old one when it is whole. A store of the present format stays as it is.
+    The new store replaces the old one when it is complete. A store of the present format does not change.
     """
     from store.format import VERSION
     from store.upgrade import upgrade_store

@@ -46,7 +46,7 @@ NOT_NOTICED = frozenset({"size", "nfiles"})
 def options_of(
     settings: type[Settings], *, section: str, argument: str | None = None
 ) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
-    """Make a function of settings into a function of options, for Typer to make a command of.
+    """Return a decorator: it turns a function that takes settings into one that takes options, for a Typer command.
 
     Args:
         settings: the dataclass; its fields become options.

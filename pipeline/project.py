@@ -1,4 +1,4 @@
-"""Start a project: the files that a repository of data needs to use the installed pipeline with DVC.
+"""Write the files that a repository of data needs to use the installed pipeline with DVC.
 
     dvc.yaml      the stages extract, train and evaluate; they depend on data, settings and the program's version
     params.yaml   the settings

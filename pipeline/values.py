@@ -1,4 +1,4 @@
-r"""Settings that YAML or one option cannot hold as they are: sizes, lists of numbers, mappings.
+r"""Parse settings that YAML or a single option cannot express directly: sizes, lists of numbers, mappings.
 
 A setting is parsed by the type of its field, never by its name.
 
@@ -18,7 +18,7 @@ from typing import Any
 
 
 def parse_value(value: Any, hint: Any) -> Any:
-    """Convert what a user wrote into what pydantic checks.
+    """Convert a value that a user wrote into the form that pydantic checks.
 
     Args:
         value: from YAML or from the command line; not None.

@@ -7,7 +7,7 @@ Exit status:
     2  misuse: a wrong option, or a store that needs another version of this program
     3  absent: there is no store at the path, or parts of it are missing and the rest is sound
 
-A script can so fetch a store again on 3, and restore it from another copy on 1.
+So a script can fetch the store again on status 3, and restore it from another copy on status 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EXIT_STATUS = {"sound": 0, "damaged": 1, "unknown": 2, "missing": 3}
 """The exit status for every verdict."""
 
 SEEDS = 2**32
-"""A seed that is not given is drawn below this, so that it can be typed again."""
+"""A random seed is drawn below this value, so that it is short enough to type."""
 
 SAMPLE = re.compile(r"(?P<count>[0-9]{1,12})|(?P<share>[0-9]{1,3}(\.[0-9]{1,6})?)%")
 

@@ -1,4 +1,4 @@
-"""Checks of a project's `params.yaml` before DVC runs a stage.
+"""Check a project's `params.yaml` before DVC runs a stage.
 
 `dvc repro` runs a stage again when one of its dependencies has changed. `dvc.yaml` takes the
 dependencies on data from the section `inputs` of `params.yaml`. So a file that a setting names, but
@@ -26,9 +26,10 @@ WATCHED: dict[str, dict[str, str]] = {
     "train": {"split_csv": "splits"},
     "evaluate": {"masks": "masks"},
 }
-"""Settings that name an input: section → setting → the key of `inputs` that is meant for it.
+"""Settings that name an input: section → setting → the key of `inputs` that should name the same input.
 
-The values are also the keys that the stage of this name depends on in `dvc.yaml`."""
+In `dvc.yaml`, the stage of the section's name depends on these keys of `inputs`.
+"""
 
 
 def require_version(content: Any, params: Path) -> None:
@@ -46,7 +47,7 @@ def require_version(content: Any, params: Path) -> None:
 
 
 def require_watched(settings: object, section: str, content: Any, params: Path) -> None:
-    """Make sure that DVC notices when a file or folder changes that the settings name.
+    """Make sure that DVC notices a change of every file or folder that the settings name.
 
     Args:
         settings: the checked settings of the command.

@@ -2,7 +2,8 @@
 
     phantom, pretrain, extract, train, evaluate, predict     one stage each, with one function `run`
     settings, errors                                         the settings of all stages, and their errors
-    attention/ pretraining/ extraction/ imaging/ segmentation/ runs/ pictures/ phantoms/ runtime/
+    attention/ pretraining/ extraction/ imaging/
+    segmentation/ runs/ pictures/ phantoms/ runtime/         the parts that stages are built from
 
 A stage never imports another stage.
 """

@@ -2,7 +2,7 @@
 
 PipelineError                              any error that this project raises on purpose; its message says what to do
 ├── UsageError                             the request cannot be carried out: change an option, a path or a setting
-│   └── UnknownModelError (also KeyError)  the model name is not in the model table
+│   └── UnknownModelError (also KeyError)  there is no model or architecture of that name
 ├── InputProblemsError                     images, masks or a table cannot be used; lists every problem by file
 ├── WeightsError                           weights cannot be found, read safely, or fitted to the model
 ├── UnsupportedModelError                  the attention of this transformer class cannot be read
@@ -62,7 +62,7 @@ class InputProblemsError(PipelineError):
 
 
 class UnknownModelError(UsageError, KeyError):
-    """Report a model name that is not in the model table."""
+    """Report a name that is not that of a model in the table, nor of an architecture that can be used."""
 
     def __str__(self) -> str:  # KeyError would print the message in quotes
         return str(self.args[0])

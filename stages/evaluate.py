@@ -8,8 +8,8 @@ Scores are computed at the store's resolution. With a folder of source masks the
 original size: the probabilities are enlarged and compared with the original mask, so the ground truth is never resized.
 
 Leakage is an error. Samples that the run was trained on are rejected, by image and by patient, also in another store
-(`stages.segmentation.leakage`). Samples that its checkpoint was chosen by are rejected too, unless `--split val` asks
-for them. `--include-training` overrides both; `metrics.json` then records it.
+(`stages.segmentation.leakage`). Samples that were used to choose the checkpoint are rejected too, unless `--split val`
+asks for them. `--include-training` overrides both; `metrics.json` then records it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class EvaluationReport:
             lines.append(f"at original size: Dice {_format_interval(original['dice'])}")
         if self.metrics["includes_training_samples"]:
             lines.append(
-                "note: some of these samples, or others of their group, were used in training: this is no honest score"
+                "note: some of these samples, or others of their group, were used in training: these scores are biased"
             )
         return "\n".join(lines)
 
@@ -78,7 +78,7 @@ def run(settings: EvaluateSettings, progress: Progress = SILENT) -> EvaluationRe
     Raises:
         StoreError, CheckpointError: the store or the run cannot be read, or they do not fit each other.
         UsageError: the split is empty, or holds samples that were used in training or to choose the checkpoint.
-        InputProblemsError: source masks that cannot be used; holds all of them.
+        InputProblemsError: source masks are missing or cannot be used.
     """
     inputs = _load_inputs(settings)
     with published_folder(settings.out, ours=_is_report) as folder:
@@ -164,7 +164,7 @@ def _choose_samples(
         some = ", ".join(str(store.ids[index]) for index in leaked[:3])
         raise UsageError(
             f"{settings.run} was trained on {len(leaked)} of these {len(chosen)} samples, or on others of their "
-            f"group,\n  or its checkpoint was chosen by them ({some}, …): their scores would not be honest.\n"
+            f"group,\n  or its checkpoint was chosen by them ({some}, …): their scores would be biased.\n"
             "  Use --split test. To score them all the same, add --include-training."
         )
     return np.array(chosen, dtype=np.int64), bool(leaked)

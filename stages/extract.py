@@ -4,8 +4,8 @@ The transformer runs only here and in `predict`, once per image and recipe. The 
 after an interruption, or with new images, only the missing maps are computed. The store appears at its path when it is
 complete. Until then, and after any failure, an older store stays there unchanged.
 
-With `--on-error stop` the first broken file ends the computing: the remaining files are only validated, so that all
-problems are reported together. With `--on-error skip` the store is made without the broken files.
+With `--on-error stop` nothing more is computed after the first broken file: the remaining files are only validated, so
+that all problems are reported together. With `--on-error skip` the store is made without the broken files.
 
 With `--cluster` the workers of a cluster read the files and compute the maps. Memo and store are still written here.
 """
@@ -45,7 +45,7 @@ class ExtractionReport:
     store: Path
     model: str
     source: str
-    """Where the model's weights come from, or that they are random."""
+    """Origin of the model's weights."""
     samples: int
     labelled: int
     computed: int
@@ -68,7 +68,7 @@ class ExtractionReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """Hold what is known before the first image is read."""
+    """Hold all that is prepared before the first image is read."""
 
     settings: ExtractSettings
     sources: Sequence[SourceSample]
@@ -104,7 +104,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
 
     Raises:
         UsageError: a folder, a model name, a size or a class map is not valid.
-        InputProblemsError: files that cannot be used, all of them; with `on_error="skip"` only if no file can be used.
+        InputProblemsError: a file cannot be used, or with `on_error="skip"` no file can; the error lists all of them.
         WeightsError: the transformer's weights cannot be loaded.
         PipelineError: there is no space for memo or store, or the cluster was lost.
     """
@@ -225,10 +225,10 @@ def _hints(work: _Work, tally: _Tally) -> list[str]:
     hints = []
     if any(source.split for source in work.sources):
         table = work.settings.csv
-        hints.append(f"splits are not part of a store: to follow the table's, train with --split-csv {table}")
+        hints.append(f"splits are not part of a store: to use those of the table, train with --split-csv {table}")
     without = tally.without_mask
     if not tally.labelled:
-        hints.append("no sample has a mask: the store is for prediction, not for training")
+        hints.append("no sample has a mask, so the store cannot be used for training or evaluation")
     elif without:
         named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
         hints.append(f"note: no mask for {len(without)} of {tally.samples} images; they are not trained on: {named}")

@@ -2,7 +2,7 @@
 
     out/images/phantom_0000.png                 RGB, 8 bits
     out/masks/phantom_0000_segmentation.png     grey, 0 for skin and 255 for lesion
-    out/phantom.json                            the settings, and the mark that this stage wrote the folder
+    out/phantom.json                            the settings; also the sign that this stage wrote the folder
 
 Phantoms serve to try the pipeline without real data, and to pretrain a small transformer. Sample i depends on (seed, i)
 only, so a larger set begins with the smaller one. The bytes are reproducible with the same versions of numpy and

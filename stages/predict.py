@@ -1,4 +1,4 @@
-"""Run the stage `predict`: read new images, write their masks by a trained run.
+"""Run the stage `predict`: predict the masks of new images with a trained run, and write them.
 
 The attention of the images is computed by the run's own recipe: the same transformer, checked by the digest of its
 weights, at the same size. Each image gets `<id>.png` at its original size: 0 and 255 for one class, class indices for
@@ -51,7 +51,9 @@ class PredictionReport:
 
     out: Path
     images: int
+    """Number of masks that were written."""
     skipped: Sequence[Problem]
+    """Images that could not be used."""
     seconds: float
 
     def __str__(self) -> str:
@@ -99,7 +101,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         CheckpointError: the run cannot be read.
         WeightsError: the transformer's weights cannot be loaded, or are not those of the run's recipe.
         UsageError: `out` would overwrite images, masks drawn by hand, a store or a run.
-        InputProblemsError: images that cannot be read, all of them; with `on_error="skip"` only if none can be read.
+        InputProblemsError: an image cannot be read, or with `on_error="skip"` none can; the error lists all of them.
     """
     began = time.monotonic()
     device = resolve_device(settings.device)
@@ -167,7 +169,7 @@ def _protect(sources: Sequence[SourceSample], settings: PredictSettings) -> None
     """Check that the masks overwrite neither images, nor masks drawn by hand, nor a store or a run.
 
     Raises:
-        UsageError: they would.
+        UsageError: they would overwrite one of these.
     """
     out, images = settings.out.resolve(), settings.images.resolve()
     if images.is_dir() and (out == images or images in out.parents):

@@ -1,6 +1,6 @@
 """The stage `pretrain`: train a transformer with DINO on images without labels.
 
-    out                       the teacher's weights, with architecture and record in the header
+    out                       the teacher's weights; the header holds the architecture and a record of the training
     <out stem>.history.csv    a row every `watch_every` steps: loss, signs of collapse, figures of every head
     <out stem>.heads.png      the map of every head on a few of the images
 
@@ -71,8 +71,8 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
     """Pretrain a transformer and put its weights at `settings.out`.
 
     Raises:
-        UsageError: a setting makes no sense, there are fewer images than a batch, or `out` holds something else.
-        InputProblemsError: images that cannot be read, all of them.
+        UsageError: a setting is not valid, there are fewer images than a batch, or `out` holds something else.
+        InputProblemsError: images cannot be read; the error lists all of them.
         WeightsError: the initial weights cannot be loaded or do not fit.
         CheckpointError: the run cannot be resumed: its state is damaged, or settings or images differ.
         PipelineError: the run collapsed, its loss is not finite, memory ran out, or another run works on the same
@@ -86,7 +86,7 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
     identity = _identity(settings, images, init_sha256)
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = _device(settings, count)
-    # Locked before the processes meet: were the first one to stop later, the others would wait for it.
+    # Lock before the processes join: if the first one failed to lock only afterwards, the others would wait for it.
     with (
         _work_folder(settings.out.absolute(), leads=rank == 0) as work,
         joined(device, rank=rank, count=count) as processes,
@@ -175,7 +175,7 @@ def _work_folder(out: Path, *, leads: bool) -> contextlib.AbstractContextManager
 
 
 def _resume(trainer: DistillationTrainer, identity: RunIdentity, work: WorkFolder, out: Path) -> Card | None:
-    """Restore an interrupted run, if there is one; return the card of `out` if that run is this one and finished."""
+    """Restore an interrupted run, if there is one. Return the card of `out` if this run has already finished."""
     if work.state.is_file():
         state = load_state(work.state)
         identity.require_match(state.settings, work.state)
@@ -228,7 +228,7 @@ def _card(settings: PretrainSettings, entry: ModelEntry, recorded: dict[str, Any
 
 
 def _publish(out: Path, trainer: DistillationTrainer, card: Card) -> None:
-    """Write the three files; the weights last, so that they are complete where they exist."""
+    """Write the three files. The weights come last: if they exist, the other two are complete."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in trainer.teacher.backbone.state_dict().items()}
     shown = slice(0, PICTURED)
     maps = trainer.watched_maps()[shown].numpy()

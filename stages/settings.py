@@ -1,7 +1,7 @@
 """Settings of the stages: one frozen dataclass per stage, with the default and a sentence for every field.
 
 Every default and every list of choices is defined here and nowhere else. The command line makes its options and help
-from these classes, `params.yaml` is checked against them, and every stage takes one as its argument. Nothing heavy is
+from these classes, `params.yaml` is checked against them, and every stage takes one of them. Nothing heavy is
 imported here, so that `pipeline --help` is fast.
 """
 
@@ -18,7 +18,7 @@ AtLeastOne = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Interval(ge=0, lt=2**63)]  # a seed: torch takes 64 bits
 Share = Annotated[float, Interval(ge=0, lt=1)]
 
-Side = Annotated[int, Interval(ge=1, le=16384)]  # a typing error must not exhaust the memory
+Side = Annotated[int, Interval(ge=1, le=16384)]  # a typo must not exhaust the memory
 Size = tuple[Side, Side]
 """(height, width) in pixels."""
 
@@ -84,8 +84,8 @@ def setting(default: Any, text: str, *, may_change: bool = False, if_absent: Any
         default: value where neither the command line nor `params.yaml` gives one.
         text: the sentence that explains the setting to a user.
         may_change: the value may differ between an interrupted run and its continuation.
-        if_absent: what it means when the state of an interrupted run lacks the setting: the default, unless given. A
-            setting whose default changes later names its first default here, see `stages.runs.identity`.
+        if_absent: value that the setting counts as having if the state of an interrupted run lacks it. Without it, this
+            is the default. If a default changes later, give its first value here; see `stages.runs.identity`.
     """
     before = default if if_absent is MISSING else if_absent
     metadata = {"help": text, "may_change": may_change, "if_absent": before}
@@ -107,7 +107,7 @@ class ExtractSettings:
     """Settings of `pipeline extract`, which makes an attention store from images and masks."""
 
     images: Path = setting(Path("data/phantom/images"), "Folder of images.")
-    masks: Path | None = setting(None, "Folder of masks. Without masks the store is for prediction only.")
+    masks: Path | None = setting(None, "Folder of masks. A store without masks cannot be used for training.")
     csv: Path | None = setting(
         None, "Table `id,image,mask[,group]` in place of folders; a `split` column is for `train --split-csv`."
     )
@@ -188,7 +188,7 @@ class EvaluateSettings:
     split: Literal["test", "val", "train", "all"] = setting("test", "Samples to score, as the run's splits.csv says.")
     masks: Path | None = setting(None, "Folder of source masks, for scores at their original size too.")
     out: Path = setting(Path("reports/dual"), "Folder for metrics.json, per_sample.csv and pictures.")
-    include_training: bool = setting(False, "Allow samples that the run was trained on; such scores are too good.")
+    include_training: bool = setting(False, "Allow samples that the run was trained on; such scores are too high.")
     overlays: NotNegative = setting(4, "Pictures of each of the worst, median and best cases.")
     batch_size: AtLeastOne = setting(32, "Samples per batch.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
@@ -236,15 +236,15 @@ class PretrainSettings:
     lr: Annotated[float, Gt(0)] = setting(1e-3, "Peak learning rate of AdamW; try 5e-4 * batch / 256 for a large ViT.")
     warmup: Share = setting(0.1, "Share of the steps over which learning rate and teacher temperature rise.")
     weight_decay: Annotated[float, Ge(0)] = setting(0.04, "Weight decay of AdamW at the first step.")
-    weight_decay_end: Annotated[float, Ge(0)] = setting(0.4, "Weight decay at the last step; a cosine between.")
+    weight_decay_end: Annotated[float, Ge(0)] = setting(0.4, "Weight decay at the last step; half a cosine in between.")
     momentum: Annotated[float, Interval(ge=0, le=1)] = setting(
-        0.99, "Teacher's momentum at the first step; a cosine to 1. Larger batches: 0.996."
+        0.99, "Teacher's momentum at the first step; then half a cosine up to 1. For larger batches: 0.996."
     )
     prototypes: Annotated[int, Ge(2)] = setting(256, "Outputs of the projection head; 65536 in the paper.")
     head_width: AtLeastOne = setting(512, "Hidden width of the projection head; 2048 in the paper.")
     batch_norm: bool = setting(True, "Batch normalisation in the projection head; small batches need it.")
     centring: Centring = setting(
-        "sinkhorn", "How the teacher's collapse to one answer is prevented: Sinkhorn-Knopp, or a running centre."
+        "sinkhorn", "Method that prevents the teacher's collapse to one answer: Sinkhorn-Knopp, or a running centre."
     )
     teacher_temperature: Annotated[float, Gt(0)] = setting(0.05, "Teacher's temperature; starts at 0.04 if higher.")
     student_temperature: Annotated[float, Gt(0)] = setting(0.1, "Student's temperature.")

@@ -1,4 +1,4 @@
-"""The stage `train`: make a segmentation model from an attention store. It never imports a transformer.
+"""The stage `train`: train a segmentation model from an attention store. It never imports a transformer.
 
     out/model.safetensors    weights of the best epoch on the validation samples, and all that is needed to use them
     out/state.safetensors    weights and optimiser of the last epoch
@@ -7,9 +7,9 @@
     out/dvclive/             the same history for DVC's tools, in a DVC repository
 
 Training works in a hidden folder beside `out`, which replaces `out` after the last epoch. So the previous model stays
-until then, DVC may clear its outputs, and `--resume` finds the state of an interrupted run, which lacks only the last
-seconds and the epoch it was in. All random numbers of an epoch come from (seed, epoch): on a CPU, a resumed run gives
-the same weights as an uninterrupted one, bit for bit.
+until then, and DVC may clear its outputs. `--resume` finds the state of an interrupted run in the hidden folder; only
+the last seconds and the epoch in progress are lost. All random numbers of an epoch come from (seed, epoch): on a CPU, a
+resumed run gives the same weights as an uninterrupted one, bit for bit.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport:
 
 
 def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
-    """Return the split of every sample of the store, "" for samples of none."""
+    """Return the split of every sample of the store, "" for samples without a split."""
     if not store.labelled.any():
         raise UsageError(
             f"{settings.store}: no sample has a mask, so there is nothing to learn from.\n"
@@ -78,7 +78,7 @@ def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
 
 
 def _resume(trainer: SegmentationTrainer, work: WorkFolder, out: Path) -> bool:
-    """Restore an interrupted run, if there is one; return whether the run at `out` is this one and finished."""
+    """Restore an interrupted run, if there is one. Return True if the run at `out` is this run and has finished."""
     if work.state.is_file():
         state = load_state(work.state)
         if not (_is_finished(trainer, out) and not trainer.identity().matches(state.settings)):
@@ -100,7 +100,7 @@ def _is_finished(trainer: SegmentationTrainer, out: Path) -> bool:
 
 
 def _train(trainer: SegmentationTrainer, work: WorkFolder, progress: Progress) -> None:
-    """Run the epochs that are left, and save the state now and then."""
+    """Run the epochs that are left, and save the state from time to time."""
     done, epochs = len(trainer.history), trainer.settings.epochs
     figures = [name for name in COLUMNS if name != "epoch"]
     with (

@@ -1,7 +1,7 @@
 """Check the metadata of a store's arrays against its description and against the format.
 
 An array that every store has must be exactly as the format says. A further array must have the common layout, so that
-its checksums can be checked. The meaning of its values is left to those who know it.
+its checksums can be checked. The meaning of its values is not checked.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _parsed(root: Path, name: str, content: bytes) -> ArrayMetadata:
 
 
 def _require_known_encodings(root: Path, arrays: Arrays) -> None:
-    """Make sure that the values of the arrays that every store has mean what this program takes them for."""
+    """Make sure that this program knows the encodings of the arrays that every store has."""
     for name in DIMENSIONS:
         if arrays[name].encoding != encoding_of(name):
             found = json.dumps(arrays[name].encoding)[:LONGEST]
@@ -80,10 +80,10 @@ def _require_known_encodings(root: Path, arrays: Arrays) -> None:
 
 
 def _require_common_layout(name: str, array: ArrayMetadata, description: Description) -> None:
-    """Make sure of what every listed array has in common.
+    """Make sure that an array has the layout that is common to all listed arrays.
 
     Raises:
-        ValueError: something is different.
+        ValueError: it has another layout; the message says what differs.
     """
     if not len(array.shape) == len(array.chunk_shape) == len(array.dimension_names) > 0:
         raise ValueError("has a shape, chunks and dimension names that differ in number")
@@ -111,7 +111,7 @@ def _require_shards(array: ArrayMetadata, description: Description) -> None:
         endian = sharding["index_codecs"][0]["configuration"]["endian"]
         chunk = tuple(sharding["chunk_shape"])
         found = sharding.get("index_location", "end")
-        ",".join(inner)  # a TypeError where a name is no text
+        ",".join(inner)  # raises a TypeError if a name is not a text
     except (KeyError, TypeError, AttributeError, IndexError):
         raise ValueError("is not sharded as the format says") from None
     if array.dimension_names[0] != "sample" or chunk != (1, *array.shape[1:]):

@@ -1,8 +1,8 @@
 """Read and check every byte of a store, or the bytes of some samples, and name every fault: `pipeline verify`.
 
 The hash tree is checked from the top down: description and metadata, which opening checks; every column; every
-sample's chunks against their checksums. Then the values are checked: masks hold only classes, attention is finite,
-not negative, and sums to at most one.
+sample's chunks against their checksums. Then the values are checked: masks hold only class indices or 255, attention is
+finite, not negative, and sums to at most one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ ROUNDING = 2e-3
 """The amount by which a map of probabilities may sum to more than one: float16 keeps 11 bits of each."""
 
 VERSION_1_STYLES = ((2, True), (2, False), (None, True), (None, False))
-"""Indentation of a version 1 group's metadata, and True where letters outside ASCII are escaped. Zarr wrote it."""
+"""The styles in which zarr may have written a version 1 group's `zarr.json`.
+
+Each is the indentation, and True if letters outside ASCII are escaped.
+"""
 
 Progress = Callable[[Sequence[int], str], Iterable[int]]
 Choose = Callable[[int], NDArray[np.int64]]
@@ -47,12 +50,12 @@ class Fault:
     """One fault of a store."""
 
     kind: Kind
-    """`missing` for what is not there, `unknown` for a store that needs another version of this program."""
+    """`missing`: a file or the whole store is absent. `unknown`: the store needs another version of this program."""
     text: str
 
     @classmethod
     def of(cls, error: PipelineError) -> Fault:
-        """Return the fault that an error reports, in one line for damage inside a store."""
+        """Return the fault that an error reports. For a fault inside a store, the text is one line."""
         if isinstance(error, StoreVersionError):
             return cls("unknown", str(error))
         if isinstance(error, StoreNotFoundError | NotAStoreError):
@@ -88,7 +91,7 @@ def all_samples(samples: int) -> NDArray[np.int64]:
 
 
 def verify_store(path: Path, progress: Progress = lambda shards, _: shards) -> list[str]:
-    """Return every fault of a store, a text each; empty when it is sound.
+    """Return every fault of a store, one text each. The list is empty if the store is sound.
 
     Args:
         path: of the store.
@@ -105,7 +108,8 @@ def check_store(
     Args:
         path: of the store.
         progress: wraps the loop over shards, to show how far it is.
-        choose: the samples whose chunks are read. Shards without such a sample are only looked for.
+        choose: the samples whose chunks are read. Of a shard without such a sample, only the presence of its file is
+            checked.
 
     Raises:
         UsageError: the path is an address on the network.
@@ -133,7 +137,7 @@ def check_store(
 
 
 def _faults_of_root(store: AttentionStore) -> list[Fault]:
-    """Return the faults of the group's own metadata beside the description, which no checksum covers."""
+    """Return the faults of the group's `zarr.json` outside the description. No checksum covers this part."""
     content = root_bytes(store.path)
     root = json.loads(content)
     attribute = root["attributes"][ATTRIBUTE]
@@ -197,7 +201,7 @@ def _faults_of_samples(store: AttentionStore, name: str, samples: NDArray[np.int
 
 
 def _wrong_values(store: AttentionStore, name: str, values: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
-    """Return, for everything that can be wrong with an array's values, (sample,) True where it is."""
+    """Return a description of each possible fault of an array's values, with (sample,) bool: True where it occurs."""
     if name == "mask":
         unknown = (values >= len(store.classes)) & (values != IGNORE)
         return {"has values that are no class": unknown.any(axis=(1, 2))}
@@ -212,7 +216,7 @@ def _wrong_values(store: AttentionStore, name: str, values: NDArray[Any]) -> dic
 
 
 def _missing_shard(store: AttentionStore, name: str, shard: int) -> list[Fault]:
-    """Return a fault if a shard that is not read is not there."""
+    """Return a fault if the file of a shard is absent. The file is not read."""
     file = chunk_path(store.path, name, shard, len(store.arrays[name].shape))
     return [] if file.is_file() else [Fault("missing", f"`{name}`: {file.name} is missing")]
 

@@ -30,7 +30,7 @@ class ColumnWriter:
         name: of the column.
         dtype: `str` or the name of a NumPy type.
         row: shape of one value; () for a scalar.
-        chunk: values in a chunk. A column with fewer has one chunk of just these.
+        chunk: values in a chunk. A column with fewer values has one chunk of exactly that many.
     """
 
     def __init__(self, root: Path, name: str, *, dtype: str, row: tuple[int, ...] = (), chunk: int) -> None:

@@ -1,7 +1,8 @@
 """Read a store's columns: one value per sample each, through zarr, checked chunk by chunk.
 
 A column's chunk is compared with the digest in the store's description every time it is read. A column that was read
-whole is kept, and so are the chunks that single values came from: a whole column takes seconds at ten million rows.
+whole stays in memory. For a single value only its chunk is read, and stays in memory: reading a whole column takes
+seconds at ten million rows.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Columns:
         self._chunks: dict[tuple[str, int], NDArray[Any]] = {}
 
     def whole(self, name: str) -> NDArray[Any]:
-        """Return all values of a column; not to be written to.
+        """Return all values of a column. The array is cached: do not write to it.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: the store has no such column, or its bytes are missing or damaged.
@@ -69,7 +70,7 @@ class Columns:
         return self._whole[name]
 
     def value(self, name: str, index: int) -> Any:
-        """Return one value of a column; its chunk is read once and kept.
+        """Return one value of a column. Its chunk is read once and stays in memory.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: the chunk's bytes are missing or damaged.
@@ -86,13 +87,13 @@ class Columns:
         return [(start, min(start + extent, count)) for start in range(0, count, extent)]
 
     def read(self, name: str, start: int, stop: int) -> NDArray[Any]:
-        """Read the values from `start`, which begins a chunk, to `stop` or the end; nothing is kept.
+        """Read the values from `start`, the first row of a chunk, to `stop` or the end. Nothing is cached.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: the bytes are missing or damaged.
         """
         stop, extent = min(stop, self._shape(name)[0]), self._extent(name)
-        # Checked first, too: zarr would read a missing file as empty strings or zeros.
+        # Check the files before zarr reads them: it would read a missing file as empty strings or zeros.
         for number in range(start // extent, -(-stop // extent)):
             self.check(name, number)
         try:

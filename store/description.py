@@ -1,4 +1,4 @@
-"""The group attribute `attention_store`: read, checked and written.
+"""Read, check and write the group attribute `attention_store`, the description of a store.
 
 A hash tree makes damage visible. Every chunk ends in its CRC-32C. The column `checksum` repeats these, so that a
 chunk in the wrong place is seen too. The description has a SHA-256 of all arrays' metadata and one of every chunk
@@ -37,12 +37,12 @@ class MaskSource:
     decoding: str = "binary"
     """`binary`: black and white, split at the middle. `mapped`: by `values`."""
     pairing: dict[str, Any] | None = None
-    """`{"rule": "name", "endings": […]}` or `{"rule": "table"}`; None when there were no masks or it is not known."""
+    """`{"rule": "name", "endings": […]}` or `{"rule": "table"}`; None if there were no masks or the rule is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """Everything that a store says about itself outside its arrays."""
+    """Describe a store: hold everything that it records outside its arrays."""
 
     version: int
     required: list[str]

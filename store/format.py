@@ -1,8 +1,8 @@
-"""Names, types and hashes of the attention store's format, version 2.
+"""Define the names, types and hashes of the attention store's format, version 2.
 
 `store/FORMAT.md` is the specification. A store is a Zarr v3 group. Three sharded arrays hold one chunk per
 sample; the columns hold one small value per sample. Everything else is in one group attribute,
-`attention_store` (`store.description`). This module knows no files except by path.
+`attention_store` (`store.description`).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ UNDERSTOOD = frozenset(DIMENSIONS)
 """The features, arrays and columns that this program implements and that a store may require."""
 
 COLUMN_CHUNK = 65536
-"""Values in a chunk of a column at most."""
+"""Largest number of values in a chunk of a column."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 """The form of an array's name. It is also the name of a folder, so nothing else is allowed."""

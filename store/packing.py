@@ -1,8 +1,8 @@
-"""Pack and unpack the bytes of a chunk, with no codec or with one of two of Zarr v3's.
+"""Pack and unpack the bytes of a chunk: unchanged, or with Zarr v3's codec `zstd` or `blosc`.
 
-`raw` can be copied straight from a mapped file. `lz4` is for masks: it makes them fifty times smaller, and unpacking
-takes a fifth of the time of zstd, hardly longer than copying. `zstd` is for images and attention of stores that are
-meant to travel.
+`raw` can be copied straight from a mapped file. `lz4` (in Blosc) is for masks: it makes them fifty times smaller, and
+unpacking takes a fifth of the time of zstd, hardly longer than copying. `zstd` is for images and attention, if a
+store is to be sent to other machines.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ Packing = Literal["raw", "zstd", "lz4"]
 
 ZSTD_LEVEL = 3
 LZ4_LEVEL = 3
-"""Level of Blosc's `lz4hc`: the lowest with its better search. Higher levels take up to eight times as long to pack
-masks and save a tenth of their size at most."""
+"""Level of Blosc's `lz4hc`: the lowest that uses its better search.
+
+Higher levels take up to eight times as long to pack masks and save a tenth of their size at most.
+"""
 
 CHAINS: dict[tuple[str, ...], Packing] = {
     ("bytes", "crc32c"): "raw",
@@ -29,7 +31,10 @@ CHAINS: dict[tuple[str, ...], Packing] = {
 """The packing of a chunk, by the names of its codecs in the array's metadata."""
 
 _BLOSC_HEADER = struct.Struct("<4B3I")
-"""Two versions, flags, size of an element; bytes unpacked, of a block, and packed. (c-blosc, README_HEADER.)"""
+"""Fields of one byte: two versions, flags, size of an element. Then three sizes in bytes: unpacked, of a block, packed.
+
+(c-blosc, README_HEADER.)
+"""
 
 
 def codecs(packing: Packing, size: int) -> list[dict[str, Any]]:

@@ -1,12 +1,12 @@
 """Read a store: one sample, or a batch of any samples in any order.
 
-Shards are memory-mapped on first use, so opening costs a few small files and a random sample about
-one copy of its bytes. A sample's chunk is checked against its checksums the first time it is read.
+Shards are memory-mapped on first use. So opening reads only a few small files, and reading a random sample takes about
+as long as copying its bytes. A sample's chunk is checked against its checksums the first time it is read.
 Missing or damaged data is an error that names array, shard and samples, never zeros.
 
-Several processes and machines may read one store at a time; nothing is ever written. A store that
-is sent to another process (pickled) is opened again there. When another store replaces the one at the path,
-shards that were mapped before are still read. Everything else is an error, never a mixture of the two.
+Several processes and machines may read one store at the same time; nothing is ever written. A store that is sent to
+another process (pickled) is opened again there. If another store replaces the one at the path, shards that were mapped
+before can still be read. Reading anything else raises an error, so a batch never mixes the two stores.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Indices = Sequence[int] | NDArray[np.integer[Any]]
 
 
 class AttentionStore:
-    """An attention store on a local path, open for reading. Make one with `AttentionStore.open`."""
+    """Read an attention store on a local path. Open one with `AttentionStore.open`."""
 
     def __init__(self, path: Path, description: Description, arrays: Arrays, root: bytes) -> None:
         self.path = path
@@ -242,7 +242,7 @@ class AttentionStore:
         return self.column("labelled")
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return a column, such as `sample`, `digest`, `group` or `labelled`; not to be written to.
+        """Return a column, such as `sample`, `digest`, `group` or `labelled`. It is cached: do not write to it.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: the store has no such column, or its bytes are missing or damaged.

@@ -1,4 +1,4 @@
-"""One sample, or a batch of samples, as they are written to a store and read from it."""
+"""Hold one sample, or a batch of samples, as they are written to a store and read from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Sample:
     width: int
     """Columns of the original image."""
     group: str
-    """The patient or lesion that the sample is of; a split keeps a group together. The id where none was given."""
+    """The patient or lesion of the sample. All samples of a group are in one split. If none was given, it is the id."""
     labelled: bool
     """True if a mask was given."""
 

@@ -1,4 +1,4 @@
-"""A store's own `zarr.json`: read, parsed, and used to recognise a store."""
+"""Read and parse a store's own `zarr.json`, and recognise a store by it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REMEDY = "Give the path that `pipeline extract --store` wrote"
 
 
 def root_bytes(path: Path) -> bytes:
-    """Return the bytes of a store's `zarr.json`; none where there is no such file."""
+    """Return the bytes of a store's `zarr.json`. They are empty if the file is missing or cannot be read."""
     try:
         return (path / "zarr.json").read_bytes()
     except OSError:
@@ -48,7 +48,7 @@ def describe(path: Path, root: bytes) -> Description:
     attributes = document.get("attributes")
     kind = (document.get("zarr_format"), document.get("node_type"))
     if kind != (3, "group") or not isinstance(attributes, dict):
-        raise NotAStoreError(f"{path}: not an attention store (its zarr.json is of something else).\n  {REMEDY}.")
+        raise NotAStoreError(f"{path}: not an attention store (its zarr.json describes something else).\n  {REMEDY}.")
     return Description.from_attributes(attributes, path)
 
 
@@ -72,7 +72,7 @@ def _attributes(path: Path) -> dict[str, Any]:
 
 
 def _listed(path: Path, described: dict[str, Any]) -> set[str]:
-    """Return the further arrays that a description lists, as far as they really are arrays."""
+    """Return the names that a description lists and that are really arrays: folders with a `zarr.json`."""
     lists = [described.get("sharded"), described.get("columns_sha256")]
     names = {str(name) for listed in lists if isinstance(listed, list | dict) for name in listed}
     return {name for name in names if NAME.fullmatch(name) and (path / name / "zarr.json").is_file()}

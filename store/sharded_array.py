@@ -23,11 +23,13 @@ if sys.platform != "win32":
     import resource
 
 MAX_MAPPED = 4096
-"""The most shards of one array that stay mapped; Linux allows a process 65,530 mappings."""
+"""Largest number of shards of one array that stay mapped. Linux allows a process 65,530 mappings."""
 
 SHARE_OF_FILES = 8
-"""One array keeps at most one part in so many of the files that the process may have open. A mapped file counts as
-one."""
+"""An array maps at most 1 / `SHARE_OF_FILES` of the files that the process may have open at once.
+
+A mapped file counts as open.
+"""
 
 
 class ShardedArray:

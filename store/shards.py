@@ -1,4 +1,4 @@
-"""A shard's bytes: Zarr v3 `sharding_indexed` with one chunk per sample, written and memory-mapped here.
+"""Encode shards and memory-map them: Zarr v3 `sharding_indexed` with one chunk per sample.
 
 A shard is its chunks, one after the other, and an index at the end (at the start in version 1). The index has
 (offset, length) as two little-endian uint64 per chunk, and a CRC-32C; a chunk that was never written has 2⁶⁴−1
@@ -57,7 +57,7 @@ def encode_shard(chunks: Sequence[bytes], capacity: int) -> bytes:
 
 
 class MappedShard:
-    """Hold a shard's file in memory, its index parsed and checked once.
+    """Map a shard's file into memory. The index is parsed and checked once, when the file is mapped.
 
     Args:
         path: of the file.
@@ -124,12 +124,12 @@ class MappedShard:
         return self._view[start : start + length - CRC_BYTES]
 
     def checksum(self, sample: int) -> int:
-        """Return the checksum that the file gives for a sample's stored bytes."""
+        """Return the CRC-32C that follows a sample's stored bytes in the file."""
         start, length = self._index[sample - self._first].tolist()
         return int.from_bytes(self._bytes[start + length - CRC_BYTES : start + length], "little")
 
     def check(self, sample: int, recorded: int) -> None:
-        """Compare a sample's bytes with their checksum, and that with the one recorded for the sample.
+        """Compare a sample's bytes with their checksum, and this checksum with `recorded`, the store's own record.
 
         Raises:
             StoreCorruptError: either differs, or the file's size has changed since it was mapped.

@@ -1,9 +1,9 @@
-"""Statistics of the attention of a store, head by head, computed with dask so that the store streams.
+"""Compute statistics of the attention of a store, head by head, with dask, so that memory holds only a few shards.
 
-Each figure is computed per sample and averaged over samples: the mean of a map (1.0 means that no attention goes to
-the CLS token and the registers), its contrast (standard deviation over mean; an untrained ViT has about 0.02-0.05),
-and its separation of mask and background (|AUROC - 0.5|: a head that looks at the background is as useful as one that
-looks at the lesion).
+Each figure is computed per sample and averaged over samples: the mean of a map (1.0 if the CLS token and the registers
+get their uniform share of attention; higher if they get less), its contrast (standard deviation over mean; an untrained
+ViT has about 0.02-0.05), and its separation of mask and background (|AUROC - 0.5|: a head that looks at the background
+is as useful as one that looks at the lesion).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class HeadStatistics:
 
     head: str
     mean: float
-    """Mean of stored attention; 1.0 when it is uniform over patches alone."""
+    """Mean of stored attention (probability × keys) over patches; 1.0 if attention is uniform over all keys."""
     contrast: float
     """Standard deviation over mean of a map, averaged over samples."""
     separation: float
@@ -91,7 +91,10 @@ def statistics_of_maps(attention: NDArray[Any], mask: NDArray[np.uint8]) -> NDAr
 
 
 def _inside(mask: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return (sample, grid cells): 1 where most of a cell's pixels are mask, 0 where background, nan where ignored."""
+    """Return (sample, grid cells): 1 for a cell of mask, 0 for background, nan if all of its pixels are ignored.
+
+    A cell is mask if at least half of its pixels that are not ignored are mask.
+    """
     rows, columns = (
         (np.arange(cells)[:, None] == (np.arange(extent) + 0.5) * cells // extent).astype(np.float64)
         for cells, extent in zip(grid, mask.shape[1:], strict=True)
@@ -104,7 +107,7 @@ def _inside(mask: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.float6
 
 
 def _separation(maps: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (sample, head) |AUROC - 0.5|, the AUROC from ranks (Mann-Whitney U), ties shared."""
+    """Return (sample, head) |AUROC - 0.5|. AUROC is computed from ranks (Mann-Whitney U); ties get their mean rank."""
     result = np.full(maps.shape[:2], np.nan)
     for sample, cells in enumerate(inside):
         known = np.isfinite(cells)

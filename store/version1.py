@@ -2,7 +2,7 @@
 
 Version 1 differs in the description (`mask_values` in place of `masks`, a fixed set of keys, no lists `required` and
 `sharded`), in the shards' index, which is at the start of the file, and in the columns, which are packed by zstd.
-Masks are packed by lz4, or by zstd in stores written before that.
+Masks are packed by lz4, or by zstd in the oldest of these stores.
 Nothing is ever written in version 1. `store.upgrade` turns such a store into one of version 2.
 """
 

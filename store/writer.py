@@ -44,7 +44,7 @@ from store.root import is_store
 from store.shards import encode_chunk, encode_shard
 
 SHARD_BYTES = 32 * 2**20
-"""The size of a shard of images at most: few files, and each still quick to fetch."""
+"""Largest size of a shard of images. Smaller shards would be many files, larger ones would be slow to fetch."""
 
 MAX_SAMPLES_PER_SHARD = 1024
 
@@ -65,11 +65,11 @@ class Layout:
     masks: MaskSource = field(default_factory=MaskSource)
     """The way the masks were found and decoded."""
     compress: bool = False
-    """Compress images and attention. Masks always are: it makes them fifty times smaller."""
+    """Compress images and attention. Masks are always compressed, which makes them fifty times smaller."""
 
     @property
     def samples_per_shard(self) -> int:
-        """The largest power of two whose images fit in `SHARD_BYTES`."""
+        """The largest power of two whose images fit in `SHARD_BYTES`, at most `MAX_SAMPLES_PER_SHARD`."""
         fitting = max(1, SHARD_BYTES // (self.size[0] * self.size[1] * 3))
         return min(MAX_SAMPLES_PER_SHARD, 1 << (fitting.bit_length() - 1))
 
@@ -97,7 +97,7 @@ class Layout:
 def new_store(
     path: Path, *, layout: Layout, recipe: dict[str, Any], upgraded_from: Sequence[str] = ()
 ) -> Iterator[StoreWriter]:
-    """Open a writer whose store replaces what is at `path` when the block ends well.
+    """Open a writer whose store replaces the one at `path` when the block ends without an error.
 
     Args:
         path: of the store.
@@ -107,7 +107,7 @@ def new_store(
 
     Raises:
         UsageError: `path` holds something that is not an attention store.
-        StoreCorruptError: the written store does not read back; nothing is published.
+        StoreCorruptError: the written store fails verification; nothing is published.
     """
     with published_folder(path, ours=is_store) as folder:
         writer = StoreWriter(folder, layout=layout, recipe=recipe, upgraded_from=upgraded_from)
@@ -147,14 +147,14 @@ class StoreWriter:
 
     @property
     def samples_per_shard(self) -> int:
-        """The number of samples after which a shard is written: the natural number to hand over at a time."""
+        """The number of samples in a full shard. Without a cluster, `extract` computes as many at a time."""
         return self._layout.samples_per_shard
 
     def append(self, sample: Sample) -> None:
         """Add one sample.
 
         Raises:
-            ValueError: an array of it has not the layout's shape or type.
+            ValueError: one of its arrays does not have the layout's shape or type.
         """
         checksums = []
         for name, dtype in SHARDED.items():

@@ -1,4 +1,4 @@
-"""The dependencies of `dvc.yaml` on source files. `python -m tests.dvc_deps` rewrites them from the imports."""
+"""Find the source files that `dvc.yaml` must depend on. `python -m tests.dvc_deps` writes them into the file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ READS_SETTINGS = {"pipeline/params.py", "pipeline/values.py"}
 def needed_files(verb: str) -> set[str]:
     """Return every source file whose change can change what a stage does, relative to the root.
 
-    These are all files that `stages.VERB` imports, and those that read the settings. Files that hold a docstring alone
-    are left out.
+    These are all files that `stages.VERB` imports, and those that read the settings. Files with only a docstring are
+    left out.
     """
     return {file for file in closure(f"stages.{verb}") if not _is_only_a_docstring(file)} | READS_SETTINGS
 
@@ -33,7 +33,7 @@ def dependency(file: str) -> str:
 
 
 def _modules(file: Path) -> Iterator[str]:
-    """Every module of this project that a file names in an import, inside functions too."""
+    """Yield every module of this project that a file names in an import, inside functions too."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -45,14 +45,14 @@ def _modules(file: Path) -> Iterator[str]:
 
 
 def _file(module: str) -> Path | None:
-    """The source file of a module; None for a name that is not a module, such as a class."""
+    """Return the source file of a module, or None for a name that is not a module, such as a class."""
     path = ROOT.joinpath(*module.split("."))
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
 @cache
 def closure(module: str) -> set[str]:
-    """All files that importing a module can run, relative to the root; packages' `__init__` files among them."""
+    """Return all files that importing a module can run, relative to the root, with packages' `__init__` files."""
     found: set[str] = set()
     waiting = [module]
     while waiting:

@@ -1,4 +1,4 @@
-"""Folders in which tests run DVC: a clone of this repository, or a project of one's own, with tiny settings."""
+"""Make folders in which tests run DVC: a copy of this repository, or a user's own project, with tiny settings."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ TINY: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Project:
-    """A folder with `dvc.yaml` and `params.yaml`."""
+    """Run commands in a folder with `dvc.yaml` and `params.yaml`."""
 
     folder: Path
     programs: list[Path] = field(default_factory=list)
-    """Folders that come first in the path: where `pipeline` is."""
+    """Folders that come first in PATH, such as that of the `pipeline` command."""
 
     def run(self, *command: str) -> str:
         """Run a command that must succeed; return its standard output."""
@@ -39,7 +39,7 @@ class Project:
         return result.stdout
 
     def try_to_run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command, with this environment's programs behind `programs` in the path."""
+        """Run a command. In PATH, this environment's programs come after the folders in `programs`."""
         path = [*map(str, self.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
         environment = {**os.environ, "PATH": os.pathsep.join(path), "NO_COLOR": "1", "DVC_NO_ANALYTICS": "1"}
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment)
@@ -81,7 +81,7 @@ def tracked_files() -> list[str]:
 
 
 def clone(folder: Path, programs: list[Path]) -> Project:
-    """Copy the repository's tracked files, as they are in the working tree; make tiny settings; commit."""
+    """Copy the repository's files from the working tree, without the tests; write tiny settings; commit."""
     for name in tracked_files():
         if not name.startswith("tests/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

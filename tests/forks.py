@@ -5,8 +5,8 @@ torch, timm and the stages first, which takes 5 to 20 seconds of a core. So `For
 imports them once and then forks a child for every program. A child shares nothing with later children. A test that must
 see imports happen, or that must start with other privileges, still needs a new interpreter.
 
-Client and server exchange one line of JSON for each request: the programs, the folder and the environment there, the
-exit statuses and outputs back.
+For each request the client sends one line of JSON with the programs, arguments and environment. The server answers with
+one line of JSON with the exit statuses and outputs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Finished = subprocess.CompletedProcess[str]
 
 
 class Forks:
-    """Start programs in forks of a process that has imported the stages. Use it as a context."""
+    """Start programs in forks of a process that has imported the stages. Use it as a context manager."""
 
     def __enter__(self) -> Self:
         """Start the server; it imports while the test goes on."""
@@ -93,7 +93,7 @@ def serve() -> None:
             importlib.import_module(name)
     gc.freeze()  # so that a collection in a child does not touch, and copy, the memory of all these modules
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever the server itself prints must not end up among the answers
+    os.dup2(2, 1)  # output that the server itself prints must not mix with the answers
     for line in sys.stdin:
         request = json.loads(line)
         with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +102,7 @@ def serve() -> None:
             finished = [_wait(child, output) for child, output in started]
         answers.write(json.dumps(finished) + "\n")
         answers.flush()
-    os._exit(0)  # taking all these modules down takes seconds
+    os._exit(0)  # a normal exit takes seconds to clean up all these modules
 
 
 def _fork(program: str, output: Path, request: dict[str, Any]) -> tuple[int, Path]:

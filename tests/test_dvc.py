@@ -1,4 +1,4 @@
-"""`dvc.yaml` and `params.yaml` agree with the code: dependencies cover the imports, keys are noticed by DVC."""
+"""`dvc.yaml` and `params.yaml` agree with the code: dependencies cover the imports, and DVC tracks every key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCES = ("pipeline/", "stages/", "store/")
 
 @pytest.mark.parametrize("verb", sorted(STAGES))
 def test_a_stage_depends_on_everything_that_it_imports(verb: str):
-    """When one of these files changes, `dvc repro` runs the stage again. Files of a docstring alone are left out."""
+    """When one of these files changes, `dvc repro` runs the stage again. Files with only a docstring are left out."""
     deps = STAGES[verb]["deps"]
     needed = needed_files(verb)
     assert f"stages/{verb}.py" in needed
@@ -78,7 +78,7 @@ def test_the_template_of_a_new_project_has_the_same_stages():
 
 
 def test_the_params_of_a_new_project_have_the_same_keys():
-    """The same sections and keys as the repository's, but for the phantoms; and no folder that hides a package."""
+    """They have the repository's sections and keys, without the phantoms. No folder in them hides a package."""
     ours = yaml.safe_load((ROOT / "params.yaml").read_text())
     new = yaml.safe_load(project.template("params.yaml"))
     assert new.pop(VERSION_KEY)

@@ -1,4 +1,4 @@
-"""`dvc repro` on a clean clone with tiny settings: it runs what has changed, all of it, and nothing else."""
+"""`dvc repro` on a clean clone with tiny settings: it runs every stage that is out of date, and no other."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ EVERYTHING = {"phantom", "extract", "train@dual", "train@image", "evaluate@dual"
 
 @pytest.fixture(scope="module")
 def programs() -> Iterator[list[Path]]:
-    """A `pipeline` command that starts at once."""
+    """Yield the folder of a `pipeline` command that does not import torch again."""
     with warm_pipeline() as folder:
         yield [folder]
 
 
 @pytest.fixture(scope="module")
 def warm(programs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone in which everything ran once. Tests may change it, and undo that."""
+    """Return a clone in which everything ran once. Tests must undo their changes to it."""
     project = clone(tmp_path_factory.mktemp("dvc") / "clone", programs)
     assert project.repro() == EVERYTHING
     return project
@@ -55,7 +55,7 @@ def _metrics(project: Project) -> dict[str, Any]:
 
 
 def _trained_with(project: Project) -> str:
-    """The metadata of a run's state: the settings that it was trained with are among it, as JSON."""
+    """Return the metadata of a run's state as JSON. It has the settings of the training."""
     with safe_open(str(project.folder / "runs/dual/state.safetensors"), framework="np") as state:
         return json.dumps(state.metadata()).replace("\\", "")
 
@@ -136,7 +136,7 @@ def _history(project: Project) -> list[dict[str, str]]:
 
 
 def test_the_changes_cover_every_key_of_params(warm: Project):
-    """A key that is added to params.yaml needs a row in the table, or `inputs`, which have tests of their own."""
+    """A key that is added to params.yaml needs a row in the table. The keys of `inputs` have their own tests."""
     keys = {f"{section}.{key}" for section, values in warm.params().items() for key in values}
     inputs = {key for key in keys if key.startswith("inputs.")}
     assert {f"{section}.{key}" for section, key, *_ in CHANGES} == keys - inputs - NOT_IN_TINY
@@ -144,7 +144,7 @@ def test_the_changes_cover_every_key_of_params(warm: Project):
 
 @pytest.mark.parametrize("section", ["phantom", "extract", "train", "evaluate"])
 def test_every_changed_setting_runs_its_stage_and_is_seen_in_the_output(warm: Project, section: str):
-    """In turn, in one workspace with a warm run cache: the stage's command runs, and its output has the new value."""
+    """For each change the stage's command runs, in spite of the run cache, and its output has the new value."""
     if not (warm.folder / "fewer").exists():
         _fewer_files(warm)
     before = (warm.folder / "params.yaml").read_text()
@@ -172,7 +172,7 @@ def _is_there(project: Project) -> bool:
 
 
 def _fewer_files(project: Project) -> None:
-    """Folders with some of the phantoms: 14 images, their masks, and 13 of all masks."""
+    """Make folders with some of the phantoms: 14 images, their masks, and 13 of all masks."""
     data, fewer = project.folder / "data/phantom", project.folder / "fewer"
     for source, target, count in (("images", "images", 14), ("masks", "masks_of_images", 14), ("masks", "masks", 13)):
         (fewer / target).mkdir(parents=True)
@@ -182,7 +182,7 @@ def _fewer_files(project: Project) -> None:
 
 @pytest.mark.parametrize("key", ["images", "masks", "table", "weights", "splits"])
 def test_a_changed_entry_of_inputs_is_what_dvc_depends_on(warm: Project, key: str):
-    """The stage that reads it is out of date, because of the new path."""
+    """The stages that read this input are out of date, because its path is new."""
     before = (warm.folder / "params.yaml").read_text()
     (warm.folder / "another").write_text("input")
     warm.change({"inputs": {key: "another"}})
@@ -196,7 +196,7 @@ def test_a_changed_entry_of_inputs_is_what_dvc_depends_on(warm: Project, key: st
 
 
 def test_a_changed_image_of_a_users_own_folder_reruns_the_extraction(warm: Project):
-    """Own images through params.yaml alone."""
+    """The user names the folder in params.yaml and changes nothing else."""
     before = (warm.folder / "params.yaml").read_text()
     shutil.copytree(warm.folder / "data" / "phantom", warm.folder / "mine")
     paths = {"images": "mine/images", "masks": "mine/masks"}
@@ -214,7 +214,7 @@ def test_a_changed_image_of_a_users_own_folder_reruns_the_extraction(warm: Proje
 
 @pytest.fixture
 def own(programs: list[Path], tmp_path: Path) -> Project:
-    """A new project as `pipeline init` writes it, with tiny settings and phantoms in a folder with a space."""
+    """Return a project made by `pipeline init`, with tiny settings and with phantoms in a folder with a space."""
     project = Project(tmp_path, programs)
     project.run("pipeline", "init")
     project.start()
@@ -241,7 +241,7 @@ TINY_OWN: dict[str, dict[str, Any]] = {
 
 
 def test_paths_may_hold_spaces(own: Project):
-    """Images, masks and store with spaces in their paths, from the first stage to the last."""
+    """All stages work if the paths of images, masks and store have spaces."""
     assert own.repro() == EVERYTHING - {"phantom"}
     metrics = json.loads((own.folder / "reports/dual/metrics.json").read_text())
     assert metrics["n"] > 0
@@ -250,7 +250,7 @@ def test_paths_may_hold_spaces(own: Project):
 
 
 def test_a_table_works_through_params_and_its_changes_are_noticed(own: Project):
-    """A project with a table and no folder of masks to pair: only params.yaml says so."""
+    """The user names a table instead of folders in params.yaml and changes nothing else."""
     rows = [
         f"{image.stem},my photos/images/{image.name},my photos/masks/{image.stem}_segmentation.png"
         for image in sorted((own.folder / PHOTOS).iterdir())
@@ -270,7 +270,7 @@ def test_a_table_works_through_params_and_its_changes_are_noticed(own: Project):
 
 
 def test_a_changed_weights_file_is_noticed(own: Project):
-    """A model that is a file, named in `inputs`: DVC extracts again when the file changes."""
+    """If the model is a file that `inputs` names, DVC extracts again when the file changes."""
     shipped = Path(__file__).parents[1] / "stages/attention/shipped/dino_phantom_tiny8.safetensors"
     (own.folder / "models").mkdir()
     file = own.folder / "models" / "ours.safetensors"
@@ -299,7 +299,7 @@ def _double_the_patch_embedding(file: Path) -> None:
 
 
 def test_another_version_of_the_program_is_refused_until_params_says_so(own: Project):
-    """`pipeline_version` stands for the source files: after an update the stages run again, and not before."""
+    """`pipeline_version` stands for the source files. A stage refuses to run if another version is installed."""
     file = own.folder / "params.yaml"
     current = own.params()["pipeline_version"]
     file.write_text(file.read_text().replace(f"pipeline_version: {current}", "pipeline_version: 0.0.1"))

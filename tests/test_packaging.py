@@ -1,4 +1,4 @@
-"""What a stranger gets: a wheel and a source distribution without data, and a project that runs from the wheel."""
+"""Distributions: the wheel and the source distribution hold no data, and a project runs from the wheel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUILD = "import sys; from setuptools import build_meta as b; print(getattr(b, sy
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the working tree's files, with arrays and data where the demonstration puts them."""
+    """Return a copy of the working tree's files, with invented data where the demonstration writes its data."""
     folder = tmp_path_factory.mktemp("sources") / "tree"
     for name in tracked_files():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_every_module_and_no_data(wheel: Path):
-    """All packages, the templates and the small transformer; nothing else."""
+    """The wheel holds all packages, the templates and the small transformer, and nothing else."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     wanted = {
@@ -68,7 +68,7 @@ def test_the_wheel_holds_every_module_and_no_data(wheel: Path):
 
 
 def test_the_source_distribution_holds_the_tests_and_no_data(sources: Path, tmp_path: Path):
-    """Whoever gets it can run the tests; no arrays, no data and no results are in it."""
+    """The tests can be run from it. It holds no arrays, no data and no results."""
     with tarfile.open(_built(sources, "sdist", tmp_path)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {name for name in tracked_files() if not name.startswith(".dvc/") and name != ".gitattributes"}
@@ -77,7 +77,7 @@ def test_the_source_distribution_holds_the_tests_and_no_data(sources: Path, tmp_
 
 
 def test_dvc_is_an_extra_that_developers_get():
-    """`pip install diamant-pipeline` brings no DVC; `uv run dvc repro` in a clone does, by the development group."""
+    """`pip install diamant-pipeline` does not install DVC. `uv run` in a clone does, through the development group."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
     assert not [name for name in project["project"]["dependencies"] if name.startswith("dvc")]
@@ -89,7 +89,7 @@ def test_dvc_is_an_extra_that_developers_get():
 
 @pytest.mark.slow
 def test_a_project_of_ones_own_runs_from_the_wheel(wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Install the wheel, `pipeline init`, `dvc init`, a few images, `dvc repro`: metrics appear."""
+    """After `pipeline init` and `dvc init` in a folder with images, `dvc repro` writes metrics."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
@@ -98,7 +98,7 @@ def test_a_project_of_ones_own_runs_from_the_wheel(wheel: Path, tmp_path: Path, 
     site = Path(_said([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]))
     with zipfile.ZipFile(wheel) as archive:  # a wheel of pure Python is installed by unpacking it
         archive.extractall(site)  # noqa: S202 - our own
-    # The libraries of this environment; its own `.pth` files, and with them an editable install, are not followed.
+    # Use the libraries of this environment. Its own `.pth` files are not read, so an editable install is not found.
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     command = programs / "pipeline"
     command.write_text(f"#!{python}\nfrom pipeline.cli import main\nmain()\n")

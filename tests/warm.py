@@ -1,8 +1,8 @@
-"""A `pipeline` command for tests that starts at once: `python -m tests.warm SOCKET`.
+"""Provide a `pipeline` command that starts without importing torch, for tests: `python -m tests.warm SOCKET`.
 
 A new interpreter takes seconds to import torch and timm, and DVC starts one for every stage. Here one server imports
 them once. The command is a small client: it sends its arguments, folder, environment and output streams to the server,
-which forks a child that runs the real command line in them. The child's exit status is the client's.
+which forks a child that runs the real command line with them. The client exits with the child's status.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Card:
     init_sha256: str | None
     """Digest of the initial weights; None for random ones."""
     settings: dict[str, Any]
-    """Settings of the training, except paths and those of the machine."""
+    """Settings of the training, except paths and settings of the machine."""
     figures: dict[str, float | None]
     """The last row of the training's history."""
     version: Literal[1] = VERSION

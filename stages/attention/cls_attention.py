@@ -8,7 +8,7 @@ exists.
 The result equals `get_last_selfattention(image)[:, :, 0, 1:]` in facebookresearch/dino (Caron et al. 2021): prefix
 tokens (CLS and registers) take part in the softmax and are dropped afterwards, and the rest is not renormalised.
 
-Every attention class has its own way to queries and keys, so only known classes are accepted: timm's
+Every attention class computes queries and keys in its own way, so only known classes are accepted: timm's
 `VisionTransformer` (DINO, DINOv2) and `Eva` (DINOv3, rotary embedding on patch keys). Any other class is an error.
 Images are neither resized nor normalised here (see `stages.imaging` and `stages.attention.extractor`).
 """

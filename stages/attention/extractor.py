@@ -4,7 +4,7 @@ An `AttentionExtractor` holds a frozen transformer on a device. It normalises im
 (ImageNet's mean and deviation), computes the CLS attention, and returns it as float16, multiplied by the number of
 keys, so that uniform attention is 1.0.
 
-Every batch is filled up to the full batch size, so the arithmetic of an image does not depend on the number of images
+Every batch is padded to the full batch size, so the arithmetic of an image does not depend on the number of images
 beside it. On a CPU the maps of an image are bit-identical whatever else is in its batch. If memory runs out, the batch
 size is halved for the rest of the run.
 
@@ -40,7 +40,7 @@ _FLOAT16_MAX = 65504  # the largest possible value in a map is the number of key
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorConfig:
-    """Say which maps to make. Together with the loaded weights it gives the `Recipe`."""
+    """Describe the maps to compute. With the digest of the loaded weights this gives the `Recipe`."""
 
     model: str
     """Name in the model table, a file that `pipeline pretrain` wrote, or an architecture that it trains."""
@@ -86,7 +86,7 @@ class AttentionExtractor:
         """Load a model and its weights.
 
         Args:
-            config: Which maps to make.
+            config: The maps to compute.
             device: As `stages.runtime.devices.resolve_device` takes it.
             batch_size: Images through the transformer at a time.
 
@@ -112,7 +112,7 @@ class AttentionExtractor:
 
         Raises:
             WeightsError: the weights are not those of the recipe.
-            UsageError: this version computes other maps than the recipe says, or as `load`.
+            UsageError: this version computes other maps than the recipe says; or an error of `load`.
         """
         config = ExtractorConfig(
             model=recipe.model,

@@ -32,7 +32,7 @@ _BUSY_SECONDS = 60.0  # longest wait for the commit of another extraction
 _NAME_LENGTH = 16  # hexadecimal digits of the recipe's digest in the file name
 _PRIMARY_CODE = 0xFF  # the low byte of a SQLite result code is the primary code; the rest is the variant
 _DTYPE = np.dtype("<f2")
-_PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700  # maps reveal parts of the images, which are patients'
+_PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700  # maps reveal parts of the patients' images
 
 # A plain table. With 4,000 entries of about 10 kB, WITHOUT ROWID wrote at half the speed, read at a quarter of it, and
 # took a third more space.

@@ -1,4 +1,4 @@
-"""List the transformers that have a name, and the sources of their weights.
+"""List the known transformers and the sources of their weights.
 
 The names are those of the publishers' hubs (`dino_vits8`), not timm's. The table is plain data: reading it imports
 neither torch nor timm, so `--help` and `pipeline models` are fast. `stages.attention.weights` loads the models.

@@ -4,12 +4,12 @@ Two extractions with equal recipes give equal maps on the same machine. So the d
 is kept in a store, and is compared before a trained network is given new maps. A recipe holds no clock time, host,
 path, device or batch size.
 
-A recipe may get more fields without orphaning what older versions wrote:
+A recipe may get more fields. So that the memos, stores and runs of older versions stay usable, these rules hold:
 
 - The fields in `ALWAYS_HASHED` are in every dictionary and every digest, whatever their value.
 - Every field added later has a default: the value that gives the maps of the versions before it. At its default it is
   left out of the dictionary and of the digest, so the digest of an old recipe stays the same.
-- Such a default never changes, because a key that is absent means it.
+- Such a default never changes, because an absent key stands for it.
 - A key that this version does not know is an error: a newer version wrote the recipe, and the maps depend on the key.
 """
 
@@ -80,8 +80,11 @@ class Recipe:
     resize_rule: Literal["pillow-bilinear-antialias, jpeg-reduced-to-2x"] = (
         "pillow-bilinear-antialias, jpeg-reduced-to-2x"
     )
-    """Rule for resizing an image to `input_size`. The aspect ratio is not kept. A JPEG is decoded at a half, a quarter
-    or an eighth of its size where both sides stay at least twice the longer side of `input_size`."""
+    """Rule for resizing an image to `input_size`. The aspect ratio is not kept.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size if both sides stay at least twice the longer side of
+    `input_size`.
+    """
     mean: tuple[float, float, float]
     """Subtracted from the red, green and blue channel in [0, 1]."""
     std: tuple[float, float, float]
@@ -89,8 +92,7 @@ class Recipe:
     precision: TransformerPrecision
     """Arithmetic of the transformer; the softmax is always in float32."""
     position_embedding: PositionEmbedding
-    """`native` where the grid is that of the weights, `bicubic-antialias` where they were resampled, `rope` for
-    rotary embeddings."""
+    """`native`: used at the size of the weights. `bicubic-antialias`: resampled to another size. `rope`: rotary."""
     stored_as: Literal["probability*keys float16"] = "probability*keys float16"
     """Unit and type of a map's values: uniform attention is 1.0."""
 

@@ -64,8 +64,8 @@ def hub_file(entry: ModelEntry) -> Path:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a weights file under the names that they have inside the transformer.
 
-    The usual wrappers (`teacher`, `student`, `state_dict`, `model`), prefixes (`module.`, `backbone.`) and the
-    projection heads of self-supervised training are removed.
+    The usual wrappers (`teacher`, `student`, `state_dict`, `model`), prefixes (`module.`, `teacher.`, `backbone.`) and
+    the projection heads of self-supervised training are removed.
 
     Args:
         path: A `.pth` or a `.safetensors` file.

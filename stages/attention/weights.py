@@ -89,7 +89,7 @@ def check_input_size(entry: ModelEntry, input_size: tuple[int, int]) -> None:
     """Check that a size is a whole number of patches.
 
     Raises:
-        UsageError: it is not. The message names the nearest sizes that are.
+        UsageError: the size is not a whole number of patches. The message names the nearest valid sizes.
     """
     if all(side > 0 and side % entry.patch == 0 for side in input_size):
         return
@@ -105,7 +105,7 @@ def check_input_size(entry: ModelEntry, input_size: tuple[int, int]) -> None:
 
 def _untrained(entry: ModelEntry, input_size: tuple[int, int], weights: Path | None) -> Transformer:
     if weights is not None:
-        raise UsageError(f"{entry.name} takes no weights file ({weights}): its weights are random. Leave it out.")
+        raise UsageError(f"{entry.name} takes no weights file ({weights}): its weights are random. Omit --weights.")
     module = build_transformer(entry, _DEFAULT_SIDE)
     tensors = untrained_tensors(module)
     module.load_state_dict(tensors)
@@ -173,7 +173,10 @@ def _native_side(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor])
     count = embedding.shape[1]
     side = math.isqrt(count)
     if side * side not in (count, count - 1):  # with or without one for the CLS token
-        raise WeightsError(f"{source}: {count} position embeddings are not those of a square image: not supported.")
+        raise WeightsError(
+            f"{source}: {count} position embeddings are not those of a square image. "
+            "Pass weights that were trained on square images."
+        )
     return side * entry.patch
 
 
@@ -184,7 +187,8 @@ def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], mod
         converted: dict[str, Tensor] = convert(dict(tensors), module)
     for name, bias in tensors.items():
         # timm drops DINOv3's query and value biases because they are zero in the published models. In another file
-        # they may differ from zero, and then the attention would be wrong. The authors mask the key's bias.
+        # they may differ from zero, and then the attention would be wrong. The key's bias is not checked, because the
+        # authors' own code masks it out.
         if name.endswith("attn.qkv.bias") and _dropped(name, converted):
             query, _, value = bias.chunk(3)
             if query.any() or value.any():

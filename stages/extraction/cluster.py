@@ -47,7 +47,7 @@ def require_cluster(address: str, *, insecure: bool) -> None:
         insecure: The user has confirmed that the network to a `tcp://` scheduler is closed to others.
 
     Raises:
-        UsageError: the address is not valid, or is neither encrypted nor of this machine; certificates for `tls://`
+        UsageError: the address is not valid, or is neither encrypted nor on this machine; certificates for `tls://`
             are missing; or dask.distributed is not installed.
     """
     try:
@@ -117,7 +117,7 @@ class Cluster:
             jobs: Read only as far as jobs are sent.
 
         Raises:
-            PipelineError: the scheduler or all workers are lost, or several workers died of the same job.
+            PipelineError: the scheduler or all workers are lost, or several workers died while they ran the same job.
         """
         source = iter(jobs)
         running: deque[Any] = deque()
@@ -172,8 +172,9 @@ class Cluster:
             raise
         except KilledWorker as error:
             raise PipelineError(
-                f"{self._address}: several workers died of the same images ({error}). Their logs say why. Most often "
-                f"they run out of memory: use a smaller --batch-size, or workers with more memory. {kept}"
+                f"{self._address}: several workers died while they computed the same images ({error}). Their logs say "
+                "why. Usually a worker ran out of memory: use a smaller --batch-size, or workers with more memory. "
+                f"{kept}"
             ) from error
         except (ImportError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "deserialization" not in str(error):

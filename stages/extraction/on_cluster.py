@@ -6,7 +6,7 @@ back. The client stores the new maps in the memo and yields the samples in order
 transformer, and a killed run loses only the jobs in progress.
 
 Workers read images, masks and a weights file under the client's paths, so all machines need one file system. Batches
-are filled up to the full size, as they are without a cluster. On CPUs of the same kind and with the same number of
+are padded to the full size, as they are without a cluster. So on CPUs of the same kind and with the same number of
 torch threads a store is byte for byte the same as without a cluster. Between different CPUs, or a CPU and a GPU, maps
 differ in the last bits.
 """
@@ -94,13 +94,13 @@ def extract_on_cluster(
     Args:
         parts: The files of each job.
         extraction: The cluster, and how the files are read and computed.
-        task: Advanced by one per file.
+        task: Advanced by one per sample.
 
     Yields:
         One shard for each part, in order, as `extract_shard` returns it.
 
     Raises:
-        PipelineError: a worker cannot read a file or load the transformer; or as `Cluster.results`.
+        PipelineError: a worker cannot read a file or load the transformer; or an error of `Cluster.results`.
     """
     under_way: deque[tuple[Sequence[SourceSample], dict[str, np.ndarray]]] = deque()
 
@@ -144,7 +144,7 @@ def _extract_job(job: Job) -> Done:
             memo=_RemoteMemo(job.known),
         )
         shard = extract_shard(job.sources, extraction, Task())
-    except (PipelineError, OSError) as error:  # so an OSError at the client is always one of the connection
+    except (PipelineError, OSError) as error:  # so that an OSError at the client always comes from the connection
         raise PipelineError(f"worker {worker}: {error}") from None
     files = [file for source in job.sources for file in (source.image, source.mask) if file is not None]
     return Done(shard=shard, worker=worker, unreadable=[file for file in files if not os.access(file, os.R_OK)])

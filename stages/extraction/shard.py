@@ -1,8 +1,8 @@
 """Read the files of one shard and compute their attention: the unit of work of `extract` and `predict`.
 
-`extract_shard` is a function of a list of files. Threads decode files ahead while the transformer computes. Cached maps
-come from the memo; the others are computed in full batches, and every batch is committed to the memo. Memory holds
-one shard, whatever the total number of images. A cluster runs the same function (`stages.extraction.on_cluster`).
+`extract_shard` takes a list of files. Threads decode files ahead while the transformer computes. Cached maps come from
+the memo; the others are computed in full batches, and every batch is committed to the memo. Only one shard is in
+memory, whatever the total number of images. A cluster runs the same function (`stages.extraction.on_cluster`).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Memo(Protocol):
     """Interface of `AttentionMemo`: cache maps by image digest."""
 
     def get_many(self, digests: Iterable[str]) -> dict[str, np.ndarray]:
-        """Return the maps of the cached digests."""
+        """Return (heads, rows, columns) float16 for every digest that is cached."""
 
     def put_many(self, maps: Mapping[str, np.ndarray]) -> None:
-        """Store maps."""
+        """Store maps, each (heads, rows, columns) float16, by digest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,11 @@ class Decoded:
     entering: NDArray[np.uint8]
     """(row, column, 3) RGB at the transformer's input size."""
     digest: str
+    """SHA-256 of the image file, in hexadecimal."""
     height: int
+    """Rows of the original image."""
     width: int
+    """Columns of the original image."""
 
 
 @dataclass
@@ -74,7 +77,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """Say how files become arrays."""
+    """Hold the sizes and the classes that files are decoded with."""
 
     size: tuple[int, int]
     """(rows, columns) of image and mask."""
@@ -125,9 +128,9 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
     """Read files and compute their attention, in the order of the files.
 
     Args:
-        sources: The files. All their samples must fit in memory together, at the store's size.
+        sources: The files of each sample. All samples must fit in memory together, at the store's size.
         extraction: How the files are read and computed.
-        task: Advanced by one per file.
+        task: Advanced by one per sample.
 
     Returns:
         The samples of all sound files, and the problems of the others.

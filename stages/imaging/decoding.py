@@ -21,8 +21,8 @@ Pillow's limit against decompression bombs (see `stages.imaging.opening`).
 has at least two source pixels for each pixel of the result. The reduction depends on the file and on the size only. So
 an image at one size is the same whatever other sizes are asked for with it.
 
-Scaling by the image's own extremes keeps the full contrast of scans in 12 or 16 bits. The price: brightness cannot be
-compared between such images.
+Scaling by the image's own extremes keeps the full contrast of scans in 12 or 16 bits. As a consequence, brightness
+cannot be compared between such images.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def read_image(path: Path) -> DecodedImage:
         Its pixels and its digest. The file is read once, so both come from the same bytes.
 
     Raises:
-        InputProblemsError: the file cannot be used; holds one problem that says why.
+        InputProblemsError: the file cannot be used. The error has one problem, which says why.
     """
     picture = open_picture(path)
     return DecodedImage(_pixels(path, picture), picture.digest)
@@ -121,7 +121,7 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
         of a JPEG.
 
     Raises:
-        InputProblemsError: the file cannot be used; holds one problem that says why.
+        InputProblemsError: the file cannot be used. The error has one problem, which says why.
         UsageError: a side of a size is less than 1.
     """
     data = read_file(path)

@@ -66,7 +66,7 @@ def read_mask(path: Path, classes: ClassMap, expected_size: Size) -> NDArray[np.
 
     Raises:
         InputProblemsError: the file cannot be read as a picture, has another size than its image, or holds values
-            that `classes` does not list; holds one problem that says which.
+            that `classes` does not list. The error has one problem, which says what is wrong.
     """
     picture = open_picture(path)
     _check_size(path, (picture.image.height, picture.image.width), expected_size)

@@ -3,7 +3,7 @@
 - The file is read once, so its digest and its pixels come from the same bytes.
 - The format is detected from the content, not from the name.
 - A file with more than one page is rejected.
-- The EXIF orientation is applied, also that of TIFF and XMP.
+- The EXIF orientation is applied. It may also be stored in a TIFF tag or in XMP.
 - Every failure becomes a `Problem` that names the file.
 
 The modules `decoding` and `masks` interpret the pixels.
@@ -85,7 +85,10 @@ class Picture:
     reduced: int
     """Reduction of `image` along each side: 1, 2, 4 or 8."""
     box: tuple[float, float, float, float]
-    """(left, top, right, bottom) of the picture in `image`, in pixels; a reduced one may end within its last pixels."""
+    """(left, top, right, bottom) of the picture in `image`, in pixels.
+
+    If a reduction does not divide the sides, the picture ends inside the last row or column of pixels.
+    """
 
 
 def reduction(size: tuple[int, int], side: int) -> int:
@@ -109,7 +112,7 @@ def open_picture(path: Path) -> Picture:
 
     Raises:
         InputProblemsError: the file is not readable, empty, in another format, damaged or too large, or has several
-            pages; holds one problem.
+            pages. The error has one problem, which says which.
     """
     return decode_picture(path, read_file(path))
 
@@ -236,7 +239,7 @@ def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
 
 @contextmanager
 def _ignore_pillow_warnings() -> Iterator[None]:
-    """Suppress Pillow's warnings in the block: damaged metadata in a sound picture, half the limit of pixels.
+    """Suppress Pillow's warnings in the block: about damaged metadata, and about many pixels (half of the limit).
 
     Only one thread at a time can be in such a block. So it is used for headers only, not for decoding pixels.
     """

@@ -55,8 +55,8 @@ def find_samples(
 
     Args:
         images: Folder of images, or a single image. Not read if `csv` is given.
-        masks: Folder of masks. Without it every picture in `images` is an image, and none has a mask. Images
-            without a mask are allowed as long as at least one image has a mask.
+        masks: Folder of masks. Without it every picture in `images` is a sample without a mask. With it at least one
+            image must have a mask; the others become samples without a mask.
         csv: Table `id,image,mask[,group][,split]`, used instead of matching by name.
         orphans: Handling of masks without an image: "reported" as problems, or "ignored".
 
@@ -117,7 +117,8 @@ def _pair(images: Path, masks: Path, orphans: Orphans) -> tuple[list[SourceSampl
         image_files, mask_files = _separate(image_files, mask_files, images, masks)
     problems += [problem for problem in mask_problems if problem not in problems]  # a single tree is listed twice
     by_id = _unique_images(image_files, problems)
-    image_ids = {normal_id(path.stem) for path in image_files}  # also ambiguous images own their masks
+    # Images with an ambiguous id are in this set, too: otherwise their masks would be reported as without an image.
+    image_ids = {normal_id(path.stem) for path in image_files}
     owned, unowned = _assign_masks(mask_files, image_ids)
     if not owned:
         raise InputProblemsError([*problems, _explain_no_pair(images, masks, image_files, mask_files)])

@@ -5,7 +5,7 @@ preprocessing of DINO. Pixel centres are at half-integers in every function here
 mask and probabilities stay aligned.
 
     image           bilinear with antialias, in 8 bits, like torchvision's `Resize` on a PIL image
-    mask            nearest neighbour: no new value appears, also not next to 255 (ignore)
+    mask            nearest neighbour: no new value appears, not even next to 255 (ignore)
     probabilities   bilinear with antialias, in float32: the weights sum to 1, so the probabilities still do
 """
 

@@ -1,8 +1,8 @@
 """Read samples from a table with the columns `id,image,mask[,group][,split]`.
 
 The table is a comma-separated file in UTF-8, with or without a byte-order mark. Its first line names the columns. Paths
-are absolute, or relative to the table's folder. An empty mask means that the sample has none. An empty group means the
-id. Other columns, empty lines and blanks around a cell are ignored.
+are absolute, or relative to the table's folder. A sample with an empty mask has no mask. If the group is empty, the id
+is the group. Other columns, empty lines and blanks around a cell are ignored.
 
 A row with a problem is reported with its line and left out of the samples. The image and mask files must exist, but
 they are not opened.

@@ -37,7 +37,9 @@ HAEMOGLOBIN: Colour = (0.16, 0.80, 0.68)
 """Absorption of blood: pink to red."""
 
 _SUPERSAMPLING = 3
-_COARSE_SPACING = 4.0  # in pixels between random values: from here on, half the resolution shows the same texture
+_COARSE_SPACING = (
+    4.0  # pixels between random values; at this spacing or more, half the resolution gives the same texture
+)
 _OCTAVE_STRENGTH = 0.6
 _NOISE_GAIN = 1.25  # cubic interpolation averages; this restores a deviation of about 1
 
@@ -199,7 +201,10 @@ class Canvas:
         return _to_unit_range(sheet.reduce(_SUPERSAMPLING))
 
     def distance(self, centre: Point, elongation: float = 1.0, angle: float = 0.0) -> Plane:
-        """Return the distance of every pixel from `centre` in short sides, `elongation` times shorter along `angle`."""
+        """Return the distance of every pixel from `centre` in short sides.
+
+        Distances along `angle` count `elongation` times less than distances across it.
+        """
         down, right = self.rotated_coordinates(centre, angle)
         longer = np.float32(elongation**0.5)
         return np.asarray(np.hypot(down * longer, right / longer), np.float32)
@@ -218,7 +223,15 @@ def step(values: Plane, low: float, high: float) -> Plane:
 
 
 def blur(plane: Plane, pixels: float) -> Plane:
-    """Blur a plane of values in [0, 1] with a Gaussian of this deviation, in steps of 1/255; edges are extended."""
+    """Blur a plane with a Gaussian. Edges are extended.
+
+    Args:
+        plane: Values in [0, 1].
+        pixels: Standard deviation of the Gaussian.
+
+    Returns:
+        The same shape, in steps of 1/255.
+    """
     sheet = Image.fromarray((plane * 255 + 0.5).astype(np.uint8))
     return _to_unit_range(sheet.filter(ImageFilter.GaussianBlur(pixels)))
 

@@ -44,7 +44,7 @@ class Lesion:
 
 
 def no_lesion(canvas: Canvas) -> Lesion:
-    """Return an empty lesion, for an image of skin only."""
+    """Return an empty lesion in the middle of the frame, for an image of skin only. Its nominal radius is 0.2."""
     nothing = np.zeros((canvas.height, canvas.width), np.float32)
     return Lesion(nothing > 0, nothing, nothing, (canvas.height / canvas.side / 2, canvas.width / canvas.side / 2), 0.2)
 

@@ -77,8 +77,8 @@ class Crops:
             generator: source of the random numbers, on the CPU.
 
         Returns:
-            Functions of (images, share): `images` (n, 3, rows, columns) uint8 are the slice `share` of the step's.
-            They return (n, 3, size, size) float32, normalised.
+            Functions of (images, share). `images` is (n, 3, rows, columns) uint8: the slice `share` of the step's
+            images. They return (n, 3, size, size) float32, normalised.
         """
         return [_drawn(view, count, generator) for view in self.views]
 
@@ -103,7 +103,7 @@ def boxes(count: int, area: tuple[float, float], generator: Generator) -> Tensor
     # Coordinates run from -1 to 1, so a box of half width w has its centre within ±(1 - w).
     x = (torch.rand(count, generator=generator) * 2 - 1) * (1 - width)
     y = (torch.rand(count, generator=generator) * 2 - 1) * (1 - height)
-    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)  # noqa: PLR2004 - both are as likely
+    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)  # noqa: PLR2004 - both are equally likely
     none = torch.zeros(count)
     return torch.stack([torch.stack([width * mirror, none, x], 1), torch.stack([none, height, y], 1)], dim=1)
 
@@ -170,7 +170,10 @@ def _drawn(view: View, count: int, generator: Generator) -> Callable[[Tensor, sl
 
 
 def _colour_matrices(*, turn: Tensor, saturation: Tensor) -> Tensor:
-    """Return (count, 3, 3) that rotate the hue, in radians, and scale the saturation at constant brightness."""
+    """Return (count, 3, 3) matrices for RGB: they rotate the hue by `turn` in radians and scale the saturation.
+
+    Brightness (luma) does not change.
+    """
     to_yiq = torch.tensor(TO_YIQ)
     cos, sin = saturation * turn.cos(), saturation * turn.sin()
     zero, one = torch.zeros_like(turn), torch.ones_like(turn)

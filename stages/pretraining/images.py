@@ -1,8 +1,8 @@
 """Read all images of a folder into memory at one size, for training without labels.
 
-Masks are read only for the few images that are watched, and never used for training. Masks of other images, such as the
-whole set that these were chosen from, are ignored. All problems of the folder are reported together. At 128 pixels an
-image takes 48 KiB, so 100,000 of them take 4.6 GiB.
+Masks are read only for the few images that are watched, and never used for training. Masks without an image are
+ignored, so the folder may hold the masks of a larger data set. All problems of the folder are reported together. At 128
+pixels an image takes 48 KiB, so 100,000 of them take 4.6 GiB.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from store.records import IGNORE
 __all__ = ["UnlabelledImages", "read_images"]
 
 WATCHED = 16
-"""Most images that are watched."""
+"""Largest number of images that are watched."""
 
 REMEDY = "Repair them or remove them."
 
@@ -53,7 +53,7 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
 
     Raises:
         UsageError: a folder does not exist, or there are fewer images than a batch.
-        InputProblemsError: images, or masks of watched images, cannot be used; lists all of them.
+        InputProblemsError: images, or masks of watched images, cannot be used; the error lists all of them.
     """
     samples, problems = find_samples(settings.images, settings.masks, orphans="ignored")
     if len(samples) < settings.batch_size and not problems:

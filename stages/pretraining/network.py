@@ -17,7 +17,7 @@ __all__ = ["Network"]
 
 
 class Network(nn.Module):
-    """A transformer with its projection head. Student and teacher are one each."""
+    """A transformer with its projection head. The student and the teacher are each one such network."""
 
     def __init__(self, backbone: nn.Module, head: ProjectionHead) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ the same prediction for all images: a running centre subtracted before the softm
 Sinkhorn-Knopp, which gives every prototype an equal share of the batch (Caron et al. 2020, section 3; Cuturi 2013). The
 loss is the cross-entropy of the student's predictions for the other views, averaged over pairs and images.
 
-With several processes, centre and shares are those of the whole batch.
+With several processes, the centre and the shares are computed over the batches of all processes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def distillation_loss(student: Sequence[Tensor], targets: Sequence[Tensor], temp
     Args:
         student: (batch, prototypes) cosines of every view.
         targets: (batch, prototypes) probabilities of the teacher for the first of these views.
-        temperature: of the student.
+        temperature: of the student's softmax.
 
     Returns:
         Scalar in nats: the mean over all pairs of different views and over images.
@@ -50,9 +50,9 @@ def sinkhorn(cosines: Tensor, temperature: float, iterations: int = ITERATIONS) 
 
     Args:
         cosines: (n, prototypes) of the teacher; with several processes, those of this process.
-        temperature: of the teacher.
-        iterations: of scaling prototypes, then images. Rows sum to 1 after any number of iterations, columns to
-            n / prototypes as the number grows.
+        temperature: of the teacher's softmax.
+        iterations: each scales the prototypes, then the images. Afterwards every row sums to 1. The sum of a column
+            approaches n / prototypes with more iterations.
 
     Returns:
         (n, prototypes) float32. Computed with logarithms, so that a low temperature does not overflow.

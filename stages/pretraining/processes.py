@@ -1,4 +1,4 @@
-"""The processes of one run: one by default, several under `torchrun`.
+"""Join the processes of one run: one by default, several under `torchrun`.
 
 Every process draws the same random numbers, computes its share of every batch, and has the same weights after each
 step. Sums over the batch are computed here, so no other file depends on the number of processes.

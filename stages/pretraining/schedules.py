@@ -20,7 +20,7 @@ TEMPERATURE_START = 0.04
 
 @dataclass(frozen=True, kw_only=True)
 class Schedules:
-    """All numbers that change from step to step."""
+    """Compute the learning rate, weight decay, momentum and temperature of every step."""
 
     steps: int
     warmup: int
@@ -30,11 +30,11 @@ class Schedules:
     lr: float
     """Peak learning rate."""
     weight_decay: tuple[float, float]
-    """At the first and at the last step."""
+    """Weight decay at the first and at the last step."""
     momentum: float
-    """The teacher's at the first step; 1 at the last."""
+    """Momentum of the teacher at the first step. At the last step it is 1."""
     temperature: float
-    """The teacher's after the warm-up."""
+    """Temperature of the teacher after the warm-up."""
 
     @classmethod
     def of(cls, settings: PretrainSettings) -> Schedules:
@@ -50,24 +50,24 @@ class Schedules:
         )
 
     def learning_rate(self, step: int) -> float:
-        """Return a linear rise from 0 to the peak, then a cosine down to 1e-6."""
+        """Return the learning rate: a linear rise from 0 to the peak, then a cosine down to 1e-6."""
         if step <= self.warmup:
             return self.lr * step / self.warmup
-        # Divided before it is multiplied by pi, unlike in `WarmupCosine`: another order rounds differently and changes
-        # the weights of resumed runs.
+        # Divide before multiplying by pi, unlike in `WarmupCosine`: another order rounds differently and changes the
+        # weights of resumed runs.
         share = (step - self.warmup) / (self.steps - self.warmup)
         return cosine(self.lr, min(LEARNING_RATE_END, self.lr), math.pi * share)
 
     def weight_decay_at(self, step: int) -> float:
-        """Return a cosine from the first to the last value."""
+        """Return the weight decay: half a cosine from the first to the last value."""
         return cosine(*self.weight_decay, math.pi * self._progress(step))
 
     def momentum_at(self, step: int) -> float:
-        """Return a cosine from the first value to 1, at which the teacher no longer changes."""
+        """Return the teacher's momentum: half a cosine from the first value to 1, where the teacher stops changing."""
         return cosine(self.momentum, 1.0, math.pi * self._progress(step))
 
     def teacher_temperature(self, step: int) -> float:
-        """Return a linear rise over the warm-up, then a constant.
+        """Return the teacher's temperature: a linear rise during the warm-up, then a constant.
 
         The rise starts at 0.04, or at the final temperature if that is lower.
         """

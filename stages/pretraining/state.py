@@ -1,4 +1,4 @@
-"""The state file of a pretraining: tensors in the groups `student`, `teacher` and `objective`."""
+"""Read and write the state file of a pretraining: tensors in the groups `student`, `teacher` and `objective`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATE_FORMAT = StateFormat(key="diamant_pretraining", counter="step")
 
 
 def save_state(path: Path, state: RunState) -> None:
-    """Write the state of a pretraining, replacing a previous one in one step."""
+    """Write the state of a pretraining. A previous one is replaced atomically."""
     save_run_state(path, state, STATE_FORMAT)
 
 

@@ -1,4 +1,4 @@
-"""One run of self-distillation: student, teacher and optimiser, a step at a time (Caron et al. 2021, section 3).
+"""Run self-distillation, a step at a time, with student, teacher and optimiser (Caron et al. 2021, section 3).
 
 The student sees all views, the teacher the two large ones. The student learns the teacher's answers, and the teacher is
 a running mean of the student. Drop path, which the paper uses, is left out.
@@ -77,7 +77,7 @@ class DistillationTrainer:
         )
         self.student = _new_network(settings, entry, initial).to(device)
         self.teacher = _new_network(settings, entry, initial).to(device).requires_grad_(requires_grad=False)
-        if processes.count > 1 and device.type == "cuda":  # torch has none for the CPU: each share is normalised alone
+        if processes.count > 1 and device.type == "cuda":  # not on CPUs: there each process normalises its own share
             self.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.student)  # type: ignore[no-untyped-call]
             self.teacher = nn.SyncBatchNorm.convert_sync_batchnorm(self.teacher)  # type: ignore[no-untyped-call]
         self.optimizer = AdamW(_groups(self.student), lr=settings.lr)
@@ -102,7 +102,7 @@ class DistillationTrainer:
             "step": self.step,
             "loss": loss,
             "entropy": teacher_entropy,
-            "kl": loss - teacher_entropy,  # every target is in as many pairs as every other
+            "kl": loss - teacher_entropy,  # exact, because every target is in the same number of pairs
             "feature_deviation": deviation,
             "learning_rate": self.schedules.learning_rate(self.step),
             "weight_decay": self.schedules.weight_decay_at(self.step),
@@ -173,7 +173,7 @@ class DistillationTrainer:
     def _chosen(self, step: int) -> np.ndarray:
         """Return the positions of the images of a step.
 
-        Every epoch has a new order and leaves out the remainder that fills no batch.
+        Every epoch has a new order and leaves out the remainder that does not fill a batch.
         """
         size = self.settings.batch_size
         epoch, batch = divmod(step - 1, len(self.images) // size)

@@ -1,4 +1,4 @@
-"""Figures that show, without labels, whether a run learns: signs of collapse, and the contrast of the heads' maps.
+"""Measure, without labels, whether a run learns: signs of collapse, and the contrast of the heads' maps.
 
 A collapsed run predicts the same for every image. Then the teacher's targets are spread evenly over all prototypes
 (entropy at its maximum, ln(prototypes)), or all are on one prototype (entropy 0), or its CLS tokens no longer differ.

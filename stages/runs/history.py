@@ -1,4 +1,4 @@
-"""The history of a run: one row of figures per epoch, or per some steps, and its CSV form."""
+"""Write the history of a run as CSV: one row of figures per epoch, or per fixed number of steps."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
 The rules for a state that another version of this program wrote:
 
-- A setting that the state lacks did not exist when the state was written. It means the value that reproduces the
-  behaviour from before: its `if_absent`, or else its default. So a new setting keeps every interrupted run resumable.
+- A setting that the state lacks did not exist when the state was written. It then counts as having the value that
+  reproduces the earlier behaviour: its `if_absent`, or else its default. So runs that were interrupted before a setting
+  was added can still be resumed.
 - A setting that this version does not know was written by a newer version. Its effect is unknown, so the run is not
   resumed, whatever the value.
 - Settings marked `may_change`, such as the device, are neither recorded nor compared. Data are compared by digest.
@@ -34,7 +35,7 @@ class RunIdentity:
     may_change: frozenset[str] = frozenset()
     """Settings that are not compared."""
     equivalent: Mapping[str, Collection[Any]] = field(default_factory=dict)
-    """Further recorded values that stand for the same, by name: digests of a store before it was upgraded."""
+    """Other recorded values that count as equal, by name, such as the digests of a store before it was upgraded."""
 
     @classmethod
     def of(
@@ -44,8 +45,8 @@ class RunIdentity:
 
         Args:
             settings: the stage's settings, a dataclass whose fields are made by `stages.settings.setting`.
-            data: digests and counts of what the run works on; a name that is also a setting replaces its value.
-            equivalent: further values that a state may have recorded for the same.
+            data: digests and counts of the run's inputs. An entry with the name of a setting replaces the setting.
+            equivalent: other recorded values that count as equal, by name.
         """
         fields = {one.name: one for one in dataclasses.fields(settings)}
         may_change = frozenset(name for name, one in fields.items() if one.metadata["may_change"])

@@ -1,4 +1,4 @@
-"""The history in the form that DVC's plots and editor extension follow while a run goes on."""
+"""Write the history in the form that DVC's plots and its editor extension read while a run goes on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def live_log(folder: Path, history: Sequence[Row], columns: Sequence[str]) -> It
         return
 
     def log(row: Row) -> None:
-        # By column: DVCLive writes figures in the order they come, and a row read from a state may have another.
+        # By column: DVCLive writes figures in the order of the calls, and a row from a state may have another order.
         for name in columns:
             if (value := row[name]) is not None:
                 live.log_metric(name, value)

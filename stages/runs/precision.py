@@ -1,4 +1,4 @@
-"""The arithmetic of a training step."""
+"""Choose the arithmetic of a training step: float32, or bfloat16 by autocast."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ __all__ = ["autocast"]
 
 
 def autocast(precision: TrainingPrecision, device: torch.device) -> torch.autocast:
-    """Return the context in which a network runs: bfloat16 where asked for, or by default on CUDA; else float32."""
+    """Return the context in which a network runs.
+
+    Its arithmetic is bfloat16 if `precision` is "bfloat16", or if it is "auto" and the device is CUDA; else float32.
+    """
     enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

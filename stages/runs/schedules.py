@@ -1,4 +1,4 @@
-"""Numbers that change from step to step, and the seeds of the steps."""
+"""Compute schedules (warm-up and cosine), and a seed for every epoch or step."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class WarmupCosine:
     """Steps of the whole run, more than `warmup`."""
 
     def at(self, step: float) -> float:
-        """Return the value at a position between 0 and `total`; halves of steps are allowed."""
+        """Return the value at a position from 0 (above 0 without warm-up) to `total`; half steps are allowed."""
         if step <= self.warmup:
             return self.peak * step / self.warmup
-        # Multiplied before it is divided: another order rounds differently and changes the weights of resumed runs.
+        # Multiply before dividing: another order rounds differently and changes the weights of resumed runs.
         return cosine(self.peak, 0.0, math.pi * (step - self.warmup) / (self.total - self.warmup))
 
 

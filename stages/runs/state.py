@@ -5,7 +5,7 @@ A state holds no random numbers: they are drawn from (seed, epoch) or (seed, ste
 The file is a `.safetensors` with tensors `GROUP.NAME` (weights) and `optimizer.INDEX.SLOT`, and JSON in its header:
 
     version       1; absent in files of 0.1.0
-    epoch | step  how many are finished; each training has its own word
+    epoch | step  how many are finished; `StateFormat.counter` says which of the two keys a training uses
     settings      settings and digests of the data, see `stages.runs.identity`; `told` in pretrainings of 0.1.0
     history       list of rows
     param_groups  the optimizer's, as torch gives them
@@ -59,7 +59,7 @@ class RunState:
 
 
 def save_state(path: Path, state: RunState, form: StateFormat) -> None:
-    """Write a state, replacing a previous one in one step.
+    """Write a state. A previous one is replaced atomically.
 
     Raises:
         PipelineError: the disk is full.

@@ -1,4 +1,4 @@
-"""One file of tensors and JSON: a `.safetensors` whose header holds the JSON under a key of this project.
+"""Read and write one file of tensors and JSON: a `.safetensors` whose header holds the JSON under a key.
 
 Reading one never executes code. A file is written beside its place and renamed, so a reader finds a complete file.
 """
@@ -22,7 +22,7 @@ __all__ = ["load_tensors", "save_tensors"]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, key: str) -> None:
-    """Write tensors and JSON to `path`, replacing a previous file in one step.
+    """Write tensors and JSON to `path`. A previous file is replaced atomically.
 
     Args:
         path: file to write.

@@ -42,7 +42,7 @@ class WorkFolder:
         return self.path / HISTORY_FILE
 
     def clear(self) -> None:
-        """Remove what an earlier run left; the folder and the lock on it stay."""
+        """Remove the files of an earlier run. The folder and the lock on it stay."""
         for entry in self.path.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)

@@ -1,1 +1,1 @@
-"""The convolutional side: network, losses, augmentation, batches, splits, checkpoints and scores."""
+"""Train and score the convolutional network: losses, augmentation, batches, splits, checkpoints and metrics."""

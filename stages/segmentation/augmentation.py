@@ -23,13 +23,14 @@ DARKEST = 2.0**-24
 
 @dataclass(frozen=True, kw_only=True)
 class Ranges:
-    """Largest changes of a sample. Every amount is drawn uniformly from ± its range."""
+    """Largest changes of a sample. Amounts are drawn uniformly from ± their range; the noise from 0 to its range."""
 
     turn: float
     """Rotation in radians."""
     zoom: float
     """Natural logarithm of the scale."""
     shear: float
+    """Horizontal displacement per unit of vertical distance."""
     shift: float
     """Translation as a share of half the picture."""
     flip_rows: bool
@@ -101,10 +102,10 @@ def warp(
 
 
 def sampling_grid(affines: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the input position of every output position, as `affine_grid` with corners not aligned does.
+    """Return the input position of every output position, like `affine_grid` with `align_corners=False`.
 
-    It takes a tenth of the time: an affine map of a grid is a term of the column plus a term of the row, while
-    `affine_grid` multiplies matrices.
+    This takes a tenth of the time of `affine_grid`, which multiplies matrices: here a term of the column and a term of
+    the row are added.
 
     Args:
         affines: (batch, 2, 3) float32 from `draw_affines`.

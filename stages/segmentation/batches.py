@@ -1,4 +1,4 @@
-"""Batches of a store's samples as tensors, from memory if they fit, else from the mapped files.
+"""Load batches of a store's samples as tensors: from memory if they fit, else from the mapped files.
 
 Small stores are copied once, into the memory of the GPU if training runs there; a batch is then one indexing operation.
 Larger ones are read batch by batch, the next one while the current one is in use. Both give the same tensors.
@@ -113,5 +113,5 @@ def _free_memory(device: torch.device) -> int:
         return int(free)
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on every system
+    except (AttributeError, ValueError, OSError):  # not every system reports it: assume 4 GiB
         return 4 * 2**30

@@ -13,7 +13,7 @@ __all__ = ["ResidualBlock", "block", "convolution"]
 def block(kind: Blocks, inputs: int, outputs: int, stride: int = 1) -> nn.Module:
     """Return two 3×3 convolutions, with a shortcut around them if residual.
 
-    The module takes (batch, inputs, row, column) and returns (batch, outputs, row / stride, column / stride).
+    The module maps (batch, inputs, row, column) to (batch, outputs, row / stride, column / stride), rounded up.
     """
     if kind == "residual":
         return ResidualBlock(inputs, outputs, stride)
@@ -48,5 +48,5 @@ class ResidualBlock(nn.Module):
             self.shortcut.append(nn.Conv2d(inputs, outputs, kernel_size=1, bias=False))
 
     def forward(self, entering: Tensor) -> Tensor:
-        """Map (batch, inputs, row, column) to (batch, outputs, row / stride, column / stride)."""
+        """Map (batch, inputs, row, column) to (batch, outputs, row / stride, column / stride), rounded up."""
         return F.relu(self.second(self.first(entering)) + self.shortcut(entering), inplace=True)

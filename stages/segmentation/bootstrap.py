@@ -8,7 +8,7 @@ differences per image; comparing two intervals would ignore that hard images are
 Values that are nan (a sensitivity where there is nothing to find) are left out, and `n` is the number of the others.
 Values are sorted first, so that the order of the samples does not change an interval.
 
-Images are assumed to be independent. Several images of one patient are not, and their interval is too narrow.
+Images are assumed to be independent. Several images of one patient are not, so an interval over them is too narrow.
 """
 
 from __future__ import annotations

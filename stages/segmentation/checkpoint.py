@@ -5,7 +5,7 @@ of the attention with its digest. `state.safetensors` holds what is needed to re
 
 A card of another version of this program is read by these rules:
 
-- A key that the card lacks means the field's default, so a field that is added later must have one.
+- A key that the card lacks has the field's default, so a field that is added later must have a default.
 - A key that this version does not know was written by a newer version. The model may need it, so it is refused.
 - `version` rises only when the meaning of a key changes. Other versions are refused.
 """
@@ -74,7 +74,7 @@ class ModelCard:
     val_dice: float | None
     """Mean Dice on the validation samples; None when there were none."""
     splits_sha256: str = ""
-    """Digest of the splits, see `splits.splits_sha256`; "" in models from before it was recorded."""
+    """Digest of the splits, see `splits.splits_sha256`; "" in older models, which did not record it."""
     version: int = VERSION
 
 
@@ -84,7 +84,7 @@ def is_run(folder: Path) -> bool:
 
 
 def save_model(path: Path, weights: Mapping[str, Tensor], card: ModelCard) -> None:
-    """Write the weights of a segmentation network and their card, replacing a previous file in one step."""
+    """Write the weights of a segmentation network and their card. A previous file is replaced atomically."""
     save_tensors(path, weights, asdict(card), key=METADATA_KEY)
 
 

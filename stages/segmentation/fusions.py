@@ -38,7 +38,7 @@ class ConvolutionFusion(nn.Module):
         self.mix = convolution(2 * channels, channels, kernel_size=1)
 
     def forward(self, image: Tensor, attention: Tensor) -> Tensor:
-        """Map two (batch, channel, row, column) to one."""
+        """Join two tensors (batch, channel, row, column) to one of the same shape."""
         mixed: Tensor = self.mix(torch.cat([image, attention], dim=1))
         return mixed
 

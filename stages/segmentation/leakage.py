@@ -1,12 +1,12 @@
-"""Leakage check: find the samples of a store that a run was trained on, whose scores would be too good.
+"""Leakage check: find the samples of a store that a run was trained on. Their scores would be too high.
 
 The splits of a run (`stages.segmentation.splits`) record the images it was trained on. A sample of any store leaks if
-its image is one of these, or another image of the same patient. Two images are of the same patient if the run has them
-in groups of the same name, if the store has a group with an image that was trained on, or if a chain of groups and
-copied images in either connects them.
+its image is one of these, or another image of the same patient. Images count as those of one patient if they are in
+one group of the run or of the store, or in groups of the same name in both. Copied images (equal digests) connect their
+groups. Chains of such connections count, too.
 
-A group whose name is only the id of its image identifies nobody in another store: two hospitals can both have an
-`image_001`. An image that was saved again, with other bytes, is not recognised.
+A group whose name is only the id of its image does not identify a patient in another store: two hospitals can both have
+an `image_001`. An image that was saved again, with other bytes, is not recognised.
 """
 
 from __future__ import annotations

@@ -29,7 +29,10 @@ __all__ = [
 ]
 
 SMOOTHING = 1.0
-"""Added to both sides of the Dice fraction, in pixels: an empty mask gets a finite gradient, and no loss if found."""
+"""Added to the numerator and the denominator of Dice, in pixels.
+
+So Dice is defined for an empty mask, and its loss is 0 if the prediction is empty, too.
+"""
 
 FOCUS = 2.0
 """Exponent of the focal loss, as in Lin et al. 2017."""
@@ -101,7 +104,9 @@ LOSSES: dict[str, Loss] = {
 
 
 def foreground_dice(predicted: Tensor, mask: Tensor, n_classes: int) -> Tensor:
-    """Return the Dice of every sample, averaged over the foreground classes that occur; as in `metrics.score_sample`.
+    """Return the Dice of every sample, averaged over the foreground classes in its mask or prediction.
+
+    This is the Dice of `metrics.score_sample`, except that a sample whose pixels are all ignored gets 1 and not nan.
 
     Args:
         predicted: (batch, row, column) class index.
@@ -109,7 +114,7 @@ def foreground_dice(predicted: Tensor, mask: Tensor, n_classes: int) -> Tensor:
         n_classes: classes, background included.
 
     Returns:
-        (batch,) float in [0, 1]; 1 where neither has any foreground.
+        (batch,) float in [0, 1]; 1 if neither mask nor prediction has foreground.
     """
     known = mask != IGNORE
     scores, present = [], []

@@ -156,7 +156,7 @@ def score_sample(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_clas
     truth = np.where(counted, truth, 0)
     prediction = np.where(counted, prediction, 0)
     confusion = _confusion(prediction, truth, n_classes)
-    confusion[0, 0] -= counted.size - np.count_nonzero(counted)  # ignored pixels stood in as background
+    confusion[0, 0] -= counted.size - np.count_nonzero(counted)  # ignored pixels were counted as background
     return SampleScores(
         tuple(_score_class(index, prediction, truth, confusion) for index in range(1, n_classes)),
     )
@@ -177,9 +177,8 @@ def hd95(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
         return 0.0
     if not prediction.any() or not truth.any():
         return math.hypot(*truth.shape)
-    box = _bounding_box(
-        prediction | truth
-    )  # the border of the image counts as the border of a mask, so cropping moves no border
+    # The edge of the image counts as the border of a mask, so cropping to the masks does not move a border.
+    box = _bounding_box(prediction | truth)
     from_prediction, from_truth = _border(prediction[box]), _border(truth[box])
     return max(_percentile_distance(from_prediction, from_truth), _percentile_distance(from_truth, from_prediction))
 
@@ -194,7 +193,7 @@ def summarise(scores: Sequence[SampleScores], *, seed: int, class_names: Sequenc
 
     Returns:
         `n`, the number of images; for each of `METRICS` an `Interval` (mean over images, nan left out);
-        `thresholded_jaccard`, the mean over images of the IoU, set to 0 where it is below 0.65 (ISIC 2018
+        `thresholded_jaccard`, the mean IoU over images, where an IoU below 0.65 counts as 0 (ISIC 2018
         Task 1, Codella et al. 2019); `pooled_dice`, one Dice from the counts of all images and foreground
         classes. With several foreground classes also `per_class`: the same for each, over the images with
         the class in truth or prediction. None means that no image defines the score.

@@ -33,11 +33,11 @@ MAX_WIDENING = 8
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Everything that determines the shape of the network.
+    """Hold everything that determines the shape of the network.
 
-    The defaults are in `TrainSettings`. A field that is added later needs a default here: the value that reproduces the
-    models from before, because their cards lack the field. Ranges are checked when a model file is read: the file
-    may come from anywhere, and must not exhaust the memory.
+    The defaults are in `TrainSettings`. A field that is added later needs a default here: the value that reproduces
+    earlier models, because their cards lack the field. Ranges are checked when a model file is read: the file may come
+    from anywhere, and must not exhaust the memory.
     """
 
     size: Size
@@ -45,9 +45,9 @@ class NetworkConfig:
     grid: Size
     """(rows, columns) of the attention maps as stored."""
     heads: Annotated[int, Interval(ge=1, le=16384)]
-    """Attention maps, one input channel each."""
+    """Number of attention maps; each is one input channel."""
     classes: Annotated[int, Interval(ge=2, le=256)]
-    """Classes, background included."""
+    """Number of classes, background included."""
     branches: Branches
     width: Width
     """Channels of the first level."""
@@ -96,7 +96,7 @@ class NetworkConfig:
 
     @property
     def fused_levels(self) -> range:
-        """Return the levels at which the branches meet; none where there is one branch."""
+        """Return the levels at which the branches meet; an empty range if there is only one branch."""
         if self.branches != "dual":
             return range(0)
         return entry_of(FUSIONS, self.fusion, "fusion").levels(range(self.attention_level, LEVELS))
@@ -207,7 +207,11 @@ class Encoder(nn.Module):
         )
 
     def forward(self, entering: Tensor) -> dict[int, Tensor]:
-        """Map (batch, channel, row, column) to features by level."""
+        """Return the features by level, each (batch, channels of the level, row, column).
+
+        Args:
+            entering: (batch, inputs, row, column) float.
+        """
         features = {}
         current = self.stem(entering)
         for level, encode in enumerate(self.levels, start=self.first_level):

@@ -1,4 +1,4 @@
-"""Scaling of images and attention maps before they enter the network.
+"""Scale images and attention maps before they enter the network.
 
 A checkpoint records the name of the scaling of maps, because prediction must use the same. To add one, add an entry to
 `NORMALISATIONS`; the setting `attention_norm` of `pipeline train` then has its name as a choice.
@@ -63,7 +63,7 @@ def log_standardised(attention: Tensor) -> Tensor:
     """Take the logarithm, then scale to mean 0 and deviation 1; arguments as in `Normalisation`.
 
     Attention is close to log-normal, so a few very bright patches do not outweigh the rest. A constant map becomes
-    zeros, to rounding.
+    zeros, up to rounding.
     """
     logarithm = attention.clamp_min(SMALLEST).log()
     centred = logarithm - logarithm.mean(dim=(2, 3), keepdim=True)

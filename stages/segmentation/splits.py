@@ -1,21 +1,23 @@
 """Split samples into training, validation and test.
 
-A group's split is a hash of (seed, group), so all images of a patient or lesion have the same split. Groups that share
-a copied image (the same digest) are one patient under two names, and so are groups connected by a chain of copies: they
-have the same split too, test if any of them drew test, else val if any drew val. Instead, a table `id,split` can name
-the split of every sample. Then groups and copies in more than one split are refused, also if they are only connected by
-a chain through samples without a split.
+A group's split is drawn by a hash of (seed, group), so all images of a patient or lesion have the same split. Groups
+that share a copied image (the same digest) count as one patient under two names, and so do groups that are connected by
+a chain of copies. They all get one split: test if any of them drew test, else val if any drew val, else train.
+
+Alternatively, a table `id,split` names the split of every sample. Then a group, or the copies of an image, in more than
+one split is an error. So is a chain of copies that connects two splits through samples without a split.
 
 When images are added, with the same seed and shares:
 
 - a test image stays in test, and a val image never goes into training;
 - no image moves unless a new image connects groups by a copy; then val and train images may move towards test.
 
-Another share for val moves no test image either; a larger share for test only adds to test.
+A different share for val moves no test image. A larger share for test only moves images into test, never out of it.
 
-Images that are removed, renamed (if the id is the group) or given other groups are drawn anew, and may move from test
-into training. This does not affect runs that exist: each keeps its own record, by digest. An image saved again with
-other bytes is another image here; give such images one group.
+If an image is renamed (and the id is its group) or gets another group, its split is drawn anew. If an image is removed,
+groups that it connected may get different splits. In both cases images may move from test into training. Existing runs
+are not affected: each records its own splits, by digest. An image saved again with other bytes counts as another
+image; give such images one group.
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:
 
     Args:
         path: the run's table.
-        expected_sha256: digest of the rows that the run's model records; "" in runs from before models recorded it.
+        expected_sha256: digest of the rows that the run's model records; "" for older runs, which recorded none.
 
     Raises:
         CheckpointError: the table is missing, damaged, or was changed, so it is not known what the run was trained on.

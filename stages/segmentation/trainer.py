@@ -1,8 +1,8 @@
-"""One training run: model, optimiser and history, an epoch at a time.
+"""Run one training, an epoch at a time, with its model, optimiser and history.
 
 All random numbers of an epoch (order, augmentation, branch dropout) come from (seed, epoch), and the learning rate from
 the step. So weights, optimiser and history are enough to resume a run exactly. They are not written after every epoch:
-with eight labels an epoch is one step, and writing would take longer.
+with eight labels an epoch is one step, and writing would take longer than the step.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ COLUMNS = ("epoch", "loss", "val_dice", "lr")
 """Columns of the history, one row per epoch."""
 
 SAVE_SECONDS = 10.0
-"""Least time between two writes of the state: a killed run loses this much, and the epoch it was in."""
+"""Shortest time between two writes of the state. A killed run loses at most this much, and the epoch it was in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,9 @@ class TrainingReport:
     samples: dict[str, int]
     """Samples per split."""
     parameters: int
+    """Number of parameters of the network."""
     best_epoch: int
+    """Counted from 1."""
     val_dice: float | None
     """Mean Dice on the validation samples at the best epoch; None when there were none."""
 
@@ -75,7 +77,7 @@ class SegmentationTrainer:
     """Train a segmentation network on the samples of a store, an epoch at a time.
 
     Raises:
-        UsageError: a batch would hold too little to normalise over, or a setting names an entry that does not exist.
+        UsageError: a batch has too few values for batch normalisation, or a setting names an entry that does not exist.
     """
 
     def __init__(self, settings: TrainSettings, store: AttentionStore, splits: list[str], device: torch.device) -> None:
@@ -90,7 +92,8 @@ class SegmentationTrainer:
         config = NetworkConfig.of(settings, store)
         _require_values_to_normalise(settings, config, len(self.indices["train"]))
         self._loss = entry_of(LOSSES, settings.loss, "loss")
-        # Channels last: up to a quarter less time for a step on a CPU (none on one with AMX); tensor cores want it too.
+        # Channels last: on a CPU a step takes up to a quarter less time (no less on one with AMX). On a GPU the tensor
+        # cores need this layout.
         self.model = _new_model(settings.seed, config).to(device).to(memory_format=torch.channels_last)
         self.optimizer = AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         self._learning_rate = _learning_rate(settings, self._steps_per_epoch)
@@ -222,7 +225,7 @@ class SegmentationTrainer:
     def _draw_silenced(self, count: int, generator: Generator) -> Tensor:
         """Draw the samples whose image features, and whose attention features, are set to zero: (count, 2) bool."""
         chosen = torch.rand(count, generator=generator) < self.settings.branch_dropout
-        attention = torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - both branches are as likely
+        attention = torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - both branches are equally likely
         return torch.stack([chosen & ~attention, chosen & attention], dim=1).to(self.device)
 
     @property

@@ -2,8 +2,8 @@
 
 A lock is a file that a process holds open and locked. The system releases the lock when the process
 ends, for whatever reason. So a lock file that a killed process left behind locks nothing, and the next process
-takes it over. The file names the process that holds it, for the error message of the others. Without locks in the
-system or on the disk, the work is done without them.
+takes it over. The file contains the name of the process that holds it, for the error message of the others. If the
+system or the disk does not support locks, the work is done without a lock.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def exclusive_lock(path: Path, work: str) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def lock_file(file: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file itself, which is created if needed; wait for it. The block may rename it."""
+    """Wait for an exclusive lock on the file itself, and hold it. The file is created if needed.
+
+    The block may rename the file.
+    """
     descriptor = _locked(file, wait=True, mode=0o600)  # private while half written
     try:
         yield

@@ -76,7 +76,7 @@ def image_positions(image: Tensor) -> tuple[Array, Array, Array]:
 
 
 def map_positions(attention: Tensor, grid: tuple[int, int]) -> tuple[Array, Array]:
-    """Return the x and y of normalised maps (mean 0, deviation 1), (head, row, column), from this grid."""
+    """Return the x and y from normalised maps: (head, row, column), mean 0, deviation 1, resized from `grid`."""
     x, y = (
         0.5 + attention[axis].double().numpy() * math.sqrt((count**2 - 1) / 12) / count  # deviation of equal steps
         for axis, count in enumerate((grid[1], grid[0]))

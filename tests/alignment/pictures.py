@@ -1,11 +1,11 @@
-"""Draw pictures whose pixels encode their position, and measure displacements of what was made from them.
+"""Draw pictures whose pixels encode their position, and measure how far arrays made from them are displaced.
 
 Red rises from left to right and green from top to bottom. Blue has one of two values, so that a mix-up of two pictures
 shows. The mask has three classes that depend on the position through `likelihoods`. So a network that knows this
 function (`tests.alignment.oracle`) can find the mask from the colours.
 
-Files are written in each of EXIF's eight orientations. The turning follows the text of the standard and does not use
-Pillow's transposing.
+Files are written in each of EXIF's eight orientations. The rotations and reflections are written from the text of the
+standard. They do not use Pillow's functions for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLASSES = {"right": 10, "low": 120, "rest": 250}
 """Names and mask values, in the order of `likelihoods`."""
 
 FEWEST = 12
-"""Number of places that a measurement of displacement needs."""
+"""Smallest number of positions from which a displacement is measured."""
 
 STORED: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     # EXIF 2.32, tag 0x0112: the visual side of the file's first row, then that of its first column.
@@ -109,14 +109,15 @@ def displacement(
 ) -> float:
     """Measure the distance of a field of positions from the expected one, in cells.
 
-    A linear function is fitted to the difference, and its largest value at a corner is returned. A shift changes it
-    everywhere, a wrong scale or turn at the rim. Rounding and JPEG noise are averaged out. Every smoothing filter bends
-    a rising field near the rim, so the fit leaves the rim out and is extrapolated to the corners. If fewer than
-    `FEWEST` places are left (a small grid, turned and enlarged), nothing can be measured and 0 is returned.
+    A linear function is fitted to the difference, and its largest value at a corner is returned. A shift changes the
+    difference everywhere; a wrong scale or rotation changes it most at the rim. Rounding and JPEG noise are averaged
+    out. Every smoothing filter distorts a linear field near the rim, so the fit leaves the rim out and is extrapolated
+    to the corners. If fewer than `FEWEST` positions are left (a small grid, rotated and enlarged), nothing can be
+    measured and 0 is returned.
 
     Args:
-        found: The x and y that arrived, each (rows, columns), as shares of width and height.
-        expected: The x and y that should have arrived.
+        found: The measured x and y, each (rows, columns), as shares of width and height.
+        expected: The expected x and y, of the same shape.
         cells: (rows, columns) of the grid that defines the unit.
         margin: Width of the rim, as a share of height and width.
     """

@@ -150,7 +150,7 @@ def _coarser(*sizes: tuple[int, int]) -> tuple[int, int]:
 
 
 def _rim(*sizes: tuple[int, int]) -> float:
-    """Return the width of the rim that interpolation may bend: 1.5 cells of the coarsest grid, as a share."""
+    """Return the width of the rim that interpolation may distort: 1.5 cells of the coarsest grid, as a share."""
     return 1.5 / min(itertools.chain(*sizes))
 
 
@@ -179,11 +179,11 @@ def test_files_arrive_in_the_store_where_they_were(transformer, drawn):
     seed=st.integers(0, 10_000),
 )
 def test_augmentation_moves_image_mask_and_attention_alike(transformer, drawn, augment, stem, seed):
-    """Image, mask and attention arrive where the drawn affine map says, each on its own grid."""
+    """Image, mask and attention are moved by the same drawn affine map, each on its own grid."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         world = _extracted(Path(folder), transformer, drawn)
         still = {name: replace(ranges, colour=0, noise=0) for name, ranges in RANGES.items()}
-        patch.setattr(inputs, "RANGES", still)  # colours encode positions here; geometry is drawn first
+        patch.setattr(inputs, "RANGES", still)  # colours encode positions, so they must not change
         config, batch = world.card(stem).network, world.batch()
         images, masks, maps = inputs.augmented_inputs(
             batch, config, "log", augment, torch.Generator().manual_seed(seed)
@@ -217,7 +217,7 @@ def _moved(size: tuple[int, int], affine: torch.Tensor) -> tuple[NDArray[np.floa
 @settings(max_examples=8, deadline=None)
 @given(drawn=worlds(), answers_from=st.sampled_from(["image", "attention"]))
 def test_predictions_lie_on_the_original_image(transformer, drawn, answers_from):
-    """A mask is written where the network saw it in the image or in the attention, in the upright original."""
+    """The mask lies in the upright original where the network found it in the image or in the attention."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
         world = _extracted(folder, transformer, drawn)
@@ -244,7 +244,7 @@ def test_predictions_lie_on_the_original_image(transformer, drawn, answers_from)
 @settings(max_examples=8, deadline=None)
 @given(drawn=worlds(), answers_from=st.sampled_from(["image", "attention"]))
 def test_evaluation_compares_aligned_masks(transformer, drawn, answers_from):
-    """At the store's size and at the original size, where the ground truth is the upright source mask."""
+    """This holds at the store's size and at the original size, where the ground truth is the upright source mask."""
     compared: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
 
     def recorded(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> SampleScores:

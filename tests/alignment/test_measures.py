@@ -22,7 +22,7 @@ def test_a_shift_is_measured_in_cells(axis, cells):
 
 
 def test_a_wrong_scale_shows_at_the_rim():
-    """With corners aligned in place of cell centres the scale is wrong and the middle is right."""
+    """Aligning corners instead of cell centres gives a wrong scale: no error in the middle, the largest at the rim."""
     x, y = positions(SIZE)
     scaled = (x - 0.5) * SIZE[1] / (SIZE[1] - 1) + 0.5
     assert displacement((scaled, y), (x, y), SIZE, margin=0.1) == pytest.approx(0.5, abs=0.02)

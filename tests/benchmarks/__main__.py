@@ -1,7 +1,7 @@
-"""Measure what the project claims: `python -m tests.benchmarks [--only NAME] [--json FILE]`.
+"""Measure the project's claims about speed: `python -m tests.benchmarks [--only NAME] [--json FILE]`.
 
-Every line is a ratio of two ways, measured side by side in the same run, with its target. Run it on a machine that does
-nothing else.
+Most lines are the ratio of two alternatives, measured side by side in the same run, with a target. Run it on a machine
+that does nothing else.
 """
 
 from __future__ import annotations

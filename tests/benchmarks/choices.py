@@ -27,7 +27,7 @@ def contiguous(trainer: SegmentationTrainer) -> None:
 
 
 def fused(trainer: SegmentationTrainer) -> None:
-    """Use AdamW in one kernel."""
+    """Use the fused AdamW, which updates the weights in one kernel."""
     trainer.optimizer = AdamW(
         trainer.model.parameters(), lr=trainer.settings.lr, weight_decay=trainer.settings.weight_decay, fused=True
     )

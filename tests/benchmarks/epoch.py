@@ -35,7 +35,7 @@ class DinoInTheLoop:
     def __init__(self, batches: list[TensorBatch], side: int, device: torch.device) -> None:
         self._batches = batches
         self._side = side
-        # The same fast way that the extractor uses, so that the comparison is fair.
+        # Attention is computed with the extractor's own fast function, so that the comparison is fair.
         self._model = timm.create_model(MODEL, pretrained=False, img_size=side).eval().to(device)
 
     def batches(self, _: object) -> Iterator[TensorBatch]:

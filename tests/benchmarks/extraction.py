@@ -1,8 +1,8 @@
-"""Time the transformer alone: only the CLS row of the last block, against ways that compute full attention everywhere.
+"""Time the transformer alone: our way, which computes only one CLS row, against two ways with full attention.
 
-The model is ViT-S/8 with random weights, which take the same time as trained ones. All ways use the same batch, threads
-and weights. The reference is the loop of facebookresearch/dino over the same timm blocks. The error of bfloat16 is
-reported for each head of a trained model.
+The model is ViT-S/8 with random weights, which take the same time as trained ones. All ways use the same batch and
+threads. The reference is the loop of facebookresearch/dino over the same timm blocks and weights. The error of bfloat16
+is reported for each head of a trained model.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ import sys, torch
 from tests.benchmarks import extraction
 make = extraction._vit_small if sys.argv[1] == "reference" else extraction._ours
 model, images = make(480), torch.randn(int(sys.argv[2]), 3, 480, 480)
-def peak():  # getrusage is no use: it starts at the peak of the process that started this one
+def peak():  # not getrusage: its value starts at the peak of the parent process
     with open("/proc/self/status") as status:
         return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 with torch.inference_mode():

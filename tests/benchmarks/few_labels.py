@@ -6,12 +6,12 @@
 An arm is `NAME=STORE:BRANCHES[,setting=value…]`, with any setting of `pipeline train`. All arms of a seed are trained
 on the same images for the same number of steps and scored on the same images. Larger training sets of a seed contain
 the smaller ones. No checkpoint is chosen, because a user with thirteen labels has no large validation set to choose by:
-the last step is scored. Scores are taken on the seeded test split, or with `--score val` on the validation split, for
-choosing settings. Neither split is ever trained on.
+the model after the last step is scored. Scores are taken on the seeded test split, or with `--score val` on the
+validation split, for choosing settings. Neither split is ever trained on.
 
 Every run writes one JSON file into `--out` and is skipped if that file exists. So the command can be interrupted and
 run again, or run with more seeds. The table gives the mean over seeds with a 95 % Student interval, and the first arm
-minus every other, paired by seed. A seed decides the draw of labelled images, the first weights and the augmentation.
+minus every other, paired by seed. A seed decides the draw of labelled images, the initial weights and the augmentation.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Arm:
     name: str
     settings: TrainSettings
     network: Network | None = None
-    """Builds another network than ours from the same configuration; the arm's name is then part of a run's identity."""
+    """Function that builds another network from the configuration. The arm's name is then part of a run's identity."""
 
 
 def main(

@@ -4,12 +4,12 @@
 
 The grid is every width with plain and with residual blocks, and the full stem at `FULL_WIDTH`, all with both branches.
 `--usual` adds the U-Net over ResNet-34 of `tests.benchmarks.usual_setup`, which sees only the images. Dice is measured
-as in `tests.benchmarks.few_labels`: the same images for all networks of a seed, the last step scored, on the validation
-split, since this is for choosing. Runs whose results are in `--out` are not repeated.
+as in `tests.benchmarks.few_labels`: with the same images for all networks of a seed, after the last step. By default
+the validation split is scored, because the result chooses settings. Runs whose results are in `--out` are not repeated.
 
 Time is one forward and backward pass on random tensors of the store's shape, with all networks timed in turn. Reading,
-augmentation and optimiser are left out: they cost every network about the same. Time is measured anew on every start.
-So repeat the command at the end, when all results exist, on a machine that does nothing else.
+augmentation and optimiser are left out: they cost every network about the same. Every start measures the time again. So
+when all results exist, repeat the command on a machine that does nothing else.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def measure() -> Iterator[Measurement]:
 
 
 def lines(probes: dict[int, dict[str, float]]) -> Iterator[Measurement]:
-    """Yield the lines of the stores: constant costs as largest / smallest, linear costs likewise per sample."""
+    """Yield the lines of the stores: the cost of the largest / smallest store, for linear costs per sample."""
     few, many = min(probes), max(probes)
     flat = {
         "open": "seconds to open",
@@ -88,7 +88,7 @@ def lines(probes: dict[int, dict[str, float]]) -> Iterator[Measurement]:
             name=f"scaling: {key}",
             ratio=(probes[many][key] - probes[middle][key]) / (many - middle),
             target=None,
-            claim=f"{unit} per sample more, from {middle} to {many}",
+            claim=f"{unit} per additional sample, from {middle} to {many}",
             details={str(samples): costs[key] for samples, costs in probes.items()},
         )
 

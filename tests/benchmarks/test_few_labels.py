@@ -82,4 +82,4 @@ def test_the_table_compares_the_first_arm_seed_by_seed() -> None:
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[0] == "8"
     assert cells[1].startswith("0.700 ± ")
-    assert cells[3] == "+0.100 ± 0.000"  # both seeds gain as much, however much the seeds differ
+    assert cells[3] == "+0.100 ± 0.000"  # both seeds gain the same, although their scores differ

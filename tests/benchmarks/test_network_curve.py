@@ -66,7 +66,7 @@ def test_runs_are_found_again_and_every_network_has_its_time(
     capsys.readouterr()
     curve()
     printed = capsys.readouterr().out
-    assert printed.count("4 plain full stem") == 2  # the run found, and the row of the table
+    assert printed.count("4 plain full stem") == 2  # once for the run that was found, once in the table
 
 
 @pytest.mark.skipif(importlib.util.find_spec(usual_setup.LIBRARY) is None, reason="the extra `bench` is not installed")

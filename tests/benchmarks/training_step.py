@@ -2,8 +2,8 @@
 
 Both run the same augmentation, forward and backward pass and optimiser, in the trainer's own code. `resident` and
 `streamed` are the two ways to read a store in training (`stages.segmentation.batches`). Reading is also timed alone:
-this is the time that `streamed` has to hide behind the step. On a GPU the whole store lies in GPU memory; there, the
-time that Python takes to launch a step is reported as well.
+this is the time that `streamed` has to hide behind the step. On a GPU, `resident` holds the whole store in GPU memory,
+and the time that Python takes to launch a step is reported as well.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def on_every_device(
 ) -> Iterator[Measurement | NotMeasured]:
     """Yield the lines of the CPU and the GPU for a store of `SAMPLES`.
 
-    `names` are the names of the GPU's lines, which stay in the table when there is no GPU.
+    `names` are the names of the GPU's lines. Without a GPU the table shows them as not measured.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.zarr"

@@ -116,7 +116,7 @@ def usual_augmentation() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
                 interpolation=v2.InterpolationMode.BILINEAR,
             ),
             v2.ColorJitter(brightness=ranges.colour, contrast=ranges.colour, saturation=ranges.colour),
-            v2.ToDtype(torch.float32, scale=True),  # images alone: masks stay as they are
+            v2.ToDtype(torch.float32, scale=True),  # converts images only, not masks
             v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
     )

@@ -4,7 +4,7 @@ Importing torch takes seconds, so one process imports it and forks a child for e
 of the run, as reported by Python's audit events: the child kills itself with SIGKILL before its n-th file operation.
 Half as many further kills are timed by the clock, so that they also hit library code. After every kill the output at
 its path must be complete. After the second run all files must have the same bytes as after an uninterrupted run, and
-no other file may lie beside them. `STAGE-renamed` does the same as on a system that cannot exchange two folders in one
+no other file may lie beside them. `STAGE-renamed` runs the stage as on a system that cannot exchange two folders in one
 step.
 """
 
@@ -66,7 +66,7 @@ def in_child(work: Callable[[], object], *, kill_after: float | None = None) -> 
 def killing(work: Callable[[], object], moment: int, folder: Path, count: Path | None = None) -> None:
     """Run `work` and die before its `moment`-th file operation in `folder`.
 
-    Moment 0 never comes; then the number of file operations is written to the file `count`.
+    With moment 0 the run is not killed, and the number of its file operations is written to the file `count`.
     """
     seen = 0
 
@@ -256,7 +256,7 @@ def main() -> None:
     }
     subject = subjects[stage]()
     at_files, by_clock = kill_and_run_again(subject, folder, count=int(sys.argv[4]), seed=int(sys.argv[5]))
-    sys.stdout.write(f"{at_files} {by_clock} kills, before things done to files and by the clock\n")
+    sys.stdout.write(f"{at_files} {by_clock} kills, before file operations and by the clock\n")
 
 
 if __name__ == "__main__":

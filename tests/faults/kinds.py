@@ -1,8 +1,9 @@
 """Describe one kind of bad input: how to make it, the command to run, and the expected exit status and message.
 
-Every kind is made in its own room, a fresh copy of the house. The house is a small project: six images and masks, a
-store extracted from them, a run, its report and its predictions, and a `params.yaml` that names them all. So most
-commands are one word, and there is always an earlier output that a failing command must not change.
+Every test works in its own folder, called `room`: a fresh copy of a template folder, called `house`. The template is a
+small project: six images and masks, a store extracted from them, a run, its report and its predictions, and a
+`params.yaml` that names them all. So most commands are one word, and there is always an earlier output that a failing
+command must not change.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Kind:
     words: tuple[str, ...]
     """Parts that the message must contain: the file or sample, and the reason."""
     meanwhile: Callable[[Path], AbstractContextManager[object]] = nullcontext
-    """Context in which the command runs, for a fault that happens meanwhile."""
+    """Context in which the command runs, for a fault that must exist while it runs."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def observe(command: str, room: Path) -> Observation:
 
 
 def furnish(house: Path) -> None:
-    """Make the images, masks and outputs that every room starts with."""
+    """Fill the template folder: the images, masks and outputs that every test starts with."""
     for folder in ("images", "masks"):
         (house / folder).mkdir(parents=True)
     (house / "params.yaml").write_text(PARAMS)
@@ -120,7 +121,7 @@ def snapshot(room: Path) -> dict[str, str]:
 
 
 def picture(number: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Image.Image:
-    """Return an RGB image of a dark disc on skin; every number gives another one."""
+    """Return an RGB image of a dark disc on skin; every number gives another image."""
     inside = disc(number, size)
     noise = np.random.default_rng(number).integers(0, 20, (*size, 3))
     return Image.fromarray((np.where(inside[..., None], (110, 70, 50), (220, 180, 160)) + noise).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Write the section of `FAULTS.md` about bad input, from the kinds and from what their commands printed.
+"""Write the section of `FAULTS.md` about bad input, from the kinds and the messages of their commands.
 
 `python -m tests.faults.report` rewrites the section. A test compares the file with the kinds.
 """

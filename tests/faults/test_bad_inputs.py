@@ -26,7 +26,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def room(house: Path) -> Iterator[Path]:
-    """Return a copy of the house, which the test may change."""
+    """Return a copy of the folder `house` that the test may change."""
     room = house.with_name("room")
     shutil.copytree(house, room)
     yield room
@@ -66,7 +66,7 @@ def test_bad_input(kind: Kind, room: Path):
 
 
 def test_every_kind_has_its_row_in_the_table_of_faults():
-    """`FAULTS.md` has one row for each kind, in the same order, with the expected exit status as the observed one."""
+    """`FAULTS.md` has one row for each kind, in the same order. The observed exit status is the expected one."""
     rows = section(FILE.read_text(encoding="utf-8")).splitlines()[8:]
     assert [row.partition(" exit ")[0] for row in rows] == [expected(kind).partition(" exit ")[0] for kind in KINDS]
     for kind, row in zip(KINDS, rows, strict=True):

@@ -260,7 +260,7 @@ def test_undamaged_weights_are_read(tmp_path: Path, form: str):
 
 
 def test_undamaged_files_are_read(tmp_path: Path, phantoms: Path, phantom_store: Path, trained: Path):
-    """The same for tables, splits, cards, runs, stores, settings and pictures."""
+    """Tables, splits, cards, runs, stores, settings and pictures are read when they are not damaged."""
     image = min((phantoms / "images").iterdir())
     (tmp_path / "t.csv").write_text(f"id,image,mask\na,{image},\n")
     assert [sample.id for sample in read_table(tmp_path / "t.csv")[0]] == ["a"]
@@ -283,7 +283,7 @@ DEEP = 100_000
 
 @pytest.mark.parametrize("name", ["", "image", "sample"])
 def test_a_store_with_metadata_nested_deep(tmp_path: Path, phantom_store: Path, name: str):
-    """Metadata nested too deep is an error like other damage. The store is still recognised and can be replaced."""
+    """Metadata that is nested too deeply is an error like other damage. The store can still be replaced."""
     shutil.copytree(phantom_store, tmp_path / "s.zarr")
     (tmp_path / "s.zarr" / name / "zarr.json").write_text("[" * DEEP)
     with pytest.raises(PipelineError):

@@ -23,7 +23,7 @@ BATCH, MAPS = 4, (6, 28, 28)
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork: the moments are forks of one process")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork: the killed processes are forks")
 
 
 def _kill(forks: Forks, stage: str, phantoms: Path, folder: Path, *, count: int, seed: int) -> None:

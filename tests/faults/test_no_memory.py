@@ -161,7 +161,7 @@ def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", SHORTAGES)
 def test_out_of_memory_outside_the_stages_is_one_message(error, capsys):
-    """An example is a GPU that other programs fill, without room for the network itself."""
+    """This happens, for example, if other programs fill the GPU and the network itself does not fit."""
     assert console.report_error(error) == 1
     message = capsys.readouterr().err
     assert message.startswith("error: not enough memory (")

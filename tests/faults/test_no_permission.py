@@ -59,7 +59,7 @@ def _protected(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class House:
-    """Hold copies of everything that the commands work on, in one folder."""
+    """Hold a folder with copies of everything that the commands work on."""
 
     folder: Path
 
@@ -123,7 +123,7 @@ CASES: dict[str, Case] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """Hold what a command left behind, in its house."""
+    """Hold the exit status and message of a command, its folder, and the folder's contents before it ran."""
 
     house: House
     before: dict[str, bytes]
@@ -133,7 +133,7 @@ class Observed:
 
 @pytest.fixture(scope="module")
 def observed(phantoms, phantom_store, trained, memo, forks, tmp_path_factory) -> dict[str, Observed]:
-    """Run the command of every case in its own house, all in one process, and return the observations by name."""
+    """Run the command of every case in its own folder, all in one process, and return the observations by name."""
     if os.geteuid() == 0 and sys.platform != "linux":
         pytest.skip("as root, this needs Linux's capabilities")
     folder = tmp_path_factory.mktemp("permissions")

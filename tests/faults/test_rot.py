@@ -1,4 +1,4 @@
-"""Rot: every change of a store's bytes after it was written is noticed, and nothing is ever read as zeros."""
+"""Bit rot: every change of a store's bytes after it was written is noticed, and nothing is ever read as zeros."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _same(one: Batch, other: Batch) -> bool:
 
 
 def test_two_hundred_flipped_bits_are_all_noticed(sound: Path):
-    """In any file, at any position: `verify` finds it, and reading gives an error or the written values."""
+    """`verify` finds a flipped bit in any file at any position. Reading gives an error or the written values."""
     chosen = np.random.default_rng(1)
     files = _files(sound)
     before = _read(sound)
@@ -98,7 +98,7 @@ def test_every_file_cut_short_emptied_or_gone_is_seen(sound: Path):
 
 @pytest.mark.parametrize("name", list(SHARDED))
 def test_two_shards_that_changed_places_are_seen(sound: Path, name: str):
-    """Each shard is sound in itself; the column `checksum` shows that its samples are others."""
+    """Each shard is sound in itself. The column `checksum` shows that it holds other samples."""
     one, other = sorted((sound / name).glob("c.*"))[:2]
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
@@ -121,7 +121,7 @@ def test_two_shards_that_changed_places_are_seen(sound: Path, name: str):
     ],
 )
 def test_an_edited_root_is_seen_by_verify(sound: Path, change: Callable[[dict[str, object]], None]):
-    """Also an addition that this program does not read: another reader may."""
+    """`verify` also reports additions that this program does not read, because another reader may read them."""
     root = json.loads((sound / "zarr.json").read_text())
     change(root)
     (sound / "zarr.json").write_text(json.dumps(root, indent=2))
@@ -170,7 +170,7 @@ def test_two_chunks_of_a_column_that_changed_places_are_seen(make_store: MakeSto
 
 
 def test_a_byte_more_at_the_end_of_any_file_is_seen(sound: Path):
-    """Also where nothing reads it."""
+    """`verify` finds it, even if reading samples would not."""
     for file in _files(sound):
         whole = file.read_bytes()
         for more in (b"\0", b" ", b"\n"):
@@ -180,7 +180,7 @@ def test_a_byte_more_at_the_end_of_any_file_is_seen(sound: Path):
 
 
 def test_metadata_in_other_bytes_that_say_the_same_is_seen_by_verify(sound: Path):
-    """A letter may be escaped in JSON; and of two values under one key, a reader takes the last."""
+    """Examples are an escaped letter, and a key that occurs twice, of which readers take the last value."""
     root = sound / "zarr.json"
     whole = root.read_text()
     for changed in (
@@ -195,7 +195,7 @@ def test_metadata_in_other_bytes_that_say_the_same_is_seen_by_verify(sound: Path
 
 @pytest.mark.parametrize("name", list(SHARDED))
 def test_a_shard_that_cannot_be_read_is_named_and_hides_no_other_fault(sound: Path, name: str):
-    """A folder is in its place; verify goes on with the next shard."""
+    """A folder takes the shard's place. `verify` continues with the next shard."""
     first, second, *_ = sorted((sound / name).glob("c.*"))
     first.unlink()
     first.mkdir()
@@ -226,7 +226,7 @@ except StoreError as error:
 
 @pytest.mark.parametrize("name", list(SHARDED))
 def test_a_shard_cut_short_while_it_is_mapped_is_an_error_and_no_crash(sound: Path, name: str):
-    """Beyond a mapped file's end the system ends a process with SIGBUS."""
+    """Without a check, the system would end the process with SIGBUS when it reads beyond the end of the file."""
     shard = min((sound / name).glob("c.*"))
     command = [sys.executable, "-c", _CUT_WHILE_OPEN, sound, name, shard.name, "0"]
     finished = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2])
@@ -236,7 +236,7 @@ def test_a_shard_cut_short_while_it_is_mapped_is_an_error_and_no_crash(sound: Pa
 
 
 def test_a_shard_that_is_mapped_again_is_checked_again(sound: Path, monkeypatch: pytest.MonkeyPatch):
-    """A shard that had to make room for another may have changed in the meantime."""
+    """A shard that was unmapped may have changed before it is mapped again."""
     monkeypatch.setattr("store.sharded_array.MAX_MAPPED", 1)
     store = AttentionStore.open(sound)
     store.read([0])
@@ -263,7 +263,7 @@ spare = [open(sys.argv[1] + "/zarr.json") for _ in range(32)]
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a limit on open files is set by other means there")
 def test_a_store_of_more_shards_than_files_may_be_open_is_read(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch):
-    """Every mapped shard is an open file, and many systems allow 1,024. Some must be left for other uses."""
+    """Every mapped shard is an open file, and many systems allow 1,024. Some must be left for other code."""
     monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 1)
     command = [sys.executable, "-c", _MANY_SHARDS, make_store(60)]
     finished = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2])
@@ -293,7 +293,7 @@ def test_rot_after_opening_is_seen_on_first_touch(sound: Path):
 
 @pytest.mark.parametrize("share", [1.0, 0.0], ids=["resident", "streamed"])
 def test_training_sees_rot_in_what_it_loads(share, phantom_store, tmp_path, monkeypatch):
-    """Both when all samples are loaded at the start and when another thread reads them batch by batch."""
+    """This holds when all samples are loaded at the start, and when another thread reads them batch by batch."""
     monkeypatch.setattr("stages.segmentation.batches.MEMORY_SHARE", share)
     shutil.copytree(phantom_store, tmp_path / "s.zarr")
     shard = next((tmp_path / "s.zarr" / "attention").glob("c.*"))

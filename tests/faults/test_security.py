@@ -87,7 +87,7 @@ def _loads_objects(node: ast.AST) -> bool:
 
 
 def _problems(source: str, where: str) -> list[str]:
-    """Return the lines of a source that import, run or load what no source may."""
+    """Return the lines of a source with a forbidden import, call or address, each as `file:line`."""
     problems = {
         getattr(node, "lineno", 0)
         for node in ast.walk(ast.parse(source))
@@ -103,7 +103,7 @@ def _problems(source: str, where: str) -> list[str]:
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_no_source_starts_a_process_or_runs_text(file: Path):
-    """No text of a user can become a command or an object. Imports are a list; downloads check certificates."""
+    """No text of a user can become a command or an object. Imports are limited to a list; certificates are checked."""
     assert _problems(file.read_text(encoding="utf-8"), file.relative_to(ROOT).as_posix()) == []
 
 
@@ -133,7 +133,7 @@ def test_all_sources_are_checked():
     ],
 )  # fmt: skip
 def test_a_source_that_breaks_the_rules_is_found(source: str):
-    """Each rule finds what it is for; otherwise the test of the sources could not fail."""
+    """Each rule finds its violation. Otherwise the test of the sources could not fail."""
     assert _problems(source, "stages/new.py") == [f"stages/new.py:{len(source.splitlines())}"]
 
 

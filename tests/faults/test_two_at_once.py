@@ -78,7 +78,7 @@ def test_the_second_names_the_first_process_and_a_killed_one_holds_no_lock(
         assert sorted(tmp_path.rglob("*")) == before
         other.kill()
         other.wait()
-        assert (tmp_path / f".{locked}.lock").exists(), "a killed process cannot tidy up"
+        assert (tmp_path / f".{locked}.lock").exists(), "a killed process cannot delete its lock file"
         run()
     assert not list(tmp_path.glob(".*"))
 

@@ -22,14 +22,14 @@ COLD = [sys.executable, "-m", "pipeline"]
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Path]:
-    """The folder of a `pipeline` command that need not import torch anew."""
+    """Yield the folder of a `pipeline` command that does not import torch again."""
     with warm_pipeline() as folder:
         yield folder
 
 
 @pytest.fixture
 def pipeline(tmp_path: Path, warm: Path) -> Run:
-    """Runs `pipeline` in an empty folder."""
+    """Return a function that runs `pipeline` in an empty folder."""
     return lambda *arguments: _run([str(warm / "pipeline"), *map(str, arguments)], tmp_path)
 
 
@@ -74,7 +74,7 @@ def test_help_names_every_command_and_imports_nothing_heavy(pipeline: Run):
 
 
 def test_the_version_is_printed_and_is_the_installed_one(pipeline: Run, tmp_path: Path):
-    """By the command, and by `python -m pipeline`."""
+    """The command and `python -m pipeline` print it."""
     for result in (pipeline("--version"), _run([*COLD, "--version"], tmp_path)):
         assert (result.returncode, result.stdout) == (0, f"pipeline {__version__}\n")
 
@@ -91,7 +91,7 @@ def test_h_is_help_for_every_command(pipeline: Run):
 
 
 def test_a_shell_completes_commands_options_and_choices(pipeline: Run, tmp_path: Path):
-    """As the script does that `--show-completion` prints and `--install-completion` installs."""
+    """The test sets the same variables as the script that `--install-completion` installs."""
 
     def completed(words: str) -> list[str]:
         given = {"_PIPELINE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
@@ -104,7 +104,7 @@ def test_a_shell_completes_commands_options_and_choices(pipeline: Run, tmp_path:
 
 
 def test_ctrl_c_says_so_and_exits_130(tmp_path: Path):
-    """One line instead of a traceback, or of silence."""
+    """The command prints one line and no traceback."""
     program = (
         "import stages.phantom\n"
         "def run(*arguments, **options): raise KeyboardInterrupt\n"
@@ -133,7 +133,7 @@ def test_every_option_that_the_readme_names_exists(pipeline: Run):
 
 
 def test_the_whole_way_from_images_to_masks(pipeline: Run, tmp_path: Path):
-    """Phantom, extract, inspect, verify, train, evaluate, predict: as the README describes, in one folder."""
+    """The commands of the README work one after the other in one folder."""
     extraction = "--store store/s.zarr --model untrained_tiny8 --image-size 32 --attention-size 32x48 --batch-size 4"
     for arguments in (
         "phantom --samples 16 --image-size 36x48 --out data",
@@ -168,7 +168,7 @@ def test_a_data_folder_called_store_does_not_hide_the_package(tmp_path: Path):
 
 
 def test_statistics_without_masks_are_valid_json(pipeline: Run, phantoms: Path):
-    """What is not defined is null: a strict parser must be able to read it."""
+    """An undefined value is null, so that a strict JSON parser can read the output."""
     extraction = "--store s.zarr --model untrained_tiny8 --image-size 32 --attention-size 32"
     assert pipeline("extract", "--images", phantoms / "images", *extraction.split()).returncode == 0
     shown = pipeline("inspect", "s.zarr", "--stats", "--json").stdout
@@ -177,7 +177,7 @@ def test_statistics_without_masks_are_valid_json(pipeline: Run, phantoms: Path):
 
 
 def test_models_are_listed_with_their_licences(pipeline: Run):
-    """The names of the DINO hub are there, for people and for programs."""
+    """The models have the names of the DINO hub, in the table and in JSON."""
     listed = {entry["name"]: entry for entry in json.loads(pipeline("models", "--json").stdout)}
     for name, patch, heads, dim in (("dino_vits8", 8, 6, 384), ("dino_vitb16", 16, 12, 768)):
         assert (listed[name]["patch"], listed[name]["heads"], listed[name]["dim"]) == (patch, heads, dim)
@@ -186,7 +186,7 @@ def test_models_are_listed_with_their_licences(pipeline: Run):
 
 
 def test_verify_exits_1_for_damage_and_3_for_absence(pipeline: Run, phantom_store: Path, tmp_path: Path):
-    """The verdict is a result, so it is on standard output; a program takes it as JSON."""
+    """The verdict is a result, so it is printed on standard output, as text or as JSON."""
     import shutil
 
     shutil.copytree(phantom_store, tmp_path / "s.zarr")
@@ -207,7 +207,7 @@ def test_verify_exits_1_for_damage_and_3_for_absence(pipeline: Run, phantom_stor
 
 
 def test_upgrade_makes_version_2_of_version_1(pipeline: Run, tmp_path: Path):
-    """And says so when there is nothing to do."""
+    """For a store of version 2 it says that there is nothing to do."""
     import shutil
 
     shutil.copytree(Path(__file__).parents[1] / "golden" / "v1" / "store.zarr", tmp_path / "s.zarr")
@@ -246,12 +246,12 @@ def test_upgrade_makes_version_2_of_version_1(pipeline: Run, tmp_path: Path):
     ],
 )
 def test_a_mistake_gets_one_message_and_the_right_status(pipeline: Run, arguments: str, status: int, words):
-    """2 for a request that makes no sense, 1 for one that failed; what is wrong is named; nothing is written."""
+    """The status is 2 for a usage error and 1 for a failure. The message names the cause; stdout stays empty."""
     _assert_mistake(pipeline(*arguments.split()), status, *words)
 
 
 def test_an_unreachable_hub_says_which_file_to_download(phantoms: Path, tmp_path: Path):
-    """One message with the file's address and the option that takes it."""
+    """The message has the address of the weights file and the option that takes the file."""
     from stages.attention.naming import find_model
 
     options = ["--images", str(phantoms / "images"), "--store", "s.zarr", "--model", "dino_vits8"]
@@ -261,7 +261,7 @@ def test_an_unreachable_hub_says_which_file_to_download(phantoms: Path, tmp_path
 
 
 def test_a_new_project_never_overwrites_a_file(pipeline: Run, tmp_path: Path):
-    """All three files or none: an existing one is named and keeps its content."""
+    """`init` writes all three files or none. It names an existing file and does not change it."""
     (tmp_path / ".gitignore").write_text("mine")
     result = pipeline("init")
     _assert_mistake(result, 2, ".gitignore exists already", "pipeline init FOLDER")
@@ -284,7 +284,7 @@ def test_options_override_params_and_params_override_defaults(pipeline: Run, tmp
 
 
 def test_the_real_images_go_through(pipeline: Run, tmp_path: Path):
-    """A handful of real dermoscopy images with the ISIC challenge's own file names."""
+    """Six real dermoscopy images with the ISIC challenge's own file names are extracted."""
     real = Path(__file__).parents[3] / "shared" / "data" / "isic2018-256"
     if not real.is_dir():
         pytest.skip(f"the real images are not at {real}")

@@ -1,4 +1,4 @@
-"""Messages and tables: names are printed literally, long messages are cut and saved whole."""
+"""Messages and tables: names are printed literally, long messages are shortened and saved in full."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _error(count: int) -> InputProblemsError:
 
 
 def test_thirty_problems_are_all_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """As many as fit on a screen need no file."""
+    """Thirty problems fit on a screen, so no file is written."""
     assert console.report_error(_error(30)) == 1
     shown = capsys.readouterr().err.splitlines()
     assert shown[0] == "error: 30 problems with the input:"
@@ -34,7 +34,7 @@ def test_thirty_problems_are_all_shown(capsys: pytest.CaptureFixture[str], tmp_p
 def test_hundreds_of_problems_are_cut_and_kept_whole_in_a_private_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
-    """The first thirty, the number of the others, the file with all of them, and what to do."""
+    """The message has the first thirty, the number of other lines, the file with all of them, and the remedy."""
     console.report_error(_error(692))
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 34
@@ -68,7 +68,7 @@ def test_the_message_is_cut_even_where_no_file_can_be_written(
     ],
 )
 def test_names_are_printed_literally(capsys: pytest.CaptureFixture[str], name: str, shown: str):
-    """On standard error and in tables alike."""
+    """This holds on standard error and in tables."""
     console.say(name)
     assert capsys.readouterr().err == f"{shown}\n"
     console.show_table(name, ["a"], [[name]])

@@ -1,4 +1,4 @@
-"""Settings: read strictly, from the command line first; all mistakes are reported together."""
+"""Settings: values are checked strictly, the command line wins over the file, all mistakes are reported together."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def params(tmp_path: Path) -> Path:
     ("written", "size"), [("64", (64, 64)), ("48x64", (48, 64)), ("[48, 64]", (48, 64)), ("'48X64'", (48, 64))]
 )
 def test_a_size_is_one_number_or_two(params: Path, written, size):
-    """All the ways in which a size may be written mean the same."""
+    """All ways to write a size give the same value."""
     params.write_text(f"extract:\n  image_size: {written}\n")
     assert load_settings(ExtractSettings, "extract", {}, params).image_size == size
 
 
 def test_layers_and_classes_in_a_file_and_on_the_line(params: Path):
-    """Lists and mappings in YAML, text on the command line."""
+    """A file gives YAML lists and mappings. The command line gives the same values as text."""
     params.write_text("extract:\n  layers: [9, 10]\n  classes: {skin: 0, lesion: '#ff0000'}\n")
     from_file = load_settings(ExtractSettings, "extract", {}, params)
     assert from_file.layers == (9, 10)
@@ -65,7 +65,7 @@ def test_images_on_the_line_do_not_meet_masks_of_the_file(params: Path):
 
 
 def test_every_mistake_is_reported_with_its_place(params: Path):
-    """Wrong values from the file and from the line in one message, a line each."""
+    """One message lists the wrong values of the file and of the command line, each on its own line."""
     params.write_text("train:\n  lr: fast\n  epochs: 0\n")
     with pytest.raises(UsageError) as caught:
         load_settings(TrainSettings, "train", {"batch_size": 0}, params)
@@ -86,7 +86,7 @@ def test_every_mistake_is_reported_with_its_place(params: Path):
     ],
 )
 def test_a_file_that_makes_no_sense_is_a_usage_error(params: Path, content, message):
-    """Never a silent default in place of what was meant."""
+    """The command stops. It does not silently use defaults instead."""
     params.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UsageError, match=message):
         load_settings(TrainSettings, "train", {}, params)
@@ -99,8 +99,14 @@ def test_without_a_file_the_defaults_hold(params: Path):
 
 def test_the_projects_own_params_are_valid():
     """params.yaml in the repository passes its own checks, section by section."""
+    written = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert set(written) - {"inputs"} <= set(SECTIONS)
     for section, settings in SECTIONS.items():
-        load_settings(settings, section, {}, ROOT / "params.yaml")
+        loaded = load_settings(settings, section, {}, ROOT / "params.yaml")
+        assert {name: getattr(loaded, name) for name in written.get(section, {})} == {
+            name: getattr(load_settings(settings, section, {name: value}, ROOT / "none.yaml"), name)
+            for name, value in written.get(section, {}).items()
+        }
 
 
 def test_a_size_is_parsed_by_its_type_and_not_by_its_name(params: Path):
@@ -115,7 +121,7 @@ def test_a_size_is_parsed_by_its_type_and_not_by_its_name(params: Path):
 
 @pytest.mark.parametrize("written", ["0.9", "true", "[64, true]", "64x", "[1, 2, 3]"])
 def test_a_size_of_another_kind_is_refused(params: Path, written: str):
-    """A fraction is not rounded, and a yes is not a 1."""
+    """A fraction is not rounded, and `true` is not read as 1."""
     params.write_text(f"extract:\n  image_size: {written}\n")
     with pytest.raises(UsageError, match=r"extract.image_size.*HEIGHTxWIDTH"):
         load_settings(ExtractSettings, "extract", {}, params)
@@ -123,7 +129,7 @@ def test_a_size_of_another_kind_is_refused(params: Path, written: str):
 
 @pytest.mark.parametrize("section", ["phantom", "extract"])
 def test_the_old_name_of_a_setting_is_an_error_that_says_the_new_one(params: Path, section: str):
-    """`size` is ignored by DVC's run cache, so it was renamed."""
+    """`size` was renamed because DVC's run cache ignores every key of this name."""
     params.write_text(f"{section}:\n  size: 64\n")
     with pytest.raises(UsageError, match=rf"{section}.size is now called {section}.image_size: rename it"):
         load_settings(SECTIONS[section], section, {}, params)
@@ -158,9 +164,9 @@ def test_a_class_cannot_have_a_name_that_dvc_does_not_notice(params: Path):
 def test_under_dvc_an_input_that_dvc_does_not_look_at_is_refused(
     params: Path, monkeypatch: pytest.MonkeyPatch, section: str, setting: str, path: str, key: str
 ):
-    """Otherwise a change of it would go unnoticed. Without DVC nothing is checked."""
+    """DVC would not notice a change of such an input. Outside DVC the inputs are not checked."""
     inputs = dict.fromkeys(("images", "masks", "table", "weights", "splits"), "data")
-    images = {"images": "data/images"} if section == "extract" else {}  # inside a folder that is looked at
+    images = {"images": "data/images"} if section == "extract" else {}  # inside a folder that DVC tracks
     content: dict[str, Any] = {"inputs": inputs, section: images | {setting: path}}
     params.write_text(yaml.safe_dump(content))
     load_settings(SECTIONS[section], section, {}, params)
@@ -174,7 +180,7 @@ def test_under_dvc_an_input_that_dvc_does_not_look_at_is_refused(
 
 
 def test_under_dvc_another_version_of_the_program_is_refused(params: Path, monkeypatch: pytest.MonkeyPatch):
-    """`pipeline_version` is what DVC looks at in place of the source files of an installed package."""
+    """DVC tracks `pipeline_version` instead of the source files of an installed package."""
     params.write_text("pipeline_version: 0.0.1\n")
     load_settings(TrainSettings, "train", {}, params)
     monkeypatch.setenv("DVC_STAGE", "train")

@@ -1,4 +1,4 @@
-"""Comparisons of two training runs: weights and history."""
+"""Compare two training runs: their weights and their history."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_training_samples_are_rejected_unless_asked_for(phantom_store: Path, tra
         run(EvaluateSettings(**settings))
     report = run(EvaluateSettings(**settings, include_training=True))
     assert report.metrics["includes_training_samples"] is True
-    assert "no honest score" in str(report)
+    assert "these scores are biased" in str(report)
 
 
 def test_training_images_are_recognised_in_another_store(trained: Path, phantoms: Path, tmp_path: Path, memo: Path):

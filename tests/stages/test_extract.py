@@ -1,4 +1,4 @@
-"""Extraction: the store equals files and transformer, nothing is computed twice, and broken files stay out."""
+"""Extraction: the store holds the files and their attention, nothing is computed twice, broken files stay out."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_all_problems_are_reported_together(copies: Path, tmp_path: Path):
 
 
 def test_skipping_leaves_the_bad_files_out_and_records_them(copies: Path, tmp_path: Path):
-    """The store is sound and lists the skipped files, without a path of this machine."""
+    """The store is sound and lists the names of the skipped files, without their folders."""
     names = {_spoil_truncated(copies), _spoil_mask_size(copies)}
     report = run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo", on_error="skip"))
     store = AttentionStore.open(tmp_path / "s.zarr")
@@ -211,7 +211,7 @@ def test_images_without_masks_make_a_store_for_prediction(phantoms: Path, tmp_pa
     store = AttentionStore.open(tmp_path / "s.zarr")
     assert not store.labelled.any()
     assert (store[3].mask == 255).all()
-    assert report.hint == "no sample has a mask: the store is for prediction, not for training"
+    assert report.hint == "no sample has a mask, so the store cannot be used for training or evaluation"
 
 
 def test_the_hint_about_missing_masks_counts_samples_of_the_store(copies: Path, tmp_path: Path):

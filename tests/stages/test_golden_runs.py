@@ -54,21 +54,21 @@ INTERRUPTED: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class _LaterSettings(TrainSettings):
-    """Settings of a later version, with one more."""
+    """Hold the settings of a later version, which has one more."""
 
     label_smoothing: float = setting(0.0, "A setting that 0.1.0 did not have.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _LaterPretrainSettings(PretrainSettings):
-    """Settings of a later version, with one more."""
+    """Hold the settings of a later version, which has one more."""
 
     drop_path: float = setting(0.0, "A setting that 0.1.0 did not have.")
 
 
 @pytest.fixture
 def golden(tmp_path: Path) -> Path:
-    """A folder with the golden store, the run, and the interrupted run's working folder."""
+    """Return a folder with the golden store, the run, and the interrupted run's working folder."""
     shutil.copytree(GOLDEN / "store.zarr", tmp_path / "store.zarr")
     shutil.copytree(GOLDEN / "run", tmp_path / "finished")
     shutil.copytree(GOLDEN / "interrupted", tmp_path / ".run.training")
@@ -80,7 +80,7 @@ def _settings(golden: Path, kind: type[TrainSettings] = TrainSettings, **changes
 
 
 def test_the_golden_run_is_loaded_and_predicts_what_it_predicted(golden: Path):
-    """Card, splits and probabilities, within what CPUs differ by."""
+    """The card, the splits and the probabilities are the same, up to the differences between CPUs."""
     expected = json.loads((GOLDEN / "expected.json").read_text())
     store = AttentionStore.open(golden / "store.zarr")
     model, card = load_model(golden / "finished", CPU)
@@ -107,7 +107,7 @@ def test_the_golden_interrupted_run_is_resumed(golden: Path):
 
 @pytest.fixture
 def resume_for_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrainSettings], None]:
-    """A function that resumes the interrupted run and interrupts it again after epoch 31."""
+    """Return a function that resumes the interrupted run and interrupts it again after epoch 31."""
     run_epoch = SegmentationTrainer.run_epoch
     interrupt = KeyboardInterrupt()
 
@@ -126,7 +126,7 @@ def resume_for_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrainSetti
 
 
 def test_the_golden_interrupted_run_is_resumed_when_a_setting_has_been_added(golden: Path, resume_for_an_epoch):
-    """The state lacks the setting, which means its default; from then on the state has it."""
+    """The old state lacks the setting, so the default is assumed. The new state records it."""
     resume_for_an_epoch(_settings(golden, _LaterSettings, resume=True))
     state = load_state(golden / ".run.training" / "state.safetensors")
     assert state.done == 31
@@ -142,7 +142,7 @@ def test_the_golden_interrupted_run_is_resumed_when_a_setting_has_been_added(gol
     ],
 )
 def test_the_golden_interrupted_run_is_not_resumed_as_another(golden: Path, changes, line):
-    """A setting that was added since means its default; the working folder stays as it is."""
+    """A setting that the state lacks counts as its default. The working folder does not change."""
     before = (golden / ".run.training" / "state.safetensors").read_bytes()
     with pytest.raises(CheckpointError, match=line):
         train.run(_settings(golden, _LaterSettings, resume=True, **changes))
@@ -157,7 +157,7 @@ def test_a_run_of_a_later_version_is_not_resumed_and_says_so(golden: Path, resum
 
 
 def test_training_gives_the_numbers_of_the_golden_run(golden: Path):
-    """The first epochs of the interrupted run again: initial weights, order, loss, learning rate and optimiser."""
+    """Repeating its first epochs checks initial weights, order of samples, loss, learning rate and optimiser."""
     store = AttentionStore.open(golden / "store.zarr")
     settings = _settings(golden)
     splits = split_by_hash(store, seed=settings.split_seed, val=settings.val, test=settings.test)
@@ -174,7 +174,7 @@ def test_training_gives_the_numbers_of_the_golden_run(golden: Path):
 def test_a_run_is_resumed_after_its_store_was_upgraded(
     golden: Path, resume_for_an_epoch, monkeypatch: pytest.MonkeyPatch
 ):
-    """An upgraded store has another digest and names the one it had before; the samples are the same."""
+    """An upgraded store has the same samples but another digest. It records the digest that it had before."""
     store = AttentionStore.open(golden / "store.zarr")
     before = store.description.contents_sha256
     object.__setattr__(store.description, "contents_sha256", "f" * 64)
@@ -189,7 +189,7 @@ def test_a_run_is_resumed_after_its_store_was_upgraded(
 
 @pytest.fixture
 def pretraining(tmp_path: Path) -> dict[str, Any]:
-    """What the state of a pretraining by 0.1.0 recorded; the file's tensors are replaced by a small one."""
+    """Return the settings in a pretraining state of version 0.1.0. One small tensor replaces the file's tensors."""
     metadata = (GOLDEN / "pretraining_state_metadata.json").read_text()
     path = tmp_path / "state.safetensors"
     save_file({"student.weight": torch.zeros(1)}, path, {"diamant_pretraining": metadata})
@@ -209,13 +209,13 @@ def _pretraining_identity(recorded: dict[str, Any], kind: type[PretrainSettings]
 
 
 def test_the_golden_pretraining_is_the_same_run_today(pretraining: dict[str, Any]):
-    """With today's settings, and with one more at its default."""
+    """It matches today's settings, and also settings with one more field at its default."""
     _pretraining_identity(pretraining, PretrainSettings).require_match(pretraining, Path("state"))
     _pretraining_identity(pretraining, _LaterPretrainSettings).require_match(pretraining, Path("state"))
 
 
 def test_the_golden_pretraining_is_not_resumed_as_another(pretraining: dict[str, Any]):
-    """A new setting with another value, and an old one."""
+    """Another value of a new or of an old setting is refused."""
     with pytest.raises(CheckpointError, match=r"drop_path: was 0\.0, now 0\.1"):
         _pretraining_identity(pretraining, _LaterPretrainSettings, drop_path=0.1).require_match(pretraining, Path("s"))
     with pytest.raises(CheckpointError, match="prototypes: was 8, now 9"):

@@ -77,7 +77,9 @@ def test_another_seed_gives_other_images(settings: PhantomSettings, tmp_path: Pa
     phantom.run(other)
 
     first, second = contents(settings.out), contents(other.out)
-    assert all(first[name] != second[name] for name in first if name.startswith("images/"))
+    images = [name for name in first if name.startswith("images/")]
+    assert images
+    assert all(first[name] != second[name] for name in images)
 
 
 def test_more_samples_begin_with_the_same_ones(settings: PhantomSettings, tmp_path: Path):
@@ -88,13 +90,16 @@ def test_more_samples_begin_with_the_same_ones(settings: PhantomSettings, tmp_pa
 
     few, larger = contents(settings.out), contents(more.out)
     assert few.keys() < larger.keys()
-    assert all(few[name] == larger[name] for name in few if name != "phantom.json")
+    drawn = [name for name in few if name != "phantom.json"]
+    assert drawn
+    assert all(few[name] == larger[name] for name in drawn)
 
 
 def test_drawings_of_version_1_stay_the_same(settings: PhantomSettings):
     """A change of the drawing code that changes images needs a new version in `phantom.json`.
 
-    Mean colours of the four quarters of each image, and lesion pixels. The tolerance allows for rounding elsewhere.
+    The test compares the mean colours of the four quarters of each image and the number of lesion pixels. The tolerance
+    allows for rounding on other machines.
     """
     phantom.run(settings)
 

@@ -49,7 +49,7 @@ def test_masks_equal_the_models_answer_for_the_store(
 
 
 def test_every_image_keeps_its_own_size(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """Masks of large, small, narrow and grey images have their size. A single file works like a folder."""
+    """Masks of large, small, narrow and grey images have the size of the image. A single file works like a folder."""
     (tmp_path / "new").mkdir()
     sizes = {"wide": (90, 31), "tall": (20, 77), "tiny": (1, 1), "large": (400, 300)}
     for name, size in sizes.items():
@@ -76,7 +76,7 @@ def test_predicting_into_the_folder_of_the_images_is_refused(phantoms: Path, tra
 def test_masks_drawn_by_hand_are_never_overwritten_but_ours_are(
     phantoms: Path, trained: Path, tmp_path: Path, memo: Path
 ):
-    """A folder with a mask of another origin is refused. Masks written by `predict` may be replaced."""
+    """A folder with a mask that `predict` did not write is refused. Masks written by `predict` may be replaced."""
     (tmp_path / "out").mkdir()
     Image.new("L", (48, 36)).save(tmp_path / "out" / "phantom_0003.png")
     with pytest.raises(UsageError, match="not written by"):

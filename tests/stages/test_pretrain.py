@@ -57,14 +57,14 @@ def _settings(phantoms: Path, out: Path, **changes: Any) -> PretrainSettings:
 
 @pytest.fixture(scope="module")
 def pretrained(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights file that the tests share and do not change."""
+    """Return a weights file that the tests share and do not change."""
     out = tmp_path_factory.mktemp("pretrained") / "tiny.safetensors"
     pretrain.run(_settings(phantoms, out))
     return out
 
 
 def test_a_run_leaves_weights_with_their_record_a_history_and_a_picture(pretrained):
-    """Three files and no hidden ones; the record holds settings and data, but no path."""
+    """The run leaves three files and no hidden ones. The record has settings and data, but no path."""
     assert sorted(path.name for path in pretrained.parent.iterdir()) == [
         "tiny.heads.png",
         "tiny.history.csv",
@@ -131,7 +131,7 @@ class _StopAfter(Progress):
 
 @pytest.mark.parametrize("centring", ["sinkhorn", "centre"])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(phantoms, tmp_path, centring):
-    """Interrupted in step 4 of 5 and resumed, all files equal those of an uninterrupted run, bit for bit."""
+    """A run that is interrupted in step 4 of 5 and resumed gives the files of an uninterrupted run, bit for bit."""
     whole = _settings(phantoms, tmp_path / "whole" / "a.safetensors", steps=5, centring=centring, freeze_last=0.5)
     broken = replace(whole, out=tmp_path / "broken" / "a.safetensors")
     pretrain.run(whole)
@@ -145,7 +145,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(phantoms, tmp_path, centri
 
 
 def test_a_state_of_version_0_1_0_is_resumed_to_the_same_bytes(phantoms, tmp_path):
-    """That version wrote its settings as `told`, without a version."""
+    """That version wrote the settings under the key `told`, and no version number."""
     out = tmp_path / "a.safetensors"
     settings = _settings(phantoms, out)
     with pytest.raises(KeyboardInterrupt):
@@ -191,7 +191,7 @@ def test_a_run_can_start_from_weights(pretrained, phantoms, tmp_path):
 
 
 def test_a_pretrained_file_is_a_model_for_extract_and_predict(pretrained, phantoms, tmp_path, memo):
-    """`--model FILE` is enough; the recipe names the architecture, has no path, and an extractor can be made of it."""
+    """`--model FILE` is enough. The recipe names the architecture, has no path, and an extractor can follow it."""
     from stages import extract
     from store import AttentionStore
 
@@ -242,7 +242,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(phantoms, tmp_path):
     ],
 )
 def test_settings_that_make_no_sense_are_refused(phantoms, tmp_path, changes, error, message):
-    """Each with a message that names the setting and what to do; nothing is written."""
+    """The message names the setting and the remedy. Nothing is written."""
     with pytest.raises(error, match=message):
         pretrain.run(replace(_settings(phantoms, tmp_path / "x.safetensors"), **changes))
     assert not list(tmp_path.iterdir())

@@ -49,8 +49,8 @@ def test_extract_records_how_masks_are_found_and_decoded(settings: dict[str, obj
         (None, "_truth", False),
     ],
 )
-def test_evaluate_finds_masks_by_the_recorded_endings(tmp_path: Path, pairing: object, ending: str, found: bool):  # noqa: FBT001 - of the table
-    """A store without recorded endings has those that this program knows."""
+def test_evaluate_finds_masks_by_the_recorded_endings(tmp_path: Path, pairing: object, ending: str, found: bool):  # noqa: FBT001 - a value of the table above
+    """If a store records no endings, `evaluate` uses the program's own list."""
     draft = Draft(shutil.copytree(SOURCE, tmp_path / "s.zarr"))
     draft.described["masks"]["pairing"] = pairing
     draft.seal()

@@ -51,7 +51,7 @@ def test_a_run_leaves_model_history_and_splits(phantom_store: Path, trained: Pat
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(phantom_store: Path, tmp_path: Path):
-    """Bit for bit on a CPU, for any state of the global generators; history and model file too."""
+    """On a CPU weights, history and model file are bit-identical, for any state of the global generators."""
     torch.manual_seed(1)
     run(train_settings(phantom_store, tmp_path / "a"))
     torch.manual_seed(2)
@@ -92,7 +92,7 @@ def test_a_single_step_learns_something(phantom_store: Path, tmp_path: Path):
 def test_a_batch_of_one_small_image_is_refused_with_what_to_do(
     phantoms: Path, tmp_path: Path, size: tuple[int, int], batch_size: int, *, trains: bool
 ):
-    """Torch raises a bare ValueError if it has a single value to normalise. Seven samples in pairs leave one alone."""
+    """Torch would raise a bare ValueError for a single value to normalise. Seven samples in pairs leave one alone."""
     store = tmp_path / "s.zarr"
     extract.run(extract_settings(phantoms, store, tmp_path / "memo", image_size=size, attention_size=(32, 32)))
     settings = train_settings(store, tmp_path / "a", epochs=1, batch_size=batch_size)
@@ -121,7 +121,7 @@ def test_two_trainings_into_one_folder_do_not_destroy_each_other(phantom_store: 
 
 
 def test_a_failed_run_leaves_the_previous_model(phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Training anew over an old run replaces it only at the end."""
+    """A new training replaces an old run only at the end."""
     run(train_settings(phantom_store, tmp_path / "a"))
     before = (tmp_path / "a" / "model.safetensors").read_bytes()
 
@@ -174,7 +174,7 @@ def test_every_kind_of_network_learns(phantom_store: Path, tmp_path: Path, branc
 
 
 def test_several_classes_and_ignored_pixels(phantoms: Path, tmp_path: Path, memo: Path):
-    """Three classes by value, one of them ignored, from extraction to a trained model."""
+    """Three classes and an ignored value are handled from extraction to a trained model."""
     from PIL import Image
 
     from stages.extract import run as extract
@@ -226,7 +226,7 @@ def test_a_model_of_another_recipe_is_refused(trained: Path, phantoms: Path, tmp
 
 
 def test_new_entries_of_the_tables_are_trained_with(phantom_store: Path, tmp_path: Path, monkeypatch):
-    """A loss, a fusion and a normalisation: one entry each, and nothing else. The model is read and used as others."""
+    """A loss, a fusion and a normalisation need one table entry each. The model is loaded like any other."""
     used = []
 
     class Sum(torch.nn.Module):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from stages.segmentation.trainer import SegmentationTrainer
 from stages.train import run
 from store import AttentionStore
 from tests.conftest import train_settings
+from tests.forks import Forks
 from tests.stages.compared_runs import history, same_weights
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +24,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("save_seconds", "saved"), [pytest.param(0, 2, id="every_epoch_saved"), pytest.param(3600, 1, id="first_alone")]
 )
-def test_a_killed_run_resumes_to_the_same_weights(phantom_store: Path, tmp_path: Path, save_seconds, saved):
+def test_a_killed_run_resumes_to_the_same_weights(
+    phantom_store: Path, tmp_path: Path, forks: Forks, save_seconds, saved
+):
     """`kill -9` in the third epoch, then --resume: bit for bit the weights of an uninterrupted run."""
     program = (
         "import os, signal, sys; from pathlib import Path; from tests.conftest import train_settings\n"
@@ -40,20 +40,19 @@ def test_a_killed_run_resumes_to_the_same_weights(phantom_store: Path, tmp_path:
         "SegmentationTrainer.run_epoch = dying\n"
         "train.run(train_settings(Path(sys.argv[1]), Path(sys.argv[2]), epochs=4))\n"
     )
-    command = [sys.executable, "-c", program, phantom_store, tmp_path / "killed", str(save_seconds)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    killed = subprocess.run(command, check=False, cwd=ROOT, env=environment)
+    killed = forks.run(program, phantom_store, tmp_path / "killed", save_seconds)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
     assert load_state(tmp_path / ".killed.training" / "state.safetensors").done == saved
-    # In a process of its own too: earlier tests may have changed the number of threads in this one.
+    # This also runs in its own process, because earlier tests may have changed the number of threads in this one.
     program = (
         "import sys; from pathlib import Path; from tests.conftest import train_settings; from stages import train\n"
         "store, folder = map(Path, sys.argv[1:])\n"
         "train.run(train_settings(store, folder / 'killed', epochs=4, resume=True))\n"
         "train.run(train_settings(store, folder / 'whole', epochs=4))\n"
     )
-    subprocess.run([sys.executable, "-c", program, phantom_store, tmp_path], check=True, cwd=ROOT, env=environment)
+    resumed = forks.run(program, phantom_store, tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
     assert same_weights(tmp_path / "killed", tmp_path / "whole")
     for name in ("model.safetensors", "history.csv", "splits.csv"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -77,11 +76,12 @@ def test_the_best_model_survives_an_interruption(phantom_store: Path, tmp_path: 
 
 
 def test_short_epochs_are_not_saved_one_by_one(phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Writing takes longer than a short epoch, so only the first, the last and those that are due are written."""
+    """Writing a state takes longer than a short epoch. So only the first, the last and the due states are written."""
     from stages.segmentation import trainer
 
     written = []
     monkeypatch.setattr(trainer, "save_state", lambda _, state: written.append(state.done))
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", 3600.0)  # on a busy machine six epochs take longer than the real value
     run(train_settings(phantom_store, tmp_path / "a", epochs=6))
     assert written == [1, 6]
     monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
@@ -111,7 +111,7 @@ def test_the_live_log_has_every_epoch_once_after_an_interruption(
 def test_the_live_log_of_a_resumed_run_is_that_of_an_uninterrupted_run(
     phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Every file byte for byte, also when all epochs were saved and only their log is written anew."""
+    """Every file is equal byte for byte, even if all epochs were saved and only their log is written again."""
     (tmp_path / ".dvc").mkdir()
     monkeypatch.chdir(tmp_path)
     run(train_settings(phantom_store, tmp_path / "whole", epochs=2))

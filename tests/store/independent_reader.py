@@ -1,4 +1,4 @@
-"""A reader of stores of version 2, written from `store/FORMAT.md` alone: numpy, json and the standard library."""
+"""Read stores of version 2. Written from `store/FORMAT.md` alone, with numpy and the standard library."""
 
 import hashlib
 import json

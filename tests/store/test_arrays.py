@@ -103,7 +103,7 @@ def test_the_smallest_and_the_largest_scale_factor_are_sound(tmp_path: Path):
 
 
 def test_an_unknown_encoding_comes_before_an_unknown_layout(tmp_path: Path):
-    """A later encoding may have other dimensions and codecs: the store is not damaged."""
+    """The error reports an unknown encoding and no damage, although dimensions and codecs differ too."""
     draft = Draft(shutil.copytree(SOURCE, tmp_path / "s.zarr"))
     _attributes("image", encoding={"name": "rgb", "version": 2})(draft)
     draft.metadata("image", dimension_names=["sample", "channel", "row", "column"], data_type="uint16")
@@ -137,7 +137,7 @@ def test_a_root_of_any_content_is_an_error_with_the_path(tmp_path: Path, content
 
 
 def test_a_folder_with_a_file_of_the_users_own_is_no_store(tmp_path: Path):
-    """`extract` would replace it. A further array that the description lists belongs to the store."""
+    """Otherwise `extract` would delete the file. A further array that the description lists belongs to the store."""
     draft = Draft(shutil.copytree(SOURCE, tmp_path / "s.zarr"))
     draft.add_column("weight", [1.0] * 12, "float32")
     assert not is_store(draft.path)

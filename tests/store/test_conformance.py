@@ -1,4 +1,4 @@
-"""The conformance set: every store of it, read by us, by an independent reader, by zarr-python and by tensorstore."""
+"""The conformance set, read by our reader, by an independent reader, by zarr-python and by tensorstore."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_zarr_and_tensorstore_read_the_same(case: Case, tmp_path: Path):
 
 
 def test_the_independent_reader_is_small_and_independent():
-    """At most 150 lines, numpy and the standard library, nothing of ours."""
+    """It has at most 150 lines and imports only numpy and the standard library."""
     source = (Path(__file__).parent / "independent_reader.py").read_text(encoding="utf-8")
     assert len(source.splitlines()) <= 150
     imports = [line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))]
@@ -125,7 +125,7 @@ def test_the_set_has_every_verdict_and_each_name_once():
 
 
 def test_the_set_is_written_for_authors_of_other_readers(tmp_path: Path):
-    """One folder per case, and the expected verdicts beside them."""
+    """The command writes one folder per case, and the expected verdicts beside them."""
     command = [sys.executable, "-m", "tests.store.conformance", tmp_path / "set"]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
     expected = json.loads((tmp_path / "set" / "expected.json").read_text())
@@ -137,7 +137,7 @@ def test_the_set_is_written_for_authors_of_other_readers(tmp_path: Path):
 
 
 def test_further_arrays_and_columns_are_read_by_name(tmp_path: Path):
-    """Whatever the description lists can be read, also what this program gives no meaning to."""
+    """Everything that the description lists can be read, also arrays and columns that this program does not use."""
     (case,) = (case for case in CASES if case.name == "every_optional_part")
     store = AttentionStore.open(write_case(case, tmp_path / "s.zarr"))
     assert store.column("parent").tolist() == [f"volume_{index // 4}" for index in range(12)]

@@ -1,4 +1,4 @@
-"""FORMAT.md says what the code does: the same arrays, keys and version."""
+"""FORMAT.md agrees with the code: it has the same arrays, keys and version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXT = (SOURCE.parents[3] / "store" / "FORMAT.md").read_text(encoding="utf-8")
 
 
 def _rows(heading: str) -> list[list[str]]:
-    """Return the cells of the first table after a heading, without its head."""
+    """Return the cells of the first table after a heading, without its heading row."""
     table = TEXT.partition(f"\n{heading}\n")[2].partition("\n|")[2].partition("\n\n")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 

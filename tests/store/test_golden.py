@@ -1,4 +1,4 @@
-"""Golden stores: files that earlier versions wrote are read the same for ever, and today's writer gives known bytes."""
+"""Golden stores: files of earlier versions are read with the same values, and today's writer gives known bytes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def require_same_files(found: Path, expected: Path) -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_golden_store_is_read_as_it_was_written(version: int):
-    """Every value that was recorded when the store was written."""
+    """All values equal those that were recorded when the store was written."""
     store, expected = AttentionStore.open(GOLDEN / f"v{version}" / "store.zarr"), EXPECTED[version]
     batch = store.read(range(12))
     digests = {name: hashlib.sha256(getattr(batch, name).tobytes()).hexdigest() for name in expected["arrays"]}
@@ -86,7 +86,7 @@ def test_todays_writer_gives_the_bytes_of_version_2(tmp_path: Path):
 
 
 def test_an_upgraded_store_is_what_the_writer_gives_today(tmp_path: Path):
-    """Its description says what it was upgraded from; apart from that every byte is the golden one."""
+    """Its description has the digest of the earlier store. Apart from that, every byte equals the golden store."""
     path = shutil.copytree(VERSION_1, tmp_path / "s.zarr")
     assert upgrade_store(path) == 1
     upgraded = AttentionStore.open(path).description
@@ -138,7 +138,7 @@ def test_a_compressed_store_stays_compressed_when_it_is_upgraded(tmp_path: Path,
 
 
 def _edited_version_1(tmp_path: Path, *, without: set[str] = frozenset(), **changes: object) -> Path:
-    """Copy the golden store of version 1 and edit its description; its digest is made right again."""
+    """Copy the golden store of version 1, edit its description, and recompute its digest."""
     path = shutil.copytree(VERSION_1, tmp_path / "s.zarr")
     root = json.loads((path / "zarr.json").read_bytes())
     described = {**root["attributes"]["attention_store"], **changes}
@@ -173,7 +173,7 @@ def test_black_and_white_masks_of_version_1_have_no_values(tmp_path: Path):
 
 
 def test_masks_of_version_1_packed_by_zstd_are_read(tmp_path: Path):
-    """Stores of version 1 were written so before masks were packed by lz4."""
+    """The first stores of version 1 have such masks. Later ones are packed by lz4."""
     from numcodecs.zstd import Zstd
 
     from store.format import metadata_sha256

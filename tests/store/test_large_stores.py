@@ -1,4 +1,4 @@
-"""Stores of millions of samples are handled piece by piece: no answer about one sample reads all of them."""
+"""Large stores: reading one sample does not read the columns of all samples, and verifying takes linear time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_sample_needs_only_its_own_chunk_of_the_columns(
 
 @pytest.mark.parametrize("samples", [6, 12])
 def test_verify_makes_every_path_once(make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, samples: int):
-    """The list of expected files is made once, not once for every file: the work grows with the samples only."""
+    """The list of expected files is made once, not once for every file, so the work grows linearly with the samples."""
     monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 1)
     path = make_store(samples)
     made = []

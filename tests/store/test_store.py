@@ -27,7 +27,7 @@ from store import (
     StoreVersionError,
 )
 from store.check import verify_store
-from store.format import contents_sha256
+from store.format import DIMENSIONS, contents_sha256
 from store.records import Sample
 from store.statistics import dask_array, head_statistics, statistics_of_maps
 from store.writer import Layout, new_store
@@ -38,7 +38,7 @@ MakeStore = Callable[..., Path]
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards of two samples, so that a tiny store has several."""
+    """Limit shards to two samples, so that a tiny store has several."""
     monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 2)
 
 
@@ -117,6 +117,7 @@ def test_the_same_samples_give_the_same_bytes(make_store: MakeStore):
     one, other = make_store(5, name="one.zarr"), make_store(5, name="other.zarr")
     files = [sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file()) for root in (one, other)]
     assert files[0] == files[1]
+    assert len(files[0]) > len(DIMENSIONS)
     assert all((one / file).read_bytes() == (other / file).read_bytes() for file in files[0])
 
 
@@ -135,7 +136,7 @@ def test_missing_shard_is_an_error_not_zeros(make_store: MakeStore):
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("name", ["image", "mask", "attention"])
 def test_every_flipped_bit_of_a_shard_is_caught(make_store: MakeStore, name: str):
-    """A bit flipped anywhere in a shard, index and checksums included, fails to read and to verify."""
+    """Reading and verifying find a bit that is flipped anywhere in a shard, its index and checksums included."""
     path = make_store(3)
     shard = next((path / name).glob("c.0.*"))
     original = shard.read_bytes()
@@ -150,7 +151,7 @@ def test_every_flipped_bit_of_a_shard_is_caught(make_store: MakeStore, name: str
 
 @pytest.mark.usefixtures("small_shards")
 def test_truncated_empty_and_swapped_shards_are_caught(make_store: MakeStore):
-    """Cut short, emptied, or with two shards exchanged: each is named, none is read."""
+    """A shard that is cut short, emptied, or replaced by another one is named and never read."""
     path = make_store(4)
     first, second = sorted((path / "image").glob("c.*"))
     contents = [first.read_bytes(), second.read_bytes()]
@@ -210,7 +211,7 @@ def test_a_description_that_does_not_fit_is_refused(make_store: MakeStore, chang
 
 
 def test_a_description_and_arrays_that_contradict_each_other_are_refused(make_store: MakeStore):
-    """Also where all digests are right: a store may come from anywhere."""
+    """They are compared even if all digests are right, because a foreign store may have been made to look sound."""
     path = make_store(3)
     changed = replace(AttentionStore.open(path).description, samples=7)
     _edit_description(path, samples=7, contents_sha256=contents_sha256(changed.to_dict()))
@@ -235,7 +236,7 @@ def test_a_path_without_a_store_is_an_error(tmp_path: Path):
 
 
 def test_a_missing_array_is_an_error(make_store: MakeStore):
-    """An array without its metadata is incomplete, not a crash."""
+    """An array without its metadata makes the store incomplete."""
     path = make_store(2)
     (path / "mask" / "zarr.json").unlink()
     with pytest.raises(StoreIncompleteError, match=r"mask/zarr\.json is missing"):
@@ -260,7 +261,7 @@ def test_a_failed_write_leaves_the_old_store_and_no_debris(make_store: MakeStore
 
 
 def test_a_new_store_replaces_the_old_one_whole(make_store: MakeStore):
-    """Writing to the same path exchanges the store; a reader that had the old one open still reads it."""
+    """Writing to the same path replaces the store. A reader that had opened the old store still reads it."""
     path = make_store(3)
     old = AttentionStore.open(path)
     first = old[0].image
@@ -270,7 +271,7 @@ def test_a_new_store_replaces_the_old_one_whole(make_store: MakeStore):
 
 
 def test_a_killed_writer_leaves_nothing_for_the_next(make_store: MakeStore, tmp_path: Path):
-    """After `kill -9` half-way the path is as before, and the next writer clears the temporary away."""
+    """After `kill -9` half-way no store is at the path, and the next writer removes the temporary folder."""
     path = tmp_path / "killed.zarr"
     program = (
         "import os, signal, sys; from pathlib import Path; from tests.conftest import *\n"
@@ -294,7 +295,7 @@ def test_a_store_travels_to_another_process(make_store: MakeStore):
 
 
 def test_verify_names_values_that_cannot_be(layout: Layout, tmp_path: Path):
-    """Sound checksums over senseless values: NaN, sums above one, and a class that is none."""
+    """NaN, negative values, sums above one and unknown classes are refused, although all checksums are right."""
     sample = random_sample(0, layout)
     nan = sample.attention.copy()
     nan[0, 0, 0] = np.nan
@@ -316,7 +317,7 @@ def test_verify_names_values_that_cannot_be(layout: Layout, tmp_path: Path):
 
 @pytest.mark.usefixtures("small_shards")
 def test_dask_arrays_hold_what_the_store_holds(make_store: MakeStore):
-    """One block per shard, the same values."""
+    """The array has one block per shard and the values of the store."""
     store = AttentionStore.open(make_store(5))
     array = dask_array(store, "attention")
     assert array.chunks[0] == (2, 2, 1)

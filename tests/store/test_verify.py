@@ -73,7 +73,7 @@ def test_no_store_is_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_store_of_a_later_version_is_2(sound: Path, capsys: pytest.CaptureFixture[str]):
-    """Nothing is said to be damaged: another version of the program can read it."""
+    """The store is not reported as damaged, because another version of the program can read it."""
     root = json.loads((sound / "zarr.json").read_text())
     root["attributes"]["attention_store"]["version"] = 3
     (sound / "zarr.json").write_text(json.dumps(root))
@@ -129,7 +129,7 @@ def test_a_share_finds_damage_in_its_samples_only(sound: Path, capsys: pytest.Ca
 
 
 def test_a_share_finds_every_missing_shard_and_every_damaged_column(sound: Path):
-    """Looking for a file is cheap, so it is done for all of them."""
+    """The shards of all samples must exist and all columns are read, because both checks are cheap."""
     chosen = check_store(sound, choose=lambda _: np.array([0]))
     assert (chosen.verdict, chosen.samples, chosen.checked) == ("sound", 10, 1)
     for name in SHARDED:
@@ -149,7 +149,7 @@ def test_an_unseeded_share_prints_a_seed_that_repeats_it(sound: Path, capsys: py
 
 
 def test_a_store_with_a_folder_too_many_is_damaged(sound: Path):
-    """A reader ignores it, and `verify` names it: nothing checks its bytes."""
+    """Readers ignore such a folder. `verify` names it, because nothing checks its bytes."""
     shutil.copytree(sound / "mask", sound / "novelty")
     found = check_store(sound)
     assert [fault.text for fault in found.faults] == [f"{sound}: novelty does not belong to the store"]

@@ -189,7 +189,7 @@ class _Derived(VisionTransformer):
     ],
 )
 def test_unknown_class_is_an_error_not_a_guess(model):
-    """A class whose queries and keys are not known gives no maps."""
+    """A model whose queries and keys may be computed in another way raises an error."""
     with pytest.raises(UnsupportedModelError):
         cls_attention(model(), _images(32, 32), [-1])
 

@@ -62,7 +62,7 @@ def test_recipe_says_what_was_done(extractor):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_maps_of_an_image_are_the_same_bytes_in_any_batch(images, precision):
-    """Alone, in a full batch, in a part of one, or in another position: the same bytes, so maps can be cached."""
+    """The maps are bit-identical alone, in a batch of any size and in any position, so they can be cached."""
     extractor = _load(precision=precision)
     together = extractor.extract(images)
     alone = np.concatenate([extractor.extract(images[index : index + 1]) for index in range(len(images))])
@@ -91,7 +91,7 @@ def test_no_images_give_no_maps(extractor):
     ],
 )
 def test_images_of_another_kind_are_refused(extractor, wrong):
-    """Nothing is resized or cast without a message."""
+    """Images are never resized or cast silently."""
     with pytest.raises(UsageError, match="Resize"):
         extractor.extract(wrong)
 

@@ -1,4 +1,4 @@
-"""One more recipe field, at its default, orphans nothing that version 0.1.0 wrote: memo, store, run."""
+"""A new recipe field at its default changes no digest, so the store and the memo of version 0.1.0 stay usable."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_golden_memo_takes_more_maps(tmp_path):
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
 def test_another_value_of_a_later_field_is_another_recipe(change, tmp_path):
-    """It has its own digest and its own memo file, and it comes back from its dictionary."""
+    """It has its own digest and its own memo file, and it is equal after a round trip through JSON."""
     recipe = dataclasses.replace(LaterRecipe.from_dict(STORE["recipe"]), **change)
     assert recipe.sha256 != STORE["recipe_sha256"]
     assert LaterRecipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe

@@ -98,5 +98,5 @@ def test_every_field_after_the_first_version_has_a_default():
 
 
 def test_fields_of_the_first_version_are_hashed_also_at_their_default(recipe):
-    """Version 0.1.0 hashed them all, so leaving one out would orphan its memos, stores and runs."""
+    """Version 0.1.0 hashed them all. Leaving one out would change the digests of its memos, stores and runs."""
     assert recipe.to_dict().keys() == ALWAYS_HASHED

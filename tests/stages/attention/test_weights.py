@@ -203,7 +203,7 @@ def test_another_models_weights_are_named(tmp_path):
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_tensor_name(vits8, tmp_path, change, message):
-    """The message names the tensors, one sentence per kind of misfit. No transformer is returned."""
+    """The message names the tensors, with one sentence per kind of mismatch. No transformer is returned."""
     tensors: dict[str, Any] = {name: value for name, value in (vits8 | change).items() if value is not None}
     save_file(tensors, tmp_path / "odd.safetensors")
     with pytest.raises(WeightsError, match=message) as caught:

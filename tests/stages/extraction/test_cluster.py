@@ -157,7 +157,7 @@ def test_results_come_in_order_and_a_bounded_number_ahead(scheduler: str):
 
 
 class _FromElsewhere:
-    """An object that cannot be unpickled, like a class of another version."""
+    """Fail to unpickle, like an object whose class is missing on the worker."""
 
     def __reduce__(self) -> Any:
         return importlib.import_module, ("a_module_of_the_client_alone",)
@@ -172,7 +172,7 @@ def test_a_cluster_with_another_installation_is_an_error(scheduler: str):
 def test_a_killed_worker_costs_nothing_but_time(
     phantoms: Path, phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The other worker does its jobs again."""
+    """The other worker repeats the jobs of the killed one."""
     with _workers(processes=True) as started:
         (victim, *_) = [nanny.pid for nanny in started.workers.values()]
         original, done = Cluster._result, []

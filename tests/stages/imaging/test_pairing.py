@@ -92,7 +92,7 @@ def test_the_tree_of_ph2_is_matched(tmp_path: Path, touch: Touch) -> None:
 
 
 def test_an_image_without_mask_in_one_tree_is_still_a_sample(tmp_path: Path, touch: Touch) -> None:
-    """The rule for PH2's regions does not leave out an image in the same folder as a similar name."""
+    """The rule that skips PH2's regions does not skip an image whose name only begins like that of another."""
     touch("a.png", "a_mask.png", "a_2.png")
     samples, problems = find_samples(tmp_path, tmp_path)
     assert pairs(samples, tmp_path) == {"a": ("a.png", "a_mask.png"), "a_2": ("a_2.png", None)}

@@ -63,7 +63,7 @@ def test_a_reduced_picture_keeps_its_place_in_every_orientation(tmp_path, orient
     orientation=st.integers(1, 8),
 )  # fmt: skip
 def test_no_reduction_moves_a_picture_by_half_a_pixel(tmp_path, rows, columns, size, orientation) -> None:
-    """Compares with the picture before JPEG compression, turned upright by Pillow and resized at full size."""
+    """The reference is the picture before JPEG compression, turned upright by Pillow and resized from full size."""
     drawn = ramp(rows, columns)
     drawn.getexif()[0x0112] = orientation
     drawn.save(tmp_path / "a.jpg", quality=95, subsampling=0, exif=drawn.getexif())

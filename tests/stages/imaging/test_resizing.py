@@ -32,7 +32,7 @@ def centroid(weights: NDArray[np.generic]) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize(("before", "after"), SIZES)
 def test_shapes_stay_where_they_are(before: tuple[int, int], after: tuple[int, int]) -> None:
-    """The centroid moves by less than half a pixel of the coarser grid, alike for all three kinds."""
+    """Centroids in images, masks and probabilities move by less than half a pixel of the coarser grid."""
     shape = disc(before)
     half_pixel = 0.5 / np.minimum(before, after)
     image = resize_image(np.repeat(shape[..., None] * np.uint8(255), 3, axis=2), after)[..., 0]

@@ -48,7 +48,7 @@ def test_all_columns_are_read(write: Write, mark: bytes, newline: str) -> None:
 
 
 def test_a_group_is_the_same_however_its_letters_are_composed(write: Write) -> None:
-    """`é` as one character or as two is the same patient. Taken for two patients they could leak from train to test."""
+    """`é` as one character or as two is the same patient. Counted as two patients, one could leak into the test set."""
     samples, _ = read(write("id,image,mask,group\na,a.png,m.png,Ren\u00e9\nb,b.png,m.png,Rene\u0301\n"))
     assert samples[0][3] == samples[1][3] == "Ren\u00e9"
 

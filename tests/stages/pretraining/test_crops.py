@@ -1,4 +1,4 @@
-"""Views: crops come from their boxes, random numbers do not depend on the device, and each augmentation works."""
+"""Views: crops come from their boxes, all processes draw the same views, and each augmentation works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 @given(seed=st.integers(0, 2**31), low=st.floats(0.05, 0.9), extent=st.floats(0, 0.1))
 @settings(max_examples=50, deadline=None)
 def test_boxes_lie_inside_the_image_and_have_the_area_asked_for(seed, low, extent):
-    """No crop exceeds the image or the area asked for, and only one that does not fit is smaller."""
+    """No crop exceeds the image or the requested area. Only a crop that is as wide or high as the image is smaller."""
     maps = boxes(64, (low, low + extent), _generator(seed))
     width, height = maps[:, 0, 0].abs(), maps[:, 1, 1]
     assert (maps[:, 0, 2].abs() + width <= 1 + 1e-5).all()
@@ -67,7 +67,7 @@ def _images(count: int) -> torch.Tensor:
 
 
 def test_views_have_their_sizes_and_are_normalised():
-    """Two large ones and the small ones, with values between those of black and white after normalisation."""
+    """There are two large views and two small ones. All values lie between normalised black and white."""
     views = _views(_images(6), slice(0, 6), count=6)
     assert [tuple(view.shape) for view in views] == [(6, 3, 16, 16)] * 2 + [(6, 3, 8, 8)] * 2
     extremes = normalise(torch.stack([torch.zeros(3, 1, 1), torch.ones(3, 1, 1)]))
@@ -79,7 +79,7 @@ def test_views_have_their_sizes_and_are_normalised():
 
 
 def test_the_same_seed_gives_the_same_views_in_every_process():
-    """Views of shares of a batch equal those of the whole batch; another seed gives others."""
+    """The views of parts of a batch equal those of the whole batch. Another seed gives other views."""
     images = _images(6)
     together = _views(images, slice(0, 6), count=6)
     apart = [_views(images[share], share, count=6) for share in (slice(0, 2), slice(2, 6))]

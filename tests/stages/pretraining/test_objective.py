@@ -1,4 +1,4 @@
-"""The objective against slow oracles written from the papers' formulae."""
+"""The training objective agrees with slow reference implementations of the papers' formulae."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _cosines(rows: int, columns: int, seed: int = 0) -> Tensor:
 
 
 def test_loss_is_the_cross_entropy_over_pairs_of_different_views():
-    """The mean over every pair of a teacher's view and another view of the student, computed one by one."""
+    """The loss is the mean over all pairs of a teacher's view and another view of the student."""
     student = [_cosines(3, 5, seed) for seed in range(4)]
     targets = [centred(_cosines(3, 5, seed), torch.zeros(5), 0.2) for seed in (7, 8)]
     total, pairs = 0.0, 0
@@ -35,7 +35,7 @@ def test_loss_is_the_cross_entropy_over_pairs_of_different_views():
 
 
 def test_loss_is_the_targets_entropy_where_student_and_teacher_agree():
-    """Then the divergence is zero."""
+    """Cross-entropy is entropy plus divergence, and the divergence of equal distributions is zero."""
     cosines = _cosines(4, 6)
     target = centred(cosines, torch.zeros(6), 0.1)
     loss = distillation_loss([cosines, cosines], [target, target], 0.1)
@@ -61,7 +61,7 @@ def test_sinkhorn_is_that_of_the_paper():
 
 def test_sinkhorn_gives_every_prototype_its_share():
     """An image's shares sum to one after any number of iterations, a prototype's to n / prototypes after many."""
-    cosines = _cosines(24, 6) + torch.linspace(-1, 1, 6)  # prototypes that all images like or dislike
+    cosines = _cosines(24, 6) + torch.linspace(-1, 1, 6)  # all images are close to some prototypes and far from others
     assert sinkhorn(cosines, 0.1, iterations=1).sum(dim=1) == pytest.approx(torch.ones(24), abs=1e-5)
     converged = sinkhorn(cosines, 0.1, iterations=300)
     assert converged.sum(dim=0) == pytest.approx(torch.full((6,), 4.0), abs=1e-2)
@@ -69,14 +69,14 @@ def test_sinkhorn_gives_every_prototype_its_share():
 
 
 def test_sinkhorn_works_at_a_very_low_temperature():
-    """Where exp overflows float32, the shares are still finite and sum to one."""
+    """Even if exp would overflow float32, the shares are finite and sum to one."""
     shares = sinkhorn(_cosines(8, 4), 1e-3)
     assert torch.isfinite(shares).all()
     assert shares.sum(dim=1) == pytest.approx(torch.ones(8), abs=1e-4)
 
 
 def test_centring_suppresses_a_prototype_that_every_image_has():
-    """Once the centre has followed the batch, the common prototype is no longer the most probable one."""
+    """After the centre has followed the batch, other prototypes are the most probable ones for many images."""
     cosines = _cosines(16, 4) * 0.1 + torch.tensor([1.0, 0, 0, 0])
     centre = torch.zeros(4)
     assert (centred(cosines, centre, 0.1).argmax(dim=1) == 0).all()
@@ -105,4 +105,4 @@ def test_head_gives_cosines_that_the_prototypes_length_does_not_change(batch_nor
     with torch.no_grad():
         head.prototypes.mul_(10)
     torch.testing.assert_close(head(tokens), cosines, atol=1e-6, rtol=1e-5)
-    assert not list(head.buffers()), "nothing but parameters to carry over to the teacher"
+    assert not list(head.buffers()), "the teacher is updated from parameters only, so the head must have no buffers"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -76,22 +74,14 @@ sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
-def test_two_processes_learn_what_one_learns(tmp_path):
-    """Gradients, centre and Sinkhorn's shares are those of the whole batch: weights agree to rounding."""
+def test_two_processes_learn_what_one_learns(tmp_path, forks):
+    """Gradients, centre and Sinkhorn's shares are computed over the whole batch, so the weights agree to rounding."""
     (tmp_path / "images").mkdir()
     random = np.random.default_rng(0)
     for index in range(6):
         pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
-    done = subprocess.run(
-        [sys.executable, "-c", _FORK, str(tmp_path), *map(str, _free_ports(2))],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = forks.run(_FORK, tmp_path, *_free_ports(2))
     assert done.returncode == 0, done.stderr
     for centring in ("sinkhorn", "centre"):
         run(_settings(tmp_path, f"one_{centring}"))

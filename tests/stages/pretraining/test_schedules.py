@@ -22,7 +22,7 @@ def test_learning_rate_rises_in_a_line_and_falls_in_a_cosine():
 
 
 def test_weight_decay_and_momentum_go_from_end_to_end():
-    """The first step has the first value, the last the last; the teacher's momentum ends at 1."""
+    """The first step has the start value and the last step has the end value. The teacher's momentum ends at 1."""
     schedules = _schedules(weight_decay=0.04, weight_decay_end=0.4, momentum=0.99)
     assert schedules.weight_decay_at(1) == pytest.approx(0.04)
     assert schedules.weight_decay_at(100) == pytest.approx(0.4)
@@ -32,7 +32,7 @@ def test_weight_decay_and_momentum_go_from_end_to_end():
 
 
 def test_teacher_temperature_rises_during_the_warmup_and_never_falls():
-    """It rises from 0.04 to the final value; a lower final value is constant."""
+    """It rises from 0.04 to the final value. A final value below 0.04 holds from the first step on."""
     schedules = _schedules(teacher_temperature=0.07, warmup=0.2)
     assert schedules.teacher_temperature(10) == pytest.approx(0.055)
     assert schedules.teacher_temperature(20) == schedules.teacher_temperature(100) == pytest.approx(0.07)

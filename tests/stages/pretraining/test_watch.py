@@ -41,11 +41,13 @@ def test_one_good_row_keeps_the_run_going():
     """A collapse must show in every one of the last rows."""
     history = [*_history(4, entropy=_MOST), *_history(1), *_history(4, entropy=_MOST)]
     require_sound(history, prototypes=256, warmup=0)
+    with pytest.raises(PipelineError, match="collapsed"):
+        require_sound([*history, *_history(1, entropy=_MOST)], prototypes=256, warmup=0)
 
 
 @pytest.mark.parametrize("name", ["loss", "entropy", "feature_deviation"])
 def test_a_figure_that_is_not_finite_stops_the_run_at_once(name):
-    """Also during the warm-up."""
+    """This holds during the warm-up too."""
     with pytest.raises(PipelineError, match="lower --lr"):
         require_sound(_history(1, **{name: math.nan}), prototypes=256, warmup=1000)
 

@@ -17,7 +17,7 @@ SOURCE = Path("run/state.safetensors")
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
-    """Settings of the first version."""
+    """Hold the settings of the first version."""
 
     lr: float = setting(0.1, "A setting.")
     table: Path | None = setting(None, "A path that is compared.")
@@ -26,7 +26,7 @@ class _Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class _Later(_Settings):
-    """Settings of a later version: `loss` was added, and later the default of `norm` changed."""
+    """Hold the settings of a later version: `loss` was added, and later the default of `norm` changed."""
 
     loss: str = setting("dice", "A setting that was added.")
     norm: str = setting("log", "A setting whose default changed after it was added.", if_absent="none")
@@ -41,7 +41,7 @@ def _identity(settings: Any, **data: Any) -> RunIdentity:
 
 
 def test_settings_and_data_are_recorded_but_not_what_may_change():
-    """Values are those that JSON gives back: paths are text."""
+    """Values are recorded as JSON stores them, so paths are text."""
     recorded = _recorded(_Settings(table=Path("a/b"), device="cuda"), count=3)
     assert recorded == {"lr": 0.1, "table": "a/b", "store": "abc", "count": 3}
 
@@ -52,7 +52,7 @@ def test_data_replace_a_setting_of_the_same_name():
 
 
 def test_the_same_run_can_be_resumed_on_another_device():
-    """A setting that may change is not compared, and not unknown if an older version recorded it."""
+    """A setting that may change is not compared. A state in which an older version recorded it is accepted."""
     recorded = _recorded(_Settings(device="cpu"))
     _identity(_Settings(device="cuda")).require_match(recorded, SOURCE)
     _identity(_Settings()).require_match({**recorded, "device": "cpu"}, SOURCE)
@@ -81,7 +81,7 @@ def test_another_run_is_refused_with_what_differs(settings, data, line):
 
 
 def test_a_setting_that_was_added_later_means_its_default_in_an_old_state():
-    """So no new setting makes an interrupted run useless."""
+    """A new setting does not prevent resuming an older run."""
     old = _recorded(_Settings())
     _identity(_Later(norm="none")).require_match(old, SOURCE)
     with pytest.raises(CheckpointError, match="loss: was 'dice', now 'focal'"):
@@ -89,7 +89,7 @@ def test_a_setting_that_was_added_later_means_its_default_in_an_old_state():
 
 
 def test_a_default_that_changed_later_keeps_its_old_meaning_in_an_old_state():
-    """The state lacks `norm`, so it was trained with what "none" does; today's default would be another run."""
+    """A state without `norm` was trained like "none", so today's default "log" would be another run."""
     old = _recorded(_Settings())
     assert _identity(_Later(norm="none")).matches(old)
     with pytest.raises(CheckpointError, match="norm: was 'none', now 'log'"):
@@ -97,7 +97,7 @@ def test_a_default_that_changed_later_keeps_its_old_meaning_in_an_old_state():
 
 
 def test_a_state_of_a_newer_version_is_refused_and_says_so():
-    """Even at the newer version's default: this version cannot know what the setting does."""
+    """This holds even at the newer version's default, because this version does not know what the setting does."""
     newer = _recorded(_Later())
     assert not _identity(_Settings()).matches(newer)
     with pytest.raises(CheckpointError, match=r"newer version .*`loss` \('dice'\), `norm` \('log'\)(?s:.*)Update"):

@@ -19,7 +19,7 @@ ROWS: list[Row] = [{"epoch": 1, "dice": None, "loss": 0.5}, {"epoch": 2, "dice":
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory inside a DVC repository."""
+    """Change into a folder inside a new DVC repository, and return the repository."""
     (tmp_path / ".dvc").mkdir()
     (tmp_path / "inside").mkdir()
     monkeypatch.chdir(tmp_path / "inside")
@@ -64,7 +64,7 @@ def test_without_dvclive_training_goes_on_and_says_so(
 def test_in_a_repository_without_a_commit_training_goes_on_and_says_so(
     repository: Path, caplog: pytest.LogCaptureFixture
 ):
-    """DVCLive raises where git has no commit yet; a log is not worth a training."""
+    """DVCLive raises an error if git has no commit yet. A missing log must not stop a training."""
     subprocess.run(["git", "init", "-q"], cwd=repository, check=True)
     (repository / ".dvc" / "config").touch()
     with caplog.at_level(logging.WARNING), live_log(repository, ROWS[:1], COLUMNS) as log:

@@ -13,7 +13,7 @@ from stages.runs.schedules import WarmupCosine, cosine, mixed_seed
 
 
 def test_warm_up_is_a_line_and_then_comes_a_cosine_to_zero():
-    """Values at both ends, at the end of the rise and half-way down."""
+    """The values are right at both ends, at the end of the rise and half-way down."""
     schedule = WarmupCosine(peak=0.2, warmup=10, total=30)
     assert schedule.at(0) == 0
     assert schedule.at(5) == pytest.approx(0.1)
@@ -24,18 +24,18 @@ def test_warm_up_is_a_line_and_then_comes_a_cosine_to_zero():
 
 
 def test_without_a_warm_up_the_peak_comes_first():
-    """No division by zero."""
+    """A warm-up of 0 steps causes no division by zero."""
     assert WarmupCosine(peak=0.2, warmup=0, total=4).at(0.5) == pytest.approx(0.1 * (1 + math.cos(math.pi / 8)))
 
 
 def test_a_cosine_goes_from_start_to_end():
-    """Half-way it is half-way, rising or falling."""
+    """At an angle of π/2 the value is half-way between start and end, whether it rises or falls."""
     assert [cosine(1.0, 3.0, angle) for angle in (0, math.pi / 2, math.pi)] == pytest.approx([1, 2, 3])
     assert cosine(3.0, 1.0, math.pi / 3) == pytest.approx(2.5)
 
 
 def test_seeds_are_those_of_every_earlier_version_and_all_different():
-    """Resumed runs depend on these very numbers. (seed, epoch) and (epoch, seed) differ too."""
+    """Resumed runs depend on these exact numbers. Exchanging seed and epoch gives another number."""
     assert (mixed_seed(0, 1), mixed_seed(7, 40)) == (5836529245451711556, 8260274986714777299)
     seeds = {mixed_seed(seed, number) for seed in range(20) for number in range(20)}
     assert len(seeds) == 400

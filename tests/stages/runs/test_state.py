@@ -32,7 +32,7 @@ def _train(network: torch.nn.Module, optimizer: torch.optim.Optimizer, steps: in
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    """The state of a small run after three steps."""
+    """Return the path of the saved state of a small run after three steps."""
     network = _network()
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
     _train(network, optimizer, 3)
@@ -48,7 +48,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_a_restored_run_goes_on_exactly(saved: Path):
-    """Network and optimiser after a restart take the same next steps, bit for bit."""
+    """After a restart network and optimiser continue with the same steps, bit for bit."""
     state = load_state(saved, FORM)
     assert (state.done, state.history, state.settings) == (3, [{"z": 1.0, "a": None}], {"lr": 0.1, "table": None})
     assert list(state.history[0]) == ["z", "a"], "the order of columns is kept"
@@ -71,7 +71,7 @@ def _changed(path: Path, change: Any) -> None:
 
 
 def test_a_state_of_the_first_version_is_read(saved: Path):
-    """It has no version, and a pretraining called its settings `told`."""
+    """It has no version number. In a state of a pretraining the settings have the key `told`."""
     _changed(saved, lambda old: {key: value for key, value in old.items() if key != "version"})
     assert load_state(saved, FORM).settings == {"lr": 0.1, "table": None}
     _changed(saved, lambda old: {"told" if key == "settings" else key: value for key, value in old.items()})
@@ -101,7 +101,7 @@ def test_a_state_of_another_training_is_refused(saved: Path):
 
 
 def test_tensors_and_json_come_back_from_a_file(tmp_path: Path):
-    """Any dtype and shape; a transposed tensor too."""
+    """Dtypes and shapes are kept, also those of a transposed tensor."""
     tensors = {"a": torch.arange(6).view(2, 3).T, "b": torch.ones(2, dtype=torch.bfloat16)}
     save_tensors(tmp_path / "t", tensors, {"z": [1, None], "a": "ä"}, key="k")
     found, metadata = load_tensors(tmp_path / "t", key="k", remedy="do this")

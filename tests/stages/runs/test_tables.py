@@ -40,7 +40,7 @@ def test_the_default_is_in_the_table(setting):
 
 
 def test_names_are_read_without_an_import(tmp_path: Path):
-    """With an annotation or without one, in the order of the source."""
+    """The names come in the order of the source, with and without a type annotation."""
     source = tmp_path / "tables.py"
     source.write_text(
         "raise ImportError('must not run')\nTABLE = {'two': 2, 'one': 1}\nOTHER: dict[str, int] = {'three': 3}\n"
@@ -59,21 +59,21 @@ def test_a_table_that_does_not_exist_is_an_error(tmp_path: Path, table: str):
 
 
 def test_an_unknown_entry_is_an_error_that_lists_the_choices():
-    """The message names what was asked for, the kind, and every entry."""
+    """The message names the unknown entry, its kind, and every known entry."""
     assert entry_of({"a": 1, "b": 2}, "b", "loss") == 2
     with pytest.raises(UsageError, match=r"loss 'c' is not known\. Choose one of: a, b"):
         entry_of({"a": 1, "b": 2}, "c", "loss")
 
 
 def test_help_lists_the_choices():
-    """As it does for the other choices."""
+    """The entries of a table are shown like other choices."""
     shown = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"})
     assert "dice_ce|dice_focal|ce" in shown.output
     assert "log|minmax|none" in shown.output
 
 
 def test_an_unknown_choice_is_refused_on_the_command_line():
-    """Exit status 2, and the choices in the message."""
+    """The exit status is 2, and the message lists the choices."""
     refused = CliRunner().invoke(app, ["train", "--loss", "hinge"])
     assert refused.exit_code == 2
     assert "dice_focal" in refused.output

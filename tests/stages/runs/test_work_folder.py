@@ -1,4 +1,4 @@
-"""The working folder: hidden beside the output, locked, and removed if nothing in it is of use."""
+"""The working folder: hidden beside the output, locked, and removed if it holds neither a state nor a history."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_failed_run_leaves_it_only_if_it_holds_a_state_or_a_history(tmp_path: 
 
 
 def test_half_written_files_of_a_killed_run_are_removed(tmp_path: Path):
-    """The rest is what the run is resumed from."""
+    """The other files stay, because the run is resumed from them."""
     (tmp_path / ".a.training").mkdir()
     (tmp_path / ".a.training" / ".state.safetensors.partial").write_text("half")
     (tmp_path / ".a.training" / "state.safetensors").write_text("whole")

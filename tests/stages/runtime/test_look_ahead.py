@@ -14,13 +14,13 @@ from stages.runtime.look_ahead import look_ahead
 
 @pytest.fixture(autouse=True)
 def _two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two threads with four items each, on every machine."""
+    """Use two threads with four items each on every machine."""
     monkeypatch.setattr(module, "THREADS", 2)
     monkeypatch.setattr(module, "ITEMS_PER_THREAD", 4)
 
 
 def test_results_come_in_the_order_of_the_items():
-    """Although the first item takes longest."""
+    """This holds although the first item takes longest."""
 
     def work(item: int) -> int:
         time.sleep(0.05 if item == 0 else 0)
@@ -35,7 +35,7 @@ def test_no_items_give_no_results():
 
 
 def test_items_are_read_at_most_eight_ahead_of_the_consumer():
-    """Memory is bounded: two threads with four items each, never more unconsumed results than that."""
+    """Memory is bounded: with two threads and four items each, at most eight results are unconsumed."""
     read = 0
 
     def source() -> Iterator[int]:
@@ -53,7 +53,7 @@ def test_items_are_read_at_most_eight_ahead_of_the_consumer():
 
 
 def test_two_items_are_worked_on_at_the_same_time():
-    """Each of the two waits for the other, so one after the other would time out."""
+    """Each of the two waits for the other. If they ran one after the other, the wait would time out."""
     both = threading.Barrier(2)
 
     def work(item: int) -> int:

@@ -1,4 +1,4 @@
-"""Out-of-memory errors: recognised, met with half the batch, or replaced by an error with a remedy."""
+"""Out-of-memory errors: recognised, retried with half the batch, or replaced by an error with a remedy."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_single_item_that_does_not_fit_is_an_error_with_the_remedy():
 
 
 def test_other_errors_of_the_work_are_not_retried():
-    """A bug is raised as it is, after one call."""
+    """Any other error is raised unchanged after one call."""
     calls: list[int] = []
     with pytest.raises(RuntimeError, match="shapes differ"):
         list(
@@ -104,7 +104,7 @@ def test_an_out_of_memory_error_in_the_block_becomes_the_message(error: Exceptio
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("out of memory"), KeyboardInterrupt()])
 def test_other_errors_pass_the_block_unchanged(error: BaseException):
-    """Only memory is explained: a ValueError whose text mentions memory is another error."""
+    """Only out-of-memory errors are replaced. A ValueError whose text mentions memory is another error."""
     assert not is_out_of_memory(error)
     with pytest.raises(type(error)) as caught, explain_out_of_memory("use a smaller batch"):
         raise error

@@ -1,4 +1,4 @@
-"""Leakage: by image, by patient, and by every chain of the two, in the run's own store and in others."""
+"""Leakage by image, by patient, and by chains of both, in the run's own store and in other stores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = tuple[str, str, str]
 
 
 class _Columns:
-    """Stand in for a store: the few columns that the check reads."""
+    """Stand in for a store. Hold the columns that the check reads."""
 
     def __init__(self, rows: list[Row]) -> None:
         self.ids, groups, digests = map(np.array, zip(*rows, strict=True))
@@ -60,12 +60,12 @@ def _record(*rows: tuple[str, str, str, str]) -> list[dict[str, str]]:
     ],
 )
 def test_leaked_samples_are_recognised(record, store, expected):
-    """Every way in which a patient of the training set can appear again under another name."""
+    """Find a patient or image of the training set again: under another name, and through chains of both."""
     assert leaked_samples(_Columns(store), _record(*record), by={"train"}) == expected
 
 
 def test_validation_samples_count_where_that_is_asked_for():
-    """They chose the checkpoint, so they leak into a test score, but not into their own."""
+    """They chose the checkpoint, so they count as leaked for a test score, but not for a validation score."""
     store, record = _Columns([("x", "x", "d1")]), _record(("a", "a", "d1", "val"))
     assert leaked_samples(store, record, by={"train"}) == [False]
     assert leaked_samples(store, record, by={"train", "val"}) == [True]
@@ -77,7 +77,7 @@ def test_validation_samples_count_where_that_is_asked_for():
     trained=st.sets(st.integers(0, 11)),
 )
 def test_it_agrees_with_a_slow_search_over_all_links(rows, trained):
-    """In the run's own store: exactly what can be reached from a training sample over groups and copies."""
+    """In the run's own store the leaked samples are those that a training sample reaches over groups and copies."""
     named = [(f"id{n}", f"g{group}", f"d{digest}") for n, (group, digest) in enumerate(rows)]
     record = _record(*((*row, "train" if n in trained else "") for n, row in enumerate(named)))
     reached = {n for n in trained if n < len(rows)}

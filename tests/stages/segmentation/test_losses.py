@@ -1,4 +1,4 @@
-"""The losses: equal to MONAI's; ignored pixels and the batching of samples change nothing."""
+"""Losses: they equal MONAI's, and do not depend on ignored pixels or on the other samples of a batch."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_dice_does_not_depend_on_the_batch(logits, mask):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_correct_prediction_costs_less_than_a_wrong_one(mask, name):
-    """Almost nothing if every pixel is right with certainty, and more the more pixels are wrong."""
+    """The loss is almost 0 if every pixel is right with certainty. It grows with the number of wrong pixels."""
     right = 20 * torch.nn.functional.one_hot(mask.long(), 3).movedim(-1, 1).float()
     wrong = right.clone()
     wrong[:, :, :4] = right[:, [1, 2, 0], :4]

@@ -1,3 +1,5 @@
+"""Scores of one sample, their summary over samples, and bootstrap intervals."""
+
 from __future__ import annotations
 
 import json
@@ -27,7 +29,7 @@ from stages.segmentation.metrics import (
 
 Mask = NDArray[np.uint8]
 
-unhurried = settings(max_examples=60, deadline=None)  # a busy machine is no failure
+unhurried = settings(max_examples=60, deadline=None)  # no deadline: a slow machine is not a failure
 masks = arrays(np.uint8, (7, 9), elements=st.integers(0, 2))
 binary_masks = arrays(np.uint8, (7, 9), elements=st.integers(0, 1))
 scores_lists = st.lists(st.floats(0, 1), min_size=1, max_size=12)
@@ -49,7 +51,7 @@ def one_class(dice_tp: int, fp: int = 0, fn: int = 0, tn: int = 10) -> SampleSco
 
 
 def test_counts_and_scores_of_two_overlapping_squares() -> None:
-    """The scores are those worked out by hand: two 4 x 4 squares that share half of their pixels."""
+    """The scores of two 4 x 4 squares that share half of their pixels are those calculated by hand."""
     scores = score_sample(square(2, 4, 4), square(2, 2, 4), 2)
     (lesion,) = scores.classes
     assert (lesion.tp, lesion.fp, lesion.fn, lesion.tn) == (8, 8, 8, 24 * 32 - 24)
@@ -61,7 +63,7 @@ def test_counts_and_scores_of_two_overlapping_squares() -> None:
 
 
 def test_nothing_to_find_and_nothing_found_is_perfect() -> None:
-    """Both masks empty: Dice and IoU are 1, the distance 0, and sensitivity is not defined."""
+    """If both masks are empty, Dice and IoU are 1, HD95 is 0, and sensitivity is not defined."""
     empty = np.zeros((24, 32), dtype=np.uint8)
     scores = score_sample(empty, empty, 2)
     assert (scores.dice, scores.iou, scores.hd95, scores.specificity) == (1.0, 1.0, 0.0, 1.0)
@@ -76,7 +78,7 @@ def test_nothing_to_find_and_nothing_found_is_perfect() -> None:
     ],
 )
 def test_one_empty_mask_is_wholly_wrong(prediction: Mask, truth: Mask, sensitivity: float) -> None:
-    """One mask empty: overlap 0 and the worst distance, so that a missed lesion is never left out of a mean."""
+    """If one mask is empty, overlap is 0 and HD95 is the diagonal, so a missed lesion counts in every mean."""
     scores = score_sample(prediction, truth, 2)
     assert (scores.dice, scores.iou) == (0.0, 0.0)
     assert scores.hd95 == math.hypot(24, 32) == 40.0
@@ -84,7 +86,7 @@ def test_one_empty_mask_is_wholly_wrong(prediction: Mask, truth: Mask, sensitivi
 
 
 def test_truth_without_background_has_no_specificity() -> None:
-    """Where the lesion fills the frame, specificity is nan and the other scores are defined."""
+    """If the lesion fills the frame, specificity is NaN and the other scores are defined."""
     full = np.ones((4, 4), dtype=np.uint8)
     scores = score_sample(full, full, 2)
     assert math.isnan(scores.specificity)
@@ -92,7 +94,7 @@ def test_truth_without_background_has_no_specificity() -> None:
 
 
 def test_image_with_every_pixel_ignored_scores_nothing() -> None:
-    """An image of which nothing is known is neither perfect nor wrong."""
+    """Without a known pixel every score is NaN."""
     scores = score_sample(square(2, 2, 4), np.full((24, 32), IGNORE, dtype=np.uint8), 2)
     assert all(math.isnan(getattr(scores, metric)) for metric in METRICS)
 
@@ -126,8 +128,10 @@ def test_masks_that_cannot_be_scored_are_an_error(prediction: Mask, truth: Mask,
 @unhurried
 @given(masks, masks)
 def test_iou_and_dice_agree(prediction: Mask, truth: Mask) -> None:
-    """For each class IoU = Dice / (2 - Dice), never half of Dice."""
-    for one in score_sample(prediction, truth, 3).classes:
+    """For each class IoU = Dice / (2 - Dice)."""
+    classes = score_sample(prediction, truth, 3).classes
+    assert len(classes) == 2
+    for one in classes:
         assert one.iou == pytest.approx(one.dice / (2 - one.dice))
 
 
@@ -142,7 +146,7 @@ def test_overlap_and_distance_are_symmetric(a: Mask, b: Mask) -> None:
 @unhurried
 @given(masks, masks, arrays(np.bool_, (7, 9)), masks)
 def test_ignored_pixels_change_nothing(prediction: Mask, truth: Mask, ignored: NDArray[np.bool_], other: Mask) -> None:
-    """Whatever is predicted where the truth is 255, all scores are the same."""
+    """The scores do not depend on the prediction where the truth is 255."""
     truth = np.where(ignored, np.uint8(IGNORE), truth)
     elsewhere = np.where(ignored, other, prediction)
     assert repr(score_sample(prediction, truth, 3)) == repr(score_sample(elsewhere, truth, 3))
@@ -154,14 +158,16 @@ def test_counts_of_a_class_sum_to_the_pixels_that_count(prediction: Mask, truth:
     """Each counted pixel is in exactly one of tp, fp, fn and tn; ignored ones are in none."""
     truth = truth.copy()
     truth[0] = IGNORE
-    for one in score_sample(prediction, truth, 3).classes:
+    classes = score_sample(prediction, truth, 3).classes
+    assert len(classes) == 2
+    for one in classes:
         assert one.tp + one.fp + one.fn + one.tn == 6 * 9
 
 
 @settings(max_examples=50, deadline=None)
 @given(binary_masks, binary_masks, st.integers(0, 5), st.integers(0, 5))
 def test_distance_does_not_depend_on_the_empty_surroundings(a: Mask, b: Mask, rows: int, columns: int) -> None:
-    """The crop to the joint bounding box gives the value of the whole picture."""
+    """HD95 is computed on the joint bounding box and equals that of the whole image."""
     a[0, 0] = b[-1, -1] = 1
     padding = ((1 + rows, 1), (2, 1 + columns))
     assert hd95(a == 1, b == 1) == hd95(np.pad(a, padding) == 1, np.pad(b, padding) == 1)
@@ -203,7 +209,7 @@ def test_scores_agree_with_monai() -> None:
 
 
 def test_summary_is_the_mean_over_images_and_pooled_dice_is_not() -> None:
-    """A large lesion found and a small one missed: half per image, nearly one pooled."""
+    """If a large lesion is found and a small one is missed, mean Dice is 0.5 and pooled Dice is almost 1."""
     summary = summarise([one_class(1000), one_class(0, fn=10)], seed=0)
     assert summary["dice"]["mean"] == 0.5
     assert summary["pooled_dice"] == pytest.approx(2000 / 2010)
@@ -211,14 +217,14 @@ def test_summary_is_the_mean_over_images_and_pooled_dice_is_not() -> None:
 
 
 def test_thresholded_jaccard_zeroes_what_is_below_065() -> None:
-    """IoU 0.65 counts as it is, 0.64 counts as 0 (ISIC 2018 Task 1)."""
+    """An IoU of 0.65 counts in full, and one of 0.64 counts as 0 (ISIC 2018 Task 1)."""
     summary = summarise([one_class(65, fp=35), one_class(64, fn=36)], seed=0)
     assert summary["iou"]["mean"] == pytest.approx(0.645)
     assert summary["thresholded_jaccard"] == pytest.approx(0.325)
 
 
 def test_undefined_scores_are_left_out_and_counted() -> None:
-    """A mean is of the images that define the score, and `n` says of how many; none at all is None."""
+    """The mean is over the images in which the score is defined, and `n` is their number. Without any it is None."""
     nothing_there = one_class(0)
     summary = summarise([nothing_there, one_class(3, fn=1)], seed=0)
     assert summary["sensitivity"] == {"mean": 0.75, "low": 0.75, "high": 0.75, "n": 1}
@@ -226,7 +232,7 @@ def test_undefined_scores_are_left_out_and_counted() -> None:
 
 
 def test_summary_per_class_is_over_the_images_that_have_the_class() -> None:
-    """A class absent from an image's truth and prediction does not count there; one in no image is None."""
+    """An image counts for a class if its truth or prediction has the class. A class in no image has None."""
     truth = square(2, 2, 4)
     with_hair = truth + square(12, 12, 4, value=2)
     scores = [score_sample(truth, truth, 4), score_sample(truth, with_hair, 4)]
@@ -240,7 +246,7 @@ def test_summary_per_class_is_over_the_images_that_have_the_class() -> None:
 
 
 def test_binary_summary_has_no_table_of_classes() -> None:
-    """With one foreground class `per_class` would say everything twice; all that is there is JSON."""
+    """With one foreground class `per_class` would repeat the summary. All values can be written as JSON."""
     summary = summarise(random_samples(5), seed=0, class_names=["skin", "lesion"])
     assert set(summary) == {"n", *METRICS, "thresholded_jaccard", "pooled_dice"}
     json.dumps(summary, allow_nan=False)
@@ -267,13 +273,13 @@ def test_order_of_samples_does_not_change_the_summary(order: list[int]) -> None:
     ],
 )
 def test_scores_that_cannot_be_summarised_are_an_error(scores: list[SampleScores], class_names: list[str]) -> None:
-    """No samples, or samples of different classes, give no numbers."""
+    """Having no samples, or samples with different numbers of classes, is an error."""
     with pytest.raises(UsageError):
         summarise(scores, seed=0, class_names=class_names)
 
 
 def test_interval_covers_the_mean_as_often_as_it_says() -> None:
-    """Of 200 intervals of 40 values each about 95 % hold the true mean: neither too narrow nor too wide."""
+    """About 95 % of 200 intervals, each of 40 values, contain the true mean: the width is right."""
     rng = np.random.default_rng(1)
     intervals = [mean_interval(rng.normal(0.8, 0.1, 40), seed=0) for _ in range(200)]
     holds = [
@@ -283,12 +289,12 @@ def test_interval_covers_the_mean_as_often_as_it_says() -> None:
 
 
 def test_interval_of_one_value_is_the_value() -> None:
-    """With one sample there is nothing to draw from."""
+    """Resampling one value always gives this value."""
     assert mean_interval([0.25], seed=0) == {"mean": 0.25, "low": 0.25, "high": 0.25, "n": 1}
 
 
 def test_interval_depends_on_the_seed_only_a_little() -> None:
-    """A seed gives the same interval again; another seed one that is close, not the same."""
+    """The same seed gives the same interval. Another seed gives one that is close but not equal."""
     values = np.random.default_rng(0).random(50)
     first, again, other = (mean_interval(values, seed=seed) for seed in (1, 1, 2))
     assert first == again
@@ -310,7 +316,7 @@ def test_model_does_not_differ_from_itself(values: list[float]) -> None:
 
 
 def test_paired_difference_sees_what_two_intervals_hide() -> None:
-    """A small but steady gain on images of unlike difficulty: the intervals overlap, the difference is clear."""
+    """For a small, steady gain on images of different difficulty, the intervals overlap but the difference is clear."""
     rng = np.random.default_rng(0)
     b = rng.uniform(0.2, 0.9, 60)
     a = b + rng.normal(0.02, 0.01, 60)
@@ -335,6 +341,6 @@ def test_paired_difference_of_different_samples_is_an_error() -> None:
 
 
 def test_counts_hold_no_distance() -> None:
-    """Counts alone give the overlap scores, as pooling needs them."""
+    """Pooled counts have overlap scores although they have no HD95."""
     pooled = Counts(tp=3, fp=1, fn=1, tn=5)
     assert (pooled.dice, pooled.iou) == (0.75, 0.6)

@@ -1,4 +1,4 @@
-"""The network: any size, any combination of options, and light."""
+"""The network: it accepts every size and combination of options, and the default is small."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_combination_gives_logits_of_the_images_size(branches, blocks, fus
 @settings(max_examples=12, deadline=None)
 @given(size=st.tuples(st.integers(33, 60), st.integers(33, 60)), patch=st.sampled_from([4, 8, 14, 16]))
 def test_attention_enters_at_the_level_nearest_to_its_grid(size, patch):
-    """The network takes maps of a size within a factor of two of their own."""
+    """The network resizes maps by at most a factor of about two."""
     grid = (max(1, size[0] // patch), max(1, size[1] // patch))
     config = _config(size, grid, heads=1, width=2)
     for wanted, stored in zip(config.attention_size, grid, strict=True):
@@ -69,7 +69,7 @@ def _parameters(network: Segmenter) -> int:
 
 
 def test_the_default_network_has_fewer_than_8_million_parameters(make_store):
-    """The promise of a light network is about the defaults, so it is checked with the defaults."""
+    """The limit is promised for the defaults, so it is checked with the defaults."""
     assert _parameters(_default_network(make_store)) < 8e6
 
 
@@ -107,7 +107,7 @@ def test_a_single_branch_does_not_see_the_other_input(branches, blind_to):
 
 
 def test_the_branches_meet_where_the_fusion_says():
-    """At every level that both branches have, or at the deepest only; a network of one branch has no fusion."""
+    """They meet at every level that both have, or at the deepest level only. A single branch has no fusion."""
     both = _config((64, 64), (8, 8), width=2)
     assert list(both.fused_levels) == [2, 3, 4]
     assert list(Segmenter(both).fusions) == ["2", "3", "4"]
@@ -116,6 +116,6 @@ def test_the_branches_meet_where_the_fusion_says():
 
 
 def test_an_unknown_fusion_is_an_error_that_lists_the_known_ones():
-    """A name from code or from a model file is checked, and not only one from the command line."""
+    """Names from code and from model files are checked too, not only those from the command line."""
     with pytest.raises(UsageError, match=r"fusion 'gate' is not known.*levels, bottleneck"):
         Segmenter(_config((32, 32), (4, 4), width=2, fusion="gate"))

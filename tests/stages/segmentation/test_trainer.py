@@ -45,7 +45,7 @@ def _learning_rates(trainer: SegmentationTrainer) -> list[float]:
 
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.3, 0.9])
 def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine(trainer, warmup: float):
-    """Every step takes the schedule's value at its middle, compared with the formula written a second time."""
+    """Every step uses the schedule's value at the middle of the step. The test has its own formula."""
     made = trainer(["train"] * 7 + ["val"], warmup=warmup, lr=0.02, batch_size=3)
     rates = _learning_rates(made)
     total = EPOCHS * 3  # seven samples, at most three at a time
@@ -70,7 +70,7 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine(trainer, warmup
     ],
 )
 def test_the_model_is_that_of_its_epoch(trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores, kept):
-    """The card names the best epoch and its score, and the weights are those of its end; also when resumed."""
+    """The card has the best epoch and its score, with the weights of the end of that epoch; also when resumed."""
     given = iter([*scores, *scores[3:]])
     monkeypatch.setattr(SegmentationTrainer, "_validate", lambda _: next(given))
     made = trainer(["train"] * 4)

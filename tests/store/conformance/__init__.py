@@ -1,7 +1,7 @@
-"""Valid and invalid stores for anybody who writes a reader: a table of changes to one small valid store.
+"""Valid and invalid stores for authors of readers: a table of changes to one small valid store.
 
-`python -m tests.store.conformance OUT` writes each as a folder, with `expected.json` beside them. `store/FORMAT.md`
-says what the verdicts mean.
+`python -m tests.store.conformance OUT` writes each store as a folder, and `expected.json` beside them.
+`store/FORMAT.md` explains the verdicts.
 """
 
 from tests.store.conformance.cases import CASES, Case, write_case

@@ -1,4 +1,4 @@
-"""The table of changes to a valid store, each with its verdict."""
+"""List the changes to a valid store, each with its verdict: `CASES`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Change = Callable[[Draft], object]
 
 @dataclass(frozen=True)
 class Case:
-    """One store of the set."""
+    """Describe one store of the set."""
 
     name: str
     verdict: Verdict
@@ -29,9 +29,9 @@ class Case:
     """The change, in words."""
     change: Change
     sealed: bool = False
-    """All digests were made right after the change."""
+    """True if all digests are recomputed after the change."""
     codecs: tuple[str, ...] = ()
-    """Codecs of Zarr v3 that it needs besides `bytes`, `vlen-utf8`, `crc32c` and `blosc` with LZ4."""
+    """Codecs of Zarr v3 that a reader needs besides `bytes`, `vlen-utf8`, `crc32c` and `blosc` with LZ4."""
 
 
 def write_case(case: Case, path: Path) -> Path:
@@ -120,7 +120,7 @@ def _unknown_things(draft: Draft) -> None:
 
 
 def _unknown_codec(draft: Draft) -> None:
-    """List an array whose chunks only their checksums can be read of."""
+    """Add an array whose chunks cannot be decoded. Only their checksums can be checked."""
     draft.add_sharded("depth", np.ones((draft.described["samples"], 2), np.int16), ("sample", "a"), encoding="depth")
     draft.sharding("depth", codecs=[{"name": "bytes"}, {"name": "unheard_of"}, {"name": "crc32c"}])
     draft.metadata("depth", data_type="unheard_of")

@@ -1,4 +1,4 @@
-"""A copy of a store that can be edited, and sealed again: all its digests are made right for its new contents."""
+"""Edit a copy of a store and seal it again: recompute all its digests for the new contents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 class Draft:
-    """A store's folder that is being edited. `described` is its description; `seal` writes it."""
+    """Edit the folder of a store. `described` is its description; `seal` writes it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class Draft:
         (self.path / "zarr.json").write_bytes(written_json(group))
 
     def seal(self) -> None:
-        """Make every digest right and write the description."""
+        """Recompute every digest and write the description."""
         described = self.described
         described["recipe_sha256"] = recipe_sha256(described["recipe"])
         names = [*described["sharded"], *described["columns_sha256"]]
@@ -49,11 +49,11 @@ class Draft:
         self.write_root()
 
     def chunks(self, name: str) -> list[Path]:
-        """The files of a column's chunks or of shards, in order (fewer than ten)."""
+        """Return the files of an array's chunks or shards, in order. There must be fewer than ten."""
         return sorted((self.path / name).glob("c.*"))
 
     def metadata(self, name: str, **changes: Any) -> Json:
-        """An array's metadata, after changing some of its members."""
+        """Change members of an array's metadata, write it, and return it."""
         file = self.path / name / "zarr.json"
         document: Json = {**json.loads(file.read_bytes()), **changes}
         file.write_bytes(written_json(document))
@@ -122,22 +122,22 @@ class Draft:
         self.set_checksums(np.column_stack([self.checksums(), np.array([crc for _, crc in encoded], np.uint32)]))
 
     def checksums(self) -> np.ndarray:
-        """(sample, sharded array) the column `checksum`."""
+        """Return the column `checksum`: (sample, sharded array) uint32."""
         payload = self.chunks("checksum")[0].read_bytes()[:-4]
         return np.frombuffer(payload, "<u4").reshape(self.described["samples"], -1)
 
     def set_checksums(self, values: np.ndarray) -> None:
-        """Write the column `checksum` anew, in one chunk."""
+        """Rewrite the column `checksum` as one chunk. `values`: (sample, sharded array)."""
         grid = {"name": "regular", "configuration": {"chunk_shape": list(values.shape)}}
         self.metadata("checksum", shape=list(values.shape), chunk_grid=grid)
         self.chunks("checksum")[0].write_bytes(checksummed(values.astype("<u4").tobytes()))
 
     def rebuild_shard(self, name: str, number: int, chunks: Sequence[bytes]) -> None:
-        """Write a shard anew from chunks."""
+        """Rewrite a shard from encoded chunks."""
         self.chunks(name)[number].write_bytes(encode_shard(chunks, self.described["samples_per_shard"]))
 
     def shard_chunks(self, name: str, number: int) -> list[bytes]:
-        """The chunks of a shard, checksums included."""
+        """Return the encoded chunks of a shard, checksums included."""
         content = self.chunks(name)[number].read_bytes()
         per_shard = self.described["samples_per_shard"]
         index = np.frombuffer(content[-per_shard * 16 - 4 : -4], "<u8").reshape(per_shard, 2).tolist()

@@ -21,7 +21,7 @@ def _publish(path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["in_one_step", "by_two_renames"])
 def test_a_folder_replaces_the_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange):
-    """With and without the system's exchange: the new content is there, and nothing is left beside it."""
+    """With and without an atomic exchange by the system, the new content is there and no temporary is left."""
     if not exchange:
         monkeypatch.setattr("store.disk.publish._exchanged", lambda _new, _path: False)
     _publish(tmp_path / "out", "one")
@@ -31,7 +31,7 @@ def test_a_folder_replaces_the_one_before_it(tmp_path: Path, monkeypatch: pytest
 
 
 def test_failing_to_move_the_new_folder_in_brings_the_old_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Without an exchange there is a moment without a folder; a failure then restores the previous one."""
+    """Without an atomic exchange the old folder is moved aside first. If the next step fails, it is moved back."""
     _publish(tmp_path / "out", "one")
     rename = Path.rename
 
@@ -76,7 +76,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_link_to_a_folder_stays_a_link(tmp_path: Path):
-    """The folder behind it is replaced: a store on another disk stays there."""
+    """The folder that the link points to is replaced, so a store on another disk stays there."""
     (tmp_path / "disk").mkdir()
     _publish(tmp_path / "disk" / "out", "one")
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "out")
