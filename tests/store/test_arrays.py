@@ -75,6 +75,7 @@ def _big_endian(draft: Draft) -> None:
         (lambda d: d.described["sharded"].remove("mask"), "wrong kind .`sharded`"),
         (lambda d: d.described["masks"].update(decoding="other"), "wrong kind .`masks`"),
         (lambda d: d.described["masks"].update(values=None), "wrong kind .`masks`"),
+        (lambda d: d.described["masks"].update(decoding="binary"), "wrong kind .`masks`"),
         (lambda d: d.described["masks"].update(values={"skin": [0]}), "wrong kind .`masks`"),
         (lambda d: d.described["masks"].update(pairing={"endings": []}), "wrong kind .`masks`"),
         (lambda d: d.described["masks"].update(pairing={"rule": "name", "endings": [1]}), "wrong kind .`masks`"),
