@@ -198,10 +198,28 @@ def test_a_folder_holds_only_the_named_entries(tmp_path: Path):
     assert not holds_only(tmp_path, ["a", "b"])
 
 
-def test_a_system_without_an_exchange_of_folders_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Only Linux has `renameat2`."""
-    monkeypatch.setattr("ctypes.CDLL", lambda *_arguments, **_options: object())
+@pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
+def test_a_system_without_an_exchange_of_folders_is_no_error(tmp_path: Path, monkeypatch, error: type[Exception]):
+    """Only Linux has `renameat2`, and Windows cannot even ask for it."""
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ctypes.CDLL", fail)
     _publish(tmp_path / "out", "one")
     _publish(tmp_path / "out", "two")
     assert (tmp_path / "out" / "mark").read_text() == "two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_removing_a_temporary_folder_does_not_follow_links(tmp_path: Path):
+    """The folder behind a link keeps its permissions and its files."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis").touch()
+    (tmp_path / "mine").chmod(0o555)
+    (tmp_path / ".out.partial-1").mkdir()
+    (tmp_path / ".out.partial-1" / "link").symlink_to(tmp_path / "mine")
+    _publish(tmp_path / "out", "one")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["mine", "out"]
+    assert stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o555
+    assert (tmp_path / "mine" / "thesis").exists()
