@@ -11,6 +11,8 @@ import pytest
 from store import AttentionStore, NotAStoreError, StoreCorruptError, StoreIncompleteError, StoreVersionError
 from store.metadata import ArrayMetadata
 from store.root import is_store
+from store.shards import checksummed
+from store.upgrade import layout_of
 from tests.store.conformance.cases import SOURCE
 from tests.store.conformance.draft import Draft
 
@@ -75,6 +77,7 @@ def _big_endian(draft: Draft) -> None:
         (lambda d: d.described["sharded"].remove("mask"), "wrong kind .`sharded`"),
         (lambda d: d.described["masks"].update(decoding="other"), "wrong kind .`masks`"),
         (lambda d: d.described["masks"].update(values=None), "wrong kind .`masks`"),
+        (lambda d: d.described["masks"].update(decoding="binary"), "wrong kind .`masks`"),
         (lambda d: d.described["masks"].update(values={"skin": [0]}), "wrong kind .`masks`"),
         (lambda d: d.described["masks"].update(pairing={"endings": []}), "wrong kind .`masks`"),
         (lambda d: d.described["masks"].update(pairing={"rule": "name", "endings": [1]}), "wrong kind .`masks`"),
@@ -165,3 +168,38 @@ def test_a_listed_array_that_is_gone_is_missing(tmp_path: Path):
     shutil.rmtree(draft.path / "weight")
     with pytest.raises(StoreIncompleteError, match=r"weight/zarr\.json is missing"):
         AttentionStore.open(draft.path)
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.35])
+def test_a_scale_factor_that_is_not_one_over_a_number_of_keys_cannot_be_upgraded(tmp_path: Path, factor: float):
+    draft = Draft(shutil.copytree(SOURCE, tmp_path / "s.zarr"))
+    _attributes("attention", scale_factor=factor)(draft)
+    draft.seal()
+    with pytest.raises(StoreCorruptError, match=f"scale_factor {factor}, which is not 1 / keys"):
+        layout_of(AttentionStore.open(draft.path))
+
+
+def test_a_store_that_lost_its_arrays_may_still_be_replaced(tmp_path: Path):
+    path = shutil.copytree(SOURCE, tmp_path / "s.zarr")
+    shutil.rmtree(path / "image")
+    assert is_store(path)
+
+
+def test_other_values_in_a_column_are_caught_although_their_checksum_is_right(tmp_path: Path):
+    path = shutil.copytree(SOURCE, tmp_path / "s.zarr")
+    content = bytearray((path / "height" / "c.0").read_bytes())[:-4]
+    content[0] ^= 1
+    (path / "height" / "c.0").write_bytes(checksummed(bytes(content)))
+    with pytest.raises(StoreCorruptError, match=r"column `height` is damaged \(c\.0, samples 0-11\)"):
+        AttentionStore.open(path).column("height")
+
+
+@pytest.mark.parametrize("depth", [300, 700, 100_000])
+def test_a_recipe_nested_too_deep_is_damage(tmp_path: Path, depth: int):
+    path = shutil.copytree(SOURCE, tmp_path / "s.zarr")
+    text = (path / "zarr.json").read_text()
+    assert '"recipe": {' in text
+    nested = f'"recipe": {{"deep": {"[" * depth}{"]" * depth}, '
+    (path / "zarr.json").write_text(text.replace('"recipe": {', nested, 1))
+    with pytest.raises(StoreCorruptError, match=r"s\.zarr"):
+        AttentionStore.open(path)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from numcodecs.blosc import Blosc
+from numcodecs.zstd import Zstd
 
 from store.packing import Packing, codecs, pack, unpack
 
@@ -38,6 +39,13 @@ def test_zarr_packs_masks_to_the_same_bytes_and_unpacks_ours(payload: bytes):
     theirs = Blosc(cname=named["cname"], clevel=named["clevel"], shuffle=Blosc.NOSHUFFLE, blocksize=named["blocksize"])
     assert pack(payload, "lz4") == theirs.encode(payload)
     assert bytes(theirs.decode(pack(payload, "lz4"))) == payload
+
+
+def test_the_metadata_of_zstd_describes_the_bytes_that_are_written():
+    payload = bytes(range(256)) * 20
+    (codec,) = codecs("zstd", len(payload))
+    assert codec["name"] == "zstd"
+    assert pack(payload, "zstd") == bytes(Zstd(**codec["configuration"]).encode(payload))
 
 
 @pytest.mark.parametrize("packing", PACKINGS)

@@ -198,6 +198,7 @@ def _edit_description(path: Path, **changes: object) -> None:
         pytest.param({"version": "2"}, StoreCorruptError, "wrong kind .`version`", id="kind_of_version"),
         pytest.param({"version": True}, StoreCorruptError, "wrong kind .`version`", id="truth_for_a_version"),
         pytest.param({"recipe": {"model": "other"}}, StoreCorruptError, "recipe", id="edited_recipe"),
+        pytest.param({"recipe": {"model": float("nan")}}, StoreCorruptError, "recipe", id="recipe_with_nan"),
         pytest.param({"surprise": 1}, StoreCorruptError, "was changed after", id="unknown_key"),
         pytest.param({"samples": 7}, StoreCorruptError, "was changed after", id="edited_count"),
     ],
@@ -268,6 +269,14 @@ def test_a_new_store_replaces_the_old_one_whole(make_store: MakeStore):
     make_store(5, seed=1)
     assert len(AttentionStore.open(path)) == 5
     np.testing.assert_array_equal(old[0].image, first)
+
+
+def test_a_column_of_another_store_is_not_read(make_store: MakeStore):
+    """Its values are the same here, but nothing of two stores is ever mixed."""
+    store = AttentionStore.open(make_store(3))
+    make_store(3, seed=1)
+    with pytest.raises(StoreCorruptError, match="was replaced or changed while it was being read"):
+        store.column("group")
 
 
 def test_a_killed_writer_leaves_nothing_for_the_next(make_store: MakeStore, tmp_path: Path):

@@ -154,3 +154,46 @@ def test_a_store_with_a_folder_too_many_is_damaged(sound: Path):
     found = check_store(sound)
     assert [fault.text for fault in found.faults] == [f"{sound}: novelty does not belong to the store"]
     assert found.verdict == "damaged"
+
+
+def test_a_description_in_other_bytes_is_damaged_although_its_values_are_right(sound: Path):
+    """The bytes of a store follow from its contents; other bytes show that something rewrote the file."""
+    root = json.loads((sound / "zarr.json").read_text())
+    (sound / "zarr.json").write_text(json.dumps(root))
+    found = check_store(sound)
+    assert [fault.text.partition(",")[2] for fault in found.faults] == [" but not in the bytes that were written."]
+    assert found.verdict == "damaged"
+
+
+@pytest.mark.parametrize("indent", [2, None])
+def test_a_description_of_version_1_may_be_in_any_bytes_that_zarr_wrote(tmp_path: Path, indent: int | None):
+    """Zarr's versions differ in the indentation; none of them wrote four spaces."""
+    path = shutil.copytree(Path(__file__).parents[1] / "golden" / "v1" / "store.zarr", tmp_path / "s.zarr")
+    root = json.loads((path / "zarr.json").read_text())
+    (path / "zarr.json").write_text(json.dumps(root, indent=indent))
+    assert check_store(path).faults == []
+    (path / "zarr.json").write_text(json.dumps(root, indent=4))
+    assert check_store(path).verdict == "damaged"
+
+
+@pytest.mark.parametrize("name", ["image", "group"])
+def test_a_file_that_belongs_to_no_sample_is_damage(sound: Path, name: str):
+    """Also where its name is that of the next chunk."""
+    (last,) = (sound / name).glob("c.4.*" if name == "image" else "c.0")
+    extra = last.with_name(last.name.replace("c.4", "c.5") if name == "image" else "c.1")
+    shutil.copyfile(last, extra)
+    expected = f"`{name}`: {extra.name} does not belong to the store"
+    assert [fault.text for fault in check_store(sound).faults] == [expected]
+
+
+def test_each_damaged_sample_of_a_shard_is_named_and_a_missing_shard_once(sound: Path):
+    shard = sound / "image" / "c.1.0.0.0"
+    flip(shard)
+    flip(shard, shard.stat().st_size // 2)
+    (sound / "mask" / "c.1.0.0").unlink()
+    texts = [fault.text for fault in check_store(sound).faults]
+    assert [text.rpartition(": ")[2] for text in texts] == [
+        "sample 2 does not match its checksum.",
+        "sample 3 does not match its checksum.",
+        "the shard is missing.",
+    ]

@@ -71,3 +71,15 @@ def test_in_a_repository_without_a_commit_training_goes_on_and_says_so(
         log(ROWS[1])
     assert "DVCLive cannot log this run" in caplog.text
     assert "continues without a live log" in caplog.text
+
+
+def test_an_error_without_a_text_is_named_by_its_type(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr("dvclive.live.Live", fail)
+    with caplog.at_level(logging.WARNING), live_log(repository, [], COLUMNS) as log:
+        log(ROWS[1])
+    assert "DVCLive cannot log this run (ValueError)." in caplog.text

@@ -128,3 +128,15 @@ def test_json_that_is_no_object_is_an_error(tmp_path: Path):
     save_file({"a": torch.zeros(1)}, tmp_path / "t", {"k": "[]"})
     with pytest.raises(CheckpointError, match="description is damaged; do this"):
         load_tensors(tmp_path / "t", key="k", remedy="do this")
+
+
+def test_a_file_without_read_permission_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The library that parses the file would report it as missing."""
+    save_tensors(tmp_path / "t", {"a": torch.zeros(1)}, {}, key="k")
+
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CheckpointError, match=r"t: cannot be read \(Permission denied\)"):
+        load_tensors(tmp_path / "t", key="k", remedy="do this")

@@ -24,6 +24,12 @@ def test_it_is_hidden_beside_the_output_and_locked(tmp_path: Path):
         pass
 
 
+def test_the_folder_of_the_output_is_made_if_it_is_missing(tmp_path: Path):
+    with work_folder(tmp_path / "runs" / "a", "training") as folder:
+        assert folder.path.parent == tmp_path / "runs"
+        assert folder.path.is_dir()
+
+
 @pytest.mark.parametrize(
     ("name", "kept"), [("state.safetensors", True), ("history.csv", True), ("splits.csv", False), (None, False)]
 )

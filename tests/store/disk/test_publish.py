@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from store.disk.publish import published_folder, replace_file
-from store.errors import UsageError
+from store.disk.publish import (
+    DISK_FAILURES,
+    explain_disk_failures,
+    holds_only,
+    published_folder,
+    remove_partial_files,
+    replace_file,
+    replace_folder,
+    restore_replaced,
+)
+from store.errors import PipelineError, UsageError
 
 
 def _ours(folder: Path) -> bool:
@@ -84,3 +96,130 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path):
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "disk" / "out" / "mark").read_text() == "two"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["disk", "link"]
+
+
+def test_published_output_has_the_permissions_of_the_umask(tmp_path: Path):
+    """It is private while it is written, and others may read it afterwards. The umask itself is left unchanged."""
+    before = os.umask(0o022)
+    try:
+        with published_folder(tmp_path / "out", ours=_ours) as folder:
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+            (folder / "mark").touch()
+        replace_file(tmp_path / "file", b"one")
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("code", sorted(DISK_FAILURES))
+def test_a_disk_that_cannot_be_written_to_is_an_error_with_a_remedy(tmp_path: Path, code: int):
+    message = r"out: cannot be written .*\n  Free some space"
+    with pytest.raises(PipelineError, match=message), explain_disk_failures(tmp_path / "out"):
+        raise OSError(code, os.strerror(code))
+
+
+def test_another_error_of_the_system_stays_what_it_is(tmp_path: Path):
+    with pytest.raises(PermissionError), explain_disk_failures(tmp_path / "out"):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_an_interrupted_replacement_is_undone(tmp_path: Path):
+    """The previous folder comes back if nothing replaced it, and is removed otherwise."""
+    moved = tmp_path / ".out.partial-replaced"
+    restore_replaced(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+    moved.mkdir()
+    (moved / "mark").write_text("old")
+    restore_replaced(tmp_path / "out")
+    assert (tmp_path / "out" / "mark").read_text() == "old"
+    moved.mkdir()
+    restore_replaced(tmp_path / "out")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "mark").read_text() == "old"
+
+
+def test_temporary_folders_of_killed_processes_are_removed_and_no_others(tmp_path: Path):
+    """Brackets in a name are no pattern, and write protection does not stop the removal."""
+    for name in (".o[ut].partial-1", ".o[ut].partial-2", ".ou.partial-3"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+    (tmp_path / ".o[ut].partial-1" / "inner" / "file").touch()
+    (tmp_path / ".o[ut].partial-1" / "inner").chmod(0o500)
+    _publish(tmp_path / "o[ut]", "one")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".ou.partial-3", "o[ut]"]
+
+
+def test_a_failed_block_leaves_nothing(tmp_path: Path):
+    """The parent folder is made if it is missing; only that stays."""
+    with pytest.raises(ValueError, match="broken"), published_folder(tmp_path / "a" / "b" / "out", ours=_ours):
+        raise ValueError("broken")
+    assert sorted(entry.name for entry in tmp_path.rglob("*")) == ["a", "b"]
+
+
+def test_a_folder_that_became_foreign_in_the_meantime_is_not_replaced(tmp_path: Path):
+    def publish() -> None:
+        with published_folder(tmp_path / "out", ours=_ours):
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "thesis").write_text("mine")
+
+    with pytest.raises(UsageError, match="did not write"):
+        publish()
+    assert sorted(entry.name for entry in tmp_path.rglob("*")) == ["out", "thesis"]
+
+
+def test_an_empty_folder_may_be_replaced(tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    _publish(tmp_path / "out", "one")
+    assert (tmp_path / "out" / "mark").read_text() == "one"
+
+
+def test_a_folder_moves_to_its_place_and_the_previous_one_is_removed(tmp_path: Path):
+    for text in ("one", "two"):
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "mark").write_text(text)
+        replace_folder(tmp_path / "new", tmp_path / "out", ours=_ours)
+        assert (tmp_path / "out" / "mark").read_text() == text
+        assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_only_temporary_files_are_removed(tmp_path: Path):
+    for name in (".a.partial", "a.partial", ".a", "a"):
+        (tmp_path / name).touch()
+    remove_partial_files(tmp_path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".a", "a", "a.partial"]
+
+
+def test_a_folder_holds_only_the_named_entries(tmp_path: Path):
+    assert holds_only(tmp_path, ["a"])
+    (tmp_path / "a").touch()
+    assert holds_only(tmp_path, ["a", "b"])
+    (tmp_path / "c").touch()
+    assert not holds_only(tmp_path, ["a", "b"])
+
+
+@pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
+def test_a_system_without_an_exchange_of_folders_is_no_error(tmp_path: Path, monkeypatch, error: type[Exception]):
+    """Only Linux has `renameat2`, and Windows cannot even ask for it."""
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ctypes.CDLL", fail)
+    _publish(tmp_path / "out", "one")
+    _publish(tmp_path / "out", "two")
+    assert (tmp_path / "out" / "mark").read_text() == "two"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_removing_a_temporary_folder_does_not_follow_links(tmp_path: Path):
+    """The folder behind a link keeps its permissions and its files."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis").touch()
+    (tmp_path / "mine").chmod(0o555)
+    (tmp_path / ".out.partial-1").mkdir()
+    (tmp_path / ".out.partial-1" / "link").symlink_to(tmp_path / "mine")
+    _publish(tmp_path / "out", "one")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["mine", "out"]
+    assert stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o555
+    assert (tmp_path / "mine" / "thesis").exists()

@@ -1,0 +1,99 @@
+"""A lock names its holder, leaves nothing behind, and is taken over from a process that was killed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from store.disk.locks import LONGEST_OWNER, exclusive_lock, lock_file
+from store.errors import PipelineError
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock; work goes on without locks")
+
+
+def test_the_refusal_names_the_output_the_work_and_the_process(tmp_path: Path):
+    with exclusive_lock(tmp_path / "out", "training") as held:
+        assert held is True
+        with pytest.raises(PipelineError) as caught, exclusive_lock(tmp_path / "out", "writing"):
+            pytest.fail("two blocks held the lock")
+    owner = f"process {os.getpid()} on {socket.gethostname()}"
+    assert str(caught.value).startswith(f"{tmp_path / 'out'}: another process is writing here ({owner}).\n")
+
+
+def test_the_lock_is_released_and_its_file_removed_also_after_a_failure(tmp_path: Path):
+    def fail() -> None:
+        with exclusive_lock(tmp_path / "out", "training"):
+            assert [entry.name for entry in tmp_path.iterdir()] == [".out.lock"]
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
+    assert not list(tmp_path.iterdir())
+    with exclusive_lock(tmp_path / "out", "training") as held:
+        assert held
+
+
+def test_the_file_of_a_killed_process_is_taken_over_and_signed_anew(tmp_path: Path):
+    """Nothing of a longer name stays, and every user may take the file over in turn."""
+    file = tmp_path / ".out.lock"
+    file.write_text("process 1 on a machine with a long name " * 20)
+    file.chmod(0o600)
+    with exclusive_lock(tmp_path / "out", "training"):
+        assert file.read_text() == f"process {os.getpid()} on {socket.gethostname()}"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o666
+
+
+@pytest.mark.parametrize(
+    ("content", "owner"),
+    [
+        (b"", "process unknown"),
+        (b" \n", "process unknown"),
+        (b"process 7\n  on host", "process 7 on host"),
+        (b"x" * 1000, "x" * LONGEST_OWNER),
+    ],
+)
+def test_a_lock_file_of_any_content_gives_one_short_line(tmp_path: Path, content: bytes, owner: str):
+    with exclusive_lock(tmp_path / "out", "training"):
+        (tmp_path / ".out.lock").write_bytes(content)
+        with pytest.raises(PipelineError) as caught, exclusive_lock(tmp_path / "out", "training"):
+            pytest.fail("two blocks held the lock")
+    assert f"({owner})" in str(caught.value).splitlines()[0]
+
+
+def test_a_link_in_place_of_the_lock_file_is_not_followed(tmp_path: Path):
+    (tmp_path / "thesis").write_text("mine")
+    (tmp_path / ".out.lock").symlink_to(tmp_path / "thesis")
+    with pytest.raises(OSError, match=r"out\.lock"), exclusive_lock(tmp_path / "out", "training"):
+        pytest.fail("the lock was taken on another file")
+    assert (tmp_path / "thesis").read_text() == "mine"
+
+
+def test_a_locked_file_may_be_renamed_and_the_lock_is_released(tmp_path: Path):
+    for name in ("one", "two"):
+        with lock_file(tmp_path / "partial"):
+            assert stat.S_IMODE((tmp_path / "partial").stat().st_mode) == 0o600
+            (tmp_path / "partial").rename(tmp_path / name)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_the_lock_on_a_file_is_released_at_the_end(tmp_path: Path):
+    import fcntl
+
+    with (tmp_path / "partial").open("w") as other:
+        with lock_file(tmp_path / "partial"), pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_without_locks_on_the_disk_the_work_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def unsupported(_descriptor: int, _operation: int) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with exclusive_lock(tmp_path / "out", "training") as held:
+        assert held is False
