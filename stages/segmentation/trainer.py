@@ -166,7 +166,7 @@ class SegmentationTrainer:
         return RunIdentity.of(
             self.settings,
             {"store_contents": description.contents_sha256, "splits": splits},
-            equivalent={"store_contents": getattr(description, "upgraded_from", ())},
+            equivalent={"store_contents": description.upgraded_from},
         )
 
     def report(self, out: Path) -> TrainingReport:

@@ -205,7 +205,7 @@ def test_skipping_everything_is_a_failure(copies: Path, tmp_path: Path):
     assert not (tmp_path / "s.zarr").exists()
 
 
-def test_images_without_masks_make_a_store_for_prediction(phantoms: Path, tmp_path: Path):
+def test_images_without_masks_make_a_store_and_a_hint(phantoms: Path, tmp_path: Path):
     """All mask pixels are 255 (ignore), and the store marks the samples as not labelled."""
     report = run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", masks=None))
     store = AttentionStore.open(tmp_path / "s.zarr")
