@@ -34,7 +34,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 SEGMENTATION = Path(__file__).parent / "segmentation"
-"""The folder of the files with tables of choices."""
+IMAGING = Path(__file__).parent / "imaging"
+"""The folders of the files with tables of choices."""
 
 
 def names_in_table(source: Path, table: str) -> tuple[str, ...]:
@@ -62,11 +63,16 @@ if TYPE_CHECKING:
     LossName = str
     FusionName = str
     NormalisationName = str
+    LayoutName = str
 else:  # at run time the choices are the names in the tables, so a new entry needs no edit here
     LossName = Literal[names_in_table(SEGMENTATION / "losses.py", "LOSSES")]
     FusionName = Literal[names_in_table(SEGMENTATION / "fusions.py", "FUSIONS")]
     NormalisationName = Literal[names_in_table(SEGMENTATION / "normalisation.py", "NORMALISATIONS")]
+    LayoutName = Literal["auto", *names_in_table(IMAGING / "layouts.py", "LAYOUTS")]
 
+Labels = Literal["auto", "classes", "instances", "multilabel"]
+SplitRule = Literal["auto", "exact", "hash"]
+Instances = Literal["none", "components", "watershed"]
 Branches = Literal["dual", "image", "attention"]
 Blocks = Literal["plain", "residual"]
 Stem = Literal["light", "full"]
@@ -111,6 +117,12 @@ class ExtractSettings:
     csv: Path | None = setting(
         None, "Table `id,image,mask[,group]` in place of folders; a `split` column is for `train --split-csv`."
     )
+    layout: LayoutName = setting("auto", "Layout of the data set; auto recognises it by the names of the files.")
+    image_pattern: str | None = setting(None, "Names of the images, such as `{id}.{ext}` or `{group}/{id}.png`.")
+    mask_pattern: str | None = setting(None, "Names of the masks, such as `{id}_anno.{ext}` or `{id}/masks/*.png`.")
+    group_pattern: str | None = setting(
+        None, "Regular expression for the patient in an image's path, such as `patient(\\d+)`; a group has one split."
+    )
     store: Path = setting(Path("store/phantom.zarr"), "Path of the store; it appears there when it is complete.")
     model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
@@ -119,6 +131,17 @@ class ExtractSettings:
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     classes: dict[str, int | str] | None = setting(
         None, "Class names and their mask values: `skin=0,lesion=255`. Without it masks are binarised."
+    )
+    labels: Labels = setting(
+        "auto",
+        "classes: each value is a class; instances: each value is an object, all of one class; multilabel: several "
+        "masks of an image are labels that may overlap; auto: as the layout says, else classes.",
+    )
+    threshold: Annotated[float, Interval(gt=0, le=1)] | None = setting(
+        None, "For soft masks: foreground from this share of white, such as 0.5."
+    )
+    unclear: Share = setting(
+        0.05, "For JPEG masks with classes: largest share of pixels that are far from every class."
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
     batch_size: AtLeastOne = setting(16, "Images per batch of the transformer; halved when it runs out of memory.")
@@ -135,6 +158,7 @@ class ExtractSettings:
         "Allow tcp:// to other machines: anyone on the network who reaches the scheduler can run code there and here.",
     )
     compress: bool = setting(False, "Compress images and attention too: a smaller store, but slower training.")
+    dry_run: bool = setting(False, "Show the plan and check the files' headers; compute and write nothing.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +193,17 @@ class TrainSettings:
     split_seed: NotNegative = setting(0, "Seed of the train/val/test split.")
     val: Share = setting(0.15, "Share of the samples for choosing the checkpoint.")
     test: Share = setting(0.2, "Share of the samples kept for `pipeline evaluate`.")
+    split_rule: SplitRule = setting(
+        "auto",
+        "exact: sizes as asked, foreground alike in all splits; hash: adding images never moves one; auto: exact for "
+        "small sets.",
+        if_absent="hash",
+    )
     split_csv: Path | None = setting(
         None, "Table `id,split` with train, val or test in place of the seeded split.", may_change=True
+    )
+    folds: Annotated[int, Interval(ge=0, le=100)] = setting(
+        0, "Cross-validation: train so many models, each tested on another part of the samples; 0 trains one."
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
     precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
@@ -187,6 +220,10 @@ class EvaluateSettings:
     run: Path = setting(Path("runs/dual"), "Folder that `pipeline train` wrote.")
     split: Literal["test", "val", "train", "all"] = setting("test", "Samples to score, as the run's splits.csv says.")
     masks: Path | None = setting(None, "Folder of source masks, for scores at their original size too.")
+    csv: Path | None = setting(None, "Table with the source masks, in place of --masks.")
+    instances: Instances = setting(
+        "none", "Score single objects too (AJI, PQ): split the prediction in components or by watershed."
+    )
     out: Path = setting(Path("reports/dual"), "Folder for metrics.json, per_sample.csv and pictures.")
     include_training: bool = setting(False, "Allow samples that the run was trained on; such scores are too high.")
     overlays: NotNegative = setting(4, "Pictures of each of the worst, median and best cases.")
@@ -199,9 +236,23 @@ class PredictSettings:
     """Settings of `pipeline predict`, which segments new images with a run."""
 
     images: Path = setting(Path("data/phantom/images"), "An image, or a folder of images.")
+    csv: Path | None = setting(None, "Table `id,image` in place of the folder.")
+    layout: LayoutName = setting("auto", "Layout of the folder; auto recognises it by the names of the files.")
+    image_pattern: str | None = setting(None, "Names of the images, such as `{id}.{ext}` or `{group}/{id}.png`.")
     run: Path = setting(Path("runs/dual"), "Folder that `pipeline train` wrote.")
     out: Path = setting(Path("predictions"), "Folder for the masks.")
     probabilities: bool = setting(False, "Also write `<id>.npy`, the probability of every class.")
+    overlay: bool = setting(False, "Also write `<id>_overlay.png`, the image with the outlines of the mask.")
+    contours: bool = setting(False, "Also write `<id>.geojson`, the outlines as polygons in pixels (QuPath reads it).")
+    table: bool = setting(False, "Also write `table.csv`: area, objects and confidence of every image and class.")
+    instances: Instances = setting(
+        "none", "Also write `<id>_instances.png`, one number per object: connected components, or split by watershed."
+    )
+    uncertainty: bool = setting(False, "Also write `<id>_uncertainty.png`: the entropy of the probabilities, 0 to 255.")
+    flips: bool = setting(False, "Average the predictions of the image and its flips (test-time augmentation).")
+    pixel_mm: Annotated[float, Gt(0)] | None = setting(
+        None, "Side of a pixel of the original images in millimetres, for areas in mm²."
+    )
     weights: Path | None = setting(None, "The transformer's weights file, if the store was made with one.")
     memo: Path = setting(Path(".memo"), "Folder that caches computed attention.")
     on_error: Literal["stop", "skip"] = setting("stop", "What to do with a broken image: stop, or skip it.")

@@ -32,6 +32,16 @@ class Sample:
     """The patient or lesion of the sample. All samples of a group are in one split. If none was given, it is the id."""
     labelled: bool
     """True if a mask was given."""
+    instances: NDArray[np.uint16] | None = None
+    """(row, column) number of the object of each pixel, from 1; 0 where there is none. None in a store without them."""
+    objects: int | None = None
+    """Number of separate objects in the source mask, over all foreground classes."""
+    lost_objects: int | None = None
+    """Number of those that have no pixel in `mask`, because they are too small for the store's size."""
+    lost_classes: str | None = None
+    """Indices of the classes that the source mask has and `mask` has not, such as `1,3`; "" if there are none."""
+    perceptual_hash: str | None = None
+    """Hash of the image's coarse structure, 16 hexadecimal digits: images that look the same differ in few bits."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,7 +146,7 @@ def _extract_job(job: Job) -> Done:
         shard = extract_shard(job.sources, extraction, Task())
     except (PipelineError, OSError) as error:  # so that an OSError at the client always comes from the connection
         raise PipelineError(f"worker {worker}: {error}") from None
-    files = [file for source in job.sources for file in (source.image, source.mask) if file is not None]
+    files = [file for source in job.sources for file in _files(source)]
     return Done(shard=shard, worker=worker, unreadable=[file for file in files if not os.access(file, os.R_OK)])
 
 
@@ -197,7 +197,8 @@ def _digest(source: SourceSample) -> str | None:
 
 
 def _absolute(source: SourceSample) -> SourceSample:
-    return replace(source, image=source.image.absolute(), mask=source.mask.absolute() if source.mask else None)
+    masks = tuple(replace(mask, path=mask.path.absolute()) for mask in source.masks)
+    return replace(source, image=source.image.absolute(), masks=masks)
 
 
 def _check_visible(done: Done) -> None:
@@ -215,6 +216,11 @@ def _check_visible(done: Done) -> None:
 
 def _as_the_user_wrote(problems: Sequence[Problem], part: Sequence[SourceSample]) -> list[Problem]:
     """Return the problems with the user's own paths in place of the absolute ones that were sent."""
-    files = [file for source in part for file in (source.image, source.mask) if file is not None]
+    files = [file for source in part for file in _files(source)]
     given = {printable(file.absolute()): printable(file) for file in files}
     return [replace(problem, where=given.get(problem.where, problem.where)) for problem in problems]
+
+
+def _files(source: SourceSample) -> list[Path]:
+    """Return all files of a sample."""
+    return [source.image, *(mask.path for mask in source.masks)]

@@ -107,9 +107,9 @@ class Decoding:
         )
 
     def _mask(self, source: SourceSample, size: tuple[int, int]) -> NDArray[np.uint8]:
-        if source.mask is None:
+        if not source.masks:
             return np.full(self.size, IGNORE, dtype=np.uint8)
-        return resize_mask(read_mask(source.mask, self.classes, size), self.size)
+        return resize_mask(read_mask(source.masks[0].path, self.classes, size), self.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,5 +188,5 @@ def _sample(decoded: Decoded, maps: NDArray[np.float16]) -> Sample:
         height=decoded.height,
         width=decoded.width,
         group=decoded.source.group,
-        labelled=decoded.source.mask is not None,
+        labelled=bool(decoded.source.masks),
     )

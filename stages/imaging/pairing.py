@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.listing import list_pictures
-from stages.imaging.samples import SourceSample, id_problem, normal_id, printable
+from stages.imaging.samples import LabelFile, SourceSample, id_problem, normal_id, printable
 from stages.imaging.table import read_table
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _pair(images: Path, masks: Path, orphans: Orphans) -> tuple[list[SourceSampl
             several = " and ".join(printable(path) for path in candidates)
             problems.append(Problem(printable(image), f"has {len(candidates)} masks: {several}; keep one of them"))
         elif candidates or not _is_by_product(image, identifier, by_id, owned, one_tree=one_tree):
-            samples.append(SourceSample(identifier, image, candidates[0] if candidates else None))
+            samples.append(SourceSample(identifier, image, tuple(map(LabelFile, candidates))))
     return samples, problems
 
 

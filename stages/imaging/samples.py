@@ -1,4 +1,4 @@
-"""Describe one image with its mask, and check its id.
+"""Describe one image with the files of its labels, and check its id.
 
 The id names a sample in the store, in the splits, and in the file name of its predicted mask. So it must be usable as a
 file name on every supported system. Ids are in Unicode normal form C, because macOS returns decomposed names: `é` in
@@ -17,25 +17,39 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SourceSample", "id_problem", "normal_id", "printable"]
+__all__ = ["LabelFile", "SourceSample", "id_problem", "normal_id", "printable"]
 
 LONGEST_ID = 200  # bytes in UTF-8: file systems allow 255, and endings such as `_segmentation.png` must fit
 
 
 @dataclass(frozen=True)
+class LabelFile:
+    """Name a file that holds the labels of one image, or a part of them."""
+
+    path: Path
+    """A mask as a picture, an array, or an annotation in JSON or XML."""
+    label: str = ""
+    """The class of all that is drawn in this file, for a file per class; "" if the values in the file say it."""
+    entry: str = ""
+    """The image's name in a file that annotates several images (COCO, CVAT); "" for a file of its own."""
+
+
+@dataclass(frozen=True)
 class SourceSample:
-    """Describe an image on disk, its mask, its group and its split."""
+    """Describe an image on disk, the files with its labels, its group and its split."""
 
     id: str
     """Unique name, in Unicode normal form C, usable as a file name."""
     image: Path
     """The image file."""
-    mask: Path | None = None
-    """The mask file; None for a sample without ground truth."""
+    masks: tuple[LabelFile, ...] = ()
+    """The files with its labels, in a fixed order; empty for a sample without ground truth."""
     group: str = ""
     """Samples of one group, such as one patient, are kept in the same split. Defaults to the id."""
     split: str = ""
     """The split that the user's table asks for; empty if it asks for none."""
+    pixel_mm: float | None = None
+    """Side of one pixel of the original image in millimetres, from the user's table; None if it is not known."""
 
     def __post_init__(self) -> None:
         if not self.group:

@@ -17,7 +17,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from stages.errors import InputProblemsError, Problem, UsageError
-from stages.imaging.samples import SourceSample, id_problem, normal_id, printable
+from stages.imaging.samples import LabelFile, SourceSample, id_problem, normal_id, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,7 +126,8 @@ def _parse_sample(folder: Path, cells: dict[str, str]) -> tuple[str | None, Sour
     """Return the problem of a row, or None, and its sample."""
     identifier = normal_id(cells["id"])
     mask = folder / cells["mask"] if cells["mask"] else None
-    sample = SourceSample(identifier, folder / cells["image"], mask, normal_id(cells["group"]), cells["split"])
+    masks = () if mask is None else (LabelFile(mask),)
+    sample = SourceSample(identifier, folder / cells["image"], masks, normal_id(cells["group"]), cells["split"])
     if not identifier:
         return "the id is empty; every row needs one", sample
     fault = id_problem(identifier)

@@ -37,7 +37,7 @@ def pairs(samples: list[SourceSample], root: Path) -> dict[str, tuple[str, str |
     return {
         sample.id: (
             sample.image.relative_to(root).as_posix(),
-            sample.mask.relative_to(root).as_posix() if sample.mask else None,
+            sample.masks[0].path.relative_to(root).as_posix() if sample.masks else None,
         )
         for sample in samples
     }
@@ -115,8 +115,7 @@ def test_images_and_masks_in_one_tree_are_separated(
     touch(*files)
     samples, problems = find_samples(tmp_path / images, tmp_path / masks)
     assert [(sample.id, sample.image.name) for sample in samples] == [("a", "a.jpg")]
-    assert samples[0].mask is not None
-    assert samples[0].mask.resolve() == tmp_path / files[1]
+    assert samples[0].masks[0].path.resolve() == tmp_path / files[1]
     assert problems == []
 
 
@@ -155,7 +154,7 @@ def test_ambiguity_is_a_problem_and_not_a_sample(
     touch("images/a.jpg", "images/b.jpg", "masks/a_mask.png", "masks/b_mask.png", *extra)
     samples, problems = find_samples(tmp_path / "images", tmp_path / "masks")
     assert [sample.id for sample in samples] == kept
-    assert all(sample.mask is not None for sample in samples)
+    assert all(sample.masks for sample in samples)
     (problem,) = problems
     assert str(tmp_path / extra[0]) in str(problem)
     if kept == ["b"]:
@@ -227,7 +226,7 @@ def test_composed_and_decomposed_names_match(tmp_path: Path, touch: Touch) -> No
     touch(unicodedata.normalize("NFC", "images/névus.png"), unicodedata.normalize("NFD", "masks/névus_mask.png"))
     samples, problems = find_samples(tmp_path / "images", tmp_path / "masks")
     assert [sample.id for sample in samples] == [unicodedata.normalize("NFC", "névus")]
-    assert samples[0].mask is not None
+    assert samples[0].masks
     assert problems == []
 
 

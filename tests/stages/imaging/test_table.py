@@ -32,7 +32,7 @@ def write(tmp_path: Path) -> Write:
 def read(table: Path) -> tuple[list[tuple[str, str, str | None, str, str]], list[str]]:
     """Return the samples as tuples of names, and the problems as text."""
     samples, problems = find_samples(table.parent / "nowhere", csv=table)
-    found = [(s.id, s.image.name, s.mask.name if s.mask else None, s.group, s.split) for s in samples]
+    found = [(s.id, s.image.name, s.masks[0].path.name if s.masks else None, s.group, s.split) for s in samples]
     return found, [str(problem) for problem in problems]
 
 
