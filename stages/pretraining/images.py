@@ -98,8 +98,8 @@ def _decode(
     try:
         image = read_resized(sample.image, [(side, side)])
         mask = None
-        if with_mask and sample.mask is not None:
-            mask = read_mask(sample.mask, ClassMap.binary(), (image.height, image.width))
+        if with_mask and sample.masks:
+            mask = read_mask(sample.masks[0].path, ClassMap.binary(), (image.height, image.width))
     except InputProblemsError as error:
         return list(error.problems)
     return (
