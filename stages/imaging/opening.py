@@ -44,15 +44,14 @@ __all__ = [
     "decode_picture",
     "deep_values",
     "open_picture",
+    "picture_size",
     "read_file",
     "reduction",
     "refuse",
 ]
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 OTHER_FORMATS = (
-    (0, b"GIF8", "a GIF"),
-    (8, b"WEBP", "a WebP"),
     (4, b"ftypheic", "a HEIC photo"),
     (4, b"ftypavif", "an AVIF photo"),
     (128, b"DICM", "a DICOM file"),
@@ -107,7 +106,7 @@ def open_picture(path: Path) -> Picture:
     """Read and decode a picture file at its full size.
 
     Args:
-        path: A PNG, JPEG, BMP or TIFF file. The format is detected from the content. A JPEG may hold further pictures
+        path: A PNG, JPEG, BMP, TIFF, GIF or WebP file. The format is detected from the content. A JPEG may hold further pictures
             (MPO: previews, depth and gain maps of phones); the first one is used.
 
     Raises:
@@ -177,6 +176,20 @@ def check_picture(path: Path) -> Problem | None:
     except InputProblemsError as error:
         return error.problems[0]
     return None
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of a picture as its header says, before any EXIF orientation.
+
+    Raises:
+        InputProblemsError: as in `open_picture`, as far as the header shows it.
+    """
+    try:
+        with path.open("rb") as file:
+            width, height = _read_header(path, file).size
+    except OSError as error:
+        refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
+    return height, width
 
 
 def deep_values(image: Image.Image) -> NDArray[Any] | None:
