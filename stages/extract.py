@@ -27,7 +27,7 @@ from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, ext
 from stages.extraction.shard import REMEDY, Decoding, Extraction, Shard, check_files, extract_shard
 from stages.imaging.classes import ClassMap
 from stages.imaging.mask_sanity import MaskSanityCheck
-from stages.imaging.pairing import MASK_ENDINGS, find_samples
+from stages.imaging.pairing import MASK_ENDINGS, Inputs, find_samples
 from stages.imaging.samples import SourceSample
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.settings import ExtractSettings
@@ -112,7 +112,8 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     if settings.cluster is not None:
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
     classes = ClassMap.from_mapping(settings.classes) if settings.classes else ClassMap.binary()
-    sources, problems = find_samples(settings.images, settings.masks, settings.csv)
+    found = find_samples(Inputs(images=settings.images, masks=settings.masks, csv=settings.csv))
+    sources, problems = found.samples, found.problems
     decoding = Decoding(size=settings.image_size, input_size=settings.attention_size, classes=classes)
     if problems and settings.on_error == "stop":
         problems += _check(sources, decoding, progress)
