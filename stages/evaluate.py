@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.classes import ClassMap
 from stages.imaging.masks import read_mask
-from stages.imaging.pairing import MASK_ENDINGS, find_masks
+from stages.imaging.pairing import PairingRule, find_masks
 from stages.imaging.resizing import resize_probabilities
 from stages.pictures.overlays import draw_overlay, pick_cases
 from stages.runtime.devices import resolve_device
@@ -179,8 +179,8 @@ def _find_source_masks(store: AttentionStore, indices: NDArray[np.int64], folder
     if folder is None:
         return {}
     ids = {str(store.ids[index]) for index in indices}
-    pairing = store.description.masks.pairing or {}
-    masks, problems = find_masks(folder, ids, pairing.get("endings", MASK_ENDINGS))
+    files, problems = find_masks(ids, PairingRule.from_dict(store.description.masks.pairing), masks=folder)
+    masks = {identifier: labels[0].path for identifier, labels in files.items()}
     problems += [Problem(str(folder), f"no mask for `{missing}`") for missing in sorted(ids - masks.keys())]
     if problems:
         raise InputProblemsError(problems, "Give the folder that the store was extracted from, or leave --masks out.")

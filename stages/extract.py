@@ -32,12 +32,14 @@ from stages.extraction.preparation import Prepared, find_all_problems, prepare
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
 from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.samples import SourceSample
-from stages.imaging.shrinking import explain_lost
+from stages.imaging.shrinking import LostObjects
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.settings import ExtractSettings
 from store.description import MaskSource
 from store.writer import Layout, StoreWriter, new_store
 
+LABEL_COLUMNS = ("objects", "lost_objects", "lost_classes")
+"""Optional columns of a store with labels."""
 NAMED = 3
 """Number of samples without a mask that a hint names."""
 
@@ -105,6 +107,13 @@ class _Tally:
         self.computed += shard.computed
         self.without_mask += [sample.id for sample in shard.samples if not sample.labelled]
         self.sanity.add(sample.mask for sample in labelled)
+        for sample in labelled:
+            self.lost.add(
+                sample.id,
+                objects=sample.objects or 0,
+                lost=sample.lost_objects or 0,
+                keeping_size=shard.keeping_sizes.get(sample.id),
+            )
 
 
 def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
@@ -227,7 +236,9 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
     )
     parts = list(_slices(work.prepared.sources, settings.batch_size))
     with connect(settings.cluster) as cluster:
-        on_cluster = ClusterExtraction(cluster=cluster, decoding=work.prepared.decoding, transformer=transformer, memo=memo)
+        on_cluster = ClusterExtraction(
+            cluster=cluster, decoding=work.prepared.decoding, transformer=transformer, memo=memo
+        )
         yield from zip(map(len, parts), extract_on_cluster(parts, on_cluster, task), strict=True)
 
 
@@ -248,7 +259,8 @@ def _hints(work: _Work, tally: _Tally) -> list[str]:
     elif without:
         named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
         hints.append(f"note: no mask for {len(without)} of {tally.samples} images; they are not trained on: {named}")
-    return [*work.prepared.found.notes, *hints, *filter(None, [explain_lost(tally.lost)]), *tally.sanity.hints()]
+    lost = tally.lost.hints(work.settings.image_size)
+    return [*work.prepared.found.notes, *hints, *lost, *tally.sanity.hints()]
 
 
 def _slices(sources: Sequence[SourceSample], size: int) -> Iterator[Sequence[SourceSample]]:

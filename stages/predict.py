@@ -26,8 +26,7 @@ from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem, UsageError
 from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
-from stages.imaging.classes import ClassMap
-from stages.imaging.pairing import find_samples
+from stages.imaging.pairing import Inputs, find_samples
 from stages.imaging.resizing import resize_probabilities
 from stages.imaging.samples import SourceSample
 from stages.runtime.devices import resolve_device
@@ -106,13 +105,14 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     began = time.monotonic()
     device = resolve_device(settings.device)
     model, card = load_model(settings.run, device)
-    sources, problems = find_samples(settings.images)
+    found = find_samples(Inputs(images=settings.images), labels="ignored")
+    sources, problems = found.samples, found.problems
     _protect(sources, settings)
     recipe = _recipe(card, settings.run)
     extractor = AttentionExtractor.from_recipe(
         recipe, weights=settings.weights, device=settings.device, batch_size=settings.batch_size
     )
-    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, classes=ClassMap.binary())
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size)
     predictor = _Predictor(settings=settings, model=model, card=card, device=device)
     settings.out.mkdir(parents=True, exist_ok=True)
     with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(sources)) as task:

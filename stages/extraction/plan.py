@@ -23,7 +23,7 @@ from stages.attention.recipe import Recipe
 from stages.errors import InputProblemsError, Problem
 from stages.extraction.preparation import Prepared
 from stages.extraction.shard import REMEDY, Decoded
-from stages.imaging.shrinking import explain_lost
+from stages.imaging.shrinking import LostObjects
 from stages.runtime.look_ahead import look_ahead
 from stages.settings import ExtractSettings, Size
 from store.records import IGNORE
@@ -87,7 +87,7 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
         ("labels", _labels(prepared, decoded)),
         *(("left out", str(left_out)) for left_out in prepared.found.left_out),
         *(("note", note) for note in prepared.found.notes),
-        *(("note", text) for text in [explain_lost(_lost(decoded), settings.image_size)] if text),
+        *(("note", text) for text in _lost(decoded).hints(settings.image_size)),
         ("store", _size_of_store(settings, extractor.recipe, len(prepared.sources))),
         ("time", _time(len(prepared.sources), reading, computing, remembered, len(decoded))),
     ]
@@ -142,9 +142,22 @@ def _labels(prepared: Prepared, decoded: Sequence[Decoded]) -> str:
     return f"{rules.kind}: {listed} of the pixels of {len(masks)} masks"
 
 
+def _lost(decoded: Sequence[Decoded]) -> LostObjects:
+    lost = LostObjects()
+    for one in decoded:
+        if one.labels is not None:
+            lost.add(
+                one.source.id,
+                objects=one.labels.objects,
+                lost=one.labels.lost,
+                keeping_size=one.labels.keeping_size,
+            )
+    return lost
+
+
 def _remembered(settings: ExtractSettings, recipe: Recipe, decoded: Sequence[Decoded]) -> float:
     """Return the share of the decoded images whose maps are in the memo."""
-    digests = {one.digest for one in decoded}
+    digests = {one.memo_key for one in decoded}
     if not digests or not AttentionMemo.path_of(settings.memo, recipe).is_file():
         return 0.0
     with AttentionMemo(settings.memo, recipe) as memo:
@@ -185,9 +198,7 @@ def _time(samples: int, reading: float, computing: float, remembered: float, tri
     new = samples * (1 - remembered)
     seconds = max(samples * reading, new * computing) + reading + computing
     known = f"{round(remembered * tried)} of {tried} images tried are in the memo"
-    return (
-        f"about {_duration(seconds)}: {computing:.2g} s an image to compute, {reading:.2g} s to read; {known}"
-    )
+    return f"about {_duration(seconds)}: {computing:.2g} s an image to compute, {reading:.2g} s to read; {known}"
 
 
 def _duration(seconds: float) -> str:

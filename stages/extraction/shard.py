@@ -59,6 +59,8 @@ class Decoded:
     """(row, column, 3) RGB at the transformer's input size."""
     digest: str
     """SHA-256 of the image file, in hexadecimal."""
+    memo_key: str
+    """Key of its maps in the memo: the digest in nearly all cases."""
     height: int
     """Rows of the original image."""
     width: int
@@ -70,7 +72,11 @@ class Shard:
     """Hold the result for the files of one shard."""
 
     samples: list[Sample] = field(default_factory=list)
+    memo_keys: list[str] = field(default_factory=list)
+    """Key of each sample's maps in the memo."""
     problems: list[Problem] = field(default_factory=list)
+    keeping_sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By id, for samples that lost objects: the smallest size that would keep them."""
     computed: int = 0
     """Images the transformer ran on; the maps of the others came from the memo."""
 
@@ -103,6 +109,7 @@ class Decoding:
             labels=labels,
             entering=entering,
             digest=image.digest,
+            memo_key=image.memo_key,
             height=image.height,
             width=image.width,
         )
@@ -111,9 +118,7 @@ class Decoding:
         if not source.masks or self.rules is None:
             return None
         labels = read_labels(source.masks, self.rules, size)
-        return shrink_labels(
-            labels.mask, labels.instances, self.size, multilabel=self.rules.kind == "multilabel"
-        )
+        return shrink_labels(labels.mask, labels.instances, self.size, multilabel=self.rules.kind == "multilabel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +153,8 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
         sound = [outcome for outcome in group if isinstance(outcome, Decoded)]
         shard.problems += [problem for outcome in group if isinstance(outcome, list) for problem in outcome]
         decoded += sound
-        maps |= extraction.memo.get_many({one.digest for one in sound} - maps.keys())
-        waiting |= {one.digest: one.entering for one in sound if one.digest not in maps}
+        maps |= extraction.memo.get_many({one.memo_key for one in sound} - maps.keys())
+        waiting |= {one.memo_key: one.entering for one in sound if one.memo_key not in maps}
         while len(waiting) >= extraction.batch_size:
             maps |= _compute(waiting, extraction.batch_size, extraction)
             shard.computed += extraction.batch_size
@@ -157,7 +162,11 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
     shard.computed += len(waiting)
     if waiting:
         maps |= _compute(waiting, len(waiting), extraction)
-    shard.samples = [_sample(one, maps[one.digest]) for one in decoded]
+    shard.samples = [_sample(one, maps[one.memo_key]) for one in decoded]
+    shard.memo_keys = [one.memo_key for one in decoded]
+    shard.keeping_sizes = {
+        one.source.id: one.labels.keeping_size for one in decoded if one.labels and one.labels.keeping_size
+    }
     return shard
 
 

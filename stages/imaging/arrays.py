@@ -71,5 +71,7 @@ def read_array(path: Path, data: bytes, name: str) -> NDArray[Any]:
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
         refuse(path, f"is damaged or holds no plain arrays ({error}); restore it from its source")
     if values.ndim != 2 or values.dtype.kind not in "buif" or not values.size:  # noqa: PLR2004 - rows and columns
-        refuse(path, f"its array `{name}` has the shape {values.shape} and the type {values.dtype}; one slice is needed")
+        refuse(
+            path, f"its array `{name}` has the shape {values.shape} and the type {values.dtype}; one slice is needed"
+        )
     return np.asarray(values)

@@ -61,7 +61,9 @@ def classes_of_dataset(described: Any, path: Path) -> dict[str, int]:
     """
     labels = described.get("labels") if isinstance(described, dict) else None
     if not isinstance(labels, dict) or not labels:
-        raise UsageError(f"{printable(path)}: has no `labels`. Write e.g. " + '"labels": {"background": 0, "lesion": 1}.')
+        raise UsageError(
+            f"{printable(path)}: has no `labels`. Write e.g. " + '"labels": {"background": 0, "lesion": 1}.'
+        )
     if all(isinstance(value, str) for value in labels.values()):  # version 1: {"0": "background"}
         labels = {name: value for value, name in labels.items()}
     classes = {}

@@ -91,7 +91,9 @@ class LabelRules:
         given = read_classes(classes) if isinstance(classes, Path) else classes
         named = _label_names(samples)
         if threshold is not None and given:
-            raise UsageError("--threshold is for masks without classes. Give ranges in place of it: --classes lesion=>=128.")
+            raise UsageError(
+                "--threshold is for masks without classes. Give ranges in place of it: --classes lesion=>=128."
+            )
         return cls(classes=_class_map(given, named, kind), kind=kind, threshold=threshold, unclear=unclear)
 
     def to_source(self, pairing: dict[str, Any] | None) -> MaskSource:
@@ -160,14 +162,20 @@ def read_labels(files: Sequence[LabelFile], rules: LabelRules, expected_size: Si
     if rules.kind == "instances":
         instances = _read_instances(files, expected_size)
         return Labels((instances > 0).astype(np.uint8), instances)
-    mask = _read_bits(files, rules, expected_size) if rules.kind == "multilabel" else _read_classes(files, rules, expected_size)
+    mask = (
+        _read_bits(files, rules, expected_size)
+        if rules.kind == "multilabel"
+        else _read_classes(files, rules, expected_size)
+    )
     return Labels(mask, None)
 
 
 def _class_map(given: Mapping[str, ClassValue] | None, named: Sequence[str], kind: Kind) -> ClassMap:
     """Return the classes of a data set from what the user gave and what the files name."""
     if kind == "instances":
-        classes = ClassMap.from_mapping(given) if given else ClassMap((BACKGROUND, named[0] if len(named) == 1 else OBJECT))
+        classes = (
+            ClassMap.from_mapping(given) if given else ClassMap((BACKGROUND, named[0] if len(named) == 1 else OBJECT))
+        )
         if len(classes.names) != 2:  # noqa: PLR2004 - background and objects
             raise UsageError(
                 f"--labels instances: all objects are of one class, but {len(classes.names) - 1} are given. "

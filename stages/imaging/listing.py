@@ -1,83 +1,170 @@
-"""List the picture files in a folder and all folders below it.
+"""List all files in a folder and all folders below it, each with its kind by extension.
 
-Pictures are recognised by their extension, in upper or lower case. Hidden files and folders (`.DS_Store`,
-`._photo.jpg`, `.cache/`) are skipped. A link to a file is a picture. A link to a folder is followed, but every real
-folder is entered only once, so a link to a parent folder does not loop. Folders that cannot be listed and links to
-missing files are reported as problems. No file is opened.
+A link to a file counts as a file. A link to a folder is followed, but every real folder is entered only once, so a link
+to a parent folder does not loop. A hidden folder (`.cache/`) is listed as one entry and not entered. Folders that
+cannot be listed and links to missing files are reported as problems. No file is opened, and a plain file costs no call
+of its own to the system, so that 20,000 files take a fraction of a second.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from stages.errors import InputProblemsError, Problem, UsageError
-from stages.imaging.samples import printable
+from stages.imaging.samples import normal_id, printable
 
-__all__ = ["EXTENSIONS", "list_pictures"]
+__all__ = ["EXTENSIONS", "Listing", "SourceFile", "explain_no_picture", "list_file", "list_folder", "unreadable_format"]
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-OTHER_PICTURES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".heic", ".webp", ".gif", ".npy", ".svs")
-"""Extensions of pictures in formats that are not read."""
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+"""Extensions of pictures, in lower case."""
+ARRAYS = (".npz",)
+"""Extensions of files with an image and its labels as NumPy arrays."""
+ANNOTATIONS = (".json", ".geojson", ".xml")
+"""Extensions of files that may hold outlines of objects."""
+UNREADABLE = {
+    "DICOM": (".dcm", ".dicom", ".ima"),
+    "NIfTI": (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
+    "HEIC": (".heic", ".heif", ".avif"),
+    "whole-slide": (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".bif", ".czi", ".lif", ".nd2"),
+    "NumPy": (".npy",),
+    "HDF5": (".h5", ".hdf5"),
+    "MATLAB": (".mat",),
+    "archive": (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
+    "video": (".mp4", ".avi", ".mov", ".mkv"),
+    "other picture": (".ppm", ".pgm", ".pbm", ".jp2", ".jxl", ".svg", ".psd", ".raw", ".cr2", ".nef", ".dng", ".exr"),
+}
+"""Formats that may hold images and are not read, with their extensions."""
 REMEDY = "Give the folder that holds the pictures"
 
+FileKind = Literal["picture", "array", "annotation", "unreadable", "other", "hidden"]
 
-def list_pictures(folder: Path) -> tuple[list[Path], list[Problem]]:
-    """List the picture files in a folder and all folders below it.
+
+@dataclass(frozen=True)
+class SourceFile:
+    """Describe one file found in a folder."""
+
+    path: Path
+    """The file, below the folder as it was given."""
+    relative: str
+    """Path relative to that folder, with `/` between its parts, in Unicode normal form C."""
+    kind: FileKind
+    """Kind by the extension; the content may differ."""
+
+
+@dataclass
+class Listing:
+    """Hold all files of one folder."""
+
+    root: Path
+    """The folder as it was given."""
+    files: list[SourceFile] = field(default_factory=list)
+    """All files below it, sorted by path."""
+    problems: list[Problem] = field(default_factory=list)
+    """Folders that cannot be listed, and links to missing files."""
+    single: bool = False
+    """The user gave this one file, not a folder."""
+
+    @property
+    def pictures(self) -> list[SourceFile]:
+        """Return the files that are pictures by their extension."""
+        return [file for file in self.files if file.kind == "picture"]
+
+
+def list_folder(folder: Path) -> Listing:
+    """List all files in a folder and all folders below it.
 
     Args:
         folder: The folder to start in; it may be hidden or a link.
 
-    Returns:
-        The files, sorted by path, and the problems met below `folder`.
-
     Raises:
         UsageError: the folder does not exist, is not a folder, or is in a folder that may not be entered.
-        InputProblemsError: the folder cannot be listed, or there is no picture in it.
+        InputProblemsError: the folder itself cannot be listed.
     """
     # Not Path.is_dir: it raises if a parent folder may not be entered.
     if not os.path.isdir(folder):  # noqa: PTH112
         raise UsageError(f"{printable(folder)}: there is no such folder, or it may not be entered. Check the path.")
-    pictures: list[Path] = []
-    problems: list[Problem] = []
-    _walk(folder, pictures, problems, visited=set())
-    if not pictures:
-        raise InputProblemsError(problems or [Problem(printable(folder), _explain_no_picture(folder))])
-    return sorted(pictures), problems
+    listing = Listing(folder)
+    _walk(folder, "", listing, visited=set())
+    if not listing.files and listing.problems:
+        raise InputProblemsError(listing.problems)
+    listing.files.sort(key=lambda file: file.path)
+    return listing
 
 
-def _walk(folder: Path, pictures: list[Path], problems: list[Problem], visited: set[tuple[int, int]]) -> None:
-    """Add the pictures in the folder and below it to `pictures`, and the problems to `problems`."""
+def list_file(file: Path) -> Listing:
+    """Return a listing of the file's folder that holds only this file. A file named by the user counts as a picture."""
+    kind = kind_of(file.name)
+    return Listing(
+        file.parent, [SourceFile(file, normal_id(file.name), "picture" if kind == "other" else kind)], single=True
+    )
+
+
+def kind_of(name: str) -> FileKind:
+    """Return the kind of a file by its name."""
+    if name.startswith("."):
+        return "hidden"
+    ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for every name would be slow
+    if ending in EXTENSIONS:
+        return "picture"
+    if ending in ARRAYS:
+        return "array"
+    if ending in ANNOTATIONS:
+        return "annotation"
+    return "other" if unreadable_format(name) is None else "unreadable"
+
+
+def unreadable_format(name: str) -> str | None:
+    """Return the format of a file that may hold an image and is not read; None for all other files."""
+    lower = name.lower()
+    return next((name for name, endings in UNREADABLE.items() if lower.endswith(endings)), None)
+
+
+def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, int]]) -> None:
+    """Add the files in the folder and below it to the listing; `prefix` is the folder relative to the root."""
     try:
         status = folder.stat()
         if (status.st_dev, status.st_ino) in visited:
             return
         visited.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as listing:
+        with os.scandir(folder) as entries:
             # Links last: a folder that is reached in both ways is listed under its real path.
-            entries = sorted(listing, key=lambda entry: (entry.is_symlink(), entry.name))
+            found = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
     except OSError as error:
-        problems.append(Problem(printable(folder), f"the folder cannot be listed ({error.strerror}); allow reading it"))
+        what = f"the folder cannot be listed ({error.strerror}); allow reading it"
+        listing.problems.append(Problem(printable(folder), what))
         return
-    for entry in entries:
-        path = Path(entry.path)
-        if entry.name.startswith("."):
-            continue
-        if os.path.isdir(path):  # noqa: PTH112 - as above
-            _walk(path, pictures, problems, visited)
-        elif path.suffix.lower() in EXTENSIONS:
-            if os.path.isfile(path):  # noqa: PTH113
-                pictures.append(path)
-            elif entry.is_symlink():
-                problems.append(Problem(printable(path), "the link points to no file; restore the file (`dvc pull`?)"))
-            else:  # opening a pipe would block
-                problems.append(Problem(printable(path), "is not a file but a pipe or a device; remove it"))
+    for entry in found:
+        # Made from `folder`, because the listing of `./a` would give `./a/b` and a Path gives `a/b`.
+        path, kind = folder / entry.name, kind_of(entry.name)
+        if kind == "hidden":
+            listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
+        elif _is(entry.is_dir):
+            _walk(path, f"{prefix}{normal_id(entry.name)}/", listing, visited)
+        elif _is(entry.is_file) or kind == "other":
+            listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
+        elif entry.is_symlink():
+            what = "the link points to no file; restore the file (`dvc pull`?)"
+            listing.problems.append(Problem(printable(path), what))
+        else:  # opening a pipe would block
+            listing.problems.append(Problem(printable(path), "is not a file but a pipe or a device; remove it"))
 
 
-def _explain_no_picture(folder: Path) -> str:
+def _is(question: Callable[[], bool]) -> bool:
+    """Return the answer of `DirEntry.is_dir` or `is_file`; False if the target of a link may not be looked at."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
+def explain_no_picture(folder: Path) -> str:
     """Return the problem of a folder without pictures, with names of what it holds, and the remedy."""
     names = sorted(entry.name for entry in folder.iterdir())
     found = f"it holds {', '.join(map(ascii, names[:3]))}" if names else "it is empty"
-    other = any(name.lower().endswith(OTHER_PICTURES) for name in names)
+    other = any(unreadable_format(name) for name in names)
     remedy = "Convert them to PNG first: DICOM, NIfTI and other formats are not read" if other else REMEDY
     return f"no picture in this folder or below it ({' '.join(EXTENSIONS)}); {found}. {remedy}"

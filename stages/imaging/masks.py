@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from stages.settings import Size
 
-__all__ = ["IGNORE", "ClassMap", "read_mask", "read_objects"]
+__all__ = ["IGNORE", "ClassMap", "map_values", "read_mask", "read_objects"]
 
 FOREGROUND_FROM = 128
 BLACK_UP_TO, WHITE_FROM = 16, 239
@@ -102,6 +102,24 @@ def read_mask(
     if picture.image.format in LOSSY:
         return _nearest(path, values, classes, unclear)
     return _mapped(path, values, classes)
+
+
+def map_values(path: Path, values: NDArray[np.int64], classes: ClassMap) -> NDArray[np.uint8]:
+    """Replace the values of an array by the indices of their classes.
+
+    Args:
+        path: Names the file in messages.
+        values: (height, width) whole numbers.
+        classes: Meaning of the values; without any, 0 is background and 1 foreground.
+
+    Raises:
+        InputProblemsError: a value is not listed.
+    """
+    if classes.values:
+        return _mapped(path, values, classes)
+    if values.max(initial=0) > 1:
+        refuse(path, f"{_list_values(values)}: these are class indices; {REMEDY}")
+    return values.astype(np.uint8)
 
 
 def read_objects(path: Path, expected_size: Size) -> NDArray[np.int32]:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,13 +82,13 @@ class LostObjects:
     """Ids of the samples that lost objects."""
     keeping_size: Size = (0, 0)
 
-    def add(self, sample: str, labels: ShrunkLabels) -> None:
-        """Count the objects of one sample."""
-        self.objects += labels.objects
-        self.lost += labels.lost
-        if labels.keeping_size is not None:
+    def add(self, sample: str, *, objects: int, lost: int, keeping_size: Size | None) -> None:
+        """Count the objects of one sample, as `ShrunkLabels` has them."""
+        self.objects += objects
+        self.lost += lost
+        if keeping_size is not None:
             self.samples.append(sample)
-            self.keeping_size = max(self.keeping_size, labels.keeping_size, key=math.prod)
+            self.keeping_size = max(self.keeping_size, keeping_size, key=math.prod)
 
     def hints(self, size: Size) -> list[str]:
         """Return the warning about lost objects at the store's size (height, width); empty if none is lost."""
@@ -95,11 +96,12 @@ class LostObjects:
             return []
         some = ", ".join(self.samples[:3]) + (", …" if len(self.samples) > 3 else "")  # noqa: PLR2004 - examples
         count = len(self.samples)
-        return [
-            f"note: {self.lost} of {self.objects} objects in the masks are too small for {size[0]}x{size[1]} and are lost, "
-            f"in {count} sample{'s' if count != 1 else ''} ({some}). "
+        text = (
+            f"note: {self.lost} of {self.objects} objects in the masks are too small for {size[0]}x{size[1]} and are "
+            f"lost, in {count} sample{'s' if count != 1 else ''} ({some}). "
             f"--image-size {self.keeping_size[0]}x{self.keeping_size[1]} would keep them."
-        ]
+        )
+        return [text]
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +215,7 @@ def _weights(start: int, stop: int, source: int, target: int) -> tuple[int, spar
     first, last = int(start / step), min(target, math.ceil(stop / step))
     edges = np.arange(first, last + 1) * step
     rows, columns, shares = [], [], []
-    for row, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for row, (low, high) in enumerate(pairwise(edges)):
         positions = np.arange(max(start, math.floor(low)), min(stop, math.ceil(high)))
         overlap = np.minimum(positions + 1, high) - np.maximum(positions, low)
         rows.append(np.full(len(positions), row))
@@ -223,9 +225,9 @@ def _weights(start: int, stop: int, source: int, target: int) -> tuple[int, spar
     return first, sparse.csr_array(entries, shape=(last - first, stop - start))
 
 
-def _window(region: NDArray[np.bool_], top: int, left: int, source: tuple[int, int], size: Size) -> tuple[
-    slice, slice, NDArray[np.float32]
-]:
+def _window(
+    region: NDArray[np.bool_], top: int, left: int, source: tuple[int, int], size: Size
+) -> tuple[slice, slice, NDArray[np.float32]]:
     """Return the rows and columns of the result that a region touches, and its coverage of them.
 
     Args:

@@ -1,8 +1,12 @@
-"""Read samples from a table with the columns `id,image,mask[,group][,split]`.
+"""Read samples from a table with the columns `id,image,mask[,group][,split][,pixel_mm]`.
 
 The table is a comma-separated file in UTF-8, with or without a byte-order mark. Its first line names the columns. Paths
-are absolute, or relative to the table's folder. A sample with an empty mask has no mask. If the group is empty, the id
-is the group. Other columns, empty lines and blanks around a cell are ignored.
+are absolute, or relative to the table's folder. If the group is empty, the id is the group. Other columns, empty lines
+and blanks around a cell are ignored.
+
+    mask          one file, or several separated by `;`; empty for a sample without a mask
+    mask:NAME     the file with the class NAME, in place of `mask`; one column for each class
+    pixel_mm      side of one pixel of the original image in millimetres
 
 A row with a problem is reported with its line and left out of the samples. The image and mask files must exist, but
 they are not opened.
@@ -12,11 +16,14 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stages.errors import InputProblemsError, Problem, UsageError
+from stages.imaging.annotating import entry_of
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, normal_id, printable
 
 if TYPE_CHECKING:
@@ -24,17 +31,22 @@ if TYPE_CHECKING:
 
 __all__ = ["read_table"]
 
-REQUIRED_COLUMNS = ("id", "image", "mask")
+MASK = "mask"
+MASK_OF_CLASS = "mask:"
+"""Beginning of the name of a column with the masks of one class; the class follows."""
+REQUIRED_COLUMNS = ("id", "image", MASK)
+OPTIONAL_COLUMNS = ("group", "split", "pixel_mm")
 
 Row = tuple[int, dict[str, str]]
 """Line of a row in the file, and its cells by column name."""
 
 
-def read_table(table: Path) -> tuple[list[SourceSample], list[Problem]]:
+def read_table(table: Path, *, masks_required: bool = True) -> tuple[list[SourceSample], list[Problem]]:
     """Read samples from a table.
 
     Args:
         table: The file.
+        masks_required: The table must have a column of masks; for predictions it needs none.
 
     Returns:
         The samples in the order of the table, and the problems of all other rows, sorted by line.
@@ -43,13 +55,14 @@ def read_table(table: Path) -> tuple[list[SourceSample], list[Problem]]:
         UsageError: the file does not exist.
         InputProblemsError: the file as a whole cannot be used: permission, encoding, quotes, column names, no rows.
     """
-    rows, problems = _parse_rows(table, _read_text(table))
+    rows, problems = _parse_rows(table, _read_text(table), masks_required=masks_required)
     lines = defaultdict(list)
     for line, cells in rows:
         lines[normal_id(cells["id"])].append(line)
     samples = []
+    entries: dict[Path, list[str] | None] = {}
     for line, cells in rows:
-        fault, sample = _parse_sample(table.parent, cells)
+        fault, sample = _parse_sample(table.parent, cells, entries)
         same = lines[normal_id(cells["id"])]
         if fault is None and len(same) > 1:
             others = ", ".join(str(other) for other in same if other != line)
@@ -77,7 +90,7 @@ def _read_text(table: Path) -> str:
         raise InputProblemsError([_problem_at(table, line, "is not UTF-8; save the table as `CSV UTF-8`")]) from error
 
 
-def _parse_rows(table: Path, text: str) -> tuple[list[Row], list[Problem]]:
+def _parse_rows(table: Path, text: str, *, masks_required: bool) -> tuple[list[Row], list[Problem]]:
     """Return the rows below the column names, and the problems of rows with too many cells."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
@@ -89,12 +102,12 @@ def _parse_rows(table: Path, text: str) -> tuple[list[Row], list[Problem]]:
             if not any(cells):
                 continue
             if not columns:
-                columns = _check_columns(table, reader.line_num, cells)
+                columns = _check_columns(table, reader.line_num, cells, masks_required=masks_required)
             elif len(cells) > len(columns):
                 what = f"has {len(cells)} cells under {len(columns)} columns; put a cell with a comma in quotes"
                 problems.append(_problem_at(table, reader.line_num, what))
             else:
-                row = dict.fromkeys((*REQUIRED_COLUMNS, "group", "split"), "")
+                row = dict.fromkeys((*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS), "")
                 row.update(zip(columns, cells, strict=False))  # the missing last cells of a short row are empty
                 rows.append((reader.line_num, row))
     except csv.Error as error:
@@ -107,39 +120,86 @@ def _parse_rows(table: Path, text: str) -> tuple[list[Row], list[Problem]]:
     return rows, problems
 
 
-def _check_columns(table: Path, line: int, cells: list[str]) -> list[str]:
-    """Return the column names in lower case, after checking that each required one occurs once."""
-    columns = [cell.lower() for cell in cells]
-    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
+def _check_columns(table: Path, line: int, cells: list[str], *, masks_required: bool) -> list[str]:
+    """Return the column names in lower case, except the names of classes, after checking that each occurs once."""
+    columns = [
+        MASK_OF_CLASS + cell[len(MASK_OF_CLASS) :].strip() if cell.lower().startswith(MASK_OF_CLASS) else cell.lower()
+        for cell in cells
+    ]
+    of_classes = [name for name in columns if name.startswith(MASK_OF_CLASS)]
+    required = REQUIRED_COLUMNS if masks_required and not of_classes else ("id", "image")
+    missing = [name for name in required if name not in columns]
     if missing:
         found = ", ".join(map(ascii, cells))
         separator = "; separate them with commas" if len(cells) == 1 and {";", "\t"} & set(cells[0]) else ""
         what = f"no column {', '.join(missing)} among {found}{separator}; name the columns {','.join(REQUIRED_COLUMNS)}"
         raise InputProblemsError([_problem_at(table, line, what)])
-    twice = sorted({name for name in (*REQUIRED_COLUMNS, "group", "split") if columns.count(name) > 1})
+    if of_classes and MASK in columns:
+        what = f"columns {MASK} and {of_classes[0]} exclude each other; keep one kind"
+        raise InputProblemsError([_problem_at(table, line, what)])
+    if MASK_OF_CLASS in of_classes:
+        what = f"column {MASK_OF_CLASS} names no class; write it after the colon"
+        raise InputProblemsError([_problem_at(table, line, what)])
+    checked = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *of_classes)
+    twice = sorted({name for name in checked if columns.count(name) > 1})
     if twice:
         raise InputProblemsError([_problem_at(table, line, f"column {', '.join(twice)} occurs twice; keep one")])
     return columns
 
 
-def _parse_sample(folder: Path, cells: dict[str, str]) -> tuple[str | None, SourceSample]:
-    """Return the problem of a row, or None, and its sample."""
-    identifier = normal_id(cells["id"])
-    mask = folder / cells["mask"] if cells["mask"] else None
-    masks = () if mask is None else (LabelFile(mask),)
-    sample = SourceSample(identifier, folder / cells["image"], masks, normal_id(cells["group"]), cells["split"])
+def _parse_sample(
+    folder: Path, cells: dict[str, str], entries: dict[Path, list[str] | None]
+) -> tuple[str | None, SourceSample]:
+    """Return the problem of a row, or None, and its sample.
+
+    Args:
+        folder: Folder of the table.
+        cells: The row's cells by column name.
+        entries: The names of images in annotation files that were read before; added to.
+    """
+    identifier, image = normal_id(cells["id"]), folder / cells["image"]
+    pixel_mm, fault = _parse_pixel(cells["pixel_mm"])
+    masks = [
+        LabelFile(folder / name.strip(), label=column.removeprefix(MASK_OF_CLASS) if column != MASK else "")
+        for column, cell in cells.items()
+        if column == MASK or column.startswith(MASK_OF_CLASS)
+        for name in cell.split(";")
+        if name.strip()
+    ]
+    sample = SourceSample(identifier, image, tuple(masks), normal_id(cells["group"]), cells["split"], pixel_mm)
     if not identifier:
         return "the id is empty; every row needs one", sample
-    fault = id_problem(identifier)
+    fault = id_problem(identifier) or fault
     if fault is None and not cells["image"]:
         fault = "the image is empty; every row needs one"
-    return fault or _missing_file("image", sample.image) or _missing_file("mask", mask), sample
+    fault = fault or _missing_file("image", image)
+    fault = fault or next(filter(None, (_missing_file("mask", mask.path) for mask in masks)), None)
+    if fault is not None:
+        return fault, sample
+    try:
+        named = tuple(replace(mask, entry=entry_of(mask.path, image, entries)) for mask in masks)
+    except InputProblemsError as error:
+        return str(error.problems[0]), sample
+    return None, replace(sample, masks=named)
 
 
-def _missing_file(kind: str, path: Path | None) -> str | None:
-    """Return the problem if there is no file at the path; None if there is, or if no path is given."""
+def _parse_pixel(cell: str) -> tuple[float | None, str | None]:
+    """Return the side of a pixel in millimetres, None for an empty cell, and the problem of a cell that is no size."""
+    if not cell:
+        return None, None
+    try:
+        side = float(cell)
+    except ValueError:
+        side = math.nan
+    if math.isfinite(side) and side > 0:
+        return side, None
+    return None, f"pixel_mm is {cell!a}; give the side of a pixel in millimetres, such as 0.05"
+
+
+def _missing_file(kind: str, path: Path) -> str | None:
+    """Return the problem if there is no file at the path; None if there is."""
     # Not Path.is_file: it raises if a name is too long or holds NUL, or if a folder may not be entered.
-    if path is None or os.path.isfile(path):  # noqa: PTH113
+    if os.path.isfile(path):  # noqa: PTH113
         return None
     return f"there is no {kind} {printable(path)}; paths are relative to the table's folder"
 

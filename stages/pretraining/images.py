@@ -19,7 +19,7 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.classes import ClassMap
 from stages.imaging.decoding import read_resized
 from stages.imaging.masks import read_mask
-from stages.imaging.pairing import find_samples
+from stages.imaging.pairing import Inputs, find_samples
 from stages.imaging.resizing import resize_mask
 from stages.imaging.samples import SourceSample
 from stages.pretraining.watch import Watched
@@ -55,7 +55,12 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
         UsageError: a folder does not exist, or there are fewer images than a batch.
         InputProblemsError: images, or masks of watched images, cannot be used; the error lists all of them.
     """
-    samples, problems = find_samples(settings.images, settings.masks, orphans="ignored")
+    found = find_samples(
+        Inputs(images=settings.images, masks=settings.masks),
+        orphans="ignored",
+        labels="ignored" if settings.masks is None else "wanted",
+    )
+    samples, problems = found.samples, found.problems
     if len(samples) < settings.batch_size and not problems:
         raise UsageError(
             f"{settings.images}: holds {len(samples)} images, fewer than a batch of {settings.batch_size}.\n"
@@ -86,7 +91,7 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
 
 def _spread(samples: list[SourceSample]) -> list[int]:
     """Return the positions of the images to watch, spread over all images, or over those with a mask if any has one."""
-    candidates = [at for at, sample in enumerate(samples) if sample.mask is not None] or list(range(len(samples)))
+    candidates = [at for at, sample in enumerate(samples) if sample.masks] or list(range(len(samples)))
     count = min(WATCHED, len(candidates))
     return [candidates[at * len(candidates) // count] for at in range(count)]
 

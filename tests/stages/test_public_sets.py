@@ -64,9 +64,7 @@ def test_a_public_set_goes_from_its_folders_to_predicted_masks(name: str, tmp_pa
     assert scored.metrics["original"]["n"] >= 1
 
     images = root / expected.new_images if expected.new_images else settings.images
-    predicted = predict.run(
-        PredictSettings(images=images, run=run, out=tmp_path / "out", memo=settings.memo)
-    )
+    predicted = predict.run(PredictSettings(images=images, run=run, out=tmp_path / "out", memo=settings.memo))
     assert predicted.images == (1 if expected.new_images else COUNT)
     for mask in (tmp_path / "out").glob("*.png"):
         with Image.open(mask) as picture:

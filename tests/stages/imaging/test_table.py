@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.errors import InputProblemsError, UsageError
-from stages.imaging.pairing import find_samples
+from stages.imaging.pairing import Inputs, find_samples
 
 Write = Callable[[str | bytes], Path]
 
@@ -31,7 +31,8 @@ def write(tmp_path: Path) -> Write:
 
 def read(table: Path) -> tuple[list[tuple[str, str, str | None, str, str]], list[str]]:
     """Return the samples as tuples of names, and the problems as text."""
-    samples, problems = find_samples(table.parent / "nowhere", csv=table)
+    result = find_samples(Inputs(images=table.parent / "nowhere", csv=table))
+    samples, problems = result.samples, result.problems
     found = [(s.id, s.image.name, s.masks[0].path.name if s.masks else None, s.group, s.split) for s in samples]
     return found, [str(problem) for problem in problems]
 
@@ -116,4 +117,4 @@ def test_an_unusable_table_is_an_error(write: Write, text: str | bytes, expected
 def test_a_missing_table_is_a_usage_error(tmp_path: Path) -> None:
     """The message names the missing table."""
     with pytest.raises(UsageError, match=r"t\.csv"):
-        find_samples(tmp_path, csv=tmp_path / "t.csv")
+        find_samples(Inputs(images=tmp_path, csv=tmp_path / "t.csv"))

@@ -1,0 +1,118 @@
+"""Give annotations in JSON and XML to their images.
+
+An annotation of one image is named like it: `<id>.json`. One file may also annotate many images and name them inside,
+as COCO and CVAT do. The formats are read by `stages.imaging.annotations`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from stages.errors import InputProblemsError, Problem
+from stages.imaging.listing import SourceFile
+from stages.imaging.owners import Owners
+from stages.imaging.patterns import Match
+from stages.imaging.samples import LabelFile, normal_id, printable
+
+__all__ = ["Annotations", "entry_of", "pair_annotations"]
+
+
+@dataclass
+class Annotations:
+    """Hold what became of the files in JSON and XML."""
+
+    paired: dict[str, list[LabelFile]] = field(default_factory=lambda: defaultdict(list))
+    """The annotations of every image, by id."""
+    orphans: dict[Path, Problem] = field(default_factory=dict)
+    """Files that annotate images which are not there, each with the problem that this is."""
+    problems: list[Problem] = field(default_factory=list)
+    """Annotations that cannot be read."""
+    rest: list[SourceFile] = field(default_factory=list)
+    """Files that are no annotations of these images."""
+
+
+def pair_annotations(files: Sequence[SourceFile], owners: Owners) -> Annotations:
+    """Give annotations to their images.
+
+    Args:
+        files: JSON and XML files.
+        owners: The ids of the images.
+    """
+    result = Annotations()
+    if not files:
+        return result
+    from stages.imaging.annotations import annotated_images, is_annotation
+
+    for file in files:
+        if not is_annotation(file.path):
+            result.rest.append(file)
+            continue
+        folder, _, name = file.relative.rpartition("/")
+        own = next(filter(None, (owners.find(Match(stem, folder=folder)) for stem in _stems(name))), None)
+        if own is not None:
+            result.paired[own].append(LabelFile(file.path))
+            continue
+        try:
+            names = annotated_images(file.path)
+        except InputProblemsError as error:
+            result.problems += error.problems
+            continue
+        found = _by_owner(names or [], owners)
+        for identifier, entry in found.items():
+            result.paired[identifier].append(LabelFile(file.path, entry=entry))
+        absent = [name for name in names or [] if name not in set(found.values())]
+        if absent:
+            result.orphans[file.path] = _explain_absent(file.path, absent)
+        elif not found:
+            result.rest.append(file)
+    return result
+
+
+def entry_of(file: Path, image: Path, known: dict[Path, list[str] | None]) -> str:
+    """Return an image's name in a file that annotates several; "" for a mask, or for an annotation of one image.
+
+    Args:
+        file: A mask or an annotation.
+        image: The image file.
+        known: The names in the files seen before; added to.
+
+    Raises:
+        InputProblemsError: the file is an annotation that cannot be read.
+    """
+    if file.suffix.lower() not in {".json", ".geojson", ".xml"}:
+        return ""
+    from stages.imaging.annotations import annotated_images
+
+    if file not in known:
+        known[file] = annotated_images(file)
+    names = known[file] or []
+    same = [name for name in names if normal_id(PurePosixPath(name.replace("\\", "/")).name) == normal_id(image.name)]
+    return same[0] if len(names) > 1 and same else ""
+
+
+def _by_owner(names: Sequence[str], owners: Owners) -> Mapping[str, str]:
+    """Return the name of every image that is there, by its id."""
+    found = {}
+    for name in names:
+        folder, _, last = normal_id(name.replace("\\", "/")).rpartition("/")
+        owner = owners.find(Match(os.path.splitext(last)[0], folder=folder))  # noqa: PTH122 - not a path on this disk
+        if owner is not None:
+            found[owner] = name
+    return found
+
+
+def _stems(name: str) -> tuple[str, ...]:
+    """Return the texts that may be the id in `a.json` and in `a.png.json`."""
+    stem = os.path.splitext(name)[0]  # noqa: PTH122 - not a path on this disk
+    return stem, os.path.splitext(stem)[0]  # noqa: PTH122
+
+
+def _explain_absent(file: Path, names: Sequence[str]) -> Problem:
+    """Return the problem of a file that annotates images which are not there."""
+    examples = ", ".join(map(ascii, names[:3]))
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - three examples
+    return Problem(printable(file), f"annotates images that are not there: {examples}{more}; add them or remove them")

@@ -1,0 +1,117 @@
+"""Compile the patterns of a layout, and read paths by them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+
+from stages.imaging.layouts import Layout
+from stages.imaging.listing import SourceFile
+from stages.imaging.patterns import Match, Pattern
+from stages.imaging.trees import Role, Trees
+
+__all__ = ["Forms"]
+
+Reasons = tuple[tuple[Pattern, str], ...]
+"""Patterns, each with the reason why files of this form are left out."""
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Hold the compiled patterns of a layout for folders in a certain relation.
+
+    In one folder the whole pattern must fit. In a folder of images or of masks only, the last part is enough: in the
+    layout `nnunet`, `labels/case_1.png` is a mask although the folder is not called `labelsTr`.
+    """
+
+    images: tuple[Pattern, ...]
+    masks: tuple[Pattern, ...]
+    """For files in a folder of masks."""
+    separating: tuple[Pattern, ...]
+    """For files that may be images: patterns that only masks have."""
+    by_products: Reasons
+    """By-products, whatever images there are."""
+    by_products_of: Reasons
+    """By-products of an image `{id}`."""
+    channels: tuple[Pattern, ...]
+    unlabelled: Reasons
+    roots: tuple[str, str]
+    """Names of the folder of images and the folder of masks, or two empty texts if they do not count."""
+
+    @classmethod
+    def of(cls, layout: Layout, trees: Trees) -> Forms:
+        """Compile the patterns of a layout.
+
+        Raises:
+            UsageError: a pattern is not valid.
+        """
+        separating = tuple(text for text in layout.masks if text not in layout.images)
+        left_out = list(layout.left_out)
+        if trees.relation == "masks_inside":
+            left_out += [(text, "named like masks, but outside the folder of masks") for text in separating]
+        roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name) if layout.root_counts else ("", "")
+        return cls(
+            images=_compile(layout.images if trees.relation == "one" else _with_names(layout.images)),
+            masks=_compile(_with_names(layout.masks)),
+            separating=_compile(separating),
+            by_products=tuple((Pattern(text), reason) for text, reason in left_out if "{id}" not in text),
+            by_products_of=tuple((Pattern(text), reason) for text, reason in left_out if "{id}" in text),
+            channels=_compile(_with_names(layout.channels)),
+            unlabelled=tuple((Pattern(text), reason) for text, reason in layout.unlabelled),
+            roots=roots,
+        )
+
+    def read(self, pattern: Pattern, file: SourceFile, role: Role) -> Iterator[Match]:
+        """Yield all ways in which a pattern reads a file's path; with the root's name in front if it fits only so."""
+        root = self.roots[role == "mask"]
+        if pattern.match(file.relative) is not None or not root:
+            yield from pattern.matches(file.relative)
+        else:
+            yield from pattern.matches(f"{root}/{file.relative}")
+
+    def fits(self, patterns: Sequence[Pattern], file: SourceFile, role: Role) -> bool:
+        """Return True if one of the patterns fits the file."""
+        return any(next(self.read(pattern, file, role), None) is not None for pattern in patterns)
+
+    def image(self, file: SourceFile, role: Role) -> Match | None:
+        """Return the parts of a path by the first pattern of images that fits; None for another file."""
+        found = (next(self.read(pattern, file, role), None) for pattern in self.images)
+        return next((match for match in found if match is not None), None)
+
+    def by_product(self, file: SourceFile) -> str | None:
+        """Return the reason why a file is a by-product whatever images there are; None for another file."""
+        return _reason(self.by_products, file)
+
+    def by_product_of(self, file: SourceFile, ids: Container[str]) -> str | None:
+        """Return the reason why a file is a by-product of one of the images; None for another file."""
+        return next(
+            (
+                reason
+                for pattern, reason in self.by_products_of
+                if any(match.id in ids for match in pattern.matches(file.relative))
+            ),
+            None,
+        )
+
+    def without_mask(self, file: SourceFile) -> str | None:
+        """Return the reason why an image without a mask is left out; None for another file."""
+        return _reason(self.unlabelled, file)
+
+    def channel_of(self, file: SourceFile, ids: Container[str]) -> str | None:
+        """Return the id of the image of which a file is a further channel; None for another file."""
+        found = (match.id for pattern in self.channels for match in self.read(pattern, file, "image"))
+        return next((identifier for identifier in found if identifier in ids), None)
+
+
+def _reason(reasons: Reasons, file: SourceFile) -> str | None:
+    return next((reason for pattern, reason in reasons if pattern.match(file.relative) is not None), None)
+
+
+def _compile(texts: Sequence[str]) -> tuple[Pattern, ...]:
+    return tuple(map(Pattern, texts))
+
+
+def _with_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the patterns and their last parts, as far as these hold the id."""
+    names = (text.rpartition("/")[2] for text in texts)
+    return tuple(dict.fromkeys([*texts, *(name for name in names if "{id}" in name)]))

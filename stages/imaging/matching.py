@@ -1,0 +1,219 @@
+"""Match the files of one or two folders by the patterns of one layout.
+
+Every file of the folders ends in exactly one place: in a sample, in a problem, or among the files left out with a
+reason. How it works:
+
+1. By-products are left out. Images are recognised, and each gets its id. If one id occurs in several folders, the
+   folders become part of every id: `benign/001.png` is `benign-001`.
+2. Every mask is given to the image whose id its name holds. Files of one image are in natural order: `_2` before `_10`.
+3. The remaining files are grouped by the reason why they are not used.
+
+Nothing is decoded here. Only files in JSON and XML are opened; see `stages.imaging.annotating`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stages.errors import Problem
+from stages.imaging.annotating import pair_annotations
+from stages.imaging.forms import Forms
+from stages.imaging.layouts import Layout
+from stages.imaging.listing import SourceFile, unreadable_format
+from stages.imaging.owners import Owners
+from stages.imaging.patterns import Match, Pattern
+from stages.imaging.samples import LabelFile, SourceSample, printable
+from stages.imaging.sorting import SortedFiles, sort_files
+from stages.imaging.trees import Role, Trees
+
+__all__ = ["Matched", "OwnedLabels", "assign_labels", "match_files"]
+
+
+@dataclass
+class Matched:
+    """Hold what became of every file."""
+
+    samples: list[SourceSample] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    left_out: dict[str, list[Path]] = field(default_factory=dict)
+    """The files that are neither image nor mask, by reason."""
+    orphans: dict[Path, Problem] = field(default_factory=dict)
+    """Masks without an image, each with the problem that this is."""
+    relative: dict[str, str] = field(default_factory=dict)
+    """Path of every sample's image relative to the folder of images, by id."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """The text that `{group}` found in the path of a sample's image, by id; "" without `{group}`."""
+    refused: int = 0
+    """Images of which each is a problem."""
+    folders: bool = False
+    """Ids begin with the names of folders."""
+
+    @property
+    def pairs(self) -> dict[Path, tuple[LabelFile, ...]]:
+        """Return the masks of every image that has one."""
+        return {sample.image: sample.masks for sample in self.samples if sample.masks}
+
+    def leave_out(self, reason: str, *files: Path) -> None:
+        """Add files that are not used, with the reason."""
+        if files:
+            self.left_out.setdefault(reason, []).extend(files)
+
+
+@dataclass
+class OwnedLabels:
+    """Hold the label files of one image."""
+
+    files: list[LabelFile] = field(default_factory=list)
+    """In natural order of their paths."""
+    single: int = 0
+    """Files of a form that only one file of an image can have."""
+
+    @property
+    def fault(self) -> str | None:
+        """Return the problem of masks that do not belong together; None if there is none."""
+        labels = [file.label for file in self.files if file.label]
+        if self.single <= 1 and len(labels) == len(set(labels)):
+            return None
+        several = " and ".join(printable(file.path) for file in self.files)
+        return f"has {len(self.files)} masks: {several}; keep one of them"
+
+
+def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> Matched:
+    """Match the files of the folders by the patterns of one layout.
+
+    Args:
+        layout: The patterns.
+        trees: The files.
+        masks_wanted: Leave out images that the layout describes as test images without masks.
+
+    Raises:
+        UsageError: a pattern is not valid.
+    """
+    forms = Forms.of(layout, trees)
+    files = sort_files(layout, trees, forms)
+    result = Matched(problems=files.problems, left_out=files.by_products, folders=files.folders)
+    result.refused = len(files.refused)
+    owners = Owners([*files.images, *files.refused], folders=files.folders)
+    owned = assign_labels(files, owners, forms, result)
+    for identifier in [one for one in owned if one in files.refused]:
+        result.leave_out("masks of images with a problem", *(file.path for file in owned.pop(identifier).files))
+    for identifier, image in files.images.items():
+        labels = owned.get(identifier, OwnedLabels())
+        if image.file.kind == "array" and not labels.files:
+            labels = OwnedLabels([LabelFile(image.file.path)])
+        if labels.fault is not None:
+            result.problems.append(Problem(printable(image.file.path), labels.fault))
+            result.refused += 1
+            continue
+        reason = None if labels.files else _reason_without_mask(identifier, files, owned, layout, trees)
+        if reason is None and masks_wanted and not labels.files:
+            reason = forms.without_mask(image.file)
+        if reason is not None:
+            result.leave_out(reason, image.file.path)
+            continue
+        result.samples.append(SourceSample(identifier, image.file.path, tuple(labels.files), image.match.group))
+        result.relative[identifier] = image.file.relative
+        result.groups[identifier] = image.match.group
+    for file in files.rest:
+        result.leave_out(_reason_unused(file), file.path)
+    result.samples.sort(key=lambda sample: sample.id)
+    return result
+
+
+def assign_labels(files: SortedFiles, owners: Owners, forms: Forms, result: Matched) -> dict[str, OwnedLabels]:
+    """Give masks and annotations to their images.
+
+    Args:
+        files: The files; those that are no masks are added to `files.rest`.
+        owners: The ids of the images.
+        forms: The patterns of the layout.
+        result: Masks without an image and problems are added to it.
+
+    Returns:
+        The label files by id.
+    """
+    owned: dict[str, OwnedLabels] = defaultdict(OwnedLabels)
+    for file, role in files.masks:
+        patterns = forms.masks if role == "mask" else forms.separating
+        found = _owner(file, role, patterns, owners, forms)
+        if found is not None:
+            owner, match, pattern = found
+            owned[owner].files.append(LabelFile(file.path, label=match.label))
+            owned[owner].single += not pattern.of_many
+        elif (reason := forms.by_product_of(file, owners.ids)) is not None:
+            result.leave_out(reason, file.path)
+        elif forms.fits(patterns, file, role):
+            result.orphans[file.path] = _explain_orphan(file, role, patterns, owners, forms)
+        else:
+            files.rest.append(file)
+    annotations = pair_annotations(files.annotations, owners)
+    for owner, annotated in annotations.paired.items():
+        owned[owner].files += annotated
+        owned[owner].single += len(annotated)
+    files.rest += annotations.rest
+    result.problems += annotations.problems
+    result.orphans |= annotations.orphans
+    for labels in owned.values():
+        labels.files.sort(key=lambda file: _natural(file.path.as_posix()))
+    return owned
+
+
+def _owner(
+    file: SourceFile, role: Role, patterns: Sequence[Pattern], owners: Owners, forms: Forms
+) -> tuple[str, Match, Pattern] | None:
+    """Return the id of the image that a mask belongs to, with the parts of the mask's path and their pattern."""
+    for pattern in patterns:
+        for match in forms.read(pattern, file, role):
+            owner = owners.find(match)
+            if owner is not None:
+                return owner, match, pattern
+    return None
+
+
+def _natural(text: str) -> list[tuple[int, int | str]]:
+    """Return a key that sorts numbers in texts by their value."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]
+
+
+def _reason_without_mask(
+    identifier: str, files: SortedFiles, owned: dict[str, OwnedLabels], layout: Layout, trees: Trees
+) -> str | None:
+    """Return the reason why a picture without a mask is no image: it is a further file of an image that has one."""
+    if not layout.regions or trees.relation == "apart":
+        return None
+    folder = files.images[identifier].file.path.parent
+    parts = identifier.split("_")
+    beginnings = ("_".join(parts[:length]) for length in range(1, len(parts)))
+    belongs = any(
+        name in owned and name in files.images and files.images[name].file.path.parent != folder for name in beginnings
+    )
+    return "further pictures of images that have a mask" if belongs else None
+
+
+def _reason_unused(file: SourceFile) -> str:
+    """Return the reason why a file has no use, by its kind."""
+    if file.kind == "unreadable":
+        return f"{unreadable_format(file.path.name)} files, which are not read; convert images among them to PNG"
+    return {
+        "picture": "pictures that are named unlike images and masks",
+        "array": "NumPy files, which are read in the layout `slices` only",
+        "annotation": "JSON or XML files that do not annotate these images",
+        "hidden": "hidden files and folders",
+    }.get(file.kind, "not pictures")
+
+
+def _explain_orphan(file: SourceFile, role: Role, patterns: Sequence[Pattern], owners: Owners, forms: Forms) -> Problem:
+    """Return the problem of a mask without an image, and the remedy."""
+    matches = [match for pattern in patterns for match in forms.read(pattern, file, role)]
+    several = next((found for match in matches if len(found := owners.candidates(match)) > 1), None)
+    if several is not None:
+        named = " and ".join(map(repr, several[:3]))
+        what = f"could be the mask of {named}; put the masks in folders of the same names as the images"
+        return Problem(printable(file.path), what)
+    first = (next(forms.read(pattern, file, role), None) for pattern in patterns)
+    wanted = min((match.id for match in first if match is not None), key=len)
+    return Problem(printable(file.path), f"no image {wanted!r} for this mask; add the image or remove the mask")

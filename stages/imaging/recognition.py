@@ -1,0 +1,129 @@
+"""Choose the layout of a data set by the names of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from stages.errors import UsageError
+from stages.imaging.layouts import LAYOUTS, Layout
+from stages.imaging.matching import Matched, match_files
+from stages.imaging.patterns import Pattern
+from stages.imaging.rules import PairingRule
+from stages.imaging.samples import printable
+from stages.imaging.trees import Trees
+
+__all__ = ["Choice", "choose_layout"]
+
+NAMES = "names"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Hold the rule that was chosen, and what it makes of the files."""
+
+    rule: PairingRule
+    layout: Layout
+    matched: Matched
+
+    @property
+    def size(self) -> int:
+        """Return the number of images with a mask; with those refused, if the layout is that of one data set."""
+        return len(self.matched.pairs) + (0 if self.layout.general else self.matched.refused)
+
+
+def choose_layout(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wanted: bool) -> Choice:
+    """Choose the layout that fits the files best.
+
+    A layout is recognised by its signs. Of the layouts of data sets, the one that says something about most images is
+    chosen, if it finds at least half as many pairs as the general layouts do. Otherwise the general layout with the
+    most pairs is chosen. In one folder without any pair, every picture is an image.
+
+    Args:
+        trees: The files.
+        rule: The user's layout or `auto`, and the user's patterns.
+        masks_given: The user gave a folder of masks.
+        masks_wanted: The masks are needed.
+
+    Raises:
+        UsageError: two layouts fit equally well and find different pairs, or a pattern is not valid.
+    """
+    if rule.layout != "auto" or rule.image_pattern is not None or rule.mask_pattern is not None:
+        return _as_given(trees, rule, masks_wanted=masks_wanted)
+    paths = _paths(trees)
+    recognised = [
+        Choice(replace(rule, layout=name, reason=reason), layout, match_files(layout, trees, masks_wanted=masks_wanted))
+        for name, layout in LAYOUTS.items()
+        if (reason := _recognise(layout, trees, paths)) is not None
+    ]
+    special = [one for one in recognised if not one.layout.general and (one.size or not masks_given)]
+    general = [
+        *(one for one in recognised if one.layout.general),
+        _by_names(trees, rule, masks_given=masks_given, masks_wanted=masks_wanted),
+    ]
+    fallback = max(general, key=lambda one: one.size)  # the first of equals
+    best = _best([one for one in special if one.matched.samples or one.size], trees)
+    return fallback if best is None or 2 * best.size < fallback.size else best
+
+
+def _as_given(trees: Trees, rule: PairingRule, *, masks_wanted: bool) -> Choice:
+    """Match the files by the user's layout and patterns."""
+    rule = replace(rule, layout=NAMES if rule.layout == "auto" else rule.layout)
+    layout = rule.to_layout()
+    for name, pattern in (("--image-pattern", rule.image_pattern), ("--mask-pattern", rule.mask_pattern)):
+        if pattern is not None and "{id}" not in pattern:
+            raise UsageError(f"{name} {pattern!r}: has no {{id}}, the part that an image and its mask have in common.")
+    return Choice(rule, layout, match_files(layout, trees, masks_wanted=masks_wanted))
+
+
+def _by_names(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wanted: bool) -> Choice:
+    """Match the files by the layout `names`; in one folder without any pair, take every picture as an image."""
+    rule = replace(rule, layout=NAMES)
+    layout = LAYOUTS[NAMES]
+    matched = match_files(layout, trees, masks_wanted=masks_wanted)
+    if not masks_given and not matched.pairs:
+        layout = replace(layout, masks=(), annotations=False)
+        matched = match_files(layout, trees, masks_wanted=masks_wanted)
+    return Choice(rule, layout, matched)
+
+
+def _recognise(layout: Layout, trees: Trees, paths: Sequence[str]) -> str | None:
+    """Return the reason why the files look like this layout, which names a file; None if they do not."""
+    if (layout.one_root and not trees.one_root) or trees.images.single:
+        return None
+    for signs in layout.signs:
+        found = [_first(Pattern(sign), paths) for sign in signs]
+        if all(path is not None for path in found):
+            return f"recognised by {found[0]!a}"
+    return None
+
+
+def _first(pattern: Pattern, paths: Sequence[str]) -> str | None:
+    """Return the first path of a form."""
+    return next((path for path in paths if pattern.match(path) is not None), None)
+
+
+def _paths(trees: Trees) -> list[str]:
+    """Return the paths of all files that are not hidden, with the names of the roots in front."""
+    roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name)
+    return [f"{roots[role == 'mask']}/{file.relative}" for file, role in trees.files() if file.kind != "hidden"]
+
+
+def _best(choices: Sequence[Choice], trees: Trees) -> Choice | None:
+    """Return the largest choice; of those with the same pairs, the first; None if there are none.
+
+    Raises:
+        UsageError: two choices are equally large and find different pairs.
+    """
+    if not choices:
+        return None
+    most = max(one.size for one in choices)
+    best, *others = [one for one in choices if one.size == most]
+    for other in others:
+        if other.matched.pairs != best.matched.pairs:
+            raise UsageError(
+                f"{printable(trees.images.root)}: the layouts {best.rule.layout} and {other.rule.layout} fit equally "
+                f"well, each with {most} images.\n  Choose one with --layout {best.rule.layout} or --layout "
+                f"{other.rule.layout}."
+            )
+    return best

@@ -1,0 +1,139 @@
+"""Sort the files of one or two folders by their use: images with their ids, possible masks, and the rest."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stages.errors import Problem
+from stages.imaging.forms import Forms
+from stages.imaging.layouts import Layout
+from stages.imaging.listing import SourceFile
+from stages.imaging.owners import context, full_id
+from stages.imaging.patterns import Match, Pattern
+from stages.imaging.samples import id_problem, printable
+from stages.imaging.trees import Role, Trees
+
+__all__ = ["ImageFile", "SortedFiles", "sort_files"]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """Hold an image and the parts of its path."""
+
+    file: SourceFile
+    match: Match
+
+
+@dataclass
+class SortedFiles:
+    """Hold the files of one or two folders by their use."""
+
+    images: dict[str, ImageFile] = field(default_factory=dict)
+    """The images by id."""
+    refused: set[str] = field(default_factory=set)
+    """Ids of images with a problem."""
+    problems: list[Problem] = field(default_factory=list)
+    folders: bool = False
+    """Ids begin with the names of folders."""
+    masks: list[tuple[SourceFile, Role]] = field(default_factory=list)
+    """Possible masks: pictures in the folder of masks, or named as only masks are."""
+    annotations: list[SourceFile] = field(default_factory=list)
+    """Possible annotations of the images."""
+    by_products: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    """Files that the layout leaves out, by reason."""
+    rest: list[SourceFile] = field(default_factory=list)
+    """All other files."""
+
+
+def sort_files(layout: Layout, trees: Trees, forms: Forms) -> SortedFiles:
+    """Sort the files of one or two folders by their use."""
+    result = SortedFiles(problems=trees.problems())
+    usable = (
+        {"picture", "array"} if layout.arrays or any(text.endswith(".npz") for text in layout.images) else {"picture"}
+    )
+    images: list[ImageFile] = []
+    copies = _copies(layout, trees)
+    for file, role in trees.files():
+        reason = forms.by_product(file)
+        if file.kind == "annotation" and role != "image" and layout.annotations and reason is None:
+            result.annotations.append(file)
+        elif reason is not None:
+            result.by_products[reason].append(file.path)
+        elif file.path in copies:
+            result.by_products["the same images once more"].append(file.path)
+        elif file.kind not in usable:
+            result.rest.append(file)
+        elif role == "mask" or (role == "either" and forms.fits(forms.separating, file, role)):
+            result.masks.append((file, role))
+        elif (match := forms.image(file, role)) is not None:
+            images.append(ImageFile(file, match))
+        else:
+            result.rest.append(file)
+    _add_images(images, forms, result)
+    _refuse_channels(forms, result)
+    return result
+
+
+def _copies(layout: Layout, trees: Trees) -> set[Path]:
+    """Return the files that hold other files' images in another format."""
+    if layout.copies is None:
+        return set()
+    first, second = map(Pattern, layout.copies)
+    files = [file for file, _ in trees.files()]
+    if not any(first.match(file.relative) for file in files):
+        return set()
+    return {file.path for file in files if second.match(file.relative) is not None}
+
+
+def _add_images(images: list[ImageFile], forms: Forms, result: SortedFiles) -> None:
+    """Give every image its id. Images whose id is invalid or not unique become problems."""
+    named: dict[str, list[ImageFile]] = defaultdict(list)
+    for image in images:
+        named[image.match.id].append(image)
+    for image in images:
+        reason = forms.by_product_of(image.file, named)
+        if reason is not None:
+            result.by_products[reason].append(image.file.path)
+            named[image.match.id].remove(image)
+    result.folders = any(_in_several_folders(same) for same in named.values())
+    candidates: dict[str, list[ImageFile]] = defaultdict(list)
+    for identifier, same in named.items():
+        for image in same:
+            candidates[full_id(image.match) if result.folders else identifier].append(image)
+    for identifier, same in candidates.items():
+        paths = [printable(image.file.path) for image in same]
+        fault = id_problem(identifier)
+        if fault is None and len(same) == 1:
+            result.images[identifier] = same[0]
+            continue
+        result.refused.add(identifier)
+        if fault is not None:
+            result.problems += [Problem(path, fault) for path in paths]
+        else:
+            others = " and ".join(paths[1:])
+            what = f"has the same id {identifier!r} as {others}; rename one, or give masks a folder of their own"
+            result.problems.append(Problem(paths[0], what))
+
+
+def _in_several_folders(images: list[ImageFile]) -> bool:
+    """Return True if images of one name can be told apart by their folders or groups."""
+    return len(images) > 1 and len({context(image.match) for image in images}) == len(images)
+
+
+def _refuse_channels(forms: Forms, result: SortedFiles) -> None:
+    """Make a problem of every image that has further channels in other files."""
+    channels: dict[str, list[str]] = defaultdict(list)
+    rest = []
+    for file in result.rest:
+        owner = forms.channel_of(file, result.images) if file.kind == "picture" else None
+        if owner is None:
+            rest.append(file)
+        else:
+            channels[owner].append(printable(file.path))
+    result.rest = rest
+    for identifier, files in channels.items():
+        what = f"has further channels in {' and '.join(files)}; images of several files are not read yet, merge them"
+        result.problems.append(Problem(printable(result.images.pop(identifier).file.path), what))
+        result.refused.add(identifier)

@@ -1,0 +1,76 @@
+"""Hold the folder of images and the folder of masks, and say how they lie to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from stages.errors import Problem
+from stages.imaging.listing import Listing, SourceFile
+
+__all__ = ["Role", "Trees"]
+
+Relation = Literal["one", "apart", "masks_inside", "images_inside"]
+Role = Literal["image", "mask", "either"]
+"""The use that a file may have by the folder it is in."""
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Hold the files of the folder of images and of the folder of masks."""
+
+    images: Listing
+    """With masks inside the images: without the files of the masks' folder."""
+    masks: Listing
+    """The same as `images` if there is one folder."""
+    relation: Relation
+
+    @classmethod
+    def of(cls, images: Listing, masks: Listing | None) -> Trees:
+        """Return the trees with their relation: one folder, two folders apart, or one inside the other."""
+        if masks is None:
+            return cls(images, images, "one")
+        first, second = images.root.resolve(), masks.root.resolve()
+        if images.single or masks.single:  # the one file is not also a file of the other folder
+            return cls(images, _without(masks, images), "apart")
+        if first == second:
+            return cls(images, images, "one")
+        if second.is_relative_to(first):
+            return cls(_without(images, masks), masks, "masks_inside")
+        if first.is_relative_to(second):
+            return cls(images, _without(masks, images), "images_inside")
+        return cls(images, masks, "apart")
+
+    @property
+    def one_root(self) -> bool:
+        """Return True if images and masks are in one folder."""
+        return self.relation == "one"
+
+    def files(self) -> Iterator[tuple[SourceFile, Role]]:
+        """Yield every file once, with the uses that it may have."""
+        either: Role = "either" if self.relation in {"one", "images_inside"} else "image"
+        for file in self.images.files:
+            yield file, either
+        for file in () if self.relation == "one" else self.masks.files:
+            yield file, "mask"
+
+    def problems(self) -> list[Problem]:
+        """Return the problems of both folders, each once."""
+        return list(dict.fromkeys([*self.images.problems, *self.masks.problems]))
+
+
+def _without(listing: Listing, other: Listing) -> Listing:
+    """Return the listing without the files that the other one holds too."""
+    # Folders are resolved before comparing, because `data` and `./data` are the same. Files are not: they may be links.
+    resolved: dict[Path, Path] = {}
+
+    def location(file: SourceFile) -> tuple[Path, str]:
+        parent = file.path.parent
+        if parent not in resolved:
+            resolved[parent] = parent.resolve()
+        return resolved[parent], file.path.name
+
+    taken = {location(file) for file in other.files}
+    return replace(listing, files=[file for file in listing.files if location(file) not in taken])
