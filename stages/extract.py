@@ -30,12 +30,11 @@ from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, ext
 from stages.extraction.plan import Plan, estimate
 from stages.extraction.preparation import Prepared, find_all_problems, prepare
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
+from stages.imaging.lost_objects import LostObjects
 from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.samples import SourceSample
-from stages.imaging.shrinking import LostObjects
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.settings import ExtractSettings
-from store.description import MaskSource
 from store.writer import Layout, StoreWriter, new_store
 
 LABEL_COLUMNS = ("objects", "lost_objects", "lost_classes")
@@ -163,7 +162,7 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
 
 def _layout(work: _Work) -> Layout:
     """Return what all samples of the store have in common."""
-    settings, recipe, rules = work.settings, work.extractor.recipe, work.prepared.decoding.rules
+    settings, recipe, rules = work.settings, work.extractor.recipe, work.prepared.rules
     labelled = any(source.masks for source in work.prepared.sources)
     return Layout(
         size=settings.image_size,

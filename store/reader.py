@@ -104,7 +104,11 @@ class AttentionStore:
             raise IndexError(f"{self.path}: no sample {index}; the store holds {len(self)}")
         index %= len(self)
         batch = self.read([index])
-        further = {name: self.columns.value(name, index) for name in OPTIONAL_COLUMNS if self.has(name)}
+        further: dict[str, Any] = {
+            name: {"str": str, "int32": int}[kind](self.columns.value(name, index))
+            for name, kind in OPTIONAL_COLUMNS.items()
+            if self.has(name)
+        }
         return Sample(
             id=str(self.columns.value("sample", index)),
             image=batch.image[0],
@@ -116,7 +120,7 @@ class AttentionStore:
             group=str(self.columns.value("group", index)),
             labelled=bool(self.columns.value("labelled", index)),
             instances=self.instances([index])[0] if self.has("instances") else None,
-            **{name: value.item() if isinstance(value, np.generic) else str(value) for name, value in further.items()},
+            **further,
         )
 
     def __iter__(self) -> Iterator[Sample]:

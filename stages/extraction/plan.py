@@ -1,8 +1,8 @@
 """Plan an extraction without doing it: what would be read, by which rules, and what it would cost.
 
-All headers are read. Some samples, evenly spaced, are decoded as in the extraction: they give the shares of the classes,
-the objects that are too small for the store, and the time for reading. Two single images through the transformer
-give the time for computing; with larger batches a GPU is faster than this.
+All headers are read. Some samples, evenly spaced, are decoded as in the extraction: they give the shares of the
+classes, the objects that are too small for the store, and the time for reading. Two single images through the
+transformer give the time for computing; with larger batches a GPU is faster than this.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stages.attention.recipe import Recipe
 from stages.errors import InputProblemsError, Problem
 from stages.extraction.preparation import Prepared
 from stages.extraction.shard import REMEDY, Decoded
-from stages.imaging.shrinking import LostObjects
+from stages.imaging.lost_objects import LostObjects
 from stages.runtime.look_ahead import look_ahead
 from stages.settings import ExtractSettings, Size
 from store.records import IGNORE

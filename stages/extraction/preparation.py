@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from stages.errors import Problem
 from stages.extraction.shard import Decoding, check_files
 from stages.imaging.headers import read_header
-from stages.imaging.labels import LabelRules
+from stages.imaging.labels import Kind, LabelRules
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
 from stages.runtime.look_ahead import look_ahead
@@ -35,6 +35,7 @@ class Prepared:
     sizes: Counter[Size]
     """Number of images by (height, width), as stored in the file."""
     decoding: Decoding
+    rules: LabelRules
 
 
 def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
@@ -58,7 +59,7 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
     rules = LabelRules.for_samples(
         found.samples,
         classes=settings.classes or found.classes,
-        kind=(found.labels or "classes") if settings.labels == "auto" else settings.labels,
+        kind=_kind(settings, found),
         threshold=settings.threshold,
         unclear=settings.unclear,
     )
@@ -69,7 +70,17 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
         problems=[*found.problems, *problems],
         sizes=sizes,
         decoding=Decoding(size=settings.image_size, input_size=settings.attention_size, rules=rules),
+        rules=rules,
     )
+
+
+def _kind(settings: ExtractSettings, found: Found) -> Kind:
+    """Return the kind of labels that the user asks for, else the one of the layout."""
+    if settings.labels != "auto":
+        return settings.labels
+    if found.labels == "instances":
+        return "instances"
+    return "multilabel" if found.labels == "multilabel" else "classes"
 
 
 def find_all_problems(prepared: Prepared, progress: Progress) -> list[Problem]:

@@ -70,8 +70,8 @@ def classes_of_dataset(described: Any, path: Path) -> dict[str, int]:
     for name, value in labels.items():
         if isinstance(value, list):
             raise UsageError(
-                f"{printable(path)}: the label {name!r} is a region of the values {value}, and regions that overlap are "
-                f"not read from one mask. Name disjoint classes with --classes, such as {name}="
+                f"{printable(path)}: the label {name!r} is a region of the values {value}, and regions that overlap "
+                f"are not read from one mask. Name disjoint classes with --classes, such as {name}="
                 f"{'+'.join(map(str, value))}."
             )
         try:

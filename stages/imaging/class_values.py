@@ -86,7 +86,7 @@ def parse_values(name: str, value: ClassValue) -> Values:
     if isinstance(value, Sequence) and not isinstance(value, str):
         parts = [_parse(name, one) for one in value]
     else:
-        parts = [_parse(name, one.strip() if one.strip() != one and "\n" not in one else one) for one in _split(value)]
+        parts = [_parse(name, one) for one in _split(value)]
     if not parts:
         raise _malformed(name, value)
     if len({part.in_colour for part in parts}) > 1:
@@ -94,8 +94,8 @@ def parse_values(name: str, value: ClassValue) -> Values:
     return Values(tuple(one for part in parts for one in part.ranges), parts[0].in_colour)
 
 
-def _split(value: int | str) -> list[int | str] | list[str]:
-    return value.split("+") if isinstance(value, str) else [value]  # type: ignore[return-value]
+def _split(value: int | str) -> list[int | str]:
+    return [part.strip(" ") for part in value.split("+")] if isinstance(value, str) else [value]
 
 
 def _parse(name: str, value: int | str) -> Values:

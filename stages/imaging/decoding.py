@@ -185,7 +185,8 @@ def _deep_colour(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.
     lowest, highest = colours.min(), colours.max()
     if lowest == highest:
         return np.zeros(colours.shape, np.uint8)
-    return np.rint((colours - lowest) * (255.0 / (highest - lowest))).astype(np.uint8)
+    scaled: NDArray[np.uint8] = np.rint((colours - lowest) * (255.0 / (highest - lowest))).astype(np.uint8)
+    return scaled
 
 
 def _scale_to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -1,8 +1,9 @@
 """Hash the coarse structure of an image, to find images that look the same although their bytes differ.
 
 The hash is the perceptual hash of Zauner 2010 (pHash): grey, 32 x 32 pixels, discrete cosine transform, and one bit for
-each of the 8 x 8 lowest frequencies: set if the coefficient is above their median. Saving an image again as JPEG, scaling
-it, or changing its brightness a little changes few of the 64 bits. Turning or cropping it changes about half of them.
+each of the 8 x 8 lowest frequencies: set if the coefficient is above their median. Saving an image again as JPEG,
+scaling it, or changing its brightness a little changes few of the 64 bits. Turning or cropping it changes about
+half of them.
 
 An image without structure, all of one colour, has no meaningful bits. Its hash is empty.
 """

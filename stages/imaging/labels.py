@@ -230,8 +230,8 @@ def _read_classes(files: Sequence[LabelFile], rules: LabelRules, size: Size) -> 
             one, other = (rules.classes.names[int(mask[clash][0])] for mask in (united, part))
             refuse(
                 file.path,
-                f"{int(clash.sum())} pixels are {one} in another file and {other} here; classes do not overlap: correct "
-                "the files, or keep overlapping labels with --labels multilabel",
+                f"{int(clash.sum())} pixels are {one} in another file and {other} here; classes do not overlap: "
+                "correct the files, or keep overlapping labels with --labels multilabel",
             )
         united = np.where((part != 0) & (united != IGNORE), part, united)
     return united

@@ -10,8 +10,8 @@ class indices is rejected, because guessing could swap classes:
 - more than a tenth of the pixels is strictly between 16 and 239
 - values in 1-15 and none in 16-254, in a file that is not JPEG: `{0, 1, 255}`
 
-With a threshold, soft masks are read too: foreground is what reaches that share of white. White is 255 in a picture of 8
-bits, 65535 in one of more bits, and 1 if no value of a picture of fractions exceeds 1.
+With a threshold, soft masks are read too: foreground is what reaches that share of white. White is 255 in a picture
+of 8 bits, 65535 in one of more bits, and 1 if no value of a picture of fractions exceeds 1.
 
 **Mapped**, for everything else. Each class has some values, and a pixel with any other value is an error. Only in a
 JPEG, whose compression changes values, does a pixel get the class with the nearest value. It is unclear if the second
@@ -238,7 +238,8 @@ def _nearest(path: Path, values: NDArray[Any], classes: ClassMap, most_unclear: 
             f"--unclear, correct --classes, or save masks as PNG",
         )
     nearest = np.array([index for index, _ in pairs], np.uint8)[np.argmin(distances, axis=0)]
-    return nearest[where].reshape(values.shape)
+    result: NDArray[np.uint8] = nearest[where].reshape(values.shape)
+    return result
 
 
 def _distance(found: NDArray[Any], ranges: Sequence[tuple[int, int]], *, in_colour: bool) -> NDArray[np.float64]:
@@ -250,7 +251,8 @@ def _distance(found: NDArray[Any], ranges: Sequence[tuple[int, int]], *, in_colo
     else:
         numbers = found.astype(np.float64)
         steps = [np.maximum(0, np.maximum(low - numbers, numbers - high)) for low, high in ranges]
-    return np.min(steps, axis=0)
+    distance: NDArray[np.float64] = np.min(steps, axis=0)
+    return distance
 
 
 def _single_channel(image: Image.Image, *, alpha_may_be_mask: bool = False) -> NDArray[Any] | None:

@@ -92,7 +92,7 @@ class Picture:
     reduced: int
     """Reduction of `image` along each side: 1, 2, 4 or 8."""
     low_bytes: Image.Image | None
-    """The same picture with the low byte of every value; only for RGB and RGBA of 16 bits, where `image` has the high byte."""
+    """The same picture with the low byte of every value, for RGB and RGBA of 16 bits; `image` has the high byte."""
     box: tuple[float, float, float, float]
     """(left, top, right, bottom) of the picture in `image`, in pixels.
 
@@ -116,8 +116,8 @@ def open_picture(path: Path) -> Picture:
     """Read and decode a picture file at its full size.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF, GIF or WebP file. The format is detected from the content. A JPEG may hold further pictures
-            (MPO: previews, depth and gain maps of phones); the first one is used.
+        path: A PNG, JPEG, BMP, TIFF, GIF or WebP file. The format is detected from the content. A JPEG may hold further
+            pictures (MPO: previews, depth and gain maps of phones); the first one is used.
 
     Raises:
         InputProblemsError: the file is not readable, empty, in another format, damaged or too large, or has several
@@ -184,11 +184,11 @@ def _low_bytes(path: Path, data: bytes) -> Image.Image | None:
     if not holds_deep_colour(image):
         return None
     tiles = []
-    for tile in image.tile:
+    for tile in image.tile:  # type: ignore[attr-defined]  # mypy: of the class for files
         mode, *others = tile.args if isinstance(tile.args, tuple) else (tile.args,)
         swapped = OTHER_ORDER[mode]
         tiles.append(tile._replace(args=(swapped, *others) if isinstance(tile.args, tuple) else swapped))
-    image.tile = tiles
+    image.tile = tiles  # type: ignore[attr-defined]
     try:
         image.load()
         ImageOps.exif_transpose(image, in_place=True)

@@ -27,19 +27,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import ndimage
 
 from stages.errors import UsageError
+from stages.imaging.coverage import coverage_of
 from stages.imaging.resizing import resize_mask
 from stages.settings import Size
 from store.records import IGNORE
 
-__all__ = ["LostObjects", "ShrunkLabels", "shrink_labels"]
+__all__ = ["ShrunkLabels", "shrink_labels"]
 
 KEPT_SHARE = 0.5
 """Share of its best pixels below which an object takes pixels from others."""
@@ -51,7 +51,7 @@ MOST_INSTANCES = 65535
 TOLERANCE = 1e-5
 """Largest difference between two shares that count as equal: sums of float32 differ by less."""
 STEP = 32
-"""Sizes that are recommended are multiples of this, so that they fit every patch size and every level of the network."""
+"""Sizes that are recommended are multiples of this, so that they fit every level of the network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,38 +70,6 @@ class ShrunkLabels:
     """Classes, or labels, that the source has and the result has not."""
     keeping_size: Size | None
     """Smallest recommended size at which every object would have a pixel of its own; None if nothing is lost."""
-
-
-@dataclass
-class LostObjects:
-    """Count the lost objects of a data set, for one warning about all of them."""
-
-    objects: int = 0
-    lost: int = 0
-    samples: list[str] = field(default_factory=list)
-    """Ids of the samples that lost objects."""
-    keeping_size: Size = (0, 0)
-
-    def add(self, sample: str, *, objects: int, lost: int, keeping_size: Size | None) -> None:
-        """Count the objects of one sample, as `ShrunkLabels` has them."""
-        self.objects += objects
-        self.lost += lost
-        if keeping_size is not None:
-            self.samples.append(sample)
-            self.keeping_size = max(self.keeping_size, keeping_size, key=math.prod)
-
-    def hints(self, size: Size) -> list[str]:
-        """Return the warning about lost objects at the store's size (height, width); empty if none is lost."""
-        if not self.lost:
-            return []
-        some = ", ".join(self.samples[:3]) + (", …" if len(self.samples) > 3 else "")  # noqa: PLR2004 - examples
-        count = len(self.samples)
-        text = (
-            f"note: {self.lost} of {self.objects} objects in the masks are too small for {size[0]}x{size[1]} and are "
-            f"lost, in {count} sample{'s' if count != 1 else ''} ({some}). "
-            f"--image-size {self.keeping_size[0]}x{self.keeping_size[1]} would keep them."
-        )
-        return [text]
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,56 +172,13 @@ def _enlarge(instances: NDArray[np.int32], size: Size) -> NDArray[np.uint16]:
     return resize_mask(high, size).astype(np.uint16) << np.uint16(8) | resize_mask(low, size)
 
 
-def _weights(start: int, stop: int, source: int, target: int) -> tuple[int, sparse.csr_array]:
-    """Return how source positions `start` to `stop` of an axis fall into the pixels of the result.
-
-    Returns:
-        The first pixel of the result, and (pixels, stop - start) float32: the share of each pixel of the result that
-        each source position covers.
-    """
-    step = source / target
-    first, last = int(start / step), min(target, math.ceil(stop / step))
-    edges = np.arange(first, last + 1) * step
-    rows, columns, shares = [], [], []
-    for row, (low, high) in enumerate(pairwise(edges)):
-        positions = np.arange(max(start, math.floor(low)), min(stop, math.ceil(high)))
-        overlap = np.minimum(positions + 1, high) - np.maximum(positions, low)
-        rows.append(np.full(len(positions), row))
-        columns.append(positions - start)
-        shares.append(overlap / step)
-    entries = (np.concatenate(shares).astype(np.float32), (np.concatenate(rows), np.concatenate(columns)))
-    return first, sparse.csr_array(entries, shape=(last - first, stop - start))
-
-
-def _window(
-    region: NDArray[np.bool_], top: int, left: int, source: tuple[int, int], size: Size
-) -> tuple[slice, slice, NDArray[np.float32]]:
-    """Return the rows and columns of the result that a region touches, and its coverage of them.
-
-    Args:
-        region: (height, width) bool; a part of the source.
-        top: Its first row in the source.
-        left: Its first column in the source.
-        source: (height, width) of the source.
-        size: (height, width) of the result.
-    """
-    first_row, by_row = _weights(top, top + region.shape[0], source[0], size[0])
-    first_column, by_column = _weights(left, left + region.shape[1], source[1], size[1])
-    coverage = (by_column @ (by_row @ region.astype(np.float32)).T).T
-    return (
-        slice(first_row, first_row + coverage.shape[0]),
-        slice(first_column, first_column + coverage.shape[1]),
-        np.ascontiguousarray(coverage),
-    )
-
-
 def _coverage(region: NDArray[np.bool_], size: Size) -> NDArray[np.float32]:
     """Return (row, column) the share of every pixel of the result that a region of the source covers."""
     covered = np.zeros(size, np.float32)
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     if rows.size:
         box = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        at_rows, at_columns, coverage = _window(box, int(rows[0]), int(columns[0]), region.shape, size)
+        at_rows, at_columns, coverage = coverage_of(box, int(rows[0]), int(columns[0]), region.shape, size)
         covered[at_rows, at_columns] = coverage
     return covered
 
@@ -274,7 +199,7 @@ def _majority(coverage: dict[int, NDArray[np.float32]], ignored: NDArray[np.floa
 def _regions(region: NDArray[np.bool_], size: Size) -> Iterator[_Object]:
     """Yield the connected regions of a class."""
     labels, _ = ndimage.label(region, CONNECTED)
-    yield from _objects(labels, size, numbered=False)
+    yield from _objects(labels.astype(np.int32, copy=False), size, numbered=False)
 
 
 def _instances(instances: NDArray[np.int32], where: NDArray[np.bool_], size: Size) -> Iterator[_Object]:
@@ -283,11 +208,12 @@ def _instances(instances: NDArray[np.int32], where: NDArray[np.bool_], size: Siz
 
 
 def _objects(labels: NDArray[np.int32], size: Size, *, numbered: bool) -> Iterator[_Object]:
-    for number, place in enumerate(ndimage.find_objects(labels), start=1):
-        if place is None:
+    places: list[tuple[slice, slice] | None] = ndimage.find_objects(labels)
+    for number, place in enumerate(places, start=1):
+        if place is None:  # no such number
             continue
         region = labels[place] == number
-        rows, columns, coverage = _window(region, place[0].start, place[1].start, labels.shape, size)
+        rows, columns, coverage = coverage_of(region, place[0].start, place[1].start, labels.shape, size)
         yield _Object(
             number=number if numbered else 0,
             rows=rows,
@@ -304,7 +230,8 @@ def _best_pixels(coverage: NDArray[np.float32]) -> NDArray[np.bool_]:
     shares = shares[shares > 0]
     overlap = np.cumsum(shares, dtype=np.float64)
     dice = 2 * overlap / (overlap[-1] + np.arange(1, len(shares) + 1))
-    return coverage >= shares[np.argmax(dice)]
+    best: NDArray[np.bool_] = coverage >= shares[np.argmax(dice)]
+    return best
 
 
 def _assign(objects: list[_Object], planes: list[int], result: NDArray[np.uint8]) -> NDArray[np.int64]:

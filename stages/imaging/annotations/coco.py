@@ -1,8 +1,8 @@
 """Read COCO: one JSON with `images`, `annotations` and `categories` for many images.
 
-A segmentation is a list of polygons (several parts of one object), or run lengths: a list of numbers, or COCO's compressed
-text. Run lengths go down the columns and start with background. An annotation with `iscrowd` covers many objects that
-nobody separated, so its pixels are ignored.
+A segmentation is a list of polygons (several parts of one object), or run lengths: a list of numbers, or COCO's
+compressed text. Run lengths go down the columns and start with background. An annotation with `iscrowd` covers many
+objects that nobody separated, so its pixels are ignored.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read CVAT for images 1.1: one XML with an `image` element for each picture.
 
-Shapes are `polygon`, `box` (also turned), `ellipse`, `polyline` and `mask` (run lengths along the rows of a box, starting
-with background). `points` have no area and are refused, and so are tracks of videos. A shape with a higher `z_order` is
-drawn later in CVAT; here small shapes are on top, see `shapes.paint`.
+Shapes are `polygon`, `box` (also turned), `ellipse`, `polyline` and `mask` (run lengths along the rows of a box,
+starting with background). `points` have no area and are refused, and so are tracks of videos. A shape with a
+higher `z_order` is drawn later in CVAT; here small shapes are on top, see `shapes.paint`.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Format:
     recognise: Callable[[Any], bool]
     """Return True if the parsed JSON, or the root of the XML, has this format."""
     parse: Callable[[Any], Sequence[Picture]]
-    """Return the annotated pictures. Raises ValueError, KeyError or TypeError for a file that is not as it should be."""
+    """Return the annotated pictures. Raises ValueError, KeyError or TypeError for a file that is not sound."""
 
 
 FORMATS: Mapping[str, Format] = {

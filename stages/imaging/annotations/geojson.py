@@ -40,15 +40,17 @@ def _features(content: Any) -> list[Any] | None:
 
 def _drawn(number: int, feature: Any) -> Drawn:
     geometry = feature["geometry"]
-    parts = {"Polygon": lambda: [geometry["coordinates"]], "MultiPolygon": lambda: geometry["coordinates"]}
-    if geometry["type"] not in parts:
+    if geometry["type"] == "Polygon":
+        parts = [geometry["coordinates"]]
+    elif geometry["type"] == "MultiPolygon":
+        parts = geometry["coordinates"]
+    else:
         raise ValueError(f"feature {number} is a {geometry['type']}, which has no area")
     properties = feature.get("properties") or {}
     label = str((properties.get("classification") or {}).get("name") or NO_CLASS)
-    return Drawn(
-        "ignore" if label.lower().startswith("ignore") else label,
-        [_outline(part) for part in parts[geometry["type"]]()],
-    )
+    if label.lower().startswith("ignore"):  # QuPath's own class is `Ignore*`
+        label = "ignore"
+    return Drawn(label, [_outline(part) for part in parts])
 
 
 def _outline(rings: Any) -> Outline:

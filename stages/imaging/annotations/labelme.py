@@ -1,7 +1,7 @@
 """Read LabelMe: one JSON per image, with `shapes`, `imageHeight` and `imageWidth`.
 
-Shapes are `polygon`, `rectangle`, `circle` (centre and a point on it), `line`, `linestrip` and `mask` (two corners and a
-PNG in base64). A `point` has no area and is refused. Shapes of one label and the same `group_id` are one object.
+Shapes are `polygon`, `rectangle`, `circle` (centre and a point on it), `line`, `linestrip` and `mask` (two corners and
+a PNG in base64). A `point` has no area and is refused. Shapes of one label and the same `group_id` are one object.
 """
 
 from __future__ import annotations

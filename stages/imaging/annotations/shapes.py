@@ -1,9 +1,9 @@
 """Turn outlines into pixels, and the pixels of many shapes into one mask.
 
 In LabelMe, COCO, CVAT and QuPath a coordinate counts from the upper left corner of the picture, and the first pixel
-covers 0 to 1. A pixel belongs to a polygon if its centre, at half-integers, is inside; where rings overlap, the even-odd
-rule decides, so that rings inside rings are holes. A shape that holds no centre keeps the pixels that its outline
-crosses, so that thin and small shapes do not vanish. What lies outside the picture is cut off.
+covers 0 to 1. A pixel belongs to a polygon if its centre, at half-integers, is inside; where rings overlap, the
+even-odd rule decides, so that rings inside rings are holes. A shape that holds no centre keeps the pixels that its
+outline crosses, so that thin and small shapes do not vanish. What lies outside the picture is cut off.
 """
 
 from __future__ import annotations
