@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,7 +209,7 @@ def _instances(instances: NDArray[np.int32], where: NDArray[np.bool_], size: Siz
 
 
 def _objects(labels: NDArray[np.int32], size: Size, *, numbered: bool) -> Iterator[_Object]:
-    places: list[tuple[slice, slice] | None] = ndimage.find_objects(labels)
+    places: list[Any] = ndimage.find_objects(labels)
     for number, place in enumerate(places, start=1):
         if place is None:  # no such number
             continue
