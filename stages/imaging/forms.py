@@ -29,6 +29,8 @@ class Forms:
     """For files in a folder of masks."""
     separating: tuple[Pattern, ...]
     """For files that may be images: patterns that only masks have."""
+    beside: tuple[Pattern, ...]
+    """For files that may be images: patterns that masks have, and other images too."""
     by_products: Reasons
     """By-products, whatever images there are."""
     by_products_of: Reasons
@@ -52,7 +54,8 @@ class Forms:
         roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name) if layout.root_counts else ("", "")
         return cls(
             images=_compile(layout.images if trees.relation == "one" else _with_names(layout.images)),
-            masks=_compile(_with_names(layout.masks)),
+            masks=_compile(_with_names((*layout.masks, *layout.masks_beside))),
+            beside=_compile(layout.masks_beside),
             separating=_compile(separating),
             by_products=tuple((Pattern(text), reason) for text, reason in left_out if "{id}" not in text),
             by_products_of=tuple((Pattern(text), reason) for text, reason in left_out if "{id}" in text),
@@ -92,6 +95,10 @@ class Forms:
             ),
             None,
         )
+
+    def mask_beside(self, file: SourceFile, ids: Container[str]) -> bool:
+        """Return True if a file that may be an image is named like a mask of one of the images."""
+        return any(match.id in ids for pattern in self.beside for match in self.read(pattern, file, "either"))
 
     def without_mask(self, file: SourceFile) -> str | None:
         """Return the reason why an image without a mask is left out; None for another file."""

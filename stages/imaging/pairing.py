@@ -81,7 +81,7 @@ def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Label
         mask_pattern=inputs.mask_pattern,
         group_pattern=inputs.group_pattern,
     )
-    masks_given = inputs.masks is not None
+    masks_given = labels == "wanted" and (inputs.masks is not None or inputs.mask_pattern is not None)
     choice = choose_layout(trees, asked, masks_given=masks_given, masks_wanted=labels == "wanted")
     matched = choice.matched
     if masks_given and not matched.pairs:
@@ -92,7 +92,7 @@ def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Label
     elif not trees.images.single:  # a single image has no use for the other masks
         matched.leave_out("masks without an image", *matched.orphans)
     if not matched.samples:
-        nothing = Problem(printable(inputs.images), explain_no_picture(inputs.images))
+        nothing = Problem(printable(inputs.images), explain_no_picture(trees.images))
         raise InputProblemsError(matched.problems or [nothing])
     if labels == "ignored":
         _ignore_masks(matched)
@@ -163,12 +163,10 @@ def _from_table(inputs: Inputs, csv: Path, labels: Labels) -> Found:
     for option, value in (("--image-pattern", inputs.image_pattern), ("--mask-pattern", inputs.mask_pattern)):
         if value is not None:
             raise UsageError(f"{printable(csv)}: the table names the files itself. Give a table or {option}, not both.")
-    samples, problems = read_table(csv, masks_required=labels == "wanted")
+    samples, problems = read_table(csv, masks_used=labels == "wanted")
     if not samples:
         raise InputProblemsError(problems)
     samples.sort(key=lambda sample: sample.id)
-    if labels == "ignored":
-        samples = [replace(sample, masks=()) for sample in samples]
     return Found(samples=samples, problems=problems, left_out=[], rule=PairingRule(layout=TABLE))
 
 
@@ -189,7 +187,7 @@ def _list_masks(masks: Path) -> Listing:
         return list_file(masks)
     listing = list_folder(masks)
     if not any(file.kind in {"picture", "array", "annotation"} for file in listing.files):
-        raise InputProblemsError(listing.problems or [Problem(printable(masks), explain_no_picture(masks))])
+        raise InputProblemsError(listing.problems or [Problem(printable(masks), explain_no_picture(listing))])
     return listing
 
 
