@@ -12,6 +12,8 @@ from stages.imaging.trees import Role, Trees
 
 __all__ = ["Forms"]
 
+ANY_PICTURE = "{id}.{ext}"
+"""Pattern of masks named exactly like their images; among images it says nothing."""
 Reasons = tuple[tuple[Pattern, str], ...]
 """Patterns, each with the reason why files of this form are left out."""
 
@@ -47,7 +49,7 @@ class Forms:
         Raises:
             UsageError: a pattern is not valid.
         """
-        separating = tuple(text for text in layout.masks if text not in layout.images)
+        separating = tuple(text for text in layout.masks if text not in {*layout.images, ANY_PICTURE})
         left_out = list(layout.left_out)
         if trees.relation == "masks_inside":
             left_out += [(text, "named like masks, but outside the folder of masks") for text in separating]

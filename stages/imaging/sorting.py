@@ -70,6 +70,8 @@ def sort_files(layout: Layout, trees: Trees, forms: Forms) -> SortedFiles:
             result.masks.append((file, role))
         elif (match := forms.image(file, role)) is not None:
             images.append(ImageFile(file, match, role))
+        elif role == "either" and forms.fits(forms.beside, file, role):
+            result.masks.append((file, role))
         else:
             result.rest.append(file)
     _add_images(images, forms, result)

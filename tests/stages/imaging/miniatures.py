@@ -218,8 +218,15 @@ MINIATURES = {
         others={"test_vol_h5/case0001.npy.h5": "HDF5", "lists/lists_Synapse/train.txt": "not pictures"},
         groups={"case0005_slice000": "case0005", "case0005_slice001": "case0005", "case0006_slice000": "case0006"},
         classes={
-            **{"background": 0, "aorta": 1, "gallbladder": 2, "left kidney": 3, "right kidney": 4, "liver": 5},
-            **{"pancreas": 6, "spleen": 7, "stomach": 8},
+            "background": 0,
+            "aorta": 1,
+            "gallbladder": 2,
+            "left kidney": 3,
+            "right kidney": 4,
+            "liver": 5,
+            "pancreas": 6,
+            "spleen": 7,
+            "stomach": 8,
         },
     ),
     "acdc": Miniature(
