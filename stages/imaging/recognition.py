@@ -50,10 +50,11 @@ def choose_layout(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_w
     """
     if rule.layout != "auto" or rule.image_pattern is not None or rule.mask_pattern is not None:
         return _as_given(trees, rule, masks_wanted=masks_wanted)
+    paths = _paths(trees)
     recognised = [
         Choice(replace(rule, layout=name, reason=reason), layout, match_files(layout, trees, masks_wanted=masks_wanted))
         for name, layout in LAYOUTS.items()
-        if (reason := _recognise(layout, trees)) is not None
+        if (reason := _recognise(layout, trees, paths)) is not None
     ]
     special = [one for one in recognised if not one.layout.general and (one.size or not masks_given)]
     general = [
@@ -86,17 +87,26 @@ def _by_names(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wante
     return Choice(rule, layout, matched)
 
 
-def _recognise(layout: Layout, trees: Trees) -> str | None:
+def _recognise(layout: Layout, trees: Trees, paths: Sequence[str]) -> str | None:
     """Return the reason why the files look like this layout, which names a file; None if they do not."""
     if (layout.one_root and not trees.one_root) or trees.images.single:
         return None
-    roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name)
-    paths = [f"{roots[role == 'mask']}/{file.relative}" for file, role in trees.files() if file.kind != "hidden"]
     for signs in layout.signs:
-        found = [next((path for path in paths if Pattern(sign).match(path) is not None), None) for sign in signs]
+        found = [_first(Pattern(sign), paths) for sign in signs]
         if all(path is not None for path in found):
             return f"recognised by {found[0]!a}"
     return None
+
+
+def _first(pattern: Pattern, paths: Sequence[str]) -> str | None:
+    """Return the first path of a form."""
+    return next((path for path in paths if pattern.match(path) is not None), None)
+
+
+def _paths(trees: Trees) -> list[str]:
+    """Return the paths of all files that are not hidden, with the names of the roots in front."""
+    roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name)
+    return [f"{roots[role == 'mask']}/{file.relative}" for file, role in trees.files() if file.kind != "hidden"]
 
 
 def _best(choices: Sequence[Choice], trees: Trees) -> Choice | None:
