@@ -20,7 +20,9 @@ SEEN = 200
 def explain_no_pair(trees: Trees, layout: Layout) -> Problem:
     """Return the problem that no image has a mask: the names that were expected, and the names that were found."""
     images, masks = trees.images.pictures, trees.masks.pictures
-    expected = ", ".join(pattern.replace("{id}", "<id>").removesuffix(".{ext}") for pattern in layout.masks[:4])
+    expected = ", ".join(
+        pattern.replace("{id}", "<id>").removesuffix(".{ext}") for pattern in (*layout.masks, *layout.masks_beside)[:4]
+    )
     if not images or (trees.one_root or not masks):
         kind = "images" if not images else "masks"
         return Problem(printable(trees.masks.root), f"no {kind} there: beside the images, masks are named {expected}")

@@ -12,6 +12,8 @@ from stages.imaging.trees import Role, Trees
 
 __all__ = ["Forms"]
 
+ANY_PICTURE = "{id}.{ext}"
+"""Pattern of masks named exactly like their images; among images it says nothing."""
 Reasons = tuple[tuple[Pattern, str], ...]
 """Patterns, each with the reason why files of this form are left out."""
 
@@ -29,6 +31,8 @@ class Forms:
     """For files in a folder of masks."""
     separating: tuple[Pattern, ...]
     """For files that may be images: patterns that only masks have."""
+    beside: tuple[Pattern, ...]
+    """For files that may be images: patterns that masks have, and other images too."""
     by_products: Reasons
     """By-products, whatever images there are."""
     by_products_of: Reasons
@@ -45,14 +49,15 @@ class Forms:
         Raises:
             UsageError: a pattern is not valid.
         """
-        separating = tuple(text for text in layout.masks if text not in layout.images)
+        separating = tuple(text for text in layout.masks if text not in {*layout.images, ANY_PICTURE})
         left_out = list(layout.left_out)
         if trees.relation == "masks_inside":
             left_out += [(text, "named like masks, but outside the folder of masks") for text in separating]
         roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name) if layout.root_counts else ("", "")
         return cls(
             images=_compile(layout.images if trees.relation == "one" else _with_names(layout.images)),
-            masks=_compile(_with_names(layout.masks)),
+            masks=_compile(_with_names((*layout.masks, *layout.masks_beside))),
+            beside=_compile(layout.masks_beside),
             separating=_compile(separating),
             by_products=tuple((Pattern(text), reason) for text, reason in left_out if "{id}" not in text),
             by_products_of=tuple((Pattern(text), reason) for text, reason in left_out if "{id}" in text),
@@ -92,6 +97,10 @@ class Forms:
             ),
             None,
         )
+
+    def mask_beside(self, file: SourceFile, ids: Container[str]) -> bool:
+        """Return True if a file that may be an image is named like a mask of one of the images."""
+        return any(match.id in ids for pattern in self.beside for match in self.read(pattern, file, "either"))
 
     def without_mask(self, file: SourceFile) -> str | None:
         """Return the reason why an image without a mask is left out; None for another file."""

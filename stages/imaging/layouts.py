@@ -39,6 +39,8 @@ class Layout:
     """Patterns of the images. The first that fits gives the id."""
     masks: tuple[str, ...]
     """Patterns of the masks, in the order in which they are tried."""
+    masks_beside: tuple[str, ...] = ()
+    """Further patterns of masks. In a folder of images they count only if there is an image of that id."""
     signs: tuple[tuple[str, ...], ...] = ()
     """The layout is recognised if every pattern of one of these tuples fits at least one file."""
     left_out: tuple[tuple[str, str], ...] = ()
@@ -74,6 +76,8 @@ class Layout:
 
 
 BY_NAME = tuple(f"{{id}}{ending}.{{ext}}" for ending in ("", *MASK_ENDINGS))
+OTHER_ENDINGS = ("_masks", "_anno", "_annotation", "_label", "_labels", "_seg", "_gt", "_groundtruth")
+"""Further texts that masks have after the id. Some images are named so too, without being a mask."""
 SUPERPIXELS = ("{id}_superpixels.{ext}", "superpixels, not images")
 
 LAYOUTS: dict[str, Layout] = {
@@ -132,7 +136,7 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "glas": Layout(
         title="GlaS",
-        signs=(("*_anno.*",),),
+        signs=(("train_*_anno.*",), ("testA_*_anno.*",), ("testB_*_anno.*",)),
         images=("{id}.{ext}",),
         masks=("{id}_anno.{ext}",),
         group_table=GroupTable(file="Grade.csv", key="name", group="patient ID"),
@@ -214,6 +218,7 @@ LAYOUTS: dict[str, Layout] = {
         title="a mask is named like its image, also with _segmentation, _mask or _lesion at the end",
         images=("{id}.{ext}",),
         masks=(*BY_NAME, "{id}_mask_*.{ext}", "{masks}/**/{id}.{ext}"),
+        masks_beside=tuple(f"{{id}}{ending}.{{ext}}" for ending in OTHER_ENDINGS),
         left_out=(SUPERPIXELS,),
         annotations=True,
         general=True,

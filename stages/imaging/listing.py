@@ -38,7 +38,6 @@ UNREADABLE = {
     "other picture": (".ppm", ".pgm", ".pbm", ".jp2", ".jxl", ".svg", ".psd", ".raw", ".cr2", ".nef", ".dng", ".exr"),
 }
 """Formats that may hold images and are not read, with their extensions."""
-REMEDY = "Give the folder that holds the pictures"
 
 FileKind = Literal["picture", "array", "annotation", "unreadable", "other", "hidden"]
 
@@ -161,10 +160,16 @@ def _is(question: Callable[[], bool]) -> bool:
         return False
 
 
-def explain_no_picture(folder: Path) -> str:
+def explain_no_picture(listing: Listing) -> str:
     """Return the problem of a folder without pictures, with names of what it holds, and the remedy."""
-    names = sorted(entry.name for entry in folder.iterdir())
-    found = f"it holds {', '.join(map(ascii, names[:3]))}" if names else "it is empty"
-    other = any(unreadable_format(name) for name in names)
-    remedy = "Convert them to PNG first: DICOM, NIfTI and other formats are not read" if other else REMEDY
+    names = [file.relative for file in listing.files]
+    found = (
+        f"it holds {', '.join(map(ascii, names[:3]))}{' …' * (len(names) > len(names[:3]))}" if names else "it is empty"
+    )
+    formats = list(dict.fromkeys(filter(None, map(unreadable_format, names))))
+    remedy = "Give the folder that holds the pictures"
+    if formats:
+        remedy = f"Convert them to PNG first: {', '.join(formats)} and other formats are not read"
+    elif any(file.kind == "array" for file in listing.files):
+        remedy = "NumPy files (.npz) with the arrays `image` and `label` are read with --layout slices"
     return f"no picture in this folder or below it ({' '.join(EXTENSIONS)}); {found}. {remedy}"

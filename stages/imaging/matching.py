@@ -109,9 +109,10 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
             result.problems.append(Problem(printable(image.file.path), labels.fault))
             result.refused += 1
             continue
-        reason = None if labels.files else _reason_without_mask(identifier, files, owned, layout, trees)
-        if reason is None and masks_wanted and not labels.files:
+        reason = None
+        if masks_wanted and not labels.files:
             reason = forms.without_mask(image.file)
+            reason = reason or _further_picture(identifier, files, owned, layout, trees)
         if reason is not None:
             result.leave_out(reason, image.file.path)
             continue
@@ -138,7 +139,7 @@ def assign_labels(files: SortedFiles, owners: Owners, forms: Forms, result: Matc
     """
     owned: dict[str, OwnedLabels] = defaultdict(OwnedLabels)
     for file, role in files.masks:
-        patterns = forms.masks if role == "mask" else forms.separating
+        patterns = forms.masks if role == "mask" else (*forms.separating, *forms.beside)
         found = _owner(file, role, patterns, owners, forms)
         if found is not None:
             owner, match, pattern = found
@@ -179,7 +180,7 @@ def _natural(text: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]
 
 
-def _reason_without_mask(
+def _further_picture(
     identifier: str, files: SortedFiles, owned: dict[str, OwnedLabels], layout: Layout, trees: Trees
 ) -> str | None:
     """Return the reason why a picture without a mask is no image: it is a further file of an image that has one."""

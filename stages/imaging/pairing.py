@@ -52,6 +52,8 @@ __all__ = [
 
 Orphans = Literal["reported", "ignored"]
 """Handling of masks without an image: a problem for each, or left out."""
+USABLE = {"picture", "array"}
+"""Kinds of files that may be images or masks."""
 Labels = Literal["wanted", "ignored"]
 """Use of the masks. Ignored: they are recognised, so that none is taken for an image, and left out."""
 
@@ -74,26 +76,28 @@ def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Label
     """
     if inputs.csv is not None:
         return _from_table(inputs, inputs.csv, labels)
-    trees = Trees.of(_list_images(inputs.images), None if inputs.masks is None else _list_masks(inputs.masks))
+    images = _list_images(inputs.images)
+    trees = Trees.of(images, None if inputs.masks is None else _list_masks(inputs.masks))
     asked = PairingRule(
         layout=inputs.layout,
         image_pattern=inputs.image_pattern,
         mask_pattern=inputs.mask_pattern,
         group_pattern=inputs.group_pattern,
     )
-    masks_given = inputs.masks is not None
+    masks_given = labels == "wanted" and (inputs.masks is not None or inputs.mask_pattern is not None)
     choice = choose_layout(trees, asked, masks_given=masks_given, masks_wanted=labels == "wanted")
     matched = choice.matched
     if masks_given and not matched.pairs:
-        raise InputProblemsError([*matched.problems, explain_no_pair(trees, choice.layout)])
+        found_images = any(file.kind in USABLE for file in images.files)
+        reason = explain_no_pair(trees, choice.layout) if found_images else _no_picture(images)
+        raise InputProblemsError([*matched.problems, reason])
     reported = orphans == "reported" and labels == "wanted" and not trees.images.single
     if reported:
         matched.problems += matched.orphans.values()
     elif not trees.images.single:  # a single image has no use for the other masks
         matched.leave_out("masks without an image", *matched.orphans)
     if not matched.samples:
-        nothing = Problem(printable(inputs.images), explain_no_picture(inputs.images))
-        raise InputProblemsError(matched.problems or [nothing])
+        raise InputProblemsError(matched.problems or [_no_picture(images)])
     if labels == "ignored":
         _ignore_masks(matched)
     grouping = find_groups(matched, choice.layout, trees, inputs.group_pattern)
@@ -163,12 +167,10 @@ def _from_table(inputs: Inputs, csv: Path, labels: Labels) -> Found:
     for option, value in (("--image-pattern", inputs.image_pattern), ("--mask-pattern", inputs.mask_pattern)):
         if value is not None:
             raise UsageError(f"{printable(csv)}: the table names the files itself. Give a table or {option}, not both.")
-    samples, problems = read_table(csv, masks_required=labels == "wanted")
+    samples, problems = read_table(csv, masks_used=labels == "wanted")
     if not samples:
         raise InputProblemsError(problems)
     samples.sort(key=lambda sample: sample.id)
-    if labels == "ignored":
-        samples = [replace(sample, masks=()) for sample in samples]
     return Found(samples=samples, problems=problems, left_out=[], rule=PairingRule(layout=TABLE))
 
 
@@ -188,9 +190,13 @@ def _list_masks(masks: Path) -> Listing:
     if kind_of(masks.name) == "annotation" and os.path.isfile(masks):  # noqa: PTH113 - as above
         return list_file(masks)
     listing = list_folder(masks)
-    if not any(file.kind in {"picture", "array", "annotation"} for file in listing.files):
-        raise InputProblemsError(listing.problems or [Problem(printable(masks), explain_no_picture(masks))])
+    if not any(file.kind in {*USABLE, "annotation"} for file in listing.files):
+        raise InputProblemsError(listing.problems or [_no_picture(listing)])
     return listing
+
+
+def _no_picture(listing: Listing) -> Problem:
+    return Problem(printable(listing.root), explain_no_picture(listing))
 
 
 def _ignore_masks(matched: Matched) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from stages.errors import UsageError
 from stages.imaging.layouts import LAYOUTS, MASK_ENDINGS, Layout
+from stages.imaging.patterns import Pattern
 
 __all__ = ["TABLE", "PairingRule"]
 
@@ -87,7 +88,10 @@ class PairingRule:
         if self.image_pattern is not None:
             layout = replace(layout, images=(self.image_pattern,), regions=False, root_counts=False)
         if self.mask_pattern is not None:
-            layout = replace(layout, masks=(self.mask_pattern,), regions=False, root_counts=False)
+            # `{id}_{label}.png` fits many images too: `eye_1.png` is a mask only if there is an image `eye`.
+            several = Pattern(self.mask_pattern).of_many
+            masks, beside = ((), (self.mask_pattern,)) if several else ((self.mask_pattern,), ())
+            layout = replace(layout, masks=masks, masks_beside=beside, regions=False, root_counts=False)
         return layout
 
     def __str__(self) -> str:

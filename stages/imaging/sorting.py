@@ -24,6 +24,7 @@ class ImageFile:
 
     file: SourceFile
     match: Match
+    role: Role
 
 
 @dataclass
@@ -68,7 +69,9 @@ def sort_files(layout: Layout, trees: Trees, forms: Forms) -> SortedFiles:
         elif role == "mask" or (role == "either" and forms.fits(forms.separating, file, role)):
             result.masks.append((file, role))
         elif (match := forms.image(file, role)) is not None:
-            images.append(ImageFile(file, match))
+            images.append(ImageFile(file, match, role))
+        elif role == "either" and forms.fits(forms.beside, file, role):
+            result.masks.append((file, role))
         else:
             result.rest.append(file)
     _add_images(images, forms, result)
@@ -96,6 +99,9 @@ def _add_images(images: list[ImageFile], forms: Forms, result: SortedFiles) -> N
         reason = forms.by_product_of(image.file, named)
         if reason is not None:
             result.by_products[reason].append(image.file.path)
+            named[image.match.id].remove(image)
+        elif image.role == "either" and forms.mask_beside(image.file, named):
+            result.masks.append((image.file, image.role))
             named[image.match.id].remove(image)
     result.folders = any(_in_several_folders(same) for same in named.values())
     candidates: dict[str, list[ImageFile]] = defaultdict(list)

@@ -41,12 +41,12 @@ Row = tuple[int, dict[str, str]]
 """Line of a row in the file, and its cells by column name."""
 
 
-def read_table(table: Path, *, masks_required: bool = True) -> tuple[list[SourceSample], list[Problem]]:
+def read_table(table: Path, *, masks_used: bool = True) -> tuple[list[SourceSample], list[Problem]]:
     """Read samples from a table.
 
     Args:
         table: The file.
-        masks_required: The table must have a column of masks; for predictions it needs none.
+        masks_used: Read the masks; without, the table needs no column of masks.
 
     Returns:
         The samples in the order of the table, and the problems of all other rows, sorted by line.
@@ -55,14 +55,14 @@ def read_table(table: Path, *, masks_required: bool = True) -> tuple[list[Source
         UsageError: the file does not exist.
         InputProblemsError: the file as a whole cannot be used: permission, encoding, quotes, column names, no rows.
     """
-    rows, problems = _parse_rows(table, _read_text(table), masks_required=masks_required)
+    rows, problems = _parse_rows(table, _read_text(table), masks_used=masks_used)
     lines = defaultdict(list)
     for line, cells in rows:
         lines[normal_id(cells["id"])].append(line)
     samples = []
     entries: dict[Path, list[str] | None] = {}
     for line, cells in rows:
-        fault, sample = _parse_sample(table.parent, cells, entries)
+        fault, sample = _parse_sample(table.parent, cells if masks_used else _without_masks(cells), entries)
         same = lines[normal_id(cells["id"])]
         if fault is None and len(same) > 1:
             others = ", ".join(str(other) for other in same if other != line)
@@ -90,7 +90,7 @@ def _read_text(table: Path) -> str:
         raise InputProblemsError([_problem_at(table, line, "is not UTF-8; save the table as `CSV UTF-8`")]) from error
 
 
-def _parse_rows(table: Path, text: str, *, masks_required: bool) -> tuple[list[Row], list[Problem]]:
+def _parse_rows(table: Path, text: str, *, masks_used: bool) -> tuple[list[Row], list[Problem]]:
     """Return the rows below the column names, and the problems of rows with too many cells."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
@@ -102,7 +102,7 @@ def _parse_rows(table: Path, text: str, *, masks_required: bool) -> tuple[list[R
             if not any(cells):
                 continue
             if not columns:
-                columns = _check_columns(table, reader.line_num, cells, masks_required=masks_required)
+                columns = _check_columns(table, reader.line_num, cells, masks_used=masks_used)
             elif len(cells) > len(columns):
                 what = f"has {len(cells)} cells under {len(columns)} columns; put a cell with a comma in quotes"
                 problems.append(_problem_at(table, reader.line_num, what))
@@ -120,14 +120,14 @@ def _parse_rows(table: Path, text: str, *, masks_required: bool) -> tuple[list[R
     return rows, problems
 
 
-def _check_columns(table: Path, line: int, cells: list[str], *, masks_required: bool) -> list[str]:
+def _check_columns(table: Path, line: int, cells: list[str], *, masks_used: bool) -> list[str]:
     """Return the column names in lower case, except the names of classes, after checking that each occurs once."""
     columns = [
         MASK_OF_CLASS + cell[len(MASK_OF_CLASS) :].strip() if cell.lower().startswith(MASK_OF_CLASS) else cell.lower()
         for cell in cells
     ]
     of_classes = [name for name in columns if name.startswith(MASK_OF_CLASS)]
-    required = REQUIRED_COLUMNS if masks_required and not of_classes else ("id", "image")
+    required = REQUIRED_COLUMNS if masks_used and not of_classes else ("id", "image")
     missing = [name for name in required if name not in columns]
     if missing:
         found = ", ".join(map(ascii, cells))
@@ -181,6 +181,11 @@ def _parse_sample(
     except InputProblemsError as error:
         return str(error.problems[0]), sample
     return None, replace(sample, masks=named)
+
+
+def _without_masks(cells: dict[str, str]) -> dict[str, str]:
+    """Return the cells of a row without those of masks."""
+    return {column: cell for column, cell in cells.items() if column != MASK and not column.startswith(MASK_OF_CLASS)}
 
 
 def _parse_pixel(cell: str) -> tuple[float | None, str | None]:

@@ -17,15 +17,14 @@ colour map viridis. Dark rims keep outlines visible on any skin.
 from __future__ import annotations
 
 import math
-import textwrap
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import binary_dilation, binary_erosion
+from PIL import Image
+from scipy.ndimage import binary_erosion
 
 from stages.errors import UsageError
+from stages.pictures.panels import BACKDROP, SMALLEST_SIDE, Colour, Panel, compose, rim
 from store.records import IGNORE
 
 if TYPE_CHECKING:
@@ -35,16 +34,11 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_overlay", "pick_cases"]
 
-Colour = tuple[int, int, int]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
 TRUTH: Colour = (40, 150, 255)
 PREDICTION: Colour = (255, 159, 0)
 BOTH: Colour = (255, 255, 255)
 OTHER_CLASS: Colour = (204, 121, 167)
 IGNORED: Colour = (150, 150, 150)
-BACKDROP: Colour = (24, 24, 24)
-TEXT: Colour = (240, 240, 240)
 
 VIRIDIS = np.array(
     [
@@ -54,13 +48,8 @@ VIRIDIS = np.array(
 )  # fmt: skip
 """(8, 3) evenly spaced colours of matplotlib's viridis (Smith & van der Walt 2015), from low to high."""
 
-SMALLEST_SIDE = 256
 LARGEST_SIDE = 1024
-GAP = 8
 STRIPE = 6
-FONT_SIZE = 13
-LINE = 20
-SWATCH = 11
 
 
 def draw_overlay(
@@ -104,7 +93,7 @@ def draw_overlay(
     ]
     if attention is not None:
         panels.append(_attention_panel(attention, truth))
-    return _compose(panels, caption)
+    return compose(panels, caption)
 
 
 def pick_cases(dice: Sequence[float], count: int) -> dict[str, list[int]]:
@@ -137,17 +126,6 @@ def pick_cases(dice: Sequence[float], count: int) -> dict[str, list[int]]:
     }
 
 
-@dataclass(frozen=True)
-class _Panel:
-    """Hold one panel before it is placed: title, picture and legend."""
-
-    title: str
-    picture: NDArray[np.uint8]
-    """(height, width, 3) uint8 RGB."""
-    legend: tuple[tuple[tuple[Colour, ...], str], ...]
-    """Each colour, or scale of colours, with its meaning."""
-
-
 def _panel_size(height: int, width: int) -> tuple[int, int]:
     """Return (height, width) of a panel for an image of this size."""
     scale = float(max(1, math.ceil(SMALLEST_SIDE / min(height, width))))
@@ -160,19 +138,19 @@ def _resize(pixels: NDArray[np.uint8], size: tuple[int, int], how: Image.Resampl
     return np.asarray(Image.fromarray(pixels).resize(size[::-1], how))
 
 
-def _contour_panel(image: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> _Panel:
+def _contour_panel(image: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> Panel:
     picture = image.copy()
     true_line, predicted_line = _contour(truth), _contour(prediction)
-    picture[_rim(true_line | predicted_line)] = BACKDROP
+    picture[rim(true_line | predicted_line)] = BACKDROP
     picture[true_line] = TRUTH
     picture[predicted_line] = PREDICTION
     picture[true_line & predicted_line] = BOTH
-    return _Panel("contours", picture, (((TRUTH,), "truth"), ((PREDICTION,), "prediction"), ((BOTH,), "both agree")))
+    return Panel("contours", picture, (((TRUTH,), "truth"), ((PREDICTION,), "prediction"), ((BOTH,), "both agree")))
 
 
 def _error_panel(
     image: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray[np.uint8], *, several_classes: bool
-) -> _Panel:
+) -> Panel:
     known = truth != IGNORE
     wrong = known & (truth != prediction)
     tints: list[tuple[NDArray[np.bool_], tuple[Colour, ...], str]] = [
@@ -189,10 +167,10 @@ def _error_panel(
     picture = np.repeat(grey[..., None], 3, axis=2)
     for where, colours, _ in tints:
         picture[where] = 0.25 * picture[where] + 0.75 * np.array(colours[0])
-    return _Panel("errors", picture, tuple((colours, name) for _, colours, name in tints if name))
+    return Panel("errors", picture, tuple((colours, name) for _, colours, name in tints if name))
 
 
-def _attention_panel(attention: NDArray[np.floating], truth: NDArray[np.uint8]) -> _Panel:
+def _attention_panel(attention: NDArray[np.floating], truth: NDArray[np.uint8]) -> Panel:
     mean = attention.astype(np.float64).mean(axis=0)
     # Attention has a long tail: with the full range, a few bright patches would give all others the same colour.
     low, high = np.percentile(mean, (2, 98))
@@ -200,11 +178,11 @@ def _attention_panel(attention: NDArray[np.floating], truth: NDArray[np.uint8]) 
     colours = np.stack([np.interp(level, np.linspace(0, 1, len(VIRIDIS)), channel) for channel in VIRIDIS.T], axis=-1)
     picture = _resize(colours.astype(np.uint8), truth.shape, Image.Resampling.NEAREST).copy()
     line = _contour(truth)
-    picture[_rim(line)] = BACKDROP
+    picture[rim(line)] = BACKDROP
     picture[line] = BOTH
     scale = tuple((int(red), int(green), int(blue)) for red, green, blue in VIRIDIS)
     legend = ((scale, f"{low:.2g} to {high:.2g} x uniform"), ((BOTH,), "truth"))
-    return _Panel(f"attention, mean over heads ({len(attention)})", picture, legend)
+    return Panel(f"attention, mean over heads ({len(attention)})", picture, legend)
 
 
 def _contour(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -215,72 +193,3 @@ def _contour(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
             region = mask == index
             line |= region & ~binary_erosion(region, iterations=max(2, round(min(mask.shape) / 150)))
     return line
-
-
-def _rim(line: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels next to a line, (height, width) bool."""
-    return binary_dilation(line, structure=np.ones((3, 3), dtype=bool)) & ~line
-
-
-def _compose(panels: Sequence[_Panel], caption: str) -> Image.Image:
-    """Put the caption on top; below it, side by side, the title, picture and legend of each panel."""
-    font = ImageFont.load_default(FONT_SIZE)
-    height, width = panels[0].picture.shape[:2]
-    column = max(width, SMALLEST_SIDE)  # a narrow picture still needs room for its title and legend
-    total = GAP + len(panels) * (column + GAP)
-    caption_lines = textwrap.wrap(caption, int((total - 2 * GAP) / font.getlength("0"))) or [""]
-    legends = [_place_legend(panel.legend, column, font) for panel in panels]
-    legend_lines = 1 + max(entry.line for legend in legends for entry in legend)
-
-    titles_at = GAP + LINE * len(caption_lines)
-    pictures_at = titles_at + LINE
-    legends_at = pictures_at + height + GAP // 2
-    canvas = Image.new("RGB", (total, legends_at + LINE * legend_lines + GAP), BACKDROP)
-    pen = ImageDraw.Draw(canvas)
-    for number, line in enumerate(caption_lines):
-        pen.text((GAP, GAP // 2 + LINE * number), line, TEXT, font)
-    for number, (panel, legend) in enumerate(zip(panels, legends, strict=True)):
-        left = GAP + number * (column + GAP)
-        pen.text((left, titles_at), panel.title, TEXT, font)
-        canvas.paste(Image.fromarray(panel.picture), (left, pictures_at))
-        for entry in legend:
-            _draw_entry(pen, entry, (left, legends_at), font)
-    return canvas
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """Hold one entry of a legend with its position: `x` in pixels from the left, `line` from the top."""
-
-    x: int
-    line: int
-    colours: tuple[Colour, ...]
-    text: str
-
-    @property
-    def swatch_width(self) -> int:
-        return SWATCH if len(self.colours) == 1 else SWATCH * len(self.colours) // 2
-
-
-def _place_legend(legend: tuple[tuple[tuple[Colour, ...], str], ...], column: int, font: Font) -> list[_Entry]:
-    """Place the entries from left to right; start a new line at the end of the column."""
-    entries: list[_Entry] = []
-    x = line = 0
-    for colours, text in legend:
-        entry = _Entry(x, line, colours, text)
-        width = entry.swatch_width + GAP // 2 + math.ceil(font.getlength(text))
-        if x and x + width > column:
-            x, line = 0, line + 1
-            entry = _Entry(x, line, colours, text)
-        entries.append(entry)
-        x += width + 2 * GAP
-    return entries
-
-
-def _draw_entry(pen: ImageDraw.ImageDraw, entry: _Entry, origin: tuple[int, int], font: Font) -> None:
-    left, top = origin[0] + entry.x, origin[1] + LINE * entry.line
-    step = entry.swatch_width / len(entry.colours)
-    for number, colour in enumerate(entry.colours):
-        corners = (left + step * number, top + 3, left + step * (number + 1) - 1, top + 3 + SWATCH - 1)
-        pen.rectangle(corners, colour)
-    pen.text((left + entry.swatch_width + GAP // 2, top), entry.text, TEXT, font)

@@ -75,6 +75,9 @@ class ModelCard:
     """Mean Dice on the validation samples; None when there were none."""
     splits_sha256: str = ""
     """Digest of the splits, see `splits.splits_sha256`; "" in older models, which did not record it."""
+    masks: dict[str, Any] | None = None
+    """Meaning of the values in the mask files that it was trained on: `values` and `decoding` as
+    `store.description.MaskSource` holds them. None in older models, which did not record it."""
     version: int = VERSION
 
 

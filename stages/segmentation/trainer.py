@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -277,6 +277,7 @@ class SegmentationTrainer:
             epoch=self._best_epoch,
             val_dice=self.history[self._best_epoch - 1]["val_dice"],
             splits_sha256=splits_sha256(split_rows(self.store, self._splits)),
+            masks={key: value for key, value in asdict(self.store.description.masks).items() if key != "pairing"},
         )
 
     def _note(self, epoch: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.errors import InputProblemsError, UsageError
-from stages.imaging.pairing import Inputs, find_samples
+from stages.imaging.pairing import Inputs, PairingRule, find_masks, find_samples
 
 Write = Callable[[str | bytes], Path]
 
@@ -52,6 +52,57 @@ def test_a_group_is_the_same_however_its_letters_are_composed(write: Write) -> N
     """`é` as one character or as two is the same patient. Counted as two patients, one could leak into the test set."""
     samples, _ = read(write("id,image,mask,group\na,a.png,m.png,Ren\u00e9\nb,b.png,m.png,Rene\u0301\n"))
     assert samples[0][3] == samples[1][3] == "Ren\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("id,image,mask\na,a.png,m.png; b.png\n", [("m.png", ""), ("b.png", "")], id="several_files"),
+        pytest.param("id,image,mask\na,a.png,\n", [], id="none"),
+        pytest.param(
+            "id,image,mask:Optic Disc,Mask:cup\na,a.png,m.png,b.png\n",
+            [("m.png", "Optic Disc"), ("b.png", "cup")],
+            id="one_file_per_class",
+        ),
+        pytest.param("id,image,mask:disc,mask:cup\na,a.png,,b.png\n", [("b.png", "cup")], id="class_without_file"),
+    ],
+)
+def test_a_sample_may_have_several_masks(write: Write, text: str, expected: list[tuple[str, str]]) -> None:
+    """`;` separates files of one kind; a column `mask:NAME` holds the files of one class."""
+    found = find_samples(Inputs(images=Path("nowhere"), csv=write(text)))
+    assert [(mask.path.name, mask.label) for mask in found.samples[0].masks] == expected
+
+
+@pytest.mark.parametrize(("cell", "expected"), [("0.05", 0.05), ("1e-3", 0.001), ("", None)])
+def test_the_size_of_a_pixel_is_read(write: Write, cell: str, expected: float | None) -> None:
+    """`pixel_mm` is the side of a pixel in millimetres; an empty cell means that it is not known."""
+    found = find_samples(Inputs(images=Path("nowhere"), csv=write(f"id,image,mask,pixel_mm\na,a.png,m.png,{cell}\n")))
+    assert found.samples[0].pixel_mm == expected
+
+
+@pytest.mark.parametrize("cell", ["0", "-1", "nan", "inf", "5 mm"])
+def test_a_size_of_a_pixel_that_is_none_is_reported(write: Write, cell: str) -> None:
+    """The problem shows the cell."""
+    table = write(f"id,image,mask,pixel_mm\na,a.png,m.png,{cell}\nb,b.png,m.png,1\n")
+    (problem,) = find_samples(Inputs(images=Path("nowhere"), csv=table)).problems
+    assert problem.where.endswith("line 2")
+    assert repr(cell) in problem.what
+
+
+def test_predictions_need_no_masks(write: Write) -> None:
+    """Where labels are ignored, the column is not needed, and masks that are missing do not matter."""
+    for text in ("id,image\na,a.png\n", "id,image,mask\na,a.png,gone.png\n"):
+        found = find_samples(Inputs(images=Path("nowhere"), csv=write(text)), labels="ignored")
+        assert [(one.id, one.masks) for one in found.samples] == [("a", ())]
+        assert found.problems == []
+
+
+def test_masks_are_found_again_in_the_table(write: Write) -> None:
+    """`evaluate --csv` finds the masks of the samples that it knows."""
+    table = write("id,image,mask\na,a.png,m.png\nb,b.png,m.png\nc,b.png,\n")
+    masks, problems = find_masks({"a", "c"}, PairingRule.from_dict({"rule": "table"}), csv=table)
+    assert {identifier: [mask.path.name for mask in files] for identifier, files in masks.items()} == {"a": ["m.png"]}
+    assert problems == []
 
 
 def test_absolute_paths_are_accepted(write: Write, tmp_path: Path) -> None:
@@ -98,6 +149,9 @@ def test_doubled_ids_are_both_reported(write: Write) -> None:
         pytest.param("id,image\na,a.png\n", "no column mask", id="missing_column"),
         pytest.param("id;image;mask\na;a.png;\n", "commas", id="semicolons"),
         pytest.param("id,image,mask,mask\na,a.png,,\n", "twice", id="doubled_column"),
+        pytest.param("id,image,mask,mask:a\na,a.png,,\n", "exclude each other", id="two_kinds_of_masks"),
+        pytest.param("id,image,mask:\na,a.png,\n", "names no class", id="nameless_class"),
+        pytest.param("id,image,mask:a,mask:a\na,a.png,,\n", "twice", id="doubled_class"),
         pytest.param("id,image,mask\n", "no rows", id="no_rows"),
         pytest.param("", "no rows", id="empty_file"),
         pytest.param('id,image,mask\na,"a.png,\n', "quotes", id="open_quote"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.errors import UsageError
-from stages.pictures import overlays
+from stages.pictures import overlays, panels
 from stages.pictures.overlays import draw_overlay, pick_cases
 
 Mask = NDArray[np.uint8]
@@ -32,8 +32,8 @@ def truth() -> Mask:
 
 def colours_in(picture: Image.Image, panel: int, width: int = 256, height: int = 256) -> set[tuple[int, int, int]]:
     """Return the colours of one panel's picture, without its title and legend."""
-    left = overlays.GAP + panel * (width + overlays.GAP)
-    top = overlays.GAP + 2 * overlays.LINE
+    left = panels.GAP + panel * (width + panels.GAP)
+    top = panels.GAP + 2 * panels.LINE
     pixels = np.asarray(picture)[top : top + height, left : left + width]
     return {(int(r), int(g), int(b)) for r, g, b in np.unique(pixels.reshape(-1, 3), axis=0)}
 
@@ -47,7 +47,7 @@ def tinted(colour: tuple[int, int, int]) -> tuple[int, int, int]:
 def test_perfect_prediction_is_all_white_lines_and_no_errors(image: NDArray[np.uint8], truth: Mask) -> None:
     """If ground truth and prediction agree, the outline is white and the error map is the grey image."""
     picture = draw_overlay(image, truth, truth, 2, caption="a")
-    assert colours_in(picture, 0) == {(128, 128, 128), overlays.BOTH, overlays.BACKDROP}
+    assert colours_in(picture, 0) == {(128, 128, 128), overlays.BOTH, panels.BACKDROP}
     assert colours_in(picture, 1) == {(128, 128, 128)}
 
 
@@ -74,7 +74,7 @@ def test_ignored_pixels_are_not_drawn_as_errors(image: NDArray[np.uint8], truth:
     """Ignored pixels (255) are striped in the error map, whatever is predicted there."""
     unknown = np.full_like(truth, 255)
     picture = draw_overlay(image, unknown, truth, 2, caption="a")
-    assert colours_in(picture, 1) == {tinted(overlays.IGNORED), tinted(overlays.BACKDROP)}
+    assert colours_in(picture, 1) == {tinted(overlays.IGNORED), tinted(panels.BACKDROP)}
 
 
 def test_attention_adds_a_panel_that_shows_the_mean_of_the_heads(image: NDArray[np.uint8], truth: Mask) -> None:
@@ -83,8 +83,8 @@ def test_attention_adds_a_panel_that_shows_the_mean_of_the_heads(image: NDArray[
     both = np.concatenate([left, left[..., ::-1]])
     without = draw_overlay(image, truth, truth, 2, caption="a")
     one, two = (draw_overlay(image, truth, truth, 2, caption="a", attention=maps) for maps in (left, both))
-    lines = {overlays.BOTH, overlays.BACKDROP}
-    assert one.width == two.width == without.width + 256 + overlays.GAP
+    lines = {overlays.BOTH, panels.BACKDROP}
+    assert one.width == two.width == without.width + 256 + panels.GAP
     assert colours_in(one, 2) - lines == {(68, 1, 84), (253, 231, 37)}
     assert len(colours_in(two, 2) - lines) == 1
 
@@ -106,8 +106,8 @@ def test_panels_are_large_enough_to_read_and_small_enough_to_keep(
     blank = np.zeros(size, dtype=np.uint8)
     picture = draw_overlay(np.zeros((*size, 3), dtype=np.uint8), blank, blank, 2, caption="a")
     assert picture.mode == "RGB"
-    assert picture.width == 2 * panel[1] + 3 * overlays.GAP
-    assert panel[0] < picture.height <= panel[0] + 5 * overlays.LINE
+    assert picture.width == 2 * panel[1] + 3 * panels.GAP
+    assert panel[0] < picture.height <= panel[0] + 5 * panels.LINE
 
 
 def test_caption_is_written_and_a_long_one_takes_more_lines(image: NDArray[np.uint8], truth: Mask) -> None:
@@ -115,9 +115,9 @@ def test_caption_is_written_and_a_long_one_takes_more_lines(image: NDArray[np.ui
     empty, short, long = (
         draw_overlay(image, truth, truth, 2, caption=caption) for caption in ("", "ISIC_1 Dice 0.912", "word " * 60)
     )
-    assert np.any(np.asarray(empty)[: overlays.LINE] != np.asarray(short)[: overlays.LINE])
+    assert np.any(np.asarray(empty)[: panels.LINE] != np.asarray(short)[: panels.LINE])
     assert short.height < long.height
-    assert (np.asarray(long)[: overlays.LINE, -overlays.GAP :] == overlays.BACKDROP).all()
+    assert (np.asarray(long)[: panels.LINE, -panels.GAP :] == panels.BACKDROP).all()
 
 
 def test_masks_of_another_size_are_an_error(image: NDArray[np.uint8], truth: Mask) -> None:

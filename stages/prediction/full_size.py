@@ -1,0 +1,95 @@
+"""Decide every pixel of an image at its original size, with the memory of about one class.
+
+Probabilities of all classes at the size of a photograph take much memory: 8 classes of 12 megapixels are 384 MB. So
+only the network's small output is kept, and one class at a time is stretched to the full size. The result is the same
+as deciding on all classes at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.imaging.resizing import resize_probabilities
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from stages.settings import Size
+
+__all__ = ["Prediction"]
+
+LIKELY = 0.5
+SMALLEST = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Hold what the network predicts for one image."""
+
+    probabilities: NDArray[np.float32]
+    """(class, row, column) at the network's size, in [0, 1]. They sum to 1, except with `multilabel`."""
+    size: Size
+    """(height, width) of the original image."""
+    multilabel: bool = False
+    """Labels may overlap: class k > 0 is a label of its own, and class 0 means that no label is there."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, the background included."""
+        return len(self.probabilities)
+
+    def probability(self, index: int) -> NDArray[np.float32]:
+        """Return the probability of one class, (height, width) float32 at the original size."""
+        return resize_probabilities(self.probabilities[index : index + 1], self.size)[0]
+
+    @cached_property
+    def mask(self) -> NDArray[np.uint8]:
+        """The decision, (height, width) uint8 at the original size.
+
+        This is the class with the highest probability, the first of equal ones. With `multilabel`, bit k - 1 is set
+        where label k is more likely than not.
+        """
+        mask = np.zeros(self.size, np.uint8)
+        if self.multilabel:
+            for index in range(1, self.classes):
+                mask |= (self.probability(index) > LIKELY).astype(np.uint8) << np.uint8(index - 1)
+            return mask
+        best = self.probability(0)
+        for index in range(1, self.classes):
+            probability = self.probability(index)
+            higher = probability > best
+            mask[higher] = index
+            np.maximum(best, probability, out=best)
+        return mask
+
+    def region(self, index: int) -> NDArray[np.bool_]:
+        """Return where the decision is a foreground class, (height, width) bool."""
+        region: NDArray[np.bool_] = self.mask >> (index - 1) & 1 == 1 if self.multilabel else self.mask == index
+        return region
+
+    def uncertainty(self) -> NDArray[np.uint8]:
+        """Return the entropy of the probabilities, (height, width) uint8: 0 is certain, 255 is undecided.
+
+        The entropy is divided by its largest value, log(classes). With `multilabel` it is that of the most uncertain
+        label, where 255 means a probability of one half.
+        """
+        entropy = np.zeros(self.size, np.float32)
+        if self.multilabel:
+            for index in range(1, self.classes):
+                probability = self.probability(index)
+                np.maximum(entropy, _surprise(probability) + _surprise(1 - probability), out=entropy)
+            entropy /= np.log(2)
+        else:
+            for index in range(self.classes):
+                entropy += _surprise(self.probability(index))
+            entropy /= np.log(self.classes)
+        return np.rint(np.clip(entropy, 0, 1) * 255).astype(np.uint8)
+
+
+def _surprise(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return -p log p, and 0 for p = 0."""
+    return -probability * np.log(np.maximum(probability, SMALLEST))

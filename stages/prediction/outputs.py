@@ -1,0 +1,240 @@
+"""Name, protect and write the files of every predicted image.
+
+| option            | file                     | content                                                               |
+|-------------------|--------------------------|-----------------------------------------------------------------------|
+|                   | `<id>.png`               | mask in the values of the training data; see `mask_files`             |
+| a multi-label run | `<id>_<label>.png`       | one such file for every label, in place of `<id>.png`                 |
+| `--probabilities` | `<id>.npy`               | (class, row, column) float16                                          |
+| `--overlay`       | `<id>_overlay.png`       | image with outlines, at most 2,048 pixels long                        |
+| `--contours`      | `<id>.geojson`           | outlines as polygons; see `geojson`                                   |
+| `--instances`     | `<id>_instances.png`     | number of the object at every pixel, 16-bit grey; 0 for none          |
+|                   | `<id>_instances.tif`     | the same in 32 bits, if there are more than 65,535 objects            |
+| `--uncertainty`   | `<id>_uncertainty.png`   | entropy of the probabilities, 8-bit grey                              |
+| `--table`         | `table.csv`              | one row per image and class; see `table`                              |
+
+All pictures except the overlay have the size of the original image. In a multi-label run the instances are in one file
+per label, `<id>_<label>_instances.png`, because labels overlap. Otherwise objects are numbered through all classes.
+
+Every file is written by an atomic replace, the table after the last image.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import UsageError
+from stages.imaging.decoding import read_resized
+from stages.imaging.samples import SourceSample
+from stages.pictures.outlines import display_size, draw_outlines
+from stages.prediction.full_size import Prediction
+from stages.prediction.geojson import Feature, as_geojson, class_features
+from stages.prediction.mask_files import MaskPainter, as_png, as_tiff, is_ours
+from stages.prediction.objects import split_instances
+from stages.prediction.table import TABLE_FILE, Row, as_csv, is_our_table
+from stages.segmentation.checkpoint import MODEL_FILE, ModelCard
+from stages.settings import PredictSettings
+from store.disk.publish import replace_file
+
+__all__ = ["OutputWriter"]
+
+MOST_16_BIT = 65535
+WHITE = np.uint8(255)
+NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
+
+
+class OutputWriter:
+    """Write the files of one image after the other, and the table at the end."""
+
+    def __init__(self, settings: PredictSettings, card: ModelCard) -> None:
+        """Take the options, and the classes with their values from the model's card."""
+        self._settings = settings
+        self._out = settings.out
+        self._classes = card.classes
+        self._multilabel = bool(getattr(card.network, "multilabel", False))
+        self._painter = MaskPainter.of(card.classes, (card.masks or {}).get("values"))
+        self._rows: list[Row] = []
+
+    def require_free(self, sources: Sequence[SourceSample]) -> None:
+        """Make sure that no file overwrites an image, a mask drawn by hand, a store, a run, or another output.
+
+        Raises:
+            UsageError: one would; the message names it.
+        """
+        self._require_own_folder(sources)
+        owners: dict[str, SourceSample] = {}
+        for source in sources:
+            for name in self._names(source.id):
+                if name in owners:
+                    raise UsageError(
+                        f"{source.image}: its prediction and that of {owners[name].image} would both be written to "
+                        f"{name}.\n  Rename one of the images."
+                    )
+                owners[name] = source
+            self._require_ours(source)
+        table = self._out / TABLE_FILE
+        if self._settings.table and table.exists() and not is_our_table(table):
+            raise UsageError(
+                f"--out {self._out}: {TABLE_FILE} there was not written by `predict` and would be overwritten.\n"
+                "  Give another folder."
+            )
+
+    def write(self, source: SourceSample, prediction: Prediction) -> None:
+        """Write all files of one image.
+
+        Raises:
+            InputProblemsError: the image is needed for the overlay and can no longer be read.
+            PipelineError: the disk is full.
+        """
+        self._write_masks(source.id, prediction)
+        settings = self._settings
+        if settings.probabilities:
+            self._write(f"{source.id}.npy", _as_npy(prediction))
+        if settings.overlay:
+            self._write(f"{source.id}_overlay.png", self._draw(source, prediction))
+        if settings.uncertainty:
+            self._write(f"{source.id}_uncertainty.png", as_png(prediction.uncertainty()))
+        if settings.table or settings.contours or settings.instances != "none":
+            self._write_objects(source, prediction)
+
+    def kinds(self) -> list[str]:
+        """Return the kinds of files that are written, for the output."""
+        names = list(self._names("<id>"))
+        return [*names, TABLE_FILE] if self._settings.table else names
+
+    def write_table(self) -> None:
+        """Write the table of all images, if it is asked for."""
+        if self._settings.table:
+            self._write(TABLE_FILE, as_csv(self._rows))
+
+    def _write_masks(self, identifier: str, prediction: Prediction) -> None:
+        if not self._multilabel:
+            self._write(f"{identifier}.png", as_png(self._painter.paint(prediction.mask)))
+            return
+        for index, name in enumerate(self._label_names(identifier), start=1):
+            self._write(f"{name}.png", as_png(prediction.region(index) * WHITE))
+
+    def _write_objects(self, source: SourceSample, prediction: Prediction) -> None:
+        """Split every class into objects; write contours and instances, and keep the rows of the table."""
+        settings = self._settings
+        pixel_mm = source.pixel_mm if source.pixel_mm is not None else settings.pixel_mm
+        features: list[Feature] = []
+        instances = np.zeros(prediction.size, np.int32)
+        count = 0
+        for index, name in enumerate(self._classes[1:], start=1):
+            region, probability = prediction.region(index), prediction.probability(index)
+            method = "components" if settings.instances == "none" else settings.instances
+            objects = split_instances(region, probability, method)
+            found = int(objects.max())
+            self._rows.append(_row(source.id, name, region, probability, objects=found, pixel_mm=pixel_mm))
+            if settings.contours:
+                features += class_features(name, index - 1, objects, pixel_mm)
+            if settings.instances != "none" and self._multilabel:
+                self._write_instances(self._label_names(source.id)[index - 1], objects)
+            instances[region] = objects[region] + count
+            count += found
+        if settings.contours:
+            self._write(f"{source.id}.geojson", as_geojson(features))
+        if settings.instances != "none" and not self._multilabel:
+            self._write_instances(source.id, instances)
+
+    def _write_instances(self, name: str, objects: NDArray[np.int32]) -> None:
+        if objects.max() > MOST_16_BIT:
+            self._write(f"{name}_instances.tif", as_tiff(objects))
+        else:
+            self._write(f"{name}_instances.png", as_png(objects.astype(np.uint16)))
+
+    def _draw(self, source: SourceSample, prediction: Prediction) -> bytes:
+        """Return the bytes of the overlay. The image is read again, because a sample holds it at the store's size."""
+        image = read_resized(source.image, (display_size(*prediction.size),)).images[0]
+        regions = [(name, prediction.region(index)) for index, name in enumerate(self._classes[1:], start=1)]
+        return as_png(np.asarray(draw_outlines(image, regions, title=source.id)))
+
+    def _write(self, name: str, content: bytes) -> None:
+        replace_file(self._out / name, content)
+
+    def _label_names(self, identifier: str) -> list[str]:
+        """Return the beginning of the names of a multi-label run's files, one for every label."""
+        return [f"{identifier}_{NOT_IN_A_NAME.sub('_', label)}" for label in self._classes[1:]]
+
+    def _names(self, identifier: str) -> Iterator[str]:
+        """Yield the names of all files that may be written for one image."""
+        settings = self._settings
+        parts = self._label_names(identifier) if self._multilabel else [identifier]
+        yield from (f"{part}.png" for part in parts)
+        if settings.probabilities:
+            yield f"{identifier}.npy"
+        if settings.overlay:
+            yield f"{identifier}_overlay.png"
+        if settings.contours:
+            yield f"{identifier}.geojson"
+        if settings.instances != "none":
+            yield from (f"{part}_instances.{ending}" for part in parts for ending in ("png", "tif"))
+        if settings.uncertainty:
+            yield f"{identifier}_uncertainty.png"
+
+    def _require_own_folder(self, sources: Sequence[SourceSample]) -> None:
+        """Make sure that the output folder is not the images' own, nor a store or a run."""
+        out = self._out.resolve()
+        if self._settings.csv is None and (images := self._settings.images.resolve()).is_dir():
+            taken = out == images or images in out.parents
+        else:
+            taken = self._settings.csv is not None and out in {source.image.resolve().parent for source in sources}
+        if taken:
+            raise UsageError(
+                f"--out {self._out}: is in the folder of the images, and masks would overwrite or join them.\n"
+                "  Give another folder."
+            )
+        if any((folder / "zarr.json").exists() for folder in (out, *out.parents)) or (out / MODEL_FILE).exists():
+            raise UsageError(f"--out {self._out}: is a store or a run.\n  Give another folder.")
+
+    def _require_ours(self, source: SourceSample) -> None:
+        """Make sure that `predict` wrote all files that are to be replaced for one image.
+
+        An array has no room for a mark. It is taken for ours if the first mask of the image is.
+        """
+        names = list(self._names(source.id))
+        for name in names:
+            path = self._out / name
+            marked = self._out / names[0] if path.suffix == ".npy" else path
+            if path.exists() and not is_ours(marked):
+                raise UsageError(
+                    f"--out {self._out}: the prediction of {source.image} would overwrite {name}, which was not "
+                    "written by `predict`.\n  Give another folder."
+                )
+
+
+def _row(
+    identifier: str,
+    name: str,
+    region: NDArray[np.bool_],
+    probability: NDArray[np.float32],
+    *,
+    objects: int,
+    pixel_mm: float | None,
+) -> Row:
+    area = int(np.count_nonzero(region))
+    return Row(
+        id=identifier,
+        class_name=name,
+        area_px=area,
+        area_mm2=None if pixel_mm is None else area * pixel_mm**2,
+        share=area / region.size,
+        objects=objects,
+        mean_confidence=float(probability[region].mean(dtype=np.float64)) if area else None,
+    )
+
+
+def _as_npy(prediction: Prediction) -> bytes:
+    """Return the bytes of a NumPy file, (class, row, column) float16, made one class at a time."""
+    content = io.BytesIO()
+    shape = (prediction.classes, *prediction.size)
+    header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(content, header)
+    for index in range(prediction.classes):
+        content.write(prediction.probability(index).astype("<f2").tobytes())
+    return content.getvalue()

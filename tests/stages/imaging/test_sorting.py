@@ -1,0 +1,287 @@
+"""Every file is used, is a problem, or is named with the reason; and images of one name are told apart by folders."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.errors import InputProblemsError, UsageError
+from stages.imaging.pairing import Found, Inputs, PairingRule, find_masks, find_samples
+
+Touch = Callable[..., None]
+
+
+@pytest.fixture
+def touch(tmp_path: Path) -> Touch:
+    """Return a function that creates empty files."""
+
+    def make(*names: str) -> None:
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+    return make
+
+
+def pairs(found: Found) -> dict[str, tuple[str, ...]]:
+    """Return the names of the image and the masks of every sample."""
+    return {one.id: (one.image.name, *(mask.path.name for mask in one.masks)) for one in found.samples}
+
+
+def reasons(found: Found) -> dict[str, str]:
+    """Return the reason of every file that is left out, by its name."""
+    return {file.name: one.reason for one in found.left_out for file in one.files}
+
+
+def test_every_kind_of_file_is_named_with_its_reason(tmp_path: Path, touch: Touch) -> None:
+    """Formats that are not read, other files and hidden files are listed, one entry for a reason."""
+    touch("a.png", "b.webp", "c.GIF", "scan.dcm", "scan2.DCM", "x/v.nii.gz", "p.heic", "s.svs", "a.npy", "v.h5")
+    touch("all.zip", "t.npz", "list.csv", "Thumbs.db", "README", ".DS_Store", ".cache/x.png", "settings.json")
+    found = find_samples(Inputs(images=tmp_path))
+    assert [one.id for one in found.samples] == ["a", "b", "c"]
+    expected = {
+        "scan.dcm": "DICOM",
+        "scan2.DCM": "DICOM",
+        "v.nii.gz": "NIfTI",
+        "p.heic": "HEIC",
+        "s.svs": "whole-slide",
+        "a.npy": "NumPy",
+        "t.npz": "NumPy",
+        "v.h5": "HDF5",
+        "all.zip": "archive",
+        "list.csv": "not pictures",
+        "Thumbs.db": "not pictures",
+        "README": "not pictures",
+        ".DS_Store": "hidden",
+        ".cache": "hidden",
+        "settings.json": "do not annotate",
+    }
+    assert reasons(found).keys() == expected.keys()
+    assert [name for name, reason in reasons(found).items() if expected[name] not in reason] == []
+    assert len({one.reason for one in found.left_out}) == len(found.left_out)
+
+
+def test_a_sentence_has_the_count_and_three_examples(tmp_path: Path, touch: Touch) -> None:
+    """Ten thousand files of one kind are one sentence."""
+    touch("a.png", *(f"{number}.dcm" for number in range(5)))
+    (one,) = find_samples(Inputs(images=tmp_path)).left_out
+    text = str(one)
+    assert text.startswith("5 files left out: DICOM")
+    assert [name in text for name in ("0.dcm", "1.dcm", "2.dcm", "3.dcm")] == [True, True, True, False]
+
+
+def test_a_folder_of_other_formats_names_them(tmp_path: Path, touch: Touch) -> None:
+    """If nothing can be read, the message names the formats, also in sub-folders."""
+    touch("p1/scan.dcm", "p2/volume.nii.gz")
+    with pytest.raises(InputProblemsError, match="DICOM, NIfTI and other formats are not read") as caught:
+        find_samples(Inputs(images=tmp_path))
+    assert "p1/scan.dcm" in str(caught.value)
+
+
+def test_masks_beside_the_images_are_used_without_being_given(tmp_path: Path, touch: Touch) -> None:
+    """Without --masks, masks in the folder of the images are used, and a note says so."""
+    touch("a.png", "a_mask.png", "b.png")
+    found = find_samples(Inputs(images=tmp_path))
+    assert pairs(found) == {"a": ("a.png", "a_mask.png"), "b": ("b.png",)}
+    assert any("no --masks given" in note and "1 of 2 images" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "mask", ["a_mask.png", "a_Segmentation.png", "a_anno.png", "a_mask_1.png", "masks/a.png", "a_gt.tif"]
+)
+def test_prediction_never_takes_a_mask_for_an_image(tmp_path: Path, touch: Touch, mask: str) -> None:
+    """A mask beside the images is left out and named."""
+    touch("a.png", "b.png", mask)
+    found = find_samples(Inputs(images=tmp_path), labels="ignored")
+    assert pairs(found) == {"a": ("a.png",), "b": ("b.png",)}
+    assert reasons(found) == {Path(mask).name: "masks of these images"}
+
+
+def test_an_image_named_like_a_mask_stays_an_image(tmp_path: Path, touch: Touch) -> None:
+    """`leg_label.png` is an image if there is no image `leg`."""
+    touch("a.png", "a_mask.png", "leg_label.png")
+    assert pairs(find_samples(Inputs(images=tmp_path), labels="ignored")) == {
+        "a": ("a.png",),
+        "leg_label": ("leg_label.png",),
+    }
+
+
+def test_several_masks_of_an_image_are_in_natural_order(tmp_path: Path, touch: Touch) -> None:
+    """`_mask_2` comes before `_mask_10`, so that the order of objects does not depend on the file system."""
+    touch("images/a.png", "masks/a_mask_10.png", "masks/a_mask_2.png", "masks/a_mask.png")
+    found = find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "masks"))
+    assert pairs(found) == {"a": ("a.png", "a_mask.png", "a_mask_2.png", "a_mask_10.png")}
+
+
+def test_one_root_with_two_folders(tmp_path: Path, touch: Touch) -> None:
+    """`images/` and `masks/` in one root are recognised by any usual name; a third folder is left out."""
+    touch("imgs/a.png", "imgs/b.png", "Labels/a.png", "Labels/b_mask.png", "instances/a.png")
+    found = find_samples(Inputs(images=tmp_path))
+    assert pairs(found) == {"a": ("a.png", "a.png"), "b": ("b.png", "b_mask.png")}
+    assert found.rule.layout == "folders"
+    assert [one.reason for one in found.left_out] == ["pictures that are named unlike images and masks"]
+
+
+TWINS = ("benign/001.png", "malignant/001.png", "malignant/002.png")
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        pytest.param(TWINS, id="same_folders"),
+        pytest.param(("benign/001_mask.png", "malignant/001_mask.png", "002.png"), id="unique_name_elsewhere"),
+    ],
+)
+@pytest.mark.parametrize("one_root", [False, True])
+def test_images_of_one_name_are_told_apart_by_their_folders(
+    tmp_path: Path, touch: Touch, masks: tuple[str, ...], *, one_root: bool
+) -> None:
+    """The folder becomes part of every id, on images and masks alike, and `evaluate` finds the same masks."""
+    touch(*(f"images/{name}" for name in TWINS), *(f"masks/{name}" for name in masks))
+    given = tmp_path if one_root else tmp_path / "masks"
+    found = find_samples(
+        Inputs(images=tmp_path if one_root else tmp_path / "images", masks=None if one_root else given)
+    )
+    assert [one.id for one in found.samples] == ["benign-001", "malignant-001", "malignant-002"]
+    assert [one.masks[0].path.relative_to(tmp_path / "masks").as_posix() for one in found.samples] == list(masks)
+    assert found.problems == []
+    rule = PairingRule.from_dict(found.rule.to_dict())
+    again, problems = find_masks({one.id for one in found.samples}, rule, masks=given)
+    assert again == {one.id: one.masks for one in found.samples}
+    assert problems == []
+
+
+def test_unique_names_in_folders_keep_their_ids(tmp_path: Path, touch: Touch) -> None:
+    """Folders are part of the ids only if a name occurs twice, so that stores made before keep theirs."""
+    touch("benign/001.png", "malignant/002.png")
+    assert [one.id for one in find_samples(Inputs(images=tmp_path)).samples] == ["001", "002"]
+
+
+def test_a_mask_that_could_be_of_several_images_is_a_problem(tmp_path: Path, touch: Touch) -> None:
+    """A mask outside the folders of two images of its name belongs to neither; the message names both."""
+    touch("images/x/1.png", "images/y/1.png", "images/x/2.png", "masks/1.png", "masks/2.png")
+    found = find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "masks"))
+    assert {one.id: len(one.masks) for one in found.samples} == {"x-1": 0, "x-2": 1, "y-1": 0}
+    (problem,) = found.problems
+    assert "'x-1' and 'y-1'" in problem.what
+    assert problem.where.endswith("masks/1.png")
+
+
+def test_masks_of_an_image_with_a_problem_are_left_out(tmp_path: Path, touch: Touch) -> None:
+    """If two images have one id, their mask is not an orphan: it is named with that reason."""
+    touch("images/a.png", "images/a.jpg", "images/b.png", "masks/a.png", "masks/b.png")
+    found = find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "masks"))
+    assert pairs(found) == {"b": ("b.png", "b.png")}
+    assert len(found.problems) == 1
+    assert reasons(found) == {"a.png": "masks of images with a problem"}
+
+
+def test_patterns_replace_the_names(tmp_path: Path, touch: Touch) -> None:
+    """Images and masks are found by the user's patterns, and again by the recorded rule."""
+    touch("in/a_photo.jpg", "in/b_photo.jpg", "in/c.jpg", "out/seg-a.png", "out/seg-b.png", "out/x.png")
+    found = find_samples(
+        Inputs(
+            images=tmp_path / "in",
+            masks=tmp_path / "out",
+            image_pattern="{id}_photo.{ext}",
+            mask_pattern="seg-{id}.png",
+        )
+    )
+    assert pairs(found) == {"a": ("a_photo.jpg", "seg-a.png"), "b": ("b_photo.jpg", "seg-b.png")}
+    assert reasons(found).keys() == {"c.jpg", "x.png"}
+    assert "{id}_photo.{ext}" in str(found.rule)
+    masks, _ = find_masks({"a", "b"}, PairingRule.from_dict(found.rule.to_dict()), masks=tmp_path / "out")
+    assert masks == {one.id: one.masks for one in found.samples}
+
+
+def test_one_file_per_class(tmp_path: Path, touch: Touch) -> None:
+    """`{label}` is the class of each file, also where ids hold the separator."""
+    touch("img_1.png", "img_2.png", "img_1_disc.png", "img_1_cup.png", "img_2_disc.png")
+    found = find_samples(Inputs(images=tmp_path, mask_pattern="{id}_{label}.png"))
+    assert found.problems == []
+    assert {one.id: {mask.label: mask.path.name for mask in one.masks} for one in found.samples} == {
+        "img_1": {"cup": "img_1_cup.png", "disc": "img_1_disc.png"},
+        "img_2": {"disc": "img_2_disc.png"},
+    }
+
+
+def test_a_mask_pattern_that_finds_nothing_is_an_error(tmp_path: Path, touch: Touch) -> None:
+    """A user who states the masks' names needs masks: without any, nothing is extracted."""
+    touch("a.png", "a_mask.png")
+    with pytest.raises(InputProblemsError, match="<id>_truth"):
+        find_samples(Inputs(images=tmp_path, mask_pattern="{id}_truth.{ext}"))
+
+
+def test_the_message_proposes_the_pattern_that_would_match(tmp_path: Path, touch: Touch) -> None:
+    """If masks are named like images with a text before and after, the message proposes that pattern, and it works."""
+    touch("images/x1.png", "images/x2.png", "masks/seg-x1-v2.png", "masks/seg-x2-v2.png")
+    folders = {"images": tmp_path / "images", "masks": tmp_path / "masks"}
+    with pytest.raises(InputProblemsError) as caught:
+        find_samples(Inputs(**folders))
+    proposed = re.search(r"--mask-pattern '(\S+)'", str(caught.value))
+    assert proposed is not None
+    assert len(find_samples(Inputs(**folders, mask_pattern=proposed[1])).samples) == 2
+
+
+def test_an_unknown_recorded_layout_is_an_error() -> None:
+    """A store of a newer version may name a layout that does not exist here; the remedy is a table."""
+    with pytest.raises(UsageError, match="--csv"):
+        PairingRule.from_dict({"rule": "layout", "layout": "of_tomorrow"})
+
+
+NAMES = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["", "images/", "masks/", "x/", "y/", "x/masks/"]),
+        st.sampled_from(["a", "b", "benign (1)", "ISIC_0000001", "case1_slice1"]),
+        st.sampled_from(["", "_mask", "_mask_1", "_anno", "_superpixels", "_0000", "_attribute_x", "_roi"]),
+        st.sampled_from([".png", ".jpg", ".npz", ".dcm", ".txt"]),
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    names=st.sets(NAMES, min_size=1, max_size=12), labels=st.sampled_from(["wanted", "ignored"]), apart=st.booleans()
+)
+def test_every_file_is_in_exactly_one_place(
+    tmp_path_factory: pytest.TempPathFactory, names: set[str], labels: str, *, apart: bool
+) -> None:
+    """Whatever the names, each file is in one sample, in one reason of files left out, or named in a problem."""
+    root = tmp_path_factory.mktemp("every")
+    names = {"images/always.png", "masks/always.png", *names}
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    folders = {"images": root, "masks": None}
+    if apart:
+        folders = {"images": root / "images", "masks": root / "masks"}
+    try:
+        found = find_samples(Inputs(**folders), labels=labels)  # type: ignore[arg-type]
+    except (InputProblemsError, UsageError):
+        return
+    used = Counter(file for one in found.samples for file in {one.image, *(mask.path for mask in one.masks)})
+    used.update(file for one in found.left_out for file in one.files)
+    text = "\n".join(map(str, found.problems))
+    problems = {root / name for name in names if re.search(rf"{re.escape(str(root / name))}(?![\w.])", text)}
+    given_files = {root / name for name in names if not apart or name.startswith(("images/", "masks/"))}
+    assert given_files == used.keys() | problems
+    assert used.keys() & problems == set()
+    assert set(used.values()) <= {1}
+
+
+def test_one_folder_for_each_image(tmp_path: Path, touch: Touch) -> None:
+    """A pattern with the id in a folder's name finds all masks of an image in one root."""
+    touch("p1/image.png", "p1/objects/1.png", "p1/objects/2.png", "p2/image.png", "p2/objects/1.png")
+    found = find_samples(
+        Inputs(images=tmp_path, image_pattern="{id}/image.png", mask_pattern="{id}/objects/*.png"), orphans="reported"
+    )
+    assert pairs(found) == {"p1": ("image.png", "1.png", "2.png"), "p2": ("image.png", "1.png")}
+    assert found.problems == found.left_out == []
