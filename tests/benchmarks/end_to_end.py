@@ -19,8 +19,8 @@ from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.memo import AttentionMemo
 from stages.extraction.shard import Decoded, Decoding, Extraction, extract_shard
 from stages.imaging.classes import ClassMap
-from stages.imaging.labels import LabelRules
 from stages.imaging.decoding import read_image, read_resized
+from stages.imaging.labels import LabelRules
 from stages.imaging.resizing import resize_image
 from stages.imaging.samples import SourceSample
 from stages.runtime.look_ahead import look_ahead

@@ -128,7 +128,10 @@ def test_overlays_show_the_image_and_the_outline(phantoms: Path, written: Path):
 
 def test_predictions_can_be_used_as_masks_again(phantoms: Path, trained: Path, memo: Path, tmp_path: Path):
     """Extract, train, predict and extract again with the predictions, in values and in colours: the same indices."""
-    for name, classes in (("values", {"skin": 0, "lesion": 255}), ("colours", {"skin": "#000000", "lesion": "#ffffff"})):
+    for name, classes in (
+        ("values", {"skin": 0, "lesion": 255}),
+        ("colours", {"skin": "#000000", "lesion": "#ffffff"}),
+    ):
         store = tmp_path / f"{name}.zarr"
         extract.run(extract_settings(phantoms, store, memo, classes=classes))
         run = tmp_path / f"run_{name}"
@@ -312,9 +315,7 @@ def test_own_files_are_replaced(phantoms: Path, trained: Path, tmp_path: Path, m
     assert contents[0] == contents[1]
 
 
-def test_outputs_that_would_overwrite_each_other_are_refused(
-    phantoms: Path, trained: Path, tmp_path: Path, memo: Path
-):
+def test_outputs_that_would_overwrite_each_other_are_refused(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
     """The overlay of `a` and the mask of an image called `a_overlay` have one name."""
     (tmp_path / "new").mkdir()
     for name in ("a.png", "a_overlay.png"):
