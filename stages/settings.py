@@ -197,7 +197,7 @@ class TrainSettings:
         "auto",
         "exact: sizes as asked, foreground alike in all splits; hash: adding images never moves one; auto: exact for "
         "small sets.",
-        if_absent="hash",
+        may_change=True,
     )
     split_csv: Path | None = setting(
         None, "Table `id,split` with train, val or test in place of the seeded split.", may_change=True

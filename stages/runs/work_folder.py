@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,7 @@ class WorkFolder:
 
 
 @contextlib.contextmanager
-def work_folder(out: Path, work: str) -> Iterator[WorkFolder]:
+def work_folder(out: Path, work: str, *, keep: Callable[[Path], bool] = lambda _: False) -> Iterator[WorkFolder]:
     """Lock the working folder of an output, and create it if it is missing.
 
     If the block fails before there is a state or a history, the folder is removed.
@@ -63,6 +63,7 @@ def work_folder(out: Path, work: str) -> Iterator[WorkFolder]:
     Args:
         out: where the result will be.
         work: what the run does, such as "training"; part of the folder's name and of messages.
+        keep: called with the folder after a failure; True keeps it also without a state and a history.
 
     Raises:
         PipelineError: another process works on the same output.
@@ -73,6 +74,6 @@ def work_folder(out: Path, work: str) -> Iterator[WorkFolder]:
         try:
             yield folder
         except BaseException:
-            if not folder.state.is_file() and not folder.history.is_file():
+            if not folder.state.is_file() and not folder.history.is_file() and not keep(folder.path):
                 folder.remove()
             raise

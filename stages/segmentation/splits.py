@@ -1,13 +1,17 @@
 """Split samples into training, validation and test.
 
-A group's split is drawn by a hash of (seed, group), so all images of a patient or lesion have the same split. Groups
-that share a copied image (the same digest) count as one patient under two names, and so do groups that are connected by
-a chain of copies. They all get one split: test if any of them drew test, else val if any drew val, else train.
+There are three rules: a hash of the group; exact sizes for small sets (`stages.segmentation.exact_splits`); and a table.
+Without a table or a rule, sets of fewer than `SMALL` labelled groups are split exactly, and larger ones by the hash.
 
-Alternatively, a table `id,split` names the split of every sample. Then a group, or the copies of an image, in more than
-one split is an error. So is a chain of copies that connects two splits through samples without a split.
+**By hash.** A group's split is drawn by a hash of (seed, group), so all images of a patient or lesion have the same
+split. Groups that share a copied image (the same digest) count as one patient under two names, and so do groups that
+are connected by a chain of copies. They all get one split: test if any of them drew test, else val if any drew val,
+else train.
 
-When images are added, with the same seed and shares:
+**By a table.** A table `id,split` names the split of every sample. Then a group, or the copies of an image, in more
+than one split is an error. So is a chain of copies that connects two splits through samples without a split.
+
+When images are added, with the rule `hash`, the same seed and shares:
 
 - a test image stays in test, and a val image never goes into training;
 - no image moves unless a new image connects groups by a copy; then val and train images may move towards test.
@@ -25,14 +29,93 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from stages.errors import CheckpointError, InputProblemsError, Problem, UsageError
+from stages.segmentation.exact_splits import Traits, deal, describe_samples, part_sizes
+from stages.settings import SplitRule
 from store import AttentionStore
 
 SPLITS = ("train", "val", "test")
 ROW = ("id", "group", "digest", "split")
+SMALL = 500
+"""Number of labelled groups from which a hash gives sizes that are exact enough."""
+
+
+def split_by_rule(store: AttentionStore, *, rule: SplitRule, seed: int, val: float, test: float) -> list[str]:
+    """Return the split of every sample, in the store's order; "" for samples without a mask.
+
+    Args:
+        store: the samples.
+        rule: `exact`, `hash`, or `auto` to choose by the number of groups.
+        seed: every seed gives an unrelated split.
+        val: share for validation: of the images, or with `hash` the expected share of the groups.
+        test: share for testing, likewise.
+
+    Raises:
+        UsageError: the shares leave nothing to train on, or a split comes out empty.
+    """
+    if resolve_rule(store, rule) == "hash":
+        return split_by_hash(store, seed=seed, val=val, test=test)
+    return split_exactly(store, seed=seed, val=val, test=test)
+
+
+def resolve_rule(store: AttentionStore, rule: SplitRule) -> SplitRule:
+    """Return the rule, `exact` or `hash`, that `auto` stands for; any other rule unchanged."""
+    if rule != "auto":
+        return rule
+    groups = {str(group) for group, labelled in zip(store.column("group"), store.labelled, strict=True) if labelled}
+    return "exact" if len(groups) < SMALL else "hash"
+
+
+def split_exactly(store: AttentionStore, *, seed: int, val: float, test: float) -> list[str]:
+    """Return the split of every sample by `stages.segmentation.exact_splits`; "" for samples without a mask.
+
+    Args:
+        store: the samples.
+        seed: every seed gives another, equally balanced split.
+        val: share of the images for validation.
+        test: share of the images for testing.
+
+    Raises:
+        UsageError: the shares leave nothing to train on, or a split comes out empty.
+    """
+    _require_shares(val, test)
+    groups = group_traits(store)
+    images = sum(group.images for group in groups.values())
+    shares = {"test": test, "val": val, "train": 1 - val - test}
+    sizes = part_sizes(images, {name: share for name, share in shares.items() if share > 0})
+    parts = deal(groups, sizes, seed=seed)
+    splits = spread(store, parts)
+    _require(splits, {name for name, share in shares.items() if share > 0}, "the seeded split")
+    return splits
+
+
+def group_traits(store: AttentionStore) -> dict[str, Traits]:
+    """Return the description of every group with labelled samples; groups that share a copied image are one."""
+    linked = linked_groups(store.column("group"), store.column("digest"))
+    indices = np.flatnonzero(store.labelled).astype(np.int64)
+    traits = describe_samples(store, indices)
+    members: dict[str, list[int]] = defaultdict(list)
+    for index in indices.tolist():
+        members[linked[str(store.column("group")[index])]].append(index)
+    return {
+        group: Traits(len(positions), frozenset().union(*(traits[index] for index in positions)))
+        for group, positions in members.items()
+    }
+
+
+def spread(store: AttentionStore, parts: Mapping[str, str]) -> list[str]:
+    """Return the part of every sample from that of its group; "" for samples without a mask."""
+    linked = linked_groups(store.column("group"), store.column("digest"))
+    return [
+        parts[linked[str(group)]] if labelled else ""
+        for group, labelled in zip(store.column("group"), store.labelled, strict=True)
+    ]
 
 
 def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) -> list[str]:
@@ -47,8 +130,7 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
     Raises:
         UsageError: the shares leave nothing to train on, or a split comes out empty.
     """
-    if val + test >= 1:
-        raise UsageError(f"val ({val}) and test ({test}) leave nothing to train on; their sum must be below 1.")
+    _require_shares(val, test)
     drawn = {str(group): _draw(str(group), seed, val, test) for group in store.column("group")}
     linked = linked_groups(store.column("group"), store.column("digest"))
     together: dict[str, str] = {}
@@ -213,6 +295,11 @@ def _read_csv(path: Path) -> tuple[dict[str, str], list[Problem]]:
         elif split:
             wanted[id_] = split
     return wanted, problems
+
+
+def _require_shares(val: float, test: float) -> None:
+    if val + test >= 1:
+        raise UsageError(f"val ({val}) and test ({test}) leave nothing to train on; their sum must be below 1.")
 
 
 def _require(splits: Sequence[str], needed: set[str], where: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,10 +48,13 @@ from stages.settings import TrainSettings
 from store import AttentionStore
 from store.disk.publish import replace_file
 
-__all__ = ["COLUMNS", "SAVE_SECONDS", "SegmentationTrainer", "TrainingReport"]
+__all__ = ["COLUMNS", "SAVE_SECONDS", "SegmentationTrainer", "TrainingReport", "splits_digest"]
 
 COLUMNS = ("epoch", "loss", "val_dice", "lr")
 """Columns of the history, one row per epoch."""
+
+FEWEST_TO_CHOOSE = 10
+"""Number of validation samples from which they choose the epoch. With fewer, chance would choose: the last one counts."""
 
 SAVE_SECONDS = 10.0
 """Shortest time between two writes of the state. A killed run loses at most this much, and the epoch it was in."""
@@ -68,12 +72,21 @@ class TrainingReport:
     best_epoch: int
     """Counted from 1."""
     val_dice: float | None
-    """Mean Dice on the validation samples at the best epoch; None when there were none."""
+    """Mean Dice on the validation samples at that epoch; None when there were none."""
+    notes: Sequence[str] = ()
+    """Sentences that the user should know."""
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {split}" for split, count in self.samples.items())
         score = "no validation samples" if self.val_dice is None else f"validation Dice {self.val_dice:.3f}"
-        return f"{self.out}: {self.parameters / 1e6:.2f} M parameters, {counts}; best epoch {self.best_epoch}, {score}"
+        few = 0 < self.samples["val"] < FEWEST_TO_CHOOSE
+        epoch = f"last epoch {self.best_epoch}" if few else f"best epoch {self.best_epoch}"
+        lines = [f"{self.out}: {self.parameters / 1e6:.2f} M parameters, {counts}; {epoch}, {score}"]
+        if few:
+            lines.append(
+                f"note: {self.samples['val']} validation samples are too few to choose an epoch by: the last one counts"
+            )
+        return "\n".join([*lines, *self.notes])
 
 
 class SegmentationTrainer:
@@ -164,7 +177,7 @@ class SegmentationTrainer:
 
     def identity(self) -> RunIdentity:
         """Return the settings and data that must be the same for the run to be resumed."""
-        splits = hashlib.sha256("\n".join(self._splits).encode()).hexdigest()
+        splits = splits_digest(self._splits)
         description = self.store.description
         return RunIdentity.of(
             self.settings,
@@ -259,9 +272,10 @@ class SegmentationTrainer:
     def _record_if_best(self, val_dice: float | None) -> bool:
         """Record the last epoch as the best if its score is strictly higher than every earlier one.
 
-        Ties keep the earlier epoch. Without validation samples the latest epoch is the best.
+        Ties keep the earlier epoch. With fewer than `FEWEST_TO_CHOOSE` validation samples the latest epoch is the best.
         """
-        score = float(len(self.history)) if val_dice is None else float(val_dice)
+        few = val_dice is None or len(self.indices["val"]) < FEWEST_TO_CHOOSE
+        score = float(len(self.history)) if few or val_dice is None else float(val_dice)
         if score <= self._best_score:
             return False
         self._best_score, self._best_epoch = score, len(self.history)
@@ -301,6 +315,11 @@ class SegmentationTrainer:
         last = self.history[-1] if self.history else {"loss": None, "val_dice": None}
         figures = [f"{name} {last[key]:.3f}" for name, key in (("loss", "loss"), ("val Dice", "val_dice")) if last[key]]
         return f"epoch {epoch}/{self.settings.epochs} {' '.join(figures)}"
+
+
+def splits_digest(splits: Sequence[str]) -> str:
+    """Return the digest of the splits by which a run is recognised."""
+    return hashlib.sha256("\n".join(splits).encode()).hexdigest()
 
 
 def _require_values_to_normalise(settings: TrainSettings, config: NetworkConfig, samples: int) -> None:

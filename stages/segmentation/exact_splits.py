@@ -1,0 +1,144 @@
+"""Split small sets so that the sizes are exact and the foreground is alike in all parts.
+
+A hash (`stages.segmentation.splits`) gives each group its split independently. In a set of thirty images this may leave
+one image for validation, or none, and all large lesions in one split. Here groups are dealt out instead:
+
+- Every group is described by its foreground: the classes in its masks, and the third of the data set that its share of
+  foreground falls into (low, middle, high; or empty).
+- Groups with the rarest trait are dealt first, as in iterative stratification (Sechidis et al. 2011), and among them
+  the largest first. A group goes to the part that lacks most images with this trait, compared with its share of them;
+  if equal, to the part that lacks most images altogether.
+- A part is full when it has its number of images. A group that would overfill a part goes there only if it would
+  overfill every part.
+
+The order of equal groups comes from a hash of (seed, group), so the result depends neither on the order of the samples
+nor on chance. Adding an image can move others to another split: for sets that grow, keep the `splits.csv` of the first
+run and give it as a table, or choose the rule `hash`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store import AttentionStore
+from store.records import IGNORE
+
+__all__ = ["Traits", "deal", "describe_samples", "part_sizes"]
+
+FEWEST_IN_A_PART = 2
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Describe one group: its images, and the traits by which groups are made alike in all parts."""
+
+    images: int
+    names: frozenset[str]
+
+
+def part_sizes(images: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Return the number of images of every part.
+
+    Args:
+        images: Number of images in all.
+        shares: Share of each part in (0, 1), `train` among them; the sum is 1.
+
+    Returns:
+        Sizes that are rounded and add up. Every part but `train` has at least two images, as long as `train` keeps at
+        least as many as each of the others.
+    """
+    sizes = {name: max(FEWEST_IN_A_PART, round(share * images)) for name, share in shares.items() if name != "train"}
+    rest = images - sum(sizes.values())
+    while sizes and rest < max(*sizes.values(), 1) and max(sizes.values()) > 1:
+        largest = max(sizes, key=lambda name: sizes[name])
+        sizes[largest] -= 1
+        rest += 1
+    return {"train": rest, **sizes} if "train" in shares else sizes
+
+
+def deal(groups: Mapping[str, Traits], sizes: Mapping[str, int], *, seed: int) -> dict[str, str]:
+    """Deal groups to parts.
+
+    Args:
+        groups: Description of each group, by name.
+        sizes: Wanted number of images of each part; they add up to the images of all groups.
+        seed: Every seed gives another, equally balanced result.
+
+    Returns:
+        The part of each group.
+    """
+    images = sum(group.images for group in groups.values())
+    counts = Counter(name for group in groups.values() for name in group.names for _ in range(group.images))
+    lacking = {
+        part: defaultdict(float, {name: counts[name] * size / max(1, images) for name in counts})
+        for part, size in sizes.items()
+    }
+    room = dict(sizes)
+    left = set(groups)
+    dealt: dict[str, str] = {}
+    while left:
+        present = Counter(name for group in left for name in groups[group].names)
+        rarest = min(present, key=lambda name: (present[name], name)) if present else None
+        chosen = [group for group in left if rarest is None or rarest in groups[group].names]
+        for group in sorted(chosen, key=lambda one: (-groups[one].images, _hash(seed, one))):
+            traits = groups[group]
+            part = max(
+                sizes,
+                key=lambda name: (
+                    room[name] >= traits.images,
+                    round(lacking[name][rarest], 9) if rarest is not None else 0,
+                    room[name],
+                    _hash(seed, f"{group} {name}"),
+                ),
+            )
+            dealt[group] = part
+            room[part] -= traits.images
+            for name in traits.names:
+                lacking[part][name] -= traits.images
+            left.discard(group)
+    return dealt
+
+
+def describe_samples(store: AttentionStore, indices: NDArray[np.int64]) -> dict[int, frozenset[str]]:
+    """Return the traits of samples: their classes, and the third that their share of foreground falls into.
+
+    Args:
+        store: Holds the masks; they are read in batches.
+        indices: Positions of labelled samples.
+    """
+    shares: dict[int, float] = {}
+    classes: dict[int, set[int]] = {}
+    count = len(store.classes)
+    for start in range(0, len(indices), BATCH):
+        part = indices[start : start + BATCH]
+        for index, mask in zip(part.tolist(), store.read_array("mask", part), strict=True):
+            known = mask[mask != IGNORE]
+            shares[index] = float((known > 0).mean()) if known.size else 0.0
+            found = np.unique(known)
+            if store.multilabel:
+                classes[index] = {label for label in range(1, count) if (found >> (label - 1) & 1).any()}
+            else:
+                classes[index] = {int(value) for value in found if value}
+    present = sorted(share for share in shares.values() if share > 0)
+    edges = [present[len(present) // 3], present[2 * len(present) // 3]] if present else [0.0, 0.0]
+    return {
+        index: frozenset({f"class {number}" for number in classes[index]} | {f"foreground {_third(share, edges)}"})
+        for index, share in shares.items()
+    }
+
+
+def _third(share: float, edges: Sequence[float]) -> str:
+    if share == 0:
+        return "empty"
+    return "low" if share < edges[0] else "middle" if share < edges[1] else "high"
+
+
+def _hash(seed: int, text: str) -> bytes:
+    return hashlib.sha256(f"{seed}\n{text}".encode()).digest()

@@ -1,0 +1,128 @@
+"""Cross-validation: the parts that samples are dealt to, and one summary over all of them.
+
+Every labelled sample is in the test part of exactly one fold. Groups are kept together and foreground is made alike, as
+in `stages.segmentation.exact_splits`. The samples of the other folds are split into training and validation by the same
+rule.
+
+    out/fold1 …            one run per fold, each complete
+    out/metrics.json       scores of all samples, each predicted by the model that did not see it
+    out/per_sample.csv     the same scores, one row per sample, with its fold
+    out/predictions/       `<id>.png`, the predictions at the store's size: 0 and 255 for one class, indices for several,
+                           bits for labels that overlap
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from stages.errors import UsageError
+from stages.segmentation.bootstrap import mean_interval
+from stages.segmentation.checkpoint import is_run
+from stages.segmentation.exact_splits import Traits, deal, part_sizes
+from stages.segmentation.score_files import METRICS_FILE, ROWS_FILE, cells_of, write_metrics, write_rows
+from stages.segmentation.scoring import Scored
+from stages.segmentation.splits import group_traits, spread
+from stages.segmentation.summary import summarise
+from store import AttentionStore
+
+__all__ = ["fold_name", "fold_splits", "is_cross_validation", "write_summary"]
+
+PREDICTIONS = "predictions"
+BOOTSTRAP_SEED = 0
+
+
+def fold_name(number: int) -> str:
+    """Return the name of a fold's folder; folds are counted from 1."""
+    return f"fold{number}"
+
+
+def is_cross_validation(folder: Path) -> bool:
+    """Return whether a folder holds a finished cross-validation and nothing else."""
+    entries = {entry.name: entry for entry in folder.iterdir()}
+    folds = [entry for name, entry in entries.items() if name.startswith("fold") and name[4:].isdecimal()]
+    others = entries.keys() - {fold.name for fold in folds}
+    return bool(folds) and others <= {METRICS_FILE, ROWS_FILE, PREDICTIONS} and all(map(is_run, folds))
+
+
+def fold_splits(store: AttentionStore, *, folds: int, seed: int, val: float) -> list[list[str]]:
+    """Return the splits of every fold, each in the store's order; "" for samples without a mask.
+
+    Args:
+        store: the samples.
+        folds: number of folds, at least 2.
+        seed: every seed gives another, equally balanced division.
+        val: share of the images outside the test part for validation.
+
+    Raises:
+        UsageError: there are fewer groups than folds.
+    """
+    groups = group_traits(store)
+    if len(groups) < folds:
+        raise UsageError(
+            f"{store.path}: {len(groups)} groups of labelled samples cannot be divided into {folds} folds.\n"
+            "  Use fewer --folds. Images of one patient are one group and stay together."
+        )
+    names = [fold_name(number) for number in range(1, folds + 1)]
+    images = sum(group.images for group in groups.values())
+    sizes = {name: images // folds + (position < images % folds) for position, name in enumerate(names)}
+    part_of = deal(groups, sizes, seed=seed)
+    empty = [name for name in names if name not in part_of.values()]
+    if empty:
+        raise UsageError(
+            f"{store.path}: the groups differ so much in size that {', '.join(empty)} would be empty.\n"
+            "  Use fewer --folds."
+        )
+    return [spread(store, _rest(groups, part_of, name, seed=seed, val=val)) for name in names]
+
+
+def write_summary(folder: Path, store: AttentionStore, scored: Sequence[Sequence[Scored]]) -> dict[str, Any]:
+    """Write predictions, rows and metrics of all folds.
+
+    Args:
+        folder: of the cross-validation.
+        store: the samples.
+        scored: of every fold, the samples of its test part.
+
+    Returns:
+        The content of `metrics.json`: the scores over all samples, and `folds`, the mean Dice of each fold with its
+        number of samples.
+    """
+    (folder / PREDICTIONS).mkdir(exist_ok=True)
+    rows, folds = [], []
+    for number, part in enumerate(scored, start=1):
+        for one in part:
+            identifier = str(store.ids[one.index])
+            row = {"id": identifier, "group": str(store.column("group")[one.index]), "fold": str(number)}
+            rows.append(row | cells_of(one.scores))
+            _picture(one, store).save(folder / PREDICTIONS / f"{identifier}.png")
+        dice = mean_interval([one.scores.dice for one in part], seed=BOOTSTRAP_SEED)
+        folds.append({"fold": number, "n": len(part), "dice": dice})
+    every = [one.scores for part in scored for one in part]
+    metrics = {
+        "split": "all",
+        "includes_training_samples": False,
+        **summarise(every, seed=BOOTSTRAP_SEED, class_names=store.classes),
+        "folds": folds,
+    }
+    write_rows(folder / ROWS_FILE, sorted(rows, key=lambda row: row["id"]))
+    write_metrics(folder / METRICS_FILE, metrics)
+    return metrics
+
+
+def _rest(groups: dict[str, Traits], part_of: dict[str, str], test: str, *, seed: int, val: float) -> dict[str, str]:
+    """Return the split of every group in the fold whose test part is `test`."""
+    others = {group: traits for group, traits in groups.items() if part_of[group] != test}
+    images = sum(traits.images for traits in others.values())
+    shares = {"val": val, "train": 1 - val} if val > 0 else {"train": 1.0}
+    parts = deal(others, part_sizes(images, shares), seed=seed)
+    return {group: parts.get(group, "test") for group in groups}
+
+
+def _picture(one: Scored, store: AttentionStore) -> Image.Image:
+    binary = len(store.classes) == 2  # noqa: PLR2004 - background and one class
+    return Image.fromarray(one.prediction * np.uint8(255 if binary else 1))
