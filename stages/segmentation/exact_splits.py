@@ -10,6 +10,8 @@ one image for validation, or none, and all large lesions in one split. Here grou
   if equal, to the part that lacks most images altogether.
 - A part is full when it has its number of images. A group that would overfill a part goes there only if it would
   overfill every part.
+- Groups of several images can leave a part too small, or a class out of it. `stages.segmentation.balancing` then moves
+  and exchanges single groups.
 
 The order of equal groups comes from a hash of (seed, group), so the result depends neither on the order of the samples
 nor on chance. Adding an image can move others to another split: for sets that grow, keep the `splits.csv` of the first
@@ -21,26 +23,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.segmentation.balancing import CLASS, FEWEST_IN_A_PART, Traits, rebalance
 from store import AttentionStore
 from store.records import IGNORE
 
-__all__ = ["Traits", "deal", "describe_samples", "part_sizes"]
+__all__ = ["deal", "describe_samples", "part_sizes"]
 
-FEWEST_IN_A_PART = 2
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class Traits:
-    """Describe one group: its images, and the traits by which groups are made alike in all parts."""
-
-    images: int
-    names: frozenset[str]
 
 
 def part_sizes(images: int, shares: Mapping[str, float]) -> dict[str, int]:
@@ -51,16 +44,20 @@ def part_sizes(images: int, shares: Mapping[str, float]) -> dict[str, int]:
         shares: Share of each part in (0, 1), `train` among them; the sum is 1.
 
     Returns:
-        Sizes that are rounded and add up. Every part but `train` has at least two images, as long as `train` keeps at
-        least as many as each of the others.
+        The rounded shares; `train` has the rest. A part other than `train` has at least two images, unless this would
+        leave fewer than two for `train`; then it has at least one.
     """
-    sizes = {name: max(FEWEST_IN_A_PART, round(share * images)) for name, share in shares.items() if name != "train"}
-    rest = images - sum(sizes.values())
-    while sizes and rest < max(*sizes.values(), 1) and max(sizes.values()) > 1:
-        largest = max(sizes, key=lambda name: sizes[name])
-        sizes[largest] -= 1
-        rest += 1
-    return {"train": rest, **sizes} if "train" in shares else sizes
+    asked = {name: round(share * images) for name, share in shares.items() if name != "train"}
+    sizes = {name: max(FEWEST_IN_A_PART, size) for name, size in asked.items()}
+
+    def rest() -> int:
+        return images - sum(sizes.values())
+
+    while rest() < FEWEST_IN_A_PART and (raised := [name for name in sizes if sizes[name] > max(1, asked[name])]):
+        sizes[raised[0]] -= 1
+    while rest() < 1 and max(sizes.values(), default=0) > 1:
+        sizes[max(sizes, key=lambda name: sizes[name])] -= 1
+    return {"train": rest(), **sizes}
 
 
 def deal(groups: Mapping[str, Traits], sizes: Mapping[str, int], *, seed: int) -> dict[str, str]:
@@ -103,7 +100,8 @@ def deal(groups: Mapping[str, Traits], sizes: Mapping[str, int], *, seed: int) -
             for name in traits.names:
                 lacking[part][name] -= traits.images
             left.discard(group)
-    return dealt
+    order = sorted(groups, key=lambda group: _hash(seed, group))
+    return rebalance({group: dealt[group] for group in order}, groups, sizes)
 
 
 def describe_samples(store: AttentionStore, indices: NDArray[np.int64]) -> dict[int, frozenset[str]]:
@@ -111,7 +109,10 @@ def describe_samples(store: AttentionStore, indices: NDArray[np.int64]) -> dict[
 
     Args:
         store: Holds the masks; they are read in batches.
-        indices: Positions of labelled samples.
+        indices: (sample,) positions of labelled samples.
+
+    Returns:
+        The traits by position, such as `class 1` and `foreground low`.
     """
     shares: dict[int, float] = {}
     classes: dict[int, set[int]] = {}
@@ -127,9 +128,10 @@ def describe_samples(store: AttentionStore, indices: NDArray[np.int64]) -> dict[
             else:
                 classes[index] = {int(value) for value in found if value}
     present = sorted(share for share in shares.values() if share > 0)
-    edges = [present[len(present) // 3], present[2 * len(present) // 3]] if present else [0.0, 0.0]
+    last = len(present) - 1
+    edges = [present[last // 3], present[2 * last // 3]] if present else [0.0, 0.0]
     return {
-        index: frozenset({f"class {number}" for number in classes[index]} | {f"foreground {_third(share, edges)}"})
+        index: frozenset({f"{CLASS}{number}" for number in classes[index]} | {f"foreground {_third(share, edges)}"})
         for index, share in shares.items()
     }
 
@@ -137,7 +139,7 @@ def describe_samples(store: AttentionStore, indices: NDArray[np.int64]) -> dict[
 def _third(share: float, edges: Sequence[float]) -> str:
     if share == 0:
         return "empty"
-    return "low" if share < edges[0] else "middle" if share < edges[1] else "high"
+    return "low" if share <= edges[0] else "middle" if share <= edges[1] else "high"
 
 
 def _hash(seed: int, text: str) -> bytes:

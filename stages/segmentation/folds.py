@@ -21,9 +21,10 @@ import numpy as np
 from PIL import Image
 
 from stages.errors import UsageError
+from stages.segmentation.balancing import Traits
 from stages.segmentation.bootstrap import mean_interval
 from stages.segmentation.checkpoint import is_run
-from stages.segmentation.exact_splits import Traits, deal, part_sizes
+from stages.segmentation.exact_splits import deal, part_sizes
 from stages.segmentation.score_files import METRICS_FILE, ROWS_FILE, cells_of, write_metrics, write_rows
 from stages.segmentation.scoring import Scored
 from stages.segmentation.splits import group_traits, spread

@@ -36,7 +36,8 @@ from pathlib import Path
 import numpy as np
 
 from stages.errors import CheckpointError, InputProblemsError, Problem, UsageError
-from stages.segmentation.exact_splits import Traits, deal, describe_samples, part_sizes
+from stages.segmentation.balancing import Traits
+from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
 from stages.settings import SplitRule
 from store import AttentionStore
 
@@ -91,7 +92,13 @@ def split_exactly(store: AttentionStore, *, seed: int, val: float, test: float) 
     sizes = part_sizes(images, {name: share for name, share in shares.items() if share > 0})
     parts = deal(groups, sizes, seed=seed)
     splits = spread(store, parts)
-    _require(splits, {name for name, share in shares.items() if share > 0}, "the seeded split")
+    empty = [name for name in SPLITS if shares[name] > 0 and name not in splits]
+    if empty:
+        raise UsageError(
+            f"the seeded split puts no sample in {' and '.join(empty)}: {images} labelled samples in {len(groups)} "
+            "groups are too few, because a group is never divided.\n"
+            "  Use more images, other shares (--val 0, --test 0), or a --split-csv."
+        )
     return splits
 
 
