@@ -17,27 +17,32 @@ With `folds` several such runs are trained, each tested on another part of the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from stages.errors import UsageError
+from stages.errors import CheckpointError, UsageError
 from stages.runs.live_log import live_log
 from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, is_run, load_model, load_state
+from stages.segmentation.fold_predictions import require_file_names
 from stages.segmentation.folds import fold_name, fold_splits, is_cross_validation, write_summary
-from stages.segmentation.near_duplicates import across_splits
+from stages.segmentation.near_duplicates import NearDuplicates, across_splits
+from stages.segmentation.score_files import METRICS_FILE
 from stages.segmentation.scoring import Scored, score_store
-from stages.segmentation.splits import resolve_rule, split_by_csv, split_by_rule, write_splits
-from stages.segmentation.trainer import COLUMNS, SegmentationTrainer, TrainingReport, splits_digest
-from stages.settings import TrainSettings
+from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule, write_splits
+from stages.segmentation.trainer import COLUMNS, FEWEST_TO_CHOOSE, SegmentationTrainer, TrainingReport, splits_digest
+from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore
 from store.disk.publish import explain_disk_failures, refuse_foreign, replace_folder, restore_replaced
 
@@ -55,14 +60,12 @@ class CrossValidationReport:
     notes: Sequence[str]
 
     def __str__(self) -> str:
-        dice = self.metrics["dice"]
-        mean = f"Dice {dice['mean']:.3f} ({dice['low']:.3f} to {dice['high']:.3f})"
-        folds = len(self.metrics["folds"])
+        dice, folds, spread = self.metrics["dice"], self.metrics["folds"], self.metrics["fold_dice"]
         lines = [
-            f"{self.out}: {mean} over {self.metrics['n']} samples, each by the one of {folds} models that did not see it"
-        ]
-        lines += [
-            f"fold {one['fold']}: Dice {one['dice']['mean']:.3f} over {one['n']}" for one in self.metrics["folds"]
+            f"{self.out}: Dice {_figure(dice['mean'])} ({_figure(dice['low'])} to {_figure(dice['high'])})",
+            f"{self.metrics['n']} samples, each predicted by the one of {len(folds)} models that did not see it",
+            *(f"fold {one['fold']}: Dice {_figure(one['dice']['mean'])} over {one['n']} samples" for one in folds),
+            f"mean of the folds {_figure(spread['mean'])}, standard deviation {_figure(spread['sd'])}",
         ]
         return "\n".join([*lines, *self.notes])
 
@@ -84,11 +87,11 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
         )
     if settings.folds:
         return _run_folds(settings, store, progress)
-    splits = _split(store, settings)
-    epochs = settings.epochs * splits.count("train")
-    with progress.task("training", epochs, unit="samples") as task:
+    splits, rule = _split(store, settings)
+    steps = settings.epochs * splits.count("train")
+    with progress.task("training", steps, unit="samples") as task:
         report = _run_once(settings, store, splits, task)
-    return replace(report, notes=[*report.notes, *_notes(store, splits, settings)])
+    return replace(report, notes=[*report.notes, *rule, *_duplicates(across_splits(store, splits))])
 
 
 def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str], task: Task) -> TrainingReport:
@@ -105,6 +108,7 @@ def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str],
         restore_replaced(out)
         if settings.resume and _resume(trainer, work, out):
             work.remove()
+            task.advance(settings.epochs * len(trainer.indices["train"]))
             return trainer.report(out)
         if not trainer.history:
             work.clear()
@@ -122,34 +126,44 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
     if settings.split_csv is not None:
         raise UsageError("--folds divides the samples itself. Give --folds or --split-csv, not both.")
     refuse_foreign(settings.out, is_cross_validation)
+    require_file_names(store)
     divisions = fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
     steps = settings.epochs * sum(splits.count("train") for splits in divisions)
     out = settings.out.resolve()
-    scored: list[list[Scored]] = []
     with work_folder(out, "folds", keep=_holds_folds) as work, explain_disk_failures(settings.out):
         restore_replaced(out)
+        finished = settings.resume and not _holds_folds(work.path) and out.is_dir() and is_cross_validation(out)
+        folder = out if finished else work.path
         if not settings.resume:
             work.clear()
         with progress.task("training", steps, unit="samples") as task:
-            for number, splits in enumerate(divisions, start=1):
-                one = replace(settings, out=work.path / fold_name(number))
-                _run_once(one, store, splits, task)
-        with progress.task("scoring", int(store.labelled.sum())) as task:
-            for number, splits in enumerate(divisions, start=1):
-                scored.append(_score(settings, store, splits, work.path / fold_name(number), task))
-        metrics = write_summary(work.path, store, scored)
-        replace_folder(work.path, out, ours=is_cross_validation)
-    return CrossValidationReport(out=settings.out, metrics=metrics, notes=_fold_notes(store, divisions))
+            reports = [
+                _run_once(replace(settings, out=folder / fold_name(number)), store, splits, task)
+                for number, splits in enumerate(divisions, start=1)
+            ]
+        if finished:
+            work.remove()
+            metrics = json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))
+        else:
+            with progress.task("scoring", int(store.labelled.sum())) as task:
+                scored = (
+                    _score(settings, store, splits, folder / fold_name(number), task)
+                    for number, splits in enumerate(divisions, start=1)
+                )
+                metrics = write_summary(folder, store, scored)
+            replace_folder(folder, out, ours=is_cross_validation)
+    notes = _fold_notes(store, divisions, fewest=min(report.samples["val"] for report in reports))
+    return CrossValidationReport(out=settings.out, metrics=metrics, notes=notes)
 
 
-def _score(settings: TrainSettings, store: AttentionStore, splits: list[str], run: Path, task: Task) -> list[Scored]:
-    """Predict and score the test part of one fold."""
+def _score(
+    settings: TrainSettings, store: AttentionStore, splits: list[str], run: Path, task: Task
+) -> Iterator[Scored]:
+    """Predict and score the test part of one fold, sample by sample."""
     device = resolve_device(settings.device)
     model, card = load_model(run, device)
     indices = np.flatnonzero(np.array(splits) == "test").astype(np.int64)
-    return list(
-        score_store(store, indices, model=model, card=card, device=device, batch_size=settings.batch_size, task=task)
-    )
+    return score_store(store, indices, model=model, card=card, device=device, batch_size=settings.batch_size, task=task)
 
 
 def _holds_folds(folder: Path) -> bool:
@@ -157,29 +171,37 @@ def _holds_folds(folder: Path) -> bool:
     return any(folder.glob("fold*")) or any(folder.glob(".fold*"))
 
 
-def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
-    """Return the split of every sample of the store, "" for samples without a split."""
+def _split(store: AttentionStore, settings: TrainSettings) -> tuple[list[str], list[str]]:
+    """Return the split of every sample, "" for samples without one; and a sentence about the rule, if there is one.
+
+    Raises:
+        CheckpointError: the run that is resumed was started with another rule than the one that is asked for.
+    """
     if settings.split_csv is not None:
-        return split_by_csv(store, settings.split_csv)
-
-    def by(rule: str) -> list[str]:
-        return split_by_rule(
-            store,
-            rule="hash" if rule == "hash" else "exact",
-            seed=settings.split_seed,
-            val=settings.val,
-            test=settings.test,
-        )
-
+        return split_by_csv(store, settings.split_csv), []
+    by_rule = partial(split_by_rule, store, seed=settings.split_seed, val=settings.val, test=settings.test)
     rule = resolve_rule(store, settings.split_rule)
-    if settings.resume and settings.split_rule == "auto" and rule == "exact":
-        # A run that was interrupted before there was this rule was split by the hash. It goes on with the same splits.
-        recorded = _recorded_splits(settings)
-        splits = by("exact")
-        if recorded is not None and recorded != splits_digest(splits) and recorded == splits_digest(by("hash")):
-            return by("hash")
-        return splits
-    return by(rule)
+    recorded = _recorded_splits(settings) if settings.resume else None
+    other: SplitRule = "exact" if rule == "hash" else "hash"
+    with contextlib.suppress(UsageError):  # the other rule may not be possible with these samples
+        if recorded is not None and recorded == splits_digest(earlier := by_rule(rule=other)):
+            if settings.split_rule == "auto":  # all runs of version 0.2 and before were split by the hash
+                return earlier, [f"split by the rule that the run was started with (--split-rule {other})"]
+            if recorded != splits_digest(by_rule(rule=rule)):
+                raise CheckpointError(
+                    f"{settings.out}: the run was started with --split-rule {other}, and other splits would mix "
+                    f"training and test samples.\n  Resume with --split-rule {other}, or start anew without --resume."
+                )
+    return by_rule(rule=rule), [_describe_rule(settings, rule)]
+
+
+def _describe_rule(settings: TrainSettings, rule: SplitRule) -> str:
+    """Return the sentence that names the rule of the splits, and why it was chosen."""
+    text = {"exact": "exact sizes, with foreground alike in all splits", "hash": "a hash of each group"}[rule]
+    if settings.split_rule != "auto":
+        return f"split by {text} (--split-rule {rule})"
+    few = {"exact": "fewer than", "hash": "at least"}[rule]
+    return f"split by {text}, because there are {few} {SMALL} labelled groups (--split-rule {rule})"
 
 
 def _recorded_splits(settings: TrainSettings) -> str | None:
@@ -191,34 +213,41 @@ def _recorded_splits(settings: TrainSettings) -> str | None:
     return None
 
 
-def _notes(store: AttentionStore, splits: list[str], settings: TrainSettings) -> list[str]:
-    """Return the sentences about the splits that a user should know."""
+def _fold_notes(store: AttentionStore, divisions: Sequence[Sequence[str]], *, fewest: int) -> list[str]:
+    """Return notes about few validation samples, and about images in different folds that look the same.
+
+    Args:
+        store: the samples.
+        divisions: the splits of every fold.
+        fewest: smallest number of validation samples of a fold.
+    """
     notes = []
-    if settings.split_csv is None:
-        rule = resolve_rule(store, settings.split_rule)
-        text = {"exact": "exact sizes, foreground alike in all splits", "hash": "a hash of each group"}[rule]
-        notes.append(f"split by {text} (--split-rule {rule})")
-    return [*notes, *_duplicates(across_splits(store, splits))]
-
-
-def _fold_notes(store: AttentionStore, divisions: Sequence[Sequence[str]]) -> list[str]:
-    """Return the note about images that look the same and are in different folds."""
+    if fewest < FEWEST_TO_CHOOSE:
+        notes.append(
+            f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last "
+            f"counts (the smallest has {fewest})"
+        )
     fold_of = [
         next((fold_name(number) for number, splits in enumerate(divisions, start=1) if splits[index] == "test"), "")
         for index in range(len(store))
     ]
-    return _duplicates(across_splits(store, fold_of))
+    return [*notes, *_duplicates(across_splits(store, fold_of))]
 
 
-def _duplicates(pairs: Sequence[tuple[str, str, str, str]]) -> list[str]:
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _duplicates(pairs: NearDuplicates) -> list[str]:
+    """Return the note that names some of the pairs; nothing without pairs."""
     if not pairs:
         return []
     some = "; ".join(f"{one} in {place}, {other} in {other_place}" for one, place, other, other_place in pairs[:NAMED])
     more = "; …" if len(pairs) > NAMED else ""
-    count = f"{len(pairs)} pair{'s' if len(pairs) != 1 else ''}"
+    count = "1 pair of images looks" if len(pairs) == 1 else f"{len(pairs)} pairs of images look"
     text = (
-        f"note: {count} of images in different parts look the same ({some}{more}): scores may be too high. "
-        "Give them one group (--csv with a column `group`), or remove one of each."
+        f"note: {count} the same across splits ({some}{more}): scores may be too high. Give them one group (extract "
+        "--csv with a column `group`), or remove one of each."
     )
     return [text]
 

@@ -7,24 +7,23 @@ rule.
     out/fold1 …            one run per fold, each complete
     out/metrics.json       scores of all samples, each predicted by the model that did not see it
     out/per_sample.csv     the same scores, one row per sample, with its fold
-    out/predictions/       `<id>.png`, the predictions at the store's size: 0 and 255 for one class, indices for several,
-                           bits for labels that overlap
+    out/predictions/       the predictions of all samples; see `stages.segmentation.fold_predictions`
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from stages.errors import UsageError
 from stages.segmentation.balancing import Traits
 from stages.segmentation.bootstrap import mean_interval
 from stages.segmentation.checkpoint import is_run
 from stages.segmentation.exact_splits import deal, part_sizes
+from stages.segmentation.fold_predictions import write_prediction
+from stages.segmentation.metrics import SampleScores
 from stages.segmentation.score_files import METRICS_FILE, ROWS_FILE, cells_of, write_metrics, write_rows
 from stages.segmentation.scoring import Scored
 from stages.segmentation.splits import group_traits, spread
@@ -81,8 +80,8 @@ def fold_splits(store: AttentionStore, *, folds: int, seed: int, val: float) -> 
     return [spread(store, _rest(groups, part_of, name, seed=seed, val=val)) for name in names]
 
 
-def write_summary(folder: Path, store: AttentionStore, scored: Sequence[Sequence[Scored]]) -> dict[str, Any]:
-    """Write predictions, rows and metrics of all folds.
+def write_summary(folder: Path, store: AttentionStore, scored: Iterable[Iterable[Scored]]) -> dict[str, Any]:
+    """Write predictions, rows and metrics of all folds. One sample is held in memory at a time.
 
     Args:
         folder: of the cross-validation.
@@ -90,29 +89,52 @@ def write_summary(folder: Path, store: AttentionStore, scored: Sequence[Sequence
         scored: of every fold, the samples of its test part.
 
     Returns:
-        The content of `metrics.json`: the scores over all samples, and `folds`, the mean Dice of each fold with its
-        number of samples.
+        The content of `metrics.json`: the keys of `pipeline evaluate` over all samples; `folds`, for every fold its
+        number, the number of its samples `n`, and their mean `dice` with its interval; and `fold_dice`, the mean of
+        these means and their standard deviation `sd`, `min` and `max`.
     """
-    (folder / PREDICTIONS).mkdir(exist_ok=True)
-    rows, folds = [], []
+    predictions = folder / PREDICTIONS
+    predictions.mkdir(exist_ok=True)
+    heights, widths, groups = (store.column(name) for name in ("height", "width", "group"))
+    rows: list[dict[str, str]] = []
+    every: list[SampleScores] = []
+    folds: list[dict[str, Any]] = []
     for number, part in enumerate(scored, start=1):
+        scores: list[SampleScores] = []
         for one in part:
             identifier = str(store.ids[one.index])
-            row = {"id": identifier, "group": str(store.column("group")[one.index]), "fold": str(number)}
+            size = (int(heights[one.index]), int(widths[one.index]))
+            write_prediction(
+                predictions, identifier, one.probabilities, size, classes=store.classes, multilabel=store.multilabel
+            )
+            row = {"id": identifier, "group": str(groups[one.index]), "split": "test", "fold": str(number)}
             rows.append(row | cells_of(one.scores))
-            _picture(one, store).save(folder / PREDICTIONS / f"{identifier}.png")
-        dice = mean_interval([one.scores.dice for one in part], seed=BOOTSTRAP_SEED)
-        folds.append({"fold": number, "n": len(part), "dice": dice})
-    every = [one.scores for part in scored for one in part]
+            scores.append(one.scores)
+        folds.append(
+            {"fold": number, "n": len(scores), "dice": mean_interval([one.dice for one in scores], seed=BOOTSTRAP_SEED)}
+        )
+        every += scores
     metrics = {
         "split": "all",
         "includes_training_samples": False,
         **summarise(every, seed=BOOTSTRAP_SEED, class_names=store.classes),
         "folds": folds,
+        "fold_dice": _spread_of([one["dice"]["mean"] for one in folds]),
     }
     write_rows(folder / ROWS_FILE, sorted(rows, key=lambda row: row["id"]))
     write_metrics(folder / METRICS_FILE, metrics)
     return metrics
+
+
+def _spread_of(means: list[float | None]) -> dict[str, float | None]:
+    """Return mean, standard deviation, minimum and maximum of the folds' means; None where there are too few."""
+    known = [mean for mean in means if mean is not None]
+    return {
+        "mean": statistics.fmean(known) if known else None,
+        "sd": statistics.stdev(known) if len(known) > 1 else None,
+        "min": min(known, default=None),
+        "max": max(known, default=None),
+    }
 
 
 def _rest(groups: dict[str, Traits], part_of: dict[str, str], test: str, *, seed: int, val: float) -> dict[str, str]:
@@ -122,8 +144,3 @@ def _rest(groups: dict[str, Traits], part_of: dict[str, str], test: str, *, seed
     shares = {"val": val, "train": 1 - val} if val > 0 else {"train": 1.0}
     parts = deal(others, part_sizes(images, shares), seed=seed)
     return {group: parts.get(group, "test") for group in groups}
-
-
-def _picture(one: Scored, store: AttentionStore) -> Image.Image:
-    binary = len(store.classes) == 2  # noqa: PLR2004 - background and one class
-    return Image.fromarray(one.prediction * np.uint8(255 if binary else 1))

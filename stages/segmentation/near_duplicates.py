@@ -1,9 +1,9 @@
 """Find images that look the same although their bytes differ, by the perceptual hashes of a store.
 
 Two hashes of 64 bits that differ in at most `MOST_DIFFERENT` bits are taken for the same picture: saved again, scaled,
-or of slightly other brightness. Pairs are found without comparing all with all: if two hashes differ in at most k bits and
-are cut into k + 1 pieces, at least one piece is equal (the pigeonhole principle), so only hashes with an equal piece are
-compared.
+or of slightly other brightness. Pairs are found without comparing all with all: if two hashes differ in at most k bits
+and are cut into k + 1 pieces, at least one piece is equal (the pigeonhole principle). So only hashes with an equal
+piece are compared.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from store import AttentionStore
 __all__ = ["MOST_DIFFERENT", "NearDuplicates", "across_splits", "similar_pairs"]
 
 MOST_DIFFERENT = 4
-"""Largest number of different bits. Of 200 dermoscopy images saved again at half size as JPEG, 99 % differ in at most 4;
-of the two million pairs among 2,000 images 35 do."""
+"""Largest number of different bits. Of 200 dermoscopy images that were saved again at half size as JPEG, 99 % differ in
+at most 4 bits. Of the two million pairs among 2,000 images, 35 do."""
 BITS = 64
 MOST_IN_A_BUCKET = 1000
 """Number of equal pieces above which they are skipped: so many are no duplicates but one kind of picture."""

@@ -1,7 +1,7 @@
 """Split samples into training, validation and test.
 
-There are three rules: a hash of the group; exact sizes for small sets (`stages.segmentation.exact_splits`); and a table.
-Without a table or a rule, sets of fewer than `SMALL` labelled groups are split exactly, and larger ones by the hash.
+There are three rules: a hash of the group, exact sizes for small sets (`stages.segmentation.exact_splits`), and a
+table. Without a table or a rule, sets of fewer than `SMALL` labelled groups are split exactly, larger ones by the hash.
 
 **By hash.** A group's split is drawn by a hash of (seed, group), so all images of a patient or lesion have the same
 split. Groups that share a copied image (the same digest) count as one patient under two names, and so do groups that

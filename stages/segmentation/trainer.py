@@ -48,13 +48,13 @@ from stages.settings import TrainSettings
 from store import AttentionStore
 from store.disk.publish import replace_file
 
-__all__ = ["COLUMNS", "SAVE_SECONDS", "SegmentationTrainer", "TrainingReport", "splits_digest"]
+__all__ = ["COLUMNS", "FEWEST_TO_CHOOSE", "SAVE_SECONDS", "SegmentationTrainer", "TrainingReport", "splits_digest"]
 
 COLUMNS = ("epoch", "loss", "val_dice", "lr")
 """Columns of the history, one row per epoch."""
 
 FEWEST_TO_CHOOSE = 10
-"""Number of validation samples from which they choose the epoch. With fewer, chance would choose: the last one counts."""
+"""Smallest number of validation samples that choose the epoch. With fewer, chance would choose: the last one counts."""
 
 SAVE_SECONDS = 10.0
 """Shortest time between two writes of the state. A killed run loses at most this much, and the epoch it was in."""
@@ -84,7 +84,7 @@ class TrainingReport:
         lines = [f"{self.out}: {self.parameters / 1e6:.2f} M parameters, {counts}; {epoch}, {score}"]
         if few:
             lines.append(
-                f"note: {self.samples['val']} validation samples are too few to choose an epoch by: the last one counts"
+                f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: the last counts"
             )
         return "\n".join([*lines, *self.notes])
 

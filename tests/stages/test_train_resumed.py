@@ -59,7 +59,11 @@ def test_a_killed_run_resumes_to_the_same_weights(
 
 
 def test_the_best_model_survives_an_interruption(phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The second epoch is the best; stopped in the fourth and resumed, the run ends with those weights."""
+    """The second epoch is the best; stopped in the fourth and resumed, the run ends with those weights.
+
+    The phantoms are few, so here two validation samples are enough to choose the epoch.
+    """
+    monkeypatch.setattr("stages.segmentation.trainer.FEWEST_TO_CHOOSE", 2)
     scores = {1: 0.4, 2: 0.9, 3: 0.1, 4: 0.2}
     monkeypatch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
     monkeypatch.setattr(SegmentationTrainer, "_validate", lambda trainer: scores[len(trainer.history) + 1])

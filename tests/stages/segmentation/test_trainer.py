@@ -61,19 +61,24 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine(trainer, warmup
 
 
 @pytest.mark.parametrize(
-    ("scores", "kept"),
+    ("scores", "val", "kept"),
     [
-        pytest.param([0.1, 0.7, 0.3, 0.7, 0.2], 2, id="earliest_of_the_best"),
-        pytest.param([0.0, 0.0, 0.0, 0.0, 0.0], 1, id="nothing_was_ever_found"),
-        pytest.param([0.1, 0.2, 0.3, 0.4, 0.5], 5, id="last"),
-        pytest.param([None] * 5, 5, id="without_validation"),
+        pytest.param([0.1, 0.7, 0.3, 0.7, 0.2], 10, 2, id="earliest_of_the_best"),
+        pytest.param([0.0, 0.0, 0.0, 0.0, 0.0], 10, 1, id="nothing_was_ever_found"),
+        pytest.param([0.1, 0.2, 0.3, 0.4, 0.5], 10, 5, id="last"),
+        pytest.param([0.1, 0.7, 0.3, 0.7, 0.2], 9, 5, id="too_few_to_choose"),
+        pytest.param([None] * 5, 0, 5, id="without_validation"),
     ],
 )
-def test_the_model_is_that_of_its_epoch(trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores, kept):
-    """The card has the best epoch and its score, with the weights of the end of that epoch; also when resumed."""
+def test_the_model_is_that_of_its_epoch(trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores, val, kept):
+    """The card has the epoch and its score, with the weights of the end of that epoch; also when resumed.
+
+    Ten validation samples choose the epoch; with fewer it is the last one.
+    """
     given = iter([*scores, *scores[3:]])
     monkeypatch.setattr(SegmentationTrainer, "_validate", lambda _: next(given))
-    made = trainer(["train"] * 4)
+    splits = ["train"] * 4 + ["val"] * val
+    made = trainer(splits)
     weights = []
     with SILENT.task("training", 1) as task:
         for epoch in range(1, EPOCHS + 1):
@@ -83,8 +88,8 @@ def test_the_model_is_that_of_its_epoch(trainer, tmp_path: Path, monkeypatch: py
             if epoch == 3:
                 state = load_state(tmp_path / "state.safetensors")
         _assert_kept(tmp_path, weights[kept - 1], kept, scores)
-        if kept <= 3:
-            again = SegmentationTrainer(made.settings, made.store, ["train"] * 4, CPU)
+        if kept <= 3 or val == 9:
+            again = SegmentationTrainer(made.settings, made.store, splits, CPU)
             again.restore(state, tmp_path)
             for epoch in range(4, EPOCHS + 1):
                 again.run_epoch(epoch, task)
