@@ -91,7 +91,7 @@ class EvaluationReport:
         if self.metrics["n"] < FEW:
             lines.append(
                 f"note: {self.metrics['n']} images are few: their 95 % intervals are too narrow. Measured, such "
-                "intervals\n  hold the true mean in 64 % of cases with 5 images, 75 % with 8, 80 % with 13, 86 % with 20"
+                "intervals\n  hold the true mean in 64 % of cases for 5 images, 75 % for 8, 80 % for 13, 86 % for 20"
             )
         if self.metrics["includes_training_samples"]:
             lines.append(

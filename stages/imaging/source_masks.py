@@ -38,9 +38,8 @@ def find_source_masks(
     found, problems = find_masks(wanted, rule, masks=masks, csv=csv)
     problems += [Problem(str(place), f"no mask for `{missing}`") for missing in sorted(wanted - found.keys())]
     if problems:
-        searched = (
-            "the table that the store was extracted from" if csv else "the folder that the store was extracted from"
-        )
         how = "" if csv else f"The masks were looked for by the rule that the store records: {rule}.\n"
-        raise InputProblemsError(problems, f"{how}Give {searched}, or leave --{'csv' if csv else 'masks'} out.")
+        kind, option = ("table", "--csv") if csv else ("folder", "--masks")
+        remedy = f"{how}Give the {kind} that the store was extracted from, or leave {option} out."
+        raise InputProblemsError(problems, remedy)
     return found

@@ -159,7 +159,8 @@ def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:
         kinds = {True: "labels that may overlap", False: "classes that do not overlap"}
         raise CheckpointError(
             f"{run}: was trained for {kinds[card.network.multilabel]}, but {store.path} has "
-            f"{kinds[store.multilabel]}.\n  Extract the store with the --labels of the run's store, or train on this store."
+            f"{kinds[store.multilabel]}.\n"
+            "  Extract the store with the --labels of the run's store, or train on this store."
         )
     if (card.network.size, card.network.grid) != (store.size, store.grid):
         raise CheckpointError(
