@@ -25,11 +25,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stages.errors import InputProblemsError, Problem, UsageError
+from stages.errors import UsageError
 from stages.imaging.labels import LabelRules, read_labels
-from stages.imaging.pairing import PairingRule, find_masks
 from stages.imaging.resizing import resize_probabilities
 from stages.imaging.samples import LabelFile
+from stages.imaging.source_masks import find_source_masks
 from stages.pictures.overlays import draw_overlay, pick_cases
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress
@@ -47,7 +47,7 @@ from stages.segmentation.score_files import (
     write_metrics,
     write_rows,
 )
-from stages.segmentation.scoring import Scored, score_store
+from stages.segmentation.scoring import Scored, lost_objects, score_store
 from stages.segmentation.splits import read_splits
 from stages.segmentation.summary import summarise
 from stages.settings import EvaluateSettings, Instances
@@ -58,7 +58,7 @@ from store.records import IGNORE
 OVERLAYS = "overlays"
 BOOTSTRAP_SEED = 0
 FEW = 20
-"""Number of images below which the bootstrap's interval is clearly too narrow."""
+"""Number of images below which the bootstrap's interval is clearly too narrow, see `stages.segmentation.bootstrap`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +85,14 @@ class EvaluationReport:
                 lines.append(f"{title}: {values}; {counts}")
         if lost := self.metrics.get("lost"):
             lines.append(
-                f"note: in {lost} samples the store lost a class that the source mask has; nothing found there counts "
-                "as Dice 0"
+                f"note: in {lost} of these samples the store's mask lost a class that the source mask has. These count "
+                "as missed\n  (Dice 0 of this class). Extract at a larger --image-size"
             )
         if self.metrics["n"] < FEW:
-            lines.append(f"note: an interval over fewer than {FEW} images is too narrow; do not rely on it")
+            lines.append(
+                f"note: {self.metrics['n']} images are few: their 95 % intervals are too narrow. Measured, such "
+                "intervals\n  hold the true mean in 64 % of cases for 5 images, 75 % for 8, 80 % for 13, 86 % for 20"
+            )
         if self.metrics["includes_training_samples"]:
             lines.append(
                 "note: some of these samples, or others of their group, were used in training: these scores are biased"
@@ -140,11 +143,18 @@ class _Inputs:
 class _Case:
     """Hold one sample with all of its scores."""
 
-    scored: Scored
+    index: int
+    """Position in the store."""
+    prediction: NDArray[np.uint8]
+    """(row, column) class index, or bits of labels, at the store's size."""
+    scores: SampleScores
+    """Scores at the store's size."""
     instances: InstanceScores | None
+    """Scores of its objects at the store's size; None if they were not asked for."""
     original: SampleScores | None
     """Scores at the image's original size; None without its source mask."""
     original_instances: InstanceScores | None
+    """Scores of its objects at the original size; None without its source mask, or if they were not asked for."""
 
 
 def _load_inputs(settings: EvaluateSettings) -> _Inputs:
@@ -166,7 +176,12 @@ def _load_inputs(settings: EvaluateSettings) -> _Inputs:
         device=device,
         indices=indices,
         includes_training=includes_training,
-        masks=_find_source_masks(store, indices, settings),
+        masks=find_source_masks(
+            [str(store.ids[index]) for index in indices],
+            store.description.masks,
+            masks=settings.masks,
+            csv=settings.csv,
+        ),
         rules=LabelRules.from_source(store.description.masks, store.classes),
         instances=settings.instances,
     )
@@ -204,33 +219,6 @@ def _choose_samples(
     return np.array(chosen, dtype=np.int64), bool(leaked)
 
 
-def _find_source_masks(
-    store: AttentionStore, indices: NDArray[np.int64], settings: EvaluateSettings
-) -> dict[str, tuple[LabelFile, ...]]:
-    """Return the source label files of each sample by id; nothing without a folder and without a table.
-
-    Raises:
-        UsageError: a folder and a table are given, or one that does not exist.
-        InputProblemsError: a sample has no mask, or several that do not belong together.
-    """
-    place = settings.csv or settings.masks
-    if place is None:
-        return {}
-    if settings.csv is not None and settings.masks is not None:
-        raise UsageError(f"{settings.csv}: the table names the masks itself. Give a table or --masks, not both.")
-    ids = {str(store.ids[index]) for index in indices}
-    rule = PairingRule.from_dict(store.description.masks.pairing)
-    masks, problems = find_masks(ids, rule, masks=settings.masks, csv=settings.csv)
-    problems += [Problem(str(place), f"no mask for `{missing}`") for missing in sorted(ids - masks.keys())]
-    if problems:
-        raise InputProblemsError(
-            problems,
-            f"Masks were looked for as in the store ({rule}). Give the folder or the table that the store was "
-            "extracted from, or leave --masks out.",
-        )
-    return masks
-
-
 def _score_all(inputs: _Inputs, batch_size: int, progress: Progress) -> Iterator[_Case]:
     """Predict and score the samples in the order of the store."""
     with progress.task("scoring", len(inputs.indices)) as task:
@@ -244,11 +232,26 @@ def _score_all(inputs: _Inputs, batch_size: int, progress: Progress) -> Iterator
             task=task,
         ):
             original, original_instances = _score_at_original(inputs, scored)
-            instances = None
-            if inputs.instances != "none":
-                truth = inputs.store.instances([scored.index])[0]
-                instances = _score_objects(inputs, scored.prediction, scored.probabilities[1], truth)
-            yield _Case(scored=scored, instances=instances, original=original, original_instances=original_instances)
+            yield _Case(  # without the probabilities: those of a large test set would fill the memory
+                index=scored.index,
+                prediction=scored.prediction,
+                scores=scored.scores,
+                instances=_score_stored_objects(inputs, scored),
+                original=original,
+                original_instances=original_instances,
+            )
+
+
+def _score_stored_objects(inputs: _Inputs, scored: Scored) -> InstanceScores | None:
+    """Score the objects of one sample at the store's size; None if this was not asked for."""
+    if inputs.instances == "none":
+        return None
+    return score_instances(
+        split_instances(scored.prediction == 1, inputs.instances),
+        inputs.store.instances([scored.index])[0],
+        ignored=scored.truth == IGNORE,
+        lost=lost_objects(inputs.store, scored.index),
+    )
 
 
 def _score_at_original(inputs: _Inputs, scored: Scored) -> tuple[SampleScores | None, InstanceScores | None]:
@@ -268,14 +271,8 @@ def _score_at_original(inputs: _Inputs, scored: Scored) -> tuple[SampleScores | 
     scores = score_sample(prediction, labels.mask, len(store.classes), multilabel=store.multilabel)
     if inputs.instances == "none" or labels.instances is None:
         return scores, None
-    return scores, _score_objects(inputs, prediction, probabilities[1], labels.instances)
-
-
-def _score_objects(
-    inputs: _Inputs, prediction: NDArray[np.uint8], probability: NDArray[np.float32], truth: NDArray[np.integer[Any]]
-) -> InstanceScores:
-    """Split the predicted region into objects and score them."""
-    return score_instances(split_instances(prediction == 1, probability, inputs.instances), truth)
+    objects = split_instances(prediction == 1, inputs.instances)
+    return scores, score_instances(objects, labels.instances, ignored=labels.mask == IGNORE)
 
 
 def _summarise(inputs: _Inputs, cases: Sequence[_Case], split: str) -> dict[str, Any]:
@@ -284,7 +281,7 @@ def _summarise(inputs: _Inputs, cases: Sequence[_Case], split: str) -> dict[str,
     metrics: dict[str, Any] = {
         "split": split,
         "includes_training_samples": inputs.includes_training,
-        **summarise([case.scored.scores for case in cases], seed=BOOTSTRAP_SEED, class_names=names),
+        **summarise([case.scores for case in cases], seed=BOOTSTRAP_SEED, class_names=names),
     }
     if instances := [case.instances for case in cases if case.instances is not None]:
         metrics["instances"] = summarise_instances(instances, seed=BOOTSTRAP_SEED)
@@ -297,9 +294,9 @@ def _summarise(inputs: _Inputs, cases: Sequence[_Case], split: str) -> dict[str,
 
 def _row(store: AttentionStore, case: _Case, split: str) -> dict[str, str]:
     """Return the row of one sample in `per_sample.csv`."""
-    index = case.scored.index
+    index = case.index
     row = {"id": str(store.ids[index]), "group": str(store.column("group")[index]), "split": split}
-    row |= cells_of(case.scored.scores, case.instances)
+    row |= cells_of(case.scores, case.instances)
     if case.original is not None:
         row |= cells_of(case.original, case.original_instances, prefix="original_")
     return row
@@ -308,10 +305,10 @@ def _row(store: AttentionStore, case: _Case, split: str) -> dict[str, str]:
 def _write_overlays(folder: Path, inputs: _Inputs, cases: Sequence[_Case], count: int) -> None:
     """Draw `count` of the worst, the median and the best samples by Dice."""
     folder.mkdir()
-    dice = [case.scored.scores.dice for case in cases]
+    dice = [case.scores.dice for case in cases]
     for kind, chosen in pick_cases(dice, count).items():
         for rank, position in enumerate(chosen, start=1):
-            one = cases[position].scored
+            one = cases[position]
             sample = inputs.store[one.index]
             multilabel = inputs.store.multilabel
             picture = draw_overlay(

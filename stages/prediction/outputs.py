@@ -128,7 +128,7 @@ class OutputWriter:
         for index, name in enumerate(self._classes[1:], start=1):
             region, probability = prediction.region(index), prediction.probability(index)
             method = "components" if settings.instances == "none" else settings.instances
-            objects = split_instances(region, probability, method)
+            objects = split_instances(region, method)
             found = int(objects.max())
             self._rows.append(_row(source.id, name, region, probability, objects=found, pixel_mm=pixel_mm))
             if settings.contours:

@@ -8,6 +8,9 @@ differences per image; comparing two intervals would ignore that hard images are
 Values that are nan (a sensitivity where there is nothing to find) are left out, and `n` is the number of the others.
 Values are sorted first, so that the order of the samples does not change an interval.
 
+The percentile interval is too narrow for few images. Measured on Dice scores, 95 % intervals hold the true mean in
+64 % of cases with 5 images, 75 % with 8, 80 % with 13 and 86 % with 20.
+
 Images are assumed to be independent. Several images of one patient are not, so an interval over them is too narrow.
 """
 

@@ -132,7 +132,7 @@ def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:
     """Make sure that a model can be used on a store.
 
     Raises:
-        CheckpointError: attention recipe, classes, or size differ.
+        CheckpointError: attention recipe, classes, or size differ, or only in one of them labels may overlap.
     """
     if card.recipe_sha256 != store.description.recipe_sha256:
         keys = sorted({*card.recipe, *store.recipe})
@@ -154,6 +154,13 @@ def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:
         raise CheckpointError(
             f"{run}: was trained for the classes {card.classes}, but {store.path} has {store.classes}.\n"
             "  Evaluate on a store with these classes, or train on this store."
+        )
+    if card.network.multilabel != store.multilabel:
+        kinds = {True: "labels that may overlap", False: "classes that do not overlap"}
+        raise CheckpointError(
+            f"{run}: was trained for {kinds[card.network.multilabel]}, but {store.path} has "
+            f"{kinds[store.multilabel]}.\n"
+            "  Extract the store with the --labels of the run's store, or train on this store."
         )
     if (card.network.size, card.network.grid) != (store.size, store.grid):
         raise CheckpointError(

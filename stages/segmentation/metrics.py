@@ -21,8 +21,8 @@ Values where something is empty ("-" is nan, which every mean leaves out):
 "Lost" means that the source mask has the class, and that its objects are too small for the mask that is scored. Finding
 nothing is no success there.
 
-An image's score is the mean over the foreground classes in its truth or its prediction; if there are none, over all
-foreground classes (the "empty, empty" row). The background is never part of the mean.
+An image's score is the mean over the foreground classes in its truth or its prediction, and those that are lost; if
+there are none, over all foreground classes (the "empty, empty" row). The background is never part of the mean.
 """
 
 from __future__ import annotations
@@ -175,9 +175,10 @@ def score_sample(
         Counts and HD95 of every foreground class.
 
     Raises:
-        UsageError: the masks' shapes differ, or a mask holds a class that does not exist.
+        UsageError: the masks' shapes differ, or a mask holds a class or a label that does not exist.
     """
     if multilabel:
+        _require_bits(prediction, truth, n_classes)
         return SampleScores(tuple(_score_label(k, prediction, truth, k in lost) for k in range(1, n_classes)))
     counted = _counted_pixels(prediction, truth, n_classes)
     truth = np.where(counted, truth, 0)
@@ -232,6 +233,16 @@ def _counted_pixels(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_c
                 f"(and {IGNORE} for pixels to ignore in a mask). Check which mask value stands for which class."
             )
     return counted
+
+
+def _require_bits(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> None:
+    """Make sure that two masks of bits have no bit beyond the last label."""
+    for name, mask in (("mask", truth), ("prediction", prediction)):
+        highest = int(mask.max(initial=0, where=mask != IGNORE))
+        if highest >= 1 << (n_classes - 1):
+            raise UsageError(
+                f"The {name} holds the bits {highest:b}, but there are only {n_classes - 1} labels. Check the labels."
+            )
 
 
 def _confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> NDArray[np.int64]:

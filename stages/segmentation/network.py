@@ -27,6 +27,8 @@ from stages.settings import Blocks, Branches, Size, Stem, TrainSettings, Width
 from store import AttentionStore
 
 LEVELS = 5
+MOST_LABELS = 7
+"""Number of labels that may overlap: one bit of a mask each, and 255 stays free for ignored pixels."""
 MAX_WIDENING = 8
 """The deepest levels have at most this many times the channels of the first level."""
 
@@ -57,6 +59,15 @@ class NetworkConfig:
     stem: Stem
     multilabel: bool = False
     """Labels may overlap: one output for each class but the background, which has none."""
+
+    def __post_init__(self) -> None:
+        """Make sure that a mask has a bit for every label.
+
+        Raises:
+            ValueError: there are too many labels.
+        """
+        if self.multilabel and self.classes - 1 > MOST_LABELS:
+            raise ValueError(f"{self.classes - 1} labels; a mask has bits for {MOST_LABELS}")
 
     @classmethod
     def of(cls, settings: TrainSettings, store: AttentionStore) -> NetworkConfig:

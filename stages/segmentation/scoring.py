@@ -18,7 +18,7 @@ from stages.segmentation.metrics import SampleScores, score_sample
 from stages.segmentation.network import Segmenter
 from store import AttentionStore
 
-__all__ = ["Scored", "lost_classes", "score_store"]
+__all__ = ["Scored", "lost_classes", "lost_objects", "score_store"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class Scored:
     """(class, row, column) in [0, 1]."""
     prediction: NDArray[np.uint8]
     """(row, column) class index, or bits of labels."""
+    truth: NDArray[np.uint8]
+    """(row, column) the stored mask: class index or bits, 255 for ignored pixels."""
     scores: SampleScores
 
 
@@ -71,13 +73,19 @@ def score_store(
                 index=index,
                 probabilities=probability,
                 prediction=prediction,
+                truth=truth,
                 scores=score_sample(prediction, truth, count, multilabel=multilabel, lost=lost),
             )
             task.advance()
 
 
 def lost_classes(store: AttentionStore, index: int) -> set[int]:
-    """Return the classes that a sample's source mask has and its stored mask has not."""
+    """Return the indices of the classes that a sample's source mask has and its stored mask has not."""
     if not store.has("lost_classes"):
         return set()
     return {int(number) for number in str(store.column("lost_classes")[index]).split(",") if number}
+
+
+def lost_objects(store: AttentionStore, index: int) -> int:
+    """Return the number of objects that a sample's source mask has and that have no pixel in its stored mask."""
+    return int(store.column("lost_objects")[index]) if store.has("lost_objects") else 0

@@ -8,7 +8,7 @@ compared with a per-image Dice.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from stages.errors import UsageError
@@ -33,16 +33,15 @@ def summarise(scores: Sequence[SampleScores], *, seed: int, class_names: Sequenc
         `thresholded_jaccard`, the mean IoU over images, where an IoU below 0.65 counts as 0 (ISIC 2018
         Task 1, Codella et al. 2019); `pooled_dice`, one Dice from the counts of all images and foreground
         classes. With several foreground classes also `per_class`: the same for each, over the images with
-        the class in truth or prediction. `lost`, the number of images with a
-        lost class, if there are any. None means that no image defines the score.
+        the class in truth or prediction. `lost`, the number of images with a lost class (see
+        `stages.segmentation.metrics`), if there are any. None means that no image defines the score.
 
     Raises:
         UsageError: there are no scores, or their classes differ from each other or from the names.
     """
     n_foreground = _count_foreground_classes(scores, class_names)
     summary = _summary(scores, [one for sample in scores for one in sample.classes], seed)
-    lost = sum(any(one.lost for one in sample.classes) for sample in scores)
-    if lost:
+    if lost := sum(any(one.lost for one in sample.classes) for sample in scores):
         summary["lost"] = lost
     if n_foreground > 1:
         names = class_names or [str(index) for index in range(n_foreground + 1)]
@@ -68,14 +67,14 @@ def _class_summary(scored: Sequence[ClassScores], seed: int) -> dict[str, Any]:
     return _summary(present, present, seed)
 
 
-def _summary(scored: Sequence[SampleScores | ClassScores], counts: Iterable[Counts], seed: int) -> dict[str, Any]:
+def _summary(scored: Sequence[SampleScores | ClassScores], counts: Sequence[ClassScores], seed: int) -> dict[str, Any]:
     """Return the mean scores of one entry per image, and the Dice of the pooled counts."""
     summary: dict[str, Any] = {"n": len(scored)}
     for metric in METRICS:
         # A class that no image has is a row of None, not an error: it is still one of the store's classes.
         summary[metric] = mean_interval([getattr(image, metric) for image in scored] or [math.nan], seed=seed)
     summary["thresholded_jaccard"] = _thresholded_jaccard([image.iou for image in scored])
-    summary["pooled_dice"] = _none_if_nan(_pool(counts).dice)
+    summary["pooled_dice"] = _pooled_dice(counts)
     return summary
 
 
@@ -85,12 +84,9 @@ def _thresholded_jaccard(ious: Sequence[float]) -> float | None:
     return total / len(defined) if defined else None
 
 
-def _pool(counts: Iterable[Counts]) -> Counts:
-    total = Counts(0, 0, 0, 0)
-    for one in counts:
-        total = Counts(total.tp + one.tp, total.fp + one.fp, total.fn + one.fn, total.tn + one.tn)
-    return total
-
-
-def _none_if_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _pooled_dice(counts: Sequence[ClassScores]) -> float | None:
+    """Return the Dice of the counts of all images together; None if no pixel was counted."""
+    total = Counts(*(sum(getattr(one, count) for one in counts) for count in ("tp", "fp", "fn", "tn")))
+    if not total.present and any(one.lost for one in counts):
+        return 0.0  # all that there was to find is lost: to find nothing is no success
+    return None if math.isnan(total.dice) else total.dice

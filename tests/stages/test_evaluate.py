@@ -13,7 +13,9 @@ from PIL import Image
 
 from stages.errors import CheckpointError, InputProblemsError, UsageError
 from stages.evaluate import EvaluationReport, run
+from stages.segmentation.checkpoint import load_model, require_fit
 from stages.settings import EvaluateSettings
+from store import AttentionStore
 from tests.conftest import extract_settings
 
 
@@ -24,7 +26,7 @@ def perfect(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(_model, batch, _norm, _portions) -> torch.Tensor:
         return torch.nn.functional.one_hot(batch.mask.long(), 2).movedim(-1, 1).float()
 
-    monkeypatch.setattr("stages.evaluate.predict_probabilities", answer)
+    monkeypatch.setattr("stages.segmentation.scoring.predict_probabilities", answer)
 
 
 def test_metrics_and_rows_agree(phantom_store: Path, trained: Path, phantoms: Path, tmp_path: Path):
@@ -53,11 +55,11 @@ def test_metrics_and_rows_agree(phantom_store: Path, trained: Path, phantoms: Pa
 
 def test_the_summary_shows_dice_with_its_interval(tmp_path: Path):
     """Users read the summary on the terminal, so it must survive scores that are not defined."""
-    metrics = {"dice": {"mean": 0.9124, "low": 0.9, "high": 0.925}, "n": 7, "split": "test"}
+    metrics = {"dice": {"mean": 0.9124, "low": 0.9, "high": 0.925}, "n": 27, "split": "test"}
     metrics |= {"includes_training_samples": False, "original": {"dice": {"mean": None, "low": None, "high": None}}}
     lines = str(EvaluationReport(out=tmp_path, metrics=metrics)).splitlines()
     assert lines == [
-        f"{tmp_path}: Dice 0.912 (0.900 to 0.925) over 7 samples of split test",
+        f"{tmp_path}: Dice 0.912 (0.900 to 0.925) over 27 samples of split test",
         "at original size: Dice not defined",
     ]
 
@@ -240,3 +242,148 @@ def test_an_unlabelled_copy_does_not_hide_a_test_image(phantoms: Path, tmp_path:
         tested = sum(row["split"] == "test" for row in csv.DictReader(file))
     report = run(EvaluateSettings(store=tmp_path / "s.zarr", run=tmp_path / "run", out=tmp_path / "report"))
     assert report.metrics["n"] == tested > 0
+
+
+def test_the_summary_says_what_its_numbers_cannot_show(tmp_path: Path):
+    """Few images and lost classes are said in words, with the numbers of both."""
+    metrics = {"dice": {"mean": 0.5, "low": 0.1, "high": 0.9}, "n": 7, "split": "test", "lost": 3}
+    metrics |= {"includes_training_samples": False}
+    text = str(EvaluationReport(out=tmp_path, metrics=metrics))
+    assert "in 3 of these samples the store's mask lost a class" in text
+    assert "--image-size" in text
+    assert "7 images are few" in text
+
+
+@pytest.mark.usefixtures("perfect")
+def test_a_table_names_the_source_masks(phantoms: Path, tmp_path: Path, memo: Path):
+    """A store that was extracted from a table is scored at the original size with the same table."""
+    from stages.extract import run as extract
+    from stages.train import run as train
+    from tests.conftest import train_settings
+
+    rows = [
+        f"n{n},{phantoms}/images/phantom_{n:04d}.png,{phantoms}/masks/phantom_{n:04d}_segmentation.png"
+        for n in range(16)
+    ]
+    table, store = tmp_path / "t.csv", tmp_path / "s.zarr"
+    table.write_text("\n".join(["id,image,mask", *rows]))
+    extract(extract_settings(phantoms, store, memo, masks=None, csv=table))
+    train(train_settings(store, tmp_path / "run", epochs=1))
+    report = run(EvaluateSettings(store=store, run=tmp_path / "run", out=tmp_path / "report", csv=table, overlays=0))
+    assert 0.85 < report.metrics["original"]["dice"]["mean"] < 1
+
+
+def test_a_network_that_finds_nothing_scores_zero_where_the_store_lost_the_lesion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Masks that are empty only because they were shrunk reward neither training nor evaluation."""
+    from dataclasses import replace
+
+    from stages.train import run as train
+    from store.writer import Layout, new_store
+    from tests.conftest import RECIPE, random_sample, train_settings
+
+    def nothing(_model, batch, _norm, _portions) -> torch.Tensor:
+        empty = torch.zeros(len(batch.image), 2, *batch.image.shape[2:])
+        empty[:, 0] = 1
+        return empty
+
+    layout = Layout(
+        size=(32, 40), grid=(4, 5), heads=["L1H0"], keys=21, classes=["skin", "lesion"], columns=("lost_classes",)
+    )
+    with new_store(tmp_path / "s.zarr", layout=layout, recipe=RECIPE) as writer:
+        for index in range(16):
+            sample = random_sample(index, layout)
+            writer.append(replace(sample, mask=sample.mask * 0, lost_classes="1", group=sample.id))
+    for module in ("scoring", "trainer"):
+        monkeypatch.setattr(f"stages.segmentation.{module}.predict_probabilities", nothing)
+    trained = train(train_settings(tmp_path / "s.zarr", tmp_path / "run", epochs=1))
+    assert "1.000" not in str(trained)
+    report = run(EvaluateSettings(store=tmp_path / "s.zarr", run=tmp_path / "run", out=tmp_path / "r", overlays=1))
+    assert report.metrics["dice"]["mean"] == report.metrics["pooled_dice"] == 0
+    assert report.metrics["lost"] == report.metrics["n"] > 0
+
+
+def test_objects_are_scored_at_both_sizes(phantoms: Path, tmp_path: Path, memo: Path, monkeypatch: pytest.MonkeyPatch):
+    """The right region has a perfect AJI if objects lie apart; metrics, rows and summary have the objects."""
+    from stages.extract import run as extract
+    from stages.train import run as train
+    from tests.conftest import train_settings
+
+    masks = tmp_path / "objects"
+    masks.mkdir()
+    two = np.zeros((36, 48), np.uint8)
+    two[6:18, 6:18], two[20:32, 28:44] = 1, 2
+    for file in (phantoms / "images").iterdir():
+        Image.fromarray(two).save(masks / file.name)
+    store = tmp_path / "s.zarr"
+    extract(extract_settings(phantoms, store, memo, masks=masks, labels="instances"))
+    train(train_settings(store, tmp_path / "run", epochs=1))
+
+    def answer(_model, batch, _norm, _portions) -> torch.Tensor:
+        return torch.nn.functional.one_hot(batch.mask.long(), 2).movedim(-1, 1).float()
+
+    monkeypatch.setattr("stages.segmentation.scoring.predict_probabilities", answer)
+    for method in ("components", "watershed"):
+        settings = EvaluateSettings(
+            store=store, run=tmp_path / "run", out=tmp_path / method, masks=masks, overlays=0, instances=method
+        )
+        report = run(settings)
+        found, number = report.metrics["instances"], report.metrics["n"]
+        assert found["aji"]["mean"] == found["pq"]["mean"] == found["dq"]["mean"] == 1
+        assert found["true_objects"] == found["predicted_objects"] == 2 * number
+        assert 0.8 < report.metrics["original"]["instances"]["aji"]["mean"] < 1
+        with (tmp_path / method / "per_sample.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert {(row["aji"], row["true_objects"], row["original_true_objects"]) for row in rows} == {("1", "2", "2")}
+        assert "objects: AJI 1.000 (1.000 to 1.000), PQ 1.000" in str(report)
+
+
+def test_objects_cannot_be_scored_without_true_objects(phantom_store: Path, trained: Path, tmp_path: Path):
+    """A store of plain masks is refused with the option that keeps objects."""
+    settings = EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", instances="components")
+    with pytest.raises(UsageError, match="--labels instances"):
+        run(settings)
+
+
+def test_labels_that_overlap_are_trained_and_scored_at_both_sizes(
+    phantoms: Path, tmp_path: Path, memo: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each of two labels, one inside the other, has its score; a run for plain classes does not fit such a store."""
+    import shutil
+    from dataclasses import replace
+
+    from stages.extract import run as extract
+    from stages.train import run as train
+    from tests.conftest import train_settings
+
+    root = tmp_path / "set"
+    (root / "masks").mkdir(parents=True)
+    shutil.copytree(phantoms / "images", root / "images")
+    for file in (phantoms / "masks").iterdir():
+        identifier = file.stem.removesuffix("_segmentation")
+        whole = np.asarray(Image.open(file).convert("L"))
+        lower = whole * (np.arange(36)[:, None] >= 18).astype(np.uint8)
+        Image.fromarray(whole).save(root / "masks" / f"{identifier}_attribute_whole.png")
+        Image.fromarray(lower).save(root / "masks" / f"{identifier}_attribute_lower.png")
+    store, trained = tmp_path / "s.zarr", tmp_path / "run"
+    pattern = {"labels": "multilabel", "mask_pattern": "{id}_attribute_{label}.png"}
+    extract(extract_settings(root, store, memo, **pattern))
+    train(train_settings(store, trained, epochs=2))
+    settings = EvaluateSettings(store=store, run=trained, out=tmp_path / "r", masks=root / "masks", overlays=1)
+    assert run(settings).metrics["dice"]["mean"] < 1
+
+    def bits(_model, batch, _norm, _portions) -> torch.Tensor:
+        labels = [(batch.mask >> label & 1).float() for label in range(2)]
+        return torch.stack([torch.zeros_like(labels[0]), *labels], dim=1)
+
+    monkeypatch.setattr("stages.segmentation.scoring.predict_probabilities", bits)
+    metrics = run(settings).metrics
+    assert metrics["dice"]["mean"] == 1
+    for name in ("lower", "whole"):
+        assert metrics["per_class"][name]["dice"]["mean"] == 1
+        assert 0.8 < metrics["original"]["per_class"][name]["dice"]["mean"] < 1
+    _, card = load_model(trained, torch.device("cpu"))
+    plain = replace(card, network=replace(card.network, multilabel=False))
+    with pytest.raises(CheckpointError, match="--labels of the run's store"):
+        require_fit(plain, trained, AttentionStore.open(store))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from stages.errors import InputProblemsError
-from stages.evaluate import _find_source_masks
-from stages.extract import _mask_source
+from stages.errors import InputProblemsError, UsageError
+from stages.extract import run as extract
 from stages.imaging.pairing import MASK_ENDINGS
-from stages.settings import ExtractSettings
+from stages.imaging.samples import LabelFile
+from stages.imaging.source_masks import find_source_masks
 from store import AttentionStore
 from store.description import MaskSource
+from tests.conftest import extract_settings
 from tests.store.conformance.cases import SOURCE
 from tests.store.conformance.draft import Draft
 
@@ -23,19 +25,22 @@ BY_NAME = {"rule": "name", "endings": list(MASK_ENDINGS)}
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("changes", "expected"),
     [
-        ({"masks": Path("m")}, MaskSource(values=None, decoding="binary", pairing=BY_NAME)),
+        ({}, {"values": None, "decoding": "binary", "pairing": BY_NAME, "resize": "area"}),
         (
-            {"masks": Path("m"), "classes": {"a": 0, "b": "#ff0000"}},
-            MaskSource(values={"a": 0, "b": "#ff0000"}, decoding="mapped", pairing=BY_NAME),
+            {"classes": {"skin": 0, "lesion": 255}},
+            {"values": {"skin": 0, "lesion": 255}, "decoding": "mapped", "pairing": BY_NAME, "resize": "area"},
         ),
-        ({"csv": Path("t.csv")}, MaskSource(values=None, decoding="binary", pairing={"rule": "table"})),
-        ({}, MaskSource(values=None, decoding="binary", pairing=None)),
+        ({"masks": None}, {"values": None, "decoding": "binary", "pairing": None}),
     ],
 )
-def test_extract_records_how_masks_are_found_and_decoded(settings: dict[str, object], expected: MaskSource):
-    assert _mask_source(ExtractSettings(images=Path("i"), store=Path("s.zarr"), **settings)) == expected
+def test_extract_records_how_masks_are_found_and_decoded(
+    phantoms: Path, tmp_path: Path, memo: Path, changes: dict[str, Any], expected: dict[str, Any]
+):
+    """The description has the rule of pairing and of decoding, and no key that is at its default."""
+    extract(extract_settings(phantoms, tmp_path / "s.zarr", memo, **changes))
+    assert AttentionStore.open(tmp_path / "s.zarr").description.to_dict()["masks"] == expected
 
 
 @pytest.mark.parametrize(
@@ -58,8 +63,24 @@ def test_evaluate_finds_masks_by_the_recorded_endings(tmp_path: Path, pairing: o
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.zeros((36, 48), np.uint8)).save(tmp_path / "masks" / f"case_01{ending}.png")
     if found:
-        masks = _find_source_masks(store, np.array([2]), tmp_path / "masks")
-        assert masks == {"case_01": tmp_path / "masks" / f"case_01{ending}.png"}
+        masks = find_source_masks(["case_01"], store.description.masks, masks=tmp_path / "masks")
+        assert masks == {"case_01": (LabelFile(tmp_path / "masks" / f"case_01{ending}.png"),)}
     else:
-        with pytest.raises(InputProblemsError, match="no mask for `case_01`"):
-            _find_source_masks(store, np.array([2]), tmp_path / "masks")
+        with pytest.raises(InputProblemsError, match="no mask for `case_01`") as caught:
+            find_source_masks(["case_01"], store.description.masks, masks=tmp_path / "masks")
+        assert "by the rule that the store records: pairs by the layout names" in str(caught.value)
+
+
+def test_a_table_names_the_masks_in_place_of_the_rule(tmp_path: Path):
+    """The names in a table need not follow any rule; an id without a mask is named with the option to leave out."""
+    Image.fromarray(np.zeros((36, 48), np.uint8)).save(tmp_path / "m.png")
+    (tmp_path / "t.csv").write_text("id,image,mask\na,m.png,m.png\nb,m.png,\n")
+    found = find_source_masks(["a"], MaskSource(pairing={"rule": "table"}), csv=tmp_path / "t.csv")
+    assert found == {"a": (LabelFile(tmp_path / "m.png"),)}
+    with pytest.raises(InputProblemsError, match=r"no mask for `b`(.|\n)*leave --csv out"):
+        find_source_masks(["a", "b"], MaskSource(), csv=tmp_path / "t.csv")
+
+
+def test_a_table_and_a_folder_of_masks_exclude_each_other(tmp_path: Path):
+    with pytest.raises(UsageError, match="a table or --masks"):
+        find_source_masks(["a"], MaskSource(), csv=tmp_path / "t.csv", masks=tmp_path)

@@ -98,3 +98,30 @@ def test_validation_dice_is_the_metrics_dice(mask):
         score_sample(p.numpy().astype(np.uint8), m.numpy(), 3).dice for p, m in zip(predicted, mask, strict=True)
     ]
     torch.testing.assert_close(foreground_dice(predicted, mask, 3), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_validation_dice_of_labels_that_overlap_is_the_metrics_dice():
+    """Each label counts by itself, ignored pixels do not, and a lost label is a miss."""
+    random = torch.Generator().manual_seed(3)
+    mask = torch.randint(0, 4, (4, 12, 10), generator=random, dtype=torch.uint8)
+    predicted = torch.randint(0, 4, mask.shape, generator=random)
+    mask[0], predicted[0] = 0, 0
+    mask[1, :4] = 255
+    mask[2] &= 1
+    mask[3], predicted[3] = 0, 0
+    lost = [set(), set(), {2}, {1, 2}]
+    expected = [
+        score_sample(p.numpy().astype(np.uint8), m.numpy(), 3, multilabel=True, lost=gone).dice
+        for p, m, gone in zip(predicted, mask, lost, strict=True)
+    ]
+    assert (expected[0], expected[3]) == (1.0, 0.0)
+    flags = torch.tensor([[label in gone for label in (1, 2)] for gone in lost])
+    found = foreground_dice(predicted, mask, 3, multilabel=True, lost=flags)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32))
+
+
+def test_a_network_that_finds_nothing_has_no_validation_dice_where_the_store_lost_the_lesion():
+    """An empty mask whose source is not empty counts as 0; one whose source is empty counts as 1."""
+    nothing = torch.zeros(2, 6, 6, dtype=torch.uint8)
+    lost = torch.tensor([[True], [False]])
+    assert foreground_dice(nothing.long(), nothing, 2, lost=lost).tolist() == [0.0, 1.0]

@@ -119,3 +119,13 @@ def test_an_unknown_fusion_is_an_error_that_lists_the_known_ones():
     """Names from code and from model files are checked too, not only those from the command line."""
     with pytest.raises(UsageError, match=r"fusion 'gate' is not known.*levels, bottleneck"):
         Segmenter(_config((32, 32), (4, 4), width=2, fusion="gate"))
+
+
+def test_labels_that_overlap_have_one_output_each_and_at_most_seven_fit_in_a_mask():
+    """The background has no output. An eighth label would need the bit that marks ignored pixels."""
+    size, grid = (32, 48), (4, 6)
+    config = _config(size, grid, classes=8, multilabel=True)
+    assert Segmenter(config)(*_inputs(config)).shape[1] == 7
+    with pytest.raises(ValueError, match="8 labels; a mask has bits for 7"):
+        _config(size, grid, classes=9, multilabel=True)
+    assert _config(size, grid, classes=9).outputs == 9
