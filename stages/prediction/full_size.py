@@ -44,7 +44,8 @@ class Prediction:
 
     def probability(self, index: int) -> NDArray[np.float32]:
         """Return the probability of one class, (height, width) float32 at the original size."""
-        return resize_probabilities(self.probabilities[index : index + 1], self.size)[0]
+        (stretched,) = resize_probabilities(self.probabilities[index : index + 1], self.size)
+        return np.asarray(stretched, np.float32)
 
     @cached_property
     def mask(self) -> NDArray[np.uint8]:
