@@ -16,6 +16,8 @@ import numpy as np
 from scipy.ndimage import find_objects, label
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["Polygon", "trace_objects"]
@@ -57,7 +59,8 @@ def _split_pieces(objects: NDArray[np.int32]) -> tuple[NDArray[np.int64], list[i
     """
     pieces = np.zeros(objects.shape, np.int64)
     numbers: list[int] = []
-    for number, box in enumerate(find_objects(objects), start=1):
+    boxes: Sequence[tuple[slice, ...] | None] = find_objects(objects)
+    for number, box in enumerate(boxes, start=1):
         if box is None:  # no pixel has this number
             continue
         found, count = label(objects[box] == number)
