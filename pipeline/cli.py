@@ -134,6 +134,11 @@ def extract(settings: ExtractSettings) -> None:
     """Compute the attention of every image once and write an attention store."""
     from stages import extract as stage
 
+    if settings.dry_run:
+        plan = stage.plan(settings, progress=console.BarProgress())
+        console.show_text(str(plan))
+        plan.require_sound()
+        return
     report = stage.run(settings, progress=console.BarProgress())
     console.say(str(report))
 

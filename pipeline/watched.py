@@ -22,9 +22,16 @@ INPUTS = "inputs"
 VERSION_KEY = "pipeline_version"
 
 WATCHED: dict[str, dict[str, str]] = {
-    "extract": {"images": "images", "masks": "masks", "csv": "table", "weights": "weights", "model": "weights"},
+    "extract": {
+        "images": "images",
+        "masks": "masks",
+        "csv": "table",
+        "classes": "table",
+        "weights": "weights",
+        "model": "weights",
+    },
     "train": {"split_csv": "splits"},
-    "evaluate": {"masks": "masks"},
+    "evaluate": {"masks": "masks", "csv": "masks"},
 }
 """Settings that name an input: section → setting → the key of `inputs` that should name the same input.
 
@@ -82,6 +89,8 @@ def _input(settings: object, name: str) -> Path | None:
         return None  # with a table the folder of images is not read
     if name == "model" and not Path(value).is_file():
         return None  # a name from `pipeline models`
+    if name == "classes" and not isinstance(value, str | Path):
+        return None  # classes written out, not a file of them
     return Path(value)
 
 

@@ -1,11 +1,13 @@
 """Stage `evaluate`: score a run on samples that it was not trained on.
 
-    out/metrics.json     means over images with intervals; see `stages.segmentation.metrics`
+    out/metrics.json     means over images with intervals; see `stages.segmentation.summary`
     out/per_sample.csv   the same scores, one row per sample
     out/overlays/        pictures of the worst, the median and the best samples
 
-Scores are computed at the store's resolution. With a folder of source masks they are also computed at each image's
-original size: the probabilities are enlarged and compared with the original mask, so the ground truth is never resized.
+Scores are computed at the store's resolution. With the source masks they are also computed at each image's original
+size: the probabilities are enlarged and compared with the original mask, so the ground truth is never resized. The
+masks are found and read by the rules that the store records. With `instances` single objects are scored too
+(`stages.segmentation.instances`).
 
 Leakage is an error. Samples that the run was trained on are rejected, by image and by patient, also in another store
 (`stages.segmentation.leakage`). Samples that were used to choose the checkpoint are rejected too, unless `--split val`
@@ -14,10 +16,7 @@ asks for them. `--include-training` overrides both; `metrics.json` then records 
 
 from __future__ import annotations
 
-import csv
-import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,28 +26,39 @@ import torch
 from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem, UsageError
-from stages.imaging.classes import ClassMap
-from stages.imaging.masks import read_mask
+from stages.imaging.labels import LabelRules, read_labels
 from stages.imaging.pairing import PairingRule, find_masks
 from stages.imaging.resizing import resize_probabilities
+from stages.imaging.samples import LabelFile
 from stages.pictures.overlays import draw_overlay, pick_cases
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress
-from stages.segmentation.batches import StreamedSamples, in_order
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
-from stages.segmentation.inputs import adaptive_batch_for, predict_probabilities
+from stages.segmentation.decisions import decide
+from stages.segmentation.instances import InstanceScores, score_instances, split_instances
 from stages.segmentation.leakage import leaked_samples
-from stages.segmentation.metrics import METRICS, SampleScores, score_sample, summarise
+from stages.segmentation.metrics import SampleScores, score_sample
 from stages.segmentation.network import Segmenter
+from stages.segmentation.score_files import (
+    METRICS_FILE,
+    ROWS_FILE,
+    cells_of,
+    summarise_instances,
+    write_metrics,
+    write_rows,
+)
+from stages.segmentation.scoring import Scored, score_store
 from stages.segmentation.splits import read_splits
-from stages.settings import EvaluateSettings
+from stages.segmentation.summary import summarise
+from stages.settings import EvaluateSettings, Instances
 from store import AttentionStore
 from store.disk.publish import holds_only, published_folder
+from store.records import IGNORE
 
-METRICS_FILE = "metrics.json"
-ROWS_FILE = "per_sample.csv"
 OVERLAYS = "overlays"
 BOOTSTRAP_SEED = 0
+FEW = 20
+"""Number of images below which the bootstrap's interval is clearly too narrow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +75,21 @@ class EvaluationReport:
         lines = [f"{self.out}: Dice {_format_interval(dice)} over {self.metrics['n']} samples of split {split}"]
         if original := self.metrics.get("original"):
             lines.append(f"at original size: Dice {_format_interval(original['dice'])}")
+        for title, scores in (
+            ("objects", self.metrics),
+            ("objects at original size", self.metrics.get("original", {})),
+        ):
+            if found := scores.get("instances"):
+                values = ", ".join(f"{name.upper()} {_format_interval(found[name])}" for name in ("aji", "pq"))
+                counts = f"{found['predicted_objects']} predicted, {found['true_objects']} true"
+                lines.append(f"{title}: {values}; {counts}")
+        if lost := self.metrics.get("lost"):
+            lines.append(
+                f"note: in {lost} samples the store lost a class that the source mask has; nothing found there counts "
+                "as Dice 0"
+            )
+        if self.metrics["n"] < FEW:
+            lines.append(f"note: an interval over fewer than {FEW} images is too narrow; do not rely on it")
         if self.metrics["includes_training_samples"]:
             lines.append(
                 "note: some of these samples, or others of their group, were used in training: these scores are biased"
@@ -77,15 +102,16 @@ def run(settings: EvaluateSettings, progress: Progress = SILENT) -> EvaluationRe
 
     Raises:
         StoreError, CheckpointError: the store or the run cannot be read, or they do not fit each other.
-        UsageError: the split is empty, or holds samples that were used in training or to choose the checkpoint.
+        UsageError: the split is empty, or holds samples that were used in training or to choose the checkpoint; or
+            objects are to be scored and the store has none.
         InputProblemsError: source masks are missing or cannot be used.
     """
     inputs = _load_inputs(settings)
     with published_folder(settings.out, ours=_is_report) as folder:
         scored = list(_score_all(inputs, settings.batch_size, progress))
         metrics = _summarise(inputs, scored, settings.split)
-        _write_metrics(folder / METRICS_FILE, metrics)
-        _write_rows(folder / ROWS_FILE, inputs.store, scored, settings.split)
+        write_metrics(folder / METRICS_FILE, metrics)
+        write_rows(folder / ROWS_FILE, [_row(inputs.store, one, settings.split) for one in scored])
         _write_overlays(folder / OVERLAYS, inputs, scored, settings.overlays)
     return EvaluationReport(out=settings.out, metrics=metrics)
 
@@ -102,22 +128,23 @@ class _Inputs:
     """(sample,) positions in the store of the samples to score."""
     includes_training: bool
     """True if any of these samples, or others of their group, were used in training or to choose the checkpoint."""
-    masks: dict[str, Path]
-    """Source mask by sample id; empty when no folder of masks was given."""
+    masks: Mapping[str, Sequence[LabelFile]]
+    """Source label files by sample id; empty when neither folder nor table was given."""
+    rules: LabelRules
+    """Meaning of the source label files."""
+    instances: Instances
+    """Method by which predictions are split into objects; `none` scores no objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Scored:
-    """Hold one sample with its prediction and scores."""
+class _Case:
+    """Hold one sample with all of its scores."""
 
-    index: int
-    """Position in the store."""
-    prediction: NDArray[np.uint8]
-    """(row, column) class index at the store's size."""
-    scores: SampleScores
-    """Scores at the store's size."""
+    scored: Scored
+    instances: InstanceScores | None
     original: SampleScores | None
     """Scores at the image's original size; None without its source mask."""
+    original_instances: InstanceScores | None
 
 
 def _load_inputs(settings: EvaluateSettings) -> _Inputs:
@@ -126,6 +153,11 @@ def _load_inputs(settings: EvaluateSettings) -> _Inputs:
     model, card = load_model(settings.run, device)
     store = AttentionStore.open(settings.store)
     require_fit(card, settings.run, store)
+    if settings.instances != "none" and not store.has("instances"):
+        raise UsageError(
+            f"--instances {settings.instances}: {settings.store} has no objects to compare with.\n"
+            "  Extract it with --labels instances, from masks in which every object has its own number."
+        )
     indices, includes_training = _choose_samples(store, card, settings)
     return _Inputs(
         store=store,
@@ -134,7 +166,9 @@ def _load_inputs(settings: EvaluateSettings) -> _Inputs:
         device=device,
         indices=indices,
         includes_training=includes_training,
-        masks=_find_source_masks(store, indices, settings.masks),
+        masks=_find_source_masks(store, indices, settings),
+        rules=LabelRules.from_source(store.description.masks, store.classes),
+        instances=settings.instances,
     )
 
 
@@ -170,115 +204,130 @@ def _choose_samples(
     return np.array(chosen, dtype=np.int64), bool(leaked)
 
 
-def _find_source_masks(store: AttentionStore, indices: NDArray[np.int64], folder: Path | None) -> dict[str, Path]:
-    """Return the source mask of each sample by id; nothing without a folder.
+def _find_source_masks(
+    store: AttentionStore, indices: NDArray[np.int64], settings: EvaluateSettings
+) -> dict[str, tuple[LabelFile, ...]]:
+    """Return the source label files of each sample by id; nothing without a folder and without a table.
 
     Raises:
-        InputProblemsError: a sample has no mask in the folder, or several.
+        UsageError: a folder and a table are given, or one that does not exist.
+        InputProblemsError: a sample has no mask, or several that do not belong together.
     """
-    if folder is None:
+    place = settings.csv or settings.masks
+    if place is None:
         return {}
+    if settings.csv is not None and settings.masks is not None:
+        raise UsageError(f"{settings.csv}: the table names the masks itself. Give a table or --masks, not both.")
     ids = {str(store.ids[index]) for index in indices}
-    files, problems = find_masks(ids, PairingRule.from_dict(store.description.masks.pairing), masks=folder)
-    masks = {identifier: labels[0].path for identifier, labels in files.items()}
-    problems += [Problem(str(folder), f"no mask for `{missing}`") for missing in sorted(ids - masks.keys())]
+    rule = PairingRule.from_dict(store.description.masks.pairing)
+    masks, problems = find_masks(ids, rule, masks=settings.masks, csv=settings.csv)
+    problems += [Problem(str(place), f"no mask for `{missing}`") for missing in sorted(ids - masks.keys())]
     if problems:
-        raise InputProblemsError(problems, "Give the folder that the store was extracted from, or leave --masks out.")
+        raise InputProblemsError(
+            problems,
+            f"Masks were looked for as in the store ({rule}). Give the folder or the table that the store was "
+            "extracted from, or leave --masks out.",
+        )
     return masks
 
 
-def _score_all(inputs: _Inputs, batch_size: int, progress: Progress) -> Iterator[_Scored]:
-    """Predict and score the samples in the order of the store, batch by batch."""
-    store, card = inputs.store, inputs.card
-    classes = ClassMap.from_mapping(values) if (values := store.description.mask_values) else ClassMap.binary()
-    order = in_order(inputs.indices, batch_size)
-    adaptive_batch = adaptive_batch_for(batch_size, card.network, inputs.device)
+def _score_all(inputs: _Inputs, batch_size: int, progress: Progress) -> Iterator[_Case]:
+    """Predict and score the samples in the order of the store."""
     with progress.task("scoring", len(inputs.indices)) as task:
-        for positions, batch in zip(order, StreamedSamples(store, inputs.device).batches(order), strict=True):
-            probabilities = predict_probabilities(inputs.model, batch, card.attention_norm, adaptive_batch)
-            truths = batch.mask.cpu().numpy()
-            for index, probability, truth in zip(positions.tolist(), probabilities.cpu().numpy(), truths, strict=True):
-                prediction = probability.argmax(axis=0).astype(np.uint8)
-                mask = inputs.masks.get(str(store.ids[index]))
-                yield _Scored(
-                    index=index,
-                    prediction=prediction,
-                    scores=score_sample(prediction, truth, len(card.classes)),
-                    original=None if mask is None else _score_at_original(store, index, probability, mask, classes),
-                )
-                task.advance()
+        for scored in score_store(
+            inputs.store,
+            inputs.indices,
+            model=inputs.model,
+            card=inputs.card,
+            device=inputs.device,
+            batch_size=batch_size,
+            task=task,
+        ):
+            original, original_instances = _score_at_original(inputs, scored)
+            instances = None
+            if inputs.instances != "none":
+                truth = inputs.store.instances([scored.index])[0]
+                instances = _score_objects(inputs, scored.prediction, scored.probabilities[1], truth)
+            yield _Case(scored=scored, instances=instances, original=original, original_instances=original_instances)
 
 
-def _score_at_original(
-    store: AttentionStore, index: int, probability: NDArray[np.float32], mask: Path, classes: ClassMap
-) -> SampleScores:
-    """Score one sample at its image's original size against its source mask.
-
-    Args:
-        store: Holds the original height and width.
-        index: Position in the store.
-        probability: (class, row, column) float32 at the store's size.
-        mask: The source mask file.
-        classes: Meaning of the values in the mask file.
+def _score_at_original(inputs: _Inputs, scored: Scored) -> tuple[SampleScores | None, InstanceScores | None]:
+    """Score one sample, and its objects if asked for, at its image's original size against its source mask.
 
     Raises:
         InputProblemsError: the mask cannot be used.
     """
-    size = (int(store.column("height")[index]), int(store.column("width")[index]))
-    truth = read_mask(mask, classes, size)
-    prediction = resize_probabilities(probability, size).argmax(axis=0).astype(np.uint8)
-    return score_sample(prediction, truth, len(classes.names))
+    store = inputs.store
+    files = inputs.masks.get(str(store.ids[scored.index]))
+    if files is None:
+        return None, None
+    size = (int(store.column("height")[scored.index]), int(store.column("width")[scored.index]))
+    labels = read_labels(files, inputs.rules, size)
+    probabilities = resize_probabilities(scored.probabilities, size)
+    prediction = decide(probabilities, multilabel=store.multilabel)
+    scores = score_sample(prediction, labels.mask, len(store.classes), multilabel=store.multilabel)
+    if inputs.instances == "none" or labels.instances is None:
+        return scores, None
+    return scores, _score_objects(inputs, prediction, probabilities[1], labels.instances)
 
 
-def _summarise(inputs: _Inputs, scored: Sequence[_Scored], split: str) -> dict[str, Any]:
+def _score_objects(
+    inputs: _Inputs, prediction: NDArray[np.uint8], probability: NDArray[np.float32], truth: NDArray[np.integer[Any]]
+) -> InstanceScores:
+    """Split the predicted region into objects and score them."""
+    return score_instances(split_instances(prediction == 1, probability, inputs.instances), truth)
+
+
+def _summarise(inputs: _Inputs, cases: Sequence[_Case], split: str) -> dict[str, Any]:
     """Return the content of `metrics.json`."""
+    names = inputs.card.classes
     metrics: dict[str, Any] = {
         "split": split,
         "includes_training_samples": inputs.includes_training,
-        **summarise([one.scores for one in scored], seed=BOOTSTRAP_SEED, class_names=inputs.card.classes),
+        **summarise([case.scored.scores for case in cases], seed=BOOTSTRAP_SEED, class_names=names),
     }
-    if inputs.masks:
-        at_original = [one.original for one in scored if one.original is not None]
-        metrics["original"] = summarise(at_original, seed=BOOTSTRAP_SEED, class_names=inputs.card.classes)
+    if instances := [case.instances for case in cases if case.instances is not None]:
+        metrics["instances"] = summarise_instances(instances, seed=BOOTSTRAP_SEED)
+    if at_original := [case.original for case in cases if case.original is not None]:
+        metrics["original"] = summarise(at_original, seed=BOOTSTRAP_SEED, class_names=names)
+        if instances := [case.original_instances for case in cases if case.original_instances is not None]:
+            metrics["original"]["instances"] = summarise_instances(instances, seed=BOOTSTRAP_SEED)
     return metrics
 
 
-def _write_metrics(path: Path, metrics: dict[str, Any]) -> None:
-    path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+def _row(store: AttentionStore, case: _Case, split: str) -> dict[str, str]:
+    """Return the row of one sample in `per_sample.csv`."""
+    index = case.scored.index
+    row = {"id": str(store.ids[index]), "group": str(store.column("group")[index]), "split": split}
+    row |= cells_of(case.scored.scores, case.instances)
+    if case.original is not None:
+        row |= cells_of(case.original, case.original_instances, prefix="original_")
+    return row
 
 
-def _write_rows(path: Path, store: AttentionStore, scored: Sequence[_Scored], split: str) -> None:
-    """Write one row per sample; a score that is not defined (see `metrics`) is an empty cell."""
-    with_original = any(one.original is not None for one in scored)
-    columns = [*METRICS, *(f"original_{metric}" for metric in METRICS if with_original)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["id", "group", "split", *columns])
-        for one in scored:
-            values = [getattr(one.scores, metric) for metric in METRICS]
-            if with_original:
-                values += [getattr(one.original, metric, math.nan) for metric in METRICS]
-            cells = ["" if math.isnan(value) else f"{value:.6g}" for value in values]
-            table.writerow([store.ids[one.index], store.column("group")[one.index], split, *cells])
-
-
-def _write_overlays(folder: Path, inputs: _Inputs, scored: Sequence[_Scored], count: int) -> None:
+def _write_overlays(folder: Path, inputs: _Inputs, cases: Sequence[_Case], count: int) -> None:
     """Draw `count` of the worst, the median and the best samples by Dice."""
     folder.mkdir()
-    dice = [one.scores.dice for one in scored]
+    dice = [case.scored.scores.dice for case in cases]
     for kind, chosen in pick_cases(dice, count).items():
         for rank, position in enumerate(chosen, start=1):
-            one = scored[position]
+            one = cases[position].scored
             sample = inputs.store[one.index]
+            multilabel = inputs.store.multilabel
             picture = draw_overlay(
                 sample.image,
-                sample.mask,
-                one.prediction,
-                len(inputs.card.classes),
+                _any_label(sample.mask) if multilabel else sample.mask,
+                _any_label(one.prediction) if multilabel else one.prediction,
+                2 if multilabel else len(inputs.card.classes),
                 caption=f"{sample.id}  Dice {dice[position]:.3f}",
                 attention=None if inputs.card.network.branches == "image" else sample.attention,
             )
             picture.save(folder / f"{kind}_{rank}.png")
+
+
+def _any_label(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return 1 where any label is, 0 where none is, 255 where pixels are ignored."""
+    return np.where(mask == IGNORE, mask, mask > 0).astype(np.uint8)
 
 
 def _is_report(folder: Path) -> bool:

@@ -1,5 +1,8 @@
 """Run the stage `extract`: read images and masks, write an attention store.
 
+Before the transformer starts, all files are found and matched, and all headers are checked. `plan` stops there and
+reports what would be done, with estimates of size and time.
+
 The transformer runs only here and in `predict`, once per image and recipe. The memo keeps its maps batch by batch, so
 after an interruption, or with new images, only the missing maps are computed. The store appears at its path when it is
 complete. Until then, and after any failure, an older store stays there unchanged.
@@ -24,16 +27,18 @@ from stages.attention.naming import find_model
 from stages.errors import InputProblemsError, Problem
 from stages.extraction.cluster import connect, require_cluster
 from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, extract_on_cluster
-from stages.extraction.shard import REMEDY, Decoding, Extraction, Shard, check_files, extract_shard
-from stages.imaging.classes import ClassMap
+from stages.extraction.plan import Plan, estimate
+from stages.extraction.preparation import Prepared, find_all_problems, prepare
+from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
+from stages.imaging.lost_objects import LostObjects
 from stages.imaging.mask_sanity import MaskSanityCheck
-from stages.imaging.pairing import MASK_ENDINGS, Inputs, find_samples
 from stages.imaging.samples import SourceSample
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.settings import ExtractSettings
-from store.description import MaskSource
 from store.writer import Layout, StoreWriter, new_store
 
+LABEL_COLUMNS = ("objects", "lost_objects", "lost_classes")
+"""Optional columns of a store with labels."""
 NAMED = 3
 """Number of samples without a mask that a hint names."""
 
@@ -51,6 +56,8 @@ class ExtractionReport:
     computed: int
     """Images the transformer ran on; the maps of the others came from the memo."""
     skipped: Sequence[Problem]
+    input: Sequence[str]
+    """The rule by which labels were found, and the files that were not used."""
     hint: str
     """Advice for the next step; "" for none."""
     seconds: float
@@ -60,6 +67,7 @@ class ExtractionReport:
             f"{self.store}: {self.samples} samples, {self.labelled} with a mask, in {self.seconds:.1f} s",
             f"attention of {self.model}: computed for {self.computed}, remembered for {self.samples - self.computed}",
             f"{self.model}: {self.source}",
+            *self.input,
             *(f"left out: {problem}" for problem in self.skipped),
             *filter(None, [self.hint]),
         ]
@@ -71,8 +79,7 @@ class _Work:
     """Hold all that is prepared before the first image is read."""
 
     settings: ExtractSettings
-    sources: Sequence[SourceSample]
-    decoding: Decoding
+    prepared: Prepared
     extractor: AttentionExtractor
 
 
@@ -88,6 +95,8 @@ class _Tally:
     without_mask: list[str] = field(default_factory=list)
     """Ids of samples in the store that have no mask."""
     sanity: MaskSanityCheck = field(default_factory=MaskSanityCheck)
+    lost: LostObjects = field(default_factory=LostObjects)
+    """Objects that are too small for the store."""
 
     def add(self, shard: Shard) -> None:
         """Count the samples of a shard."""
@@ -97,13 +106,20 @@ class _Tally:
         self.computed += shard.computed
         self.without_mask += [sample.id for sample in shard.samples if not sample.labelled]
         self.sanity.add(sample.mask for sample in labelled)
+        for sample in labelled:
+            self.lost.add(
+                sample.id,
+                objects=sample.objects or 0,
+                lost=sample.lost_objects or 0,
+                keeping_size=shard.keeping_sizes.get(sample.id),
+            )
 
 
 def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
     """Extract a store.
 
     Raises:
-        UsageError: a folder, a model name, a size or a class map is not valid.
+        UsageError: a folder, a pattern, a model name, a size or a class map is not valid.
         InputProblemsError: a file cannot be used, or with `on_error="skip"` no file can; the error lists all of them.
         WeightsError: the transformer's weights cannot be loaded.
         PipelineError: there is no space for memo or store, or the cluster was lost.
@@ -111,26 +127,13 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     began = time.monotonic()
     if settings.cluster is not None:
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
-    classes = ClassMap.from_mapping(settings.classes) if settings.classes else ClassMap.binary()
-    found = find_samples(Inputs(images=settings.images, masks=settings.masks, csv=settings.csv))
-    sources, problems = found.samples, found.problems
-    decoding = Decoding(size=settings.image_size, input_size=settings.attention_size, classes=classes)
-    if problems and settings.on_error == "stop":
-        problems += _check(sources, decoding, progress)
-        raise InputProblemsError(problems, REMEDY)
-    extractor = _load_extractor(settings)
-    layout = Layout(
-        size=settings.image_size,
-        grid=extractor.recipe.grid,
-        heads=extractor.recipe.heads,
-        keys=extractor.recipe.keys,
-        classes=classes.names,
-        masks=_mask_source(settings),
-        compress=settings.compress,
-    )
-    work = _Work(settings=settings, sources=sources, decoding=decoding, extractor=extractor)
-    tally = _Tally(problems=problems)
-    with new_store(settings.store, layout=layout, recipe=extractor.recipe.to_dict()) as writer:
+    prepared = prepare(settings, progress)
+    if prepared.problems and settings.on_error == "stop":
+        raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
+    extractor = _load_extractor(settings, batch_size=settings.batch_size)
+    work = _Work(settings=settings, prepared=prepared, extractor=extractor)
+    tally = _Tally(problems=list(prepared.problems))
+    with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
         _fill(writer, work, tally, progress)
     return ExtractionReport(
         store=settings.store,
@@ -140,12 +143,42 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         labelled=tally.labelled,
         computed=tally.computed,
         skipped=tally.problems,
-        hint="\n".join([*_hints(work, tally), *tally.sanity.hints()]),
+        input=[f"labels: {prepared.found.rule}", *(f"not used: {one}" for one in prepared.found.left_out)],
+        hint="\n".join(_hints(work, tally)),
         seconds=time.monotonic() - began,
     )
 
 
-def _load_extractor(settings: ExtractSettings) -> AttentionExtractor:
+def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
+    """Find the samples, check all headers, try some samples, and estimate the cost. Write nothing.
+
+    Raises:
+        UsageError: a folder, a pattern, a model name, a size or a class map is not valid.
+        InputProblemsError: no sample was found.
+        WeightsError: the transformer's weights cannot be loaded.
+    """
+    return estimate(prepare(settings, progress), settings, _load_extractor(settings, batch_size=1))
+
+
+def _layout(work: _Work) -> Layout:
+    """Return what all samples of the store have in common."""
+    settings, recipe, rules = work.settings, work.extractor.recipe, work.prepared.rules
+    labelled = any(source.masks for source in work.prepared.sources)
+    return Layout(
+        size=settings.image_size,
+        grid=recipe.grid,
+        heads=recipe.heads,
+        keys=recipe.keys,
+        classes=rules.classes.names,
+        masks=rules.to_source(work.prepared.found.rule.to_dict() if labelled else None),
+        compress=settings.compress,
+        instances=labelled and rules.kind == "instances",
+        multilabel=labelled and rules.kind == "multilabel",
+        columns=(*(LABEL_COLUMNS if labelled else ()), "perceptual_hash"),
+    )
+
+
+def _load_extractor(settings: ExtractSettings, *, batch_size: int) -> AttentionExtractor:
     config = ExtractorConfig(
         model=settings.model,
         weights=settings.weights,
@@ -155,17 +188,7 @@ def _load_extractor(settings: ExtractSettings) -> AttentionExtractor:
     )
     # With a cluster this extractor only provides the recipe; `device` is for the workers.
     device = settings.device if settings.cluster is None else "cpu"
-    return AttentionExtractor.load(config, device=device, batch_size=settings.batch_size)
-
-
-def _mask_source(settings: ExtractSettings) -> MaskSource:
-    """Record how masks are found and decoded, for the store's description."""
-    pairing = {"rule": "table"} if settings.csv else {"rule": "name", "endings": list(MASK_ENDINGS)}
-    return MaskSource(
-        values=settings.classes,
-        decoding="mapped" if settings.classes else "binary",
-        pairing=pairing if settings.csv or settings.masks else None,
-    )
+    return AttentionExtractor.load(config, device=device, batch_size=batch_size)
 
 
 def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -> None:
@@ -177,14 +200,14 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
     done = 0
     with (
         AttentionMemo(work.settings.memo, work.extractor.recipe) as memo,
-        progress.task("extracting", len(work.sources)) as task,
+        progress.task("extracting", len(work.prepared.sources)) as task,
         closing(_shards(work, writer.samples_per_shard, memo, task)) as shards,
     ):
         for files, shard in shards:
             done += files
             tally.problems += shard.problems
             if tally.problems and work.settings.on_error == "stop":
-                tally.problems += check_files(work.sources[done:], decoding=work.decoding, task=task)
+                tally.problems += check_files(work.prepared.sources[done:], decoding=work.prepared.decoding, task=task)
                 raise InputProblemsError(tally.problems, REMEDY)
             for sample in shard.samples:
                 writer.append(sample)
@@ -199,9 +222,9 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
     settings = work.settings
     if settings.cluster is None:
         extraction = Extraction(
-            decoding=work.decoding, extractor=work.extractor, batch_size=settings.batch_size, memo=memo
+            decoding=work.prepared.decoding, extractor=work.extractor, batch_size=settings.batch_size, memo=memo
         )
-        for part in _slices(work.sources, samples_per_shard):
+        for part in _slices(work.prepared.sources, samples_per_shard):
             yield len(part), extract_shard(part, extraction, task)
         return
     transformer = TransformerSpec(
@@ -210,9 +233,11 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
         device=settings.device,
         batch_size=settings.batch_size,
     )
-    parts = list(_slices(work.sources, settings.batch_size))
+    parts = list(_slices(work.prepared.sources, settings.batch_size))
     with connect(settings.cluster) as cluster:
-        on_cluster = ClusterExtraction(cluster=cluster, decoding=work.decoding, transformer=transformer, memo=memo)
+        on_cluster = ClusterExtraction(
+            cluster=cluster, decoding=work.prepared.decoding, transformer=transformer, memo=memo
+        )
         yield from zip(map(len, parts), extract_on_cluster(parts, on_cluster, task), strict=True)
 
 
@@ -224,7 +249,7 @@ def _weights_file(settings: ExtractSettings) -> Path | None:
 
 def _hints(work: _Work, tally: _Tally) -> list[str]:
     hints = []
-    if any(source.split for source in work.sources):
+    if any(source.split for source in work.prepared.sources):
         table = work.settings.csv
         hints.append(f"splits are not part of a store: to use those of the table, train with --split-csv {table}")
     without = tally.without_mask
@@ -233,12 +258,8 @@ def _hints(work: _Work, tally: _Tally) -> list[str]:
     elif without:
         named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
         hints.append(f"note: no mask for {len(without)} of {tally.samples} images; they are not trained on: {named}")
-    return hints
-
-
-def _check(sources: Sequence[SourceSample], decoding: Decoding, progress: Progress) -> list[Problem]:
-    with progress.task("checking", len(sources)) as task:
-        return check_files(sources, decoding=decoding, task=task)
+    lost = tally.lost.hints(work.settings.image_size)
+    return [*work.prepared.found.notes, *hints, *lost, *tally.sanity.hints()]
 
 
 def _slices(sources: Sequence[SourceSample], size: int) -> Iterator[Sequence[SourceSample]]:

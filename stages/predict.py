@@ -26,7 +26,6 @@ from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem
 from stages.extraction.shard import REMEDY, Decoding, Extraction, Memo, check_files, extract_shard
-from stages.imaging.classes import ClassMap
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
 from stages.prediction.inference import Predictor
@@ -121,7 +120,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     settings.out.mkdir(parents=True, exist_ok=True)
     problems = list(found.problems)
     with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(found.samples)) as task:
-        decoding = Decoding(size=card.network.size, input_size=recipe.input_size, classes=ClassMap.binary())
+        decoding = Decoding(size=card.network.size, input_size=recipe.input_size)
         cache: Memo = _MemoOfFew(memo) if few else memo
         work = _Work(
             extraction=Extraction(decoding=decoding, extractor=extractor, batch_size=batch_size, memo=cache),

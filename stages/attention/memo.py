@@ -54,7 +54,7 @@ class AttentionMemo:
         Raises:
             PipelineError: the file is not a memo of this recipe, or the folder cannot be written to.
         """
-        self.path = folder / f"{recipe.sha256[:_NAME_LENGTH]}.sqlite"
+        self.path = self.path_of(folder, recipe)
         self._shape = (len(recipe.heads), *recipe.grid)
         _create_private(self.path)
         self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -65,6 +65,11 @@ class AttentionMemo:
         except BaseException:
             self._connection.close()
             raise
+
+    @staticmethod
+    def path_of(folder: Path, recipe: Recipe) -> Path:
+        """Return the path of a recipe's memo in `folder`; the file need not exist."""
+        return folder / f"{recipe.sha256[:_NAME_LENGTH]}.sqlite"
 
     def get_many(self, digests: Iterable[str]) -> dict[str, np.ndarray]:
         """Return the cached maps of some images.

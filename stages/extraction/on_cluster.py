@@ -27,9 +27,10 @@ import numpy as np
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
-from stages.errors import PipelineError, Problem
+from stages.errors import InputProblemsError, PipelineError, Problem
 from stages.extraction.cluster import Cluster
 from stages.extraction.shard import Decoding, Extraction, Shard, extract_shard
+from stages.imaging.opening import memo_key, read_file
 from stages.imaging.samples import SourceSample, printable
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Task
@@ -106,7 +107,7 @@ def extract_on_cluster(
 
     def jobs() -> Iterator[Job]:
         for part in parts:
-            known = extraction.memo.get_many(digest for digest in look_ahead(_digest, part) if digest)
+            known = extraction.memo.get_many(digest for digest in look_ahead(_memo_key, part) if digest)
             under_way.append((part, known))
             sources = [_absolute(source) for source in part]
             yield Job(
@@ -119,11 +120,14 @@ def extract_on_cluster(
     for done in extraction.cluster.results(_extract_job, jobs()):
         part, known = under_way.popleft()
         _check_visible(done)
-        new = {sample.digest: sample.attention for sample in done.shard.samples if sample.digest not in known}
+        keyed = list(zip(done.shard.memo_keys, done.shard.samples, strict=True))
+        new = {key: sample.attention for key, sample in keyed if key not in known}
         extraction.memo.put_many(new)
         task.advance(len(part))
         yield Shard(
-            samples=[replace(one, attention=known.get(one.digest, one.attention)) for one in done.shard.samples],
+            samples=[replace(one, attention=known.get(key, one.attention)) for key, one in keyed],
+            memo_keys=done.shard.memo_keys,
+            keeping_sizes=done.shard.keeping_sizes,
             problems=_as_the_user_wrote(done.shard.problems, part),
             computed=done.shard.computed,
         )
@@ -187,12 +191,12 @@ class _RemoteMemo:
         """Do nothing: the maps go to the client with their samples."""
 
 
-def _digest(source: SourceSample) -> str | None:
-    """Return the SHA-256 of an image file. Return None if it cannot be read; the worker reports why."""
+def _memo_key(source: SourceSample) -> str | None:
+    """Return the key of an image's maps in the memo. Return None if it cannot be read; the worker reports why."""
     try:
-        with source.image.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+        data = read_file(source.image)
+        return memo_key(source.image, data, hashlib.sha256(data).hexdigest())
+    except InputProblemsError:
         return None
 
 

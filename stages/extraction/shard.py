@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem
-from stages.imaging.classes import ClassMap
 from stages.imaging.decoding import read_resized
-from stages.imaging.masks import read_mask
-from stages.imaging.resizing import resize_mask
+from stages.imaging.fingerprint import perceptual_hash
+from stages.imaging.labels import LabelRules, read_labels
 from stages.imaging.samples import SourceSample
+from stages.imaging.shrinking import ShrunkLabels, shrink_labels
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Task
 from store.records import IGNORE, Sample
@@ -53,12 +53,14 @@ class Decoded:
     source: SourceSample
     image: NDArray[np.uint8]
     """(row, column, 3) RGB at the store's size."""
-    mask: NDArray[np.uint8]
-    """(row, column) class index at the store's size; all 255 without a mask file."""
+    labels: ShrunkLabels | None
+    """The labels at the store's size; None without a label file."""
     entering: NDArray[np.uint8]
     """(row, column, 3) RGB at the transformer's input size."""
     digest: str
     """SHA-256 of the image file, in hexadecimal."""
+    memo_key: str
+    """Key of its maps in the memo: the digest in nearly all cases."""
     height: int
     """Rows of the original image."""
     width: int
@@ -70,20 +72,25 @@ class Shard:
     """Hold the result for the files of one shard."""
 
     samples: list[Sample] = field(default_factory=list)
+    memo_keys: list[str] = field(default_factory=list)
+    """Key of each sample's maps in the memo."""
     problems: list[Problem] = field(default_factory=list)
+    keeping_sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By id, for samples that lost objects: the smallest size that would keep them."""
     computed: int = 0
     """Images the transformer ran on; the maps of the others came from the memo."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """Hold the sizes and the classes that files are decoded with."""
+    """Hold the sizes and the rules that files are decoded with."""
 
     size: tuple[int, int]
     """(rows, columns) of image and mask."""
     input_size: tuple[int, int]
     """(rows, columns) of the image that the transformer sees."""
-    classes: ClassMap
+    rules: LabelRules | None = None
+    """The meaning of the label files; None where samples have none."""
 
     def decode(self, source: SourceSample) -> Decoded | list[Problem]:
         """Read the files of one sample, or return their problems. The mask is checked only if the image is sound."""
@@ -92,24 +99,26 @@ class Decoding:
         except InputProblemsError as error:
             return list(error.problems)
         try:
-            mask = self._mask(source, (image.height, image.width))
+            labels = self._labels(source, (image.height, image.width))
         except InputProblemsError as error:
             return list(error.problems)
         stored, entering = image.images
         return Decoded(
             source=source,
             image=stored,
-            mask=mask,
+            labels=labels,
             entering=entering,
             digest=image.digest,
+            memo_key=image.memo_key,
             height=image.height,
             width=image.width,
         )
 
-    def _mask(self, source: SourceSample, size: tuple[int, int]) -> NDArray[np.uint8]:
-        if not source.masks:
-            return np.full(self.size, IGNORE, dtype=np.uint8)
-        return resize_mask(read_mask(source.masks[0].path, self.classes, size), self.size)
+    def _labels(self, source: SourceSample, size: tuple[int, int]) -> ShrunkLabels | None:
+        if not source.masks or self.rules is None:
+            return None
+        labels = read_labels(source.masks, self.rules, size)
+        return shrink_labels(labels.mask, labels.instances, self.size, multilabel=self.rules.kind == "multilabel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +153,8 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
         sound = [outcome for outcome in group if isinstance(outcome, Decoded)]
         shard.problems += [problem for outcome in group if isinstance(outcome, list) for problem in outcome]
         decoded += sound
-        maps |= extraction.memo.get_many({one.digest for one in sound} - maps.keys())
-        waiting |= {one.digest: one.entering for one in sound if one.digest not in maps}
+        maps |= extraction.memo.get_many({one.memo_key for one in sound} - maps.keys())
+        waiting |= {one.memo_key: one.entering for one in sound if one.memo_key not in maps}
         while len(waiting) >= extraction.batch_size:
             maps |= _compute(waiting, extraction.batch_size, extraction)
             shard.computed += extraction.batch_size
@@ -153,7 +162,11 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
     shard.computed += len(waiting)
     if waiting:
         maps |= _compute(waiting, len(waiting), extraction)
-    shard.samples = [_sample(one, maps[one.digest]) for one in decoded]
+    shard.samples = [_sample(one, maps[one.memo_key]) for one in decoded]
+    shard.memo_keys = [one.memo_key for one in decoded]
+    shard.keeping_sizes = {
+        one.source.id: one.labels.keeping_size for one in decoded if one.labels and one.labels.keeping_size
+    }
     return shard
 
 
@@ -179,14 +192,25 @@ def _compute(
 
 
 def _sample(decoded: Decoded, maps: NDArray[np.float16]) -> Sample:
+    labels = decoded.labels
     return Sample(
         id=decoded.source.id,
         image=decoded.image,
-        mask=decoded.mask,
+        mask=np.full(decoded.image.shape[:2], IGNORE, np.uint8) if labels is None else labels.mask,
         attention=maps,
         digest=decoded.digest,
         height=decoded.height,
         width=decoded.width,
         group=decoded.source.group,
-        labelled=bool(decoded.source.masks),
+        labelled=labels is not None,
+        instances=_no_instances(decoded) if labels is None else labels.instances,
+        objects=0 if labels is None else labels.objects,
+        lost_objects=0 if labels is None else labels.lost,
+        lost_classes="" if labels is None else ",".join(map(str, labels.lost_classes)),
+        perceptual_hash=perceptual_hash(decoded.image),
     )
+
+
+def _no_instances(decoded: Decoded) -> NDArray[np.uint16]:
+    """Return the instances of a sample without labels: none."""
+    return np.zeros(decoded.image.shape[:2], np.uint16)

@@ -9,7 +9,9 @@
 | alpha or a transparent colour, 8-bit | composited on black                                              |
 | CMYK, YCbCr, LAB                     | RGB as Pillow converts it; embedded colour profiles are not used |
 | grey in 16 or 32 bits, float, signed | its minimum to maximum scaled linearly to 0-255; 0 if constant   |
-| 16-bit RGB, RGBA, CMYK, grey + alpha | the high byte of every value; Pillow reads no more               |
+| RGB in 16 bits; RGBA is put on black | the minimum to maximum of all channels together scaled to 0-255  |
+| 16-bit CMYK, grey + alpha            | the high byte of every value; Pillow reads no more               |
+| an array file (`.npz`)               | its array `image`, scaled like grey in 16 bits                   |
 | EXIF orientation (TIFF and XMP too)  | applied; height and width are those of the upright image         |
 
 Rejected, each with a message that says what to do: NaN or infinity in a float image; several pages or frames;
@@ -33,11 +35,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from stages.imaging.arrays import is_array_file, read_image_array
 from stages.imaging.opening import (
     REDUCIBLE,
     Picture,
     decode_picture,
     deep_values,
+    memo_key,
     open_picture,
     read_file,
     reduction,
@@ -91,6 +95,8 @@ class ResizedImage:
     """Number of rows of the upright image in the file."""
     width: int
     """Number of columns of the upright image in the file."""
+    memo_key: str
+    """The key under which its attention is remembered; see `stages.imaging.opening.memo_key`."""
 
 
 def read_image(path: Path) -> DecodedImage:
@@ -105,6 +111,9 @@ def read_image(path: Path) -> DecodedImage:
     Raises:
         InputProblemsError: the file cannot be used. The error has one problem, which says why.
     """
+    if is_array_file(path):
+        values, digest = read_image_array(path)
+        return DecodedImage(_scale_to_8_bits(path, values), digest)
     picture = open_picture(path)
     return DecodedImage(_pixels(path, picture), picture.digest)
 
@@ -124,6 +133,11 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
         InputProblemsError: the file cannot be used. The error has one problem, which says why.
         UsageError: a side of a size is less than 1.
     """
+    if is_array_file(path):
+        values, digest = read_image_array(path)
+        scaled = _scale_to_8_bits(path, values)
+        height, width = values.shape
+        return ResizedImage(tuple(resize_image(scaled, size) for size in sizes), digest, height, width, digest)
     data = read_file(path)
     first = _decode_for(path, data, sizes[0])
     resized: dict[Size, NDArray[np.uint8]] = {}
@@ -136,7 +150,8 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
         if first.image.format in REDUCIBLE and reduction(first.size, OVERSAMPLING * max(size)) != first.reduced:
             picture = _decode_for(path, data, size)
         resized[size] = resize_image(pixels if picture is first else _pixels(path, picture), size, picture.box)
-    return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size)
+    key = memo_key(path, data, first.digest)
+    return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size, key)
 
 
 def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
@@ -147,6 +162,8 @@ def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
 
 def _pixels(path: Path, picture: Picture) -> NDArray[np.uint8]:
     """Return the picture as (height, width, 3) uint8 RGB."""
+    if picture.low_bytes is not None:
+        return _deep_colour(np.asarray(picture.image), np.asarray(picture.low_bytes))
     deep = deep_values(picture.image)
     return _to_rgb(picture.image) if deep is None else _scale_to_8_bits(path, deep)
 
@@ -157,6 +174,19 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image.convert("RGBA"))
     return np.array(image.convert("RGB"))  # array, not asarray: a view of Pillow's memory would be read-only
+
+
+def _deep_colour(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert RGB or RGBA of 16 bits to RGB of 8 bits, scaled by the extremes of all channels together."""
+    values = high.astype(np.float64) * 256 + low
+    colours = values[..., :3]
+    if values.shape[2] == 4:  # noqa: PLR2004 - with alpha
+        colours = colours * values[..., 3:] / 65535
+    lowest, highest = colours.min(), colours.max()
+    if lowest == highest:
+        return np.zeros(colours.shape, np.uint8)
+    scaled: NDArray[np.uint8] = np.rint((colours - lowest) * (255.0 / (highest - lowest))).astype(np.uint8)
+    return scaled
 
 
 def _scale_to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -10,7 +10,14 @@ class indices is rejected, because guessing could swap classes:
 - more than a tenth of the pixels is strictly between 16 and 239
 - values in 1-15 and none in 16-254, in a file that is not JPEG: `{0, 1, 255}`
 
-**Mapped**, for everything else. Each class has one value, and a pixel with any other value is an error.
+With a threshold, soft masks are read too: foreground is what reaches that share of white. White is 255 in a picture
+of 8 bits, 65535 in one of more bits, and 1 if no value of a picture of fractions exceeds 1.
+
+**Mapped**, for everything else. Each class has some values, and a pixel with any other value is an error. Only in a
+JPEG, whose compression changes values, does a pixel get the class with the nearest value. It is unclear if the second
+nearest class is less than three times as far away. Too large a share of unclear pixels is an error.
+
+**Objects**: every value above 0, or every colour but black, is one object.
 
 The values are those of the only channel:
 
@@ -32,10 +39,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.imaging.classes import HIGHEST_VALUE, IGNORE, ClassMap
+from stages.imaging.class_values import HIGHEST_VALUE
+from stages.imaging.classes import IGNORE, ClassMap
 from stages.imaging.opening import Picture, deep_values, open_picture, refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,23 +52,37 @@ if TYPE_CHECKING:
 
     from stages.settings import Size
 
-__all__ = ["IGNORE", "ClassMap", "read_mask"]
+__all__ = ["IGNORE", "ClassMap", "map_values", "read_mask", "read_objects"]
 
 FOREGROUND_FROM = 128
 BLACK_UP_TO, WHITE_FROM = 16, 239
 MOST_GREY = 0.1
 UNLISTED = 254  # no `ClassMap` has this class index
 MOST_VALUES_LISTED = 5  # in a message
+CLEAR = 3
+"""A pixel is clear if the second nearest class is at least this many times as far away as the nearest."""
+MOST_UNCLEAR = 0.05
+LOSSY = {"JPEG", "MPO"}
 REMEDY = "say what the values mean with --classes, e.g. --classes skin=0,lesion=255"
+OBJECTS_REMEDY = "if every value is an object of its own, --labels instances"
 
 
-def read_mask(path: Path, classes: ClassMap, expected_size: Size) -> NDArray[np.uint8]:
+def read_mask(
+    path: Path,
+    classes: ClassMap,
+    expected_size: Size,
+    *,
+    threshold: float | None = None,
+    unclear: float = MOST_UNCLEAR,
+) -> NDArray[np.uint8]:
     """Read a mask file.
 
     Args:
         path: A PNG, JPEG, BMP or TIFF file. The format is detected from the content.
         classes: Meaning of the values in the file.
         expected_size: (height, width) of the upright image that the mask belongs to.
+        threshold: Share of white from which a pixel is foreground, above 0 and at most 1, for the binary rule.
+        unclear: Largest share of unclear pixels in a JPEG with classes.
 
     Returns:
         (height, width) uint8 indices into `classes.names`; 255 is ignored.
@@ -71,12 +94,71 @@ def read_mask(path: Path, classes: ClassMap, expected_size: Size) -> NDArray[np.
     picture = open_picture(path)
     _check_size(path, (picture.image.height, picture.image.width), expected_size)
     if not classes.values:
-        return _binary(path, picture)
+        return _binary(path, picture) if threshold is None else _thresholded(path, picture, threshold)
     if classes.in_colour:
         values = _packed_colours(path, picture.image)
     else:
         values = _require_one_channel(path, _single_channel(picture.image))
+    if picture.image.format in LOSSY:
+        return _nearest(path, values, classes, unclear)
     return _mapped(path, values, classes)
+
+
+def map_values(path: Path, values: NDArray[np.int64], classes: ClassMap) -> NDArray[np.uint8]:
+    """Replace the values of an array by the indices of their classes.
+
+    Args:
+        path: Names the file in messages.
+        values: (height, width) whole numbers.
+        classes: Meaning of the values; without any, 0 is background and 1 foreground.
+
+    Raises:
+        InputProblemsError: a value is not listed.
+    """
+    if classes.values:
+        return _mapped(path, values, classes)
+    if values.max(initial=0) > 1:
+        refuse(path, f"{_list_values(values)}: these are class indices; {REMEDY}")
+    return values.astype(np.uint8)
+
+
+def read_objects(path: Path, expected_size: Size) -> NDArray[np.int32]:
+    """Read a file in which every value above 0, or every colour but black, is one object.
+
+    Args:
+        path: A PNG, BMP or TIFF file; up to 32 bits. JPEG would change the values and is rejected.
+        expected_size: (height, width) of the upright image that the objects belong to.
+
+    Returns:
+        (height, width) int32: 0 for none; objects are numbered from 1 in the order of their values.
+
+    Raises:
+        InputProblemsError: the file cannot be read as a picture, has another size than its image, or is a JPEG.
+    """
+    picture = open_picture(path)
+    _check_size(path, (picture.image.height, picture.image.width), expected_size)
+    channel = _single_channel(picture.image)
+    values = _packed_colours(path, picture.image) if channel is None else channel
+    if picture.image.format in LOSSY and np.unique(values).size > 2:  # noqa: PLR2004 - black and white survive
+        refuse(path, "is a JPEG, whose compression changes the numbers of objects; save the objects as PNG or TIFF")
+    if values.dtype.kind == "f" or values.min() < 0:
+        refuse(path, f"{_list_values(values)}: objects are numbered by whole numbers from 1; 0 is the background")
+    found, numbers = np.unique(values, return_inverse=True)
+    return (numbers + (0 if found[0] == 0 else 1)).reshape(values.shape).astype(np.int32)
+
+
+def _thresholded(path: Path, picture: Picture, threshold: float) -> NDArray[np.uint8]:
+    """Return 1 where the value reaches a share of white, else 0."""
+    values = _require_one_channel(path, _single_channel(picture.image, alpha_may_be_mask=True))
+    if values.min() < 0 or values.max() > HIGHEST_VALUE:
+        refuse(path, f"{_list_values(values)}: a soft mask has values from 0 to white")
+    if values.dtype.kind == "f" and values.max() <= 1:
+        white = 1.0
+    else:
+        white = 255.0 if values.dtype.itemsize == 1 or values.max() <= np.iinfo(np.uint8).max else 65535.0
+        if values.max() <= 1:  # a mask of 0 and 1 in whole numbers
+            white = 1.0
+    return (values >= threshold * white).astype(np.uint8)
 
 
 def _check_size(path: Path, size: Size, expected: Size) -> None:
@@ -102,10 +184,12 @@ def _binary(path: Path, picture: Picture) -> NDArray[np.uint8]:
     levels = -(-values.astype(np.int64) // 257) if deep else values  # rounded up: a small index does not become 0
     counts = np.bincount(levels.ravel(), minlength=256)
     if not counts[FOREGROUND_FROM:].any():
-        refuse(path, f"{_list_values(values)}: these look like class indices, not black and white; {REMEDY}")
+        what = f"{_list_values(values)}: these look like class indices, not black and white; {REMEDY}"
+        refuse(path, f"{what}; {OBJECTS_REMEDY}")
     if counts[BLACK_UP_TO + 1 : WHITE_FROM].sum() > MOST_GREY * levels.size:
-        refuse(path, f"{_list_values(values)}: too many pixels are neither black nor white; {REMEDY}")
-    lossless = picture.image.format not in {"JPEG", "MPO"}
+        what = f"{_list_values(values)}: too many pixels are neither black nor white; {REMEDY}"
+        refuse(path, f"{what}; if the edges are soft, --threshold 0.5; {OBJECTS_REMEDY}")
+    lossless = picture.image.format not in LOSSY
     if lossless and counts[1:BLACK_UP_TO].any() and not counts[BLACK_UP_TO:255].any():
         refuse(path, f"{_list_values(values)}: small values beside white look like class indices; {REMEDY}")
     return (levels >= FOREGROUND_FROM).astype(np.uint8)
@@ -113,17 +197,62 @@ def _binary(path: Path, picture: Picture) -> NDArray[np.uint8]:
 
 def _mapped(path: Path, values: NDArray[Any], classes: ClassMap) -> NDArray[np.uint8]:
     """Replace every value by the index of its class; ignored pixels become 255."""
-    indices = np.full(values.shape, UNLISTED, np.uint8)
-    for index, value in enumerate(classes.values):
-        indices[values == value] = index
-    if classes.ignore is not None:
-        indices[values == classes.ignore] = IGNORE
+    indices = _listed(values, classes)
     unknown = values[indices == UNLISTED]
     if unknown.size:
-        listed = ", ".join(f"{name}={classes.format_value(value)}" for name, value in classes.items())
+        listed = ", ".join(f"{name}={value}" for name, value in classes.items())
         found = _list_values(unknown, classes)
         refuse(path, f"{found} not in {listed}; add them to --classes (the name `ignore` leaves pixels out) or fix it")
     return indices
+
+
+def _listed(values: NDArray[Any], classes: ClassMap) -> NDArray[np.uint8]:
+    """Return the index of the class that holds each value, 255 for ignored pixels, `UNLISTED` where none does."""
+    indices = np.full(values.shape, UNLISTED, np.uint8)
+    pairs = [*enumerate(classes.values), *([] if classes.ignore is None else [(IGNORE, classes.ignore)])]
+    for index, held in pairs:
+        for low, high in held.ranges:
+            indices[(values >= low) & (values <= high) if low != high else values == low] = index
+    return indices
+
+
+def _nearest(path: Path, values: NDArray[Any], classes: ClassMap, most_unclear: float) -> NDArray[np.uint8]:
+    """Replace every value by the index of the class with the nearest value.
+
+    Distances are differences of values, or straight distances between colours.
+    """
+    indices = _listed(values, classes)
+    if not (indices == UNLISTED).any():
+        return indices
+    found, where = np.unique(values, return_inverse=True)
+    pairs = [*enumerate(classes.values), *([] if classes.ignore is None else [(IGNORE, classes.ignore)])]
+    distances = np.stack([_distance(found, held.ranges, in_colour=classes.in_colour) for _, held in pairs])
+    ordered = np.sort(distances, axis=0)
+    unclear = CLEAR * ordered[0] > ordered[1]
+    share = float(unclear[where].mean())
+    if share > most_unclear:
+        listed = ", ".join(f"{name}={value}" for name, value in classes.items())
+        refuse(
+            path,
+            f"is a JPEG, and {100 * share:.1f} % of its pixels are far from every value in {listed}; allow that with "
+            f"--unclear, correct --classes, or save masks as PNG",
+        )
+    nearest = np.array([index for index, _ in pairs], np.uint8)[np.argmin(distances, axis=0)]
+    result: NDArray[np.uint8] = nearest[where].reshape(values.shape)
+    return result
+
+
+def _distance(found: NDArray[Any], ranges: Sequence[tuple[int, int]], *, in_colour: bool) -> NDArray[np.float64]:
+    """Return the distance of each value to the nearest value of a class, (value,)."""
+    if in_colour:
+        parts = np.stack([found >> 16 & 255, found >> 8 & 255, found & 255]).astype(np.float64)
+        colours = [[low >> 16 & 255, low >> 8 & 255, low & 255] for low, _ in ranges]
+        steps = [np.linalg.norm(parts - np.array(colour)[:, None], axis=0) for colour in colours]
+    else:
+        numbers = found.astype(np.float64)
+        steps = [np.maximum(0, np.maximum(low - numbers, numbers - high)) for low, high in ranges]
+    distance: NDArray[np.float64] = np.min(steps, axis=0)
+    return distance
 
 
 def _single_channel(image: Image.Image, *, alpha_may_be_mask: bool = False) -> NDArray[Any] | None:

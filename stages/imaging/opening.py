@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import sys
 import threading
 import warnings
 from contextlib import contextmanager
@@ -43,16 +44,16 @@ __all__ = [
     "check_picture",
     "decode_picture",
     "deep_values",
+    "memo_key",
     "open_picture",
+    "picture_size",
     "read_file",
     "reduction",
     "refuse",
 ]
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 OTHER_FORMATS = (
-    (0, b"GIF8", "a GIF"),
-    (8, b"WEBP", "a WebP"),
     (4, b"ftypheic", "a HEIC photo"),
     (4, b"ftypavif", "an AVIF photo"),
     (128, b"DICM", "a DICOM file"),
@@ -65,6 +66,12 @@ UNSIGNED, SIGNED = 1, 2
 WHITE_IS_ZERO = 0  # value of TIFF's tag PhotometricInterpretation
 REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
 REDUCIBLE = ("JPEG", "MPO")
+OTHER_ORDER = {
+    f"{mode};16{order}": f"{mode};16{other}"
+    for mode in ("RGB", "RGBA")
+    for order, other in (("L", "B"), ("B", "L"), ("N", "B" if sys.byteorder == "little" else "L"))
+}
+"""Pillow's names of 16-bit layouts, each with the one of the other byte order."""
 TURNED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 # Until Python 3.14 the list of warning filters belongs to the whole process. Two threads that replace and restore it
@@ -84,6 +91,8 @@ class Picture:
     """(height, width) of the upright picture in the file, before any reduction."""
     reduced: int
     """Reduction of `image` along each side: 1, 2, 4 or 8."""
+    low_bytes: Image.Image | None
+    """The same picture with the low byte of every value, for RGB and RGBA of 16 bits; `image` has the high byte."""
     box: tuple[float, float, float, float]
     """(left, top, right, bottom) of the picture in `image`, in pixels.
 
@@ -107,8 +116,8 @@ def open_picture(path: Path) -> Picture:
     """Read and decode a picture file at its full size.
 
     Args:
-        path: A PNG, JPEG, BMP or TIFF file. The format is detected from the content. A JPEG may hold further pictures
-            (MPO: previews, depth and gain maps of phones); the first one is used.
+        path: A PNG, JPEG, BMP, TIFF, GIF or WebP file. The format is detected from the content. A JPEG may hold further
+            pictures (MPO: previews, depth and gain maps of phones); the first one is used.
 
     Raises:
         InputProblemsError: the file is not readable, empty, in another format, damaged or too large, or has several
@@ -153,14 +162,59 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
         ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
     except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
         refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
+    low = _low_bytes(path, data)
     left, top, right, bottom = _margins(columns - width / reduced, rows - height / reduced, orientation)
     return Picture(
         image,
         hashlib.sha256(data).hexdigest(),
         size=(width, height) if orientation in TURNED_ORIENTATIONS else (height, width),
         reduced=reduced,
+        low_bytes=low,
         box=(left, top, image.width - right, image.height - bottom),
     )
+
+
+def _low_bytes(path: Path, data: bytes) -> Image.Image | None:
+    """Return the low bytes of an RGB or RGBA picture of 16 bits, upright; None for any other picture.
+
+    Pillow keeps the high byte of each value. It finds it by the byte order, so decoding the file once more in the other
+    order yields the low bytes.
+    """
+    image = _read_header(path, io.BytesIO(data))
+    if not holds_deep_colour(image):
+        return None
+    tiles = []
+    for tile in image.tile:  # type: ignore[attr-defined]  # mypy: of the class for files
+        mode, *others = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        swapped = OTHER_ORDER[mode]
+        tiles.append(tile._replace(args=(swapped, *others) if isinstance(tile.args, tuple) else swapped))
+    image.tile = tiles  # type: ignore[attr-defined]
+    try:
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
+        refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
+    return image
+
+
+def holds_deep_colour(image: Image.Image) -> bool:
+    """Return True if a picture that is opened but not loaded holds RGB or RGBA of 16 bits in an order that is known."""
+    modes = [tile.args[0] if isinstance(tile.args, tuple) else tile.args for tile in getattr(image, "tile", [])]
+    return image.mode in ("RGB", "RGBA") and bool(modes) and all(mode in OTHER_ORDER for mode in modes)
+
+
+def memo_key(path: Path, data: bytes, digest: str) -> str:
+    """Return the key under which an image's attention is remembered: its digest in nearly all cases.
+
+    The maps of a picture of 16-bit colour were computed from its high bytes up to version 0.2.0. They have another key
+    now, so that old maps are not used for the new pixels.
+
+    Raises:
+        InputProblemsError: the file is no picture.
+    """
+    if path.suffix.lower() == ".npz" or not holds_deep_colour(_read_header(path, io.BytesIO(data))):
+        return digest
+    return hashlib.sha256(f"{digest} 16-bit colour".encode()).hexdigest()
 
 
 def check_picture(path: Path) -> Problem | None:
@@ -177,6 +231,20 @@ def check_picture(path: Path) -> Problem | None:
     except InputProblemsError as error:
         return error.problems[0]
     return None
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of a picture as its header says, before any EXIF orientation.
+
+    Raises:
+        InputProblemsError: as in `open_picture`, as far as the header shows it.
+    """
+    try:
+        with path.open("rb") as file:
+            width, height = _read_header(path, file).size
+    except OSError as error:
+        refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
+    return height, width
 
 
 def deep_values(image: Image.Image) -> NDArray[Any] | None:

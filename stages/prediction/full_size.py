@@ -44,8 +44,8 @@ class Prediction:
 
     def probability(self, index: int) -> NDArray[np.float32]:
         """Return the probability of one class, (height, width) float32 at the original size."""
-        (stretched,) = resize_probabilities(self.probabilities[index : index + 1], self.size)
-        return np.asarray(stretched, np.float32)
+        probability: NDArray[np.float32] = resize_probabilities(self.probabilities[index : index + 1], self.size)[0]
+        return probability
 
     @cached_property
     def mask(self) -> NDArray[np.uint8]:

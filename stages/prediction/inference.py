@@ -54,7 +54,9 @@ class Predictor:
         probabilities = predict_probabilities(self.model, batch, self.card.attention_norm)
         upright = [one.flip(axes) for one, axes in zip(probabilities, views, strict=True)]
         mean = torch.stack(upright).mean(dim=0) if self.flips else upright[0]
-        return Prediction(mean.cpu().numpy().astype(np.float32, copy=False), (sample.height, sample.width))
+        size = (sample.height, sample.width)
+        values = mean.cpu().numpy().astype(np.float32, copy=False)
+        return Prediction(values, size, multilabel=self.card.network.multilabel)
 
 
 def _flipped(values: Tensor, views: tuple[tuple[int, ...], ...]) -> Tensor:

@@ -34,9 +34,9 @@ from stages.pictures.outlines import display_size, draw_outlines, stretch_object
 from stages.prediction.full_size import Prediction
 from stages.prediction.geojson import Feature, as_geojson, class_features
 from stages.prediction.mask_files import MaskPainter, as_png, as_tiff, is_ours
-from stages.prediction.objects import split_instances
 from stages.prediction.table import TABLE_FILE, Row, as_csv, is_our_table
 from stages.segmentation.checkpoint import MODEL_FILE, ModelCard
+from stages.segmentation.instances import split_instances
 from stages.settings import PredictSettings, Size
 from store.disk.publish import replace_file
 
@@ -55,7 +55,7 @@ class OutputWriter:
         self._settings = settings
         self._out = settings.out
         self._classes = card.classes
-        self._multilabel = bool(getattr(card.network, "multilabel", False))
+        self._multilabel = card.network.multilabel
         self._painter = MaskPainter.of(card.classes, (card.masks or {}).get("values"))
         self._rows: list[Row] = []
 

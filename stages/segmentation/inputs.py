@@ -73,6 +73,9 @@ def predict_probabilities(
 ) -> Tensor:
     """Return (sample, class, row, column) float32 probabilities of a model in evaluation mode.
 
+    They sum to 1 over the classes. With labels that may overlap, each label has a probability of its own, and class 0
+    the probability that none of them is there, as if they were independent.
+
     Args:
         model: the network.
         batch: samples, as stored.
@@ -89,6 +92,9 @@ def predict_probabilities(
     def probabilities(some: slice) -> Tensor:
         part = TensorBatch(batch.image[some], batch.mask[some], batch.attention[some])
         logits: Tensor = model(*plain_inputs(part, model.config, norm))
+        if model.config.multilabel:
+            labels = logits.float().sigmoid()
+            return torch.cat([(1 - labels).prod(dim=1, keepdim=True), labels], dim=1)
         return logits.float().softmax(dim=1)
 
     return torch.cat([part for _, part in adaptive_batch.run(len(batch.image), probabilities)])

@@ -1,6 +1,7 @@
 """Training losses: soft Dice, cross-entropy and focal loss, and their sums. Ignored pixels are masked out.
 
-To add one, add an entry to `LOSSES`; the setting `loss` of `pipeline train` then has its name as a choice.
+To add one, add an entry to `LOSSES`; the setting `loss` of `pipeline train` then has its name as a choice. For labels
+that may overlap, the losses of the same names are in `stages.segmentation.label_losses`.
 
 Soft Dice and focal loss are MONAI's (`DiceLoss` without background and with a smoothing of one; `FocalLoss` with a
 softmax), and tests compare them. MONAI itself is not imported: that takes seconds and imports transformers, which
@@ -103,7 +104,9 @@ LOSSES: dict[str, Loss] = {
 """Training losses by the name that a user gives."""
 
 
-def foreground_dice(predicted: Tensor, mask: Tensor, n_classes: int) -> Tensor:
+def foreground_dice(
+    predicted: Tensor, mask: Tensor, n_classes: int, *, multilabel: bool = False, lost: Tensor | None = None
+) -> Tensor:
     """Return the Dice of every sample, averaged over the foreground classes in its mask or prediction.
 
     This is the Dice of `metrics.score_sample`, except that a sample whose pixels are all ignored gets 1 and not nan.
@@ -112,18 +115,24 @@ def foreground_dice(predicted: Tensor, mask: Tensor, n_classes: int) -> Tensor:
         predicted: (batch, row, column) class index.
         mask: (batch, row, column) class index; 255 is ignored.
         n_classes: classes, background included.
+        multilabel: masks hold one bit for each foreground class.
+        lost: (batch, foreground class) bool: the class was in the source mask, and its objects are too small for the
+            stored one. It counts as present and not found.
 
     Returns:
-        (batch,) float in [0, 1]; 1 if neither mask nor prediction has foreground.
+        (batch,) float in [0, 1]; 1 if neither mask nor prediction has foreground, and none was lost.
     """
     known = mask != IGNORE
     scores, present = [], []
     for index in range(1, n_classes):
-        truth, guess = (mask == index) & known, (predicted == index) & known
+        if multilabel:
+            truth, guess = (mask >> (index - 1) & 1 == 1) & known, (predicted >> (index - 1) & 1 == 1) & known
+        else:
+            truth, guess = (mask == index) & known, (predicted == index) & known
         both = (truth & guess).sum(dim=(1, 2)).float()
         either = truth.sum(dim=(1, 2)).float() + guess.sum(dim=(1, 2)).float()
         scores.append(2 * both / either.clamp_min(1))
-        present.append(either > 0)
+        present.append((either > 0) if lost is None else (either > 0) | lost[:, index - 1])
     score, here = torch.stack(scores), torch.stack(present)
     mean = (score * here).sum(dim=0) / here.sum(dim=0).clamp_min(1)
     return torch.where(here.any(dim=0), mean, torch.ones_like(mean))

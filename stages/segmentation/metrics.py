@@ -1,4 +1,4 @@
-"""Score predicted masks against the ground truth, per image and over a test set.
+"""Score predicted masks against the ground truth, image by image. `stages.segmentation.summary` averages the scores.
 
 One confusion matrix per image gives tp, fp, fn and tn of every foreground class, and all overlap scores are computed
 from these. HD95 is defined as in MONAI: the distances from the border pixels of each mask to the nearest border pixel
@@ -13,40 +13,40 @@ Values where something is empty ("-" is nan, which every mean leaves out):
     present  empty        0           image diagonal   0             counts
     empty    present      0           image diagonal   -             counts
     empty    empty        1           0                -             counts
+    lost     empty        0           image diagonal   0             counts
+    lost     present      0           image diagonal   0             counts
     no background in the truth                                       -
     every pixel ignored   -           -                -             -
 
+"Lost" means that the source mask has the class, and that its objects are too small for the mask that is scored. Finding
+nothing is no success there.
+
 An image's score is the mean over the foreground classes in its truth or its prediction; if there are none, over all
 foreground classes (the "empty, empty" row). The background is never part of the mean.
-
-Over a test set every score is the mean of the images' scores. `pooled_dice` is different: one Dice from the counts of
-all images together, in which large lesions outweigh small ones. It is usually the higher of the two and must not be
-compared with a per-image Dice.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
 
 from stages.errors import UsageError
-from stages.segmentation.bootstrap import mean_interval
+from stages.segmentation.decisions import region_of
 from store.records import IGNORE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection
 
     from numpy.typing import NDArray
 
-__all__ = ["METRICS", "ClassScores", "Counts", "SampleScores", "hd95", "score_sample", "summarise"]
+__all__ = ["METRICS", "ClassScores", "Counts", "SampleScores", "hd95", "score_sample"]
 
 METRICS = ("dice", "iou", "sensitivity", "specificity", "hd95")
-JACCARD_THRESHOLD = 0.65
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,22 @@ class ClassScores(Counts):
 
     hd95: float
     """95th percentile Hausdorff distance in pixels."""
+    lost: bool = False
+    """The source mask has the class, and this mask has not, because its objects are too small."""
+
+    @property
+    def present(self) -> bool:
+        """Return whether the truth or the prediction has the class, or the source mask had it."""
+        return self.lost or super().present
+
+    @property
+    def sensitivity(self) -> float:
+        """Return the share of the class that was found, in [0, 1]; 0 if it is lost, nan if the truth lacks it."""
+        return 0.0 if self.lost else super().sensitivity
+
+    @property
+    def _both_empty(self) -> float:
+        return 0.0 if self.lost else super()._both_empty
 
 
 @dataclass(frozen=True)
@@ -138,13 +154,22 @@ class SampleScores:
         return math.fsum(values) / len(values) if values else math.nan
 
 
-def score_sample(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> SampleScores:
+def score_sample(
+    prediction: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    n_classes: int,
+    *,
+    multilabel: bool = False,
+    lost: Collection[int] = (),
+) -> SampleScores:
     """Score one predicted mask.
 
     Args:
         prediction: (height, width) uint8 class indices below `n_classes`; any value where `truth` is 255.
         truth: (height, width) uint8 class indices below `n_classes`, or 255 for pixels to leave out.
         n_classes: number of classes, background (0) included; at least 2.
+        multilabel: both masks hold one bit for each foreground class; each class is scored by itself.
+        lost: classes that the source mask has and `truth` has not.
 
     Returns:
         Counts and HD95 of every foreground class.
@@ -152,13 +177,15 @@ def score_sample(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_clas
     Raises:
         UsageError: the masks' shapes differ, or a mask holds a class that does not exist.
     """
+    if multilabel:
+        return SampleScores(tuple(_score_label(k, prediction, truth, k in lost) for k in range(1, n_classes)))
     counted = _counted_pixels(prediction, truth, n_classes)
     truth = np.where(counted, truth, 0)
     prediction = np.where(counted, prediction, 0)
     confusion = _confusion(prediction, truth, n_classes)
     confusion[0, 0] -= counted.size - np.count_nonzero(counted)  # ignored pixels were counted as background
     return SampleScores(
-        tuple(_score_class(index, prediction, truth, confusion) for index in range(1, n_classes)),
+        tuple(_score_class(index, prediction, truth, confusion, index in lost) for index in range(1, n_classes)),
     )
 
 
@@ -181,33 +208,6 @@ def hd95(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     box = _bounding_box(prediction | truth)
     from_prediction, from_truth = _border(prediction[box]), _border(truth[box])
     return max(_percentile_distance(from_prediction, from_truth), _percentile_distance(from_truth, from_prediction))
-
-
-def summarise(scores: Sequence[SampleScores], *, seed: int, class_names: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the mean scores of a test set with 95 % bootstrap intervals, as values for JSON.
-
-    Args:
-        scores: one per image, all with the same classes.
-        seed: seed of the bootstrap; the order of `scores` does not matter.
-        class_names: names of all classes, background first; without them their indices are used.
-
-    Returns:
-        `n`, the number of images; for each of `METRICS` an `Interval` (mean over images, nan left out);
-        `thresholded_jaccard`, the mean IoU over images, where an IoU below 0.65 counts as 0 (ISIC 2018
-        Task 1, Codella et al. 2019); `pooled_dice`, one Dice from the counts of all images and foreground
-        classes. With several foreground classes also `per_class`: the same for each, over the images with
-        the class in truth or prediction. None means that no image defines the score.
-
-    Raises:
-        UsageError: there are no scores, or their classes differ from each other or from the names.
-    """
-    n_foreground = _count_foreground_classes(scores, class_names)
-    summary = _summary(scores, [one for sample in scores for one in sample.classes], seed)
-    if n_foreground > 1:
-        names = class_names or [str(index) for index in range(n_foreground + 1)]
-        by_class = dict(zip(names[1:], zip(*(sample.classes for sample in scores), strict=True), strict=True))
-        summary["per_class"] = {name: _class_summary(scored, seed) for name, scored in by_class.items()}
-    return summary
 
 
 def _share(part: int, whole: int, *, otherwise: float) -> float:
@@ -240,15 +240,30 @@ def _confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classe
     return np.bincount(pairs.ravel(), minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
+def _score_label(index: int, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], lost: bool) -> ClassScores:  # noqa: FBT001
+    """Score one label that may overlap others."""
+    ignored = truth == IGNORE
+    one_truth = np.where(ignored, IGNORE, region_of(truth, index, multilabel=True)).astype(np.uint8)
+    one_guess = region_of(np.where(ignored, 0, prediction).astype(np.uint8), index, multilabel=True).astype(np.uint8)
+    return score_sample(one_guess, one_truth, 2, lost={1} if lost else set()).classes[0]
+
+
 def _score_class(
-    index: int, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], confusion: NDArray[np.int64]
+    index: int,
+    prediction: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    confusion: NDArray[np.int64],
+    lost: bool,  # noqa: FBT001 - a private function with one caller
 ) -> ClassScores:
     tp = int(confusion[index, index])
     fp = int(confusion[:, index].sum()) - tp
     fn = int(confusion[index].sum()) - tp
     tn = int(confusion.sum()) - tp - fp - fn
+    lost = lost and tp + fn == 0
     distance = hd95(prediction == index, truth == index) if confusion.any() else math.nan
-    return ClassScores(tp=tp, fp=fp, fn=fn, tn=tn, hd95=distance)
+    if lost:
+        distance = math.hypot(*truth.shape)
+    return ClassScores(tp=tp, fp=fp, fn=fn, tn=tn, hd95=distance, lost=lost)
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -265,48 +280,3 @@ def _percentile_distance(border: NDArray[np.int64], other: NDArray[np.int64]) ->
     """Return the 95th percentile of the distances from each pixel of one border to the nearest of the other."""
     distances, _ = KDTree(other).query(border)
     return float(np.percentile(distances, 95))
-
-
-def _count_foreground_classes(scores: Sequence[SampleScores], class_names: Sequence[str]) -> int:
-    if not scores:
-        raise UsageError("There are no samples to score. Choose a split that has samples.")
-    numbers = {len(sample.classes) for sample in scores} | ({len(class_names) - 1} if class_names else set())
-    if len(numbers) > 1:
-        raise UsageError(
-            f"The samples and the class names do not agree on the number of foreground classes: {sorted(numbers)}. "
-            "Summarise the samples of one store at a time, and name every class, background first."
-        )
-    return numbers.pop()
-
-
-def _class_summary(scored: Sequence[ClassScores], seed: int) -> dict[str, Any]:
-    present = [image for image in scored if image.present]
-    return _summary(present, present, seed)
-
-
-def _summary(scored: Sequence[SampleScores | ClassScores], counts: Iterable[Counts], seed: int) -> dict[str, Any]:
-    """Return the mean scores of one entry per image, and the Dice of the pooled counts."""
-    summary: dict[str, Any] = {"n": len(scored)}
-    for metric in METRICS:
-        # A class that no image has is a row of None, not an error: it is still one of the store's classes.
-        summary[metric] = mean_interval([getattr(image, metric) for image in scored] or [math.nan], seed=seed)
-    summary["thresholded_jaccard"] = _thresholded_jaccard([image.iou for image in scored])
-    summary["pooled_dice"] = _none_if_nan(_pool(counts).dice)
-    return summary
-
-
-def _thresholded_jaccard(ious: Sequence[float]) -> float | None:
-    defined = [iou for iou in ious if not math.isnan(iou)]
-    total = math.fsum(iou for iou in defined if iou >= JACCARD_THRESHOLD)
-    return total / len(defined) if defined else None
-
-
-def _pool(counts: Iterable[Counts]) -> Counts:
-    total = Counts(0, 0, 0, 0)
-    for one in counts:
-        total = Counts(total.tp + one.tp, total.fp + one.fp, total.fn + one.fn, total.tn + one.tn)
-    return total
-
-
-def _none_if_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value

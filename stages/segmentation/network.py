@@ -55,6 +55,8 @@ class NetworkConfig:
     fusion: str
     """A name in `FUSIONS`."""
     stem: Stem
+    multilabel: bool = False
+    """Labels may overlap: one output for each class but the background, which has none."""
 
     @classmethod
     def of(cls, settings: TrainSettings, store: AttentionStore) -> NetworkConfig:
@@ -69,7 +71,13 @@ class NetworkConfig:
             blocks=settings.blocks,
             fusion=settings.fusion,
             stem=settings.stem,
+            multilabel=store.multilabel,
         )
+
+    @property
+    def outputs(self) -> int:
+        """Return the number of logits per pixel."""
+        return self.classes - 1 if self.multilabel else self.classes
 
     @property
     def first_stride(self) -> int:
@@ -140,7 +148,7 @@ class Segmenter(nn.Module):
             )
             for level in range(LEVELS - 1)
         )
-        self.head = nn.Conv2d(config.channels(0), config.classes, kernel_size=1)
+        self.head = nn.Conv2d(config.channels(0), config.outputs, kernel_size=1)
 
     def forward(self, image: Tensor, attention: Tensor, silenced: Tensor | None = None) -> Tensor:
         """Return the logits of every class at the size of the image.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.optim import AdamW
 
@@ -24,7 +25,6 @@ from stages.runs.identity import RunIdentity
 from stages.runs.precision import autocast
 from stages.runs.schedules import WarmupCosine, mixed_seed
 from stages.runs.state import RunState
-from stages.runs.tables import entry_of
 from stages.runtime.progress import Task
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, in_order, open_samples, shuffled
 from stages.segmentation.checkpoint import (
@@ -36,9 +36,12 @@ from stages.segmentation.checkpoint import (
     save_model,
     save_state,
 )
+from stages.segmentation.decisions import LIKELY
 from stages.segmentation.inputs import adaptive_batch_for, augmented_inputs, predict_probabilities
-from stages.segmentation.losses import LOSSES, foreground_dice
+from stages.segmentation.label_losses import loss_for
+from stages.segmentation.losses import foreground_dice
 from stages.segmentation.network import NetworkConfig, Segmenter
+from stages.segmentation.scoring import lost_classes
 from stages.segmentation.splits import split_rows, splits_sha256
 from stages.settings import TrainSettings
 from store import AttentionStore
@@ -91,7 +94,7 @@ class SegmentationTrainer:
         }
         config = NetworkConfig.of(settings, store)
         _require_values_to_normalise(settings, config, len(self.indices["train"]))
-        self._loss = entry_of(LOSSES, settings.loss, "loss")
+        self._loss = loss_for(settings.loss, multilabel=config.multilabel)
         # Channels last: on a CPU a step takes up to a quarter less time (no less on one with AMX). On a GPU the tensor
         # cores need this layout.
         self.model = _new_model(settings.seed, config).to(device).to(memory_format=torch.channels_last)
@@ -214,13 +217,26 @@ class SegmentationTrainer:
         self.model.eval()
         order = in_order(self.indices["val"], self.settings.batch_size)
         scores = []
-        for batch in self._open("val").batches(order):
+        for positions, batch in zip(order, self._open("val").batches(order), strict=True):
             with self._autocast():
                 probabilities = predict_probabilities(
                     self.model, batch, self.settings.attention_norm, self._adaptive_batch
                 )
-            scores.append(foreground_dice(probabilities.argmax(dim=1), batch.mask, self.model.config.classes))
+            scores.append(self._dice(probabilities, batch.mask, positions))
         return float(torch.cat(scores).mean())
+
+    def _dice(self, probabilities: Tensor, mask: Tensor, positions: NDArray[np.int64]) -> Tensor:
+        """Return the Dice of every sample of a batch, (sample,)."""
+        config = self.model.config
+        predicted = probabilities.argmax(dim=1)
+        if config.multilabel:
+            bits = torch.arange(config.outputs, device=mask.device).view(1, -1, 1, 1)
+            predicted = ((probabilities[:, 1:] > LIKELY).int() << bits).sum(dim=1)
+        lost = torch.zeros(len(positions), config.classes - 1, dtype=torch.bool)
+        for row, index in enumerate(positions.tolist()):
+            for label in lost_classes(self.store, index):
+                lost[row, label - 1] = True
+        return foreground_dice(predicted, mask, config.classes, multilabel=config.multilabel, lost=lost.to(self.device))
 
     def _draw_silenced(self, count: int, generator: Generator) -> Tensor:
         """Draw the samples whose image features, and whose attention features, are set to zero: (count, 2) bool."""

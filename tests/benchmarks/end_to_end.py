@@ -20,6 +20,7 @@ from stages.attention.memo import AttentionMemo
 from stages.extraction.shard import Decoded, Decoding, Extraction, extract_shard
 from stages.imaging.classes import ClassMap
 from stages.imaging.decoding import read_image, read_resized
+from stages.imaging.labels import LabelRules
 from stages.imaging.resizing import resize_image
 from stages.imaging.samples import SourceSample
 from stages.runtime.look_ahead import look_ahead
@@ -67,7 +68,7 @@ def _whole(folder: Path, paths: list[Path]) -> Iterator[Measurement]:
     )  # fmt: skip
     extractor = AttentionExtractor.load(config, device="auto", batch_size=BATCH)
     sources = [SourceSample(path.stem, path) for path in paths]
-    decoding = Decoding(size=SIZE, input_size=SIZE, classes=ClassMap.binary())
+    decoding = Decoding(size=SIZE, input_size=SIZE, rules=LabelRules(classes=ClassMap.binary()))
     entering = np.stack([one.entering for one in look_ahead(decoding.decode, sources) if isinstance(one, Decoded)])
     turn = iter(range(1000))
 

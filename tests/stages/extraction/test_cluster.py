@@ -25,6 +25,7 @@ from stages.extraction import on_cluster
 from stages.extraction.cluster import Cluster, connect, require_cluster
 from stages.extraction.shard import Decoding
 from stages.imaging.classes import ClassMap
+from stages.imaging.labels import LabelRules
 from store.disk.publish import replace_file
 from tests.conftest import extract_settings
 
@@ -131,7 +132,9 @@ def test_a_worker_with_other_weights_is_refused(phantoms: Path, scheduler: str, 
         recipe=replace(extractor.recipe, weights_sha256="0" * 64), weights=None, device="cpu", batch_size=4
     )
     settings = extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo")
-    decoding = Decoding(size=settings.image_size, input_size=settings.attention_size, classes=ClassMap.binary())
+    decoding = Decoding(
+        size=settings.image_size, input_size=settings.attention_size, rules=LabelRules(classes=ClassMap.binary())
+    )
     job = on_cluster.Job(sources=[], known=frozenset(), decoding=decoding, transformer=transformer)
     with (
         connect(scheduler) as cluster,

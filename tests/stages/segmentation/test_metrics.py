@@ -24,8 +24,8 @@ from stages.segmentation.metrics import (
     SampleScores,
     hd95,
     score_sample,
-    summarise,
 )
+from stages.segmentation.summary import summarise
 
 Mask = NDArray[np.uint8]
 

@@ -1,0 +1,52 @@
+"""Check the headers of all files of a data set, before anything is decoded.
+
+A header is a few hundred bytes, so twenty thousand files take seconds. It shows whether a file is a picture, how large
+it is, and whether a mask has the size of its image. It does not show damaged pixels.
+
+Annotations and arrays have no header that is checked here; they are read when their sample is decoded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.errors import InputProblemsError, Problem
+from stages.imaging.listing import EXTENSIONS
+from stages.imaging.opening import picture_size
+from stages.imaging.samples import SourceSample, printable
+from stages.settings import Size
+
+__all__ = ["read_header"]
+
+
+def read_header(sample: SourceSample) -> Size | list[Problem]:
+    """Return the size of a sample's image from its header, or the problems of its files.
+
+    Args:
+        sample: Its image and its masks are opened; no pixel is decoded.
+
+    Returns:
+        (height, width) as stored in the image file; or one problem per file that is no picture or has another size
+        than the image. Sides may be swapped between image and mask, because an EXIF orientation may turn one of them.
+    """
+    try:
+        size = picture_size(sample.image)
+    except InputProblemsError as error:
+        return list(error.problems)
+    problems = []
+    for mask in sample.masks:
+        if mask.path.suffix.lower() not in EXTENSIONS or mask.path == sample.image:
+            continue
+        problems += _check_mask(mask.path, sample.image, size)
+    return problems or size
+
+
+def _check_mask(mask: Path, image: Path, size: Size) -> list[Problem]:
+    try:
+        found = picture_size(mask)
+    except InputProblemsError as error:
+        return list(error.problems)
+    if sorted(found) == sorted(size):
+        return []
+    what = f"the mask is {found[0]} x {found[1]} and its image {image.name} {size[0]} x {size[1]} (height x width)"
+    return [Problem(printable(mask), f"{what}; export the mask at the image's size")]

@@ -1,0 +1,83 @@
+"""Predict and score samples of a store at the store's size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stages.runtime.progress import Task
+from stages.segmentation.batches import StreamedSamples, in_order
+from stages.segmentation.checkpoint import ModelCard
+from stages.segmentation.decisions import decide
+from stages.segmentation.inputs import adaptive_batch_for, predict_probabilities
+from stages.segmentation.metrics import SampleScores, score_sample
+from stages.segmentation.network import Segmenter
+from store import AttentionStore
+
+__all__ = ["Scored", "lost_classes", "score_store"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One sample with its prediction and its scores at the store's size."""
+
+    index: int
+    """Position in the store."""
+    probabilities: NDArray[np.float32]
+    """(class, row, column) in [0, 1]."""
+    prediction: NDArray[np.uint8]
+    """(row, column) class index, or bits of labels."""
+    scores: SampleScores
+
+
+def score_store(
+    store: AttentionStore,
+    indices: NDArray[np.int64],
+    *,
+    model: Segmenter,
+    card: ModelCard,
+    device: torch.device,
+    batch_size: int,
+    task: Task,
+) -> Iterator[Scored]:
+    """Predict and score samples in the given order, batch by batch.
+
+    Args:
+        store: Holds the samples.
+        indices: (sample,) positions in the store.
+        model: The network, in evaluation mode on `device`.
+        card: Describes the model.
+        device: Where the model is.
+        batch_size: Samples per batch; halved when memory runs out.
+        task: Advanced by one per sample.
+
+    Raises:
+        PipelineError: there is not enough memory even for one sample.
+        StoreError: a sample cannot be read.
+    """
+    order = in_order(indices, batch_size)
+    adaptive_batch = adaptive_batch_for(batch_size, card.network, device)
+    multilabel, count = card.network.multilabel, len(card.classes)
+    for positions, batch in zip(order, StreamedSamples(store, device).batches(order), strict=True):
+        probabilities = predict_probabilities(model, batch, card.attention_norm, adaptive_batch).cpu().numpy()
+        for index, probability, truth in zip(positions.tolist(), probabilities, batch.mask.cpu().numpy(), strict=True):
+            prediction = decide(probability, multilabel=multilabel)
+            lost = lost_classes(store, index)
+            yield Scored(
+                index=index,
+                probabilities=probability,
+                prediction=prediction,
+                scores=score_sample(prediction, truth, count, multilabel=multilabel, lost=lost),
+            )
+            task.advance()
+
+
+def lost_classes(store: AttentionStore, index: int) -> set[int]:
+    """Return the classes that a sample's source mask has and its stored mask has not."""
+    if not store.has("lost_classes"):
+        return set()
+    return {int(number) for number in str(store.column("lost_classes")[index]).split(",") if number}
