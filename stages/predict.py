@@ -26,7 +26,7 @@ from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem
 from stages.extraction.shard import REMEDY, Decoding, Extraction, Memo, check_files, extract_shard
-from stages.imaging.pairing import Inputs, find_samples
+from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
 from stages.prediction.inference import Predictor
 from stages.prediction.outputs import OutputWriter
@@ -137,7 +137,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         out=settings.out,
         images=images,
         files=writer.kinds(),
-        input=[f"images: {found.rule}", *found.notes, *(str(files) for files in found.left_out)],
+        input=_describe_input(found),
         skipped=problems,
         seconds=time.monotonic() - began,
     )
@@ -174,6 +174,13 @@ def _inputs(settings: PredictSettings) -> Inputs:
     return Inputs(
         images=settings.images, csv=settings.csv, layout=settings.layout, image_pattern=settings.image_pattern
     )
+
+
+def _describe_input(found: Found) -> list[str]:
+    """Return the lines of the report about the files that were found."""
+    left_out = [str(files) for files in found.left_out]
+    plain = found.rule.layout == "names" and not left_out  # nothing to explain
+    return [*([] if plain else [f"images: {found.rule}"]), *found.notes, *left_out]
 
 
 def _alone(digest: str) -> str:

@@ -1,4 +1,4 @@
-"""Draw the outlines of predicted regions over their image, one colour per class, with a legend.
+"""Draw the outlines of predicted objects over their image, one colour per class, with a legend.
 
 Colour-blind readers can distinguish the colours (Okabe & Ito 2008). There are seven of them; the classes after the
 seventh have the same colours with dashed lines. A dark rim keeps every line visible on any image.
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import maximum_filter, minimum_filter
 
-from stages.pictures.panels import BACKDROP, SMALLEST_SIDE, Colour, Panel, compose, rim
+from stages.pictures.panels import BACKDROP, Colour, Panel, compose, rim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["COLOURS", "colour_of", "display_size", "draw_outlines"]
+__all__ = ["COLOURS", "colour_of", "display_size", "draw_outlines", "stretch_objects"]
 
 COLOURS: tuple[Colour, ...] = (
     (230, 159, 0),
@@ -33,6 +33,7 @@ COLOURS: tuple[Colour, ...] = (
 )
 """Orange, sky blue, bluish green, yellow, blue, vermilion, reddish purple."""
 
+SMALLEST_SIDE = 512
 LARGEST_SIDE = 2048
 DASH = 12
 LINES_IN_A_SIDE = 300
@@ -48,7 +49,7 @@ def display_size(height: int, width: int) -> tuple[int, int]:
     """Return (height, width) at which an image is drawn.
 
     This is the image's own size where possible. Small images are enlarged by a whole factor until the shorter side has
-    at least 256 pixels. The longer side has at most 2,048 pixels, which takes precedence.
+    at least 512 pixels. The longer side has at most 2,048 pixels, which takes precedence.
     """
     scale = float(max(1, math.ceil(SMALLEST_SIDE / min(height, width))))
     if scale * max(height, width) > LARGEST_SIDE:
@@ -57,14 +58,15 @@ def display_size(height: int, width: int) -> tuple[int, int]:
 
 
 def draw_outlines(
-    image: NDArray[np.uint8], regions: Sequence[tuple[str, NDArray[np.bool_]]], *, title: str
+    image: NDArray[np.uint8], classes: Sequence[tuple[str, NDArray[np.int32]]], *, title: str
 ) -> Image.Image:
-    """Draw the inner outline of every region over an image.
+    """Draw the inner outline of every object over an image.
 
     Args:
         image: (height, width, 3) uint8 RGB.
-        regions: Name and region of every foreground class, (row, column) bool. A region of another size is stretched
-            to that of the image by nearest neighbour. Regions may overlap; the later ones are drawn on top.
+        classes: Name and objects of every foreground class: (height, width) int32 number of the object at every pixel,
+            0 for none. Objects that touch have a line between them. Classes may overlap; the later ones are drawn on
+            top.
         title: Text above the image, such as its id.
 
     Returns:
@@ -72,11 +74,11 @@ def draw_outlines(
     """
     picture = image.copy()
     legend: list[tuple[tuple[Colour, ...], str]] = []
-    for number, (name, region) in enumerate(regions):
-        if not region.any():
+    for number, (name, objects) in enumerate(classes):
+        if not objects.any():
             continue
         colour, dashed = colour_of(number), number >= len(COLOURS)
-        line = _outline(_stretch(region, picture.shape[:2]))
+        line = _outline(objects)
         picture[rim(line)] = BACKDROP
         picture[line] = colour
         if dashed:
@@ -85,18 +87,20 @@ def draw_outlines(
     return compose([Panel("", picture, tuple(legend) or (((BACKDROP,), "nothing found"),))], title)
 
 
-def _stretch(region: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return the region at another size, by nearest neighbour."""
-    if region.shape == size:
-        return region
-    stretched = Image.fromarray(region.astype(np.uint8)).resize((size[1], size[0]), Image.Resampling.NEAREST)
-    return np.asarray(stretched) > 0
+def stretch_objects(objects: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
+    """Stretch a label image to a size by nearest neighbour: (height, width) int32 to (*size,) int32."""
+    return np.asarray(Image.fromarray(objects).resize(size[::-1], Image.Resampling.NEAREST))
 
 
-def _outline(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the inner outline of a region, (row, column) bool. The image's border is not part of it."""
-    width = max(THINNEST_LINE, round(min(region.shape) / LINES_IN_A_SIDE))
-    return region & ~binary_erosion(region, iterations=width, border_value=1)
+def _outline(objects: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return the pixels of objects next to another object or to none, (height, width) bool.
+
+    The image's border is not part of the outline.
+    """
+    width = max(THINNEST_LINE, round(min(objects.shape) / LINES_IN_A_SIDE))
+    window = 2 * width + 1
+    line: NDArray[np.bool_] = maximum_filter(objects, window) != minimum_filter(objects, window)
+    return line & (objects > 0)
 
 
 def _gaps(shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -58,7 +58,7 @@ def compose(panels: Sequence[Panel], caption: str) -> Image.Image:
     legend_lines = 1 + max(entry.line for legend in legends for entry in legend)
 
     titles_at = GAP + LINE * len(caption_lines)
-    pictures_at = titles_at + LINE
+    pictures_at = titles_at + (LINE if any(panel.title for panel in panels) else GAP // 2)
     legends_at = pictures_at + height + GAP // 2
     canvas = Image.new("RGB", (total, legends_at + LINE * legend_lines + GAP), BACKDROP)
     pen = ImageDraw.Draw(canvas)

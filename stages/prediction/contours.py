@@ -13,9 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from skimage.measure import label as label_regions
+from scipy.ndimage import find_objects, label
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["Polygon", "trace_objects"]
@@ -38,17 +40,33 @@ def trace_objects(objects: NDArray[np.int32]) -> dict[int, list[Polygon]]:
     Returns:
         The polygons of every object, by its number in rising order; at least one each.
     """
-    pieces = label_regions(objects, background=0, connectivity=1)
-    numbers = np.zeros(int(pieces.max()) + 1, np.int64)
-    numbers[pieces.ravel()] = objects.ravel()
+    pieces, numbers = _split_pieces(objects)
     polygons: dict[int, Polygon] = {}
     for piece, ring in _trace_rings(pieces):
         polygon = polygons.setdefault(piece, [])
         polygon.insert(0 if _signed_area(ring) > 0 else len(polygon), ring)
-    traced: dict[int, list[Polygon]] = {int(number): [] for number in np.unique(numbers) if number}
-    for piece in sorted(polygons):
-        traced[int(numbers[piece])].append(polygons[piece])
+    traced: dict[int, list[Polygon]] = {}
+    for piece, number in enumerate(numbers, start=1):
+        traced.setdefault(number, []).append(polygons[piece])
     return traced
+
+
+def _split_pieces(objects: NDArray[np.int32]) -> tuple[NDArray[np.int64], list[int]]:
+    """Number the pieces of all objects from 1: regions of one object whose pixels touch along edges.
+
+    Returns:
+        (height, width) int64 number of the piece at every pixel, 0 for none; and the object of every piece.
+    """
+    pieces = np.zeros(objects.shape, np.int64)
+    numbers: list[int] = []
+    boxes: Sequence[tuple[slice, ...] | None] = find_objects(objects)
+    for number, box in enumerate(boxes, start=1):
+        if box is None:  # no pixel has this number
+            continue
+        found, count = label(objects[box] == number)
+        pieces[box][found > 0] = found[found > 0] + len(numbers)
+        numbers += [number] * count
+    return pieces, numbers
 
 
 def _trace_rings(pieces: NDArray[np.int64]) -> list[tuple[int, Ring]]:

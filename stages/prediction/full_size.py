@@ -2,7 +2,7 @@
 
 Probabilities of all classes at the size of a photograph take much memory: 8 classes of 12 megapixels are 384 MB. So
 only the network's small output is kept, and one class at a time is stretched to the full size. The result is the same
-as deciding on all classes at once.
+as that of `stages.segmentation.decisions.decide` on all classes at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.imaging.resizing import resize_probabilities
+from stages.segmentation.decisions import LIKELY, region_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Prediction"]
 
-LIKELY = 0.5
 SMALLEST = np.finfo(np.float32).tiny
 
 
@@ -69,8 +69,7 @@ class Prediction:
 
     def region(self, index: int) -> NDArray[np.bool_]:
         """Return where the decision is a foreground class, (height, width) bool."""
-        region: NDArray[np.bool_] = self.mask >> (index - 1) & 1 == 1 if self.multilabel else self.mask == index
-        return region
+        return region_of(self.mask, index, multilabel=self.multilabel)
 
     def uncertainty(self) -> NDArray[np.uint8]:
         """Return the entropy of the probabilities, (height, width) uint8: 0 is certain, 255 is undecided.

@@ -9,6 +9,7 @@ So predictions can be corrected by hand and used as masks again, with the same `
 | several values: `1-255`, `1+2`, `>0`        | the lowest value of each class                                   |
 | the same, with one foreground class         | 255 for it where the class allows that, otherwise its lowest     |
 | colours                                     | RGB; the first colour of each class                              |
+| one file per class                          | class indices; 0 and 255 with one foreground class               |
 | multi-label                                 | one file per label, 0 and 255                                    |
 
 A model of a version that did not record the values has 0 and 255 for one foreground class, class indices for several.

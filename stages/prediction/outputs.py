@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 from stages.errors import UsageError
 from stages.imaging.decoding import read_resized
 from stages.imaging.samples import SourceSample
-from stages.pictures.outlines import display_size, draw_outlines
+from stages.pictures.outlines import display_size, draw_outlines, stretch_objects
 from stages.prediction.full_size import Prediction
 from stages.prediction.geojson import Feature, as_geojson, class_features
 from stages.prediction.mask_files import MaskPainter, as_png, as_tiff, is_ours
 from stages.prediction.table import TABLE_FILE, Row, as_csv, is_our_table
 from stages.segmentation.checkpoint import MODEL_FILE, ModelCard
 from stages.segmentation.instances import split_instances
-from stages.settings import PredictSettings
+from stages.settings import PredictSettings, Size
 from store.disk.publish import replace_file
 
 __all__ = ["OutputWriter"]
@@ -94,16 +94,14 @@ class OutputWriter:
         settings = self._settings
         if settings.probabilities:
             self._write(f"{source.id}.npy", _as_npy(prediction))
-        if settings.overlay:
-            self._write(f"{source.id}_overlay.png", self._draw(source, prediction))
         if settings.uncertainty:
             self._write(f"{source.id}_uncertainty.png", as_png(prediction.uncertainty()))
-        if settings.table or settings.contours or settings.instances != "none":
+        if settings.overlay or settings.contours or settings.table or settings.instances != "none":
             self._write_objects(source, prediction)
 
     def kinds(self) -> list[str]:
         """Return the kinds of files that are written, for the output."""
-        names = list(self._names("<id>"))
+        names = [name for name in self._names("<id>") if not name.endswith(".tif")]
         return [*names, TABLE_FILE] if self._settings.table else names
 
     def write_table(self) -> None:
@@ -119,10 +117,11 @@ class OutputWriter:
             self._write(f"{name}.png", as_png(prediction.region(index) * WHITE))
 
     def _write_objects(self, source: SourceSample, prediction: Prediction) -> None:
-        """Split every class into objects; write contours and instances, and keep the rows of the table."""
+        """Split every class into objects; write overlay, contours and instances, and keep the rows of the table."""
         settings = self._settings
         pixel_mm = source.pixel_mm if source.pixel_mm is not None else settings.pixel_mm
         features: list[Feature] = []
+        drawn: list[tuple[str, NDArray[np.int32]]] = []
         instances = np.zeros(prediction.size, np.int32)
         count = 0
         for index, name in enumerate(self._classes[1:], start=1):
@@ -131,12 +130,16 @@ class OutputWriter:
             objects = split_instances(region, method)
             found = int(objects.max())
             self._rows.append(_row(source.id, name, region, probability, objects=found, pixel_mm=pixel_mm))
+            if settings.overlay:
+                drawn.append((name, stretch_objects(objects, display_size(*prediction.size))))
             if settings.contours:
                 features += class_features(name, index - 1, objects, pixel_mm)
             if settings.instances != "none" and self._multilabel:
                 self._write_instances(self._label_names(source.id)[index - 1], objects)
             instances[region] = objects[region] + count
             count += found
+        if settings.overlay:
+            self._write(f"{source.id}_overlay.png", _draw(source, drawn, display_size(*prediction.size)))
         if settings.contours:
             self._write(f"{source.id}.geojson", as_geojson(features))
         if settings.instances != "none" and not self._multilabel:
@@ -147,12 +150,6 @@ class OutputWriter:
             self._write(f"{name}_instances.tif", as_tiff(objects))
         else:
             self._write(f"{name}_instances.png", as_png(objects.astype(np.uint16)))
-
-    def _draw(self, source: SourceSample, prediction: Prediction) -> bytes:
-        """Return the bytes of the overlay. The image is read again, because a sample holds it at the store's size."""
-        image = read_resized(source.image, (display_size(*prediction.size),)).images[0]
-        regions = [(name, prediction.region(index)) for index, name in enumerate(self._classes[1:], start=1)]
-        return as_png(np.asarray(draw_outlines(image, regions, title=source.id)))
 
     def _write(self, name: str, content: bytes) -> None:
         replace_file(self._out / name, content)
@@ -206,6 +203,12 @@ class OutputWriter:
                     f"--out {self._out}: the prediction of {source.image} would overwrite {name}, which was not "
                     "written by `predict`.\n  Give another folder."
                 )
+
+
+def _draw(source: SourceSample, classes: Sequence[tuple[str, NDArray[np.int32]]], size: Size) -> bytes:
+    """Return the bytes of the overlay. The image is read again, because a sample holds it at the store's size."""
+    image = read_resized(source.image, (size,)).images[0]
+    return as_png(np.asarray(draw_outlines(image, classes, title=source.id)))
 
 
 def _row(

@@ -19,7 +19,7 @@ small_objects = arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
 def fill(polygons: list[Polygon], height: int, width: int) -> np.ndarray:
-    """Return the pixels whose centre is inside by the even-odd rule: a ray to the right crosses an odd number of edges."""
+    """Return the pixels whose centre is inside by the even-odd rule: a ray to the right crosses edges oddly often."""
     filled = np.zeros((height, width), bool)
     for row in range(height):
         for column in range(width):
