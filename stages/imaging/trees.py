@@ -33,8 +33,10 @@ class Trees:
         if masks is None:
             return cls(images, images, "one")
         first, second = images.root.resolve(), masks.root.resolve()
-        if images.single or masks.single:  # the one file is not also a file of the other folder
+        if images.single:  # the one file is not also a file of the other folder
             return cls(images, _without(masks, images), "apart")
+        if masks.single:
+            return cls(_without(images, masks), masks, "apart")
         if first == second:
             return cls(images, images, "one")
         if second.is_relative_to(first):
