@@ -76,8 +76,11 @@ class Layout:
 
 
 BY_NAME = tuple(f"{{id}}{ending}.{{ext}}" for ending in ("", *MASK_ENDINGS))
-OTHER_ENDINGS = ("_masks", "_anno", "_annotation", "_label", "_labels", "_seg", "_gt", "_groundtruth")
-"""Further texts that masks have after the id. Some images are named so too, without being a mask."""
+BESIDE = tuple(
+    f"{{id}}{ending}.{{ext}}"
+    for ending in ("_masks", "_anno", "_annotation", "_label", "_labels", "_seg", "_gt", "_groundtruth")
+)
+"""Further names of masks. Some images are named so too, without being a mask."""
 SUPERPIXELS = ("{id}_superpixels.{ext}", "superpixels, not images")
 
 LAYOUTS: dict[str, Layout] = {
@@ -210,6 +213,7 @@ LAYOUTS: dict[str, Layout] = {
         signs=(("{images}/**/{id}.*", "{masks}/**/{id}.*"),),
         images=("{images}/**/{id}.{ext}",),
         masks=tuple(f"{{masks}}/**/{name}" for name in BY_NAME),
+        masks_beside=(*BY_NAME[1:], "{id}_mask_*.{ext}", *BESIDE),
         annotations=True,
         one_root=True,
         general=True,
@@ -218,7 +222,7 @@ LAYOUTS: dict[str, Layout] = {
         title="a mask is named like its image, also with _segmentation, _mask or _lesion at the end",
         images=("{id}.{ext}",),
         masks=(*BY_NAME, "{id}_mask_*.{ext}", "{masks}/**/{id}.{ext}"),
-        masks_beside=tuple(f"{{id}}{ending}.{{ext}}" for ending in OTHER_ENDINGS),
+        masks_beside=BESIDE,
         left_out=(SUPERPIXELS,),
         annotations=True,
         general=True,

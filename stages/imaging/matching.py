@@ -48,7 +48,7 @@ class Matched:
     groups: dict[str, str] = field(default_factory=dict)
     """The text that `{group}` found in the path of a sample's image, by id; "" without `{group}`."""
     refused: int = 0
-    """Images of which each is a problem."""
+    """Images with further channels, or with masks that exclude each other."""
     folders: bool = False
     """Ids begin with the names of folders."""
 
@@ -96,7 +96,7 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
     forms = Forms.of(layout, trees)
     files = sort_files(layout, trees, forms)
     result = Matched(problems=files.problems, left_out=files.by_products, folders=files.folders)
-    result.refused = len(files.refused)
+    result.refused = files.incomplete
     owners = Owners([*files.images, *files.refused], folders=files.folders)
     owned = assign_labels(files, owners, forms, result)
     for identifier in [one for one in owned if one in files.refused]:

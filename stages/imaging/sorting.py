@@ -35,6 +35,8 @@ class SortedFiles:
     """The images by id."""
     refused: set[str] = field(default_factory=set)
     """Ids of images with a problem."""
+    incomplete: int = 0
+    """Images refused because they have further channels in other files."""
     problems: list[Problem] = field(default_factory=list)
     folders: bool = False
     """Ids begin with the names of folders."""
@@ -143,3 +145,4 @@ def _refuse_channels(forms: Forms, result: SortedFiles) -> None:
         what = f"has further channels in {' and '.join(files)}; images of several files are not read yet, merge them"
         result.problems.append(Problem(printable(result.images.pop(identifier).file.path), what))
         result.refused.add(identifier)
+        result.incomplete += 1

@@ -93,6 +93,18 @@ def test_masks_beside_the_images_are_used_without_being_given(tmp_path: Path, to
     assert any("no --masks given" in note and "1 of 2 images" in note for note in found.notes)
 
 
+def test_several_data_sets_in_one_root(tmp_path: Path, touch: Touch) -> None:
+    """A few files of a known data set do not decide for all others, and no mask becomes an image."""
+    touch("busi/images/benign (1).png", "busi/images/benign (1)_mask.png", "busi/images/benign (1)_mask_1.png")
+    touch(*(f"six/{folder}/x{number}.png" for folder in ("images", "masks") for number in range(3)))
+    found = find_samples(Inputs(images=tmp_path))
+    assert pairs(found) == {
+        "benign (1)": ("benign (1).png", "benign (1)_mask.png", "benign (1)_mask_1.png"),
+        **{f"x{number}": (f"x{number}.png", f"x{number}.png") for number in range(3)},
+    }
+    assert found.problems == found.left_out == []
+
+
 @pytest.mark.parametrize(
     "mask", ["a_mask.png", "a_Segmentation.png", "a_anno.png", "a_mask_1.png", "masks/a.png", "a_gt.tif"]
 )
