@@ -88,37 +88,40 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
     Args:
         layout: The patterns.
         trees: The files.
-        masks_wanted: Leave out images that the layout describes as test images without masks.
+        masks_wanted: Masks are needed. Without, files in JSON and XML are not opened, an image with masks that exclude
+            each other is no problem, and images that the layout describes as test images are used.
 
     Raises:
         UsageError: a pattern is not valid.
     """
     forms = Forms.of(layout, trees)
     files = sort_files(layout, trees, forms)
-    result = Matched(problems=files.problems, left_out=files.by_products, folders=files.folders)
-    result.refused = files.incomplete
+    result = Matched(
+        problems=files.problems, left_out=files.by_products, folders=files.folders, refused=files.incomplete
+    )
+    if not masks_wanted:
+        files.rest += files.annotations
+        files.annotations = []
     owners = Owners([*files.images, *files.refused], folders=files.folders)
     owned = assign_labels(files, owners, forms, result)
-    for identifier in [one for one in owned if one in files.refused]:
-        result.leave_out("masks of images with a problem", *(file.path for file in owned.pop(identifier).files))
     for identifier, image in files.images.items():
         labels = owned.get(identifier, OwnedLabels())
         if image.file.kind == "array" and not labels.files:
             labels = OwnedLabels([LabelFile(image.file.path)])
-        if labels.fault is not None:
-            result.problems.append(Problem(printable(image.file.path), labels.fault))
-            result.refused += 1
-            continue
         reason = None
         if masks_wanted and not labels.files:
-            reason = forms.without_mask(image.file)
-            reason = reason or _further_picture(identifier, files, owned, layout, trees)
+            reason = forms.without_mask(image.file) or _further_picture(identifier, files, owned, layout, trees)
         if reason is not None:
             result.leave_out(reason, image.file.path)
-            continue
-        result.samples.append(SourceSample(identifier, image.file.path, tuple(labels.files), image.match.group))
-        result.relative[identifier] = image.file.relative
-        result.groups[identifier] = image.match.group
+        elif masks_wanted and labels.fault is not None:
+            result.problems.append(Problem(printable(image.file.path), labels.fault))
+            result.refused += 1
+        else:
+            result.samples.append(SourceSample(identifier, image.file.path, tuple(labels.files), image.match.group))
+            result.relative[identifier] = image.file.relative
+            result.groups[identifier] = image.match.group
+    for identifier in files.refused & owned.keys():
+        result.leave_out("masks of images with a problem", *(file.path for file in owned[identifier].files))
     for file in files.rest:
         result.leave_out(_reason_unused(file), file.path)
     result.samples.sort(key=lambda sample: sample.id)
@@ -202,7 +205,7 @@ def _reason_unused(file: SourceFile) -> str:
     return {
         "picture": "pictures that are named unlike images and masks",
         "array": "NumPy files, which are read in the layout `slices` only",
-        "annotation": "JSON or XML files that do not annotate these images",
+        "annotation": "JSON or XML files that are not used as annotations of these images",
         "hidden": "hidden files and folders",
     }.get(file.kind, "not pictures")
 

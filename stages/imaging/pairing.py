@@ -105,9 +105,7 @@ def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Label
     return Found(
         samples=grouping.samples,
         problems=[*matched.problems, *grouping.problems],
-        left_out=[
-            *(LeftOut(reason=reason, files=tuple(files)) for reason, files in matched.left_out.items()),
-        ],
+        left_out=_left_out(matched),
         rule=replace(choice.rule, folders=matched.folders, one_root=trees.one_root and pairs),
         notes=[*_notes(matched, trees, masks_given=masks_given), *grouping.notes],
         classes=describe_classes(choice.layout, trees) if pairs else None,
@@ -205,6 +203,18 @@ def _ignore_masks(matched: Matched) -> None:
     if files:
         matched.leave_out("masks of these images", *dict.fromkeys(files))
     matched.samples = [replace(sample, masks=()) for sample in matched.samples]
+
+
+def _left_out(matched: Matched) -> list[LeftOut]:
+    """Return the files that are left out by reason, each once; a file that annotates a sample too is not left out."""
+    seen = {path for one in matched.samples for path in (one.image, *(label.path for label in one.masks))}
+    left_out = []
+    for reason, files in matched.left_out.items():
+        unseen = tuple(file for file in dict.fromkeys(files) if file not in seen)
+        seen.update(unseen)
+        if unseen:
+            left_out.append(LeftOut(reason=reason, files=unseen))
+    return left_out
 
 
 def _notes(matched: Matched, trees: Trees, *, masks_given: bool) -> list[str]:

@@ -30,20 +30,15 @@ class Trees:
     @classmethod
     def of(cls, images: Listing, masks: Listing | None) -> Trees:
         """Return the trees with their relation: one folder, two folders apart, or one inside the other."""
-        if masks is None:
+        if masks is None or (images.root.resolve() == masks.root.resolve() and not images.single and not masks.single):
             return cls(images, images, "one")
         first, second = images.root.resolve(), masks.root.resolve()
-        if images.single:  # the one file is not also a file of the other folder
-            return cls(images, _without(masks, images), "apart")
-        if masks.single:
-            return cls(_without(images, masks), masks, "apart")
-        if first == second:
-            return cls(images, images, "one")
-        if second.is_relative_to(first):
-            return cls(_without(images, masks), masks, "masks_inside")
-        if first.is_relative_to(second):
-            return cls(images, _without(masks, images), "images_inside")
-        return cls(images, masks, "apart")
+        # The user's one file is not also a file of the other folder.
+        if masks.single or (not images.single and second.is_relative_to(first)):
+            relation: Relation = "apart" if masks.single else "masks_inside"
+            return cls(_without(images, masks), masks, relation)
+        inside = first.is_relative_to(second) and not images.single
+        return cls(images, _without(masks, images), "images_inside" if inside else "apart")
 
     @property
     def one_root(self) -> bool:

@@ -95,6 +95,24 @@ def test_annotated_images_that_are_not_there_are_one_problem(tmp_path: Path) -> 
     assert problem.where.endswith("coco.json")
 
 
+def test_a_file_that_annotates_samples_is_not_left_out(tmp_path: Path) -> None:
+    """Of two images with one id both are a problem; the file that annotates them annotates others too."""
+    names = ["a.png", "b.png", "gone.png"]
+    write(tmp_path, {"images/a.png": None, "images/a.jpg": None, "images/b.png": None, "m/c.json": {"images": names}})
+    found = find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "m"), orphans="ignored")
+    assert [one.id for one in found.samples] == ["b"]
+    assert found.left_out == []
+
+
+def test_predictions_do_not_open_annotations(tmp_path: Path) -> None:
+    """Where labels are ignored, a damaged annotation does not matter; it is named as left out."""
+    write(tmp_path, {"images/a.png": None})
+    (tmp_path / "images/a.json").write_text("{")
+    found = find_samples(Inputs(images=tmp_path / "images"), labels="ignored")
+    assert found.problems == []
+    assert [one.files for one in found.left_out] == [(tmp_path / "images/a.json",)]
+
+
 def test_a_mask_and_an_annotation_of_one_image_are_a_problem(tmp_path: Path) -> None:
     """Both may be right; the user decides."""
     write(
@@ -124,7 +142,7 @@ def test_other_files_in_json_are_left_out(tmp_path: Path) -> None:
     found = find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "masks"))
     assert found.problems == []
     assert [(one.reason, one.files) for one in found.left_out] == [
-        ("JSON or XML files that do not annotate these images", (tmp_path / "masks/settings.json",))
+        ("JSON or XML files that are not used as annotations of these images", (tmp_path / "masks/settings.json",))
     ]
 
 

@@ -61,7 +61,7 @@ def test_every_kind_of_file_is_named_with_its_reason(tmp_path: Path, touch: Touc
         "README": "not pictures",
         ".DS_Store": "hidden",
         ".cache": "hidden",
-        "settings.json": "do not annotate",
+        "settings.json": "not used as annotations",
     }
     assert reasons(found).keys() == expected.keys()
     assert [name for name, reason in reasons(found).items() if expected[name] not in reason] == []
@@ -114,6 +114,14 @@ def test_prediction_never_takes_a_mask_for_an_image(tmp_path: Path, touch: Touch
     found = find_samples(Inputs(images=tmp_path), labels="ignored")
     assert pairs(found) == {"a": ("a.png",), "b": ("b.png",)}
     assert reasons(found) == {Path(mask).name: "masks of these images"}
+
+
+def test_prediction_does_not_mind_masks_that_exclude_each_other(tmp_path: Path, touch: Touch) -> None:
+    """An image with two masks is a problem only where masks are needed."""
+    touch("a.png", "a_mask.png", "a_segmentation.png")
+    with pytest.raises(InputProblemsError, match="keep one of them"):
+        find_samples(Inputs(images=tmp_path))
+    assert pairs(find_samples(Inputs(images=tmp_path), labels="ignored")) == {"a": ("a.png",)}
 
 
 def test_an_image_named_like_a_mask_stays_an_image(tmp_path: Path, touch: Touch) -> None:
