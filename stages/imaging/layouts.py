@@ -1,10 +1,9 @@
 """Describe the layouts in which public data sets are distributed: one table entry each.
 
 A layout is recognised by file names only; see `stages.imaging.recognition`. Its patterns are written as in
-`stages.imaging.patterns`, relative to the data set's root folder, which may itself be in any folder. If images and
-masks are given as two folders, only the last parts of the patterns count.
+`stages.imaging.patterns`. If images and masks are given as two folders, the last part of a pattern is enough.
 
-To add a layout, add an entry to `LAYOUTS` and a miniature of the data set to `tests/stages/imaging/test_layouts.py`.
+To add a layout, add an entry to `LAYOUTS` and a miniature of the data set to `tests/stages/imaging/miniatures.py`.
 """
 
 from __future__ import annotations

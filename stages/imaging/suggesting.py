@@ -40,18 +40,23 @@ def patient_folders(relative: Mapping[str, str]) -> dict[str, str]:
     return found if _shared(found) else {}
 
 
-def suggest_groups(relative: Mapping[str, str]) -> str | None:
-    """Return a note with a pattern that finds patients in the images' paths; None if nothing looks like patients."""
+def suggest_groups(relative: Mapping[str, str], remedy: str | None = None) -> str | None:
+    """Return a note if the images' paths look as if several images were of one patient; None otherwise.
+
+    Args:
+        relative: Path of every image relative to the folder of images, by id.
+        remedy: What to do about it; None to propose a pattern that finds the patients.
+    """
     candidates = (_by_ids(relative), _by_folders(relative))
     found = next((one for one in candidates if one is not None), None)
     if found is None:
         return None
     pattern, groups = found
     example = next(group for group, count in Counter(groups.values()).most_common())
+    remedy = remedy or f"give --group-pattern '{pattern}'"
     return (
         f"ids look as if several images were of one patient ({len(set(groups.values()))} groups, such as {example!a}), "
-        "and each image counts as its own group: images of one patient may be in training and in test. If so, give "
-        f"--group-pattern '{pattern}'"
+        f"and each image counts as its own group: images of one patient may be in training and in test. If so, {remedy}"
     )
 
 

@@ -29,16 +29,15 @@ class Trees:
 
     @classmethod
     def of(cls, images: Listing, masks: Listing | None) -> Trees:
-        """Return the trees with their relation: one folder, two folders apart, or one inside the other."""
-        if masks is None or (images.root.resolve() == masks.root.resolve() and not images.single and not masks.single):
+        """Return the trees with their relation. A file of both folders is kept in the inner one, or as the only one."""
+        if masks is None:
             return cls(images, images, "one")
-        first, second = images.root.resolve(), masks.root.resolve()
-        # The user's one file is not also a file of the other folder.
-        if masks.single or (not images.single and second.is_relative_to(first)):
-            relation: Relation = "apart" if masks.single else "masks_inside"
+        relation = _relate(images, masks)
+        if relation == "one":
+            return cls(images, images, relation)
+        if relation == "masks_inside" or masks.single:
             return cls(_without(images, masks), masks, relation)
-        inside = first.is_relative_to(second) and not images.single
-        return cls(images, _without(masks, images), "images_inside" if inside else "apart")
+        return cls(images, _without(masks, images), relation)
 
     @property
     def one_root(self) -> bool:
@@ -56,6 +55,18 @@ class Trees:
     def problems(self) -> list[Problem]:
         """Return the problems of both folders, each once."""
         return list(dict.fromkeys([*self.images.problems, *self.masks.problems]))
+
+
+def _relate(images: Listing, masks: Listing) -> Relation:
+    """Return how the two folders lie to each other. A single file given by the user is apart from any folder."""
+    if images.single or masks.single:
+        return "apart"
+    first, second = images.root.resolve(), masks.root.resolve()
+    if first == second:
+        return "one"
+    if second.is_relative_to(first):
+        return "masks_inside"
+    return "images_inside" if first.is_relative_to(second) else "apart"
 
 
 def _without(listing: Listing, other: Listing) -> Listing:
