@@ -10,15 +10,15 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
-from stages.imaging.listing import SourceFile
+from stages.imaging.listing import SourceFile, kind_of
 from stages.imaging.owners import Owners
 from stages.imaging.patterns import Match
 from stages.imaging.samples import LabelFile, normal_id, printable
 
-__all__ = ["Annotations", "entry_of", "pair_annotations"]
+__all__ = ["Annotations", "Entries", "pair_annotations"]
 
 
 @dataclass
@@ -64,7 +64,8 @@ def pair_annotations(files: Sequence[SourceFile], owners: Owners) -> Annotations
         found = _by_owner(names or [], owners)
         for identifier, entry in found.items():
             result.paired[identifier].append(LabelFile(file.path, entry=entry))
-        absent = [name for name in names or [] if name not in set(found.values())]
+        present = set(found.values())
+        absent = [name for name in names or [] if name not in present]
         if absent:
             result.orphans[file.path] = _explain_absent(file.path, absent)
         elif not found:
@@ -72,26 +73,39 @@ def pair_annotations(files: Sequence[SourceFile], owners: Owners) -> Annotations
     return result
 
 
-def entry_of(file: Path, image: Path, known: dict[Path, list[str] | None]) -> str:
-    """Return an image's name in a file that annotates several; "" for a mask, or for an annotation of one image.
+class Entries:
+    """Find the names of images in files that annotate several. Every file is read once."""
 
-    Args:
-        file: A mask or an annotation.
-        image: The image file.
-        known: The names in the files seen before; added to.
+    def __init__(self) -> None:
+        """Start without any file."""
+        self._names: dict[Path, dict[str, str]] = {}
 
-    Raises:
-        InputProblemsError: the file is an annotation that cannot be read.
-    """
-    if file.suffix.lower() not in {".json", ".geojson", ".xml"}:
-        return ""
-    from stages.imaging.annotations import annotated_images
+    def find(self, file: Path, image: Path) -> str | None:
+        """Return the name by which a file annotates an image.
 
-    if file not in known:
-        known[file] = annotated_images(file)
-    names = known[file] or []
-    same = [name for name in names if normal_id(PurePosixPath(name.replace("\\", "/")).name) == normal_id(image.name)]
-    return same[0] if len(names) > 1 and same else ""
+        Args:
+            file: A mask or an annotation.
+            image: The image file.
+
+        Returns:
+            "" if the file is a mask or has the annotation of one image only; None if it annotates other images.
+
+        Raises:
+            InputProblemsError: the file is an annotation that cannot be read.
+        """
+        if kind_of(file.name) != "annotation":
+            return ""
+        if file not in self._names:
+            from stages.imaging.annotations import annotated_images
+
+            self._names[file] = {_last(name): name for name in annotated_images(file) or []}
+        names = self._names[file]
+        return names.get(normal_id(image.name), None if len(names) > 1 else "")
+
+
+def _last(name: str) -> str:
+    """Return the last part of an image's name in an annotation, whichever system wrote it."""
+    return normal_id(name.replace("\\", "/")).rpartition("/")[2]
 
 
 def _by_owner(names: Sequence[str], owners: Owners) -> Mapping[str, str]:

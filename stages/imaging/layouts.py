@@ -23,7 +23,7 @@ class GroupTable:
     file: str
     """Pattern of the table's path."""
     key: str
-    """Column with the image's id."""
+    """Column with the image's file name without its extension."""
     group: str
     """Column with the patient, the lesion or the video sequence."""
 
@@ -52,7 +52,7 @@ class Layout:
     copies: tuple[str, str] | None = None
     """Two patterns: if a file has the first form, all files of the second form are the same images once more."""
     groups: str | None = None
-    """Regular expression whose first group, found in the id, is the patient."""
+    """Regular expression whose first group, found in an image's file name, is the patient."""
     group_table: GroupTable | None = None
     labels: str | None = None
     """`instances` or `multilabel` if the masks are so; None for masks of classes."""

@@ -152,3 +152,22 @@ def test_a_table_may_name_one_file_for_many_images(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,image,mask\n1,a.png,coco.json\n2,b.png,coco.json\n")
     found = find_samples(Inputs(images=tmp_path, csv=tmp_path / "t.csv"))
     assert {one.id: one.masks[0].entry for one in found.samples} == {"1": "x/a.png", "2": "x/b.png"}
+
+
+def test_a_table_with_a_file_that_annotates_other_images_is_reported(tmp_path: Path) -> None:
+    """A row whose annotation does not name the image is a problem with its line."""
+    write(tmp_path, {"a.png": None, "b.png": None, "coco.json": {"images": ["a.png", "x.png"]}})
+    (tmp_path / "t.csv").write_text("id,image,mask\n1,a.png,coco.json\n2,b.png,coco.json\n")
+    found = find_samples(Inputs(images=tmp_path, csv=tmp_path / "t.csv"))
+    assert [one.id for one in found.samples] == ["1"]
+    (problem,) = found.problems
+    assert problem.where.endswith("line 3")
+    assert "does not annotate 'b.png'" in problem.what
+
+
+def test_a_table_may_name_a_file_of_one_image_of_another_name(tmp_path: Path) -> None:
+    """A file of one image belongs to the row's image, whatever name it holds."""
+    write(tmp_path, {"a.png": None, "l.json": {"images": ["old_name.png"]}, "q.json": {}})
+    (tmp_path / "t.csv").write_text("id,image,mask\n1,a.png,l.json\n2,a.png,q.json\n")
+    found = find_samples(Inputs(images=tmp_path, csv=tmp_path / "t.csv"))
+    assert [one.masks[0].entry for one in found.samples] == ["", ""]

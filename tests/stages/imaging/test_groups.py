@@ -67,6 +67,18 @@ def test_the_group_is_part_of_the_image_pattern(tmp_path: Path) -> None:
     assert groups(found) == {"P1-a": "P1", "P1-b": "P1", "P2-a": "P2"}
 
 
+def test_groups_of_a_layout_do_not_depend_on_folders_in_the_ids(tmp_path: Path) -> None:
+    """Slices of one name in `train/` and `test/` get longer ids, and stay with their patient."""
+    names = [
+        f"{split}/{kind}/patient001_frame01_slice_1.png" for split in ("test", "train") for kind in ("images", "masks")
+    ]
+    found = find(tmp_path, *names)
+    assert groups(found) == {
+        "test-patient001_frame01_slice_1": "patient001",
+        "train-patient001_frame01_slice_1": "patient001",
+    }
+
+
 @pytest.mark.parametrize("prefix", ["", "images/"])
 def test_folders_named_like_patients_are_groups(tmp_path: Path, prefix: str) -> None:
     """`patient01/a.png` is of patient 01; a note says so."""
