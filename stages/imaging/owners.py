@@ -7,13 +7,14 @@ from collections.abc import Collection
 
 from stages.imaging.patterns import IMAGE_FOLDERS, MASK_FOLDERS, Match
 
-__all__ = ["Owners", "context", "full_id"]
+__all__ = ["USUAL_FOLDERS", "Owners", "context", "full_id"]
 
 SEPARATOR = "-"
 """Between the folders and the name in an id; allowed in file names everywhere, and rare in the names of folders."""
 
 
 USUAL_FOLDERS = {*IMAGE_FOLDERS, *MASK_FOLDERS}
+"""Names of folders, in lower case, that say nothing about an image."""
 
 
 def context(match: Match) -> tuple[str, ...]:

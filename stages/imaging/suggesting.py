@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from stages.imaging.patterns import IMAGE_FOLDERS, MASK_FOLDERS
+from stages.imaging.owners import USUAL_FOLDERS
 
 __all__ = ["patient_folders", "suggest_groups"]
 
@@ -21,7 +21,9 @@ CLASSES = re.compile(
 )
 """Names of folders that hold many patients each."""
 TCGA = re.compile(r"(TCGA-\w\w-\w{4})")
-PREFIX = re.compile(r"([^\W\d_]*)([-_ ]?)(\d+)([-_ .]+\w|[^\W\d_]+\d|[LR]$)", re.IGNORECASE)
+PREFIX = re.compile(
+    r"([^\W\d_]*)([-_ ]?)(\d+)(?:[-_ .]+\w|(?:slice|sl|s|z|t|frame|fr|f|img|im|view|v|tile)\d|[LR]$)", re.IGNORECASE
+)
 """Letters, a number, and something that tells apart the images of one patient: `P012_slice3`, `12_L`, `patient7-2`."""
 
 
@@ -52,7 +54,7 @@ def suggest_groups(relative: Mapping[str, str], remedy: str | None = None) -> st
     if found is None:
         return None
     pattern, groups = found
-    example = next(group for group, count in Counter(groups.values()).most_common())
+    example = next(group for group, _ in Counter(groups.values()).most_common(1))
     remedy = remedy or f"give --group-pattern '{pattern}'"
     return (
         f"ids look as if several images were of one patient ({len(set(groups.values()))} groups, such as {example!a}), "
@@ -82,11 +84,10 @@ def _by_ids(relative: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
 
 def _by_folders(relative: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
     """Return a pattern for the folders, if every image is in a folder that may be a patient's."""
-    usual = {*IMAGE_FOLDERS, *MASK_FOLDERS}
     groups = {}
     for identifier, path in relative.items():
         folders = path.split("/")[:-1]
-        if not folders or folders[-1].lower() in usual or CLASSES.fullmatch(folders[-1]):
+        if not folders or folders[-1].lower() in USUAL_FOLDERS or CLASSES.fullmatch(folders[-1]):
             return None
         groups[identifier] = folders[-1]
     numbered = all(re.search(r"\d", group) for group in groups.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from stages.errors import UsageError
 from stages.imaging.pairing import Found, Inputs, find_samples
+
+
+HASHES = [hashlib.sha256(bytes([number])).hexdigest()[:12] for number in range(200)]
 
 
 def find(root: Path, *names: str, **options: str) -> Found:
@@ -97,7 +101,8 @@ def test_folders_named_like_patients_are_groups(tmp_path: Path, prefix: str) -> 
         pytest.param(("lesion_1.png", "lesion_2.png", "lesion_3.png"), id="numbered"),
         pytest.param(("benign (1).png", "benign (2).png", "malignant (1).png", "malignant (2).png"), id="busi"),
         pytest.param(("ISIC_0000001.jpg", "ISIC_0000002.jpg"), id="isic"),
-        pytest.param(("nuc_2e2d29.png", "nuc_6aa7dd.png", "nuc_30f657.png"), id="hashes"),
+        pytest.param([f"nuc_{name}.png" for name in HASHES], id="hashes"),
+        pytest.param([f"{name}.png" for name in HASHES], id="bare_hashes"),
     ],
 )
 def test_no_patients_are_seen_where_there_are_none(tmp_path: Path, names: tuple[str, ...]) -> None:
@@ -116,6 +121,8 @@ def test_no_patients_are_seen_where_there_are_none(tmp_path: Path, names: tuple[
         pytest.param([f"x/P{n:03}_slice{k}.png" for n in (1, 2) for k in (1, 2)], {"P001", "P002"}, id="in_a_folder"),
         pytest.param([f"patient{n}-{k}.png" for n in (1, 22) for k in (1, 2)], {"patient1", "patient22"}, id="dash"),
         pytest.param([f"{n}_{eye}.jpg" for n in (1, 12, 123) for eye in "LR"], {"1", "12", "123"}, id="eyes"),
+        pytest.param([f"{n}{eye}.jpg" for n in (1, 12) for eye in "LR"], {"1", "12"}, id="eyes_without_separator"),
+        pytest.param([f"p{n}s{k}.png" for n in (1, 12) for k in (1, 2)], {"p1", "p12"}, id="slices_without_separator"),
         pytest.param([f"{n}_left.jpg" for n in (1, 2)] + ["1_right.jpg", "2_right.jpg"], {"1", "2"}, id="left_right"),
         pytest.param(
             [f"A{n}-{k}.png" for n in (1, 2) for k in (1, 2)] + ["B3-1.png", "B3-2.png"],
