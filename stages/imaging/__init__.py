@@ -15,8 +15,8 @@ Matching images with masks is divided into small steps. `pairing` calls them in 
     listing       all files of a folder, with their kinds
     trees         how the folder of images and the folder of masks lie to each other
     recognition   the choice of the layout, by trying `matching` with those that may fit
-    matching      samples, problems, and files left out: `forms` compiles the patterns of a layout, `sorting` gives every
-                  file its use, `owners` finds the image of a mask, `annotating` that of an annotation
+    matching      samples, problems, and files left out: `forms` compiles the patterns of a layout, `sorting` gives
+                  every file its use, `owners` finds the image of a mask, `annotating` that of an annotation
     groups        the patient of every image; `suggesting` proposes a pattern where none is known
     describing    the classes that a data set itself names
     table         all of this from a table instead

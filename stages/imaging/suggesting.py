@@ -70,7 +70,7 @@ def _by_ids(relative: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
     patterns = []
     if any(TCGA.match(stem) for stem in stems.values()):
         patterns.append(r"(TCGA-\w\w-\w{4})")
-    if heads:
+    if 2 * len(heads) > len(stems):  # otherwise it is chance, as in names that are hashes
         (letters, separator), _ = Counter(heads).most_common(1)[0]
         same = all(head == (letters, separator) for head in heads)
         patterns.append(rf"({re.escape(letters + separator) if same else '[A-Za-z]*[-_ ]?'}\d+)")

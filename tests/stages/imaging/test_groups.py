@@ -11,7 +11,6 @@ import pytest
 from stages.errors import UsageError
 from stages.imaging.pairing import Found, Inputs, find_samples
 
-
 HASHES = [hashlib.sha256(bytes([number])).hexdigest()[:12] for number in range(200)]
 
 
