@@ -184,6 +184,27 @@ def test_two_nnunet_data_sets_in_one_folder_are_refused(tmp_path: Path) -> None:
         find_samples(Inputs(images=tmp_path))
 
 
+def test_the_table_of_groups_may_lie_beside_the_folders(tmp_path: Path) -> None:
+    """If images and masks are given as two folders, HAM10000's metadata is found in the folder above them."""
+    miniature = MINIATURES["ham10000"]
+    miniature.write(tmp_path)
+    for image, _ in miniature.pairs.values():
+        target = tmp_path / "all" / Path(image).name
+        target.parent.mkdir(exist_ok=True)
+        target.touch()
+    found = find_samples(Inputs(images=tmp_path / "all", masks=tmp_path / "HAM10000_segmentations_lesion_tschandl"))
+    assert {sample.id: sample.group for sample in found.samples} == miniature.groups
+
+
+def test_a_description_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
+    """A file of 17 MiB is no list of classes; it is refused before it fills the memory."""
+    MINIATURES["nnunet"].write(tmp_path)
+    with (tmp_path / "Dataset001_Glands/dataset.json").open("r+b") as file:
+        file.truncate(17 * 2**20)
+    with pytest.raises(InputProblemsError, match="16 MiB"):
+        find_samples(Inputs(images=tmp_path))
+
+
 def test_a_table_without_the_columns_of_groups_is_said(tmp_path: Path) -> None:
     """Without HAM10000's lesion ids, images of one lesion may be in two splits; a note says that none were read."""
     MINIATURES["ham10000"].write(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -138,6 +139,57 @@ def test_several_masks_of_an_image_are_in_natural_order(tmp_path: Path, touch: T
     touch("images/a.png", "masks/a_mask_10.png", "masks/a_mask_2.png", "masks/a_mask.png")
     found = find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "masks"))
     assert pairs(found) == {"a": ("a.png", "a_mask.png", "a_mask_2.png", "a_mask_10.png")}
+
+
+def test_further_pictures_of_an_image_are_no_images(tmp_path: Path, touch: Touch) -> None:
+    """In one tree, `<id>_…` in another folder than an image with a mask is left out where masks are needed."""
+    touch("A/photo/A.bmp", "A/lesion/A_lesion.bmp", "A/colours/A_R1.bmp", "B/photo/B.bmp", "B/colours/B_R1.bmp")
+    found = find_samples(Inputs(images=tmp_path, masks=tmp_path))
+    assert pairs(found) == {"A": ("A.bmp", "A_lesion.bmp"), "B": ("B.bmp",), "B_R1": ("B_R1.bmp",)}
+    assert reasons(found) == {"A_R1.bmp": "further pictures of images that have a mask"}
+
+
+def test_masks_outside_the_folder_of_masks_are_left_out(tmp_path: Path, touch: Touch) -> None:
+    """If masks are given as a folder inside the images, a picture named like a mask elsewhere is neither."""
+    touch("a.png", "old/a_mask.png", "masks/a.png")
+    found = find_samples(Inputs(images=tmp_path, masks=tmp_path / "masks"))
+    assert pairs(found) == {"a": ("a.png", "a.png")}
+    assert reasons(found) == {"a_mask.png": "named like masks, but outside the folder of masks"}
+
+
+def test_a_pipe_is_a_problem(tmp_path: Path, touch: Touch) -> None:
+    """Opening a pipe would wait for ever."""
+    touch("a.png")
+    os.mkfifo(tmp_path / "b.png")
+    found = find_samples(Inputs(images=tmp_path))
+    assert pairs(found) == {"a": ("a.png",)}
+    (problem,) = found.problems
+    assert "pipe" in problem.what
+
+
+def test_the_folder_of_masks_alone_is_enough_to_find_them_again(tmp_path: Path, touch: Touch) -> None:
+    """A store made from one root can be evaluated with the root, or with the folder of masks in it."""
+    touch("images/a.png", "masks/a.png", "images/b.png", "masks/b_mask.png")
+    found = find_samples(Inputs(images=tmp_path))
+    rule = PairingRule.from_dict(found.rule.to_dict())
+    for folder in (tmp_path, tmp_path / "masks"):
+        masks, problems = find_masks({"a", "b"}, rule, masks=folder)
+        assert {key: [mask.path.name for mask in files] for key, files in masks.items()} == {
+            "a": ["a.png"],
+            "b": ["b_mask.png"],
+        }
+        assert problems == []
+
+
+def test_several_masks_of_a_known_id_are_a_problem(tmp_path: Path, touch: Touch) -> None:
+    """`evaluate` cannot choose between two masks; the message names both."""
+    touch("a.png", "a_mask.png", "b.png")
+    rule = PairingRule.from_dict({"rule": "name", "endings": ["_mask"]})
+    masks, problems = find_masks({"a", "b"}, rule, masks=tmp_path)
+    assert masks.keys() == {"b"}
+    (problem,) = problems
+    assert "a.png" in problem.what
+    assert "a_mask.png" in problem.what
 
 
 def test_one_root_with_two_folders(tmp_path: Path, touch: Touch) -> None:
