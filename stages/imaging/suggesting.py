@@ -28,7 +28,10 @@ PREFIX = re.compile(
 
 
 def patient_folders(relative: Mapping[str, str]) -> dict[str, str]:
-    """Return the patient of every image by the names of folders; nothing if they do not look like patients.
+    """Return the patient of every image by the names of folders.
+
+    Nothing is returned if a folder is not named like a patient, if there is one patient only, or if every image has its
+    own.
 
     Args:
         relative: Path of every image relative to the folder of images, by id.
@@ -39,7 +42,7 @@ def patient_folders(relative: Mapping[str, str]) -> dict[str, str]:
         if folder is None:
             return {}
         found[identifier] = folder
-    return found if _shared(found) else {}
+    return found if 1 < len(set(found.values())) < len(found) else {}
 
 
 def suggest_groups(relative: Mapping[str, str], remedy: str | None = None) -> str | None:

@@ -70,6 +70,13 @@ def test_the_group_is_part_of_the_image_pattern(tmp_path: Path) -> None:
     assert groups(found) == {"P1-a": "P1", "P1-b": "P1", "P2-a": "P2"}
 
 
+def test_a_table_of_groups_does_not_depend_on_folders_in_the_ids(tmp_path: Path) -> None:
+    """Images of one name in two folders get longer ids; the table names them without the folder."""
+    (tmp_path / "Grade.csv").write_text("name,patient ID, grade (GlaS)\ntrain_1,4, benign\n")
+    found = find(tmp_path, *(f"{folder}/train_1{ending}.bmp" for folder in "xy" for ending in ("", "_anno")))
+    assert groups(found) == {"x-train_1": "4", "y-train_1": "4"}
+
+
 def test_groups_of_a_layout_do_not_depend_on_folders_in_the_ids(tmp_path: Path) -> None:
     """Slices of one name in `train/` and `test/` get longer ids, and stay with their patient."""
     names = [
@@ -82,12 +89,30 @@ def test_groups_of_a_layout_do_not_depend_on_folders_in_the_ids(tmp_path: Path) 
     }
 
 
+def test_the_folder_given_is_no_group(tmp_path: Path) -> None:
+    """A pattern with a folder describes folders below the one given; a file beside them is left out."""
+    found = find(tmp_path, "P1/a.png", "P1/b.png", "c.png", image_pattern="{group}/{id}.png")
+    assert groups(found) == {"a": "P1", "b": "P1"}
+    assert [one.files for one in found.left_out] == [(tmp_path / "c.png",)]
+
+
 @pytest.mark.parametrize("prefix", ["", "images/"])
 def test_folders_named_like_patients_are_groups(tmp_path: Path, prefix: str) -> None:
     """`patient01/a.png` is of patient 01; a note says so."""
     found = find(tmp_path, *(f"{prefix}patient{n:02}/{n}{one}.png" for n in (1, 2) for one in "xy"))
     assert groups(found) == {"1x": "patient01", "1y": "patient01", "2x": "patient02", "2y": "patient02"}
     assert any("2 groups of 4 images" in note for note in found.notes)
+
+
+def test_one_patient_with_two_images_is_enough(tmp_path: Path) -> None:
+    """Folders of patients are groups also if nearly all of them hold one image: the others could leak."""
+    found = find(tmp_path, *(f"case{n:02}/{n}.png" for n in range(5)), "case00/again.png")
+    assert sorted(groups(found).values()) == ["case00", "case00", "case01", "case02", "case03", "case04"]
+
+
+def test_one_folder_is_no_group(tmp_path: Path) -> None:
+    """If all images are in one patient's folder, they are not one group: it could not be split."""
+    assert groups(find(tmp_path, "case01/a.png", "case01/b.png")) == {"a": "a", "b": "b"}
 
 
 @pytest.mark.parametrize(

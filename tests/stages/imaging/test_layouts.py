@@ -92,6 +92,7 @@ def test_images_and_masks_may_be_given_as_two_folders(
     assert found.problems == []
     assert found.classes == miniature.classes
     assert found.labels == miniature.labels
+    assert found.rule.layout == ("names" if LAYOUTS[miniature.layout].one_root else miniature.layout)
     again, problems = find_masks(set(miniature.pairs), PairingRule.from_dict(found.rule.to_dict()), masks=root / masks)
     assert again == {sample.id: sample.masks for sample in found.samples}
     assert problems == []
@@ -118,6 +119,15 @@ def test_prediction_takes_all_images_and_no_mask(tmp_path: Path, miniature: Mini
     assert files_of(found, root) == expected
     masks = {file for files in miniature.pairs.values() for file in files[1:] if file != files[0]}
     assert left_out(found, root).keys() == masks | miniature.others.keys()
+
+
+def test_a_stated_layout_fits_renamed_folders(tmp_path: Path) -> None:
+    """With two folders and `--layout`, the folders' own names do not count."""
+    for name in ("pictures/case_1_0000.png", "truth/case_1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    found = find_samples(Inputs(images=tmp_path / "pictures", masks=tmp_path / "truth", layout="nnunet"))
+    assert files_of(found, tmp_path) == {"case_1": ("pictures/case_1_0000.png", "truth/case_1.png")}
 
 
 def test_the_second_annotator_of_drive_can_be_chosen(tmp_path: Path) -> None:

@@ -284,6 +284,17 @@ def test_one_file_per_class(tmp_path: Path, touch: Touch) -> None:
     }
 
 
+def test_two_files_of_one_class_are_a_problem(tmp_path: Path, touch: Touch) -> None:
+    """Two versions of a class's mask exclude each other; the message names both."""
+    touch("images/a.png", "images/b.png", "masks/v1/a_cup.png", "masks/v2/a_cup.png", "masks/v1/b_cup.png")
+    folders = {"images": tmp_path / "images", "masks": tmp_path / "masks"}
+    found = find_samples(Inputs(**folders, mask_pattern="{id}_{label}.png"))
+    assert [one.id for one in found.samples] == ["b"]
+    (problem,) = found.problems
+    assert "v1/a_cup.png" in problem.what
+    assert "v2/a_cup.png" in problem.what
+
+
 def test_a_mask_pattern_that_finds_nothing_is_an_error(tmp_path: Path, touch: Touch) -> None:
     """A user who states the masks' names needs masks: without any, nothing is extracted."""
     touch("a.png", "a_mask.png")
