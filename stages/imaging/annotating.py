@@ -18,7 +18,7 @@ from stages.imaging.owners import Owners
 from stages.imaging.patterns import Match
 from stages.imaging.samples import LabelFile, normal_id, printable
 
-__all__ = ["Annotations", "Entries", "pair_annotations"]
+__all__ = ["Annotations", "Entries", "explain_absent", "pair_annotations"]
 
 
 @dataclass
@@ -27,8 +27,8 @@ class Annotations:
 
     paired: dict[str, list[LabelFile]] = field(default_factory=lambda: defaultdict(list))
     """The annotations of every image, by id."""
-    orphans: dict[Path, Problem] = field(default_factory=dict)
-    """Files that annotate images which are not there, each with the problem that this is."""
+    orphans: dict[Path, list[str]] = field(default_factory=dict)
+    """Names of images that are not there, by the file that annotates them."""
     problems: list[Problem] = field(default_factory=list)
     """Annotations that cannot be read."""
     rest: list[SourceFile] = field(default_factory=list)
@@ -67,7 +67,7 @@ def pair_annotations(files: Sequence[SourceFile], owners: Owners) -> Annotations
         present = set(found.values())
         absent = [name for name in names or [] if name not in present]
         if absent:
-            result.orphans[file.path] = _explain_absent(file.path, absent)
+            result.orphans[file.path] = absent
         elif not found:
             result.rest.append(file)
     return result
@@ -125,7 +125,7 @@ def _stems(name: str) -> tuple[str, ...]:
     return stem, os.path.splitext(stem)[0]  # noqa: PTH122
 
 
-def _explain_absent(file: Path, names: Sequence[str]) -> Problem:
+def explain_absent(file: Path, names: Sequence[str]) -> Problem:
     """Return the problem of a file that annotates images which are not there."""
     examples = ", ".join(map(ascii, names[:3]))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - three examples

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from stages.errors import Problem
-from stages.imaging.annotating import pair_annotations
+from stages.imaging.annotating import explain_absent, pair_annotations
 from stages.imaging.forms import Forms
 from stages.imaging.layouts import Layout
 from stages.imaging.listing import SourceFile, unreadable_format
@@ -30,7 +31,10 @@ from stages.imaging.samples import LabelFile, SourceSample, printable
 from stages.imaging.sorting import SortedFiles, sort_files
 from stages.imaging.trees import Role, Trees
 
-__all__ = ["Matched", "OwnedLabels", "assign_labels", "match_files"]
+__all__ = ["UNLIKE", "Matched", "OwnedLabels", "assign_labels", "match_files"]
+
+UNLIKE = "pictures that are named unlike images and masks"
+"""Reason why a picture is left out that fits no pattern."""
 
 
 @dataclass
@@ -41,8 +45,8 @@ class Matched:
     problems: list[Problem] = field(default_factory=list)
     left_out: dict[str, list[Path]] = field(default_factory=dict)
     """The files that are neither image nor mask, by reason."""
-    orphans: dict[Path, Problem] = field(default_factory=dict)
-    """Masks without an image, each with the problem that this is."""
+    orphans: dict[Path, Callable[[], Problem]] = field(default_factory=dict)
+    """Masks without an image, each with a function that explains it. Most layouts are tried in vain."""
     relative: dict[str, str] = field(default_factory=dict)
     """Path of every sample's image relative to the folder of images, by id."""
     groups: dict[str, str] = field(default_factory=dict)
@@ -68,7 +72,7 @@ class OwnedLabels:
     """Hold the label files of one image."""
 
     files: list[LabelFile] = field(default_factory=list)
-    """In natural order of their paths."""
+    """In natural order of their names."""
     single: int = 0
     """Files of a form that only one file of an image can have."""
 
@@ -151,7 +155,7 @@ def assign_labels(files: SortedFiles, owners: Owners, forms: Forms, result: Matc
         elif (reason := forms.by_product_of(file, owners.ids)) is not None:
             result.leave_out(reason, file.path)
         elif forms.fits(patterns, file, role):
-            result.orphans[file.path] = _explain_orphan(file, role, patterns, owners, forms)
+            result.orphans[file.path] = partial(_explain_orphan, file, role, patterns, owners, forms)
         else:
             files.rest.append(file)
     annotations = pair_annotations(files.annotations, owners)
@@ -160,9 +164,10 @@ def assign_labels(files: SortedFiles, owners: Owners, forms: Forms, result: Matc
         owned[owner].single += len(annotated)
     files.rest += annotations.rest
     result.problems += annotations.problems
-    result.orphans |= annotations.orphans
+    for path, absent in annotations.orphans.items():
+        result.orphans[path] = partial(explain_absent, path, absent)
     for labels in owned.values():
-        labels.files.sort(key=lambda file: _natural(file.path.as_posix()))
+        labels.files.sort(key=lambda file: (_natural(file.path.name), file.path))
     return owned
 
 
@@ -170,11 +175,10 @@ def _owner(
     file: SourceFile, role: Role, patterns: Sequence[Pattern], owners: Owners, forms: Forms
 ) -> tuple[str, Match, Pattern] | None:
     """Return the id of the image that a mask belongs to, with the parts of the mask's path and their pattern."""
-    for pattern in patterns:
-        for match in forms.read(pattern, file, role):
-            owner = owners.find(match)
-            if owner is not None:
-                return owner, match, pattern
+    for pattern, match in forms.read(patterns, file, role):
+        owner = owners.find(match)
+        if owner is not None:
+            return owner, match, pattern
     return None
 
 
@@ -203,7 +207,7 @@ def _reason_unused(file: SourceFile) -> str:
     if file.kind == "unreadable":
         return f"{unreadable_format(file.path.name)} files, which are not read; convert images among them to PNG"
     return {
-        "picture": "pictures that are named unlike images and masks",
+        "picture": UNLIKE,
         "array": "NumPy files, which are read in the layout `slices` only",
         "annotation": "JSON or XML files that are not used as annotations of these images",
         "hidden": "hidden files and folders",
@@ -212,12 +216,12 @@ def _reason_unused(file: SourceFile) -> str:
 
 def _explain_orphan(file: SourceFile, role: Role, patterns: Sequence[Pattern], owners: Owners, forms: Forms) -> Problem:
     """Return the problem of a mask without an image, and the remedy."""
-    matches = [match for pattern in patterns for match in forms.read(pattern, file, role)]
-    several = next((found for match in matches if len(found := owners.candidates(match)) > 1), None)
+    readings = list(forms.read(patterns, file, role))
+    several = next((found for _, match in readings if len(found := owners.candidates(match)) > 1), None)
     if several is not None:
         named = " and ".join(map(repr, several[:3]))
         what = f"could be the mask of {named}; put the masks in folders of the same names as the images"
         return Problem(printable(file.path), what)
-    first = (next(forms.read(pattern, file, role), None) for pattern in patterns)
-    wanted = min((match.id for match in first if match is not None), key=len)
+    longest = {pattern: match.id for pattern, match in reversed(readings)}  # of each pattern, its first reading
+    wanted = min(longest.values(), key=len)
     return Problem(printable(file.path), f"no image {wanted!r} for this mask; add the image or remove the mask")

@@ -216,7 +216,7 @@ def _no_picture(listing: Listing) -> Problem:
 def _report_orphans(matched: Matched, *, as_problems: bool) -> None:
     """Add masks without an image to the problems, or to the files left out."""
     if as_problems:
-        matched.problems += matched.orphans.values()
+        matched.problems += [explain() for explain in matched.orphans.values()]
     else:
         matched.leave_out("masks without an image", *matched.orphans)
 
