@@ -136,6 +136,19 @@ def test_a_damaged_annotation_is_a_problem(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("{", "is damaged; export it again"), ('{"images": ["x.png"]}', "annotates none of the images")],
+)
+def test_one_file_that_does_not_fit_is_an_error(tmp_path: Path, text: str, expected: str) -> None:
+    """If the one file given is damaged or names other images, the message says which of the two."""
+    write(tmp_path, {"images/a.png": None})
+    (tmp_path / "coco.json").write_text(text)
+    with pytest.raises(InputProblemsError, match=expected) as caught:
+        find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "coco.json"))
+    assert "coco.json" in str(caught.value)
+
+
 def test_other_files_in_json_are_left_out(tmp_path: Path) -> None:
     """A file of settings is no annotation; it is named with the reason."""
     write(tmp_path, {"images/a.png": None, "masks/a.png": None, "masks/settings.json": "foreign"})
