@@ -18,7 +18,7 @@ USUAL_FOLDERS = {*IMAGE_FOLDERS, *MASK_FOLDERS}
 
 
 def context(match: Match) -> tuple[str, ...]:
-    """Return the texts that tell apart two files of one name: the group, or the folders not called `images` or so."""
+    """Return the texts that distinguish two files of one name: the group, or the folders not called `images` or so."""
     if match.group:
         return (match.group,)
     folders = match.folder.split("/") if match.folder else []

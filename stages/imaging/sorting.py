@@ -131,7 +131,7 @@ def _add_images(images: list[ImageFile], result: SortedFiles) -> None:
 
 
 def _in_several_folders(images: list[ImageFile]) -> bool:
-    """Return True if images of one name can be told apart by their folders or groups."""
+    """Return True if images of one name can be distinguished by their folders or groups."""
     return len(images) > 1 and len({context(image.match) for image in images}) == len(images)
 
 

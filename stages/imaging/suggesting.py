@@ -24,7 +24,7 @@ TCGA = re.compile(r"(TCGA-\w\w-\w{4})")
 PREFIX = re.compile(
     r"([^\W\d_]*)([-_ ]?)(\d+)(?:[-_ .]+\w|(?:slice|sl|s|z|t|frame|fr|f|img|im|view|v|tile)\d|[LR]$)", re.IGNORECASE
 )
-"""Letters, a number, and something that tells apart the images of one patient: `P012_slice3`, `12_L`, `patient7-2`."""
+"""Letters, a number, and something that distinguishes the images of a patient: `P012_slice3`, `12_L`, `patient7-2`."""
 
 
 def patient_folders(relative: Mapping[str, str]) -> dict[str, str]:

@@ -76,7 +76,7 @@ def test_one_file_for_many_images(tmp_path: Path, where: str, given: str) -> Non
     assert found == {"a": [("coco.json", "a.png")], "b": [("coco.json", "x/b.png")]}
 
 
-def test_images_of_one_name_are_told_apart_in_the_file(tmp_path: Path) -> None:
+def test_images_of_one_name_are_distinguished_in_the_file(tmp_path: Path) -> None:
     """The names inside hold the folders that are part of the ids."""
     write(tmp_path, {"images/x/1.png": None, "images/y/1.png": None, "c/c.json": {"images": ["y/1.png", "x/1.png"]}})
     found = labels(tmp_path, masks=tmp_path / "c")

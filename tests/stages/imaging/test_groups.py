@@ -65,7 +65,7 @@ def test_an_unusable_pattern_is_an_error(tmp_path: Path, pattern: str, expected:
 
 
 def test_the_group_is_part_of_the_image_pattern(tmp_path: Path) -> None:
-    """`{group}` in the pattern is the patient; it tells apart images of one name."""
+    """`{group}` in the pattern is the patient; it distinguishes images of one name."""
     found = find(tmp_path, "P1/a.png", "P1/b.png", "P2/a.png", image_pattern="{group}/{id}.png")
     assert groups(found) == {"P1-a": "P1", "P1-b": "P1", "P2-a": "P2"}
 
