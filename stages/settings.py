@@ -113,7 +113,9 @@ class ExtractSettings:
     """Settings of `pipeline extract`, which makes an attention store from images and masks."""
 
     images: Path = setting(Path("data/phantom/images"), "Folder of images.")
-    masks: Path | None = setting(None, "Folder of masks. A store without masks cannot be used for training.")
+    masks: Path | None = setting(
+        None, "Folder of masks, or a file with annotations of all images. Without it, masks beside the images are used."
+    )
     csv: Path | None = setting(
         None, "Table `id,image,mask[,group]` in place of folders; a `split` column is for `train --split-csv`."
     )

@@ -10,15 +10,15 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
-from stages.imaging.listing import SourceFile
+from stages.imaging.listing import SourceFile, kind_of
 from stages.imaging.owners import Owners
 from stages.imaging.patterns import Match
 from stages.imaging.samples import LabelFile, normal_id, printable
 
-__all__ = ["Annotations", "entry_of", "pair_annotations"]
+__all__ = ["Annotations", "Entries", "explain_absent", "pair_annotations"]
 
 
 @dataclass
@@ -27,8 +27,8 @@ class Annotations:
 
     paired: dict[str, list[LabelFile]] = field(default_factory=lambda: defaultdict(list))
     """The annotations of every image, by id."""
-    orphans: dict[Path, Problem] = field(default_factory=dict)
-    """Files that annotate images which are not there, each with the problem that this is."""
+    orphans: dict[Path, list[str]] = field(default_factory=dict)
+    """Names of images that are not there, by the file that annotates them."""
     problems: list[Problem] = field(default_factory=list)
     """Annotations that cannot be read."""
     rest: list[SourceFile] = field(default_factory=list)
@@ -64,34 +64,48 @@ def pair_annotations(files: Sequence[SourceFile], owners: Owners) -> Annotations
         found = _by_owner(names or [], owners)
         for identifier, entry in found.items():
             result.paired[identifier].append(LabelFile(file.path, entry=entry))
-        absent = [name for name in names or [] if name not in set(found.values())]
+        present = set(found.values())
+        absent = [name for name in names or [] if name not in present]
         if absent:
-            result.orphans[file.path] = _explain_absent(file.path, absent)
+            result.orphans[file.path] = absent
         elif not found:
             result.rest.append(file)
     return result
 
 
-def entry_of(file: Path, image: Path, known: dict[Path, list[str] | None]) -> str:
-    """Return an image's name in a file that annotates several; "" for a mask, or for an annotation of one image.
+class Entries:
+    """Find the names of images in files that annotate several. Every file is read once."""
 
-    Args:
-        file: A mask or an annotation.
-        image: The image file.
-        known: The names in the files seen before; added to.
+    def __init__(self) -> None:
+        """Start without any file."""
+        self._names: dict[Path, dict[str, str]] = {}
 
-    Raises:
-        InputProblemsError: the file is an annotation that cannot be read.
-    """
-    if file.suffix.lower() not in {".json", ".geojson", ".xml"}:
-        return ""
-    from stages.imaging.annotations import annotated_images
+    def find(self, file: Path, image: Path) -> str | None:
+        """Return the name by which a file annotates an image.
 
-    if file not in known:
-        known[file] = annotated_images(file)
-    names = known[file] or []
-    same = [name for name in names if normal_id(PurePosixPath(name.replace("\\", "/")).name) == normal_id(image.name)]
-    return same[0] if len(names) > 1 and same else ""
+        Args:
+            file: A mask or an annotation.
+            image: The image file.
+
+        Returns:
+            "" if the file is a mask or has the annotation of one image only; None if it annotates other images.
+
+        Raises:
+            InputProblemsError: the file is an annotation that cannot be read.
+        """
+        if kind_of(file.name) != "annotation":
+            return ""
+        if file not in self._names:
+            from stages.imaging.annotations import annotated_images
+
+            self._names[file] = {_last(name): name for name in annotated_images(file) or []}
+        names = self._names[file]
+        return names.get(normal_id(image.name), None if len(names) > 1 else "")
+
+
+def _last(name: str) -> str:
+    """Return the last part of an image's name in an annotation, whichever system wrote it."""
+    return normal_id(name.replace("\\", "/")).rpartition("/")[2]
 
 
 def _by_owner(names: Sequence[str], owners: Owners) -> Mapping[str, str]:
@@ -111,7 +125,7 @@ def _stems(name: str) -> tuple[str, ...]:
     return stem, os.path.splitext(stem)[0]  # noqa: PTH122
 
 
-def _explain_absent(file: Path, names: Sequence[str]) -> Problem:
+def explain_absent(file: Path, names: Sequence[str]) -> Problem:
     """Return the problem of a file that annotates images which are not there."""
     examples = ", ".join(map(ascii, names[:3]))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - three examples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 
-from stages.errors import Problem
+from stages.errors import InputProblemsError, Problem
 from stages.imaging.layouts import Layout
 from stages.imaging.listing import SourceFile
 from stages.imaging.samples import normal_id, printable
@@ -19,6 +19,8 @@ SEEN = 200
 
 def explain_no_pair(trees: Trees, layout: Layout) -> Problem:
     """Return the problem that no image has a mask: the names that were expected, and the names that were found."""
+    if trees.masks.single:
+        return _explain_file(trees)
     images, masks = trees.images.pictures, trees.masks.pictures
     expected = ", ".join(
         pattern.replace("{id}", "<id>").removesuffix(".{ext}") for pattern in (*layout.masks, *layout.masks_beside)[:4]
@@ -34,6 +36,20 @@ def explain_no_pair(trees: Trees, layout: Layout) -> Problem:
         f"{printable(trees.images.root)} ({_names(images)} …); a mask is named {expected}. To match them, {remedy}; "
         f"--csv with a table works for any names",
     )
+
+
+def _explain_file(trees: Trees) -> Problem:
+    """Return the problem that the one file given annotates none of the images."""
+    from stages.imaging.annotations import annotated_images
+
+    file = trees.masks.files[0].path
+    try:
+        names = annotated_images(file) or []
+    except InputProblemsError as error:
+        return error.problems[0]
+    found = ", ".join(map(ascii, names[:3])) or "no image by name"
+    what = f"annotates none of the images in {printable(trees.images.root)} ({_names(trees.images.pictures)} …)"
+    return Problem(printable(file), f"{what}: it names {found}. Give the folder of its images")
 
 
 def _names(files: list[SourceFile]) -> str:

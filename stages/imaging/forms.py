@@ -66,22 +66,29 @@ class Forms:
             roots=roots,
         )
 
-    def read(self, pattern: Pattern, file: SourceFile, role: Role) -> Iterator[Match]:
-        """Yield all ways in which a pattern reads a file's path; with the root's name in front if it fits only so."""
+    def read(self, patterns: Sequence[Pattern], file: SourceFile, role: Role) -> Iterator[tuple[Pattern, Match]]:
+        """Yield all ways in which patterns read a file's path; with the root's name in front if one fits only so."""
         root = self.roots[role == "mask"]
-        if pattern.match(file.relative) is not None or not root:
-            yield from pattern.matches(file.relative)
-        else:
-            yield from pattern.matches(f"{root}/{file.relative}")
+        named = f"{root}/{file.relative}" if root else file.relative
+        folded = named.casefold()
+        for pattern in patterns:
+            if not pattern.may_fit(folded):
+                continue
+            found = False
+            for match in pattern.matches(file.relative):
+                found = True
+                yield pattern, match
+            if root and not found:
+                for match in pattern.matches(named):
+                    yield pattern, match
 
     def fits(self, patterns: Sequence[Pattern], file: SourceFile, role: Role) -> bool:
         """Return True if one of the patterns fits the file."""
-        return any(next(self.read(pattern, file, role), None) is not None for pattern in patterns)
+        return next(self.read(patterns, file, role), None) is not None
 
     def image(self, file: SourceFile, role: Role) -> Match | None:
         """Return the parts of a path by the first pattern of images that fits; None for another file."""
-        found = (next(self.read(pattern, file, role), None) for pattern in self.images)
-        return next((match for match in found if match is not None), None)
+        return next((match for _, match in self.read(self.images, file, role)), None)
 
     def by_product(self, file: SourceFile) -> str | None:
         """Return the reason why a file is a by-product whatever images there are; None for another file."""
@@ -89,18 +96,15 @@ class Forms:
 
     def by_product_of(self, file: SourceFile, ids: Container[str]) -> str | None:
         """Return the reason why a file is a by-product of one of the images; None for another file."""
-        return next(
-            (
-                reason
-                for pattern, reason in self.by_products_of
-                if any(match.id in ids for match in pattern.matches(file.relative))
-            ),
-            None,
-        )
+        folded = file.relative.casefold()
+        for pattern, reason in self.by_products_of:
+            if pattern.may_fit(folded) and any(match.id in ids for match in pattern.matches(file.relative)):
+                return reason
+        return None
 
     def mask_beside(self, file: SourceFile, ids: Container[str]) -> bool:
         """Return True if a file that may be an image is named like a mask of one of the images."""
-        return any(match.id in ids for pattern in self.beside for match in self.read(pattern, file, "either"))
+        return any(match.id in ids for _, match in self.read(self.beside, file, "either"))
 
     def without_mask(self, file: SourceFile) -> str | None:
         """Return the reason why an image without a mask is left out; None for another file."""
@@ -108,12 +112,16 @@ class Forms:
 
     def channel_of(self, file: SourceFile, ids: Container[str]) -> str | None:
         """Return the id of the image of which a file is a further channel; None for another file."""
-        found = (match.id for pattern in self.channels for match in self.read(pattern, file, "image"))
+        found = (match.id for _, match in self.read(self.channels, file, "image"))
         return next((identifier for identifier in found if identifier in ids), None)
 
 
 def _reason(reasons: Reasons, file: SourceFile) -> str | None:
-    return next((reason for pattern, reason in reasons if pattern.match(file.relative) is not None), None)
+    folded = file.relative.casefold()
+    fitting = (
+        reason for pattern, reason in reasons if pattern.may_fit(folded) and pattern.match(file.relative) is not None
+    )
+    return next(fitting, None)
 
 
 def _compile(texts: Sequence[str]) -> tuple[Pattern, ...]:

@@ -52,9 +52,12 @@ def find_groups(matched: Matched, layout: Layout, trees: Trees, group_pattern: s
     if any(matched.groups.values()):
         return Grouping(samples, notes=[_count(samples, "by {group} in the image pattern")])
     if layout.groups is not None:
-        found = {one.id: match[1] for one in samples if (match := re.search(layout.groups, one.id, re.IGNORECASE))}
+        names = {one.id: one.image.name for one in samples}
+        found = {
+            key: match[1] for key, name in names.items() if (match := re.search(layout.groups, name, re.IGNORECASE))
+        }
         grouped = _with_groups(samples, found)
-        return Grouping(grouped, notes=[_count(grouped, "by the beginning of the ids")])
+        return Grouping(grouped, notes=[_count(grouped, "by the beginning of the names")])
     if layout.group_table is not None:
         return _by_table(samples, layout.group_table, trees)
     folders = patient_folders(relative)
@@ -106,10 +109,12 @@ def _by_table(samples: Sequence[SourceSample], table: GroupTable, trees: Trees) 
         return Grouping(
             list(samples), notes=[f"no groups known: {name} with the column {table.group!r} is not among the files"]
         )
-    groups = _read_groups(path, table)
-    if not groups:
+    by_name = _read_groups(path, table)
+    if not by_name:
         what = f"{printable(path)}: no groups read, because it has no columns {table.key!r} and {table.group!r}"
         return Grouping(list(samples), notes=[what])
+    names = {one.id: normal_id(one.image.stem) for one in samples}
+    groups = {key: by_name[name] for key, name in names.items() if name in by_name}
     grouped = _with_groups(samples, groups)
     missing = [one.id for one in samples if one.id not in groups]
     notes = [_count(grouped, f"by the column {table.group!r} of {printable(path)}")]

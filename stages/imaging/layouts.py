@@ -1,10 +1,9 @@
 """Describe the layouts in which public data sets are distributed: one table entry each.
 
 A layout is recognised by file names only; see `stages.imaging.recognition`. Its patterns are written as in
-`stages.imaging.patterns`, relative to the data set's root folder, which may itself be in any folder. If images and
-masks are given as two folders, only the last parts of the patterns count.
+`stages.imaging.patterns`. If images and masks are given as two folders, the last part of a pattern is enough.
 
-To add a layout, add an entry to `LAYOUTS` and a miniature of the data set to `tests/stages/imaging/test_layouts.py`.
+To add a layout, add an entry to `LAYOUTS` and a miniature of the data set to `tests/stages/imaging/miniatures.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class GroupTable:
     file: str
     """Pattern of the table's path."""
     key: str
-    """Column with the image's id."""
+    """Column with the image's file name without its extension."""
     group: str
     """Column with the patient, the lesion or the video sequence."""
 
@@ -53,7 +52,7 @@ class Layout:
     copies: tuple[str, str] | None = None
     """Two patterns: if a file has the first form, all files of the second form are the same images once more."""
     groups: str | None = None
-    """Regular expression whose first group, found in the id, is the patient."""
+    """Regular expression whose first group, found in an image's file name, is the patient."""
     group_table: GroupTable | None = None
     labels: str | None = None
     """`instances` or `multilabel` if the masks are so; None for masks of classes."""
@@ -76,8 +75,11 @@ class Layout:
 
 
 BY_NAME = tuple(f"{{id}}{ending}.{{ext}}" for ending in ("", *MASK_ENDINGS))
-OTHER_ENDINGS = ("_masks", "_anno", "_annotation", "_label", "_labels", "_seg", "_gt", "_groundtruth")
-"""Further texts that masks have after the id. Some images are named so too, without being a mask."""
+BESIDE = tuple(
+    f"{{id}}{ending}.{{ext}}"
+    for ending in ("_masks", "_anno", "_annotation", "_label", "_labels", "_seg", "_gt", "_groundtruth")
+)
+"""Further names of masks. Some images are named so too, without being a mask."""
 SUPERPIXELS = ("{id}_superpixels.{ext}", "superpixels, not images")
 
 LAYOUTS: dict[str, Layout] = {
@@ -210,6 +212,7 @@ LAYOUTS: dict[str, Layout] = {
         signs=(("{images}/**/{id}.*", "{masks}/**/{id}.*"),),
         images=("{images}/**/{id}.{ext}",),
         masks=tuple(f"{{masks}}/**/{name}" for name in BY_NAME),
+        masks_beside=(*BY_NAME[1:], "{id}_mask_*.{ext}", *BESIDE),
         annotations=True,
         one_root=True,
         general=True,
@@ -218,7 +221,7 @@ LAYOUTS: dict[str, Layout] = {
         title="a mask is named like its image, also with _segmentation, _mask or _lesion at the end",
         images=("{id}.{ext}",),
         masks=(*BY_NAME, "{id}_mask_*.{ext}", "{masks}/**/{id}.{ext}"),
-        masks_beside=tuple(f"{{id}}{ending}.{{ext}}" for ending in OTHER_ENDINGS),
+        masks_beside=BESIDE,
         left_out=(SUPERPIXELS,),
         annotations=True,
         general=True,

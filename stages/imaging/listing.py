@@ -143,7 +143,7 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, i
             listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
         elif _is(entry.is_dir):
             _walk(path, f"{prefix}{normal_id(entry.name)}/", listing, visited)
-        elif _is(entry.is_file) or kind == "other":
+        elif _is(entry.is_file) or kind in {"other", "unreadable"}:
             listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
         elif entry.is_symlink():
             what = "the link points to no file; restore the file (`dvc pull`?)"

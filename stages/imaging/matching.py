@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from stages.errors import Problem
-from stages.imaging.annotating import pair_annotations
+from stages.imaging.annotating import explain_absent, pair_annotations
 from stages.imaging.forms import Forms
 from stages.imaging.layouts import Layout
 from stages.imaging.listing import SourceFile, unreadable_format
@@ -30,7 +31,10 @@ from stages.imaging.samples import LabelFile, SourceSample, printable
 from stages.imaging.sorting import SortedFiles, sort_files
 from stages.imaging.trees import Role, Trees
 
-__all__ = ["Matched", "OwnedLabels", "assign_labels", "match_files"]
+__all__ = ["UNLIKE", "Matched", "OwnedLabels", "assign_labels", "match_files"]
+
+UNLIKE = "pictures that are named unlike images and masks"
+"""Reason why a picture is left out that fits no pattern."""
 
 
 @dataclass
@@ -41,14 +45,14 @@ class Matched:
     problems: list[Problem] = field(default_factory=list)
     left_out: dict[str, list[Path]] = field(default_factory=dict)
     """The files that are neither image nor mask, by reason."""
-    orphans: dict[Path, Problem] = field(default_factory=dict)
-    """Masks without an image, each with the problem that this is."""
+    orphans: dict[Path, Callable[[], Problem]] = field(default_factory=dict)
+    """Masks without an image, each with a function that explains it. Most layouts are tried in vain."""
     relative: dict[str, str] = field(default_factory=dict)
     """Path of every sample's image relative to the folder of images, by id."""
     groups: dict[str, str] = field(default_factory=dict)
     """The text that `{group}` found in the path of a sample's image, by id; "" without `{group}`."""
     refused: int = 0
-    """Images of which each is a problem."""
+    """Images with further channels, or with masks that exclude each other."""
     folders: bool = False
     """Ids begin with the names of folders."""
 
@@ -68,7 +72,7 @@ class OwnedLabels:
     """Hold the label files of one image."""
 
     files: list[LabelFile] = field(default_factory=list)
-    """In natural order of their paths."""
+    """In natural order of their names."""
     single: int = 0
     """Files of a form that only one file of an image can have."""
 
@@ -88,37 +92,40 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
     Args:
         layout: The patterns.
         trees: The files.
-        masks_wanted: Leave out images that the layout describes as test images without masks.
+        masks_wanted: Masks are needed. Without, files in JSON and XML are not opened, an image with masks that exclude
+            each other is no problem, and images that the layout describes as test images are used.
 
     Raises:
         UsageError: a pattern is not valid.
     """
     forms = Forms.of(layout, trees)
     files = sort_files(layout, trees, forms)
-    result = Matched(problems=files.problems, left_out=files.by_products, folders=files.folders)
-    result.refused = len(files.refused)
+    result = Matched(
+        problems=files.problems, left_out=files.by_products, folders=files.folders, refused=files.incomplete
+    )
+    if not masks_wanted:
+        files.rest += files.annotations
+        files.annotations = []
     owners = Owners([*files.images, *files.refused], folders=files.folders)
     owned = assign_labels(files, owners, forms, result)
-    for identifier in [one for one in owned if one in files.refused]:
-        result.leave_out("masks of images with a problem", *(file.path for file in owned.pop(identifier).files))
     for identifier, image in files.images.items():
         labels = owned.get(identifier, OwnedLabels())
         if image.file.kind == "array" and not labels.files:
             labels = OwnedLabels([LabelFile(image.file.path)])
-        if labels.fault is not None:
-            result.problems.append(Problem(printable(image.file.path), labels.fault))
-            result.refused += 1
-            continue
         reason = None
         if masks_wanted and not labels.files:
-            reason = forms.without_mask(image.file)
-            reason = reason or _further_picture(identifier, files, owned, layout, trees)
+            reason = forms.without_mask(image.file) or _further_picture(identifier, files, owned, layout, trees)
         if reason is not None:
             result.leave_out(reason, image.file.path)
-            continue
-        result.samples.append(SourceSample(identifier, image.file.path, tuple(labels.files), image.match.group))
-        result.relative[identifier] = image.file.relative
-        result.groups[identifier] = image.match.group
+        elif masks_wanted and labels.fault is not None:
+            result.problems.append(Problem(printable(image.file.path), labels.fault))
+            result.refused += 1
+        else:
+            result.samples.append(SourceSample(identifier, image.file.path, tuple(labels.files), image.match.group))
+            result.relative[identifier] = image.file.relative
+            result.groups[identifier] = image.match.group
+    for identifier in files.refused & owned.keys():
+        result.leave_out("masks of images with a problem", *(file.path for file in owned[identifier].files))
     for file in files.rest:
         result.leave_out(_reason_unused(file), file.path)
     result.samples.sort(key=lambda sample: sample.id)
@@ -148,7 +155,7 @@ def assign_labels(files: SortedFiles, owners: Owners, forms: Forms, result: Matc
         elif (reason := forms.by_product_of(file, owners.ids)) is not None:
             result.leave_out(reason, file.path)
         elif forms.fits(patterns, file, role):
-            result.orphans[file.path] = _explain_orphan(file, role, patterns, owners, forms)
+            result.orphans[file.path] = partial(_explain_orphan, file, role, patterns, owners, forms)
         else:
             files.rest.append(file)
     annotations = pair_annotations(files.annotations, owners)
@@ -157,9 +164,10 @@ def assign_labels(files: SortedFiles, owners: Owners, forms: Forms, result: Matc
         owned[owner].single += len(annotated)
     files.rest += annotations.rest
     result.problems += annotations.problems
-    result.orphans |= annotations.orphans
+    for path, absent in annotations.orphans.items():
+        result.orphans[path] = partial(explain_absent, path, absent)
     for labels in owned.values():
-        labels.files.sort(key=lambda file: _natural(file.path.as_posix()))
+        labels.files.sort(key=lambda file: (_natural(file.path.name), file.path))
     return owned
 
 
@@ -167,11 +175,10 @@ def _owner(
     file: SourceFile, role: Role, patterns: Sequence[Pattern], owners: Owners, forms: Forms
 ) -> tuple[str, Match, Pattern] | None:
     """Return the id of the image that a mask belongs to, with the parts of the mask's path and their pattern."""
-    for pattern in patterns:
-        for match in forms.read(pattern, file, role):
-            owner = owners.find(match)
-            if owner is not None:
-                return owner, match, pattern
+    for pattern, match in forms.read(patterns, file, role):
+        owner = owners.find(match)
+        if owner is not None:
+            return owner, match, pattern
     return None
 
 
@@ -200,21 +207,21 @@ def _reason_unused(file: SourceFile) -> str:
     if file.kind == "unreadable":
         return f"{unreadable_format(file.path.name)} files, which are not read; convert images among them to PNG"
     return {
-        "picture": "pictures that are named unlike images and masks",
+        "picture": UNLIKE,
         "array": "NumPy files, which are read in the layout `slices` only",
-        "annotation": "JSON or XML files that do not annotate these images",
+        "annotation": "JSON or XML files that are not used as annotations of these images",
         "hidden": "hidden files and folders",
     }.get(file.kind, "not pictures")
 
 
 def _explain_orphan(file: SourceFile, role: Role, patterns: Sequence[Pattern], owners: Owners, forms: Forms) -> Problem:
     """Return the problem of a mask without an image, and the remedy."""
-    matches = [match for pattern in patterns for match in forms.read(pattern, file, role)]
-    several = next((found for match in matches if len(found := owners.candidates(match)) > 1), None)
+    readings = list(forms.read(patterns, file, role))
+    several = next((found for _, match in readings if len(found := owners.candidates(match)) > 1), None)
     if several is not None:
         named = " and ".join(map(repr, several[:3]))
         what = f"could be the mask of {named}; put the masks in folders of the same names as the images"
         return Problem(printable(file.path), what)
-    first = (next(forms.read(pattern, file, role), None) for pattern in patterns)
-    wanted = min((match.id for match in first if match is not None), key=len)
+    longest = {pattern: match.id for pattern, match in reversed(readings)}  # of each pattern, its first reading
+    wanted = min(longest.values(), key=len)
     return Problem(printable(file.path), f"no image {wanted!r} for this mask; add the image or remove the mask")

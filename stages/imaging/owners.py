@@ -7,18 +7,22 @@ from collections.abc import Collection
 
 from stages.imaging.patterns import IMAGE_FOLDERS, MASK_FOLDERS, Match
 
-__all__ = ["Owners", "context", "full_id"]
+__all__ = ["USUAL_FOLDERS", "Owners", "context", "full_id"]
 
 SEPARATOR = "-"
 """Between the folders and the name in an id; allowed in file names everywhere, and rare in the names of folders."""
 
 
+USUAL_FOLDERS = {*IMAGE_FOLDERS, *MASK_FOLDERS}
+"""Names of folders, in lower case, that say nothing about an image."""
+
+
 def context(match: Match) -> tuple[str, ...]:
-    """Return the texts that tell apart two files of one name: the group, or the folders not called `images` or so."""
+    """Return the texts that distinguish two files of one name: the group, or the folders not called `images` or so."""
     if match.group:
         return (match.group,)
     folders = match.folder.split("/") if match.folder else []
-    return tuple(part for part in folders if part.lower() not in {*IMAGE_FOLDERS, *MASK_FOLDERS})
+    return tuple(part for part in folders if part.lower() not in USUAL_FOLDERS)
 
 
 def full_id(match: Match) -> str:

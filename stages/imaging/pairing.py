@@ -24,7 +24,7 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.describing import describe_classes
 from stages.imaging.explaining import explain_no_pair
 from stages.imaging.forms import Forms
-from stages.imaging.groups import find_groups
+from stages.imaging.groups import Grouping, find_groups
 from stages.imaging.inputs import Found, Inputs, LeftOut
 from stages.imaging.layouts import LAYOUTS, MASK_ENDINGS
 from stages.imaging.listing import Listing, explain_no_picture, kind_of, list_file, list_folder
@@ -34,6 +34,7 @@ from stages.imaging.recognition import choose_layout
 from stages.imaging.rules import TABLE, PairingRule
 from stages.imaging.samples import LabelFile, SourceSample, printable
 from stages.imaging.sorting import sort_files
+from stages.imaging.suggesting import suggest_groups
 from stages.imaging.table import read_table
 from stages.imaging.trees import Trees
 
@@ -74,8 +75,9 @@ def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Label
             layouts fit the files equally well.
         InputProblemsError: no sample was found: no picture, no image with a mask, or only problems.
     """
+    wanted = labels == "wanted"
     if inputs.csv is not None:
-        return _from_table(inputs, inputs.csv, labels)
+        return _from_table(inputs, inputs.csv, masks_used=wanted)
     images = _list_images(inputs.images)
     trees = Trees.of(images, None if inputs.masks is None else _list_masks(inputs.masks))
     asked = PairingRule(
@@ -84,33 +86,31 @@ def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Label
         mask_pattern=inputs.mask_pattern,
         group_pattern=inputs.group_pattern,
     )
-    masks_given = labels == "wanted" and (inputs.masks is not None or inputs.mask_pattern is not None)
-    choice = choose_layout(trees, asked, masks_given=masks_given, masks_wanted=labels == "wanted")
+    masks_given = wanted and (inputs.masks is not None or inputs.mask_pattern is not None)
+    choice = choose_layout(trees, asked, masks_given=masks_given, masks_wanted=wanted)
     matched = choice.matched
-    if masks_given and not matched.pairs:
+    pairs = bool(matched.pairs)
+    if masks_given and not pairs:
         found_images = any(file.kind in USABLE for file in images.files)
         reason = explain_no_pair(trees, choice.layout) if found_images else _no_picture(images)
         raise InputProblemsError([*matched.problems, reason])
-    reported = orphans == "reported" and labels == "wanted" and not trees.images.single
-    if reported:
-        matched.problems += matched.orphans.values()
-    elif not trees.images.single:  # a single image has no use for the other masks
-        matched.leave_out("masks without an image", *matched.orphans)
+    if not images.single:  # a single image has no use for the other masks
+        _report_orphans(matched, as_problems=wanted and orphans == "reported")
     if not matched.samples:
         raise InputProblemsError(matched.problems or [_no_picture(images)])
-    if labels == "ignored":
+    notes = _notes(matched, trees, masks_given=masks_given or not wanted)
+    if wanted:
+        grouping = find_groups(matched, choice.layout, trees, inputs.group_pattern)
+    else:
         _ignore_masks(matched)
-    grouping = find_groups(matched, choice.layout, trees, inputs.group_pattern)
-    pairs = bool(matched.pairs)
+        grouping = Grouping(matched.samples)
     return Found(
         samples=grouping.samples,
         problems=[*matched.problems, *grouping.problems],
-        left_out=[
-            *(LeftOut(reason=reason, files=tuple(files)) for reason, files in matched.left_out.items()),
-        ],
+        left_out=_left_out(matched),
         rule=replace(choice.rule, folders=matched.folders, one_root=trees.one_root and pairs),
-        notes=[*_notes(matched, trees, masks_given=masks_given), *grouping.notes],
-        classes=describe_classes(choice.layout, trees) if pairs else None,
+        notes=[*notes, *grouping.notes],
+        classes=describe_classes(choice.layout, trees) if pairs and wanted else None,
         labels=choice.layout.labels if pairs else None,
     )
 
@@ -160,18 +160,31 @@ def find_masks(
     return found, result.problems
 
 
-def _from_table(inputs: Inputs, csv: Path, labels: Labels) -> Found:
-    """Return the samples of a table."""
+def _from_table(inputs: Inputs, csv: Path, *, masks_used: bool) -> Found:
+    """Return the samples of a table.
+
+    Raises:
+        UsageError: an option is given that the table makes meaningless, or the table does not exist.
+        InputProblemsError: the table cannot be used.
+    """
     if inputs.masks is not None:
         raise UsageError(f"{printable(csv)}: the table names the masks itself. Give a table or --masks, not both.")
-    for option, value in (("--image-pattern", inputs.image_pattern), ("--mask-pattern", inputs.mask_pattern)):
-        if value is not None:
-            raise UsageError(f"{printable(csv)}: the table names the files itself. Give a table or {option}, not both.")
-    samples, problems = read_table(csv, masks_used=labels == "wanted")
+    if inputs.layout != "auto":
+        raise UsageError(f"{printable(csv)}: the table names the files itself. Give a table or --layout, not both.")
+    for option in ("image_pattern", "mask_pattern", "group_pattern"):
+        if getattr(inputs, option) is not None:
+            name = f"--{option.replace('_', '-')}"
+            what = "groups in the column `group`" if option == "group_pattern" else "files itself"
+            raise UsageError(f"{printable(csv)}: the table names the {what}. Give a table or {name}, not both.")
+    samples, problems = read_table(csv, masks_used=masks_used)
     if not samples:
         raise InputProblemsError(problems)
     samples.sort(key=lambda sample: sample.id)
-    return Found(samples=samples, problems=problems, left_out=[], rule=PairingRule(layout=TABLE))
+    notes = []
+    if masks_used and all(sample.group == sample.id for sample in samples):
+        note = suggest_groups({sample.id: sample.image.name for sample in samples}, remedy="add a column `group`")
+        notes = [note] if note else []
+    return Found(samples=samples, problems=problems, left_out=[], rule=PairingRule(layout=TABLE), notes=notes)
 
 
 def _list_images(images: Path) -> Listing:
@@ -196,7 +209,16 @@ def _list_masks(masks: Path) -> Listing:
 
 
 def _no_picture(listing: Listing) -> Problem:
+    """Return the problem of a folder without anything that can be read."""
     return Problem(printable(listing.root), explain_no_picture(listing))
+
+
+def _report_orphans(matched: Matched, *, as_problems: bool) -> None:
+    """Add masks without an image to the problems, or to the files left out."""
+    if as_problems:
+        matched.problems += [explain() for explain in matched.orphans.values()]
+    else:
+        matched.leave_out("masks without an image", *matched.orphans)
 
 
 def _ignore_masks(matched: Matched) -> None:
@@ -205,6 +227,18 @@ def _ignore_masks(matched: Matched) -> None:
     if files:
         matched.leave_out("masks of these images", *dict.fromkeys(files))
     matched.samples = [replace(sample, masks=()) for sample in matched.samples]
+
+
+def _left_out(matched: Matched) -> list[LeftOut]:
+    """Return the files that are left out by reason, each once; a file that annotates a sample too is not left out."""
+    seen = {path for one in matched.samples for path in (one.image, *(label.path for label in one.masks))}
+    left_out = []
+    for reason, files in matched.left_out.items():
+        unseen = tuple(file for file in dict.fromkeys(files) if file not in seen)
+        seen.update(unseen)
+        if unseen:
+            left_out.append(LeftOut(reason=reason, files=unseen))
+    return left_out
 
 
 def _notes(matched: Matched, trees: Trees, *, masks_given: bool) -> list[str]:

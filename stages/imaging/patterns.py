@@ -47,7 +47,10 @@ PLACEHOLDERS = {
 }
 NAMED = {"{id}", "{group}", "{label}"}
 """Placeholders that stand for the same text wherever a pattern repeats them."""
-WILDCARDS = {"**/": r"((?:[^/]+/)*)", "**": r".*", "*": r"[^/]*"}
+FOLDERS = "**/"
+WILDCARDS = {"**": r".*", "*": r"[^/]*"}
+FOLDER = "folder"
+"""Beginning of the names of the groups that `**/` stands for."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,16 @@ class Pattern:
     def _compiled(self) -> Callable[[str], re.Match[str] | None]:
         return re.compile(_expression(self.text), re.IGNORECASE | re.DOTALL).fullmatch
 
+    @cached_property
+    def _needle(self) -> str:
+        """Return the longest plain text in the pattern, in lower case."""
+        plain = (token for token in TOKEN.findall(self.text) if token[0] not in "*{")
+        return max((token.removeprefix("/").casefold() for token in plain), key=len, default="")
+
+    def may_fit(self, folded: str) -> bool:
+        """Return False if a path, given as `path.casefold()`, surely has another form. Faster than `match`."""
+        return self._needle in folded
+
     def match(self, path: str) -> Match | None:
         """Return the parts of a path, with the longest id possible; None if the path has another form."""
         found = self._compiled(path)
@@ -112,13 +125,13 @@ class Pattern:
 
 
 def _parts(found: re.Match[str]) -> Match:
-    named = found.groupdict()
-    folders = [text for index, text in enumerate(found.groups(), 1) if index not in found.re.groupindex.values()]
+    named = found.groupdict("")
+    folders = [text for name, text in named.items() if name.startswith(FOLDER) and text]
     return Match(
-        id=named.get("id") or "",
-        group=named.get("group") or "",
-        label=named.get("label") or "",
-        folder="".join(text for text in folders if text).rstrip("/"),
+        id=named.get("id", ""),
+        group=named.get("group", ""),
+        label=named.get("label", ""),
+        folder="".join(folders).rstrip("/"),
     )
 
 
@@ -138,7 +151,9 @@ def _expression(text: str) -> str:
     pieces: list[str] = []
     seen: set[str] = set()
     for token in TOKEN.findall(text.removeprefix("/") if text.startswith(("/", "**/")) else f"**/{text}"):
-        if token in WILDCARDS:
+        if token == FOLDERS:
+            pieces.append(f"(?P<{FOLDER}{len(pieces)}>(?:[^/]+/)*)")
+        elif token in WILDCARDS:
             pieces.append(WILDCARDS[token])
         elif token in seen:
             pieces.append(f"(?P={token[1:-1]})")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from stages.errors import UsageError
 from stages.imaging.layouts import LAYOUTS, Layout
-from stages.imaging.matching import Matched, match_files
+from stages.imaging.matching import UNLIKE, Matched, match_files
 from stages.imaging.patterns import Pattern
 from stages.imaging.rules import PairingRule
 from stages.imaging.samples import printable
@@ -31,13 +31,19 @@ class Choice:
         """Return the number of images with a mask; with those refused, if the layout is that of one data set."""
         return len(self.matched.pairs) + (0 if self.layout.general else self.matched.refused)
 
+    @property
+    def complete(self) -> bool:
+        """Return True if the layout explains every picture, without any problem."""
+        unexplained = bool(self.matched.orphans or self.matched.problems) or UNLIKE in self.matched.left_out
+        return bool(self.matched.pairs) and not unexplained
+
 
 def choose_layout(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wanted: bool) -> Choice:
     """Choose the layout that fits the files best.
 
     A layout is recognised by its signs. Of the layouts of data sets, the one that says something about most images is
-    chosen, if it finds at least half as many pairs as the general layouts do. Otherwise the general layout with the
-    most pairs is chosen. In one folder without any pair, every picture is an image.
+    chosen, if it explains every picture or finds at least half as many pairs as the general layouts do. Otherwise the
+    general layout with the most pairs is chosen. In one folder without any pair, every picture is an image.
 
     Args:
         trees: The files.
@@ -51,18 +57,24 @@ def choose_layout(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_w
     if rule.layout != "auto" or rule.image_pattern is not None or rule.mask_pattern is not None:
         return _as_given(trees, rule, masks_wanted=masks_wanted)
     paths = _paths(trees)
-    recognised = [
-        Choice(replace(rule, layout=name, reason=reason), layout, match_files(layout, trees, masks_wanted=masks_wanted))
-        for name, layout in LAYOUTS.items()
-        if (reason := _recognise(layout, trees, paths)) is not None
-    ]
-    special = [one for one in recognised if not one.layout.general and (one.size or not masks_given)]
-    general = [
-        *(one for one in recognised if one.layout.general),
-        _by_names(trees, rule, masks_given=masks_given, masks_wanted=masks_wanted),
-    ]
-    fallback = max(general, key=lambda one: one.size)  # the first of equals
-    best = _best([one for one in special if one.matched.samples or one.size], trees)
+
+    def recognised(*, general: bool) -> list[Choice]:
+        return [
+            Choice(
+                replace(rule, layout=name, reason=reason),
+                layout,
+                match_files(layout, trees, masks_wanted=masks_wanted),
+            )
+            for name, layout in LAYOUTS.items()
+            if layout.general == general and (reason := _recognise(layout, trees, paths)) is not None
+        ]
+
+    special = [one for one in recognised(general=False) if one.size or (one.matched.samples and not masks_given)]
+    best = _best(special, trees)
+    if best is not None and best.complete:
+        return best
+    by_names = _by_names(trees, rule, masks_given=masks_given, masks_wanted=masks_wanted)
+    fallback = max([*recognised(general=True), by_names], key=lambda one: one.size)  # the first of equals
     return fallback if best is None or 2 * best.size < fallback.size else best
 
 
@@ -81,13 +93,13 @@ def _by_names(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wante
     rule = replace(rule, layout=NAMES)
     layout = LAYOUTS[NAMES]
     matched = match_files(layout, trees, masks_wanted=masks_wanted)
-    if not masks_given and not matched.pairs:
+    if not masks_given and not matched.pairs and not matched.refused:
         layout = replace(layout, masks=(), annotations=False)
         matched = match_files(layout, trees, masks_wanted=masks_wanted)
     return Choice(rule, layout, matched)
 
 
-def _recognise(layout: Layout, trees: Trees, paths: Sequence[str]) -> str | None:
+def _recognise(layout: Layout, trees: Trees, paths: Sequence[tuple[str, str]]) -> str | None:
     """Return the reason why the files look like this layout, which names a file; None if they do not."""
     if (layout.one_root and not trees.one_root) or trees.images.single:
         return None
@@ -98,15 +110,17 @@ def _recognise(layout: Layout, trees: Trees, paths: Sequence[str]) -> str | None
     return None
 
 
-def _first(pattern: Pattern, paths: Sequence[str]) -> str | None:
+def _first(pattern: Pattern, paths: Sequence[tuple[str, str]]) -> str | None:
     """Return the first path of a form."""
-    return next((path for path in paths if pattern.match(path) is not None), None)
+    return next((path for path, folded in paths if pattern.may_fit(folded) and pattern.match(path) is not None), None)
 
 
-def _paths(trees: Trees) -> list[str]:
-    """Return the paths of all files that are not hidden, with the names of the roots in front."""
+def _paths(trees: Trees) -> list[tuple[str, str]]:
+    """Return the paths of all files that are not hidden, with the root's name in front; each also in lower case."""
     roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name)
-    return [f"{roots[role == 'mask']}/{file.relative}" for file, role in trees.files() if file.kind != "hidden"]
+    files = ((file, role) for file, role in trees.files() if file.kind != "hidden")
+    paths = (f"{roots[role == 'mask']}/{file.relative}" for file, role in files)
+    return [(path, path.casefold()) for path in paths]
 
 
 def _best(choices: Sequence[Choice], trees: Trees) -> Choice | None:

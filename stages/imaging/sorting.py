@@ -35,6 +35,8 @@ class SortedFiles:
     """The images by id."""
     refused: set[str] = field(default_factory=set)
     """Ids of images with a problem."""
+    incomplete: int = 0
+    """Images refused because they have further channels in other files."""
     problems: list[Problem] = field(default_factory=list)
     folders: bool = False
     """Ids begin with the names of folders."""
@@ -51,9 +53,8 @@ class SortedFiles:
 def sort_files(layout: Layout, trees: Trees, forms: Forms) -> SortedFiles:
     """Sort the files of one or two folders by their use."""
     result = SortedFiles(problems=trees.problems())
-    usable = (
-        {"picture", "array"} if layout.arrays or any(text.endswith(".npz") for text in layout.images) else {"picture"}
-    )
+    arrays = layout.arrays or any(text.endswith(".npz") for text in layout.images)
+    usable = {"picture", "array"} if arrays else {"picture"}
     images: list[ImageFile] = []
     copies = _copies(layout, trees)
     for file, role in trees.files():
@@ -74,7 +75,7 @@ def sort_files(layout: Layout, trees: Trees, forms: Forms) -> SortedFiles:
             result.masks.append((file, role))
         else:
             result.rest.append(file)
-    _add_images(images, forms, result)
+    _add_images(_set_aside(images, forms, result), result)
     _refuse_channels(forms, result)
     return result
 
@@ -90,41 +91,47 @@ def _copies(layout: Layout, trees: Trees) -> set[Path]:
     return {file.path for file in files if second.match(file.relative) is not None}
 
 
-def _add_images(images: list[ImageFile], forms: Forms, result: SortedFiles) -> None:
-    """Give every image its id. Images whose id is invalid or not unique become problems."""
-    named: dict[str, list[ImageFile]] = defaultdict(list)
+def _set_aside(images: list[ImageFile], forms: Forms, result: SortedFiles) -> list[ImageFile]:
+    """Return the images without those that are by-products or masks of other images."""
+    ids = {image.match.id for image in images}
+    kept = []
     for image in images:
-        named[image.match.id].append(image)
-    for image in images:
-        reason = forms.by_product_of(image.file, named)
+        reason = forms.by_product_of(image.file, ids)
         if reason is not None:
             result.by_products[reason].append(image.file.path)
-            named[image.match.id].remove(image)
-        elif image.role == "either" and forms.mask_beside(image.file, named):
+        elif image.role == "either" and forms.mask_beside(image.file, ids):
             result.masks.append((image.file, image.role))
-            named[image.match.id].remove(image)
-    result.folders = any(_in_several_folders(same) for same in named.values())
-    candidates: dict[str, list[ImageFile]] = defaultdict(list)
-    for identifier, same in named.items():
-        for image in same:
-            candidates[full_id(image.match) if result.folders else identifier].append(image)
-    for identifier, same in candidates.items():
+        else:
+            kept.append(image)
+    return kept
+
+
+def _add_images(images: list[ImageFile], result: SortedFiles) -> None:
+    """Give every image its id. Images whose id is invalid or not unique become problems."""
+    by_name: dict[str, list[ImageFile]] = defaultdict(list)
+    for image in images:
+        by_name[image.match.id].append(image)
+    result.folders = any(map(_in_several_folders, by_name.values()))
+    by_id: dict[str, list[ImageFile]] = defaultdict(list)
+    for image in images:
+        by_id[full_id(image.match) if result.folders else image.match.id].append(image)
+    for identifier, same in by_id.items():
         paths = [printable(image.file.path) for image in same]
         fault = id_problem(identifier)
-        if fault is None and len(same) == 1:
-            result.images[identifier] = same[0]
-            continue
-        result.refused.add(identifier)
         if fault is not None:
             result.problems += [Problem(path, fault) for path in paths]
-        else:
+        elif len(same) > 1:
             others = " and ".join(paths[1:])
             what = f"has the same id {identifier!r} as {others}; rename one, or give masks a folder of their own"
             result.problems.append(Problem(paths[0], what))
+        else:
+            result.images[identifier] = same[0]
+            continue
+        result.refused.add(identifier)
 
 
 def _in_several_folders(images: list[ImageFile]) -> bool:
-    """Return True if images of one name can be told apart by their folders or groups."""
+    """Return True if images of one name can be distinguished by their folders or groups."""
     return len(images) > 1 and len({context(image.match) for image in images}) == len(images)
 
 
@@ -143,3 +150,4 @@ def _refuse_channels(forms: Forms, result: SortedFiles) -> None:
         what = f"has further channels in {' and '.join(files)}; images of several files are not read yet, merge them"
         result.problems.append(Problem(printable(result.images.pop(identifier).file.path), what))
         result.refused.add(identifier)
+        result.incomplete += 1

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from stages.imaging.patterns import IMAGE_FOLDERS, MASK_FOLDERS
+from stages.imaging.owners import USUAL_FOLDERS
 
 __all__ = ["patient_folders", "suggest_groups"]
 
@@ -21,12 +21,17 @@ CLASSES = re.compile(
 )
 """Names of folders that hold many patients each."""
 TCGA = re.compile(r"(TCGA-\w\w-\w{4})")
-PREFIX = re.compile(r"([^\W\d_]*)([-_ ]?)(\d+)([-_ .]+\w|[^\W\d_]+\d|[LR]$)", re.IGNORECASE)
-"""Letters, a number, and something that tells apart the images of one patient: `P012_slice3`, `12_L`, `patient7-2`."""
+PREFIX = re.compile(
+    r"([^\W\d_]*)([-_ ]?)(\d+)(?:[-_ .]+\w|(?:slice|sl|s|z|t|frame|fr|f|img|im|view|v|tile)\d|[LR]$)", re.IGNORECASE
+)
+"""Letters, a number, and something that distinguishes the images of a patient: `P012_slice3`, `12_L`, `patient7-2`."""
 
 
 def patient_folders(relative: Mapping[str, str]) -> dict[str, str]:
-    """Return the patient of every image by the names of folders; nothing if they do not look like patients.
+    """Return the patient of every image by the names of folders.
+
+    Nothing is returned if a folder is not named like a patient, if there is one patient only, or if every image has its
+    own.
 
     Args:
         relative: Path of every image relative to the folder of images, by id.
@@ -37,21 +42,26 @@ def patient_folders(relative: Mapping[str, str]) -> dict[str, str]:
         if folder is None:
             return {}
         found[identifier] = folder
-    return found if _shared(found) else {}
+    return found if 1 < len(set(found.values())) < len(found) else {}
 
 
-def suggest_groups(relative: Mapping[str, str]) -> str | None:
-    """Return a note with a pattern that finds patients in the images' paths; None if nothing looks like patients."""
+def suggest_groups(relative: Mapping[str, str], remedy: str | None = None) -> str | None:
+    """Return a note if the images' paths look as if several images were of one patient; None otherwise.
+
+    Args:
+        relative: Path of every image relative to the folder of images, by id.
+        remedy: What to do about it; None to propose a pattern that finds the patients.
+    """
     candidates = (_by_ids(relative), _by_folders(relative))
     found = next((one for one in candidates if one is not None), None)
     if found is None:
         return None
     pattern, groups = found
-    example = next(group for group, count in Counter(groups.values()).most_common())
+    example = next(group for group, _ in Counter(groups.values()).most_common(1))
+    remedy = remedy or f"give --group-pattern '{pattern}'"
     return (
         f"ids look as if several images were of one patient ({len(set(groups.values()))} groups, such as {example!a}), "
-        "and each image counts as its own group: images of one patient may be in training and in test. If so, give "
-        f"--group-pattern '{pattern}'"
+        f"and each image counts as its own group: images of one patient may be in training and in test. If so, {remedy}"
     )
 
 
@@ -63,7 +73,7 @@ def _by_ids(relative: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
     patterns = []
     if any(TCGA.match(stem) for stem in stems.values()):
         patterns.append(r"(TCGA-\w\w-\w{4})")
-    if heads:
+    if 2 * len(heads) > len(stems):  # otherwise it is chance, as in names that are hashes
         (letters, separator), _ = Counter(heads).most_common(1)[0]
         same = all(head == (letters, separator) for head in heads)
         patterns.append(rf"({re.escape(letters + separator) if same else '[A-Za-z]*[-_ ]?'}\d+)")
@@ -77,11 +87,10 @@ def _by_ids(relative: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
 
 def _by_folders(relative: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
     """Return a pattern for the folders, if every image is in a folder that may be a patient's."""
-    usual = {*IMAGE_FOLDERS, *MASK_FOLDERS}
     groups = {}
     for identifier, path in relative.items():
         folders = path.split("/")[:-1]
-        if not folders or folders[-1].lower() in usual or CLASSES.fullmatch(folders[-1]):
+        if not folders or folders[-1].lower() in USUAL_FOLDERS or CLASSES.fullmatch(folders[-1]):
             return None
         groups[identifier] = folders[-1]
     numbered = all(re.search(r"\d", group) for group in groups.values())

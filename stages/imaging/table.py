@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stages.errors import InputProblemsError, Problem, UsageError
-from stages.imaging.annotating import entry_of
+from stages.imaging.annotating import Entries
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, normal_id, printable
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def read_table(table: Path, *, masks_used: bool = True) -> tuple[list[SourceSamp
     for line, cells in rows:
         lines[normal_id(cells["id"])].append(line)
     samples = []
-    entries: dict[Path, list[str] | None] = {}
+    entries = Entries()
     for line, cells in rows:
         fault, sample = _parse_sample(table.parent, cells if masks_used else _without_masks(cells), entries)
         same = lines[normal_id(cells["id"])]
@@ -147,15 +147,13 @@ def _check_columns(table: Path, line: int, cells: list[str], *, masks_used: bool
     return columns
 
 
-def _parse_sample(
-    folder: Path, cells: dict[str, str], entries: dict[Path, list[str] | None]
-) -> tuple[str | None, SourceSample]:
+def _parse_sample(folder: Path, cells: dict[str, str], entries: Entries) -> tuple[str | None, SourceSample]:
     """Return the problem of a row, or None, and its sample.
 
     Args:
         folder: Folder of the table.
         cells: The row's cells by column name.
-        entries: The names of images in annotation files that were read before; added to.
+        entries: The names of images in annotation files.
     """
     identifier, image = normal_id(cells["id"]), folder / cells["image"]
     pixel_mm, fault = _parse_pixel(cells["pixel_mm"])
@@ -176,11 +174,16 @@ def _parse_sample(
     fault = fault or next(filter(None, (_missing_file("mask", mask.path) for mask in masks)), None)
     if fault is not None:
         return fault, sample
-    try:
-        named = tuple(replace(mask, entry=entry_of(mask.path, image, entries)) for mask in masks)
-    except InputProblemsError as error:
-        return str(error.problems[0]), sample
-    return None, replace(sample, masks=named)
+    named = []
+    for mask in masks:
+        try:
+            entry = entries.find(mask.path, image)
+        except InputProblemsError as error:
+            return str(error.problems[0]), sample
+        if entry is None:
+            return f"{printable(mask.path)} does not annotate {image.name!a}; correct the row", sample
+        named.append(replace(mask, entry=entry))
+    return None, replace(sample, masks=tuple(named))
 
 
 def _without_masks(cells: dict[str, str]) -> dict[str, str]:

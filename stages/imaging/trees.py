@@ -29,19 +29,15 @@ class Trees:
 
     @classmethod
     def of(cls, images: Listing, masks: Listing | None) -> Trees:
-        """Return the trees with their relation: one folder, two folders apart, or one inside the other."""
+        """Return the trees with their relation. A file of both folders is kept in the inner one, or as the only one."""
         if masks is None:
             return cls(images, images, "one")
-        first, second = images.root.resolve(), masks.root.resolve()
-        if images.single or masks.single:  # the one file is not also a file of the other folder
-            return cls(images, _without(masks, images), "apart")
-        if first == second:
-            return cls(images, images, "one")
-        if second.is_relative_to(first):
-            return cls(_without(images, masks), masks, "masks_inside")
-        if first.is_relative_to(second):
-            return cls(images, _without(masks, images), "images_inside")
-        return cls(images, masks, "apart")
+        relation = _relate(images, masks)
+        if relation == "one":
+            return cls(images, images, relation)
+        if relation == "masks_inside" or masks.single:
+            return cls(_without(images, masks), masks, relation)
+        return cls(images, _without(masks, images), relation)
 
     @property
     def one_root(self) -> bool:
@@ -59,6 +55,18 @@ class Trees:
     def problems(self) -> list[Problem]:
         """Return the problems of both folders, each once."""
         return list(dict.fromkeys([*self.images.problems, *self.masks.problems]))
+
+
+def _relate(images: Listing, masks: Listing) -> Relation:
+    """Return how the two folders lie to each other. A single file given by the user is apart from any folder."""
+    if images.single or masks.single:
+        return "apart"
+    first, second = images.root.resolve(), masks.root.resolve()
+    if first == second:
+        return "one"
+    if second.is_relative_to(first):
+        return "masks_inside"
+    return "images_inside" if first.is_relative_to(second) else "apart"
 
 
 def _without(listing: Listing, other: Listing) -> Listing:

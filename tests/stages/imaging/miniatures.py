@@ -200,7 +200,7 @@ MINIATURES = {
             name: (f"Dataset001_Glands/imagesTr/{name}_0000.png", f"Dataset001_Glands/labelsTr/{name}.png")
             for name in ("gland_001", "gland_002")
         },
-        others={"Dataset001_Glands/dataset.json": "do not annotate"},
+        others={"Dataset001_Glands/dataset.json": "not used as annotations"},
         texts={
             "Dataset001_Glands/dataset.json": '{"channel_names": {"0": "R"}, "labels": {"background": 0, "gland": 1}, '
             '"numTraining": 2, "file_ending": ".png"}'

@@ -76,7 +76,7 @@ def test_one_file_for_many_images(tmp_path: Path, where: str, given: str) -> Non
     assert found == {"a": [("coco.json", "a.png")], "b": [("coco.json", "x/b.png")]}
 
 
-def test_images_of_one_name_are_told_apart_in_the_file(tmp_path: Path) -> None:
+def test_images_of_one_name_are_distinguished_in_the_file(tmp_path: Path) -> None:
     """The names inside hold the folders that are part of the ids."""
     write(tmp_path, {"images/x/1.png": None, "images/y/1.png": None, "c/c.json": {"images": ["y/1.png", "x/1.png"]}})
     found = labels(tmp_path, masks=tmp_path / "c")
@@ -93,6 +93,24 @@ def test_annotated_images_that_are_not_there_are_one_problem(tmp_path: Path) -> 
     assert "gone_2.png" in problem.what
     assert "47 more" in problem.what
     assert problem.where.endswith("coco.json")
+
+
+def test_a_file_that_annotates_samples_is_not_left_out(tmp_path: Path) -> None:
+    """Of two images with one id both are a problem; the file that annotates them annotates others too."""
+    names = ["a.png", "b.png", "gone.png"]
+    write(tmp_path, {"images/a.png": None, "images/a.jpg": None, "images/b.png": None, "m/c.json": {"images": names}})
+    found = find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "m"), orphans="ignored")
+    assert [one.id for one in found.samples] == ["b"]
+    assert found.left_out == []
+
+
+def test_predictions_do_not_open_annotations(tmp_path: Path) -> None:
+    """Where labels are ignored, a damaged annotation does not matter; it is named as left out."""
+    write(tmp_path, {"images/a.png": None})
+    (tmp_path / "images/a.json").write_text("{")
+    found = find_samples(Inputs(images=tmp_path / "images"), labels="ignored")
+    assert found.problems == []
+    assert [one.files for one in found.left_out] == [(tmp_path / "images/a.json",)]
 
 
 def test_a_mask_and_an_annotation_of_one_image_are_a_problem(tmp_path: Path) -> None:
@@ -118,13 +136,26 @@ def test_a_damaged_annotation_is_a_problem(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("{", "is damaged; export it again"), ('{"images": ["x.png"]}', "annotates none of the images")],
+)
+def test_one_file_that_does_not_fit_is_an_error(tmp_path: Path, text: str, expected: str) -> None:
+    """If the one file given is damaged or names other images, the message says which of the two."""
+    write(tmp_path, {"images/a.png": None})
+    (tmp_path / "coco.json").write_text(text)
+    with pytest.raises(InputProblemsError, match=expected) as caught:
+        find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "coco.json"))
+    assert "coco.json" in str(caught.value)
+
+
 def test_other_files_in_json_are_left_out(tmp_path: Path) -> None:
     """A file of settings is no annotation; it is named with the reason."""
     write(tmp_path, {"images/a.png": None, "masks/a.png": None, "masks/settings.json": "foreign"})
     found = find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "masks"))
     assert found.problems == []
     assert [(one.reason, one.files) for one in found.left_out] == [
-        ("JSON or XML files that do not annotate these images", (tmp_path / "masks/settings.json",))
+        ("JSON or XML files that are not used as annotations of these images", (tmp_path / "masks/settings.json",))
     ]
 
 
@@ -134,3 +165,22 @@ def test_a_table_may_name_one_file_for_many_images(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,image,mask\n1,a.png,coco.json\n2,b.png,coco.json\n")
     found = find_samples(Inputs(images=tmp_path, csv=tmp_path / "t.csv"))
     assert {one.id: one.masks[0].entry for one in found.samples} == {"1": "x/a.png", "2": "x/b.png"}
+
+
+def test_a_table_with_a_file_that_annotates_other_images_is_reported(tmp_path: Path) -> None:
+    """A row whose annotation does not name the image is a problem with its line."""
+    write(tmp_path, {"a.png": None, "b.png": None, "coco.json": {"images": ["a.png", "x.png"]}})
+    (tmp_path / "t.csv").write_text("id,image,mask\n1,a.png,coco.json\n2,b.png,coco.json\n")
+    found = find_samples(Inputs(images=tmp_path, csv=tmp_path / "t.csv"))
+    assert [one.id for one in found.samples] == ["1"]
+    (problem,) = found.problems
+    assert problem.where.endswith("line 3")
+    assert "does not annotate 'b.png'" in problem.what
+
+
+def test_a_table_may_name_a_file_of_one_image_of_another_name(tmp_path: Path) -> None:
+    """A file of one image belongs to the row's image, whatever name it holds."""
+    write(tmp_path, {"a.png": None, "l.json": {"images": ["old_name.png"]}, "q.json": {}})
+    (tmp_path / "t.csv").write_text("id,image,mask\n1,a.png,l.json\n2,a.png,q.json\n")
+    found = find_samples(Inputs(images=tmp_path, csv=tmp_path / "t.csv"))
+    assert [one.masks[0].entry for one in found.samples] == ["", ""]

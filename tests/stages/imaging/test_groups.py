@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from stages.errors import UsageError
 from stages.imaging.pairing import Found, Inputs, find_samples
+
+HASHES = [hashlib.sha256(bytes([number])).hexdigest()[:12] for number in range(200)]
 
 
 def find(root: Path, *names: str, **options: str) -> Found:
@@ -62,9 +65,35 @@ def test_an_unusable_pattern_is_an_error(tmp_path: Path, pattern: str, expected:
 
 
 def test_the_group_is_part_of_the_image_pattern(tmp_path: Path) -> None:
-    """`{group}` in the pattern is the patient; it tells apart images of one name."""
+    """`{group}` in the pattern is the patient; it distinguishes images of one name."""
     found = find(tmp_path, "P1/a.png", "P1/b.png", "P2/a.png", image_pattern="{group}/{id}.png")
     assert groups(found) == {"P1-a": "P1", "P1-b": "P1", "P2-a": "P2"}
+
+
+def test_a_table_of_groups_does_not_depend_on_folders_in_the_ids(tmp_path: Path) -> None:
+    """Images of one name in two folders get longer ids; the table names them without the folder."""
+    (tmp_path / "Grade.csv").write_text("name,patient ID, grade (GlaS)\ntrain_1,4, benign\n")
+    found = find(tmp_path, *(f"{folder}/train_1{ending}.bmp" for folder in "xy" for ending in ("", "_anno")))
+    assert groups(found) == {"x-train_1": "4", "y-train_1": "4"}
+
+
+def test_groups_of_a_layout_do_not_depend_on_folders_in_the_ids(tmp_path: Path) -> None:
+    """Slices of one name in `train/` and `test/` get longer ids, and stay with their patient."""
+    names = [
+        f"{split}/{kind}/patient001_frame01_slice_1.png" for split in ("test", "train") for kind in ("images", "masks")
+    ]
+    found = find(tmp_path, *names)
+    assert groups(found) == {
+        "test-patient001_frame01_slice_1": "patient001",
+        "train-patient001_frame01_slice_1": "patient001",
+    }
+
+
+def test_the_folder_given_is_no_group(tmp_path: Path) -> None:
+    """A pattern with a folder describes folders below the one given; a file beside them is left out."""
+    found = find(tmp_path, "P1/a.png", "P1/b.png", "c.png", image_pattern="{group}/{id}.png")
+    assert groups(found) == {"a": "P1", "b": "P1"}
+    assert [one.files for one in found.left_out] == [(tmp_path / "c.png",)]
 
 
 @pytest.mark.parametrize("prefix", ["", "images/"])
@@ -73,6 +102,17 @@ def test_folders_named_like_patients_are_groups(tmp_path: Path, prefix: str) -> 
     found = find(tmp_path, *(f"{prefix}patient{n:02}/{n}{one}.png" for n in (1, 2) for one in "xy"))
     assert groups(found) == {"1x": "patient01", "1y": "patient01", "2x": "patient02", "2y": "patient02"}
     assert any("2 groups of 4 images" in note for note in found.notes)
+
+
+def test_one_patient_with_two_images_is_enough(tmp_path: Path) -> None:
+    """Folders of patients are groups also if nearly all of them hold one image: the others could leak."""
+    found = find(tmp_path, *(f"case{n:02}/{n}.png" for n in range(5)), "case00/again.png")
+    assert sorted(groups(found).values()) == ["case00", "case00", "case01", "case02", "case03", "case04"]
+
+
+def test_one_folder_is_no_group(tmp_path: Path) -> None:
+    """If all images are in one patient's folder, they are not one group: it could not be split."""
+    assert groups(find(tmp_path, "case01/a.png", "case01/b.png")) == {"a": "a", "b": "b"}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +125,8 @@ def test_folders_named_like_patients_are_groups(tmp_path: Path, prefix: str) -> 
         pytest.param(("lesion_1.png", "lesion_2.png", "lesion_3.png"), id="numbered"),
         pytest.param(("benign (1).png", "benign (2).png", "malignant (1).png", "malignant (2).png"), id="busi"),
         pytest.param(("ISIC_0000001.jpg", "ISIC_0000002.jpg"), id="isic"),
-        pytest.param(("nuc_2e2d29.png", "nuc_6aa7dd.png", "nuc_30f657.png"), id="hashes"),
+        pytest.param([f"nuc_{name}.png" for name in HASHES], id="hashes"),
+        pytest.param([f"{name}.png" for name in HASHES], id="bare_hashes"),
     ],
 )
 def test_no_patients_are_seen_where_there_are_none(tmp_path: Path, names: tuple[str, ...]) -> None:
@@ -104,6 +145,8 @@ def test_no_patients_are_seen_where_there_are_none(tmp_path: Path, names: tuple[
         pytest.param([f"x/P{n:03}_slice{k}.png" for n in (1, 2) for k in (1, 2)], {"P001", "P002"}, id="in_a_folder"),
         pytest.param([f"patient{n}-{k}.png" for n in (1, 22) for k in (1, 2)], {"patient1", "patient22"}, id="dash"),
         pytest.param([f"{n}_{eye}.jpg" for n in (1, 12, 123) for eye in "LR"], {"1", "12", "123"}, id="eyes"),
+        pytest.param([f"{n}{eye}.jpg" for n in (1, 12) for eye in "LR"], {"1", "12"}, id="eyes_without_separator"),
+        pytest.param([f"p{n}s{k}.png" for n in (1, 12) for k in (1, 2)], {"p1", "p12"}, id="slices_without_separator"),
         pytest.param([f"{n}_left.jpg" for n in (1, 2)] + ["1_right.jpg", "2_right.jpg"], {"1", "2"}, id="left_right"),
         pytest.param(
             [f"A{n}-{k}.png" for n in (1, 2) for k in (1, 2)] + ["B3-1.png", "B3-2.png"],

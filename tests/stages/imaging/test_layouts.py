@@ -92,6 +92,7 @@ def test_images_and_masks_may_be_given_as_two_folders(
     assert found.problems == []
     assert found.classes == miniature.classes
     assert found.labels == miniature.labels
+    assert found.rule.layout == ("names" if LAYOUTS[miniature.layout].one_root else miniature.layout)
     again, problems = find_masks(set(miniature.pairs), PairingRule.from_dict(found.rule.to_dict()), masks=root / masks)
     assert again == {sample.id: sample.masks for sample in found.samples}
     assert problems == []
@@ -118,6 +119,15 @@ def test_prediction_takes_all_images_and_no_mask(tmp_path: Path, miniature: Mini
     assert files_of(found, root) == expected
     masks = {file for files in miniature.pairs.values() for file in files[1:] if file != files[0]}
     assert left_out(found, root).keys() == masks | miniature.others.keys()
+
+
+def test_a_stated_layout_fits_renamed_folders(tmp_path: Path) -> None:
+    """With two folders and `--layout`, the folders' own names do not count."""
+    for name in ("pictures/case_1_0000.png", "truth/case_1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    found = find_samples(Inputs(images=tmp_path / "pictures", masks=tmp_path / "truth", layout="nnunet"))
+    assert files_of(found, tmp_path) == {"case_1": ("pictures/case_1_0000.png", "truth/case_1.png")}
 
 
 def test_the_second_annotator_of_drive_can_be_chosen(tmp_path: Path) -> None:
@@ -181,6 +191,27 @@ def test_two_nnunet_data_sets_in_one_folder_are_refused(tmp_path: Path) -> None:
     MINIATURES["nnunet"].write(tmp_path)
     MINIATURES["nnunet"].write(tmp_path / "other")
     with pytest.raises(UsageError, match="several data sets"):
+        find_samples(Inputs(images=tmp_path))
+
+
+def test_the_table_of_groups_may_lie_beside_the_folders(tmp_path: Path) -> None:
+    """If images and masks are given as two folders, HAM10000's metadata is found in the folder above them."""
+    miniature = MINIATURES["ham10000"]
+    miniature.write(tmp_path)
+    for image, _ in miniature.pairs.values():
+        target = tmp_path / "all" / Path(image).name
+        target.parent.mkdir(exist_ok=True)
+        target.touch()
+    found = find_samples(Inputs(images=tmp_path / "all", masks=tmp_path / "HAM10000_segmentations_lesion_tschandl"))
+    assert {sample.id: sample.group for sample in found.samples} == miniature.groups
+
+
+def test_a_description_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
+    """A file of 17 MiB is no list of classes; it is refused before it fills the memory."""
+    MINIATURES["nnunet"].write(tmp_path)
+    with (tmp_path / "Dataset001_Glands/dataset.json").open("r+b") as file:
+        file.truncate(17 * 2**20)
+    with pytest.raises(InputProblemsError, match="16 MiB"):
         find_samples(Inputs(images=tmp_path))
 
 

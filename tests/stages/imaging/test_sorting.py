@@ -1,7 +1,8 @@
-"""Every file is used, is a problem, or is named with the reason; and images of one name are told apart by folders."""
+"""Every file is used, is a problem, or is named with the reason. Images of one name are distinguished by folders."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def test_every_kind_of_file_is_named_with_its_reason(tmp_path: Path, touch: Touc
         "README": "not pictures",
         ".DS_Store": "hidden",
         ".cache": "hidden",
-        "settings.json": "do not annotate",
+        "settings.json": "not used as annotations",
     }
     assert reasons(found).keys() == expected.keys()
     assert [name for name, reason in reasons(found).items() if expected[name] not in reason] == []
@@ -93,6 +94,18 @@ def test_masks_beside_the_images_are_used_without_being_given(tmp_path: Path, to
     assert any("no --masks given" in note and "1 of 2 images" in note for note in found.notes)
 
 
+def test_several_data_sets_in_one_root(tmp_path: Path, touch: Touch) -> None:
+    """A few files of a known data set do not decide for all others, and no mask becomes an image."""
+    touch("busi/images/benign (1).png", "busi/images/benign (1)_mask.png", "busi/images/benign (1)_mask_1.png")
+    touch(*(f"six/{folder}/x{number}.png" for folder in ("images", "masks") for number in range(3)))
+    found = find_samples(Inputs(images=tmp_path))
+    assert pairs(found) == {
+        "benign (1)": ("benign (1).png", "benign (1)_mask.png", "benign (1)_mask_1.png"),
+        **{f"x{number}": (f"x{number}.png", f"x{number}.png") for number in range(3)},
+    }
+    assert found.problems == found.left_out == []
+
+
 @pytest.mark.parametrize(
     "mask", ["a_mask.png", "a_Segmentation.png", "a_anno.png", "a_mask_1.png", "masks/a.png", "a_gt.tif"]
 )
@@ -102,6 +115,14 @@ def test_prediction_never_takes_a_mask_for_an_image(tmp_path: Path, touch: Touch
     found = find_samples(Inputs(images=tmp_path), labels="ignored")
     assert pairs(found) == {"a": ("a.png",), "b": ("b.png",)}
     assert reasons(found) == {Path(mask).name: "masks of these images"}
+
+
+def test_prediction_does_not_mind_masks_that_exclude_each_other(tmp_path: Path, touch: Touch) -> None:
+    """An image with two masks is a problem only where masks are needed."""
+    touch("a.png", "a_mask.png", "a_segmentation.png")
+    with pytest.raises(InputProblemsError, match="keep one of them"):
+        find_samples(Inputs(images=tmp_path))
+    assert pairs(find_samples(Inputs(images=tmp_path), labels="ignored")) == {"a": ("a.png",)}
 
 
 def test_an_image_named_like_a_mask_stays_an_image(tmp_path: Path, touch: Touch) -> None:
@@ -118,6 +139,57 @@ def test_several_masks_of_an_image_are_in_natural_order(tmp_path: Path, touch: T
     touch("images/a.png", "masks/a_mask_10.png", "masks/a_mask_2.png", "masks/a_mask.png")
     found = find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "masks"))
     assert pairs(found) == {"a": ("a.png", "a_mask.png", "a_mask_2.png", "a_mask_10.png")}
+
+
+def test_further_pictures_of_an_image_are_no_images(tmp_path: Path, touch: Touch) -> None:
+    """In one tree, `<id>_…` in another folder than an image with a mask is left out where masks are needed."""
+    touch("A/photo/A.bmp", "A/lesion/A_lesion.bmp", "A/colours/A_R1.bmp", "B/photo/B.bmp", "B/colours/B_R1.bmp")
+    found = find_samples(Inputs(images=tmp_path, masks=tmp_path))
+    assert pairs(found) == {"A": ("A.bmp", "A_lesion.bmp"), "B": ("B.bmp",), "B_R1": ("B_R1.bmp",)}
+    assert reasons(found) == {"A_R1.bmp": "further pictures of images that have a mask"}
+
+
+def test_masks_outside_the_folder_of_masks_are_left_out(tmp_path: Path, touch: Touch) -> None:
+    """If masks are given as a folder inside the images, a picture named like a mask elsewhere is neither."""
+    touch("a.png", "old/a_mask.png", "masks/a.png")
+    found = find_samples(Inputs(images=tmp_path, masks=tmp_path / "masks"))
+    assert pairs(found) == {"a": ("a.png", "a.png")}
+    assert reasons(found) == {"a_mask.png": "named like masks, but outside the folder of masks"}
+
+
+def test_a_pipe_is_a_problem(tmp_path: Path, touch: Touch) -> None:
+    """Opening a pipe would wait for ever."""
+    touch("a.png")
+    os.mkfifo(tmp_path / "b.png")
+    found = find_samples(Inputs(images=tmp_path))
+    assert pairs(found) == {"a": ("a.png",)}
+    (problem,) = found.problems
+    assert "pipe" in problem.what
+
+
+def test_the_folder_of_masks_alone_is_enough_to_find_them_again(tmp_path: Path, touch: Touch) -> None:
+    """A store made from one root can be evaluated with the root, or with the folder of masks in it."""
+    touch("images/a.png", "masks/a.png", "images/b.png", "masks/b_mask.png")
+    found = find_samples(Inputs(images=tmp_path))
+    rule = PairingRule.from_dict(found.rule.to_dict())
+    for folder in (tmp_path, tmp_path / "masks"):
+        masks, problems = find_masks({"a", "b"}, rule, masks=folder)
+        assert {key: [mask.path.name for mask in files] for key, files in masks.items()} == {
+            "a": ["a.png"],
+            "b": ["b_mask.png"],
+        }
+        assert problems == []
+
+
+def test_several_masks_of_a_known_id_are_a_problem(tmp_path: Path, touch: Touch) -> None:
+    """`evaluate` cannot choose between two masks; the message names both."""
+    touch("a.png", "a_mask.png", "b.png")
+    rule = PairingRule.from_dict({"rule": "name", "endings": ["_mask"]})
+    masks, problems = find_masks({"a", "b"}, rule, masks=tmp_path)
+    assert masks.keys() == {"b"}
+    (problem,) = problems
+    assert "a.png" in problem.what
+    assert "a_mask.png" in problem.what
 
 
 def test_one_root_with_two_folders(tmp_path: Path, touch: Touch) -> None:
@@ -140,7 +212,7 @@ TWINS = ("benign/001.png", "malignant/001.png", "malignant/002.png")
     ],
 )
 @pytest.mark.parametrize("one_root", [False, True])
-def test_images_of_one_name_are_told_apart_by_their_folders(
+def test_images_of_one_name_are_distinguished_by_their_folders(
     tmp_path: Path, touch: Touch, masks: tuple[str, ...], *, one_root: bool
 ) -> None:
     """The folder becomes part of every id, on images and masks alike, and `evaluate` finds the same masks."""
@@ -183,59 +255,6 @@ def test_masks_of_an_image_with_a_problem_are_left_out(tmp_path: Path, touch: To
     assert reasons(found) == {"a.png": "masks of images with a problem"}
 
 
-def test_patterns_replace_the_names(tmp_path: Path, touch: Touch) -> None:
-    """Images and masks are found by the user's patterns, and again by the recorded rule."""
-    touch("in/a_photo.jpg", "in/b_photo.jpg", "in/c.jpg", "out/seg-a.png", "out/seg-b.png", "out/x.png")
-    found = find_samples(
-        Inputs(
-            images=tmp_path / "in",
-            masks=tmp_path / "out",
-            image_pattern="{id}_photo.{ext}",
-            mask_pattern="seg-{id}.png",
-        )
-    )
-    assert pairs(found) == {"a": ("a_photo.jpg", "seg-a.png"), "b": ("b_photo.jpg", "seg-b.png")}
-    assert reasons(found).keys() == {"c.jpg", "x.png"}
-    assert "{id}_photo.{ext}" in str(found.rule)
-    masks, _ = find_masks({"a", "b"}, PairingRule.from_dict(found.rule.to_dict()), masks=tmp_path / "out")
-    assert masks == {one.id: one.masks for one in found.samples}
-
-
-def test_one_file_per_class(tmp_path: Path, touch: Touch) -> None:
-    """`{label}` is the class of each file, also where ids hold the separator."""
-    touch("img_1.png", "img_2.png", "img_1_disc.png", "img_1_cup.png", "img_2_disc.png")
-    found = find_samples(Inputs(images=tmp_path, mask_pattern="{id}_{label}.png"))
-    assert found.problems == []
-    assert {one.id: {mask.label: mask.path.name for mask in one.masks} for one in found.samples} == {
-        "img_1": {"cup": "img_1_cup.png", "disc": "img_1_disc.png"},
-        "img_2": {"disc": "img_2_disc.png"},
-    }
-
-
-def test_a_mask_pattern_that_finds_nothing_is_an_error(tmp_path: Path, touch: Touch) -> None:
-    """A user who states the masks' names needs masks: without any, nothing is extracted."""
-    touch("a.png", "a_mask.png")
-    with pytest.raises(InputProblemsError, match="<id>_truth"):
-        find_samples(Inputs(images=tmp_path, mask_pattern="{id}_truth.{ext}"))
-
-
-def test_the_message_proposes_the_pattern_that_would_match(tmp_path: Path, touch: Touch) -> None:
-    """If masks are named like images with a text before and after, the message proposes that pattern, and it works."""
-    touch("images/x1.png", "images/x2.png", "masks/seg-x1-v2.png", "masks/seg-x2-v2.png")
-    folders = {"images": tmp_path / "images", "masks": tmp_path / "masks"}
-    with pytest.raises(InputProblemsError) as caught:
-        find_samples(Inputs(**folders))
-    proposed = re.search(r"--mask-pattern '(\S+)'", str(caught.value))
-    assert proposed is not None
-    assert len(find_samples(Inputs(**folders, mask_pattern=proposed[1])).samples) == 2
-
-
-def test_an_unknown_recorded_layout_is_an_error() -> None:
-    """A store of a newer version may name a layout that does not exist here; the remedy is a table."""
-    with pytest.raises(UsageError, match="--csv"):
-        PairingRule.from_dict({"rule": "layout", "layout": "of_tomorrow"})
-
-
 NAMES = st.builds(
     "".join,
     st.tuples(
@@ -275,13 +294,3 @@ def test_every_file_is_in_exactly_one_place(
     assert given_files == used.keys() | problems
     assert used.keys() & problems == set()
     assert set(used.values()) <= {1}
-
-
-def test_one_folder_for_each_image(tmp_path: Path, touch: Touch) -> None:
-    """A pattern with the id in a folder's name finds all masks of an image in one root."""
-    touch("p1/image.png", "p1/objects/1.png", "p1/objects/2.png", "p2/image.png", "p2/objects/1.png")
-    found = find_samples(
-        Inputs(images=tmp_path, image_pattern="{id}/image.png", mask_pattern="{id}/objects/*.png"), orphans="reported"
-    )
-    assert pairs(found) == {"p1": ("image.png", "1.png", "2.png"), "p2": ("image.png", "1.png")}
-    assert found.problems == found.left_out == []

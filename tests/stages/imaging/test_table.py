@@ -97,6 +97,30 @@ def test_predictions_need_no_masks(write: Write) -> None:
         assert found.problems == []
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("layout", "busi"), ("image_pattern", "{id}.png"), ("mask_pattern", "{id}.png"), ("group_pattern", "(a)")],
+)
+def test_options_that_a_table_makes_meaningless_are_refused(write: Write, option: str, value: str) -> None:
+    """An option that would do nothing is an error that names it."""
+    table = write("id,image,mask\na,a.png,m.png\n")
+    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')}, not both"):
+        find_samples(Inputs(images=Path("nowhere"), csv=table, **{option: value}))
+
+
+def test_ids_that_look_like_patients_are_said(write: Write, tmp_path: Path) -> None:
+    """If the table has no groups and the images look like slices of patients, a note asks for the column."""
+    names = [f"P{patient:02}_slice{number}" for patient in (1, 2) for number in (1, 2)]
+    for name in names:
+        (tmp_path / "data" / f"{name}.png").touch()
+    rows = "".join(f"{name},{name}.png,m.png\n" for name in names)
+    (note,) = find_samples(Inputs(images=Path("nowhere"), csv=write(f"id,image,mask\n{rows}"))).notes
+    assert "2 groups" in note
+    assert "column `group`" in note
+    grouped = "".join(f"{name},{name}.png,m.png,{name[:3]}\n" for name in names)
+    assert find_samples(Inputs(images=Path("nowhere"), csv=write(f"id,image,mask,group\n{grouped}"))).notes == []
+
+
 def test_masks_are_found_again_in_the_table(write: Write) -> None:
     """`evaluate --csv` finds the masks of the samples that it knows."""
     table = write("id,image,mask\na,a.png,m.png\nb,b.png,m.png\nc,b.png,\n")
