@@ -1,28 +1,33 @@
 """Map the values in mask files to classes.
 
-A `ClassMap` is either binary, for masks in black and white, or made from a mapping of class names to values. It does
-not read files: `stages.imaging.masks` applies it.
+A `ClassMap` is either binary, for masks in black and white, or made from a mapping of class names to values
+(`stages.imaging.class_values`). It does not read files: `stages.imaging.masks` applies it.
+
+The background has the index 0, whatever the order in which the classes are given:
+
+- the class called `background` or `bg`, if there is one;
+- else the class that holds the value 0 (black, if masks are read in colour);
+- else, if there is one class only, what the class does not hold: a class `background` with the value 0 is added.
+
+Anything else could be meant in two ways and is refused.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from stages.errors import UsageError
+from stages.imaging.class_values import ClassValue, Values, parse_values
 from store.records import IGNORE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 __all__ = ["IGNORE", "ClassMap"]
 
 FEWEST_CLASSES, MOST_CLASSES = 2, 250  # 250: no index is 255, which marks ignored pixels
-HIGHEST_VALUE, HIGHEST_GREY = 65535, 255
 IGNORE_NAME = "ignore"
-COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-NUMBER = re.compile(r"[0-9]{1,5}")
+BACKGROUND = "background"
+BACKGROUND_NAMES = {BACKGROUND, "bg"}
+"""Names that mean the background, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -30,47 +35,72 @@ class ClassMap:
     """Hold the classes of a data set in the order of their indices. Create one with `binary` or `from_mapping`."""
 
     names: tuple[str, ...]
-    """Class names by index; the background comes first by convention. `ignore` is not a class."""
-    values: tuple[int, ...] = ()
-    """Value of each class in the mask files; 0xrrggbb if `in_colour`. Empty for the binary rule."""
-    ignore: int | None = None
-    """Value of ignored pixels in the mask files; None if there are none."""
+    """Class names by index; the background comes first. `ignore` is not a class."""
+    values: tuple[Values, ...] = ()
+    """Values of each class in the mask files. Empty for the binary rule."""
+    ignore: Values | None = None
+    """Values of ignored pixels in the mask files; None if there are none. They come before those of the classes."""
     in_colour: bool = False
     """True if masks are read as colours; False if they are read as single values."""
 
     @classmethod
     def binary(cls) -> ClassMap:
         """Return background and foreground, for black-and-white masks by the rule in `stages.imaging.masks`."""
-        return cls(names=("background", "foreground"))
+        return cls(names=(BACKGROUND, "foreground"))
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, int | str]) -> ClassMap:
-        """Create the classes of a mapping; its order is the order of the class indices.
-
-        Args:
-            mapping: Class name to value. A value is an integer in 0-65535 (also as text, `"255"`) or a colour
-                `"#rrggbb"`. If any value is a colour, masks are read in colour, and an integer in 0-255 means that
-                grey. There are 2 to 250 classes. The name `ignore` is not a class: its pixels get the index 255.
+    def of_names(cls, names: Sequence[str]) -> ClassMap:
+        """Return classes that need no values, because label files name them: the background and these.
 
         Raises:
-            UsageError: a name is empty, a value is malformed or out of range, two names share a value, or there are
-                too few or too many classes.
+            UsageError: there are none, or too many.
         """
-        parsed = {_check_name(name): _parse_value(name, value) for name, value in mapping.items()}
-        in_colour = any(is_colour for _, is_colour in parsed.values())
-        values = {name: _to_colour(name, *value) if in_colour else value[0] for name, value in parsed.items()}
-        _check_distinct(values)
+        background = next((name for name in names if name.lower() in BACKGROUND_NAMES), BACKGROUND)
+        others = [name for name in names if name.lower() not in {*BACKGROUND_NAMES, IGNORE_NAME}]
+        _check_count(1 + len(others))
+        return cls((background, *others))
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, ClassValue], *, order: Sequence[str] = ()) -> ClassMap:
+        """Create the classes of a mapping.
+
+        Args:
+            mapping: Class name to values, as `parse_values` takes them. If any value is a colour, masks are read in
+                colour, and an integer in 0-255 means that grey. There are 2 to 250 classes, the background included.
+                The name `ignore` is not a class: its pixels get the index 255.
+            order: Names of the classes by index, as a store recorded them. Without it the background comes first and
+                the others keep their order.
+
+        Raises:
+            UsageError: a name is empty, a value is malformed or out of range, two names share a value, it is not clear
+                which class is the background, or there are too few or too many classes.
+        """
+        parsed = {_check_name(name): parse_values(name, value) for name, value in mapping.items()}
+        in_colour = any(values.in_colour for values in parsed.values())
+        values = {name: one.as_colours(name) if in_colour else one for name, one in parsed.items()}
         ignore = values.pop(IGNORE_NAME, None)
-        if not FEWEST_CLASSES <= len(values) <= MOST_CLASSES:
-            what = f"there are {len(values)} without `ignore`; {FEWEST_CLASSES} to {MOST_CLASSES} are possible"
-            raise UsageError(f"classes: {what}. Name every class, the background included.")
+        if order:
+            values = {name: values[name] for name in order if name in values}
+        else:
+            values = _background_first(values, in_colour=in_colour)
+        _check_distinct(values, ignore)
+        _check_count(len(values))
         return cls(tuple(values), tuple(values.values()), ignore, in_colour)
 
-    def items(self) -> Iterator[tuple[str, int]]:
-        """Yield each name with its value, `ignore` last."""
+    def items(self) -> Iterator[tuple[str, Values]]:
+        """Yield each name with its values, `ignore` last."""
         yield from zip(self.names, self.values, strict=False)  # the binary rule has no values
         if self.ignore is not None:
             yield IGNORE_NAME, self.ignore
+
+    def to_mapping(self) -> dict[str, int | str] | None:
+        """Return the mapping by which `from_mapping` makes these classes, in the order of the indices; None if binary.
+
+        A single number is an integer, everything else a text.
+        """
+        if not self.values:
+            return None
+        return {name: int(text) if (text := str(values)).isdecimal() else text for name, values in self.items()}
 
     def format_value(self, value: int) -> str:
         """Return a value as users write it: `255` or `#ff0000`."""
@@ -84,32 +114,47 @@ def _check_name(name: str) -> str:
     return name
 
 
-def _parse_value(name: str, value: int | str) -> tuple[int, bool]:
-    """Return a value as a number, and True if it was given as a colour."""
-    if isinstance(value, str) and COLOUR.fullmatch(value):
-        return int(value[1:], 16), True
-    if isinstance(value, str) and NUMBER.fullmatch(value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= HIGHEST_VALUE:
-        what = f"{value!r} is neither an integer in 0-{HIGHEST_VALUE} nor a colour"
-        raise UsageError(f"classes: {name}={what}. Write e.g. lesion=255 or lesion=#ff0000.")
-    return value, False
+def _background_first(values: dict[str, Values], *, in_colour: bool) -> dict[str, Values]:
+    """Return the classes with the background first; see the module.
+
+    Raises:
+        UsageError: it is not clear which class it is; the message shows the possible readings.
+    """
+    named = [name for name in values if name.lower() in BACKGROUND_NAMES]
+    if len(named) > 1:
+        raise UsageError(f"classes: {' and '.join(named)} both mean the background. Give one name all of its values.")
+    black = "#000000" if in_colour else "0"
+    background = named or [name for name, one in values.items() if one.holds(0)]
+    if not background and len(values) == 1:
+        return {BACKGROUND: parse_values(BACKGROUND, black), **values}
+    if not background and values:
+        first, *others = values
+        listed = [f"{name}={one}" for name, one in values.items()]
+        as_first = ",".join([f"{BACKGROUND}={values[first]}", *listed[1:]])
+        raise UsageError(
+            f"classes: none of {', '.join(values)} is called background or has the value {black}, so two readings are "
+            f"possible.\n  If {black} is the background and {first} is a class like {', '.join(others)}: "
+            f"--classes {BACKGROUND}={black},{','.join(listed)}\n  If {first} is the background: --classes {as_first}"
+        )
+    return {name: values[name] for name in sorted(values, key=lambda name: name not in background[:1])}
 
 
-def _to_colour(name: str, value: int, is_colour: bool) -> int:  # noqa: FBT001 - unpacked from `_parse_value`
-    """Return a value as 0xrrggbb; an integer is a grey."""
-    if is_colour:
-        return value
-    if value > HIGHEST_GREY:
-        what = f"{name}={value}: a number beside colours is a grey in 0-{HIGHEST_GREY}"
-        raise UsageError(f"classes: {what}. Give all classes as numbers, or this one as #rrggbb.")
-    return value * 0x010101
+def _check_count(count: int) -> None:
+    if not FEWEST_CLASSES <= count <= MOST_CLASSES:
+        what = f"there are {count} without `ignore`; {FEWEST_CLASSES} to {MOST_CLASSES} are possible"
+        raise UsageError(f"classes: {what}. Name every class, the background included.")
 
 
-def _check_distinct(values: dict[str, int]) -> None:
-    """Raise an error if two names have the same value."""
-    owners: dict[int, str] = {}
-    for name, value in values.items():
-        if value in owners:
-            raise UsageError(f"classes: {owners[value]} and {name} have the same value. Give each one its own value.")
-        owners[value] = name
+def _check_distinct(values: Mapping[str, Values], ignore: Values | None) -> None:
+    """Raise an error if two names have a value in common. Ignored values may lie in a range of a class."""
+    names = list(values)
+    for position, name in enumerate(names):
+        for other in names[position + 1 :]:
+            shared = values[name].overlap(values[other])
+            if shared is not None:
+                shown = f"#{shared:06x}" if values[name].in_colour else shared
+                raise UsageError(
+                    f"classes: {name} and {other} have the same value, {shown}. Give each one its own value."
+                )
+        if ignore is not None and any(name_range in ignore.ranges for name_range in values[name].ranges):
+            raise UsageError(f"classes: {name} and {IGNORE_NAME} have the same value. Give each one its own value.")

@@ -2,7 +2,8 @@
 
 - The file is read once, so its digest and its pixels come from the same bytes.
 - The format is detected from the content, not from the name.
-- A file with more than one page is rejected.
+- A file with more than one page, or an animation, is rejected.
+- Colour of 16 bits per channel is read in full (`stages.imaging.deep_colour`).
 - The EXIF orientation is applied. It may also be stored in a TIFF tag or in XMP.
 - Every failure becomes a `Problem` that names the file.
 
@@ -30,6 +31,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from stages.errors import InputProblemsError, Problem
+from stages.imaging.deep_colour import byte_modes, is_deep_in_planes, join_bytes, raw_mode, set_raw_mode
 from stages.imaging.samples import printable
 
 if TYPE_CHECKING:
@@ -44,15 +46,14 @@ __all__ = [
     "decode_picture",
     "deep_values",
     "open_picture",
+    "picture_size",
     "read_file",
     "reduction",
     "refuse",
 ]
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 OTHER_FORMATS = (
-    (0, b"GIF8", "a GIF"),
-    (8, b"WEBP", "a WebP"),
     (4, b"ftypheic", "a HEIC photo"),
     (4, b"ftypavif", "an AVIF photo"),
     (128, b"DICM", "a DICOM file"),
@@ -65,6 +66,7 @@ UNSIGNED, SIGNED = 1, 2
 WHITE_IS_ZERO = 0  # value of TIFF's tag PhotometricInterpretation
 REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
 REDUCIBLE = ("JPEG", "MPO")
+LONGEST_WEBP_HEADER = 65536  # bytes before the pixels' chunk, whose name says if they are lossless: a colour profile
 TURNED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 # Until Python 3.14 the list of warning filters belongs to the whole process. Two threads that replace and restore it
@@ -89,6 +91,10 @@ class Picture:
 
     If a reduction does not divide the sides, the picture ends inside the last row or column of pixels.
     """
+    lossy: bool
+    """True if the file's compression changes values: JPEG, WebP that is not lossless, TIFF with JPEG inside."""
+    deep_colours: NDArray[np.uint16] | None = None
+    """(height, width, 3 or 4) RGB or RGBA, upright, of a colour picture of 16 bits; `image` has the high bytes only."""
 
 
 def reduction(size: tuple[int, int], side: int) -> int:
@@ -107,8 +113,8 @@ def open_picture(path: Path) -> Picture:
     """Read and decode a picture file at its full size.
 
     Args:
-        path: A PNG, JPEG, BMP or TIFF file. The format is detected from the content. A JPEG may hold further pictures
-            (MPO: previews, depth and gain maps of phones); the first one is used.
+        path: A PNG, JPEG, BMP, TIFF, GIF or WebP file. The format is detected from the content. A JPEG may hold further
+            pictures (MPO: previews, depth and gain maps of phones); the first one is used.
 
     Raises:
         InputProblemsError: the file is not readable, empty, in another format, damaged or too large, or has several
@@ -142,15 +148,23 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     """
     image = _read_header(path, io.BytesIO(data))
     width, height = image.size
+    raw, modes = raw_mode(image), byte_modes(image)
+    if is_deep_in_planes(image):
+        refuse(
+            path, "holds 16-bit colours in separate planes, which are not read; save it as PNG, or with mixed channels"
+        )
+    lossy = _is_lossy(image, data)
     reduced = reduction(image.size, side) if side is not None and image.format in REDUCIBLE else 1
     try:
         if reduced > 1:
             image.draft(None, (side, side))  # type: ignore[arg-type]  # mypy: the stub knows no None for the mode
-        image.load()
-        with _ignore_pillow_warnings():
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # in a PNG it may follow the pixels
-        columns, rows = image.size
-        ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
+        columns, rows, orientation = _load_upright(image)
+        halves = []
+        for mode in modes or ():
+            half = _read_header(path, io.BytesIO(data))
+            set_raw_mode(half, mode)
+            _load_upright(half)
+            halves.append(half)
     except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
         refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
     left, top, right, bottom = _margins(columns - width / reduced, rows - height / reduced, orientation)
@@ -160,7 +174,30 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
         size=(width, height) if orientation in TURNED_ORIENTATIONS else (height, width),
         reduced=reduced,
         box=(left, top, image.width - right, image.height - bottom),
+        lossy=lossy,
+        deep_colours=join_bytes(raw, halves[0], halves[1]) if modes else None,
     )
+
+
+def _load_upright(image: Image.Image) -> tuple[int, int, int]:
+    """Decode an opened picture and turn it upright, in place.
+
+    Returns:
+        Columns and rows as stored, and the EXIF orientation, 1 to 8.
+    """
+    image.load()
+    with _ignore_pillow_warnings():
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # in a PNG it may follow the pixels
+    columns, rows = image.size
+    ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
+    return columns, rows, orientation
+
+
+def _is_lossy(image: Image.Image, data: bytes) -> bool:
+    """Return True if the compression of a picture that is not loaded changes its values."""
+    if image.format == "WEBP":
+        return b"VP8L" not in data[:LONGEST_WEBP_HEADER]
+    return image.format in REDUCIBLE or image.info.get("compression") in {"jpeg", "tiff_jpeg"}
 
 
 def check_picture(path: Path) -> Problem | None:
@@ -177,6 +214,20 @@ def check_picture(path: Path) -> Problem | None:
     except InputProblemsError as error:
         return error.problems[0]
     return None
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of a picture as its header says, before any EXIF orientation.
+
+    Raises:
+        InputProblemsError: as in `open_picture`, as far as the header shows it.
+    """
+    try:
+        with path.open("rb") as file:
+            width, height = _read_header(path, file).size
+    except OSError as error:
+        refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
+    return height, width
 
 
 def deep_values(image: Image.Image) -> NDArray[Any] | None:

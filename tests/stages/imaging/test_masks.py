@@ -221,7 +221,7 @@ def test_mapped_values_come_back_as_indices(save: Save, values: list[int], seed:
     """Indices written with any values are read back unchanged; ignored pixels are 255."""
     indices = np.random.default_rng(seed).integers(0, len(values), (9, 7))
     written = np.array(values, np.uint16)[indices]
-    names = [f"class {index}" for index in range(len(values))]
+    names = ["background", *(f"class {index}" for index in range(1, len(values)))]
     expected = indices
     if ignore and len(values) > 2:
         names[-1] = "ignore"
@@ -239,5 +239,6 @@ def test_mapped_colours_come_back_as_indices(save: Save, values: list[int], seed
     packed = np.array(values)[indices]
     alpha = random.integers(0, 256, (9, 7))
     pixels = np.stack([packed >> 16, packed >> 8 & 255, packed & 255, alpha], axis=2).astype(np.uint8)
-    classes = ClassMap.from_mapping({f"class {index}": f"#{value:06x}" for index, value in enumerate(values)})
+    names = ["background", *(f"class {index}" for index in range(1, len(values)))]
+    classes = ClassMap.from_mapping({name: f"#{value:06x}" for name, value in zip(names, values, strict=True)})
     assert np.array_equal(read(save(pixels), classes, (9, 7)), indices)
