@@ -11,7 +11,6 @@ Names are sorted in natural order: `label 2` comes before `label 10`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -20,7 +19,7 @@ from stages.errors import UsageError
 from stages.imaging.class_files import read_classes
 from stages.imaging.class_values import ClassValue
 from stages.imaging.classes import BACKGROUND_NAMES, IGNORE_NAME, ClassMap
-from stages.imaging.samples import SourceSample
+from stages.imaging.samples import SourceSample, natural_order
 
 __all__ = ["Kind", "classes_of", "is_annotation_file", "label_names"]
 
@@ -51,7 +50,7 @@ def label_names(samples: Iterable[SourceSample]) -> list[str]:
 
         for path in annotations:
             names |= set(reading.label_names(path))
-    return sorted((name for name in names if name.lower() not in {*BACKGROUND_NAMES, IGNORE_NAME}), key=_natural)
+    return sorted((name for name in names if name.lower() not in {*BACKGROUND_NAMES, IGNORE_NAME}), key=natural_order)
 
 
 def classes_of(
@@ -122,8 +121,3 @@ def _named(mapping: Mapping[str, ClassValue] | None, names: Sequence[str]) -> Cl
 def _listed(names: Sequence[str]) -> str:
     more = ", …" if len(names) > MOST_LISTED else ""
     return f"{', '.join(names[:MOST_LISTED])}{more}"
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    """Return a key that sorts numbers in texts by their value."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]

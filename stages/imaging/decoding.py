@@ -36,11 +36,12 @@ import numpy as np
 from PIL import Image
 
 from stages.imaging.arrays import is_array_file, read_image_array
+from stages.imaging.deep_values import deep_values
 from stages.imaging.opening import (
     REDUCIBLE,
     Picture,
     decode_picture,
-    deep_values,
+    memo_key,
     open_picture,
     read_file,
     reduction,
@@ -94,6 +95,8 @@ class ResizedImage:
     """Number of rows of the upright image in the file."""
     width: int
     """Number of columns of the upright image in the file."""
+    memo_key: str
+    """The key under which its attention is remembered; see `stages.imaging.opening.memo_key`."""
 
 
 def read_image(path: Path) -> DecodedImage:
@@ -144,7 +147,8 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
         if first.image.format in REDUCIBLE and reduction(first.size, OVERSAMPLING * max(size)) != first.reduced:
             picture = _decode_for(path, data, size)
         resized[size] = resize_image(pixels if picture is first else _pixels(path, picture), size, picture.box)
-    return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size)
+    key = memo_key(path, data, first.digest)
+    return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size, key)
 
 
 def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
@@ -156,9 +160,9 @@ def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
 def _resize_array(path: Path, sizes: Sequence[Size]) -> ResizedImage:
     """Read the image of an array file and stretch it to the sizes."""
     image = read_image(path)
-    whole = (0.0, 0.0, float(image.width), float(image.height))
-    resized = {size: resize_image(image.pixels, size, whole) for size in dict.fromkeys(sizes)}
-    return ResizedImage(tuple(resized[size] for size in sizes), image.digest, image.height, image.width)
+    resized = {size: resize_image(image.pixels, size) for size in dict.fromkeys(sizes)}
+    images = tuple(resized[size] for size in sizes)
+    return ResizedImage(images, image.digest, image.height, image.width, image.digest)
 
 
 def _pixels(path: Path, picture: Picture) -> NDArray[np.uint8]:

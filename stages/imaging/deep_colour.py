@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 __all__ = ["byte_modes", "is_deep_in_planes", "join_bytes", "raw_mode", "set_raw_mode"]
 
@@ -28,14 +28,14 @@ IN_PLANES = 2  # value of TIFF's tag PlanarConfiguration
 COLOURS = ("RGB", "RGBX", "RGBA", PREMULTIPLIED)
 
 
-def raw_mode(image: Image.Image) -> str:
+def raw_mode(image: ImageFile.ImageFile) -> str:
     """Return the raw mode of a picture that is not loaded; an empty text if it has none."""
     args: Any = image.tile[0].args if image.tile else ""
     raw = args[0] if isinstance(args, tuple) and args else args
     return raw if isinstance(raw, str) else ""
 
 
-def byte_modes(image: Image.Image) -> tuple[str, str] | None:
+def byte_modes(image: ImageFile.ImageFile) -> tuple[str, str] | None:
     """Return the raw modes that give the high and the low byte of a colour picture of 16 bits; None for any other.
 
     Args:
@@ -53,11 +53,10 @@ def byte_modes(image: Image.Image) -> tuple[str, str] | None:
     return f"{channels};16{order}", f"{channels};16{ORDERS[order]}"
 
 
-def set_raw_mode(image: Image.Image, raw: str) -> None:
+def set_raw_mode(image: ImageFile.ImageFile, raw: str) -> None:
     """Make Pillow decode an opened picture by another raw mode."""
     image.tile = [
-        tile._replace(args=raw if isinstance(tile.args, str) else (raw, *tile.args[1:]))  # type: ignore[index]
-        for tile in image.tile
+        tile._replace(args=(raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw) for tile in image.tile
     ]
 
 

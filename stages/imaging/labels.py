@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from stages.imaging.arrays import is_array_file, read_label_array
 from stages.imaging.class_names import Kind, classes_of, is_annotation_file, label_names
 from stages.imaging.class_values import ClassValue
-from stages.imaging.classes import IGNORE_NAME, ClassMap
+from stages.imaging.classes import BACKGROUND_NAMES, IGNORE_NAME, ClassMap
 from stages.imaging.mapped import MOST_UNCLEAR, map_values
 from stages.imaging.masks import binary_values, open_mask, read_mask
 from stages.imaging.objects import number_objects, read_objects
@@ -133,6 +133,8 @@ class LabelRules:
         """Return the index of the class that a label file names; 255 for `ignore`; None if there is no such class."""
         if label == IGNORE_NAME:
             return IGNORE
+        if label.lower() in BACKGROUND_NAMES and label not in self.classes.names:
+            return 0
         return self.classes.names.index(label) if label in self.classes.names else None
 
     def _is_plain(self) -> bool:
@@ -176,11 +178,7 @@ def _read_annotations(files: Sequence[LabelFile], rules: LabelRules, size: Size)
     if picture is not None:
         refuse(picture, "is a mask of an image that also has an annotation file; keep one of the two")
     shapes = [shape for file in files for shape in read_annotation(file.path, file.entry, size)]
-    if rules.kind == "instances":  # all objects are of one class, whatever their labels
-        index = {shape.label: 1 for shape in shapes if shape.label != IGNORE_NAME}
-    else:
-        index = {name: at for at, name in enumerate(rules.classes.names)}
-    mask, instances = paint(shapes, size, index, kind=rules.kind)
+    mask, instances = paint(shapes, size, rules, files[0].path)
     return Labels(mask, instances)
 
 
@@ -234,7 +232,8 @@ def _read_bits(files: Sequence[LabelFile], rules: LabelRules, size: Size) -> NDA
 
 def _read_foreground(file: LabelFile, rules: LabelRules, size: Size) -> NDArray[np.bool_]:
     """Return True where a black-and-white or soft mask is foreground."""
-    return read_mask(file.path, ClassMap.binary(), size, threshold=rules.threshold) == 1
+    inside: NDArray[np.bool_] = read_mask(file.path, ClassMap.binary(), size, threshold=rules.threshold) == 1
+    return inside
 
 
 def _index_of(file: LabelFile, rules: LabelRules) -> int:

@@ -86,7 +86,7 @@ def map_lossy_values(
         refuse(
             path,
             f"is lossy (JPEG), and {100 * share:.1f} % of its pixels are far from every value in "
-            f"{_list_classes(classes)}; correct --classes, save masks as PNG, or raise --unclear above {share + 0.01:.2f}",
+            f"{_list_classes(classes)}; correct --classes, save masks as PNG, or raise --unclear to {share + 0.01:.2f}",
         )
     indices[rest] = np.array([index for index, _ in held], np.uint8)[np.argmin(distances, axis=0)][where]
     return indices
@@ -116,7 +116,8 @@ def _distance(found: NDArray[Any], held: Values, *, in_colour: bool) -> NDArray[
     else:
         numbers = found.astype(np.float64)
         steps = [np.maximum(0, np.maximum(low - numbers, numbers - high)) for low, high in held.ranges]
-    return np.min(steps, axis=0)
+    distance: NDArray[np.float64] = np.min(steps, axis=0)
+    return distance
 
 
 def _parts(colours: NDArray[Any]) -> NDArray[np.float64]:

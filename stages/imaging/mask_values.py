@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.imaging.class_values import HIGHEST_VALUE
-from stages.imaging.opening import Picture, deep_values, refuse
+from stages.imaging.deep_values import deep_values
+from stages.imaging.opening import Picture, refuse
 
 if TYPE_CHECKING:
     from pathlib import Path

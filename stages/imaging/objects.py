@@ -69,7 +69,8 @@ def number_objects(values: NDArray[Any]) -> NDArray[np.int32]:
         found = np.bincount(values.ravel()) > 0
         found[0] = False
         table: NDArray[np.int32] = np.cumsum(found, dtype=np.int32)
-        return table[values]
+        numbered: NDArray[np.int32] = table[values]
+        return numbered
     numbers, where = np.unique(values, return_inverse=True)
     return (where.reshape(values.shape) + (0 if numbers[0] == 0 else 1)).astype(np.int32)
 

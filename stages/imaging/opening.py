@@ -25,10 +25,10 @@ import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Never
+from typing import IO, TYPE_CHECKING, Never
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.deep_colour import byte_modes, is_deep_in_planes, join_bytes, raw_mode, set_raw_mode
@@ -44,7 +44,7 @@ __all__ = [
     "Picture",
     "check_picture",
     "decode_picture",
-    "deep_values",
+    "memo_key",
     "open_picture",
     "picture_size",
     "read_file",
@@ -61,9 +61,6 @@ OTHER_FORMATS = (
     (0, b"%PDF", "a PDF"),
 )
 """(position, bytes, name) of common formats that are not read, to name them in the message."""
-SAMPLE_FORMAT = 339  # TIFF tag; 1 is unsigned, 2 is signed, 3 is float
-UNSIGNED, SIGNED = 1, 2
-WHITE_IS_ZERO = 0  # value of TIFF's tag PhotometricInterpretation
 REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
 REDUCIBLE = ("JPEG", "MPO")
 LONGEST_WEBP_HEADER = 65536  # bytes before the pixels' chunk, whose name says if they are lossless: a colour profile
@@ -200,6 +197,25 @@ def _is_lossy(image: Image.Image, data: bytes) -> bool:
     return image.format in REDUCIBLE or image.info.get("compression") in {"jpeg", "tiff_jpeg"}
 
 
+def memo_key(path: Path, data: bytes, digest: str) -> str:
+    """Return the key under which an image's attention is remembered: its digest in nearly all cases.
+
+    The maps of a picture of 16-bit colour were computed from its high bytes up to version 0.2.0. They have another key
+    now, so that old maps are not used for the new pixels.
+
+    Args:
+        path: Names the file in messages; it is not read.
+        data: The file's bytes.
+        digest: Their SHA-256.
+
+    Raises:
+        InputProblemsError: the file is no picture.
+    """
+    if path.suffix.lower() == ".npz" or byte_modes(_read_header(path, io.BytesIO(data))) is None:
+        return digest
+    return hashlib.sha256(f"{digest} 16-bit colour".encode()).hexdigest()
+
+
 def check_picture(path: Path) -> Problem | None:
     """Check the header of a picture file, at a fraction of the cost of decoding it.
 
@@ -230,38 +246,12 @@ def picture_size(path: Path) -> tuple[int, int]:
     return height, width
 
 
-def deep_values(image: Image.Image) -> NDArray[Any] | None:
-    """Return the values of a single-channel picture that has more than 8 bits or is signed or float.
-
-    Corrects three things that Pillow gets wrong: it returns unsigned 32-bit values as signed, returns signed 8-bit
-    values as unsigned, and does not invert deep pictures in which white is zero.
-
-    Args:
-        image: A picture from `open_picture`.
-
-    Returns:
-        (height, width) int8, uint16, int32, uint32 or float32; None for a picture of any other kind.
-    """
-    tags = getattr(image, "tag_v2", {})
-    sample_format = tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0]
-    if image.mode == "L" and sample_format == SIGNED:
-        return np.asarray(image).view(np.int8)
-    if image.mode not in {"I", "F"} and not image.mode.startswith("I;16"):
-        return None
-    values = np.asarray(image)
-    if image.mode == "I" and image.format == "TIFF" and sample_format == UNSIGNED:
-        values = values.view(np.uint32)
-    if tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
-        values = -values if image.mode == "F" else ~values  # ~v is maximum - v for unsigned integers
-    return values
-
-
 def refuse(path: Path, what: str) -> Never:
     """Raise the error for one file that cannot be used; `what` says what is wrong and what to do."""
     raise InputProblemsError([Problem(printable(path), what)])
 
 
-def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
+def _read_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
     """Open a picture without decoding its pixels.
 
     Raises:

@@ -10,6 +10,7 @@ Nothing here reads the disk.
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LabelFile", "SourceSample", "id_problem", "normal_id", "printable"]
+__all__ = ["LabelFile", "SourceSample", "id_problem", "natural_order", "normal_id", "printable"]
 
 LONGEST_ID = 200  # bytes in UTF-8: file systems allow 255, and endings such as `_segmentation.png` must fit
 
@@ -59,6 +60,11 @@ class SourceSample:
 def normal_id(text: str) -> str:
     """Return the text in Unicode normal form C, in which ids are stored and compared."""
     return unicodedata.normalize("NFC", text)
+
+
+def natural_order(text: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names as people do: `label 2` before `label 10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 def id_problem(identifier: str) -> str | None:
