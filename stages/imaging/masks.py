@@ -9,6 +9,7 @@ class indices is rejected, because guessing could swap classes:
 - nothing reaches 128, although something is above 1: `{0, 2}`, `{0, 1, 2, 3}`
 - more than a tenth of the pixels is strictly between 16 and 239
 - values in 1-15 and none in 16-254, in a lossless file: `{0, 1, 255}`
+- a block of 3 x 3 pixels (5 x 5 in a lossy file) is of one grey: `{0, 127, 255}`; soft edges have no such blocks
 
 With a threshold, soft masks are read too: foreground is what reaches that share of white. White is 255 in a file of 8
 bits and 65535 in a file of 16 bits. In files of 32 bits and floats it is the lowest of 1, 255 and 65535 that no value
@@ -44,6 +45,8 @@ __all__ = ["IGNORE", "ClassMap", "binary_values", "open_mask", "read_mask"]
 FOREGROUND_FROM = 128
 BLACK_UP_TO, WHITE_FROM = 16, 239
 MOST_GREY = 0.1
+REGION, LOSSY_REGION = (3, 0), (5, 8)
+"""Side of a block in pixels, and the largest difference between the greys of a region in it."""
 WHITE = 255
 REMEDY = "say what the values mean with --classes, e.g. --classes skin=0,lesion=255"
 OBJECTS_REMEDY = "if every value is an object of its own: --labels instances"
@@ -150,7 +153,23 @@ def _binary(path: Path, values: NDArray[Any], *, lossy: bool) -> NDArray[np.uint
     if counts[BLACK_UP_TO + 1 : WHITE_FROM].sum() > MOST_GREY * levels.size:
         what = "too many pixels are neither black nor white"
         refuse(path, f"{list_values(values)}: {what}; {REMEDY}; {SOFT_REMEDY}; {OBJECTS_REMEDY}")
+    if _has_grey_region(levels, lossy=lossy):
+        what = "there are regions of grey, which look like a class of their own"
+        refuse(path, f"{list_values(values)}: {what}; {REMEDY}; {SOFT_REMEDY}; {OBJECTS_REMEDY}")
     if not lossy and counts[1:BLACK_UP_TO].any() and not counts[BLACK_UP_TO:255].any():
         what = "small values beside white look like class indices"
         refuse(path, f"{list_values(values)}: {what}; {REMEDY}; {OBJECTS_REMEDY}")
     return (levels >= FOREGROUND_FROM).astype(np.uint8)
+
+
+def _has_grey_region(levels: NDArray[Any], *, lossy: bool) -> bool:
+    """Return True if a block of pixels is of one grey; in a lossy file, of nearly one grey."""
+    side, spread = LOSSY_REGION if lossy else REGION
+    height, width = levels.shape[0] - side + 1, levels.shape[1] - side + 1
+    if height < 1 or width < 1:
+        return False
+    grey = (levels > BLACK_UP_TO) & (levels < WHITE_FROM)
+    columns = np.logical_and.reduce([grey[step : step + height] for step in range(side)])
+    blocks = np.logical_and.reduce([columns[:, step : step + width] for step in range(side)])
+    found = np.lib.stride_tricks.sliding_window_view(levels, (side, side))[blocks]
+    return bool((np.ptp(found, axis=(1, 2)) <= spread).any())
