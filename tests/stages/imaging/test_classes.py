@@ -56,7 +56,7 @@ def test_without_a_background_both_readings_are_shown(mapping: dict[str, Any]) -
     with pytest.raises(UsageError, match="two readings") as caught:
         ClassMap.from_mapping(mapping)
     readings = [line.rpartition("--classes ")[2] for line in str(caught.value).splitlines() if "--classes" in line]
-    found = [list(of(dict(pair.split("=", 1) for pair in reading.split(",")))) for reading in readings]  # type: ignore[arg-type]
+    found = [list(of(dict(pair.split("=", 1) for pair in reading.split(",")))) for reading in readings]
     assert found == [["background", "a", "b"], ["background", "b"]]
 
 
