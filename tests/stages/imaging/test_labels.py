@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -347,3 +348,19 @@ def test_plain_rules_are_recorded_as_before(given: dict[str, Any]) -> None:
 def test_other_rules_are_recorded(given: dict[str, Any]) -> None:
     """Earlier versions must not read such masks in another way."""
     assert LabelRules.for_samples([], **given).to_source(None).rules is not None
+
+
+def test_an_annotation_names_its_classes(tmp_path: Path, save: Save) -> None:
+    """Shapes become classes, objects or labels that overlap, by the same rules as masks."""
+    outer = {"label": "b", "points": [[0, 0], [6, 0], [6, 2], [0, 2]], "shape_type": "polygon"}
+    inner = {"label": "a", "points": [[1, 0], [3, 1]], "shape_type": "rectangle"}
+    content = {"version": "5.0.0", "imagePath": "a.png", "imageHeight": 4, "imageWidth": 6, "shapes": [outer, inner]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    file = LabelFile(tmp_path / "a.json")
+    assert first(read(file), 12) == [2, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2]
+    assert first(read(file, kind="multilabel"), 12) == [2, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2]
+    objects = read(file, kind="instances")
+    assert first(objects, 12) == [1] * 12
+    assert objects.instances is not None
+    assert np.unique(objects.instances).tolist() == [0, 1, 2]
+    assert "keep one of the two" in refusal(file, save(rows(255)))
