@@ -116,12 +116,14 @@ def read_params(params: Path = PARAMS) -> Any:
     """Return what the file holds; None if there is no file.
 
     Raises:
-        UsageError: the file cannot be read as YAML of plain values.
+        UsageError: the file cannot be read as YAML of plain values, or a key is there twice.
     """
     import yaml
 
     try:
-        return yaml.safe_load(params.read_text(encoding="utf-8"))
+        text = params.read_text(encoding="utf-8")
+        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), params)
+        return yaml.safe_load(text)
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
@@ -140,6 +142,33 @@ def read_params(params: Path = PARAMS) -> Any:
         raise UsageError(f"{params}: holds a value that cannot be read ({error}). Put it in quotes.") from None
     except RecursionError:
         raise UsageError(f"{params}: is nested too deep to be read. Write plain values only.") from None
+
+
+def _refuse_repeated_keys(root: yaml.Node | None, params: Path) -> None:
+    """Raise an error if a mapping has a key twice: YAML would silently use the last one.
+
+    Raises:
+        UsageError: the message names the key and its line.
+    """
+    waiting: list[Any] = [root]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
+            continue
+        seen.add(id(node))  # an alias may lead back to a node above
+        keys: set[str] = set()
+        for child in node.value:
+            if not isinstance(child, tuple):
+                waiting.append(child)
+                continue
+            key, value = child
+            waiting.append(value)
+            if isinstance(key.value, str) and key.value in keys and key.value != "<<":
+                line = key.start_mark.line + 1
+                raise UsageError(f"{params} line {line}: `{key.value}` is there twice. Keep one of the two.")
+            if isinstance(key.value, str):
+                keys.add(key.value)
 
 
 def _line(error: yaml.MarkedYAMLError) -> str:

@@ -6,7 +6,9 @@ A setting is parsed by the type of its field, never by its name.
 |---|---|---|
 | `Size` | `192`, `192x256` or `[192, 256]` | `192` or `192x256` |
 | `tuple[int, ...]` | `-1` or `[9, 10]` | `-1` or `9,10` |
-| `dict[str, int \| str]` | `{skin: 0, lesion: 255}` | `skin=0,lesion=255` |
+| `Classes` | `{skin: 0, lesion: "1-255"}`, `{skin: 0, lesion: [1, 2]}` or a file | `skin=0,lesion=1+2` or a file |
+
+A class that is given twice on the command line has the values of both.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
+from pathlib import Path
 from typing import Any
 
 
@@ -44,9 +49,9 @@ def show_value(value: Any, hint: Any) -> str | bool:
 
 
 def without_none(hint: Any) -> Any:
-    """Return the type in `T | None`, and any other type unchanged."""
+    """Return the type in `T | None` or `S | T | None`, and any other type unchanged."""
     if isinstance(hint, types.UnionType):
-        (hint,) = (choice for choice in typing.get_args(hint) if choice is not types.NoneType)
+        hint = reduce(or_, (choice for choice in typing.get_args(hint) if choice is not types.NoneType))
     return hint
 
 
@@ -71,14 +76,47 @@ def _parse_numbers(value: Any) -> tuple[int, ...]:
         raise ValueError(f"give whole numbers separated by commas, such as -1 or 9,10,11, not {value!r}") from None
 
 
-def _parse_mapping(value: Any) -> Any:
-    """Convert a text such as skin=0,lesion=255 into a mapping; a mapping is returned unchanged."""
-    if not isinstance(value, str):
-        return value
-    pairs = [pair.partition("=") for pair in value.split(",")]
-    if not all(name.strip() and wanted.strip() for name, _, wanted in pairs):
-        raise ValueError(f"give NAME=VALUE separated by commas, such as skin=0,lesion=255, not {value!r}")
-    return {name.strip(): int(wanted) if wanted.strip().isdecimal() else wanted.strip() for name, _, wanted in pairs}
+def _parse_classes(value: Any) -> Any:
+    """Convert a text such as skin=0,lesion=255 into a mapping, and a text without `=` into the path of a file."""
+    if isinstance(value, str):
+        return _mapping(value) if "=" in value else _class_file(value)
+    if not isinstance(value, dict):
+        raise ValueError(f"give class names and their values, such as {{skin: 0, lesion: 255}}, not {value!r}")  # noqa: TRY004 - an error of the user
+    for name, wanted in value.items():
+        _require_class(name, wanted)
+    return value
+
+
+def _class_file(text: str) -> Path:
+    """Return the path of a file of classes, after checking that it exists."""
+    if not Path(text).is_file():
+        raise ValueError(f"{text!r} is no file; {WRITE_CLASSES}")
+    return Path(text)
+
+
+def _mapping(text: str) -> dict[str, int | str]:
+    """Convert a text such as skin=0,lesion=255 into a mapping. The values of a repeated name are joined by `+`."""
+    mapping: dict[str, int | str] = {}
+    for pair in text.split(","):
+        name, _, wanted = (part.strip() for part in pair.partition("="))
+        if not name or not wanted:
+            raise ValueError(f"{text!r} has a part without a name or a value; {WRITE_CLASSES}")
+        if name in mapping:
+            mapping[name] = f"{mapping[name]}+{wanted}"
+        else:
+            mapping[name] = int(wanted) if wanted.isdecimal() else wanted
+    return mapping
+
+
+def _require_class(name: Any, value: Any) -> None:
+    """Make sure that YAML gave a text as the name of a class, and numbers or texts as its value."""
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is not a name; write NAME: VALUE, and put a number that is a name in quotes")  # noqa: TRY004
+    if value is None:
+        raise ValueError(f"{name} has no value; put a colour in quotes, because # starts a comment")
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, int | str) and not isinstance(one, bool) for one in values):
+        raise ValueError(f'{name}: {value!r} is no value; give a number, "1-255", [1, 2] or "#ff0000"')
 
 
 def _whole_number(value: Any) -> int:
@@ -87,12 +125,17 @@ def _whole_number(value: Any) -> int:
     return int(value)
 
 
+WRITE_CLASSES = "give NAME=VALUE separated by commas, such as skin=0,lesion=255, or the path of a file of classes"
+
 SIZE = tuple[int, int]
 """`stages.settings.Size` without its ranges, as `typing.get_type_hints` returns it."""
+
+CLASSES = dict[str, int | str | list[int | str]] | Path
+"""`stages.settings.Classes`, as `typing.get_type_hints` returns it."""
 
 PARSERS: dict[Any, Callable[[Any], Any]] = {
     SIZE: _parse_size,
     tuple[int, ...]: _parse_numbers,
-    dict[str, int | str]: _parse_mapping,
+    CLASSES: _parse_classes,
 }
 """Types that need parsing, and the function for each."""

@@ -70,6 +70,8 @@ else:  # at run time the choices are the names in the tables, so a new entry nee
     NormalisationName = Literal[names_in_table(SEGMENTATION / "normalisation.py", "NORMALISATIONS")]
     LayoutName = Literal["auto", *names_in_table(IMAGING / "layouts.py", "LAYOUTS")]
 
+Classes = dict[str, int | str | list[int | str]] | Path
+"""Class names with their mask values, or the file that has them."""
 Labels = Literal["auto", "classes", "instances", "multilabel"]
 SplitRule = Literal["auto", "exact", "hash"]
 Instances = Literal["none", "components", "watershed"]
@@ -131,8 +133,10 @@ class ExtractSettings:
     image_size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
     attention_size: Size = setting((224, 224), "Size of the transformer's input; divisible by its patch size.")
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
-    classes: dict[str, int | str] | None = setting(
-        None, "Class names and their mask values: `skin=0,lesion=255`. Without it masks are binarised."
+    classes: Classes | None = setting(
+        None,
+        "Class names and their mask values: `skin=0,lesion=255`, ranges and lists `a=1-9,b=10+12,c=>12`, colours "
+        "`a=#ff0000`; or a file: dataset.json of nnU-Net, labelmap.txt of CVAT. Without it masks are black and white.",
     )
     labels: Labels = setting(
         "auto",

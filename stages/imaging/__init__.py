@@ -4,7 +4,9 @@
     layouts       how public data sets name files     LAYOUTS
     patterns      `{id}_mask.{ext}` and the like      Pattern
     decoding      image file to 8-bit RGB             read_image, read_resized
-    masks         mask file to class indices          read_mask, ClassMap
+    labels        label files of one image to masks   LabelRules, read_labels
+    classes       class names and their values       ClassMap
+    masks         mask file to class indices          read_mask
     mask_sanity   warnings about a set of masks       MaskSanityCheck
     resizing      to the store's size and back        resize_image, resize_mask, resize_probabilities
 

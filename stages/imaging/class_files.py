@@ -2,7 +2,7 @@
 
 - JSON with a key `labels`: nnU-Net's `dataset.json`, of version 2 (`{"background": 0, "tumour": 1}`) or of version 1
   (`{"0": "background", "1": "tumour"}`).
-- Other JSON: an object of names and values, as `--classes` takes them.
+- Other JSON: an object of names and values, as `--classes` takes them; `[1, 2]` is a list of values.
 - Text: one class per line, `name:r,g,b` as in CVAT's `labelmap.txt`, or `r g b name`. Lines that start with `#` are
   comments.
 """
@@ -17,8 +17,10 @@ from typing import Any
 from stages.errors import UsageError
 from stages.imaging.samples import printable
 
-__all__ = ["classes_of_dataset", "read_classes"]
+__all__ = ["read_classes"]
 
+LARGEST = 2**24
+"""Bytes of a file; far more than a list of classes needs."""
 LABELMAP = re.compile(r"([^:]+):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(?::.*)?")
 COLOUR_FIRST = re.compile(r"(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\S.*)")
 
@@ -33,11 +35,13 @@ def read_classes(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, or holds no classes.
     """
     try:
+        if path.stat().st_size > LARGEST:
+            raise UsageError(f"--classes {printable(path)}: has more than {LARGEST:,} bytes. Give a list of classes.")
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"--classes {printable(path)}: there is no such file. Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--classes {printable(path)}: cannot be read ({error}). Save it as UTF-8.") from None
+        raise UsageError(f"--classes {printable(path)}: cannot be read as text ({error}). Save it as UTF-8.") from None
     if text.lstrip().startswith(("{", "[")):
         return _from_json(path, text)
     classes: dict[str, Any] = {}
@@ -53,44 +57,31 @@ def read_classes(path: Path) -> dict[str, Any]:
     return classes
 
 
-def classes_of_dataset(described: Any, path: Path) -> dict[str, int]:
-    """Return the classes in the content of an nnU-Net `dataset.json`.
-
-    Raises:
-        UsageError: there are none, or a label is a region of several values, which are not read.
-    """
-    labels = described.get("labels") if isinstance(described, dict) else None
+def _from_json(path: Path, text: str) -> dict[str, Any]:
+    """Return the classes of a `dataset.json`, or of an object of names and values."""
+    try:
+        content = json.loads(text, object_pairs_hook=_without_repeated_keys)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--classes {printable(path)}: cannot be read as JSON ({error}). Correct it.") from None
+    labels = content["labels"] if isinstance(content, dict) and "labels" in content else content
     if not isinstance(labels, dict) or not labels:
         raise UsageError(
-            f"{printable(path)}: has no `labels`. Write e.g. " + '"labels": {"background": 0, "lesion": 1}.'
+            f"--classes {printable(path)}: holds no object of names and values. "
+            'Write e.g. {"background": 0, "lesion": 1}.'
         )
-    if all(isinstance(value, str) for value in labels.values()):  # version 1: {"0": "background"}
-        labels = {name: value for value, name in labels.items()}
-    classes = {}
-    for name, value in labels.items():
-        if isinstance(value, list):
-            raise UsageError(
-                f"{printable(path)}: the label {name!r} is a region of the values {value}, and regions that overlap "
-                f"are not read from one mask. Name disjoint classes with --classes, such as {name}="
-                f"{'+'.join(map(str, value))}."
-            )
-        try:
-            classes[str(name)] = int(value)
-        except (TypeError, ValueError):
-            raise UsageError(f"{printable(path)}: the label {name!r} has the value {value!r}, not a number.") from None
-    return classes
+    if all(name.isdecimal() for name in labels):  # nnU-Net version 1: {"0": "background"}
+        return {str(name): int(value) for value, name in labels.items()}
+    return labels
 
 
-def _from_json(path: Path, text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"--classes {printable(path)}: is not JSON ({error}). Correct it.") from None
-    if isinstance(content, dict) and "labels" in content:
-        return dict(classes_of_dataset(content, path))
-    if not isinstance(content, dict) or not content:
-        raise UsageError(f"--classes {printable(path)}: holds no object of names and values.")
-    return {str(name): value for name, value in content.items()}
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, or raise ValueError if a name is there twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{repeated!r} is there twice")
+    return content
 
 
 def _from_line(path: Path, number: int, line: str) -> tuple[str, str]:
@@ -101,9 +92,9 @@ def _from_line(path: Path, number: int, line: str) -> tuple[str, str]:
         *parts, name = found.groups()
     else:
         raise UsageError(
-            f"--classes {printable(path)} line {number}: {line[:60]!r} is neither `name:r,g,b` nor `r g b name`."
+            f"--classes {printable(path)} line {number}: {line[:60]!r} is no class. Write `name:r,g,b` or `r g b name`."
         )
     red, green, blue = map(int, parts)
     if max(red, green, blue) > 255:  # noqa: PLR2004 - 8 bits
-        raise UsageError(f"--classes {printable(path)} line {number}: a colour has parts of 0 to 255.")
+        raise UsageError(f"--classes {printable(path)} line {number}: the parts of a colour are 0 to 255. Correct it.")
     return name.strip(), f"#{red:02x}{green:02x}{blue:02x}"

@@ -21,7 +21,9 @@ from stages.errors import UsageError
 
 __all__ = ["HIGHEST_VALUE", "ClassValue", "Values", "parse_values"]
 
-HIGHEST_VALUE, HIGHEST_GREY, HIGHEST_COLOUR = 65535, 255, 0xFFFFFF
+HIGHEST_VALUE, HIGHEST_GREY = 65535, 255
+NO_LIMIT = 2**32 - 1
+"""Upper end of `>0`: the highest value that a file can hold."""
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 NUMBER = re.compile(r"[0-9]{1,5}")
 RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
@@ -86,16 +88,12 @@ def parse_values(name: str, value: ClassValue) -> Values:
     if isinstance(value, Sequence) and not isinstance(value, str):
         parts = [_parse(name, one) for one in value]
     else:
-        parts = [_parse(name, one) for one in _split(value)]
+        parts = [_parse(name, one) for one in (value.split("+") if isinstance(value, str) else [value])]
     if not parts:
         raise _malformed(name, value)
     if len({part.in_colour for part in parts}) > 1:
         raise UsageError(f"classes: {name}={value}: has numbers and colours. Give all as numbers, or all as #rrggbb.")
     return Values(tuple(one for part in parts for one in part.ranges), parts[0].in_colour)
-
-
-def _split(value: int | str) -> list[int | str]:
-    return [part.strip(" ") for part in value.split("+")] if isinstance(value, str) else [value]
 
 
 def _parse(name: str, value: int | str) -> Values:
@@ -108,7 +106,7 @@ def _parse(name: str, value: int | str) -> Values:
         raise _malformed(name, value)
     else:
         low = high = value
-    if not 0 <= low <= high <= HIGHEST_VALUE:
+    if not (0 <= low <= HIGHEST_VALUE and low <= high <= NO_LIMIT):
         raise _malformed(name, value)
     return Values(((low, high),), in_colour=False)
 
@@ -117,12 +115,15 @@ def _range_of_text(name: str, text: str) -> tuple[int, int]:
     if NUMBER.fullmatch(text):
         return int(text), int(text)
     if found := RANGE.fullmatch(text):
-        return int(found[1]), int(found[2])
+        low, high = int(found[1]), int(found[2])
+        if high > HIGHEST_VALUE:
+            raise _malformed(name, text)
+        return low, high
     if found := COMPARISON.fullmatch(text):
         bound = int(found[2])
         return {
-            ">": (bound + 1, HIGHEST_VALUE),
-            ">=": (bound, HIGHEST_VALUE),
+            ">": (bound + 1, NO_LIMIT),
+            ">=": (bound, NO_LIMIT),
             "<": (0, bound - 1),
             "<=": (0, bound),
         }[found[1]]
@@ -139,4 +140,4 @@ def _malformed(name: str, value: object) -> UsageError:
 def _shown(low: int, high: int) -> str:
     if low == high:
         return str(low)
-    return f">={low}" if high == HIGHEST_VALUE else f"{low}-{high}"
+    return f">={low}" if high == NO_LIMIT else f"{low}-{high}"

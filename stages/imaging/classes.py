@@ -55,9 +55,10 @@ class ClassMap:
         Raises:
             UsageError: there are none, or too many.
         """
-        classes = (BACKGROUND, *(name for name in names if name.lower() not in {*BACKGROUND_NAMES, IGNORE_NAME}))
-        _check_count(len(classes))
-        return cls(classes)
+        background = next((name for name in names if name.lower() in BACKGROUND_NAMES), BACKGROUND)
+        others = [name for name in names if name.lower() not in {*BACKGROUND_NAMES, IGNORE_NAME}]
+        _check_count(1 + len(others))
+        return cls((background, *others))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, ClassValue], *, order: Sequence[str] = ()) -> ClassMap:

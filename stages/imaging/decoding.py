@@ -9,14 +9,14 @@
 | alpha or a transparent colour, 8-bit | composited on black                                              |
 | CMYK, YCbCr, LAB                     | RGB as Pillow converts it; embedded colour profiles are not used |
 | grey in 16 or 32 bits, float, signed | its minimum to maximum scaled linearly to 0-255; 0 if constant   |
-| RGB in 16 bits; RGBA is put on black | the minimum to maximum of all channels together scaled to 0-255  |
-| 16-bit CMYK, grey + alpha            | the high byte of every value; Pillow reads no more               |
-| an array file (`.npz`)               | its array `image`, scaled like grey in 16 bits                   |
+| 16-bit RGB, RGBA, grey + alpha       | composited on black, then scaled as above over all channels      |
+| 16-bit CMYK                          | the high byte of every value; Pillow reads no more               |
+| an array file (`.npz`)               | its array `image`, (row, column), scaled as above                |
 | EXIF orientation (TIFF and XMP too)  | applied; height and width are those of the upright image         |
 
 Rejected, each with a message that says what to do: NaN or infinity in a float image; several pages or frames;
-contents other than PNG, JPEG, BMP and TIFF; files that are empty, truncated, damaged, unreadable, or larger than
-Pillow's limit against decompression bombs (see `stages.imaging.opening`).
+contents other than PNG, JPEG, BMP, TIFF, GIF and WebP; files that are empty, truncated, damaged, unreadable, or larger
+than Pillow's limit against decompression bombs (see `stages.imaging.opening`).
 
 `read_image` returns the image at the file's own size. `read_resized` returns it at other sizes. It decodes a JPEG at
 1/2, 1/4 or 1/8 of its size if both sides stay at least twice the longer side asked for, so that the antialiased resize
@@ -36,11 +36,11 @@ import numpy as np
 from PIL import Image
 
 from stages.imaging.arrays import is_array_file, read_image_array
+from stages.imaging.deep_values import deep_values
 from stages.imaging.opening import (
     REDUCIBLE,
     Picture,
     decode_picture,
-    deep_values,
     memo_key,
     open_picture,
     read_file,
@@ -103,7 +103,7 @@ def read_image(path: Path) -> DecodedImage:
     """Read an image file by the table above.
 
     Args:
-        path: A PNG, JPEG, BMP or TIFF file. The format is detected from the content.
+        path: A picture, as in `stages.imaging.opening`, or an array file (`.npz`).
 
     Returns:
         Its pixels and its digest. The file is read once, so both come from the same bytes.
@@ -122,7 +122,7 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
     """Read an image file by the table above, and stretch it to one or more sizes.
 
     Args:
-        path: A PNG, JPEG, BMP or TIFF file. The format is detected from the content.
+        path: A picture, as in `stages.imaging.opening`, or an array file (`.npz`).
         sizes: (height, width) of each result; at least one size.
 
     Returns:
@@ -134,10 +134,7 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
         UsageError: a side of a size is less than 1.
     """
     if is_array_file(path):
-        values, digest = read_image_array(path)
-        scaled = _scale_to_8_bits(path, values)
-        height, width = values.shape
-        return ResizedImage(tuple(resize_image(scaled, size) for size in sizes), digest, height, width, digest)
+        return _resize_array(path, sizes)
     data = read_file(path)
     first = _decode_for(path, data, sizes[0])
     resized: dict[Size, NDArray[np.uint8]] = {}
@@ -160,10 +157,18 @@ def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
     return decode_picture(path, data, side=max(1, OVERSAMPLING * max(size)))
 
 
+def _resize_array(path: Path, sizes: Sequence[Size]) -> ResizedImage:
+    """Read the image of an array file and stretch it to the sizes."""
+    image = read_image(path)
+    resized = {size: resize_image(image.pixels, size) for size in dict.fromkeys(sizes)}
+    images = tuple(resized[size] for size in sizes)
+    return ResizedImage(images, image.digest, image.height, image.width, image.digest)
+
+
 def _pixels(path: Path, picture: Picture) -> NDArray[np.uint8]:
     """Return the picture as (height, width, 3) uint8 RGB."""
-    if picture.low_bytes is not None:
-        return _deep_colour(np.asarray(picture.image), np.asarray(picture.low_bytes))
+    if picture.deep_colours is not None:
+        return _scale_to_8_bits(path, _on_black(picture.deep_colours, picture.image.info.get("transparency")))
     deep = deep_values(picture.image)
     return _to_rgb(picture.image) if deep is None else _scale_to_8_bits(path, deep)
 
@@ -176,26 +181,35 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))  # array, not asarray: a view of Pillow's memory would be read-only
 
 
-def _deep_colour(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Convert RGB or RGBA of 16 bits to RGB of 8 bits, scaled by the extremes of all channels together."""
-    values = high.astype(np.float64) * 256 + low
-    colours = values[..., :3]
-    if values.shape[2] == 4:  # noqa: PLR2004 - with alpha
-        colours = colours * values[..., 3:] / 65535
-    lowest, highest = colours.min(), colours.max()
-    if lowest == highest:
-        return np.zeros(colours.shape, np.uint8)
-    scaled: NDArray[np.uint8] = np.rint((colours - lowest) * (255.0 / (highest - lowest))).astype(np.uint8)
-    return scaled
+def _on_black(colours: NDArray[np.uint16], transparent: object) -> NDArray[Any]:
+    """Composite colours of 16 bits on black.
+
+    Args:
+        colours: (height, width, 3 or 4) RGB or RGBA.
+        transparent: The one colour of a PNG that is transparent, as (red, green, blue); anything else for none.
+
+    Returns:
+        (height, width, 3), uint16 or float32.
+    """
+    if colours.shape[2] == 4:  # noqa: PLR2004 - RGBA
+        return colours[..., :3] * (colours[..., 3:] / np.float32(65535))
+    if isinstance(transparent, tuple):
+        return np.where((colours == np.array(transparent)).all(axis=2, keepdims=True), np.uint16(0), colours)
+    return colours
 
 
 def _scale_to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Convert a single-channel image of more than 8 bits to RGB, scaled by its own extremes."""
+    """Convert an image of more than 8 bits to RGB, scaled by its own extremes over all channels.
+
+    Args:
+        path: Names the file in messages.
+        values: (height, width) grey or (height, width, 3) RGB.
+    """
     unusable = int(values.size - np.isfinite(values).sum())
     if unusable:
         refuse(path, f"{unusable} of {values.size} pixels are NaN or infinite; give them a value or remove the image")
     low, high = float(values.min()), float(values.max())
     if low == high:
-        return np.zeros((*values.shape, 3), np.uint8)
-    scaled = (values.astype(np.float64) - low) * 255.0 / (high - low)
-    return np.repeat(np.rint(scaled).astype(np.uint8)[..., None], 3, axis=2)
+        return np.zeros((*values.shape[:2], 3), np.uint8)
+    scaled = np.rint((values.astype(np.float64) - low) * 255.0 / (high - low)).astype(np.uint8)
+    return scaled if scaled.ndim == 3 else np.repeat(scaled[..., None], 3, axis=2)  # noqa: PLR2004 - with channels

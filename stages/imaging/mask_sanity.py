@@ -26,7 +26,7 @@ class MaskSanityCheck:
         """Number of masks with foreground on more than half of their border."""
 
     def add(self, masks: Iterable[NDArray[np.uint8]]) -> None:
-        """Count some masks, each (row, column) uint8 class index; 0 is background, 255 is ignored."""
+        """Count some masks, each (row, column) uint8 class index or bits of labels; 0 is background, 255 is ignored."""
         for mask in masks:
             border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
             border = border[border != IGNORE]
@@ -42,6 +42,6 @@ class MaskSanityCheck:
             return ["note: all masks are empty (black throughout): there is nothing to learn; look at some of them"]
         if 2 * self._inverted > self._count:
             where = f"{self._inverted} of {self._count} masks are white along most of their border"
-            remedy = "If white is the background, say so: --classes skin=255,lesion=0"
+            remedy = "If white is the background, say so: --classes background=255,lesion=0"
             return [f"note: {where}: are they inverted? {remedy}"]
         return []

@@ -2,7 +2,8 @@
 
 - The file is read once, so its digest and its pixels come from the same bytes.
 - The format is detected from the content, not from the name.
-- A file with more than one page is rejected.
+- A file with more than one page, or an animation, is rejected.
+- Colour of 16 bits per channel is read in full (`stages.imaging.deep_colour`).
 - The EXIF orientation is applied. It may also be stored in a TIFF tag or in XMP.
 - Every failure becomes a `Problem` that names the file.
 
@@ -20,17 +21,17 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import sys
 import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Never
+from typing import IO, TYPE_CHECKING, Never
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from stages.errors import InputProblemsError, Problem
+from stages.imaging.deep_colour import byte_modes, is_deep_in_planes, join_bytes, raw_mode, set_raw_mode
 from stages.imaging.samples import printable
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ __all__ = [
     "Picture",
     "check_picture",
     "decode_picture",
-    "deep_values",
     "memo_key",
     "open_picture",
     "picture_size",
@@ -61,17 +61,9 @@ OTHER_FORMATS = (
     (0, b"%PDF", "a PDF"),
 )
 """(position, bytes, name) of common formats that are not read, to name them in the message."""
-SAMPLE_FORMAT = 339  # TIFF tag; 1 is unsigned, 2 is signed, 3 is float
-UNSIGNED, SIGNED = 1, 2
-WHITE_IS_ZERO = 0  # value of TIFF's tag PhotometricInterpretation
 REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
 REDUCIBLE = ("JPEG", "MPO")
-OTHER_ORDER = {
-    f"{mode};16{order}": f"{mode};16{other}"
-    for mode in ("RGB", "RGBA")
-    for order, other in (("L", "B"), ("B", "L"), ("N", "B" if sys.byteorder == "little" else "L"))
-}
-"""Pillow's names of 16-bit layouts, each with the one of the other byte order."""
+LONGEST_WEBP_HEADER = 65536  # bytes before the pixels' chunk, whose name says if they are lossless: a colour profile
 TURNED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 # Until Python 3.14 the list of warning filters belongs to the whole process. Two threads that replace and restore it
@@ -91,13 +83,15 @@ class Picture:
     """(height, width) of the upright picture in the file, before any reduction."""
     reduced: int
     """Reduction of `image` along each side: 1, 2, 4 or 8."""
-    low_bytes: Image.Image | None
-    """The same picture with the low byte of every value, for RGB and RGBA of 16 bits; `image` has the high byte."""
     box: tuple[float, float, float, float]
     """(left, top, right, bottom) of the picture in `image`, in pixels.
 
     If a reduction does not divide the sides, the picture ends inside the last row or column of pixels.
     """
+    lossy: bool
+    """True if the file's compression changes values: JPEG, WebP that is not lossless, TIFF with JPEG inside."""
+    deep_colours: NDArray[np.uint16] | None = None
+    """(height, width, 3 or 4) RGB or RGBA, upright, of a colour picture of 16 bits; `image` has the high bytes only."""
 
 
 def reduction(size: tuple[int, int], side: int) -> int:
@@ -151,56 +145,56 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     """
     image = _read_header(path, io.BytesIO(data))
     width, height = image.size
+    raw, modes = raw_mode(image), byte_modes(image)
+    if is_deep_in_planes(image):
+        refuse(
+            path, "holds 16-bit colours in separate planes, which are not read; save it as PNG, or with mixed channels"
+        )
+    lossy = _is_lossy(image, data)
     reduced = reduction(image.size, side) if side is not None and image.format in REDUCIBLE else 1
     try:
         if reduced > 1:
             image.draft(None, (side, side))  # type: ignore[arg-type]  # mypy: the stub knows no None for the mode
-        image.load()
-        with _ignore_pillow_warnings():
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # in a PNG it may follow the pixels
-        columns, rows = image.size
-        ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
+        columns, rows, orientation = _load_upright(image)
+        halves = []
+        for mode in modes or ():
+            half = _read_header(path, io.BytesIO(data))
+            set_raw_mode(half, mode)
+            _load_upright(half)
+            halves.append(half)
     except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
         refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
-    low = _low_bytes(path, data)
     left, top, right, bottom = _margins(columns - width / reduced, rows - height / reduced, orientation)
     return Picture(
         image,
         hashlib.sha256(data).hexdigest(),
         size=(width, height) if orientation in TURNED_ORIENTATIONS else (height, width),
         reduced=reduced,
-        low_bytes=low,
         box=(left, top, image.width - right, image.height - bottom),
+        lossy=lossy,
+        deep_colours=join_bytes(raw, halves[0], halves[1]) if modes else None,
     )
 
 
-def _low_bytes(path: Path, data: bytes) -> Image.Image | None:
-    """Return the low bytes of an RGB or RGBA picture of 16 bits, upright; None for any other picture.
+def _load_upright(image: Image.Image) -> tuple[int, int, int]:
+    """Decode an opened picture and turn it upright, in place.
 
-    Pillow keeps the high byte of each value. It finds it by the byte order, so decoding the file once more in the other
-    order yields the low bytes.
+    Returns:
+        Columns and rows as stored, and the EXIF orientation, 1 to 8.
     """
-    image = _read_header(path, io.BytesIO(data))
-    if not holds_deep_colour(image):
-        return None
-    tiles = []
-    for tile in image.tile:  # type: ignore[attr-defined]  # mypy: of the class for files
-        mode, *others = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        swapped = OTHER_ORDER[mode]
-        tiles.append(tile._replace(args=(swapped, *others) if isinstance(tile.args, tuple) else swapped))
-    image.tile = tiles  # type: ignore[attr-defined]
-    try:
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-    except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
-        refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
-    return image
+    image.load()
+    with _ignore_pillow_warnings():
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # in a PNG it may follow the pixels
+    columns, rows = image.size
+    ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
+    return columns, rows, orientation
 
 
-def holds_deep_colour(image: Image.Image) -> bool:
-    """Return True if a picture that is opened but not loaded holds RGB or RGBA of 16 bits in an order that is known."""
-    modes = [tile.args[0] if isinstance(tile.args, tuple) else tile.args for tile in getattr(image, "tile", [])]
-    return image.mode in ("RGB", "RGBA") and bool(modes) and all(mode in OTHER_ORDER for mode in modes)
+def _is_lossy(image: Image.Image, data: bytes) -> bool:
+    """Return True if the compression of a picture that is not loaded changes its values."""
+    if image.format == "WEBP":
+        return b"VP8L" not in data[:LONGEST_WEBP_HEADER]
+    return image.format in REDUCIBLE or image.info.get("compression") in {"jpeg", "tiff_jpeg"}
 
 
 def memo_key(path: Path, data: bytes, digest: str) -> str:
@@ -209,10 +203,15 @@ def memo_key(path: Path, data: bytes, digest: str) -> str:
     The maps of a picture of 16-bit colour were computed from its high bytes up to version 0.2.0. They have another key
     now, so that old maps are not used for the new pixels.
 
+    Args:
+        path: Names the file in messages; it is not read.
+        data: The file's bytes.
+        digest: Their SHA-256.
+
     Raises:
         InputProblemsError: the file is no picture.
     """
-    if path.suffix.lower() == ".npz" or not holds_deep_colour(_read_header(path, io.BytesIO(data))):
+    if path.suffix.lower() == ".npz" or byte_modes(_read_header(path, io.BytesIO(data))) is None:
         return digest
     return hashlib.sha256(f"{digest} 16-bit colour".encode()).hexdigest()
 
@@ -247,38 +246,12 @@ def picture_size(path: Path) -> tuple[int, int]:
     return height, width
 
 
-def deep_values(image: Image.Image) -> NDArray[Any] | None:
-    """Return the values of a single-channel picture that has more than 8 bits or is signed or float.
-
-    Corrects three things that Pillow gets wrong: it returns unsigned 32-bit values as signed, returns signed 8-bit
-    values as unsigned, and does not invert deep pictures in which white is zero.
-
-    Args:
-        image: A picture from `open_picture`.
-
-    Returns:
-        (height, width) int8, uint16, int32, uint32 or float32; None for a picture of any other kind.
-    """
-    tags = getattr(image, "tag_v2", {})
-    sample_format = tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0]
-    if image.mode == "L" and sample_format == SIGNED:
-        return np.asarray(image).view(np.int8)
-    if image.mode not in {"I", "F"} and not image.mode.startswith("I;16"):
-        return None
-    values = np.asarray(image)
-    if image.mode == "I" and image.format == "TIFF" and sample_format == UNSIGNED:
-        values = values.view(np.uint32)
-    if tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
-        values = -values if image.mode == "F" else ~values  # ~v is maximum - v for unsigned integers
-    return values
-
-
 def refuse(path: Path, what: str) -> Never:
     """Raise the error for one file that cannot be used; `what` says what is wrong and what to do."""
     raise InputProblemsError([Problem(printable(path), what)])
 
 
-def _read_header(path: Path, file: IO[bytes]) -> Image.Image:
+def _read_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
     """Open a picture without decoding its pixels.
 
     Raises:

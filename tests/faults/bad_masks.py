@@ -54,6 +54,38 @@ def _in_alpha() -> Image.Image:
     return image
 
 
+def _soft() -> Image.Image:
+    """Return a probability map."""
+    return Image.linear_gradient("L").resize((WIDTH, HEIGHT))
+
+
+def _grey_region() -> Image.Image:
+    """Return a mask of three values; the third covers a small square."""
+    image = mask(0)
+    image.paste(127, (2, 2, 8, 8))
+    return image
+
+
+def _half_grey() -> Image.Image:
+    """Return a mask whose left half is grey."""
+    image = mask(0)
+    image.paste(100, (0, 0, WIDTH // 2, HEIGHT))
+    return image
+
+
+def _objects() -> Image.Image:
+    """Return a mask of 12 objects, numbered from 1."""
+    image = Image.new("L", (WIDTH, HEIGHT))
+    for number in range(12):
+        row, column = divmod(number, 4)
+        image.paste(number + 1, (12 * column + 1, 12 * row + 1, 12 * column + 9, 12 * row + 9))
+    return image
+
+
+def _nothing(_: Path) -> None:
+    """Change nothing: the command itself is the fault."""
+
+
 def _overlay() -> Image.Image:
     """Return the photo with the lesion tinted, as some viewers export it."""
     return Image.blend(picture(0), _coloured(), 0.4)
@@ -88,10 +120,23 @@ KINDS = [
     Kind("mask_truncated", "a mask cut in half", lambda room: first(room).write_bytes(first(room).read_bytes()[:60]), "extract", 1, (FILE, "damaged")),
     Kind("mask_size", "a mask of another size than its image", saved(lambda: mask(0, (20, 20))), "extract", 1, (FILE, "20 x 20", "36 x 48", "export")),
     Kind("mask_colour", "a mask in red and blue", saved(_coloured), "extract", 1, (FILE, "in colour", "--classes")),
-    Kind("mask_colour_named", "a mask in red and blue, with its colours named", _all(lambda _: _coloured()), "extract --classes skin=#0000ff,lesion=#ff0000", 0, SIX),
+    Kind("mask_colour_named", "a mask in red and blue, with its colours named", _all(lambda _: _coloured()), "extract --classes background=#0000ff,lesion=#ff0000", 0, SIX),
     Kind("mask_overlay", "a photo with the lesion tinted in place of a mask", saved(_overlay), "extract", 1, (FILE, "in colour")),
     Kind("mask_antialiased", "a mask with soft edges", saved(lambda: mask(0).filter(ImageFilter.GaussianBlur(0.6))), "extract", 0, SIX),
-    Kind("mask_soft", "a probability map in place of a mask", saved(lambda: Image.linear_gradient("L").resize((WIDTH, HEIGHT))), "extract", 1, (FILE, "neither black nor white")),
+    Kind("mask_soft", "a probability map in place of a mask", saved(_soft), "extract", 1, (FILE, "neither black nor white", "--threshold 0.5")),
+    Kind("mask_soft_threshold", "a probability map in place of a mask, with --threshold", saved(_soft), "extract --threshold 0.5", 0, SIX),
+    Kind("mask_grey_region", "a mask of 0, 127 and 255 whose grey covers little, without --classes", saved(_grey_region), "extract", 1, (FILE, "regions of grey", "--classes")),
+    Kind("mask_jpeg_classes", "a mask of three classes saved as JPEG", saved(_grey_region, "JPEG", quality=70), "extract --classes skin=0,hair=127,lesion=255", 0, SIX),
+    Kind("mask_jpeg_unclear", "a JPEG with values far from those of --classes", saved(_half_grey, "JPEG", quality=95), "extract --classes skin=0,hair=200,lesion=255", 1, (FILE, "% of its pixels are far from every value", "hair=200", "--unclear")),
+    Kind("mask_objects", "a mask whose values are objects, without the word for it", saved(_objects), "extract", 1, (FILE, "class indices", "--labels instances")),
+    Kind("mask_objects_named", "masks whose values are objects", _all(lambda _: _objects()), "extract --labels instances", 0, SIX),
+    Kind("mask_objects_soft", "a soft black and white mask where values are objects", saved(lambda: mask(0).filter(ImageFilter.GaussianBlur(1))), "extract --labels instances", 1, (FILE, "soft edges", "save it in black and white")),
+    Kind("mask_objects_jpeg", "objects saved as JPEG", saved(_objects, "JPEG", quality=90), "extract --labels instances", 1, (FILE, "lossy", "PNG")),
+    Kind("mask_classes_order", "masks with the foreground named first", _nothing, "extract --classes lesion=255,skin=0", 0, SIX),
+    Kind("mask_classes_ambiguous", "--classes without a background", _nothing, "extract --classes skin=1,lesion=255", 2, ("two readings", "--classes background=0,skin=1,lesion=255", "--classes background=1,lesion=255")),
+    Kind("mask_classes_overlap", "--classes with a value in two classes", _nothing, "extract --classes skin=0,low=1-100,high=100-255", 2, ("low and high", "100")),
+    Kind("mask_classes_file", "--classes with a file that is not there", _nothing, "extract --classes labelmap.txt", 2, ("labelmap.txt", "skin=0,lesion=255")),
+    Kind("mask_labels_unnamed", "--labels multilabel where no file names a label", _nothing, "extract --labels multilabel", 2, ("no file has a label", "--mask-pattern")),
     Kind("mask_jpeg", "a mask saved as JPEG", saved(lambda: mask(0), "JPEG", quality=70), "extract", 0, SIX),
     Kind("mask_inverted", "masks all white on the outside", _all(lambda number: ImageChops.invert(mask(number))), "extract", 0, (*SIX, "inverted", "--classes")),
     Kind("mask_empty", "one mask without any white", saved(lambda: Image.new("L", (WIDTH, HEIGHT))), "extract", 0, SIX),

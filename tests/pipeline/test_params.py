@@ -57,6 +57,68 @@ def test_layers_and_classes_in_a_file_and_on_the_line(params: Path):
     assert from_line.classes == {"a": 0, "b": "#00ff00"}
 
 
+@pytest.mark.parametrize(
+    ("in_file", "on_line", "expected"),
+    [
+        pytest.param('{gland: "1-255"}', "gland=1-255", {"gland": "1-255"}, id="range"),
+        pytest.param("{vessel: 1+2}", "vessel=1+2", {"vessel": "1+2"}, id="list"),
+        pytest.param('{lesion: ">0"}', "lesion=>0", {"lesion": ">0"}, id="above"),
+        pytest.param('{lesion: ">=128"}', "lesion=>=128", {"lesion": ">=128"}, id="from"),
+    ],
+)
+def test_values_of_classes_in_a_file_and_on_the_line(
+    params: Path, in_file: str, on_line: str, expected: dict[str, object]
+):
+    """Ranges, lists and comparisons are texts in both places."""
+    params.write_text(f"extract:\n  classes: {in_file}\n")
+    assert load_settings(ExtractSettings, "extract", {}, params).classes == expected
+    assert load_settings(ExtractSettings, "extract", {"classes": on_line}, params).classes == expected
+
+
+def test_a_yaml_list_is_a_list_of_values(params: Path):
+    """`[1, 2]` is how YAML writes 1+2."""
+    params.write_text("extract:\n  classes: {vessel: [1, 2]}\n")
+    assert load_settings(ExtractSettings, "extract", {}, params).classes == {"vessel": [1, 2]}
+
+
+def test_a_class_that_is_given_twice_has_both_values(params: Path):
+    """The second value does not replace the first one. In a file the repeated key is an error with its line."""
+    loaded = load_settings(ExtractSettings, "extract", {"classes": "a=1,skin=0,a=3-4"}, params)
+    assert loaded.classes == {"a": "1+3-4", "skin": 0}
+    params.write_text("extract:\n  classes:\n    skin: 0\n    a: 1\n    a: 2\n")
+    with pytest.raises(UsageError, match=r"params.yaml line 5: `a` is there twice"):
+        load_settings(ExtractSettings, "extract", {}, params)
+
+
+def test_classes_may_be_a_file(params: Path, tmp_path: Path):
+    """A text without `=` is the path of a file, which must exist."""
+    (tmp_path / "labelmap.txt").write_text("skin:0,0,0::\n")
+    path = tmp_path / "labelmap.txt"
+    assert load_settings(ExtractSettings, "extract", {"classes": str(path)}, params).classes == path
+    params.write_text(f"extract:\n  classes: {path}\n")
+    assert load_settings(ExtractSettings, "extract", {}, params).classes == path
+    with pytest.raises(UsageError, match=r"--classes: .*labels.txt' is no file; give NAME=VALUE"):
+        load_settings(ExtractSettings, "extract", {"classes": str(tmp_path / "labels.txt")}, params)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        pytest.param("{lesion: #ff0000\n    }", "lesion has no value; put a colour in quotes", id="comment"),
+        pytest.param("{0: skin}", "0 is not a name", id="number_as_name"),
+        pytest.param("{lesion: 1.5}", "1.5 is no value", id="fraction"),
+        pytest.param("{lesion: true}", "True is no value", id="truth"),
+        pytest.param("{lesion: [1, {a: 2}]}", "is no value", id="mapping_in_list"),
+        pytest.param("[0, 255]", "give class names and their values", id="list"),
+    ],
+)
+def test_malformed_classes_in_a_file(params: Path, written: str, message: str):
+    """The message names the setting and shows how to write it."""
+    params.write_text(f"extract:\n  classes: {written}\n")
+    with pytest.raises(UsageError, match=rf"params.yaml: extract.classes: .*{message}"):
+        load_settings(ExtractSettings, "extract", {}, params)
+
+
 def test_images_on_the_line_do_not_meet_masks_of_the_file(params: Path):
     """A user's own images are never paired with the demonstration's masks."""
     params.write_text("extract:\n  images: demo/images\n  masks: demo/masks\n  image_size: 64\n")

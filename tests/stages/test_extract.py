@@ -226,14 +226,14 @@ def test_the_hint_about_missing_masks_counts_samples_of_the_store(copies: Path, 
 
 
 def test_classes_are_mapped_and_remembered(copies: Path, tmp_path: Path):
-    """Named mask values become indices in the order given. The store keeps names and values."""
+    """Named mask values become indices, the background first. The store keeps names and values."""
     classes = {"lesion": 255, "skin": 0}
     run(extract_settings(copies, tmp_path / "s.zarr", tmp_path / "memo", classes=classes))
     store = AttentionStore.open(tmp_path / "s.zarr")
-    assert store.classes == ["lesion", "skin"]
+    assert store.classes == ["skin", "lesion"]
     assert store.description.mask_values == classes
     mask = np.asarray(Image.open(copies / "masks" / "phantom_0000_segmentation.png"))
-    assert (store[0].mask == 0).mean() == pytest.approx((mask == 255).mean(), abs=0.02)
+    assert (store[0].mask == 1).mean() == pytest.approx((mask == 255).mean(), abs=0.02)
 
 
 def test_a_table_gives_groups(copies: Path, tmp_path: Path):

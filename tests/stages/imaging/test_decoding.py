@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import struct
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from stages.errors import InputProblemsError
 from stages.imaging.decoding import read_image
-from stages.imaging.opening import check_picture
+from stages.imaging.opening import check_picture, open_picture
+from tests.stages.imaging.deep_files import save_deep_png
 
 Save = Callable[..., Path]
 RAMP = np.array([[0, 100, 255], [10, 20, 30]], np.uint8)
@@ -164,13 +165,68 @@ def test_nan_and_infinity_are_rejected(save: Save, bad: float) -> None:
     assert "1 of 3 pixels" in refusal(save(np.array([[0, bad, 1]], np.float32), "a.tif"))
 
 
-def test_sixteen_bit_colour_keeps_its_high_byte(tmp_path: Path) -> None:
-    """Pillow reads the high byte of 16-bit RGB, as the table says."""
-    row = b"\0" + np.array([0x12FF, 0xFE00, 0x00FF], ">u2").tobytes()
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(row)), (b"IEND", b"")]
-    packed = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks)
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
-    assert read_image(tmp_path / "a.png").pixels.tolist() == [[[0x12, 0xFE, 0x00]]]
+DEEP = np.array([[[448, 1000, 3776], [449, 500, 600]]], np.uint16)
+"""12-bit colours: their high bytes are 1, 3, 14, 1, 1, 2."""
+SCALED = np.rint((DEEP - 448.0) * 255 / (3776 - 448))
+
+
+def test_sixteen_bit_colour_is_scaled_by_the_extremes_of_all_channels(tmp_path: Path) -> None:
+    """Both bytes of every value count, and the proportions of the channels are kept."""
+    assert read_image(save_deep_png(tmp_path / "a.png", DEEP)).pixels.tolist() == SCALED.tolist()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("extra", [None, "unassalpha", "assocalpha", "unspecified"])
+def test_sixteen_bit_colour_in_tiff(tmp_path: Path, order: str, compression: str | None, extra: str | None) -> None:
+    """Both byte orders, with and without compression; a fourth channel is alpha, or has no meaning."""
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 7, 4 if extra else 3), dtype=np.uint16)
+    path = tmp_path / "a.tif"
+    extras = {"extrasamples": [extra]} if extra else {}
+    tifffile.imwrite(path, pixels, photometric="rgb", byteorder=order, compression=compression, **extras)  # type: ignore[arg-type]
+    found = open_picture(path).deep_colours
+    assert found is not None
+    assert np.array_equal(found, pixels if extra == "unassalpha" else pixels[..., :3])
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_every_bit_of_sixteen_bit_colour_is_read(tmp_path: Path, channels: int) -> None:
+    """Grey with alpha is repeated; RGB and RGBA are as written."""
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 7, channels), dtype=np.uint16)
+    found = open_picture(save_deep_png(tmp_path / "a.png", pixels)).deep_colours
+    assert found is not None
+    assert np.array_equal(found, pixels[..., [0, 0, 0, 1]] if channels == 2 else pixels)
+
+
+def test_transparency_of_sixteen_bit_colour_is_composited_on_black(tmp_path: Path) -> None:
+    """A transparent pixel is black and a half transparent one half as bright, as in 8 bits."""
+    alpha = np.array([[[60000, 0], [60000, 32768], [60000, 65535]]], np.uint16)
+    assert grey(save_deep_png(tmp_path / "a.png", alpha)) == [[0, 128, 255]]
+    colours = np.array([[[900, 900, 900], [500, 500, 500], [1000, 1000, 1000]]], np.uint16)
+    assert grey(save_deep_png(tmp_path / "b.png", colours, transparent=(900, 900, 900))) == [[0, 128, 255]]
+
+
+def test_sixteen_bit_colour_in_planes_is_rejected(tmp_path: Path) -> None:
+    """Pillow would read wrong values from it, so the message asks for another form."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.moveaxis(np.repeat(DEEP, 8, axis=1), 2, 0), photometric="rgb", planarconfig="separate")
+    assert "separate planes" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp"])
+def test_gif_and_webp_are_read(save: Save, name: str) -> None:
+    """One picture in GIF or lossless WebP is unchanged."""
+    options = {"lossless": True} if name == "a.webp" else {}
+    image = Image.fromarray(COLOURS)
+    path = save(image.convert("P", palette=Image.Palette.ADAPTIVE) if name == "a.gif" else image, name, **options)
+    assert np.array_equal(read_image(path).pixels, COLOURS)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp"])
+def test_animations_are_rejected(save: Save, name: str) -> None:
+    """The right frame cannot be guessed."""
+    second = Image.fromarray(COLOURS[::-1].copy())
+    assert "2 pages or frames" in refusal(save(Image.fromarray(COLOURS), name, save_all=True, append_images=[second]))
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
@@ -230,11 +286,13 @@ def test_what_is_no_picture_is_rejected(tmp_path: Path, content: bytes, expected
 
 
 def test_other_formats_are_rejected(save: Save, tmp_path: Path) -> None:
-    """A GIF is rejected even if it is named .png."""
-    assert "PNG, JPEG, BMP, TIFF" in refusal(save(RAMP, "a.gif").rename(tmp_path / "a.png"))
+    """A file in another format is rejected even if it is named .png; the message names its format."""
+    message = refusal(save(RAMP, "a.pdf").rename(tmp_path / "a.png"))
+    assert "a PDF" in message
+    assert "PNG, JPEG, BMP, TIFF, GIF, WEBP" in message
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif", "a.gif", "a.webp"])
 def test_a_truncated_file_is_rejected(save: Save, name: str) -> None:
     """Half an image is an error, not an image with a grey lower half."""
     path = save(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), name)

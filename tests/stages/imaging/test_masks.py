@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from stages.errors import InputProblemsError
 from stages.imaging.masks import IGNORE, ClassMap, read_mask
@@ -107,6 +107,19 @@ def test_smooth_edges_are_cut_at_128(save: Save) -> None:
     message = refusal(save(mask))
     assert "127 (20 pixels)" in message
     assert "--classes" in message
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.jpg"])
+def test_a_small_region_of_grey_is_rejected(save: Save, name: str) -> None:
+    """A third class may cover less than a tenth of the picture; soft edges of the same share are accepted."""
+    mask = np.zeros((48, 64), np.uint8)
+    mask[8:24, 8:40] = 255
+    options = {"quality": 90} if name == "m.jpg" else {}
+    soft = np.array(Image.fromarray(mask).filter(ImageFilter.GaussianBlur(1)))
+    assert ((soft > 16) & (soft < 239)).mean() > 0.05
+    assert np.array_equal(read(save(soft, name, **options), size=mask.shape), soft >= 128)
+    mask[32:40, 8:16] = 127
+    assert "regions of grey" in refusal(save(mask, name, **options), size=mask.shape)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +234,7 @@ def test_mapped_values_come_back_as_indices(save: Save, values: list[int], seed:
     """Indices written with any values are read back unchanged; ignored pixels are 255."""
     indices = np.random.default_rng(seed).integers(0, len(values), (9, 7))
     written = np.array(values, np.uint16)[indices]
-    names = [f"class {index}" for index in range(len(values))]
+    names = ["background", *(f"class {index}" for index in range(1, len(values)))]
     expected = indices
     if ignore and len(values) > 2:
         names[-1] = "ignore"
@@ -239,5 +252,6 @@ def test_mapped_colours_come_back_as_indices(save: Save, values: list[int], seed
     packed = np.array(values)[indices]
     alpha = random.integers(0, 256, (9, 7))
     pixels = np.stack([packed >> 16, packed >> 8 & 255, packed & 255, alpha], axis=2).astype(np.uint8)
-    classes = ClassMap.from_mapping({f"class {index}": f"#{value:06x}" for index, value in enumerate(values)})
+    names = ["background", *(f"class {index}" for index in range(1, len(values)))]
+    classes = ClassMap.from_mapping({name: f"#{value:06x}" for name, value in zip(names, values, strict=True)})
     assert np.array_equal(read(save(pixels), classes, (9, 7)), indices)
