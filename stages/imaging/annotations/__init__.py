@@ -1,16 +1,21 @@
 """Read annotations that people draw as outlines, and rasterise them to masks.
 
-    formats    recognise a file's format, parse it once                 is_annotation, annotated_images, read_annotation
-    labelme    LabelMe: one JSON per image
-    coco       COCO: one JSON for many images, polygons and run lengths
-    cvat       CVAT for images 1.1: one XML for many images
-    geojson    GeoJSON as QuPath writes it: one file per image
-    shapes     outlines to pixels, pixels to masks                      Shape, paint
+    formats       recognise a file's format, parse it once              is_annotation, annotated_images, read_annotation
+    documents     JSON and XML from anyone, parsed safely
+    labelme       LabelMe: one JSON per image
+    coco          COCO: one JSON for many images, polygons and run lengths
+    cvat          CVAT for images 1.1: one XML for many images
+    geojson       GeoJSON as QuPath writes it: one JSON per image
+    run_lengths   the run lengths of COCO and CVAT
+    drawn         outlines and encoded pixels with their labels
+    shapes        outlines to pixels                                    Shape
+    painting      shapes to a mask                                      paint
 
 To add a format, write a file with `recognise` and `parse`, and add it to `formats.FORMATS`.
 """
 
 from stages.imaging.annotations.formats import annotated_images, is_annotation, label_names, read_annotation
-from stages.imaging.annotations.shapes import Shape, paint
+from stages.imaging.annotations.painting import paint
+from stages.imaging.annotations.shapes import Shape
 
 __all__ = ["Shape", "annotated_images", "is_annotation", "label_names", "paint", "read_annotation"]

@@ -1,25 +1,25 @@
 """Read CVAT for images 1.1: one XML with an `image` element for each picture.
 
-Shapes are `polygon`, `box` (also turned), `ellipse`, `polyline` and `mask` (run lengths along the rows of a box,
-starting with background). `points` have no area and are refused, and so are tracks of videos. A shape with a
-higher `z_order` is drawn later in CVAT; here small shapes are on top, see `shapes.paint`.
+Shapes are `polygon`, `box` (also turned), `ellipse`, `polyline` and `mask` (run lengths along the rows of a window,
+starting with background). `points`, cuboids and skeletons have no area and are refused, and so are tracks of videos.
+CVAT draws a shape with a higher `z_order` later; here small shapes are on top, see `painting.paint`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from xml.etree.ElementTree import Element
 
-import numpy as np
-
-from stages.imaging.annotations.drawn import Drawn, Picture, circle, rectangle
-from stages.imaging.annotations.shapes import Outline
+from stages.imaging.annotations.drawn import Drawn, Picture, circle, naming, polygon, polyline, rectangle, whole_number
+from stages.imaging.annotations.run_lengths import decode_rows
+from stages.imaging.annotations.shapes import Outline, Pixels
 
 __all__ = ["parse", "recognise"]
 
-OTHER = {"points", "cuboid", "skeleton"}
+WITHOUT_AREA = {"points", "cuboid", "skeleton"}
 SHAPES = {"polygon", "box", "ellipse", "polyline", "mask"}
 
 
@@ -29,52 +29,60 @@ def recognise(content: Any) -> bool:
 
 
 def parse(content: Any) -> Sequence[Picture]:
-    """Return the annotated pictures of a CVAT file."""
+    """Return the annotated pictures of a CVAT file, those without shapes too."""
     if content.find("track") is not None:
-        raise ValueError("it holds tracks of a video; export the frames as `CVAT for images`")
-    return [
-        Picture(
-            image.attrib["name"],
-            (int(image.attrib["height"]), int(image.attrib["width"])),
-            [_drawn(element) for element in image if element.tag in SHAPES | OTHER],
-        )
-        for image in content.iter("image")
-    ]
+        raise ValueError("it holds tracks of a video, not single images")
+    return [_picture(image) for image in content.iter("image")]
 
 
-def _drawn(element: Element) -> Drawn:
-    label = element.attrib["label"]
-    if element.tag in OTHER:
-        raise ValueError(f"a shape of {label!r} is of the kind {element.tag}, which has no area")
+def _picture(image: Element) -> Picture:
+    name = image.attrib["name"]
+    size = (whole_number(image.attrib["height"], "the height"), whole_number(image.attrib["width"], "the width"))
+    drawn = []
+    for number, element in enumerate((one for one in image if one.tag in SHAPES | WITHOUT_AREA), start=1):
+        with naming(f"shape {number} of image {name!r}"):
+            drawn.append(Drawn(element.attrib["label"], [_part(element)]))
+    return Picture(name, size, drawn)
+
+
+def _part(element: Element) -> Outline | Pixels:
+    if element.tag in WITHOUT_AREA:
+        raise ValueError(f"is of the kind {element.tag}, which has no area")
     if element.tag == "mask":
-        return _pixels(label, element)
-    return Drawn(label, [_outline(element)])
-
-
-def _outline(element: Element) -> Outline:
-    number = {key: float(value) for key, value in element.attrib.items() if key in NUMBERS}
+        return _pixels(element)
     if element.tag == "box":
-        ring = rectangle(number["xtl"], number["ytl"], number["xbr"], number["ybr"])
-        centre = ((number["xtl"] + number["xbr"]) / 2, (number["ytl"] + number["ybr"]) / 2)
-        return _turned(ring, centre, number.get("rotation", 0))
+        left, top, right, bottom = (_number(element, key) for key in ("xtl", "ytl", "xbr", "ybr"))
+        return _turned(rectangle(left, top, right, bottom), ((left + right) / 2, (top + bottom) / 2), element)
     if element.tag == "ellipse":
-        ring = circle(number["cx"], number["cy"], number["rx"], number["ry"])
-        return _turned(ring, (number["cx"], number["cy"]), number.get("rotation", 0))
-    points = [tuple(map(float, point.split(","))) for point in element.attrib["points"].split(";")]
-    pairs = [(x, y) for x, y in points]
-    if element.tag == "polyline":
-        return [[*pairs, *reversed(pairs[1:-1])]]  # there and back: no area, so its outline is drawn
-    if len(pairs) < 3:  # noqa: PLR2004 - a polygon
-        raise ValueError(f"a polygon of {element.attrib['label']!r} has {len(pairs)} points")
-    return [pairs]
+        x, y, radius_x, radius_y = (_number(element, key) for key in ("cx", "cy", "rx", "ry"))
+        return _turned(circle(x, y, radius_x, radius_y), (x, y), element)
+    points = _points(element)
+    return polyline(points) if element.tag == "polyline" else polygon(points)
 
 
-NUMBERS = {"xtl", "ytl", "xbr", "ybr", "cx", "cy", "rx", "ry", "rotation"}
+def _number(element: Element, key: str) -> float:
+    try:
+        return float(element.attrib[key])
+    except ValueError:
+        raise ValueError(f"has {key}={element.attrib[key][:20]!r}, which is no number") from None
 
 
-def _turned(outline: Outline, centre: tuple[float, float], degrees: float) -> Outline:
-    """Return an outline turned clockwise about a point."""
-    angle = math.radians(degrees)
+def _points(element: Element) -> list[tuple[float, float]]:
+    points = []
+    for text in element.attrib["points"].split(";"):
+        try:
+            x, y = map(float, text.split(","))
+        except ValueError:
+            raise ValueError(f"has the point {text[:20]!r}, which is no pair of numbers") from None
+        points.append((x, y))
+    return points
+
+
+def _turned(outline: Outline, centre: tuple[float, float], element: Element) -> Outline:
+    """Return an outline turned clockwise about a point by the element's `rotation` in degrees."""
+    angle = math.radians(_number(element, "rotation")) if "rotation" in element.attrib else 0.0
+    if not math.isfinite(angle):
+        raise ValueError("has a rotation that is no number")
     cosine, sine = math.cos(angle), math.sin(angle)
     x0, y0 = centre
     return [
@@ -83,10 +91,8 @@ def _turned(outline: Outline, centre: tuple[float, float], degrees: float) -> Ou
     ]
 
 
-def _pixels(label: str, element: Element) -> Drawn:
-    runs = [int(run) for run in element.attrib["rle"].split(",")]
-    height, width = int(element.attrib["height"]), int(element.attrib["width"])
-    if min(runs) < 0 or sum(runs) != height * width:
-        raise ValueError(f"a mask of {label!r} has run lengths that do not fill {height} x {width} pixels")
-    pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-    return Drawn(label, pixels=pixels, top=int(element.attrib["top"]), left=int(element.attrib["left"]))
+def _pixels(element: Element) -> Pixels:
+    size = (whole_number(element.attrib["height"], "a height of"), whole_number(element.attrib["width"], "a width of"))
+    runs = [whole_number(run.strip(), "a run of") for run in element.attrib["rle"].split(",")]
+    top, left = whole_number(element.attrib["top"], "a top of"), whole_number(element.attrib["left"], "a left of")
+    return Pixels(size, partial(decode_rows, runs, size), top, left)

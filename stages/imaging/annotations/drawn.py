@@ -1,23 +1,23 @@
-"""Hold what a person drew in one picture: outlines, run lengths or pixels, each with the name of its class."""
+"""Hold what a person drew in one picture: outlines or encoded pixels, each with the name of its class."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from stages.imaging.annotations.shapes import Outline, Shape, rasterise
+from stages.imaging.annotations.shapes import Outline, Pixels
 from stages.settings import Size
 
-__all__ = ["Drawn", "Picture", "circle", "rectangle"]
+__all__ = ["NO_CLASS", "Drawn", "Picture", "circle", "naming", "polygon", "polyline", "rectangle", "whole_number"]
 
 NO_CLASS = "foreground"
 """Class of a shape without one."""
 CORNERS = 64
 """Number of corners of the polygon that stands for a circle or an ellipse."""
+FEWEST_POINTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,38 +25,62 @@ class Drawn:
     """Hold one object before it is rasterised."""
 
     label: str
-    outlines: Sequence[Outline] = ()
-    """Parts of the object; each is an outer ring with its holes."""
-    pixels: NDArray[np.bool_] | None = None
-    """(height, width) bool in place of outlines, from `top` and `left` on."""
-    top: int = 0
-    left: int = 0
-
-    def rasterise(self, size: Size) -> Shape | None:
-        """Return the object's pixels in a picture of (height, width); None if there are none.
-
-        Raises:
-            ValueError: a coordinate is not finite, or pixels lie outside the picture.
-        """
-        if self.pixels is None:
-            return rasterise(self.label, self.outlines, size)
-        height, width = self.pixels.shape
-        if self.top < 0 or self.left < 0 or self.top + height > size[0] or self.left + width > size[1]:
-            raise ValueError("lies outside the image in part")
-        whole = np.zeros(size, np.bool_)
-        whole[self.top : self.top + height, self.left : self.left + width] = self.pixels
-        return Shape.of_mask(self.label, whole)
+    """Name of its class; `ignore` for a region that does not count."""
+    parts: Sequence[Outline | Pixels]
+    """The parts of the object."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """Hold the annotation of one picture."""
 
     name: str
-    """Name of the image file; "" if the file does not say it."""
+    """Name of the image file; "" if the annotation does not say it."""
     size: Size | None
-    """(height, width) that the file says; None if it does not."""
+    """(height, width) that the annotation says; None if it does not."""
     drawn: Sequence[Drawn]
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Name the place in a file in every error that its content causes.
+
+    Args:
+        place: Such as `shape 3`. The messages continue it.
+
+    Raises:
+        ValueError: in place of the errors that values of a wrong kind cause.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{place} lacks {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{place} {error}") from None
+    except (TypeError, AttributeError, OverflowError):
+        raise ValueError(f"{place} has a value of another kind than the format says") from None
+
+
+def polygon(points: Sequence[tuple[float, float]]) -> Outline:
+    """Return the outline of a polygon.
+
+    Raises:
+        ValueError: there are fewer than three points.
+    """
+    if len(points) < FEWEST_POINTS:
+        raise ValueError(f"is a polygon of {len(points)} points, and {FEWEST_POINTS} are needed")
+    return [points]
+
+
+def polyline(points: Sequence[tuple[float, float]]) -> Outline:
+    """Return a line as an outline there and back. It has no area, so the pixels that it crosses are kept.
+
+    Raises:
+        ValueError: there is no point.
+    """
+    if not points:
+        raise ValueError("is a line without points")
+    return [[*points, *reversed(points[1:-1])]]
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Outline:
@@ -65,6 +89,18 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> Outline:
 
 
 def circle(x: float, y: float, radius_x: float, radius_y: float) -> Outline:
-    """Return the outline of an ellipse as a polygon."""
+    """Return the outline of a circle or an ellipse as a polygon of `CORNERS` corners."""
     angles = [2 * math.pi * corner / CORNERS for corner in range(CORNERS)]
     return [[(x + radius_x * math.cos(angle), y + radius_y * math.sin(angle)) for angle in angles]]
+
+
+def whole_number(value: Any, name: str) -> int:
+    """Return a number of pixels from JSON or XML.
+
+    Raises:
+        ValueError: it is no whole number of at most six digits.
+    """
+    text = str(value).removesuffix(".0")
+    if isinstance(value, bool) or not text.removeprefix("-").isdecimal() or len(text) > 7:  # noqa: PLR2004 - and a sign
+        raise ValueError(f"has {name} {str(value)[:20]!r}, which is no number of pixels")
+    return int(text)

@@ -1,31 +1,23 @@
-"""Recognise the format of an annotation, parse it once, and return the shapes of one image.
-
-JSON and XML come from anywhere. Entities in XML, deep nesting, numbers that are not finite and files of another form
-are refused with a message; nothing in a file is executed or fetched.
-"""
+"""Recognise the format of an annotation, parse it once, and return the shapes of one image."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 from stages.errors import InputProblemsError
 from stages.imaging.annotations import coco, cvat, geojson, labelme
+from stages.imaging.annotations.documents import SUFFIXES, parse_document
 from stages.imaging.annotations.drawn import Picture
-from stages.imaging.annotations.shapes import Shape
+from stages.imaging.annotations.shapes import Shape, rasterise
 from stages.imaging.opening import read_file, refuse
 from stages.settings import Size
 
-__all__ = ["annotated_images", "is_annotation", "label_names", "read_annotation"]
+__all__ = ["FORMATS", "UNSUPPORTED", "annotated_images", "is_annotation", "label_names", "read_annotation"]
 
-SUFFIXES = (".json", ".geojson", ".xml")
-ENTITY = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 KEPT = 64
 """Number of parsed files that stay in memory: files of many images are asked for once per image."""
 
@@ -38,25 +30,54 @@ class Format:
     """Return True if the parsed JSON, or the root of the XML, has this format."""
     parse: Callable[[Any], Sequence[Picture]]
     """Return the annotated pictures. Raises ValueError, KeyError or TypeError for a file that is not sound."""
+    marks: tuple[bytes, ...]
+    """Texts that all files of the format hold, by which a damaged one is recognised."""
 
 
 FORMATS: Mapping[str, Format] = {
-    "LabelMe": Format(labelme.recognise, labelme.parse),
-    "COCO": Format(coco.recognise, coco.parse),
-    "GeoJSON": Format(geojson.recognise, geojson.parse),
-    "CVAT": Format(cvat.recognise, cvat.parse),
+    "LabelMe": Format(labelme.recognise, labelme.parse, (b'"shapes"', b'"points"')),
+    "COCO": Format(coco.recognise, coco.parse, (b'"image_id"', b'"segmentation"')),
+    "GeoJSON": Format(geojson.recognise, geojson.parse, (b'"Feature"', b'"geometry"')),
+    "CVAT": Format(cvat.recognise, cvat.parse, (b"<annotations", b"<image")),
 }
-"""The formats that are read, by their names."""
+"""The formats that are read, by their names. To add one, add an entry."""
+
+UNSUPPORTED: Mapping[str, Callable[[Any], bool]] = {
+    "Datumaro": lambda content: _has(content, "categories", dict) and _has(content, "items", list),
+    "VGG Image Annotator": lambda content: _has(content, "_via_img_metadata", dict),
+    "Label Studio": lambda content: (
+        isinstance(content, list) and bool(content) and all(_has(one, "annotations", list) for one in content)
+    ),
+}
+"""Formats that are recognised and refused by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """Hold a parsed file."""
+
+    names: tuple[str, ...]
+    """Names of its pictures, in the order of the file."""
+    pictures: Mapping[str, Sequence[Picture]]
+    """The pictures of every name: one, if the file is sound."""
 
 
 def is_annotation(path: Path) -> bool:
-    """Return True if a file is an annotation in one of the formats. Other JSON and XML, also damaged, gives False."""
+    """Return True if a file is an annotation, also a damaged one and one of a format that is refused by name.
+
+    Other JSON and XML gives False.
+    """
     if path.suffix.lower() not in SUFFIXES:
         return False
     try:
-        return _format_of(_content(path)) is not None
+        data = read_file(path)
     except InputProblemsError:
         return False
+    try:
+        content = parse_document(path, data)
+    except InputProblemsError:
+        return any(all(mark in data for mark in one.marks) for one in FORMATS.values())
+    return _format_of(content) is not None or _unsupported(content) is not None
 
 
 def annotated_images(path: Path) -> list[str] | None:
@@ -65,21 +86,21 @@ def annotated_images(path: Path) -> list[str] | None:
     Raises:
         InputProblemsError: the file cannot be read.
     """
-    names = [picture.name for picture in _pictures(path)]
-    return None if names == [""] else names
+    names = _read(path).names
+    return None if names == ("",) else list(names)
 
 
 def label_names(path: Path) -> set[str]:
-    """Return the names of all classes in a file.
+    """Return the names of all classes in a file; `ignore` is among them if a region is ignored.
 
     Raises:
         InputProblemsError: the file cannot be read.
     """
-    return {drawn.label for picture in _pictures(path) for drawn in picture.drawn}
+    return {drawn.label for pictures in _read(path).pictures.values() for one in pictures for drawn in one.drawn}
 
 
 def read_annotation(path: Path, entry: str, size: Size) -> list[Shape]:
-    """Return the shapes that are drawn in one image.
+    """Return the shapes that are drawn in one image, in the order of the file.
 
     Args:
         path: The annotation.
@@ -87,16 +108,10 @@ def read_annotation(path: Path, entry: str, size: Size) -> list[Shape]:
         size: (height, width) of the image.
 
     Raises:
-        InputProblemsError: the file cannot be read, does not hold the image, was drawn on an image of another size, or
-            a shape is malformed.
+        InputProblemsError: the file cannot be read, does not hold the image once, was drawn on an image of another
+            size, or has a shape that cannot be rasterised.
     """
-    pictures = _pictures(path)
-    if entry:
-        pictures = [picture for picture in pictures if picture.name == entry]
-    if len(pictures) != 1:
-        what = f"annotates {len(pictures)} images named {entry!r}" if entry else f"annotates {len(pictures)} images"
-        refuse(path, f"{what}, and one is needed; name its image in the file")
-    picture = pictures[0]
+    picture = _find_picture(path, entry)
     if picture.size is not None and tuple(picture.size) != tuple(size):
         refuse(
             path,
@@ -106,53 +121,67 @@ def read_annotation(path: Path, entry: str, size: Size) -> list[Shape]:
     shapes = []
     for number, drawn in enumerate(picture.drawn, start=1):
         try:
-            shape = drawn.rasterise(size)
-        except (ValueError, TypeError, OverflowError) as error:
-            refuse(path, f"shape {number} ({drawn.label!r}) {error}; correct it in the program that drew it")
+            shape = rasterise(drawn.label, drawn.parts, size)
+        except ValueError as error:
+            refuse(path, f"object {number} ({drawn.label!r}) {error}; correct it in the program that drew it")
         if shape is None:
-            refuse(path, f"shape {number} ({drawn.label!r}) lies outside the image or has no pixels; remove or move it")
+            refuse(path, f"object {number} ({drawn.label!r}) has no pixel in the image; remove or move it")
         shapes.append(shape)
     return shapes
 
 
-def _pictures(path: Path) -> Sequence[Picture]:
-    status = path.stat() if path.exists() else None
-    return _parsed(path, (status.st_mtime_ns, status.st_size) if status else None)
+def _find_picture(path: Path, entry: str) -> Picture:
+    """Return the one picture of a name; without a name, the only picture of the file."""
+    annotation = _read(path)
+    found = [
+        one
+        for pictures in ([annotation.pictures.get(entry, ())] if entry else annotation.pictures.values())
+        for one in pictures
+    ]
+    if len(found) != 1:
+        named = f" named {entry!r}" if entry else ""
+        refuse(path, f"annotates {len(found)} images{named}, and one is needed; correct the names of images in it")
+    return found[0]
 
 
-@lru_cache(maxsize=KEPT)
-def _parsed(path: Path, version: tuple[int, int] | None) -> Sequence[Picture]:  # noqa: ARG001 - a changed file is read again
-    """Return the pictures of a file."""
-    content = _content(path)
+def _read(path: Path) -> Annotation:
+    """Return a parsed file, which is parsed again only when it changes."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
+    return _parse(path, (status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=KEPT)  # two threads that ask at the same time may both parse; the results are equal
+def _parse(path: Path, version: tuple[int, int]) -> Annotation:  # noqa: ARG001 - a changed file is read again
+    content = parse_document(path, read_file(path))
     name = _format_of(content)
     if name is None:
-        refuse(path, f"is no annotation of {', '.join(FORMATS)}; export it in one of these formats")
+        other = _unsupported(content)
+        what = f"is an annotation of {other}, which is not read" if other else "is an annotation of an unknown format"
+        refuse(path, f"{what}; export it as one of {', '.join(FORMATS)}")
     try:
-        return FORMATS[name].parse(content)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        refuse(path, f"is not sound {name} ({what}); export it again")
+        pictures = FORMATS[name].parse(content)
+    except KeyError as error:
+        refuse(path, f"is damaged {name}: {error} is missing; export it again")
+    except (ValueError, OverflowError) as error:
+        refuse(path, f"is damaged {name}: {error}; correct it, or export it again")
+    except (TypeError, AttributeError):
+        refuse(path, f"is damaged {name}: a value is of another kind than the format says; export it again")
+    by_name: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        by_name.setdefault(picture.name, []).append(picture)
+    return Annotation(tuple(picture.name for picture in pictures), by_name)
 
 
 def _format_of(content: Any) -> str | None:
     return next((name for name, one in FORMATS.items() if one.recognise(content)), None)
 
 
-def _content(path: Path) -> Any:
-    """Return the value of a JSON file, or the root of an XML file."""
-    data = read_file(path)
-    if path.suffix.lower() == ".xml":
-        if ENTITY.search(data):
-            refuse(path, "declares a document type or entities, which could expand without end; export it without them")
-        try:
-            return ET.fromstring(data)  # noqa: S314 - entities are refused above
-        except ET.ParseError as error:
-            refuse(path, f"is not XML ({error}); export it again")
-    try:
-        return json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        refuse(path, f"is not JSON ({error}); export it again")
+def _unsupported(content: Any) -> str | None:
+    return next((name for name, recognise in UNSUPPORTED.items() if recognise(content)), None)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+def _has(content: Any, key: str, kind: type) -> bool:
+    return isinstance(content, dict) and isinstance(content.get(key), kind)

@@ -1,7 +1,8 @@
 """Read LabelMe: one JSON per image, with `shapes`, `imageHeight` and `imageWidth`.
 
-Shapes are `polygon`, `rectangle`, `circle` (centre and a point on it), `line`, `linestrip` and `mask` (two corners and
-a PNG in base64). A `point` has no area and is refused. Shapes of one label and the same `group_id` are one object.
+Shapes are `polygon`, `rectangle` (two corners, or four if it is turned), `circle` (centre and a point on it), `line`,
+`linestrip` and `mask` (a PNG in base64, and the corners of its window). A line is one pixel wide. A `point` has no area
+and is refused. Shapes of one label and the same `group_id` are one object.
 """
 
 from __future__ import annotations
@@ -11,15 +12,21 @@ import binascii
 import io
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from stages.imaging.annotations.drawn import Drawn, Picture, circle, rectangle
-from stages.imaging.annotations.shapes import Outline
+from stages.imaging.annotations.drawn import Drawn, Picture, circle, naming, polygon, polyline, rectangle, whole_number
+from stages.imaging.annotations.shapes import Outline, Pixels
 
 __all__ = ["parse", "recognise"]
+
+CORNERS = 4
+FEWEST = {"polygon": 3, "rectangle": 2, "oriented_rectangle": 4, "circle": 2, "line": 2, "linestrip": 2, "mask": 1}
+"""Number of points that a shape needs, by its kind."""
 
 
 def recognise(content: Any) -> bool:
@@ -28,57 +35,61 @@ def recognise(content: Any) -> bool:
 
 
 def parse(content: Any) -> Sequence[Picture]:
-    """Return the one picture of a LabelMe file. Its name is left out: the annotation is named like the image."""
-    height, width = content["imageHeight"], content["imageWidth"]
-    size = None if height is None or width is None else (int(height), int(width))
-    drawn: list[Drawn] = []
-    groups: dict[tuple[str, Any], int] = {}
+    """Return the one picture of a LabelMe file."""
+    height, width = content["imageHeight"], content.get("imageWidth")
+    known = height is not None and width is not None
+    size = (whole_number(height, "the height"), whole_number(width, "the width")) if known else None
+    objects: dict[tuple[str, str], Drawn] = {}
     for number, shape in enumerate(content["shapes"], start=1):
-        one = _drawn(number, shape)
+        with naming(f"shape {number}"):
+            label, part = str(shape["label"]), _part(shape)
         group = shape.get("group_id")
-        if group is None or one.pixels is not None:
-            drawn.append(one)
-        elif (one.label, group) in groups:
-            at = groups[one.label, group]
-            drawn[at] = Drawn(one.label, [*drawn[at].outlines, *one.outlines])
-        else:
-            groups[one.label, group] = len(drawn)
-            drawn.append(one)
-    return [Picture("", size, drawn)]
+        key = (label, f"alone {number}" if group is None else f"group {group}")
+        objects[key] = Drawn(label, [*objects[key].parts, part] if key in objects else [part])
+    name = str(content.get("imagePath") or "").replace("\\", "/").rpartition("/")[2]
+    return [Picture(name, size, list(objects.values()))]
 
 
-def _drawn(number: int, shape: Any) -> Drawn:
-    label, kind = str(shape["label"]), shape.get("shape_type", "polygon")
-    points = [(float(x), float(y)) for x, y in shape["points"]]
+def _part(shape: Any) -> Outline | Pixels:
+    kind = shape.get("shape_type") or "polygon"
+    if kind not in FEWEST:
+        raise ValueError(f"is of the kind {kind}, which has no area")
+    points = _points(shape["points"])
+    if len(points) < FEWEST[kind]:
+        raise ValueError(f"is a {kind} of {len(points)} points, and {FEWEST[kind]} are needed")
     if kind == "mask":
-        return _pixels(number, label, points, shape["mask"])
-    return Drawn(label, [_outline(number, kind, points)])
-
-
-def _outline(number: int, kind: str, points: list[tuple[float, float]]) -> Outline:
-    fewest = {"polygon": 3, "rectangle": 2, "circle": 2, "line": 2, "linestrip": 2}
-    if kind not in fewest:
-        raise ValueError(f"shape {number} is a {kind}, which has no area")
-    if len(points) < fewest[kind]:
-        raise ValueError(f"shape {number} is a {kind} of {len(points)} points")
-    if kind == "rectangle":
-        (left, top), (right, bottom) = points[:2]
-        return rectangle(min(left, right), min(top, bottom), max(left, right), max(top, bottom))
+        return _pixels(points[0], shape.get("mask"))
     if kind == "circle":
         (x, y), (edge_x, edge_y) = points[:2]
         radius = math.hypot(edge_x - x, edge_y - y)
         return circle(x, y, radius, radius)
-    if kind in ("line", "linestrip"):
-        return [[*points, *reversed(points[1:-1])]]  # there and back: no area, so its outline is drawn
-    return [points]
+    if kind == "rectangle" and len(points) < CORNERS:
+        return rectangle(*points[0], *points[1])
+    return polyline(points) if kind in ("line", "linestrip") else polygon(points)
 
 
-def _pixels(number: int, label: str, points: list[tuple[float, float]], encoded: str) -> Drawn:
-    """Return a shape of pixels: the first point is its upper left corner."""
+def _points(points: Any) -> list[tuple[float, float]]:
+    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):  # noqa: PLR2004
+        raise ValueError("has a point that is no pair of numbers")
+    return [(float(x), float(y)) for x, y in points]
+
+
+def _pixels(corner: tuple[float, float], encoded: Any) -> Pixels:
+    """Return a part of pixels from its upper left corner and its PNG. Only the header of the PNG is read now."""
+    if not isinstance(encoded, str) or not all(map(math.isfinite, corner)):
+        raise ValueError("is a mask without pixels or without a corner")
     try:
-        with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True)), formats=("PNG",)) as picture:
-            pixels = np.asarray(picture.convert("L")) > 0
-    except (OSError, binascii.Error, Image.DecompressionBombError) as error:
-        raise ValueError(f"shape {number} has a mask that cannot be read: {error}") from None
-    left, top = points[0]
-    return Drawn(label, pixels=pixels, top=round(top), left=round(left))
+        data = base64.b64decode(encoded, validate=True)
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            width, height = picture.size
+    except (OSError, SyntaxError, binascii.Error, Image.DecompressionBombError):
+        raise ValueError("has a mask that is no PNG in base64") from None
+    return Pixels((height, width), partial(_decode, data), top=round(corner[1]), left=round(corner[0]))
+
+
+def _decode(data: bytes) -> NDArray[np.bool_]:
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            return np.asarray(picture.convert("L")) > 0
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        raise ValueError("has a mask whose PNG is damaged") from None
