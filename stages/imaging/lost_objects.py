@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from stages.settings import Size
@@ -19,6 +18,7 @@ class LostObjects:
     samples: list[str] = field(default_factory=list)
     """Ids of the samples that lost objects."""
     keeping_size: Size = (0, 0)
+    """(height, width), each the largest of all samples: high and wide images both keep their objects."""
 
     def add(self, sample: str, *, objects: int, lost: int, keeping_size: Size | None) -> None:
         """Count the objects of one sample, as `ShrunkLabels` has them."""
@@ -26,7 +26,8 @@ class LostObjects:
         self.lost += lost
         if keeping_size is not None:
             self.samples.append(sample)
-            self.keeping_size = max(self.keeping_size, keeping_size, key=math.prod)
+            height, width = self.keeping_size
+            self.keeping_size = (max(height, keeping_size[0]), max(width, keeping_size[1]))
 
     def hints(self, size: Size) -> list[str]:
         """Return the warning about lost objects at the store's size (height, width); empty if none is lost."""

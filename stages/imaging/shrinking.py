@@ -14,19 +14,21 @@ small one they are more, and always at least one.
 1. A pixel goes to the object that covers most of it, among those whose class has the majority there and those of whose
    best pixels it is one.
 2. An object that has less than half as many pixels as its best ones takes these from larger objects and from the
-   background, the smallest object first. It takes no pixel from a smaller object that did the same, and none that is
-   the last one of its object.
+   background, the smallest object first. It takes no pixel from a smaller object that did the same or that would then
+   have less than half of its own, and none that is the last one of its object.
 
 An object without a pixel is lost. Lost objects are counted, and so are classes that lose their last object.
 
 Ignored pixels (255) take part in the majority like a class. A pixel that is to be ignored is never given to an object.
-If neither side shrinks, the result is that of the nearest neighbour, and nothing is lost.
+Labels that overlap are shrunk one by one. For all of them a pixel is ignored if more than half of it is. If neither side
+shrinks, the result is that of the nearest neighbour, and nothing is lost.
+
+Only the part of the source that has labels is computed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,21 +38,18 @@ from scipy import ndimage
 
 from stages.errors import UsageError
 from stages.imaging.coverage import coverage_of
+from stages.imaging.object_pixels import TOLERANCE, ObjectPixels, assign_pixels, best_pixels, count_pixels
 from stages.imaging.resizing import resize_mask
 from stages.settings import Size
 from store.records import IGNORE
 
 __all__ = ["ShrunkLabels", "shrink_labels"]
 
-KEPT_SHARE = 0.5
-"""Share of its best pixels below which an object takes pixels from others."""
 CONNECTED = np.ones((3, 3), dtype=bool)
 """Neighbourhood of the connected regions: sides and corners."""
 MOST_LABELS = 7
 """Number of labels that fit in the bits of a multilabel mask."""
 MOST_INSTANCES = 65535
-TOLERANCE = 1e-5
-"""Largest difference between two shares that count as equal: sums of float32 differ by less."""
 STEP = 32
 """Sizes that are recommended are multiples of this, so that they fit every level of the network."""
 
@@ -73,23 +72,6 @@ class ShrunkLabels:
     """Smallest recommended size at which every object would have a pixel of its own; None if nothing is lost."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Object:
-    """Hold one object and the pixels of the result that it touches."""
-
-    number: int
-    """Instance, or 0."""
-    rows: slice
-    columns: slice
-    """Window in the result."""
-    coverage: NDArray[np.float32]
-    """(row, column) share of each pixel of the window that the object covers, in [0, 1]."""
-    best: NDArray[np.bool_]
-    """(row, column) True for the best pixels; see the module."""
-    area: float
-    """In pixels of the source."""
-
-
 def shrink_labels(
     mask: NDArray[np.uint8], instances: NDArray[np.int32] | None, size: Size, *, multilabel: bool = False
 ) -> ShrunkLabels:
@@ -108,54 +90,135 @@ def shrink_labels(
     Raises:
         UsageError: a side of `size` is less than 1, or there are more than 65,535 instances.
     """
+    if min(size) < 1:
+        raise UsageError(f"size {size[0]}x{size[1]}: a mask has at least one row and one column. Give 1x1 or more.")
     if instances is not None and instances.max(initial=0) > MOST_INSTANCES:
         raise UsageError(f"{int(instances.max())} instances in one image; a store holds at most {MOST_INSTANCES}.")
-    nearest = resize_mask(mask, size)
     if multilabel:
-        return _shrink_bits(mask, nearest, size)
-    foreground = [int(index) for index in np.unique(mask) if index not in (0, IGNORE)]
-    ignored = mask == IGNORE
+        return _shrink_bits(mask, size)
     if size[0] >= mask.shape[0] and size[1] >= mask.shape[1]:
-        objects = [one for index in foreground for one in _regions(mask == index, size)] if instances is None else []
-        enlarged = None if instances is None else _enlarge(instances, size)
-        count = len(objects) if instances is None else len(np.unique(instances[instances > 0]))
-        return ShrunkLabels(nearest, enlarged, objects=count, lost=0, lost_classes=(), keeping_size=None)
-    result = _majority({index: _coverage(mask == index, size) for index in foreground}, _coverage(ignored, size))
+        return _enlarge(mask, instances, size)
+    return _shrink(_labelled_part(mask, instances), size, None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Hold the rectangle of the source that has labels or ignored pixels."""
+
+    mask: NDArray[np.uint8]
+    instances: NDArray[np.int32] | None
+    top: int
+    left: int
+    source: Size
+    """(height, width) of the whole source."""
+
+    def coverage(self, region: NDArray[np.bool_], size: Size) -> NDArray[np.float32]:
+        """Return (row, column) the share of every pixel of the result that a region of this part covers."""
+        covered = np.zeros(size, np.float32)
+        if region.any():
+            rows, columns, coverage = coverage_of(region, self.top, self.left, self.source, size)
+            covered[rows, columns] = coverage
+        return covered
+
+    def objects(self, index: int, size: Size) -> list[ObjectPixels]:
+        """Return the objects of a class: its instances, or its connected regions."""
+        numbered = self.instances is not None
+        if self.instances is not None:
+            labels = np.where(self.mask == index, self.instances, 0)
+        else:
+            labels = ndimage.label(self.mask == index, CONNECTED, output=np.int32)[0]
+        places: list[Any] = ndimage.find_objects(labels)
+        found = []
+        for number, place in enumerate(places, start=1):
+            if place is None:  # no such number
+                continue
+            region = labels[place] == number
+            top, left = self.top + place[0].start, self.left + place[1].start
+            rows, columns, coverage = coverage_of(region, top, left, self.source, size)
+            one = ObjectPixels(
+                number=number if numbered else 0,
+                rows=rows,
+                columns=columns,
+                coverage=coverage,
+                best=best_pixels(coverage),
+                area=float(np.count_nonzero(region)),
+            )
+            found.append(one)
+        return found
+
+
+def _labelled_part(mask: NDArray[np.uint8], instances: NDArray[np.int32] | None) -> _Part:
+    """Return the rectangle with everything above 0; the first pixel if there is nothing."""
+    rows, columns = np.flatnonzero(mask.max(axis=1)), np.flatnonzero(mask.max(axis=0))
+    place = (slice(0, 1), slice(0, 1))
+    if rows.size:
+        place = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+    return _Part(
+        mask=mask[place],
+        instances=None if instances is None else instances[place],
+        top=place[0].start,
+        left=place[1].start,
+        source=(mask.shape[0], mask.shape[1]),
+    )
+
+
+def _shrink(part: _Part, size: Size, ignored: NDArray[np.bool_] | None) -> ShrunkLabels:
+    """Shrink by the steps that the module describes.
+
+    Args:
+        part: The labels.
+        size: (height, width) of the result.
+        ignored: (row, column) True for the pixels to ignore; None to find them by the majority.
+    """
+    foreground = _classes(part.mask)
     planes: list[int] = []
-    objects = []
+    objects: list[ObjectPixels] = []
+    coverage = {index: np.zeros(size, np.float32) for index in foreground}
     for index in foreground:
-        found = list(_regions(mask == index, size) if instances is None else _instances(instances, mask == index, size))
+        found = part.objects(index, size)
         planes += [index] * len(found)
         objects += found
-    owner = _assign(objects, planes, result)
+        for one in found:
+            coverage[index][one.rows, one.columns] += one.coverage
+    if ignored is None:
+        result = _majority(coverage, part.coverage(part.mask == IGNORE, size))
+    else:
+        result = _majority(coverage, np.zeros(size, np.float32))
+        result[ignored] = IGNORE
+    owner = assign_pixels(objects, planes, result)
     result[(result != IGNORE) & (owner < 0)] = 0
     result[owner >= 0] = np.array([*planes, 0], np.uint8)[owner[owner >= 0]]
-    lost = [one for one, kept in zip(objects, _pixels_of(owner, len(objects)), strict=True) if not kept]
     numbers = None
-    if instances is not None:
-        numbers = np.where(owner >= 0, np.array([one.number for one in objects] + [0], np.uint16)[owner], 0)
-        numbers = numbers.astype(np.uint16)
+    if part.instances is not None:
+        numbers = np.array([*(one.number for one in objects), 0], np.uint16)[owner]  # -1 is the last one
+    lost = [one for one, kept in zip(objects, count_pixels(owner, len(objects)), strict=True) if not kept]
     return ShrunkLabels(
         mask=result,
         instances=numbers,
         objects=len(objects),
         lost=len(lost),
         lost_classes=tuple(index for index in foreground if not (result == index).any()),
-        keeping_size=_keeping_size(lost, mask.shape),
+        keeping_size=_keeping_size(lost, part.source, size),
     )
 
 
-def _shrink_bits(mask: NDArray[np.uint8], nearest: NDArray[np.uint8], size: Size) -> ShrunkLabels:
-    """Shrink every label of a multilabel mask by itself; ignored pixels are those of the majority."""
-    ignored = mask == IGNORE
-    parts = {
-        label: shrink_labels(np.where(ignored, IGNORE, mask >> (label - 1) & 1).astype(np.uint8), None, size)
-        for label in range(1, MOST_LABELS + 1)
-    }
-    result = np.zeros_like(nearest)
-    for label, part in parts.items():
-        result |= (part.mask == 1).astype(np.uint8) << np.uint8(label - 1)
-    result[parts[1].mask == IGNORE] = IGNORE  # the same pixels for every label
+def _shrink_bits(mask: NDArray[np.uint8], size: Size) -> ShrunkLabels:
+    """Shrink every label of a multilabel mask by itself, with the same ignored pixels."""
+    skipped = mask == IGNORE
+    bits = np.where(skipped, 0, mask)
+    labels = [label for label in range(1, MOST_LABELS + 1) if (bits >> (label - 1) & 1).any()]
+    result = np.zeros(size, np.uint8)
+    parts = {}
+    if size[0] >= mask.shape[0] and size[1] >= mask.shape[1]:
+        result = resize_mask(mask, size)
+        parts = {label: _enlarge(bits >> np.uint8(label - 1) & np.uint8(1), None, size) for label in labels}
+    else:
+        whole = _labelled_part(mask, None)
+        ignored = whole.coverage(whole.mask == IGNORE, size) > 1 / 2 + TOLERANCE
+        for label in labels:
+            parts[label] = _shrink(_labelled_part(bits >> np.uint8(label - 1) & np.uint8(1), None), size, ignored)
+            result |= (parts[label].mask == 1).astype(np.uint8) << np.uint8(label - 1)
+        result[ignored] = IGNORE
     kept = [part.keeping_size for part in parts.values() if part.keeping_size]
     return ShrunkLabels(
         mask=result,
@@ -167,21 +230,22 @@ def _shrink_bits(mask: NDArray[np.uint8], nearest: NDArray[np.uint8], size: Size
     )
 
 
-def _enlarge(instances: NDArray[np.int32], size: Size) -> NDArray[np.uint16]:
-    """Stretch instances by nearest neighbour, as `resize_mask` does with classes."""
-    high, low = (instances >> 8).astype(np.uint8), (instances & 255).astype(np.uint8)
-    return resize_mask(high, size).astype(np.uint16) << np.uint16(8) | resize_mask(low, size)
+def _enlarge(mask: NDArray[np.uint8], instances: NDArray[np.int32] | None, size: Size) -> ShrunkLabels:
+    """Stretch by nearest neighbour. Every pixel of the source has at least one in the result, so nothing is lost."""
+    numbers = None
+    if instances is None:
+        count = sum(int(ndimage.label(mask == index, CONNECTED)[1]) for index in _classes(mask))
+    else:
+        count = len(np.unique(instances[instances > 0]))
+        high, low = (instances >> 8).astype(np.uint8), (instances & 255).astype(np.uint8)
+        numbers = resize_mask(high, size).astype(np.uint16) << np.uint16(8) | resize_mask(low, size)
+    enlarged = resize_mask(mask, size)
+    return ShrunkLabels(enlarged, numbers, objects=count, lost=0, lost_classes=(), keeping_size=None)
 
 
-def _coverage(region: NDArray[np.bool_], size: Size) -> NDArray[np.float32]:
-    """Return (row, column) the share of every pixel of the result that a region of the source covers."""
-    covered = np.zeros(size, np.float32)
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    if rows.size:
-        box = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        at_rows, at_columns, coverage = coverage_of(box, int(rows[0]), int(columns[0]), region.shape, size)
-        covered[at_rows, at_columns] = coverage
-    return covered
+def _classes(mask: NDArray[np.uint8]) -> list[int]:
+    """Return the foreground classes in a mask, in rising order."""
+    return [int(index) for index in np.unique(mask) if index not in (0, IGNORE)]
 
 
 def _majority(coverage: dict[int, NDArray[np.float32]], ignored: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -197,83 +261,17 @@ def _majority(coverage: dict[int, NDArray[np.float32]], ignored: NDArray[np.floa
     return result
 
 
-def _regions(region: NDArray[np.bool_], size: Size) -> Iterator[_Object]:
-    """Yield the connected regions of a class."""
-    labels, _ = ndimage.label(region, CONNECTED)
-    yield from _objects(labels.astype(np.int32, copy=False), size, numbered=False)
+def _keeping_size(lost: list[ObjectPixels], source: Size, size: Size) -> Size | None:
+    """Return the smallest recommended size at which the lost objects have an area of one pixel.
 
-
-def _instances(instances: NDArray[np.int32], where: NDArray[np.bool_], size: Size) -> Iterator[_Object]:
-    """Yield the instances of a class."""
-    yield from _objects(np.where(where, instances, 0), size, numbered=True)
-
-
-def _objects(labels: NDArray[np.int32], size: Size, *, numbered: bool) -> Iterator[_Object]:
-    places: list[Any] = ndimage.find_objects(labels)
-    for number, place in enumerate(places, start=1):
-        if place is None:  # no such number
-            continue
-        region = labels[place] == number
-        rows, columns, coverage = coverage_of(region, place[0].start, place[1].start, labels.shape, size)
-        yield _Object(
-            number=number if numbered else 0,
-            rows=rows,
-            columns=columns,
-            coverage=coverage,
-            best=_best_pixels(coverage),
-            area=float(np.count_nonzero(region)),
-        )
-
-
-def _best_pixels(coverage: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the pixels with which an object's Dice with its source is highest, (row, column) bool."""
-    shares = np.sort(coverage, axis=None)[::-1]
-    shares = shares[shares > 0]
-    overlap = np.cumsum(shares, dtype=np.float64)
-    dice = 2 * overlap / (overlap[-1] + np.arange(1, len(shares) + 1))
-    best: NDArray[np.bool_] = coverage >= shares[np.argmax(dice)]
-    return best
-
-
-def _assign(objects: list[_Object], planes: list[int], result: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the object of every pixel, (row, column), -1 for none, by the two steps that the module describes."""
-    owner = np.full(result.shape, -1, np.int64)
-    most = np.zeros(result.shape, np.float32)
-    for at, (one, plane) in enumerate(zip(objects, planes, strict=True)):
-        place = (one.rows, one.columns)
-        wanted = ((result[place] == plane) | one.best) & (result[place] != IGNORE) & (one.coverage > most[place])
-        # Where another class has the majority, it keeps the pixel unless this object covers more.
-        wanted &= (result[place] == plane) | (result[place] == 0)
-        owner[place][wanted] = at
-        most[place][wanted] = one.coverage[wanted]
-    kept = _pixels_of(owner, len(objects))
-    served: set[int] = set()
-    for at in sorted(range(len(objects)), key=lambda number: (objects[number].area, number)):
-        one = objects[at]
-        if kept[at] >= KEPT_SHARE * np.count_nonzero(one.best):
-            continue
-        place = (one.rows, one.columns)
-        for row, column in np.argwhere(one.best & (owner[place] != at) & (result[place] != IGNORE)):
-            before = int(owner[place][row, column])
-            if before >= 0 and (before in served or kept[before] == 1):
-                continue
-            owner[place][row, column] = at
-            kept[at] += 1
-            if before >= 0:
-                kept[before] -= 1
-        served.add(at)
-    return owner
-
-
-def _pixels_of(owner: NDArray[np.int64], objects: int) -> NDArray[np.int64]:
-    """Return the number of pixels of every object."""
-    return np.bincount(owner[owner >= 0], minlength=objects)
-
-
-def _keeping_size(lost: list[_Object], source: tuple[int, ...]) -> Size | None:
-    """Return the smallest recommended size at which the lost objects have an area of one pixel."""
+    If they have that at `size` already, they were lost to their neighbours. Then it is the next size that has twice as
+    many pixels along each side, or that of the source.
+    """
     if not lost:
         return None
-    step = math.sqrt(min(one.area for one in lost))
+    smallest = min(one.area for one in lost)
+    room = math.prod(size) / math.prod(source)
+    step = math.sqrt(smallest if smallest * room < 1 else 1 / (4 * room))
+    step = max(1, step)
     height, width = (math.ceil(side / step / STEP) * STEP for side in source)
     return height, width
