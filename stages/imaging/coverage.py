@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from stages.settings import Size
 
@@ -27,9 +26,9 @@ def coverage_of(
         The slices of rows and columns, and (row, column) float32: the share of each of these pixels that the region
         covers, in [0, 1].
     """
-    first_row, by_row = _weights(top, top + region.shape[0], source[0], size[0])
-    first_column, by_column = _weights(left, left + region.shape[1], source[1], size[1])
-    coverage = (by_column @ (by_row @ region.astype(np.float32)).T).T
+    first_row, by_rows = _sum_rows(region, top, source[0], size[0])
+    first_column, by_columns = _sum_rows(by_rows.T, left, source[1], size[1])
+    coverage = by_columns.T
     return (
         slice(first_row, first_row + coverage.shape[0]),
         slice(first_column, first_column + coverage.shape[1]),
@@ -37,22 +36,29 @@ def coverage_of(
     )
 
 
-def _weights(start: int, stop: int, source: int, target: int) -> tuple[int, sparse.csr_array]:
-    """Return how source positions `start` to `stop` of an axis fall into the pixels of the result.
+def _sum_rows(
+    region: NDArray[np.bool_] | NDArray[np.float32], start: int, source: int, target: int
+) -> tuple[int, NDArray[np.float32]]:
+    """Add up the rows of a region that fall into each row of the result, by the share that they cover of it.
 
-    The axis is cut at the edges of both kinds of pixels. Each piece lies in one position of the source and in one pixel
-    of the result. Lengths are counted in units in which both pixels have whole lengths: a position of the source has
-    `target` units, a pixel of the result has `source` units. So no edge is rounded.
+    The axis is cut at the edges of both kinds of rows. Each piece lies in one row of the source and in one row of the
+    result. Lengths are counted in units in which both have whole lengths: a row of the source has `target` units, a
+    row of the result has `source` units. So no edge is rounded.
+
+    Args:
+        region: (rows, columns); rows `start`, `start` + 1, … of the source.
+        start: Its first row in the source.
+        source: Number of rows of the source.
+        target: Number of rows of the result.
 
     Returns:
-        The first pixel of the result, and (pixels, stop - start) float32: the share of each pixel of the result that
-        each source position covers.
+        The first row of the result, and (rows of the result, columns) float32.
     """
+    stop = start + len(region)
     first, last = start * target // source, -(-stop * target // source)
     inner = np.arange(first + 1, last) * source
-    cuts = np.union1d(np.arange(start, stop + 1) * target, inner)
+    cuts = np.sort(np.concatenate([np.arange(start, stop + 1) * target, inner]))  # equal cuts give a piece of length 0
     shares = (np.diff(cuts) / source).astype(np.float32)
-    columns = cuts[:-1] // target - start
-    ends = np.searchsorted(cuts[:-1], np.append(inner, stop * target))  # the pieces of a pixel are neighbours
-    pointers = np.concatenate([[0], ends])
-    return first, sparse.csr_array((shares, columns, pointers), shape=(last - first, stop - start))
+    pieces = region[cuts[:-1] // target - start] * shares[:, None]
+    begins = np.concatenate([[0], np.searchsorted(cuts, inner)])
+    return first, np.add.reduceat(pieces, begins, axis=0)

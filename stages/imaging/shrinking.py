@@ -20,8 +20,8 @@ small one they are more, and always at least one.
 An object without a pixel is lost. Lost objects are counted, and so are classes that lose their last object.
 
 Ignored pixels (255) take part in the majority like a class. A pixel that is to be ignored is never given to an object.
-Labels that overlap are shrunk one by one. For all of them a pixel is ignored if more than half of it is. If neither side
-shrinks, the result is that of the nearest neighbour, and nothing is lost.
+Labels that overlap are shrunk one by one. For all of them a pixel is ignored if more than half of it is. If neither
+side shrinks, the result is that of the nearest neighbour, and nothing is lost.
 
 Only the part of the source that has labels is computed.
 """

@@ -121,7 +121,7 @@ def test_small_lesions_of_a_large_image_survive(diameter: int) -> None:
 
 @pytest.mark.parametrize("slope", [0.0, 0.35, 0.7, 1.0])
 def test_thin_lines_survive(slope: float) -> None:
-    """A line a third of a pixel wide is in four of five columns that it crosses, far more than with nearest neighbour."""
+    """A line a third of a pixel wide is in four of five columns that it crosses; with nearest in half or less."""
     rows, columns = np.mgrid[:500, :500]
     mask = (np.abs(rows - 3 - slope * columns) <= 0.75).astype(np.uint8)
     crossed = mask.any(axis=0).reshape(100, 5).any(axis=1)
@@ -170,6 +170,16 @@ def test_a_small_object_on_the_edge_of_a_large_one_keeps_a_pixel() -> None:
     shrunk = shrink_labels((instances > 0).astype(np.uint8), instances, (16, 16))
     assert numbers(shrunk.instances) == {1, 2, 3}
     assert shrunk.lost == 0
+
+
+def test_an_object_leaves_half_of_a_smaller_one() -> None:
+    """A frame that is thinner than a pixel takes no pixel from the bar in it that needs both of its own."""
+    instances = np.zeros((12, 12), np.int32)
+    instances[6:10, 10:] = instances[10:, 6:] = 1
+    instances[6:10, 3:10] = 2
+    instances[7:9, :8] = 3
+    shrunk = np.asarray(shrink_labels((instances > 0).astype(np.uint8), instances, (4, 4)).instances)
+    np.testing.assert_array_equal(shrunk[2], [3, 3, 2, 2])
 
 
 def test_two_dots_in_one_pixel_are_one_lost_object() -> None:
