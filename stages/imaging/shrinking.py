@@ -126,7 +126,7 @@ class _Part:
         if self.instances is not None:
             labels = np.where(self.mask == index, self.instances, 0)
         else:
-            labels = ndimage.label(self.mask == index, CONNECTED, output=np.int32)[0]
+            labels = ndimage.label(self.mask == index, CONNECTED)[0].astype(np.int32, copy=False)
         places: list[Any] = ndimage.find_objects(labels)
         found = []
         for number, place in enumerate(places, start=1):
