@@ -13,8 +13,28 @@ from typing import Any
 
 from store.description import Description
 from store.errors import StoreCorruptError, StoreVersionError
-from store.format import COLUMNS, DIMENSIONS, RESTORE, SHARDED, metadata_sha256, read_file
-from store.metadata import CHUNK_KEYS, INDEX_CODECS, TYPES, ArrayMetadata, encoding_of
+from store.format import (
+    COLUMNS,
+    DIMENSIONS,
+    LABEL_BITS,
+    MOST_LABELS,
+    OPTIONAL_COLUMNS,
+    OPTIONAL_DIMENSIONS,
+    OPTIONAL_SHARDED,
+    RESTORE,
+    SHARDED,
+    metadata_sha256,
+    read_file,
+)
+from store.metadata import (
+    CHUNK_KEYS,
+    INDEX_CODECS,
+    TYPES,
+    ArrayMetadata,
+    as_attribute,
+    dimensions_of,
+    encoding_of,
+)
 from store.packing import CHAINS, Packing
 
 Arrays = Mapping[str, ArrayMetadata]
@@ -23,9 +43,20 @@ LONGEST = 80
 """Characters of an unknown encoding that a message shows."""
 
 DATA_TYPES = {
-    name: TYPES.get(dtype, dtype) for name, dtype in {**SHARDED, **COLUMNS, "checksum": "uint32", "head": "str"}.items()
+    name: TYPES.get(dtype, dtype)
+    for name, dtype in {
+        **SHARDED,
+        **COLUMNS,
+        **OPTIONAL_SHARDED,
+        **OPTIONAL_COLUMNS,
+        "checksum": "uint32",
+        "head": "str",
+    }.items()
 }
-"""Zarr's name of the type of every array that every store has."""
+"""Zarr's name of the type of every array with a fixed meaning."""
+
+OTHER_DATA_TYPES = {"instances": "uint32"}
+"""A second type that an array may have."""
 
 
 def read_arrays(root: Path, description: Description) -> dict[str, ArrayMetadata]:
@@ -47,10 +78,21 @@ def read_arrays(root: Path, description: Description) -> dict[str, ArrayMetadata
             _require_common_layout(name, array, description)
         except ValueError as error:
             raise _contradiction(root, name, str(error)) from None
-    for name in DIMENSIONS:
-        _require_core_layout(root, name, arrays[name])
+    for name, array in arrays.items():
+        if name in DIMENSIONS or is_known_part(name, array):
+            _require_core_layout(root, name, array)
     _require_agreement(root, arrays, description)
     return arrays
+
+
+def is_known_part(name: str, array: ArrayMetadata) -> bool:
+    """Return True if an array is an optional part with a fixed meaning, in the encoding that this program knows."""
+    return name in OPTIONAL_DIMENSIONS and array.encoding == encoding_of(name)
+
+
+def is_multilabel(arrays: Arrays) -> bool:
+    """Return True if the mask holds one bit for each label, and labels may overlap."""
+    return arrays["mask"].encoding == as_attribute(LABEL_BITS)
 
 
 def packing_of(metadata: ArrayMetadata) -> Packing | None:
@@ -72,7 +114,7 @@ def _parsed(root: Path, name: str, content: bytes) -> ArrayMetadata:
 def _require_known_encodings(root: Path, arrays: Arrays) -> None:
     """Make sure that this program knows the encodings of the arrays that every store has."""
     for name in DIMENSIONS:
-        if arrays[name].encoding != encoding_of(name):
+        if arrays[name].encoding != encoding_of(name) and not (name == "mask" and is_multilabel(arrays)):
             found = json.dumps(arrays[name].encoding)[:LONGEST]
             raise StoreVersionError(
                 f"{root}: `{name}` has an encoding that this program does not know ({found}).\n  Update this program."
@@ -123,10 +165,10 @@ def _require_shards(array: ArrayMetadata, description: Description) -> None:
 
 
 def _require_core_layout(root: Path, name: str, array: ArrayMetadata) -> None:
-    """Make sure that an array that every store has is as the format says."""
-    if array.dimension_names != DIMENSIONS[name]:
+    """Make sure that an array with a fixed meaning is as the format says."""
+    if array.dimension_names != dimensions_of(name):
         raise _contradiction(root, name, f"has the dimensions {', '.join(array.dimension_names)}")
-    if array.data_type != DATA_TYPES[name]:
+    if array.data_type not in (DATA_TYPES[name], OTHER_DATA_TYPES.get(name)):
         raise _contradiction(root, name, f"is {array.data_type}, not {DATA_TYPES[name]}")
     if name in SHARDED and packing_of(array) is None:
         codecs = [codec["name"] for codec in array.sharding["codecs"]]
@@ -146,6 +188,11 @@ def _require_agreement(root: Path, arrays: Arrays, description: Description) -> 
         if arrays[name].shape[1:] != shape:
             what = f"{channels} channels" if name == "image" else f"the shape {arrays[name].shape[1:]}, not {shape}"
             raise _contradiction(root, name, f"has {what}")
+    instances = arrays.get("instances")
+    if instances and is_known_part("instances", instances) and instances.shape[1:] != (rows, columns):
+        raise _contradiction(root, "instances", f"has the shape {instances.shape[1:]}, not that of `mask`")
+    if is_multilabel(arrays) and not 1 < len(description.classes) <= 1 + MOST_LABELS:
+        raise _contradiction(root, "mask", f"holds one bit per label, but there are {len(description.classes)} classes")
     factor = arrays["attention"].attributes.get("scale_factor")
     if not isinstance(factor, int | float) or not 0 < factor <= 1:
         raise _contradiction(root, "attention", "has no sound `scale_factor`")

@@ -189,7 +189,7 @@ def _faults_of_shard(store: AttentionStore, name: str, samples: NDArray[np.int64
 
 def _faults_of_samples(store: AttentionStore, name: str, samples: NDArray[np.int64]) -> list[Fault]:
     """Return the faults of some samples' values; raises a `PipelineError` when their bytes are damaged."""
-    if name not in SHARDED:  # the meaning of its values is not known
+    if name not in SHARDED and not store.has(name):  # the meaning of its values is not known
         store.check_array(name, samples)
         return []
     values = store.read_array(name, samples)
@@ -203,7 +203,8 @@ def _faults_of_samples(store: AttentionStore, name: str, samples: NDArray[np.int
 def _wrong_values(store: AttentionStore, name: str, values: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
     """Return a description of each possible fault of an array's values, with (sample,) bool: True where it occurs."""
     if name == "mask":
-        unknown = (values >= len(store.classes)) & (values != IGNORE)
+        most = 2 ** (len(store.classes) - 1) if store.multilabel else len(store.classes)
+        unknown = (values >= most) & (values != IGNORE)
         return {"has values that are no class": unknown.any(axis=(1, 2))}
     if name == "attention":
         maps = values.astype(np.float32) * store.scale_factor

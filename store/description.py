@@ -38,6 +38,14 @@ class MaskSource:
     """`binary`: black and white, split at the middle. `mapped`: by `values`."""
     pairing: dict[str, Any] | None = None
     """`{"rule": "name", "endings": […]}` or `{"rule": "table"}`; None if there were no masks or the rule is unknown."""
+    resize: str | None = None
+    """`area`: masks were shrunk by area; None: by nearest neighbour."""
+    rules: dict[str, Any] | None = None
+    """Further rules of decoding; None if `decoding` and `values` say it all."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the key `masks` of the description. Optional keys at their default are left out."""
+        return {key: value for key, value in asdict(self).items() if key in MASK_KEYS or value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +88,7 @@ class Description:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attribute `attention_store` of version 2. A key at its default is left out if it is optional."""
-        described = asdict(self)
+        described = {**asdict(self), "masks": self.masks.to_dict()}
         if not self.upgraded_from:
             del described["upgraded_from"]
         return described
@@ -122,6 +130,10 @@ class Description:
         known = {key.name: described[key.name] for key in fields(cls) if key.name in described}
         masks = {key.name: known["masks"].get(key.name) for key in fields(MaskSource)}
         return cls(**{**known, "masks": MaskSource(**masks)})
+
+
+MASK_KEYS = {"values", "decoding", "pairing"}
+"""The required keys of `masks`."""
 
 
 def _require_known_version(version: Any, path: Path) -> None:
@@ -175,7 +187,9 @@ def _are_names(values: Any, *, at_least: set[str]) -> bool:
 
 
 def _is_mask_source(value: Any) -> bool:
-    if not isinstance(value, dict) or not {"values", "decoding", "pairing"} <= value.keys():
+    if not isinstance(value, dict) or not value.keys() >= MASK_KEYS:
+        return False
+    if not isinstance(value.get("resize", ""), str) or not isinstance(value.get("rules", {}), dict):
         return False
     values, pairing = value["values"], value["pairing"]
     if value["decoding"] == "mapped":

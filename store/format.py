@@ -42,6 +42,18 @@ SHARDED = {"image": "uint8", "mask": "uint8", "attention": "float16"}
 COLUMNS = {"sample": "str", "digest": "str", "height": "int32", "width": "int32", "group": "str", "labelled": "bool"}
 """The arrays of every store with one value per sample, and their types."""
 
+OPTIONAL_SHARDED = {"instances": "uint16"}
+"""Further arrays with one chunk per sample that this program writes on request, and their types."""
+
+OPTIONAL_COLUMNS = {"objects": "int32", "lost_objects": "int32", "lost_classes": "str", "perceptual_hash": "str"}
+"""Further columns that this program writes on request, and their types."""
+
+OPTIONAL_DIMENSIONS: dict[str, tuple[str, ...]] = {
+    "instances": ("sample", "row", "column"),
+    **dict.fromkeys(OPTIONAL_COLUMNS, ("sample",)),
+}
+"""The optional arrays that have a fixed meaning, and the names of their dimensions."""
+
 READ_AS_COLUMNS = tuple(name for name in DIMENSIONS if name not in SHARDED)
 """The arrays of every store that are read whole or chunk by chunk: those of `COLUMNS`, `checksum` and `head`."""
 
@@ -50,10 +62,21 @@ ENCODINGS: dict[str, tuple[str, int]] = {
     "mask": ("class_index", 1),
     "attention": ("attention_map", 1),
     **{name: (name, 1) for name in READ_AS_COLUMNS},
+    "instances": ("instance_index", 1),
+    **{name: (name, 1) for name in OPTIONAL_COLUMNS},
 }
 """The meaning of every array's values: a name and its version. Each array repeats it as the attribute `encoding`."""
 
-UNDERSTOOD = frozenset(DIMENSIONS)
+LABEL_BITS = ("label_bits", 1)
+"""The encoding of a mask with labels that may overlap: one bit for each label."""
+
+MOST_LABELS = 7
+"""Number of labels that `LABEL_BITS` can hold beside 255 for ignored pixels."""
+
+LABEL_RULES = "label_rules"
+"""The feature that a store requires if its masks were decoded by more than values."""
+
+UNDERSTOOD = frozenset({*DIMENSIONS, *OPTIONAL_DIMENSIONS, LABEL_RULES})
 """The features, arrays and columns that this program implements and that a store may require."""
 
 COLUMN_CHUNK = 65536

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from store.format import DIMENSIONS, ENCODINGS, written_json
+from store.format import DIMENSIONS, ENCODINGS, OPTIONAL_DIMENSIONS, written_json
 
 CHUNK_KEYS = {"name": "default", "configuration": {"separator": "."}}
 """The chunk key encoding of every array: shards and chunks are flat files."""
@@ -114,7 +114,7 @@ class ArrayMetadata:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardedArraySpec:
-    """Describe one sharded array that every store has, independent of the number of samples."""
+    """Describe one sharded array of a known name, independent of the number of samples."""
 
     name: str
     shape: tuple[int, ...]
@@ -124,6 +124,8 @@ class ShardedArraySpec:
     """The codecs between `bytes` and `crc32c`."""
     attributes: Mapping[str, Any]
     """Attributes beside `encoding`."""
+    encoding: tuple[str, int]
+    """Name and version of the values' meaning."""
     fill_value: Any
     """Required by Zarr; never read, because every chunk is stored."""
 
@@ -142,8 +144,8 @@ class ShardedArraySpec:
             data_type=self.dtype,
             chunk_shape=(samples_per_shard, *self.shape),
             codecs=({"name": "sharding_indexed", "configuration": configuration},),
-            dimension_names=DIMENSIONS[self.name],
-            attributes={"encoding": encoding_of(self.name), **self.attributes},
+            dimension_names=dimensions_of(self.name),
+            attributes={"encoding": as_attribute(self.encoding), **self.attributes},
             chunk_key_encoding=CHUNK_KEYS,
             fill_value=self.fill_value,
         )
@@ -153,7 +155,7 @@ def column_metadata(name: str, *, shape: tuple[int, ...], dtype: str, extent: in
     """Return the metadata of a column.
 
     Args:
-        name: of an array that every store has.
+        name: of a column with a fixed meaning.
         shape: of the whole array.
         dtype: `str` or the name of a NumPy type.
         extent: values in a chunk.
@@ -169,17 +171,27 @@ def column_metadata(name: str, *, shape: tuple[int, ...], dtype: str, extent: in
         data_type=TYPES.get(dtype, dtype),
         chunk_shape=(extent, *shape[1:]),
         codecs=(first, {"name": "crc32c"}),
-        dimension_names=DIMENSIONS[name],
+        dimension_names=dimensions_of(name),
         attributes={"encoding": encoding_of(name)},
         chunk_key_encoding=CHUNK_KEYS,
         fill_value={"str": "", "bool": False}.get(dtype, 0),
     )
 
 
+def dimensions_of(name: str) -> tuple[str, ...]:
+    """Return the names of the dimensions of an array with a fixed meaning."""
+    return DIMENSIONS[name] if name in DIMENSIONS else OPTIONAL_DIMENSIONS[name]
+
+
 def encoding_of(name: str) -> dict[str, Any]:
-    """Return the attribute `encoding` of an array that every store has."""
-    encoding, version = ENCODINGS[name]
-    return {"name": encoding, "version": version}
+    """Return the attribute `encoding` that an array with a fixed meaning has by default."""
+    return as_attribute(ENCODINGS[name])
+
+
+def as_attribute(encoding: tuple[str, int]) -> dict[str, Any]:
+    """Return an encoding's name and version as the attribute `encoding`."""
+    name, version = encoding
+    return {"name": name, "version": version}
 
 
 def _extents(values: Any) -> tuple[int, ...]:

@@ -21,11 +21,12 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from store.arrays import Arrays, read_arrays
+from store.arrays import Arrays, is_known_part, is_multilabel, read_arrays
 from store.columns import Columns
 from store.description import Description
 from store.disk.paths import require_local
 from store.errors import StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
+from store.format import OPTIONAL_COLUMNS
 from store.records import Batch, Sample
 from store.root import describe, is_store, root_bytes
 from store.sharded_array import ShardedArray
@@ -103,6 +104,11 @@ class AttentionStore:
             raise IndexError(f"{self.path}: no sample {index}; the store holds {len(self)}")
         index %= len(self)
         batch = self.read([index])
+        further: dict[str, Any] = {
+            name: {"str": str, "int32": int}[kind](self.columns.value(name, index))
+            for name, kind in OPTIONAL_COLUMNS.items()
+            if self.has(name)
+        }
         return Sample(
             id=str(self.columns.value("sample", index)),
             image=batch.image[0],
@@ -113,6 +119,8 @@ class AttentionStore:
             width=int(self.columns.value("width", index)),
             group=str(self.columns.value("group", index)),
             labelled=bool(self.columns.value("labelled", index)),
+            instances=self.instances([index])[0] if self.has("instances") else None,
+            **further,
         )
 
     def __iter__(self) -> Iterator[Sample]:
@@ -135,6 +143,21 @@ class AttentionStore:
             mask=self.read_array("mask", wanted),
             attention=self.read_array("attention", wanted),
         )
+
+    def instances(self, indices: Indices) -> NDArray[np.uint16 | np.uint32]:
+        """Read the objects of several samples.
+
+        Args:
+            indices: positions in the store, from 0; any order, repeats allowed.
+
+        Returns:
+            (sample, row, column) number of the object of each pixel, from 1; 0 where there is none.
+
+        Raises:
+            IndexError: a position is outside the store.
+            StoreIncompleteError, StoreCorruptError: the store has no instances, or bytes are missing or damaged.
+        """
+        return self.read_array("instances", indices)
 
     def read_array(self, name: str, indices: Indices) -> NDArray[Any]:
         """Read several samples of one sharded array: `image`, `mask`, `attention` or a further one of the store.
@@ -208,6 +231,15 @@ class AttentionStore:
     def classes(self) -> list[str]:
         """Names of the mask's class indices; the first is the background."""
         return self.description.classes
+
+    @property
+    def multilabel(self) -> bool:
+        """True if masks hold one bit for each class but the first, and classes may overlap."""
+        return is_multilabel(self.arrays)
+
+    def has(self, name: str) -> bool:
+        """Return True if the store has this optional array or column, in the encoding that this program knows."""
+        return name in self.arrays and is_known_part(name, self.arrays[name])
 
     @property
     def size(self) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from store.arrays import packing_of
 from store.errors import StoreCorruptError
-from store.format import VERSION
+from store.format import OPTIONAL_COLUMNS, VERSION
 from store.reader import AttentionStore
 from store.writer import Layout, new_store
 
@@ -64,4 +64,7 @@ def layout_of(store: AttentionStore) -> Layout:
         classes=store.classes,
         masks=store.description.masks,
         compress=packing_of(store.arrays["image"]) == "zstd",
+        instances=store.has("instances"),
+        multilabel=store.multilabel,
+        columns=tuple(name for name in OPTIONAL_COLUMNS if store.has(name)),
     )

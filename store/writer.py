@@ -30,6 +30,12 @@ from store.format import (
     COLUMN_CHUNK,
     COLUMNS,
     DIMENSIONS,
+    ENCODINGS,
+    LABEL_BITS,
+    LABEL_RULES,
+    MOST_LABELS,
+    OPTIONAL_COLUMNS,
+    OPTIONAL_SHARDED,
     SHARDED,
     VERSION,
     chunk_path,
@@ -37,7 +43,7 @@ from store.format import (
     recipe_sha256,
     written_json,
 )
-from store.metadata import ShardedArraySpec
+from store.metadata import ShardedArraySpec, dimensions_of
 from store.packing import Packing, codecs
 from store.records import Sample
 from store.root import is_store
@@ -66,6 +72,29 @@ class Layout:
     """The way the masks were found and decoded."""
     compress: bool = False
     """Compress images and attention. Masks are always compressed, which makes them fifty times smaller."""
+    instances: bool = False
+    """Every sample has instances."""
+    multilabel: bool = False
+    """Masks hold one bit for each class but the first, and classes may overlap."""
+    columns: tuple[str, ...] = ()
+    """Optional columns that every sample has: names of `store.format.OPTIONAL_COLUMNS`."""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.columns) - OPTIONAL_COLUMNS.keys()
+        if unknown:
+            raise ValueError(f"there are no optional columns {', '.join(sorted(unknown))}")
+        if self.multilabel and len(self.classes) > MOST_LABELS + 1:
+            raise ValueError(f"a mask holds at most {MOST_LABELS} labels, not {len(self.classes) - 1}")
+
+    @property
+    def sharded(self) -> dict[str, str]:
+        """The sharded arrays and their types."""
+        return {**SHARDED, **(OPTIONAL_SHARDED if self.instances else {})}
+
+    @property
+    def sample_columns(self) -> dict[str, str]:
+        """The columns with one value per sample and their types."""
+        return {**COLUMNS, **{name: OPTIONAL_COLUMNS[name] for name in self.columns}}
 
     @property
     def samples_per_shard(self) -> int:
@@ -75,12 +104,19 @@ class Layout:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one sample in one of the sharded arrays."""
-        return {"image": (*self.size, 3), "mask": self.size, "attention": (len(self.heads), *self.grid)}[name]
+        return {
+            "image": (*self.size, 3),
+            "mask": self.size,
+            "attention": (len(self.heads), *self.grid),
+            "instances": self.size,
+        }[name]
 
     def packing(self, name: str) -> Packing:
         """Return how an array's chunks are packed."""
         if name == "mask":
             return "lz4"
+        if name == "instances":
+            return "zstd"
         return "zstd" if self.compress else "raw"
 
     def attributes(self, name: str) -> dict[str, Any]:
@@ -88,6 +124,9 @@ class Layout:
         if name == "attention":
             # CF convention: readers that know it, such as xarray, return probabilities.
             return {"scale_factor": 1.0 / self.keys, "long_name": "attention of CLS to each patch"}
+        if name == "mask" and self.multilabel:
+            bits = [1 << label for label in range(len(self.classes) - 1)]
+            return {"flag_masks": bits, "flag_meanings": " ".join(self.classes[1:])}
         if name == "mask":
             return {"flag_values": list(range(len(self.classes))), "flag_meanings": " ".join(self.classes)}
         return {}
@@ -132,14 +171,15 @@ class StoreWriter:
         self._upgraded_from = list(upgraded_from)
         self._samples = 0
         self._shards = 0
-        self._chunks: dict[str, list[bytes]] = {name: [] for name in SHARDED}
-        for name in SHARDED:
+        self._chunks: dict[str, list[bytes]] = {name: [] for name in layout.sharded}
+        for name in layout.sharded:
             (folder / name).mkdir()
         self._columns = {
-            name: ColumnWriter(folder, name, dtype=dtype, chunk=COLUMN_CHUNK) for name, dtype in COLUMNS.items()
+            name: ColumnWriter(folder, name, dtype=dtype, chunk=COLUMN_CHUNK)
+            for name, dtype in layout.sample_columns.items()
         }
         self._columns["checksum"] = ColumnWriter(
-            folder, "checksum", dtype="uint32", row=(len(SHARDED),), chunk=COLUMN_CHUNK
+            folder, "checksum", dtype="uint32", row=(len(layout.sharded),), chunk=COLUMN_CHUNK
         )
         self._columns["head"] = ColumnWriter(folder, "head", dtype="str", chunk=COLUMN_CHUNK)
         for head in layout.heads:
@@ -154,11 +194,13 @@ class StoreWriter:
         """Add one sample.
 
         Raises:
-            ValueError: one of its arrays does not have the layout's shape or type.
+            ValueError: one of its arrays does not have the layout's shape or type, or a value of the layout is missing.
         """
         checksums = []
-        for name, dtype in SHARDED.items():
-            values: NDArray[Any] = getattr(sample, name)
+        for name, dtype in self._layout.sharded.items():
+            values: NDArray[Any] | None = getattr(sample, name)
+            if values is None:
+                raise ValueError(f"{sample.id}: has no `{name}`")
             if values.shape != self._layout.shape(name) or values.dtype != dtype:
                 raise ValueError(
                     f"{sample.id}: `{name}` is {values.dtype}{values.shape}, not {dtype}{self._layout.shape(name)}"
@@ -167,7 +209,10 @@ class StoreWriter:
             chunk, checksum = encode_chunk(stored, self._layout.packing(name))
             self._chunks[name].append(chunk)
             checksums.append(checksum)
-        for name, value in zip(COLUMNS, self._values_of(sample), strict=True):
+        for name in self._layout.sample_columns:
+            value = getattr(sample, "id" if name == "sample" else name)
+            if value is None:
+                raise ValueError(f"{sample.id}: has no `{name}`")
             self._columns[name].append(value)
         self._columns["checksum"].append(checksums)
         self._samples += 1
@@ -179,46 +224,48 @@ class StoreWriter:
         if self._chunks["image"]:
             self._write_shards()
         metadata = {name: self._columns[name].finish().to_bytes() for name in self._columns}
-        metadata |= {name: self._sharded_metadata(name) for name in SHARDED}
+        metadata |= {name: self._sharded_metadata(name) for name in self._layout.sharded}
         for name, content in metadata.items():
             write_synced(self._folder / name / "zarr.json", content)
         description = Description(
             version=VERSION,
-            required=[],
+            required=[LABEL_RULES] if self._layout.masks.rules is not None else [],
             recipe=self._recipe,
             recipe_sha256=recipe_sha256(self._recipe),
             classes=list(self._layout.classes),
             masks=self._layout.masks,
             samples=self._samples,
             samples_per_shard=self._layout.samples_per_shard,
-            sharded=list(SHARDED),
+            sharded=list(self._layout.sharded),
             skipped=self.skipped,
             metadata_sha256=metadata_sha256(metadata),
-            columns_sha256={name: self._columns[name].digests for name in DIMENSIONS if name in self._columns},
+            columns_sha256={
+                name: self._columns[name].digests
+                for name in (*DIMENSIONS, *self._layout.columns)
+                if name in self._columns
+            },
             contents_sha256="",
             upgraded_from=self._upgraded_from,
         ).sealed()
         group = {"zarr_format": 3, "node_type": "group", "attributes": {ATTRIBUTE: description.to_dict()}}
         write_synced(self._folder / "zarr.json", written_json(group))
 
-    @staticmethod
-    def _values_of(sample: Sample) -> list[Any]:
-        return [sample.id, sample.digest, sample.height, sample.width, sample.group, sample.labelled]
-
     def _write_shards(self) -> None:
         for name, chunks in self._chunks.items():
             content = encode_shard(chunks, self._layout.samples_per_shard)
-            write_synced(chunk_path(self._folder, name, self._shards, len(DIMENSIONS[name])), content)
+            write_synced(chunk_path(self._folder, name, self._shards, len(dimensions_of(name))), content)
             chunks.clear()
         self._shards += 1
 
     def _sharded_metadata(self, name: str) -> bytes:
         shape = self._layout.shape(name)
-        size = math.prod(shape) * np.dtype(SHARDED[name]).itemsize
+        dtype = self._layout.sharded[name]
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         spec = ShardedArraySpec(
             name=name,
             shape=shape,
-            dtype=SHARDED[name],
+            dtype=dtype,
+            encoding=LABEL_BITS if name == "mask" and self._layout.multilabel else ENCODINGS[name],
             inner=codecs(self._layout.packing(name), size),
             attributes=self._layout.attributes(name),
             fill_value="NaN" if name == "attention" else 0,
