@@ -16,23 +16,28 @@ an array or column that cannot be read. That one has a fault of its own.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from store.errors import PipelineError
+from store.errors import PipelineError, StoreCorruptError
 from store.reader import AttentionStore
 from store.records import IGNORE
 
-__all__ = ["classes_in", "wrong_column_values", "wrong_values"]
+__all__ = ["classes_in", "count_lost_classes", "wrong_column_values", "wrong_values"]
 
 Faults = dict[str, NDArray[np.bool_]]
 """A description of each possible fault, with (sample,) bool: True where it occurs."""
 
 ROUNDING = 2e-3
 """The amount by which a map of probabilities may sum to more than one: float16 keeps 11 bits of each."""
+
+LONGEST = 40
+"""Characters of a malformed value that a message shows."""
 
 LISTED = re.compile(r"([1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*)?")
 HASH = re.compile(r"([0-9a-f]{16})?")
@@ -102,6 +107,25 @@ def classes_in(mask: NDArray[np.uint8], *, multilabel: bool) -> set[int]:
     return {bit + 1 for value in found for bit in range(8) if value >> bit & 1}
 
 
+def count_lost_classes(store: AttentionStore) -> dict[str, int]:
+    """Return the number of samples that lost a class to the store's resolution, by the class's name.
+
+    Raises:
+        StoreIncompleteError, StoreCorruptError: the store has no column `lost_classes`, or it cannot be read.
+    """
+    samples: Counter[int] = Counter()
+    for text, times in Counter(map(str, store.column("lost_classes"))).items():
+        listed = _listed(store, text)
+        if listed is None:
+            raise StoreCorruptError(
+                f"{store.path}: `lost_classes` has {text[:LONGEST]!r}, which is no list of classes.\n"
+                "  Extract the store again."
+            )
+        for number in listed:
+            samples[number] += times
+    return {store.classes[number]: samples[number] for number in sorted(samples)}
+
+
 def _wrong_masks(store: AttentionStore, masks: NDArray[np.uint8], samples: NDArray[np.int64]) -> Faults:
     limit = 1 << (len(store.classes) - 1) if store.multilabel else len(store.classes)
     faults: Faults = {"has values that are no class": ((masks >= limit) & (masks != IGNORE)).any(axis=(1, 2))}
@@ -134,7 +158,7 @@ def _listed(store: AttentionStore, text: str) -> list[int] | None:
     if not LISTED.fullmatch(text):
         return None
     listed = [int(number) for number in text.split(",") if number]
-    rising = all(one < following for one, following in zip(listed, listed[1:], strict=False))
+    rising = all(one < following for one, following in itertools.pairwise(listed))
     return listed if rising and all(number < len(store.classes) for number in listed) else None
 
 

@@ -238,9 +238,7 @@ class StoreWriter:
             skipped=self.skipped,
             metadata_sha256=metadata_sha256(metadata),
             columns_sha256={
-                name: self._columns[name].digests
-                for name in (*DIMENSIONS, *OPTIONAL_COLUMNS)
-                if name in self._columns
+                name: self._columns[name].digests for name in (*DIMENSIONS, *OPTIONAL_COLUMNS) if name in self._columns
             },
             contents_sha256="",
             upgraded_from=self._upgraded_from,

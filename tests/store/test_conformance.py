@@ -112,9 +112,9 @@ def test_zarr_and_tensorstore_read_the_same(case: Case, tmp_path: Path):
 
 
 def test_the_independent_reader_is_small_and_independent():
-    """It has at most 150 lines and imports only numpy and the standard library."""
+    """It has at most 180 lines and imports only numpy and the standard library."""
     source = (Path(__file__).parent / "independent_reader.py").read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 150
+    assert len(source.splitlines()) <= 180
     imports = [line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))]
     assert set(imports) == {"hashlib", "json", "re", "io", "pathlib", "typing", "numpy"}
 

@@ -6,7 +6,6 @@ import shutil
 
 from tests.store.conformance.case import SOURCE, Case, write_case
 from tests.store.conformance.changes import (
-    Change,
     append,
     chunks,
     compressed,

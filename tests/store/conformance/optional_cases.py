@@ -79,7 +79,9 @@ VALID_CASES = [
 """Stores that every reader reads."""
 
 VALUE_CASES = [
-    Case("bit_of_no_label", "values", "a pixel with the bit of no label", label_bits(edit=_a_bit_too_many), sealed=True),
+    Case(
+        "bit_of_no_label", "values", "a pixel with the bit of no label", label_bits(edit=_a_bit_too_many), sealed=True
+    ),
     Case("instance_outside", "values", "an object on background", with_instances(_on_background), sealed=True),
     Case("instance_ignored", "values", "an object on ignored pixels", with_instances(_on_ignored), sealed=True),
     Case(
@@ -90,10 +92,18 @@ VALUE_CASES = [
         sealed=True,
     ),
     Case("objects_negative", "values", "a negative number of objects", with_columns(objects={3: -1}), sealed=True),
-    Case("lost_negative", "values", "a negative number of lost objects", with_columns(lost_objects={3: -1}), sealed=True),
-    Case("lost_more_than_all", "values", "more lost objects than objects", with_columns(lost_objects={3: 3}), sealed=True),
-    Case("objects_unlabelled", "values", "objects in a sample without a mask", with_columns(objects={4: 1}), sealed=True),
-    Case("lost_class_kept", "values", "a lost class that the mask has", with_columns(lost_classes={3: "1"}), sealed=True),
+    Case(
+        "lost_negative", "values", "a negative number of lost objects", with_columns(lost_objects={3: -1}), sealed=True
+    ),
+    Case(
+        "lost_more_than_all", "values", "more lost objects than objects", with_columns(lost_objects={3: 3}), sealed=True
+    ),
+    Case(
+        "objects_unlabelled", "values", "objects in a sample without a mask", with_columns(objects={4: 1}), sealed=True
+    ),
+    Case(
+        "lost_class_kept", "values", "a lost class that the mask has", with_columns(lost_classes={3: "1"}), sealed=True
+    ),
     Case(
         "lost_label_kept",
         "values",
@@ -103,7 +113,9 @@ VALUE_CASES = [
     ),
     Case("lost_class_unknown", "values", "a lost class that is none", with_columns(lost_classes={0: "2"}), sealed=True),
     Case("lost_class_background", "values", "the background as lost", with_columns(lost_classes={0: "0"}), sealed=True),
-    Case("lost_classes_spaced", "values", "a space in `lost_classes`", with_columns(lost_classes={0: " 1"}), sealed=True),
+    Case(
+        "lost_classes_spaced", "values", "a space in `lost_classes`", with_columns(lost_classes={0: " 1"}), sealed=True
+    ),
     Case(
         "lost_classes_falling",
         "values",
@@ -111,8 +123,20 @@ VALUE_CASES = [
         lambda draft: (columns(draft, {"lost_classes": {0: "3,2"}}), label_bits(("a", "b", "c"), _no_bits)(draft)),
         sealed=True,
     ),
-    Case("hash_short", "values", "a perceptual hash of 15 digits", with_columns(perceptual_hash={2: "0" * 15}), sealed=True),
-    Case("hash_upper", "values", "a perceptual hash in capitals", with_columns(perceptual_hash={2: "A" * 16}), sealed=True),
+    Case(
+        "hash_short",
+        "values",
+        "a perceptual hash of 15 digits",
+        with_columns(perceptual_hash={2: "0" * 15}),
+        sealed=True,
+    ),
+    Case(
+        "hash_upper",
+        "values",
+        "a perceptual hash in capitals",
+        with_columns(perceptual_hash={2: "A" * 16}),
+        sealed=True,
+    ),
 ]
 """Stores with right checksums and values that the format does not allow. A checker refuses them."""
 

@@ -62,7 +62,9 @@ def with_rules(*, required: bool = True, **edits: Any) -> Change:
     return change
 
 
-def label_bits(names: tuple[str, ...] = ("red", "blue"), edit: Callable[[np.ndarray], object] = lambda _: None) -> Change:
+def label_bits(
+    names: tuple[str, ...] = ("red", "blue"), edit: Callable[[np.ndarray], object] = lambda _: None
+) -> Change:
     """Turn the masks into two labels that overlap: the lesion, and the lower half of the picture. `edit` in place."""
 
     def change(draft: Draft) -> None:
