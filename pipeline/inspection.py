@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pipeline.console import say, show_table
 from store import AttentionStore
 from store.disk.publish import replace_file
 from store.errors import UsageError
+from store.values import count_lost_classes
 
 
 def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
@@ -17,7 +19,7 @@ def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
 
     Args:
         path: of the store.
-        stats: also read every sample and describe every head.
+        stats: also read every sample, and describe every class and every head.
 
     Raises:
         StoreError: it cannot be opened.
@@ -30,11 +32,16 @@ def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
         "count": len(store),
         "labelled": int(store.labelled.sum()),
         "classes": description.classes,
+        "multilabel": store.multilabel,
+        "instances": store.has("instances"),
+        "groups": _describe_groups(store),
+        "objects": _describe_objects(store),
         "heads": store.heads,
         "recipe": description.recipe,
         "recipe_sha256": description.recipe_sha256,
         "contents_sha256": description.contents_sha256,
         "upgraded_from": description.upgraded_from,
+        "size": list(store.size),
         "masks": asdict(description.masks),
         "arrays": {name: _describe_array(store, name) for name in store.arrays},
         "files": sum(1 for file in path.rglob("*") if file.is_file()),
@@ -42,8 +49,10 @@ def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
         "skipped": description.skipped,
     }
     if stats:
-        from store.statistics import head_statistics
+        from store.statistics import class_shares, head_statistics
 
+        shares = class_shares(store)
+        described["class_shares"] = shares and dict(zip(store.classes, shares, strict=True))
         described["head_statistics"] = [
             {key: None if value != value else value for key, value in asdict(head).items()}  # JSON has no nan  # noqa: PLR0124
             for head in head_statistics(store)
@@ -59,7 +68,9 @@ def show_store(described: dict[str, Any]) -> None:
         [
             ["version", str(described["version"])],
             ["samples", f"{described['count']} ({described['labelled']} with a mask)"],
-            ["classes", ", ".join(described["classes"])],
+            ["classes", ", ".join(described["classes"]) + ("; they may overlap" if described["multilabel"] else "")],
+            *_rows_of_groups(described["groups"]),
+            *_rows_of_objects(described),
             ["heads", f"{len(described['heads'])}: {', '.join(described['heads'])}"],
             ["on disk", f"{_readable(described['bytes'])} in {described['files']} files"],
             ["recipe", described["recipe_sha256"][:16]],
@@ -81,6 +92,9 @@ def show_store(described: dict[str, Any]) -> None:
             for name, array in described["arrays"].items()
         ],
     )
+    if described.get("class_shares"):
+        rows = [[name, f"{share:.2%}"] for name, share in described["class_shares"].items()]
+        show_table("classes", ["class", "share of pixels"], rows)
     if "head_statistics" in described:
         columns = ["head", "mean", "contrast", "separation"]
         show_table("heads", columns, [[head[column] for column in columns] for head in described["head_statistics"]])
@@ -109,6 +123,52 @@ def draw_store(path: Path, *, out: Path, samples: int) -> None:
     replace_file(out, draw_heads(batch.image, batch.attention, heads=store.heads, masks=masks))
 
 
+def _describe_groups(store: AttentionStore) -> dict[str, Any]:
+    """Return the number of groups, and the largest one; None for it if every sample is its own group."""
+    sizes = Counter(map(str, store.column("group")))
+    name, samples = min(sizes.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
+    return {"count": len(sizes), "largest": {"name": name, "samples": samples} if samples > 1 else None}
+
+
+def _describe_objects(store: AttentionStore) -> dict[str, Any] | None:
+    """Return how many objects the masks had, and what is too small for the store; None if it was not recorded.
+
+    Raises:
+        StoreCorruptError: the column `lost_classes` has something else than classes.
+    """
+    if not all(store.has(name) for name in ("objects", "lost_objects", "lost_classes")):
+        return None
+    lost = store.column("lost_objects")
+    return {
+        "count": int(store.column("objects").sum()),
+        "lost": int(lost.sum()),
+        "samples_with_lost": int((lost > 0).sum()),
+        "lost_classes": count_lost_classes(store),
+    }
+
+
+def _rows_of_groups(groups: dict[str, Any]) -> list[list[str]]:
+    largest = groups["largest"]
+    if largest is None:
+        return [["groups", "every sample is a group of its own"]]
+    return [["groups", f"{groups['count']}; the largest is {largest['name']} ({_samples(largest['samples'])})"]]
+
+
+def _rows_of_objects(described: dict[str, Any]) -> list[list[str]]:
+    objects, rows = described["objects"], []
+    if objects is not None:
+        text = f"{objects['count']} in the mask files"
+        if objects["lost"]:
+            size = _extents(described["size"])
+            lost = f"{objects['lost']} in {_samples(objects['samples_with_lost'])}"
+            text += f"; too small for {size} pixels: {lost}"
+        rows = [["objects", text]]
+        if objects["lost_classes"]:
+            lost = ", ".join(f"{name} in {_samples(count)}" for name, count in objects["lost_classes"].items())
+            rows.append(["lost classes", lost])
+    return [*rows, ["instances", "yes, objects are numbered"]] if described["instances"] else rows
+
+
 def _describe_array(store: AttentionStore, name: str) -> dict[str, Any]:
     array = store.arrays[name]
     sharded = name in store.description.sharded
@@ -127,6 +187,10 @@ def _bytes(folder: Path) -> int:
 
 def _extents(extents: list[int]) -> str:
     return " × ".join(str(extent) for extent in extents)
+
+
+def _samples(count: int) -> str:
+    return f"{count} sample" if count == 1 else f"{count} samples"
 
 
 def _readable(size: float) -> str:

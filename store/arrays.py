@@ -1,7 +1,8 @@
 """Check the metadata of a store's arrays against its description and against the format.
 
-An array that every store has must be exactly as the format says. A further array must have the common layout, so that
-its checksums can be checked. The meaning of its values is not checked.
+An array that every store has must be exactly as the format says, and so must an optional part with a fixed meaning, if
+its encoding is known. Any other array must have the common layout, so that its checksums can be checked. The meaning of
+its values is not checked.
 """
 
 from __future__ import annotations
@@ -72,22 +73,27 @@ def read_arrays(root: Path, description: Description) -> dict[str, ArrayMetadata
         raise StoreCorruptError(f"{root}: an array's metadata was changed after the store was written.\n  {RESTORE}")
     arrays = {name: _parsed(root, name, content) for name, content in contents.items()}
     if description.version > 1:
-        _require_known_encodings(root, arrays)
+        _require_known_encodings(root, arrays, description)
     for name, array in arrays.items():
         try:
             _require_common_layout(name, array, description)
         except ValueError as error:
             raise _contradiction(root, name, str(error)) from None
     for name, array in arrays.items():
-        if name in DIMENSIONS or is_known_part(name, array):
-            _require_core_layout(root, name, array)
+        if name in DIMENSIONS or has_known_encoding(name, array):
+            _require_layout(root, name, array, description)
     _require_agreement(root, arrays, description)
     return arrays
 
 
-def is_known_part(name: str, array: ArrayMetadata) -> bool:
+def has_known_encoding(name: str, array: ArrayMetadata) -> bool:
     """Return True if an array is an optional part with a fixed meaning, in the encoding that this program knows."""
     return name in OPTIONAL_DIMENSIONS and array.encoding == encoding_of(name)
+
+
+def is_known_part(name: str, array: ArrayMetadata) -> bool:
+    """Return True if an array is an optional part whose values this program can read and knows the meaning of."""
+    return has_known_encoding(name, array) and (name not in OPTIONAL_SHARDED or packing_of(array) is not None)
 
 
 def is_multilabel(arrays: Arrays) -> bool:
@@ -111,9 +117,11 @@ def _parsed(root: Path, name: str, content: bytes) -> ArrayMetadata:
         raise _contradiction(root, name, f"has no sound zarr.json ({str(error).partition(':')[0]})") from None
 
 
-def _require_known_encodings(root: Path, arrays: Arrays) -> None:
-    """Make sure that this program knows the encodings of the arrays that every store has."""
-    for name in DIMENSIONS:
+def _require_known_encodings(root: Path, arrays: Arrays, description: Description) -> None:
+    """Make sure that this program knows the encodings of the arrays that every store has, and of the required ones."""
+    for name in [*DIMENSIONS, *(name for name in OPTIONAL_DIMENSIONS if name in description.required)]:
+        if name not in arrays:
+            raise _contradiction(root, name, "is required, but the store does not have it")
         if arrays[name].encoding != encoding_of(name) and not (name == "mask" and is_multilabel(arrays)):
             found = json.dumps(arrays[name].encoding)[:LONGEST]
             raise StoreVersionError(
@@ -164,8 +172,10 @@ def _require_shards(array: ArrayMetadata, description: Description) -> None:
         raise ValueError(f"is sharded in another way than version {description.version} says (codecs {inner})")
 
 
-def _require_core_layout(root: Path, name: str, array: ArrayMetadata) -> None:
+def _require_layout(root: Path, name: str, array: ArrayMetadata, description: Description) -> None:
     """Make sure that an array with a fixed meaning is as the format says."""
+    if (name in description.sharded) != (name in SHARDED or name in OPTIONAL_SHARDED):
+        raise _contradiction(root, name, "is sharded" if name in description.sharded else "is not sharded")
     if array.dimension_names != dimensions_of(name):
         raise _contradiction(root, name, f"has the dimensions {', '.join(array.dimension_names)}")
     if array.data_type not in (DATA_TYPES[name], OTHER_DATA_TYPES.get(name)):
@@ -189,8 +199,8 @@ def _require_agreement(root: Path, arrays: Arrays, description: Description) -> 
             what = f"{channels} channels" if name == "image" else f"the shape {arrays[name].shape[1:]}, not {shape}"
             raise _contradiction(root, name, f"has {what}")
     instances = arrays.get("instances")
-    if instances and is_known_part("instances", instances) and instances.shape[1:] != (rows, columns):
-        raise _contradiction(root, "instances", f"has the shape {instances.shape[1:]}, not that of `mask`")
+    if instances and has_known_encoding("instances", instances) and instances.shape[1:] != (rows, columns):
+        raise _contradiction(root, "instances", f"has the shape {instances.shape[1:]}, not {(rows, columns)}")
     if is_multilabel(arrays) and not 1 < len(description.classes) <= 1 + MOST_LABELS:
         raise _contradiction(root, "mask", f"holds one bit per label, but there are {len(description.classes)} classes")
     factor = arrays["attention"].attributes.get("scale_factor")

@@ -1,8 +1,7 @@
 """Read and check every byte of a store, or the bytes of some samples, and name every fault: `pipeline verify`.
 
 The hash tree is checked from the top down: description and metadata, which opening checks; every column; every
-sample's chunks against their checksums. Then the values are checked: masks hold only class indices or 255, attention is
-finite, not negative, and sums to at most one.
+sample's chunks against their checksums. Then the values are checked (`store.values`).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +25,8 @@ from store.errors import (
 )
 from store.format import ATTRIBUTE, SHARDED, chunk_path, written_json
 from store.reader import AttentionStore
-from store.records import IGNORE
 from store.root import root_bytes
-
-ROUNDING = 2e-3
-"""The amount by which a map of probabilities may sum to more than one: float16 keeps 11 bits of each."""
+from store.values import wrong_column_values, wrong_values
 
 VERSION_1_STYLES = ((2, True), (2, False), (None, True), (None, False))
 """The styles in which zarr may have written a version 1 group's `zarr.json`.
@@ -166,10 +162,15 @@ def _faults_of_columns(store: AttentionStore) -> list[Fault]:
     for name in store.description.columns_sha256:
         for start, stop in store.columns.extents(name):
             try:
-                store.columns.read(name, start, stop)  # nothing is kept: a column may be too large for memory
+                values = store.columns.read(name, start, stop)  # nothing is kept: it may be too large for memory
+                faults += [
+                    Fault("damaged", f"`{name}` {what} in sample {start + row} ({store.ids[start + row]})")
+                    for what, where in wrong_column_values(store, name, values, start).items()
+                    for row in np.flatnonzero(where)
+                ]
             except PipelineError as error:
                 faults.append(Fault.of(error))
-    return faults
+    return list(dict.fromkeys(faults))  # a damaged column is met again where another one is compared with it
 
 
 def _faults_of_shard(store: AttentionStore, name: str, samples: NDArray[np.int64]) -> list[Fault]:
@@ -195,25 +196,9 @@ def _faults_of_samples(store: AttentionStore, name: str, samples: NDArray[np.int
     values = store.read_array(name, samples)
     return [
         Fault("damaged", f"`{name}` {what} in sample {samples[position]} ({store.ids[samples[position]]})")
-        for what, where in _wrong_values(store, name, values).items()
+        for what, where in wrong_values(store, name, values, samples).items()
         for position in np.flatnonzero(where)
     ]
-
-
-def _wrong_values(store: AttentionStore, name: str, values: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
-    """Return a description of each possible fault of an array's values, with (sample,) bool: True where it occurs."""
-    if name == "mask":
-        most = 2 ** (len(store.classes) - 1) if store.multilabel else len(store.classes)
-        unknown = (values >= most) & (values != IGNORE)
-        return {"has values that are no class": unknown.any(axis=(1, 2))}
-    if name == "attention":
-        maps = values.astype(np.float32) * store.scale_factor
-        return {
-            "is not finite": ~np.isfinite(maps).all(axis=(1, 2, 3)),
-            "is negative": (maps < 0).any(axis=(1, 2, 3)),
-            "sums to more than one": (maps.sum(axis=(2, 3)) > 1 + ROUNDING).any(axis=1),
-        }
-    return {}
 
 
 def _missing_shard(store: AttentionStore, name: str, shard: int) -> list[Fault]:

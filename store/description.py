@@ -17,6 +17,8 @@ from store import version1
 from store.errors import NotAStoreError, StoreCorruptError, StoreVersionError
 from store.format import (
     ATTRIBUTE,
+    LABEL_KINDS,
+    LABEL_RULES,
     NAME,
     READ_AS_COLUMNS,
     RESTORE,
@@ -33,7 +35,7 @@ class MaskSource:
     """Record how masks were found and decoded, so that the original files can be read the same way again."""
 
     values: dict[str, int | str] | None = None
-    """The value in the mask files for each class, by name; None for black and white ones."""
+    """The value in the mask files for each class, by name; None for black and white ones. With `rules` also several."""
     decoding: str = "binary"
     """`binary`: black and white, split at the middle. `mapped`: by `values`."""
     pairing: dict[str, Any] | None = None
@@ -41,7 +43,7 @@ class MaskSource:
     resize: str | None = None
     """`area`: masks were shrunk by area; None: by nearest neighbour."""
     rules: dict[str, Any] | None = None
-    """Further rules of decoding; None if `decoding` and `values` say it all."""
+    """Further rules of decoding: `{"labels": …, "threshold": …, "unclear": …}`. None if `values` say it all."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the key `masks` of the description. Optional keys at their default are left out."""
@@ -154,6 +156,8 @@ def _require_sound(described: Mapping[str, Any], path: Path) -> None:
     if missing:
         raise StoreCorruptError(f"{path}: its description lacks keys ({', '.join(missing)}).\n  Extract it again.")
     wrong = [f"`{key}`" for key, is_sound in SOUND.items() if key in described and not is_sound(described[key])]
+    if not wrong and "rules" in described["masks"] and LABEL_RULES not in described["required"]:
+        wrong = ["`required`"]  # a reader that ignores the rules would decode the mask files wrongly
     if not wrong and set(described["sharded"]) & described["columns_sha256"].keys():
         wrong = ["`sharded`"]  # an array is either sharded or a column
     if wrong:
@@ -189,7 +193,7 @@ def _are_names(values: Any, *, at_least: set[str]) -> bool:
 def _is_mask_source(value: Any) -> bool:
     if not isinstance(value, dict) or not value.keys() >= MASK_KEYS:
         return False
-    if not isinstance(value.get("resize", ""), str) or not isinstance(value.get("rules", {}), dict):
+    if not isinstance(value.get("resize", ""), str) or not ("rules" not in value or _are_rules(value["rules"])):
         return False
     values, pairing = value["values"], value["pairing"]
     if value["decoding"] == "mapped":
@@ -200,6 +204,19 @@ def _is_mask_source(value: Any) -> bool:
         isinstance(pairing, dict) and isinstance(pairing.get("rule"), str) and _are_texts(pairing.get("endings", []))
     )
     return decoded and paired
+
+
+def _are_rules(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("labels") in LABEL_KINDS
+        and ("threshold" in value and (value["threshold"] is None or _is_share(value["threshold"])))
+        and _is_share(value.get("unclear"))
+    )
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 SOUND: dict[str, Callable[[Any], bool]] = {

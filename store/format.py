@@ -76,6 +76,9 @@ MOST_LABELS = 7
 LABEL_RULES = "label_rules"
 """The feature that a store requires if its masks were decoded by more than values."""
 
+LABEL_KINDS = ("classes", "instances", "multilabel")
+"""The meanings that mask files may have: `labels` in the rules of decoding."""
+
 UNDERSTOOD = frozenset({*DIMENSIONS, *OPTIONAL_DIMENSIONS, LABEL_RULES})
 """The features, arrays and columns that this program implements and that a store may require."""
 

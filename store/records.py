@@ -19,7 +19,8 @@ class Sample:
     image: NDArray[np.uint8]
     """(row, column, 3) RGB."""
     mask: NDArray[np.uint8]
-    """(row, column) class index; 255 is ignored. All 255 when the image has no mask."""
+    """(row, column) class index; 255 is ignored. All 255 when the image has no mask. In a store whose labels may
+    overlap, bit k - 1 is set where label k is."""
     attention: NDArray[np.float16]
     """(head, grid_row, grid_column) probability × number of keys: uniform attention is 1.0."""
     digest: str
@@ -53,6 +54,6 @@ class Batch:
     image: NDArray[np.uint8]
     """(sample, row, column, 3) RGB."""
     mask: NDArray[np.uint8]
-    """(sample, row, column) class index; 255 is ignored."""
+    """(sample, row, column) class index, or one bit for each label; 255 is ignored."""
     attention: NDArray[np.float16]
     """(sample, head, grid_row, grid_column) probability × number of keys."""

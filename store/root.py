@@ -9,7 +9,7 @@ from typing import Any
 from store.description import Description
 from store.disk.publish import holds_only
 from store.errors import NotAStoreError, StoreCorruptError
-from store.format import ATTRIBUTE, DIMENSIONS, NAME, SHARDED
+from store.format import ATTRIBUTE, DIMENSIONS, NAME, OPTIONAL_DIMENSIONS, SHARDED
 
 REMEDY = "Give the path that `pipeline extract --store` wrote"
 
@@ -55,7 +55,9 @@ def describe(path: Path, root: bytes) -> Description:
 def is_store(path: Path) -> bool:
     """Return True for a folder that holds an attention store, of any version and in any state, and nothing else."""
     attributes = _attributes(path)
-    names = {*DIMENSIONS, "zarr.json"}
+    # An optional part is ours also where the description is damaged, but a user's folder of that name is not.
+    optional = {name for name in OPTIONAL_DIMENSIONS if (path / name / "zarr.json").is_file()}
+    names = {*DIMENSIONS, *optional, "zarr.json"}
     if isinstance(described := attributes.get(ATTRIBUTE), dict):
         names |= _listed(path, described)
     if not holds_only(path, names):

@@ -1,9 +1,9 @@
-"""Compute statistics of the attention of a store, head by head, with dask, so that memory holds only a few shards.
+"""Compute statistics of the masks and the attention of a store. Memory holds only a few shards.
 
-Each figure is computed per sample and averaged over samples: the mean of a map (1.0 if the CLS token and the registers
-get their uniform share of attention; higher if they get less), its contrast (standard deviation over mean; an untrained
-ViT has about 0.02-0.05), and its separation of mask and background (|AUROC - 0.5|: a head that looks at the background
-is as useful as one that looks at the lesion).
+Statistics of the attention are computed head by head, with dask. Each figure is computed per sample and averaged over
+samples: the mean of a map (1.0 if the CLS token and the registers get their uniform share of attention; higher if they
+get less), its contrast (standard deviation over mean; an untrained ViT has about 0.02-0.05), and its separation of mask
+and background (|AUROC - 0.5|: a head that looks at the background is as useful as one that looks at the lesion).
 """
 
 from __future__ import annotations
@@ -53,6 +53,33 @@ def head_statistics(store: AttentionStore) -> list[HeadStatistics]:
     return [HeadStatistics(head, *map(float, row)) for head, row in zip(store.heads, means, strict=True)]
 
 
+def class_shares(store: AttentionStore) -> list[float] | None:
+    """Return the share of pixels of every class, in the order of `store.classes`.
+
+    Pixels that are ignored, and samples without a mask, do not count. The shares sum to one, except where labels may
+    overlap: then the first is the share of pixels without any label.
+
+    Returns:
+        Numbers from 0 to 1; None if no pixel counts.
+    """
+    counts = np.zeros(256, np.int64)
+    step = store.description.samples_per_shard
+    for start in range(0, len(store), step):
+        masks = store.read_array("mask", np.arange(start, min(start + step, len(store))))
+        counts += np.bincount(masks.ravel(), minlength=256)
+    counts[IGNORE] = 0
+    total = int(counts.sum())
+    if not total:
+        return None
+    values = np.arange(256)
+    if store.multilabel:
+        labels = range(len(store.classes) - 1)
+        pixels = [int(counts[0]), *(int(counts[values >> label & 1 == 1].sum()) for label in labels)]
+    else:
+        pixels = [int(count) for count in counts[: len(store.classes)]]
+    return [count / total for count in pixels]
+
+
 def dask_array(store: AttentionStore, name: str) -> da.Array:
     """Return `image`, `mask` or `attention` as a dask array, (sample, …), with one block per shard."""
     step = store.description.samples_per_shard
@@ -79,7 +106,8 @@ def statistics_of_maps(attention: NDArray[Any], mask: NDArray[np.uint8]) -> NDAr
 
     Args:
         attention: (sample, head, grid_row, grid_column), any scale.
-        mask: (sample, 1, row, column) class index, 255 ignored; every class but 0 is the mask.
+        mask: (sample, 1, row, column) class index, or one bit for each label; 255 ignored. Every other value but 0 is
+            the mask.
 
     Returns:
         (sample, head, 3); separation is nan for a sample whose grid has no mask or no background.

@@ -71,20 +71,20 @@ class Layout:
     masks: MaskSource = field(default_factory=MaskSource)
     """The way the masks were found and decoded."""
     compress: bool = False
-    """Compress images and attention. Masks are always compressed, which makes them fifty times smaller."""
+    """Compress images and attention. Masks and instances are always compressed, to a fiftieth of their size."""
     instances: bool = False
-    """Every sample has instances."""
+    """True if every sample has instances."""
     multilabel: bool = False
-    """Masks hold one bit for each class but the first, and classes may overlap."""
+    """True if masks hold one bit for each class but the first, so that classes may overlap."""
     columns: tuple[str, ...] = ()
-    """Optional columns that every sample has: names of `store.format.OPTIONAL_COLUMNS`."""
+    """Optional columns that every sample has: names of `store.format.OPTIONAL_COLUMNS`, in any order."""
 
     def __post_init__(self) -> None:
         unknown = set(self.columns) - OPTIONAL_COLUMNS.keys()
         if unknown:
             raise ValueError(f"there are no optional columns {', '.join(sorted(unknown))}")
-        if self.multilabel and len(self.classes) > MOST_LABELS + 1:
-            raise ValueError(f"a mask holds at most {MOST_LABELS} labels, not {len(self.classes) - 1}")
+        if self.multilabel and not 1 <= len(self.classes) - 1 <= MOST_LABELS:
+            raise ValueError(f"a mask of bits holds 1 to {MOST_LABELS} labels, not {len(self.classes) - 1}")
 
     @property
     def sharded(self) -> dict[str, str]:
@@ -94,7 +94,7 @@ class Layout:
     @property
     def sample_columns(self) -> dict[str, str]:
         """The columns with one value per sample and their types."""
-        return {**COLUMNS, **{name: OPTIONAL_COLUMNS[name] for name in self.columns}}
+        return {**COLUMNS, **{name: dtype for name, dtype in OPTIONAL_COLUMNS.items() if name in self.columns}}
 
     @property
     def samples_per_shard(self) -> int:
@@ -113,10 +113,8 @@ class Layout:
 
     def packing(self, name: str) -> Packing:
         """Return how an array's chunks are packed."""
-        if name == "mask":
-            return "lz4"
-        if name == "instances":
-            return "zstd"
+        if name in {"mask", "instances"}:
+            return "lz4"  # a reader need not have zstd
         return "zstd" if self.compress else "raw"
 
     def attributes(self, name: str) -> dict[str, Any]:
@@ -240,9 +238,7 @@ class StoreWriter:
             skipped=self.skipped,
             metadata_sha256=metadata_sha256(metadata),
             columns_sha256={
-                name: self._columns[name].digests
-                for name in (*DIMENSIONS, *self._layout.columns)
-                if name in self._columns
+                name: self._columns[name].digests for name in (*DIMENSIONS, *OPTIONAL_COLUMNS) if name in self._columns
             },
             contents_sha256="",
             upgraded_from=self._upgraded_from,

@@ -19,6 +19,12 @@ CORE = {  # name: (encoding, type and dimensions)
     "head": ("head", "string head"),
     "checksum": ("checksum", "uint32 sample sharded_array"),
 }
+PARTS = {  # optional, with a fixed meaning
+    "instances": ("instance_index", "uint16|uint32 sample row column"),
+    **{name: (name, "int32 sample") for name in ("objects", "lost_objects")},
+    **{name: (name, "string sample") for name in ("lost_classes", "perceptual_hash")},
+}
+SHARDED = {"image", "mask", "attention", "instances"}
 KINDS = {"required": list, "recipe": dict, "recipe_sha256": str, "classes": list, "masks": dict, "samples": int,
          "samples_per_shard": int, "sharded": list, "skipped": list, "metadata_sha256": str, "columns_sha256": dict,
          "contents_sha256": str}  # fmt: skip
@@ -36,9 +42,18 @@ def read_store(root: Path) -> dict[str, Any]:
     digests = "".join(hashlib.sha256(files[name]).hexdigest() for name in sorted(names))
     _require(hashlib.sha256(digests.encode()).hexdigest() == described["metadata_sha256"], "metadata")
     arrays = {name: json.loads(content) for name, content in files.items()}
-    for name, (encoding, layout) in CORE.items():
-        _require(arrays[name]["attributes"].get("encoding") == {"name": encoding, "version": 1}, name, "version")
-        _require([arrays[name]["data_type"], *arrays[name]["dimension_names"]] == layout.split(), f"layout of {name}")
+    for name, (encoding, layout) in (CORE | {name: PARTS[name] for name in PARTS.keys() & arrays.keys()}).items():
+        found = arrays[name]["attributes"].get("encoding")
+        bits = name == "mask" and found == {"name": "label_bits", "version": 1}
+        _require(not bits or 1 < len(described["classes"]) <= 8, "number of labels")
+        if not bits and found != {"name": encoding, "version": 1}:
+            _require(name in PARTS and name not in described["required"], f"encoding of {name}", "version")
+            continue
+        types, *dimensions = layout.split()
+        _require(arrays[name]["data_type"] in types.split("|"), f"type of {name}")
+        _require(arrays[name]["dimension_names"] == dimensions, f"dimensions of {name}")
+        _require((name in described["sharded"]) == (name in SHARDED), f"{name} is listed wrongly")
+        _require(name != "instances" or arrays[name]["shape"] == arrays["mask"]["shape"], "shape of instances")
     for name, array in arrays.items():
         _require(array["chunk_key_encoding"]["configuration"] == {"separator": "."}, f"file names of {name}")
         _require(array["dimension_names"][0] != "sample" or array["shape"][0] == described["samples"], name)
@@ -59,13 +74,25 @@ def _description(root: Path) -> dict[str, Any]:
     _require(described["version"] == 2, "version", "version")
     _require(all(type(described.get(key)) is kind for key, kind in KINDS.items()), "keys")
     covered = {key: value for key, value in described.items() if key != "contents_sha256"}
+    masks, rules = described["masks"], described["masks"].get("rules", {})
+    _require(type(masks.get("resize", "")) is str and type(rules) is dict, "masks")
+    _require("rules" not in masks or _are_rules(rules), "masks.rules")
+    _require("rules" not in masks or "label_rules" in described["required"], "rules")
     for value, digest in ((described["recipe"], "recipe_sha256"), (covered, "contents_sha256")):
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         _require(hashlib.sha256(text.encode()).hexdigest() == described[digest], digest)
-    _require(all(name in CORE for name in described["required"]), "a requirement", "version")
+    known = {*CORE, *PARTS, "label_rules"}
+    _require(known.issuperset(described["required"]), "a requirement", "version")
     names = [*described["sharded"], *described["columns_sha256"]]
     _require(set(CORE) <= set(names) and all(re.fullmatch("[a-z][a-z0-9_]{0,63}", name) for name in names), "names")
+    _require(set(names) >= {*described["required"]} - {"label_rules"}, "a required array")
     return described
+
+
+def _are_rules(rules: dict[str, Any]) -> bool:
+    threshold, unclear = rules.get("threshold", -1), rules.get("unclear", -1)
+    kinds = ("classes", "instances", "multilabel")
+    return rules.get("labels") in kinds and 0 <= unclear <= 1 and (threshold is None or 0 <= threshold <= 1)
 
 
 def _column(folder: Path, array: dict[str, Any], digests: list[str]) -> np.ndarray:

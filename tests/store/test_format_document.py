@@ -8,7 +8,19 @@ import re
 import store
 from store.arrays import DATA_TYPES
 from store.description import REQUIRED_KEYS, SOUND
-from store.format import DIMENSIONS, ENCODINGS, NAME, VERSION
+from store.format import (
+    DIMENSIONS,
+    ENCODINGS,
+    LABEL_BITS,
+    LABEL_KINDS,
+    LABEL_RULES,
+    MOST_LABELS,
+    NAME,
+    OPTIONAL_COLUMNS,
+    OPTIONAL_DIMENSIONS,
+    OPTIONAL_SHARDED,
+    VERSION,
+)
 from store.version1 import KEYS
 from tests.store.conformance.cases import SOURCE
 
@@ -37,6 +49,36 @@ def test_the_table_of_keys_is_that_of_the_code():
     assert "upgraded_from" in SOUND
     assert TEXT.startswith(f"# The attention store, version {VERSION}\n")
     assert f"`{NAME.pattern}`" in TEXT
+
+
+def _part(title: str) -> str:
+    """Return the text of an optional part: from its title in bold to the next one."""
+    return TEXT.partition(f"\n**{title}")[2].partition("\n**")[0]
+
+
+def test_the_optional_parts_are_those_of_the_code():
+    """The table of columns, the encodings, the types, and the limits."""
+    columns = _part("Objects that are too small.**")
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \| ([a-z0-9]+) \|", columns, re.MULTILINE))
+    described = {**rows, "perceptual_hash": "string"}
+    assert described == {name: DATA_TYPES[name] for name in OPTIONAL_COLUMNS}
+    assert "A column of strings with the encoding `perceptual_hash` 1" in _part("`perceptual_hash`.**")
+    (name,) = OPTIONAL_SHARDED
+    dimensions, (encoding, version) = ", ".join(OPTIONAL_DIMENSIONS[name]), ENCODINGS[name]
+    start = f" A sharded array ({dimensions}) of {OPTIONAL_SHARDED[name]} or uint32 with the encoding `{encoding}` {version}"
+    assert _part(f"`{name}`.**").startswith(start)
+    bits = _part("Labels that overlap.**")
+    assert f"`{LABEL_BITS[0]}` {LABEL_BITS[1]}" in bits
+    assert f"`classes` has 2 to {MOST_LABELS + 1} names" in bits
+
+
+def test_the_rules_of_decoding_are_those_of_the_code():
+    rules = _part("Rules of decoding.**")
+    assert f"`required` MUST contain `{LABEL_RULES}`" in rules
+    keys = {key: kind for key, kind in re.findall(r"^\| `([a-z]+)` \| ([^|]+) \|", rules, re.MULTILINE)}
+    assert keys == {"labels": "text", "threshold": "null or number from 0 to 1", "unclear": "number from 0 to 1"}
+    (row,) = (line for line in rules.splitlines() if line.startswith("| `labels`"))
+    assert re.findall(r'`"([a-z]+)"`:', row) == list(LABEL_KINDS)
 
 
 def test_the_appendix_names_the_keys_of_version_1():

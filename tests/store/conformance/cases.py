@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
+from tests.store.conformance.case import SOURCE, Case, write_case
 from tests.store.conformance.changes import (
-    Change,
     append,
     chunks,
     compressed,
     cut,
     described,
     encoding,
-    every_optional_part,
     fewer_columns,
     flip,
     gap,
@@ -31,47 +27,12 @@ from tests.store.conformance.changes import (
     unknown_things,
     unwritten_chunk,
 )
-from tests.store.conformance.draft import Draft
+from tests.store.conformance.optional_cases import OPTIONAL_CASES
 
-SOURCE = Path(__file__).parents[2] / "golden" / "v2" / "store.zarr"
-
-Verdict = Literal["valid", "not_a_store", "version", "incomplete", "corrupt"]
-
-
-@dataclass(frozen=True)
-class Case:
-    """Describe one store of the set."""
-
-    name: str
-    verdict: Verdict
-    what: str
-    """The change, in words."""
-    change: Change
-    sealed: bool = False
-    """True if all digests are recomputed after the change."""
-    codecs: tuple[str, ...] = ()
-    """Codecs of Zarr v3 that a reader needs besides `bytes`, `vlen-utf8`, `crc32c` and `blosc` with LZ4."""
-
-
-def write_case(case: Case, path: Path) -> Path:
-    """Write the store of a case at `path`."""
-    shutil.copytree(SOURCE, path)
-    draft = Draft(path)
-    case.change(draft)
-    if case.sealed:
-        draft.seal()
-    return path
-
+__all__ = ["CASES", "SOURCE", "Case", "write_case"]
 
 CASES = [
     Case("as_written", "valid", "none", lambda _: None),
-    Case(
-        "every_optional_part",
-        "valid",
-        "every optional array, column and key of the format",
-        every_optional_part,
-        sealed=True,
-    ),
     Case(
         "unknown_things",
         "valid",
@@ -261,5 +222,6 @@ CASES = [
         sealed=True,
     ),
     Case("scale_factor", "corrupt", "`attention` has no scale_factor", no_scale_factor, sealed=True),
+    *OPTIONAL_CASES,
 ]
 """Every store of the set."""

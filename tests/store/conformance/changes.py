@@ -1,4 +1,7 @@
-"""Change a draft of a store: the functions that the cases of the conformance set are made from."""
+"""Change a draft of a store: the functions that the cases of the conformance set are made from.
+
+Changes of optional parts are in `tests.store.conformance.optional_changes`.
+"""
 
 from __future__ import annotations
 
@@ -59,22 +62,6 @@ def encoding(name: str, encoding: object) -> Change:
         draft.metadata(name, attributes={**attributes, "encoding": encoding})
 
     return change
-
-
-def every_optional_part(draft: Draft) -> None:
-    samples = draft.described["samples"]
-    random = np.random.default_rng(0)
-    draft.add_column("parent", [f"volume_{index // 4}" for index in range(samples)], "string")
-    draft.add_column("row", [16 * (index % 4) for index in range(samples)], "int32")
-    draft.add_column("column", [0] * samples, "int32")
-    draft.add_column("slice", list(range(samples)), "int32")
-    instances = random.integers(0, 3, (samples, 16, 20)).astype(np.uint16)
-    draft.add_sharded("instances", instances, ("sample", "row", "column"), encoding="instance_index", packing="lz4")
-    features = random.standard_normal((samples, 3, 4, 6)).astype(np.float16)
-    names = ("sample", "features_channel", "features_row", "features_column")
-    draft.add_sharded("features", features, names, encoding="map")
-    draft.described["maps"] = {"features": {"recipe": {"model": "any"}, "recipe_sha256": "0" * 64}}
-    draft.described["upgraded_from"] = ["0" * 64]
 
 
 def unknown_things(draft: Draft) -> None:

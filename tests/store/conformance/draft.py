@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from store.format import chunk_path, contents_sha256, metadata_sha256, recipe_sha256, written_json
-from store.packing import Packing, codecs
+from store.packing import Packing, codecs, unpack
 from store.shards import checksummed, encode_chunk, encode_shard
 
 Json = dict[str, Any]
@@ -120,6 +120,24 @@ class Draft:
             chunk_path(self.path, name, number, values.ndim).write_bytes(shard)
         self.described["sharded"].append(name)
         self.set_checksums(np.column_stack([self.checksums(), np.array([crc for _, crc in encoded], np.uint32)]))
+
+    def masks(self) -> np.ndarray:
+        """Return the masks: (sample, row, column) uint8."""
+        _, *size = self.metadata("mask")["shape"]
+        chunks = [chunk for number in range(len(self.chunks("mask"))) for chunk in self.shard_chunks("mask", number)]
+        values = np.empty((len(chunks), *size), np.uint8)
+        for value, chunk in zip(values.reshape(len(chunks), -1), chunks, strict=True):
+            unpack(memoryview(chunk[:-4]), value, "lz4")
+        return values
+
+    def set_masks(self, values: np.ndarray) -> None:
+        """Rewrite the shards of `mask`. `values`: (sample, row, column) uint8."""
+        per_shard, checksums = self.described["samples_per_shard"], self.checksums().copy()
+        encoded = [encode_chunk(value, "lz4") for value in values]
+        for number, start in enumerate(range(0, len(values), per_shard)):
+            self.rebuild_shard("mask", number, [chunk for chunk, _ in encoded[start : start + per_shard]])
+        checksums[:, self.described["sharded"].index("mask")] = [crc for _, crc in encoded]
+        self.set_checksums(checksums)
 
     def checksums(self) -> np.ndarray:
         """Return the column `checksum`: (sample, sharded array) uint32."""
