@@ -65,8 +65,8 @@ def test_the_optional_parts_are_those_of_the_code():
     assert "A column of strings with the encoding `perceptual_hash` 1" in _part("`perceptual_hash`.**")
     (name,) = OPTIONAL_SHARDED
     dimensions, (encoding, version) = ", ".join(OPTIONAL_DIMENSIONS[name]), ENCODINGS[name]
-    start = f" A sharded array ({dimensions}) of {OPTIONAL_SHARDED[name]} or uint32 with the encoding `{encoding}` {version}"
-    assert _part(f"`{name}`.**").startswith(start)
+    start = f" A sharded array ({dimensions}) of {OPTIONAL_SHARDED[name]} or uint32 with the encoding"
+    assert _part(f"`{name}`.**").startswith(f"{start} `{encoding}` {version}")
     bits = _part("Labels that overlap.**")
     assert f"`{LABEL_BITS[0]}` {LABEL_BITS[1]}" in bits
     assert f"`classes` has 2 to {MOST_LABELS + 1} names" in bits
@@ -75,7 +75,7 @@ def test_the_optional_parts_are_those_of_the_code():
 def test_the_rules_of_decoding_are_those_of_the_code():
     rules = _part("Rules of decoding.**")
     assert f"`required` MUST contain `{LABEL_RULES}`" in rules
-    keys = {key: kind for key, kind in re.findall(r"^\| `([a-z]+)` \| ([^|]+) \|", rules, re.MULTILINE)}
+    keys = dict(re.findall(r"^\| `([a-z]+)` \| ([^|]+) \|", rules, re.MULTILINE))
     assert keys == {"labels": "text", "threshold": "null or number from 0 to 1", "unclear": "number from 0 to 1"}
     (row,) = (line for line in rules.splitlines() if line.startswith("| `labels`"))
     assert re.findall(r'`"([a-z]+)"`:', row) == list(LABEL_KINDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 EXPECTED: dict[int, dict[str, Any]] = {
     version: json.loads((GOLDEN / f"v{version}" / "expected.json").read_text(encoding="utf-8")) for version in (1, 2)
 }
+OPTIONAL: dict[str, Any] = json.loads((GOLDEN / "v2" / "optional.json").read_text(encoding="utf-8"))
 VERSION_1, VERSION_2 = GOLDEN / "v1" / "store.zarr", GOLDEN / "v2" / "store.zarr"
 
 
@@ -37,18 +39,20 @@ def files(store: Path) -> dict[str, bytes]:
     return {path.relative_to(store).as_posix(): path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
 
-def require_same_files(found: Path, expected: Path) -> None:
-    """Compare two stores byte by byte.
+def require_same_files(found: Path, expected: Path, *, packed_by: str = EXPECTED[2]["numcodecs"]) -> None:
+    """Compare two stores byte by byte. `packed_by`: the version of numcodecs that packed the expected one.
 
     Another version of numcodecs may pack masks into other bytes. Then these, and the digests that follow from them, are
-    left out, and the masks are compared after unpacking.
+    left out, and the masks are compared after unpacking. The same holds for instances.
     """
     one, other = files(found), files(expected)
     assert one.keys() == other.keys()
-    if numcodecs.__version__ != EXPECTED[2]["numcodecs"]:
-        masks = [AttentionStore.open(path).read_array("mask", range(12)) for path in (found, expected)]
-        np.testing.assert_array_equal(*masks)
-        packed = [name for name in one if name.startswith(("mask/c.", "checksum/c.")) or name == "zarr.json"]
+    if numcodecs.__version__ != packed_by:
+        stores = [AttentionStore.open(path) for path in (found, expected)]
+        for name in {"mask", "instances"} & {*stores[0].description.sharded}:
+            np.testing.assert_array_equal(*(store.read_array(name, range(len(store))) for store in stores))
+        chunks = ("mask/c.", "instances/c.", "checksum/c.")
+        packed = [name for name in one if name.startswith(chunks) or name == "zarr.json"]
         for name in packed:
             del one[name], other[name]
     assert [name for name in one if one[name] != other[name]] == []
@@ -99,6 +103,44 @@ def test_an_upgraded_store_is_what_the_writer_gives_today(tmp_path: Path):
     assert verify_store(path) == []
     (path / "zarr.json").write_text(json.dumps(root, indent=2, ensure_ascii=False), encoding="utf-8")
     require_same_files(path, VERSION_2)
+
+
+@pytest.fixture(scope="module")
+def optional(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the golden stores with optional parts. Tests must not change them."""
+    folder = tmp_path_factory.mktemp("golden")
+    with tarfile.open(GOLDEN / "v2" / "optional.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["parts", "bits"])
+def test_a_golden_store_with_optional_parts_is_read_as_it_was_written(optional: Path, name: str):
+    store, expected = AttentionStore.open(optional / f"{name}.zarr"), OPTIONAL[name]
+    arrays = {array: store.read_array(array, range(3)) for array in expected["arrays"]}
+    digests = {array: hashlib.sha256(values.tobytes()).hexdigest() for array, values in arrays.items()}
+    assert digests == expected["arrays"]
+    assert {column: store.column(column).tolist() for column in expected["columns"]} == expected["columns"]
+    assert all(store.has(column) for column in expected["columns"] if column != "sample")
+    assert store.has("instances") is ("instances" in expected["arrays"])
+    assert store.multilabel is expected["multilabel"]
+    assert store.classes == expected["classes"]
+    assert store.description.required == expected["required"]
+    assert store.description.masks.to_dict() == expected["masks"]
+    assert store.description.contents_sha256 == expected["contents_sha256"]
+    assert verify_store(store.path) == []
+
+
+@pytest.mark.parametrize("name", ["parts", "bits"])
+def test_todays_writer_gives_the_bytes_of_the_optional_parts(
+    optional: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 2)
+    golden = AttentionStore.open(optional / f"{name}.zarr")
+    with new_store(tmp_path / "s.zarr", layout=layout_of(golden), recipe=golden.recipe) as writer:
+        for sample in golden:
+            writer.append(sample)
+    require_same_files(tmp_path / "s.zarr", golden.path, packed_by=OPTIONAL["numcodecs"])
 
 
 def test_a_store_of_the_present_version_is_not_upgraded(tmp_path: Path):
