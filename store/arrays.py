@@ -83,6 +83,11 @@ def read_arrays(root: Path, description: Description) -> dict[str, ArrayMetadata
         if name in DIMENSIONS or has_known_encoding(name, array):
             _require_layout(root, name, array, description)
     _require_agreement(root, arrays, description)
+    for name in OPTIONAL_DIMENSIONS:
+        if name in description.required and not is_known_part(name, arrays[name]):
+            raise StoreVersionError(
+                f"{root}: `{name}` is stored in a way that this program does not know.\n  Update this program."
+            )
     return arrays
 
 

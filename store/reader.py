@@ -155,6 +155,7 @@ class AttentionStore:
 
         Raises:
             IndexError: a position is outside the store.
+            StoreVersionError: they are stored in a way that this program does not know.
             StoreIncompleteError, StoreCorruptError: the store has no instances, or bytes are missing or damaged.
         """
         return self.read_array("instances", indices)
@@ -238,7 +239,11 @@ class AttentionStore:
         return is_multilabel(self.arrays)
 
     def has(self, name: str) -> bool:
-        """Return True if the store has this optional array or column, in the encoding that this program knows."""
+        """Return True if the store has this optional part, and this program can read it and knows its meaning.
+
+        Args:
+            name: `instances`, or a name of `store.format.OPTIONAL_COLUMNS`. False for the arrays of every store.
+        """
         return name in self.arrays and is_known_part(name, self.arrays[name])
 
     @property

@@ -117,6 +117,7 @@ def _sharded(folder: Path, array: dict[str, Any], described: dict[str, Any], rec
     packing, samples = [inner["name"] for inner in sharding["codecs"]][1:-1], []
     known = packing in ([], ["blosc"], ["zstd"])
     _require(known or folder.name not in CORE, "codec")
+    _require(known or folder.name not in described["required"], "codec", "version")
     for first in range(0, described["samples"], per_shard):
         content, position = _file(folder / f"c.{first // per_shard}{'.0' * len(shape)}"), 0
         index = np.frombuffer(_checked(content[-per_shard * 16 - 4 :]), "<u8").reshape(-1, 2).tolist()

@@ -213,6 +213,7 @@ def test_each_value_that_cannot_be_is_named(tmp_path: Path):
 REASONS = {
     "label_bits_later": "`mask` has an encoding that this program does not know",
     "instances_later_required": "`instances` has an encoding that this program does not know",
+    "instances_codec_required": "`instances` is stored in a way that this program does not know",
     "label_bits_eight": "`mask` holds one bit per label, but there are 9 classes",
     "label_bits_none": "`mask` holds one bit per label, but there are 1 classes",
     "instances_absent": "`instances` is required, but the store does not have it",
@@ -237,6 +238,22 @@ def test_an_optional_part_that_does_not_fit_is_refused_with_the_reason(name: str
     with pytest.raises(StoreError) as refused:
         AttentionStore.open(write_case(case, tmp_path / "s.zarr"))
     assert REASONS[name] in str(refused.value)
+
+
+def test_instances_that_cannot_be_read_do_not_count(tmp_path: Path):
+    """In an unknown encoding or codec they are a further array: samples have none, and `verify` checks their bytes."""
+    for name in ("instances_later", "instances_unknown_codec"):
+        (case,) = (case for case in CASES if case.name == name)
+        store = AttentionStore.open(write_case(case, tmp_path / f"{name}.zarr"))
+        assert not store.has("instances")
+        assert store[0].instances is None
+        shard = next(store.path.glob("instances/c.0.*"))
+        content = bytearray(shard.read_bytes())
+        content[0] ^= 1
+        shard.write_bytes(content)
+        assert [fault.text.rpartition(": ")[2] for fault in check_store(store.path).faults] == [
+            "sample 0 does not match its checksum."
+        ]
 
 
 def test_a_damaged_column_is_named_once_and_hides_nothing(full: Layout, tmp_path: Path):

@@ -155,6 +155,13 @@ REFUSED_CASES = [
         require("instances", after=later_instances),
         sealed=True,
     ),
+    Case(
+        "instances_codec_required",
+        "version",
+        "requires instances that are in a codec that no reader knows",
+        require("instances", after=instances_in_an_unknown_codec),
+        sealed=True,
+    ),
     Case("label_bits_eight", "corrupt", "masks of bits and eight labels", label_bits(tuple("abcdefgh")), sealed=True),
     Case("label_bits_none", "corrupt", "masks of bits and no label", label_bits(()), sealed=True),
     Case("instances_absent", "corrupt", "requires instances and has none", require("instances"), sealed=True),
