@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stages.imaging.opening import read_file, refuse
 from stages.settings import Size
 
-__all__ = ["IMAGE", "LABEL", "is_array_file", "read_array", "read_image_array", "read_label_array"]
+__all__ = ["IMAGE", "LABEL", "array_size", "is_array_file", "read_array", "read_image_array", "read_label_array"]
 
 IMAGE, LABEL = "image", "label"
 MOST_BYTES = 2**30
@@ -27,6 +27,26 @@ MOST_BYTES = 2**30
 def is_array_file(path: Path) -> bool:
     """Return True if the name says that the file holds arrays."""
     return path.suffix.lower() == ".npz"
+
+
+def array_size(path: Path) -> Size:
+    """Return the (height, width) of the image in an array file as its header says; the values are not read.
+
+    Raises:
+        InputProblemsError: the file cannot be read, or has no such array of two dimensions.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{IMAGE}.npy") as entry:
+            version = np.lib.format.read_magic(entry)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, _ = read(entry)
+    except KeyError:
+        refuse(path, f"has no array `{IMAGE}`; a slice has the arrays `{IMAGE}` and `{LABEL}`")
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
+        refuse(path, f"is damaged or holds no plain arrays ({error}); restore it from its source")
+    if len(shape) != 2 or not all(shape):  # noqa: PLR2004 - rows and columns
+        refuse(path, f"its array `{IMAGE}` has the shape {shape}; one slice is needed")
+    return int(shape[0]), int(shape[1])
 
 
 def read_image_array(path: Path) -> tuple[NDArray[Any], str]:

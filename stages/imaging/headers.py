@@ -3,7 +3,7 @@
 A header is a few hundred bytes, so twenty thousand files take seconds. It shows whether a file is a picture, how large
 it is, and whether a mask has the size of its image. It does not show damaged pixels.
 
-Annotations and arrays have no header that is checked here; they are read when their sample is decoded.
+Annotations have no header that is checked here; they are read when their sample is decoded.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
+from stages.imaging.arrays import array_size, is_array_file
 from stages.imaging.listing import EXTENSIONS
 from stages.imaging.opening import picture_size
 from stages.imaging.samples import SourceSample, printable
@@ -30,7 +31,7 @@ def read_header(sample: SourceSample) -> Size | list[Problem]:
         than the image. Sides may be swapped between image and mask, because an EXIF orientation may turn one of them.
     """
     try:
-        size = picture_size(sample.image)
+        size = array_size(sample.image) if is_array_file(sample.image) else picture_size(sample.image)
     except InputProblemsError as error:
         return list(error.problems)
     problems = []

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image
 
 Array = NDArray[np.floating]
 
-CLASSES = {"right": 10, "low": 120, "rest": 250}
+CLASSES = {"background": 10, "low": 120, "rest": 250}  # the first one lies at the right
 """Names and mask values, in the order of `likelihoods`."""
 
 FEWEST = 12

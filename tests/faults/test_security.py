@@ -28,7 +28,7 @@ MODULES = {
     "dataclasses", "difflib", "distributed", "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c",
     "hashlib", "huggingface_hub", "inspect", "io", "ipaddress", "itertools", "json", "logging", "math", "mmap",
     "numcodecs", "numpy", "operator", "os", "pathlib", "pipeline", "pydantic", "re", "resource", "rich", "safetensors",
-    "scipy", "shutil", "skimage", "socket", "sqlite3", "stages", "store", "struct", "sys", "tempfile", "textwrap", "threading",
+    "scipy", "shutil", "skimage", "socket", "sqlite3", "stages", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading",
     "time", "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile",
     "zlib",
 }  # fmt: skip

@@ -187,7 +187,7 @@ def test_predicted_labels_that_overlap_can_be_used_as_masks_again(phantoms: Path
     options = {"labels": "multilabel", "mask_pattern": "{id}_{label}.png", "image_size": (36, 48)}
     store, run, out, again = (tmp_path / name for name in ("s.zarr", "run", "out", "again.zarr"))
     extract.run(extract_settings(phantoms, store, memo, masks=masks, **options))
-    train.run(train_settings(store, run, epochs=12, lr=1e-2))
+    train.run(train_settings(store, run, epochs=40, lr=1e-2))
     images = phantoms / "images"
     predict.run(_settings(images, run, out, memo))
     assert {path.name for path in out.iterdir()} == {
