@@ -24,13 +24,13 @@ from tests.conftest import random_sample
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
-    "PIL", "__future__", "annotated_types", "argparse", "ast", "base64", "binascii", "collections", "concurrent", "contextlib", "csv", "dask",
-    "dataclasses", "difflib", "distributed", "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c",
-    "hashlib", "huggingface_hub", "inspect", "io", "ipaddress", "itertools", "json", "logging", "math", "mmap",
-    "numcodecs", "numpy", "operator", "os", "pathlib", "pipeline", "pydantic", "re", "resource", "rich", "safetensors",
-    "scipy", "shutil", "skimage", "socket", "sqlite3", "stages", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading",
-    "time", "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile",
-    "zlib",
+    "PIL", "__future__", "annotated_types", "argparse", "ast", "base64", "binascii", "collections", "concurrent",
+    "contextlib", "csv", "dask", "dataclasses", "difflib", "distributed", "dvclive", "errno", "fcntl", "functools",
+    "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io", "ipaddress", "itertools", "json",
+    "logging", "math", "mmap", "numcodecs", "numpy", "operator", "os", "pathlib", "pipeline", "pydantic", "re",
+    "resource", "rich", "safetensors", "scipy", "shutil", "skimage", "socket", "sqlite3", "stages", "statistics",
+    "store", "struct", "sys", "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer", "types",
+    "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/disk/publish.py"}
