@@ -5,7 +5,7 @@ groups are large. It can also leave a part without a class, if other traits sent
 parts. Two searches correct this:
 
 1. **Sizes.** Move one group, or exchange two, as long as this reduces the number of images that parts lack, or brings
-the sizes closer to the wanted ones.
+   the sizes closer to the wanted ones.
 2. **Classes.** Exchange two groups of equal size, as long as this brings a class into a part that lacks it and takes no
    other class away. Classes with fewer groups than there are parts are skipped.
 
