@@ -1,6 +1,5 @@
 """Match annotations in JSON and XML with their images.
 
-
 An annotation of one image is named like it: `<id>.json`. One file may also annotate many images and name them inside,
 as COCO and CVAT do. The formats are read by `stages.imaging.annotations`.
 """

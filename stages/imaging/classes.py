@@ -94,8 +94,7 @@ class ClassMap:
             yield IGNORE_NAME, self.ignore
 
     def to_mapping(self) -> dict[str, int | str] | None:
-        """Return the mapping from which `from_mapping` makes these classes, in the order of the indices; None if
-        binary.
+        """Return the argument of `from_mapping` that makes these classes, in the order of the indices; None if binary.
 
         A single number is an integer, everything else a text.
         """

@@ -67,8 +67,10 @@ class Forms:
         )
 
     def read(self, patterns: Sequence[Pattern], file: SourceFile, role: Role) -> Iterator[tuple[Pattern, Match]]:
-        """Yield all readings of a file's path by the patterns. The root's name is put in front if a pattern fits only
-        then."""
+        """Yield all readings of a file's path by the patterns.
+
+        The root's name is put in front if a pattern fits only then.
+        """
         root = self.roots[role == "mask"]
         named = f"{root}/{file.relative}" if root else file.relative
         folded = named.casefold()

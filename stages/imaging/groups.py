@@ -69,8 +69,7 @@ def find_groups(matched: Matched, layout: Layout, trees: Trees, group_pattern: s
 
 
 def _by_pattern(samples: Sequence[SourceSample], relative: Mapping[str, str], pattern: str) -> Grouping:
-    """Return the samples with the groups that a regular expression finds. An image that it does not fit is a
-    problem."""
+    """Return the samples with the groups that a regular expression finds; an image without a match is a problem."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:

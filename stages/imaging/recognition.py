@@ -28,8 +28,7 @@ class Choice:
 
     @property
     def size(self) -> int:
-        """Return the number of images with a mask; refused images are included if the layout is that of one data
-        set."""
+        """Return the number of images with a mask; for the layout of one data set, refused images count too."""
         return len(self.matched.pairs) + (0 if self.layout.general else self.matched.refused)
 
     @property

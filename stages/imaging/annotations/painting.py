@@ -1,5 +1,4 @@
-"""Paint the shapes of one image into a mask. Larger shapes are painted first, so that small ones on top of them stay
-visible."""
+"""Paint the shapes of one image into a mask, larger shapes first, so that small ones on top of them stay visible."""
 
 from __future__ import annotations
 
