@@ -202,8 +202,8 @@ class TrainSettings:
     test: Share = setting(0.2, "Share of the samples kept for `pipeline evaluate`.")
     split_rule: SplitRule = setting(
         "auto",
-        "exact: the given sizes, similar foreground in all splits; hash: adding images never moves one; auto: exact for "
-        "small sets.",
+        "exact: the given sizes, similar foreground in all splits; hash: adding images never moves a test image; "
+        "auto: exact for small sets.",
         may_change=True,
     )
     split_csv: Path | None = setting(
