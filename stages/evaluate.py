@@ -150,7 +150,7 @@ class _Case:
     scores: SampleScores
     """Scores at the store's size."""
     instances: InstanceScores | None
-    """Scores of its objects at the store's size; None if they were not asked for."""
+    """Scores of its objects at the store's size; None without `instances` in the settings."""
     original: SampleScores | None
     """Scores at the image's original size; None without its source mask."""
     original_instances: InstanceScores | None
@@ -232,7 +232,7 @@ def _score_all(inputs: _Inputs, batch_size: int, progress: Progress) -> Iterator
             task=task,
         ):
             original, original_instances = _score_at_original(inputs, scored)
-            yield _Case(  # without the probabilities: those of a large test set would fill the memory
+            yield _Case(  # without the probabilities, because those of a large test set would fill the memory
                 index=scored.index,
                 prediction=scored.prediction,
                 scores=scored.scores,
@@ -323,7 +323,7 @@ def _write_overlays(folder: Path, inputs: _Inputs, cases: Sequence[_Case], count
 
 
 def _any_label(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return 1 where any label is, 0 where none is, 255 where pixels are ignored."""
+    """Return 1 for pixels with a label, 0 for pixels without one, 255 for ignored pixels."""
     return np.where(mask == IGNORE, mask, mask > 0).astype(np.uint8)
 
 

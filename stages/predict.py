@@ -2,12 +2,12 @@
 
 The attention of the images is computed by the run's own recipe: the same transformer, checked by the digest of its
 weights, at the same size. Each image gets a mask at its original size, in the values of the masks that the run was
-trained on, and the other files that are asked for (`stages.prediction.outputs`). Masks that lie among the images are
+trained on. `stages.prediction.outputs` lists the other files that can be written. Masks that lie among the images are
 recognised by the layout of the folder and are never segmented.
 
 Fewer images than a batch go through the transformer one by one, because a batch is always padded to its full size
 (`stages.attention.extractor`): one image costs one image. Their maps differ from those of a full batch in the last bit
-of some values, so they are cached apart and never enter a store.
+of some values. So they are cached under other keys and never enter a store.
 
 Every file in `out` is written by an atomic replace. Nothing else is written except the memo.
 """
@@ -64,21 +64,21 @@ class PredictionReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """Hold what is needed for every image."""
+    """Hold the objects that all images share."""
 
     extraction: Extraction
     predictor: Predictor
     writer: OutputWriter
     images_at_a_time: int
-    """A multiple of the batch size, so that only the last batch of all is padded."""
+    """A multiple of the batch size, so that only the very last batch is padded."""
     stop_on_error: bool
 
 
 @dataclass(frozen=True)
 class _MemoOfFew:
-    """Cache the maps of images that were computed one by one, apart from those of full batches.
+    """Cache the maps of images that were computed one by one, under other keys than the maps of full batches.
 
-    Maps of full batches are used where there are any.
+    Cached maps of full batches are used first.
     """
 
     memo: AttentionMemo
@@ -170,7 +170,7 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
 
 
 def _inputs(settings: PredictSettings) -> Inputs:
-    """Return where the images are, as the settings say."""
+    """Return the images' folder or table, and the rules for their names, from the settings."""
     return Inputs(
         images=settings.images, csv=settings.csv, layout=settings.layout, image_pattern=settings.image_pattern
     )
@@ -179,7 +179,7 @@ def _inputs(settings: PredictSettings) -> Inputs:
 def _describe_input(found: Found) -> list[str]:
     """Return the lines of the report about the files that were found."""
     left_out = [str(files) for files in found.left_out]
-    plain = found.rule.layout == "names" and not left_out  # nothing to explain
+    plain = found.rule.layout == "names" and not left_out  # the default rule needs no explanation
     return [*([] if plain else [f"images: {found.rule}"]), *found.notes, *left_out]
 
 

@@ -125,7 +125,8 @@ class ExtractSettings:
     image_pattern: str | None = setting(None, "Names of the images, such as `{id}.{ext}` or `{group}/{id}.png`.")
     mask_pattern: str | None = setting(None, "Names of the masks, such as `{id}_anno.{ext}` or `{id}/masks/*.png`.")
     group_pattern: str | None = setting(
-        None, "Regular expression for the patient in an image's path, such as `patient(\\d+)`; a group has one split."
+        None,
+        "Regular expression for the patient in an image's path, such as `patient(\\d+)`; a patient stays in one split.",
     )
     store: Path = setting(Path("store/phantom.zarr"), "Path of the store; it appears there when it is complete.")
     model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
@@ -141,10 +142,10 @@ class ExtractSettings:
     labels: Labels = setting(
         "auto",
         "classes: each value is a class; instances: each value is an object, all of one class; multilabel: several "
-        "masks of an image are labels that may overlap; auto: as the layout says, else classes.",
+        "masks of an image are labels that may overlap; auto: the layout's kind, else classes.",
     )
     threshold: Annotated[float, Interval(gt=0, le=1)] | None = setting(
-        None, "For soft masks: foreground from this share of white, such as 0.5."
+        None, "For soft masks: smallest share of white that is foreground, such as 0.5."
     )
     unclear: Share = setting(
         0.05, "For JPEG masks with classes: largest share of pixels that are far from every class."
@@ -201,15 +202,15 @@ class TrainSettings:
     test: Share = setting(0.2, "Share of the samples kept for `pipeline evaluate`.")
     split_rule: SplitRule = setting(
         "auto",
-        "exact: sizes as asked, foreground alike in all splits; hash: adding images never moves one; auto: exact for "
-        "small sets.",
+        "exact: the given sizes, similar foreground in all splits; hash: adding images never moves a test image; "
+        "auto: exact for small sets.",
         may_change=True,
     )
     split_csv: Path | None = setting(
         None, "Table `id,split` with train, val or test in place of the seeded split.", may_change=True
     )
     folds: Annotated[int, Interval(ge=0, le=100)] = setting(
-        0, "Cross-validation: train so many models, each tested on another part of the samples; 0 trains one."
+        0, "Cross-validation: number of models, each tested on another part of the samples; 0 trains a single model."
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
     precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
@@ -228,7 +229,7 @@ class EvaluateSettings:
     masks: Path | None = setting(None, "Folder of source masks, for scores at their original size too.")
     csv: Path | None = setting(None, "Table with the source masks, in place of --masks.")
     instances: Instances = setting(
-        "none", "Score single objects too (AJI, PQ): split the prediction in components or by watershed."
+        "none", "Score single objects too (AJI, PQ): split the prediction into components or by watershed."
     )
     out: Path = setting(Path("reports/dual"), "Folder for metrics.json, per_sample.csv and pictures.")
     include_training: bool = setting(False, "Allow samples that the run was trained on; such scores are too high.")

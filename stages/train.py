@@ -172,10 +172,10 @@ def _holds_folds(folder: Path) -> bool:
 
 
 def _split(store: AttentionStore, settings: TrainSettings) -> tuple[list[str], list[str]]:
-    """Return the split of every sample, "" for samples without one; and a sentence about the rule, if there is one.
+    """Return the split of every sample ("" for samples without one), and a sentence about the rule, if there is a rule.
 
     Raises:
-        CheckpointError: the run that is resumed was started with another rule than the one that is asked for.
+        CheckpointError: the settings ask for another rule than the one that the resumed run was started with.
     """
     if settings.split_csv is not None:
         return split_by_csv(store, settings.split_csv), []
@@ -183,7 +183,7 @@ def _split(store: AttentionStore, settings: TrainSettings) -> tuple[list[str], l
     rule = resolve_rule(store, settings.split_rule)
     recorded = _recorded_splits(settings) if settings.resume else None
     other: SplitRule = "exact" if rule == "hash" else "hash"
-    with contextlib.suppress(UsageError):  # the other rule may not be possible with these samples
+    with contextlib.suppress(UsageError):  # the other rule may fail for these samples
         if recorded is not None and recorded == splits_digest(earlier := by_rule(rule=other)):
             if settings.split_rule == "auto":  # all runs of version 0.2 and before were split by the hash
                 return earlier, [f"split by the rule that the run was started with (--split-rule {other})"]

@@ -6,11 +6,11 @@
 | `attention` | finite, not negative, and the probabilities of a map sum to at most one |
 | `instances` | 0 where `mask` is background or ignored; at most `objects` - `lost_objects` different numbers |
 | `objects`, `lost_objects` | 0 or more; no more lost objects than objects; 0 without a mask |
-| `lost_classes` | indices of classes that `mask` has not, in rising order; "" without a mask |
+| `lost_classes` | indices of classes that `mask` lacks, in rising order; "" without a mask |
 | `perceptual_hash` | 16 hexadecimal digits, or "" |
 
-Optional parts in an encoding that this program does not know are not looked at. Values are not compared with those of
-an array or column that cannot be read. That one has a fault of its own.
+Optional parts in an unknown encoding are not checked. If an array or column cannot be read, that is reported as a fault
+of its own, and no values are compared with it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROUNDING = 2e-3
 """The amount by which a map of probabilities may sum to more than one: float16 keeps 11 bits of each."""
 
 LONGEST = 40
-"""Characters of a malformed value that a message shows."""
+"""Number of characters of a malformed value that a message shows."""
 
 LISTED = re.compile(r"([1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*)?")
 HASH = re.compile(r"([0-9a-f]{16})?")
@@ -48,7 +48,7 @@ def wrong_values(store: AttentionStore, name: str, values: NDArray[Any], samples
 
     Args:
         store: the store.
-        name: of the array.
+        name: The array.
         values: (sample, …) its values.
         samples: (sample,) their positions in the store.
     """
@@ -71,9 +71,9 @@ def wrong_column_values(store: AttentionStore, name: str, values: NDArray[Any], 
 
     Args:
         store: the store.
-        name: of the column.
+        name: The column.
         values: (sample,) its values.
-        start: position of the first of them in the store.
+        start: Position of the first value in the store.
     """
     if not store.has(name):
         return {}

@@ -1,4 +1,4 @@
-"""Plan an extraction without doing it: what would be read, by which rules, and what it would cost.
+"""Plan an extraction without doing it: list the input and the rules, and estimate size and time.
 
 All headers are read. Some samples, evenly spaced, are decoded as in the extraction: they give the shares of the
 classes, the objects that are too small for the store, and the time for reading. Two single images through the
@@ -35,14 +35,14 @@ MOST_TRIED = 24
 MOST_SIZES = 3
 """Number of image sizes that are named."""
 BYTES_PER_ROW = 300
-"""Size of a sample's entries in the columns, about."""
+"""Approximate bytes of a sample's entries in the columns."""
 MASK_RATIO = 50
-"""Compression of masks, about."""
+"""Approximate compression of masks: pixels per byte."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Describe an extraction that was not done; `str()` is what users see."""
+    """Describe an extraction that was not done. `str()` gives the text for users."""
 
     lines: Sequence[tuple[str, str]]
     """Title and text of each line."""
@@ -69,8 +69,8 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
 
     Args:
         prepared: The samples, as the extraction finds them.
-        settings: Of the extraction.
-        extractor: Of the extraction, with a batch size of one.
+        settings: The settings of the extraction.
+        extractor: The transformer of the extraction, with a batch size of one.
     """
     tried = [prepared.sources[at] for at in _evenly_spaced(len(prepared.sources), MOST_TRIED)]
     began = time.monotonic()
@@ -95,7 +95,7 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
 
 
 def _evenly_spaced(count: int, most: int) -> list[int]:
-    """Return at most `most` positions below `count`, evenly spaced."""
+    """Return at most `most` evenly spaced positions below `count`."""
     return sorted({round(at) for at in np.linspace(0, count - 1, min(count, most))})
 
 

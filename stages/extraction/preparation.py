@@ -25,7 +25,7 @@ __all__ = ["Prepared", "find_all_problems", "prepare"]
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Hold what is known about the input before anything is decoded."""
+    """Hold all facts about the input that are known before decoding."""
 
     found: Found
     sources: Sequence[SourceSample]
@@ -75,7 +75,7 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
 
 
 def _kind(settings: ExtractSettings, found: Found) -> Kind:
-    """Return the kind of labels that the user asks for, else the one of the layout."""
+    """Return the kind of labels that the user asks for; with `auto`, the kind of the layout."""
     if settings.labels != "auto":
         return settings.labels
     if found.labels == "instances":
@@ -84,7 +84,7 @@ def _kind(settings: ExtractSettings, found: Found) -> Kind:
 
 
 def find_all_problems(prepared: Prepared, progress: Progress) -> list[Problem]:
-    """Return the problems that are known, and those that decoding all other files shows."""
+    """Return the known problems, and decode all other files to find theirs."""
     with progress.task("checking", len(prepared.sources)) as task:
         return [*prepared.problems, *check_files(prepared.sources, decoding=prepared.decoding, task=task)]
 

@@ -1,4 +1,4 @@
-"""Give annotations in JSON and XML to their images.
+"""Match annotations in JSON and XML with their images.
 
 An annotation of one image is named like it: `<id>.json`. One file may also annotate many images and name them inside,
 as COCO and CVAT do. The formats are read by `stages.imaging.annotations`.
@@ -23,12 +23,12 @@ __all__ = ["Annotations", "Entries", "explain_absent", "pair_annotations"]
 
 @dataclass
 class Annotations:
-    """Hold what became of the files in JSON and XML."""
+    """Hold the files in JSON and XML, sorted by their use."""
 
     paired: dict[str, list[LabelFile]] = field(default_factory=lambda: defaultdict(list))
     """The annotations of every image, by id."""
     orphans: dict[Path, list[str]] = field(default_factory=dict)
-    """Names of images that are not there, by the file that annotates them."""
+    """Names of missing images, by the file that annotates them."""
     problems: list[Problem] = field(default_factory=list)
     """Annotations that cannot be read."""
     rest: list[SourceFile] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Annotations:
 
 
 def pair_annotations(files: Sequence[SourceFile], owners: Owners) -> Annotations:
-    """Give annotations to their images.
+    """Match annotations with their images.
 
     Args:
         files: JSON and XML files.
@@ -104,7 +104,7 @@ class Entries:
 
 
 def _last(name: str) -> str:
-    """Return the last part of an image's name in an annotation, whichever system wrote it."""
+    """Return the last part of an image's path in an annotation, with `/` or a backslash as separator."""
     return normal_id(name.replace("\\", "/")).rpartition("/")[2]
 
 
@@ -126,7 +126,7 @@ def _stems(name: str) -> tuple[str, ...]:
 
 
 def explain_absent(file: Path, names: Sequence[str]) -> Problem:
-    """Return the problem of a file that annotates images which are not there."""
+    """Return the problem of a file that annotates missing images."""
     examples = ", ".join(map(ascii, names[:3]))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - three examples
     return Problem(printable(file), f"annotates images that are not there: {examples}{more}; add them or remove them")

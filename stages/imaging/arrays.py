@@ -30,7 +30,7 @@ def is_array_file(path: Path) -> bool:
 
 
 def array_size(path: Path) -> Size:
-    """Return the (height, width) of the image in an array file as its header says; the values are not read.
+    """Return the (height, width) of the image from the header of an array file, without reading the values.
 
     Raises:
         InputProblemsError: the file cannot be read, or has no such array of two dimensions.

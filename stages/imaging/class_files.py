@@ -20,7 +20,7 @@ from stages.imaging.samples import printable
 __all__ = ["read_classes"]
 
 LARGEST = 2**24
-"""Bytes of a file; far more than a list of classes needs."""
+"""Largest number of bytes of a file; far more than a list of classes needs."""
 LABELMAP = re.compile(r"([^:]+):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(?::.*)?")
 COLOUR_FIRST = re.compile(r"(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\S.*)")
 

@@ -1,4 +1,4 @@
-"""Define the classes of a data set, from what the user gives and from what the label files name.
+"""Define the classes of a data set from the user's `--classes` and from the names in the label files.
 
 | kind | with `--classes` | without it, if files name classes | without both |
 |---|---|---|---|

@@ -40,11 +40,11 @@ class Values:
     ranges: tuple[tuple[int, int], ...]
     """Lowest and highest value of each range."""
     in_colour: bool
-    """True if any of them was given as a colour."""
+    """True if any value was given as a colour."""
 
     @property
     def first(self) -> int:
-        """The first value in the order in which the user gave them."""
+        """The value that the user gave first."""
         return self.ranges[0][0]
 
     def holds(self, value: int) -> bool:
@@ -52,7 +52,7 @@ class Values:
         return any(low <= value <= high for low, high in self.ranges)
 
     def overlap(self, other: Values) -> int | None:
-        """Return a value that both hold; None if there is none."""
+        """Return a value that is in both; None if there is none."""
         for low, high in self.ranges:
             for other_low, other_high in other.ranges:
                 if max(low, other_low) <= min(high, other_high):

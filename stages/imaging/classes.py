@@ -7,9 +7,9 @@ The background has the index 0, whatever the order in which the classes are give
 
 - the class called `background` or `bg`, if there is one;
 - else the class that holds the value 0 (black, if masks are read in colour);
-- else, if there is one class only, what the class does not hold: a class `background` with the value 0 is added.
+- else, if there is only one class: a class `background` with the value 0 is added.
 
-Anything else could be meant in two ways and is refused.
+Anything else is ambiguous and is refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ClassMap:
     values: tuple[Values, ...] = ()
     """Values of each class in the mask files. Empty for the binary rule."""
     ignore: Values | None = None
-    """Values of ignored pixels in the mask files; None if there are none. They come before those of the classes."""
+    """Values of ignored pixels in the mask files; None if there are none. They win over ranges of classes."""
     in_colour: bool = False
     """True if masks are read as colours; False if they are read as single values."""
 
@@ -50,7 +50,7 @@ class ClassMap:
 
     @classmethod
     def of_names(cls, names: Sequence[str]) -> ClassMap:
-        """Return classes that need no values, because label files name them: the background and these.
+        """Return the background and the given classes, without values, because label files name their class.
 
         Raises:
             UsageError: there are none, or too many.
@@ -72,8 +72,8 @@ class ClassMap:
                 the others keep their order.
 
         Raises:
-            UsageError: a name is empty, a value is malformed or out of range, two names share a value, it is not clear
-                which class is the background, or there are too few or too many classes.
+            UsageError: a name is empty, a value is malformed or out of range, two names share a value, the background
+            is ambiguous, or there are too few or too many classes.
         """
         parsed = {_check_name(name): parse_values(name, value) for name, value in mapping.items()}
         in_colour = any(values.in_colour for values in parsed.values())
@@ -94,7 +94,7 @@ class ClassMap:
             yield IGNORE_NAME, self.ignore
 
     def to_mapping(self) -> dict[str, int | str] | None:
-        """Return the mapping by which `from_mapping` makes these classes, in the order of the indices; None if binary.
+        """Return the argument of `from_mapping` that makes these classes, in the order of the indices; None if binary.
 
         A single number is an integer, everything else a text.
         """
@@ -118,7 +118,7 @@ def _background_first(values: dict[str, Values], *, in_colour: bool) -> dict[str
     """Return the classes with the background first; see the module.
 
     Raises:
-        UsageError: it is not clear which class it is; the message shows the possible readings.
+        UsageError: the background is ambiguous; the message shows the possible readings.
     """
     named = [name for name in values if name.lower() in BACKGROUND_NAMES]
     if len(named) > 1:

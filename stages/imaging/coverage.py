@@ -1,4 +1,4 @@
-"""Compute the share of every pixel that a region of a larger picture covers, exactly, with fractions of pixels."""
+"""Compute how much of each pixel of a resized picture a region of the source covers, exactly."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def _sum_rows(
     """Add up the rows of a region that fall into each row of the result, by the share that they cover of it.
 
     The axis is cut at the edges of both kinds of rows. Each piece lies in one row of the source and in one row of the
-    result. Lengths are counted in units in which both have whole lengths: a row of the source has `target` units, a
-    row of the result has `source` units. So no edge is rounded.
+    result. Lengths are whole numbers of a common unit: a row of the source has `target` units, a row of the result has
+    `source` units. So no edge is rounded.
 
     Args:
         region: (rows, columns); rows `start`, `start` + 1, … of the source.

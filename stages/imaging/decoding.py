@@ -96,7 +96,7 @@ class ResizedImage:
     width: int
     """Number of columns of the upright image in the file."""
     memo_key: str
-    """The key under which its attention is remembered; see `stages.imaging.opening.memo_key`."""
+    """The memo's key for its attention; see `stages.imaging.opening.memo_key`."""
 
 
 def read_image(path: Path) -> DecodedImage:

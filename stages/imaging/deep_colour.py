@@ -2,7 +2,7 @@
 
 Pillow opens such a picture in 8 bits: its raw mode (`RGB;16B`: big-endian) keeps the high byte of every value. A camera
 or scanner of 12 bits leaves most of that byte empty, and the picture becomes black. Here the file is decoded twice. The
-second time its raw mode says the other byte order, so Pillow keeps the low byte. Both bytes together are the value.
+second time its raw mode has the opposite byte order, so Pillow keeps the low byte. Both bytes together are the value.
 
 Raw modes are part of Pillow's documented interface for decoders. A test compares the result with another reader.
 """

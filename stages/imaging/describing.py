@@ -1,4 +1,4 @@
-"""Read the classes that a data set itself names, as nnU-Net's `dataset.json` does.
+"""Read the classes from a data set's own description, such as nnU-Net's `dataset.json`.
 
 Version 2 lists `{"labels": {"background": 0, "tumour": 1}}`, version 1 `{"labels": {"0": "background", …}}`.
 Regions (a list of values for one name) overlap and are not supported.
@@ -20,11 +20,11 @@ __all__ = ["describe_classes"]
 HIGHEST = 0xFFFF
 """Highest value in a mask of 16 bits."""
 LARGEST = 16 * 2**20
-"""Bytes of a description; far more than a list of classes and cases needs."""
+"""Largest number of bytes of a description; far more than a list of classes and cases needs."""
 
 
 def describe_classes(layout: Layout, trees: Trees) -> dict[str, int | str] | None:
-    """Return class names and mask values as the data set names them; None if it does not.
+    """Return class names and mask values from the data set's description; None without a description.
 
     Raises:
         UsageError: the folder holds the descriptions of several data sets.

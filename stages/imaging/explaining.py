@@ -14,11 +14,11 @@ from stages.imaging.trees import Trees
 __all__ = ["explain_no_pair"]
 
 SEEN = 200
-"""Masks that are looked at for a proposal."""
+"""Number of masks that are examined for a proposal."""
 
 
 def explain_no_pair(trees: Trees, layout: Layout) -> Problem:
-    """Return the problem that no image has a mask: the names that were expected, and the names that were found."""
+    """Return the problem that no image has a mask. It lists the names that were expected and those that were found."""
     if trees.masks.single:
         return _explain_file(trees)
     images, masks = trees.images.pictures, trees.masks.pictures

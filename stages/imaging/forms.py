@@ -13,7 +13,7 @@ from stages.imaging.trees import Role, Trees
 __all__ = ["Forms"]
 
 ANY_PICTURE = "{id}.{ext}"
-"""Pattern of masks named exactly like their images; among images it says nothing."""
+"""Pattern of masks named exactly like their images. In a folder of images it fits every file."""
 Reasons = tuple[tuple[Pattern, str], ...]
 """Patterns, each with the reason why files of this form are left out."""
 
@@ -30,17 +30,17 @@ class Forms:
     masks: tuple[Pattern, ...]
     """For files in a folder of masks."""
     separating: tuple[Pattern, ...]
-    """For files that may be images: patterns that only masks have."""
+    """For files that may be images: patterns that fit masks only."""
     beside: tuple[Pattern, ...]
-    """For files that may be images: patterns that masks have, and other images too."""
+    """For files that may be images: patterns that fit masks, but also some images."""
     by_products: Reasons
-    """By-products, whatever images there are."""
+    """By-products, independent of the images."""
     by_products_of: Reasons
     """By-products of an image `{id}`."""
     channels: tuple[Pattern, ...]
     unlabelled: Reasons
     roots: tuple[str, str]
-    """Names of the folder of images and the folder of masks, or two empty texts if they do not count."""
+    """Names of the folder of images and the folder of masks; two empty texts if patterns do not use them."""
 
     @classmethod
     def of(cls, layout: Layout, trees: Trees) -> Forms:
@@ -67,7 +67,10 @@ class Forms:
         )
 
     def read(self, patterns: Sequence[Pattern], file: SourceFile, role: Role) -> Iterator[tuple[Pattern, Match]]:
-        """Yield all ways in which patterns read a file's path; with the root's name in front if one fits only so."""
+        """Yield all readings of a file's path by the patterns.
+
+        The root's name is put in front if a pattern fits only then.
+        """
         root = self.roots[role == "mask"]
         named = f"{root}/{file.relative}" if root else file.relative
         folded = named.casefold()
@@ -91,7 +94,7 @@ class Forms:
         return next((match for _, match in self.read(self.images, file, role)), None)
 
     def by_product(self, file: SourceFile) -> str | None:
-        """Return the reason why a file is a by-product whatever images there are; None for another file."""
+        """Return the reason why a file is a by-product, independent of the images; None for another file."""
         return _reason(self.by_products, file)
 
     def by_product_of(self, file: SourceFile, ids: Container[str]) -> str | None:

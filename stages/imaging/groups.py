@@ -1,8 +1,8 @@
-"""Find out which images are of one patient, so that all of them are in one split.
+"""Find the images of each patient, so that all of them are in one split.
 
 Sources, in this order: `--group-pattern`; `{group}` in the image pattern; the layout (a part of the id, or a table that
-belongs to the data set); folders that are named like patients. Otherwise every image is its own group, and if the ids
-look as if they began with patients, a note names the pattern to use.
+belongs to the data set); folders that are named like patients. Otherwise every image is its own group. If the ids seem
+to begin with patients, a note proposes a pattern.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def find_groups(matched: Matched, layout: Layout, trees: Trees, group_pattern: s
 
 
 def _by_pattern(samples: Sequence[SourceSample], relative: Mapping[str, str], pattern: str) -> Grouping:
-    """Return the samples with the groups that a regular expression finds; images that it does not fit are problems."""
+    """Return the samples with the groups that a regular expression finds; an image without a match is a problem."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:

@@ -1,7 +1,7 @@
 """Check the headers of all files of a data set, before anything is decoded.
 
-A header is a few hundred bytes, so twenty thousand files take seconds. It shows whether a file is a picture, how large
-it is, and whether a mask has the size of its image. It does not show damaged pixels.
+A header is a few hundred bytes, so twenty thousand files take seconds. It is enough to check that a file is a picture
+and that a mask has the size of its image. It does not show damaged pixels.
 
 Annotations have no header that is checked here; they are read when their sample is decoded.
 """

@@ -1,4 +1,4 @@
-"""Describe what the user gives as images and masks, and what was found there."""
+"""Describe the images and masks that the user gives, and the samples found there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Inputs:
     images: Path
     """Folder of images, or a single image. Not read if `csv` is given."""
     masks: Path | None = None
-    """Folder of masks, or one file that annotates all images. None: masks are looked for beside the images."""
+    """Folder of masks, or one file that annotates all images. None: masks are searched beside the images."""
     csv: Path | None = None
     """Table of samples, used instead of matching by name; see `stages.imaging.table`."""
     layout: str = "auto"
@@ -51,7 +51,7 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Hold what was found: every file is in `samples`, in `problems` or in `left_out`."""
+    """Hold the result of the search: every file is in `samples`, in `problems` or in `left_out`."""
 
     samples: list[SourceSample]
     """Sorted by id; at least one."""
@@ -62,6 +62,6 @@ class Found:
     notes: list[str] = field(default_factory=list)
     """Sentences for the user, such as a pattern by which patients could be recognised."""
     classes: dict[str, int | str] | None = None
-    """Class names and mask values as the data set itself names them; None if it does not."""
+    """Class names and mask values from the data set's own description; None without one."""
     labels: str | None = None
-    """`classes`, `instances` or `multilabel`, as the layout says; None if it does not."""
+    """`classes`, `instances` or `multilabel`, from the layout; None if it sets no kind."""

@@ -1,6 +1,6 @@
 """Read the labels of one image from its files: masks, objects, one file per class, arrays or annotations.
 
-`LabelRules` say what the files of a data set mean. They are made once. There are three kinds:
+`LabelRules` define the meaning of the label files. They are made once per data set. There are three kinds:
 
 | kind | one file | several files of one image |
 |---|---|---|
@@ -59,13 +59,13 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRules:
-    """Say how the label files of a data set are read."""
+    """Define how the label files of a data set are read."""
 
     classes: ClassMap
-    """The classes by index. They have no values if files name them, and where black and white is enough."""
+    """The classes by index. They have no values if files name their class, or if masks are black and white."""
     kind: Kind = "classes"
     threshold: float | None = None
-    """Share of white from which a pixel of a soft mask is foreground; None for masks in black and white."""
+    """Smallest share of white at which a pixel of a soft mask is foreground; None for masks in black and white."""
     unclear: float = MOST_UNCLEAR
     """Largest share of unclear pixels in a lossy file with classes."""
 
@@ -97,7 +97,7 @@ class LabelRules:
         return cls(classes=found, kind=kind, threshold=threshold, unclear=unclear)
 
     def to_source(self, pairing: dict[str, Any] | None) -> MaskSource:
-        """Return the rules as a store records them.
+        """Return the rules in the form that a store records.
 
         Args:
             pairing: The rule by which label files were found; None without labels.
@@ -118,7 +118,7 @@ class LabelRules:
 
         Args:
             source: From the store's description.
-            names: The store's classes by index. This order is kept, also if the background is not the first.
+            names: The store's classes by index. This order is kept, even if the background is not the first.
         """
         rules = source.rules or {}
         classes = ClassMap.from_mapping(source.values, order=names) if source.values else ClassMap(tuple(names))
@@ -138,7 +138,7 @@ class LabelRules:
         return self.classes.names.index(label) if label in self.classes.names else None
 
     def _is_plain(self) -> bool:
-        """Return True if readers that know only the values, or only black and white, read the masks the same way."""
+        """Return True if a program that knows only class values, or only black and white, reads the masks alike."""
         values = self.classes.to_mapping()
         if values is None:
             single = self.classes == ClassMap.binary()
@@ -183,7 +183,7 @@ def _read_annotations(files: Sequence[LabelFile], rules: LabelRules, size: Size)
 
 
 def _read_classes(files: Sequence[LabelFile], rules: LabelRules, size: Size) -> NDArray[np.uint8]:
-    """Return the class indices of files that are united; 255 where any of them is ignored."""
+    """Unite the files of one image. Return class indices; 255 where any file ignores the pixel."""
     united = _read_one(files[0], rules, size)
     for file in files[1:]:
         part = _read_one(file, rules, size)
@@ -195,7 +195,7 @@ def _read_classes(files: Sequence[LabelFile], rules: LabelRules, size: Size) -> 
                 f"{int(both.sum())} pixels are {other} here and {one} in another file of the image; correct the files, "
                 "or keep labels that overlap with --labels multilabel",
             )
-        united = np.maximum(united, part)  # 0 gives way to a class, and a class to 255
+        united = np.maximum(united, part)  # a class replaces 0, and 255 replaces a class
     return united
 
 
@@ -259,4 +259,4 @@ def _read_instances(files: Sequence[LabelFile], size: Size) -> NDArray[np.int32]
         free = (objects == 0) & (part > 0)
         objects[free] = part[free] + count
         count += int(part.max(initial=0))
-    return number_objects(objects)  # an object that others cover wholly has no number
+    return number_objects(objects)  # an object that others cover completely has no number

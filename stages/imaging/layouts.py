@@ -18,7 +18,7 @@ MASK_ENDINGS = ("_segmentation", "_mask", "_lesion")
 
 @dataclass(frozen=True, kw_only=True)
 class GroupTable:
-    """Describe a table of the data set that says which images are of one patient."""
+    """Describe a table of the data set that names the patient, or another group, of every image."""
 
     file: str
     """Pattern of the table's path."""
@@ -55,7 +55,7 @@ class Layout:
     """Regular expression whose first group, found in an image's file name, is the patient."""
     group_table: GroupTable | None = None
     labels: str | None = None
-    """`instances` or `multilabel` if the masks are so; None for masks of classes."""
+    """`instances` or `multilabel` if the masks are of this kind; None for masks of classes."""
     classes: dict[str, int | str] | None = None
     """The mask values, if the data set has several classes and no file that names them."""
     arrays: bool = False
@@ -67,7 +67,7 @@ class Layout:
     description: str | None = None
     """Name of a file in the root that lists the classes, as nnU-Net's `dataset.json`."""
     root_counts: bool = True
-    """The name of the root folder counts as a part of the paths, so that `imagesTr` itself can be the root."""
+    """The name of the root folder is a part of the paths, so that `imagesTr` itself can be the root."""
     general: bool = False
     """The layout is not that of one data set. It is chosen only if no other one fits."""
     regions: bool = False
@@ -79,7 +79,7 @@ BESIDE = tuple(
     f"{{id}}{ending}.{{ext}}"
     for ending in ("_masks", "_anno", "_annotation", "_label", "_labels", "_seg", "_gt", "_groundtruth")
 )
-"""Further names of masks. Some images are named so too, without being a mask."""
+"""Further names of masks. Some images have such names too."""
 SUPERPIXELS = ("{id}_superpixels.{ext}", "superpixels, not images")
 
 LAYOUTS: dict[str, Layout] = {

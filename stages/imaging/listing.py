@@ -2,8 +2,8 @@
 
 A link to a file counts as a file. A link to a folder is followed, but every real folder is entered only once, so a link
 to a parent folder does not loop. A hidden folder (`.cache/`) is listed as one entry and not entered. Folders that
-cannot be listed and links to missing files are reported as problems. No file is opened, and a plain file costs no call
-of its own to the system, so that 20,000 files take a fraction of a second.
+cannot be listed and links to missing files are reported as problems. No file is opened, and plain files need no system
+call each, so 20,000 files take a fraction of a second.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ UNREADABLE = {
     "video": (".mp4", ".avi", ".mov", ".mkv"),
     "other picture": (".ppm", ".pgm", ".pbm", ".jp2", ".jxl", ".svg", ".psd", ".raw", ".cr2", ".nef", ".dng", ".exr"),
 }
-"""Formats that may hold images and are not read, with their extensions."""
+"""Formats that may hold images but cannot be read, with their extensions."""
 
 FileKind = Literal["picture", "array", "annotation", "unreadable", "other", "hidden"]
 
@@ -47,7 +47,7 @@ class SourceFile:
     """Describe one file found in a folder."""
 
     path: Path
-    """The file, below the folder as it was given."""
+    """Path of the file: the folder in the user's spelling, and the path below it."""
     relative: str
     """Path relative to that folder, with `/` between its parts, in Unicode normal form C."""
     kind: FileKind
@@ -59,7 +59,7 @@ class Listing:
     """Hold all files of one folder."""
 
     root: Path
-    """The folder as it was given."""
+    """The folder in the user's spelling."""
     files: list[SourceFile] = field(default_factory=list)
     """All files below it, sorted by path."""
     problems: list[Problem] = field(default_factory=list)

@@ -18,10 +18,10 @@ class LostObjects:
     samples: list[str] = field(default_factory=list)
     """Ids of the samples that lost objects."""
     keeping_size: Size = (0, 0)
-    """(height, width), each the largest of all samples: high and wide images both keep their objects."""
+    """(height, width) that keeps the objects of all samples: each side is the largest that any sample needs."""
 
     def add(self, sample: str, *, objects: int, lost: int, keeping_size: Size | None) -> None:
-        """Count the objects of one sample, as `ShrunkLabels` has them."""
+        """Add the counts of one sample, from its `ShrunkLabels`."""
         self.objects += objects
         self.lost += lost
         if keeping_size is not None:

@@ -1,10 +1,10 @@
 """Replace the values of a mask by class indices.
 
 In a lossless file every value must belong to a class. In a lossy file (JPEG), whose compression changes values, a pixel
-gets the class with the nearest value. Such a pixel is unclear if it is farther from it than a quarter of the gap
-between the two nearest classes. Too many unclear pixels are an error: the classes are probably not the ones in the
-file. Where two classes touch, compression makes values in between, so a third class there can gain an edge of one
-pixel. Only lossless files are exact.
+gets the class with the nearest value. The pixel is unclear unless the second nearest class is at least three times as
+far away as the nearest one. Too many unclear pixels are an error: the classes are probably not the ones in the file.
+Where two classes touch, compression makes values in between. There a third class can gain an edge of one pixel. Only
+lossless files are exact.
 """
 
 from __future__ import annotations

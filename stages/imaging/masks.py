@@ -11,9 +11,9 @@ class indices is rejected, because guessing could swap classes:
 - values in 1-15 and none in 16-254, in a lossless file: `{0, 1, 255}`
 - a block of 3 x 3 pixels (5 x 5 in a lossy file) is of one grey: `{0, 127, 255}`; soft edges have no such blocks
 
-With a threshold, soft masks are read too: foreground is what reaches that share of white. White is 255 in a file of 8
-bits and 65535 in a file of 16 bits. In files of 32 bits and floats it is the lowest of 1, 255 and 65535 that no value
-exceeds.
+With a threshold, soft masks are read too: a pixel is foreground if it reaches that share of white. White is 255 in a
+file of 8 bits and 65535 in a file of 16 bits. In files of 32 bits and floats it is the lowest of 1, 255 and 65535 that
+no value exceeds.
 
 **Mapped**, for everything else. Each class has some values; see `stages.imaging.mapped`.
 
@@ -67,7 +67,8 @@ def read_mask(
         path: A picture, as in `stages.imaging.opening`. The format is detected from the content.
         classes: Meaning of the values in the file.
         expected_size: (height, width) of the upright image that the mask belongs to.
-        threshold: Share of white from which a pixel is foreground, above 0 and at most 1, for classes without values.
+        threshold: Smallest share of white at which a pixel is foreground, above 0 and at most 1, for classes without
+            values.
         unclear: Largest share of unclear pixels in a lossy file with classes, 0 to 1.
 
     Returns:
@@ -118,7 +119,7 @@ def binary_values(
     Args:
         path: Names the file in messages.
         values: (height, width) numbers.
-        threshold: Share of white from which a value is foreground; None for the binary rule of this module.
+        threshold: Smallest share of white at which a value is foreground; None for the binary rule of this module.
         lossy: True if compression may have changed the values.
 
     Raises:

@@ -5,7 +5,8 @@ reason. How it works:
 
 1. By-products are left out. Images are recognised, and each gets its id. If one id occurs in several folders, the
    folders become part of every id: `benign/001.png` is `benign-001`.
-2. Every mask is given to the image whose id its name holds. Files of one image are in natural order: `_2` before `_10`.
+2. Every mask is matched with the image whose id is in its name. Files of one image are in natural order: `_2` before
+   `_10`.
 3. The remaining files are grouped by the reason why they are not used.
 
 Nothing is decoded here. Only files in JSON and XML are opened; see `stages.imaging.annotating`.
@@ -34,19 +35,20 @@ from stages.imaging.trees import Role, Trees
 __all__ = ["UNLIKE", "Matched", "OwnedLabels", "assign_labels", "match_files"]
 
 UNLIKE = "pictures that are named unlike images and masks"
-"""Reason why a picture is left out that fits no pattern."""
+"""Reason for leaving out a picture that fits no pattern."""
 
 
 @dataclass
 class Matched:
-    """Hold what became of every file."""
+    """Hold every file, sorted by its use."""
 
     samples: list[SourceSample] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     left_out: dict[str, list[Path]] = field(default_factory=dict)
     """The files that are neither image nor mask, by reason."""
     orphans: dict[Path, Callable[[], Problem]] = field(default_factory=dict)
-    """Masks without an image, each with a function that explains it. Most layouts are tried in vain."""
+    """Masks without an image, each with a function that makes its message. Messages are made only for the chosen
+    layout."""
     relative: dict[str, str] = field(default_factory=dict)
     """Path of every sample's image relative to the folder of images, by id."""
     groups: dict[str, str] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Matched:
         return {sample.image: sample.masks for sample in self.samples if sample.masks}
 
     def leave_out(self, reason: str, *files: Path) -> None:
-        """Add files that are not used, with the reason."""
+        """Record files that are not used, with the reason."""
         if files:
             self.left_out.setdefault(reason, []).extend(files)
 
@@ -74,7 +76,7 @@ class OwnedLabels:
     files: list[LabelFile] = field(default_factory=list)
     """In natural order of their names."""
     single: int = 0
-    """Files of a form that only one file of an image can have."""
+    """Files that fit a pattern of which an image can have only one file."""
 
     @property
     def fault(self) -> str | None:
@@ -92,8 +94,8 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
     Args:
         layout: The patterns.
         trees: The files.
-        masks_wanted: Masks are needed. Without, files in JSON and XML are not opened, an image with masks that exclude
-            each other is no problem, and images that the layout describes as test images are used.
+        masks_wanted: True if masks are needed. If False, files in JSON and XML are not opened, an image with masks that
+        exclude each other is not a problem, and images that the layout describes as test images are used.
 
     Raises:
         UsageError: a pattern is not valid.
@@ -133,7 +135,7 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
 
 
 def assign_labels(files: SortedFiles, owners: Owners, forms: Forms, result: Matched) -> dict[str, OwnedLabels]:
-    """Give masks and annotations to their images.
+    """Match masks and annotations with their images.
 
     Args:
         files: The files; those that are no masks are added to `files.rest`.
@@ -190,7 +192,7 @@ def _natural(text: str) -> list[tuple[int, int | str]]:
 def _further_picture(
     identifier: str, files: SortedFiles, owned: dict[str, OwnedLabels], layout: Layout, trees: Trees
 ) -> str | None:
-    """Return the reason why a picture without a mask is no image: it is a further file of an image that has one."""
+    """Return the reason why a picture without a mask is left out: it is a further file of an image with a mask."""
     if not layout.regions or trees.relation == "apart":
         return None
     folder = files.images[identifier].file.path.parent

@@ -1,4 +1,4 @@
-"""Decide which pixels of the result belong to which object, so that small and thin objects keep some.
+"""Assign the pixels of the result to objects, so that small and thin objects keep some.
 
 The docstring of `shrinking` describes the steps.
 """
@@ -15,7 +15,7 @@ from store.records import IGNORE
 __all__ = ["TOLERANCE", "ObjectPixels", "assign_pixels", "best_pixels", "count_pixels"]
 
 KEPT_SHARE = 0.5
-"""Share of its best pixels below which an object takes pixels from others."""
+"""An object with less than this share of its best pixels takes pixels from others."""
 TOLERANCE = 1e-5
 """Largest difference between two shares that count as equal: sums of float32 differ by less."""
 
@@ -34,7 +34,7 @@ class ObjectPixels:
     best: NDArray[np.bool_]
     """(row, column) True for the pixels that `best_pixels` returns."""
     area: float
-    """In pixels of the source."""
+    """Area in pixels of the source."""
 
 
 def assign_pixels(objects: list[ObjectPixels], planes: list[int], result: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -53,7 +53,7 @@ def assign_pixels(objects: list[ObjectPixels], planes: list[int], result: NDArra
     for at, (one, plane) in enumerate(zip(objects, planes, strict=True)):
         place = (one.rows, one.columns)
         wanted = ((result[place] == plane) | one.best) & (result[place] != IGNORE) & (one.coverage > most[place])
-        # Where another class has the majority, it keeps the pixel unless this object covers more.
+        # Here a foreground class with the majority keeps its pixels; only background gives way to other objects.
         wanted &= (result[place] == plane) | (result[place] == 0)
         owner[place][wanted] = at
         most[place][wanted] = one.coverage[wanted]
@@ -87,7 +87,7 @@ def count_pixels(owner: NDArray[np.int64], objects: int) -> NDArray[np.int64]:
 
 
 def best_pixels(coverage: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the pixels with which an object's Dice with its source is highest, (row, column) bool."""
+    """Return (row, column) bool: the pixels for which the object's Dice with its source is highest."""
     shares = np.sort(coverage, axis=None)[::-1]
     shares = shares[shares > 0]
     overlap = np.cumsum(shares, dtype=np.float64)

@@ -63,7 +63,7 @@ OTHER_FORMATS = (
 """(position, bytes, name) of common formats that are not read, to name them in the message."""
 REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
 REDUCIBLE = ("JPEG", "MPO")
-LONGEST_WEBP_HEADER = 65536  # bytes before the pixels' chunk, whose name says if they are lossless: a colour profile
+LONGEST_WEBP_HEADER = 65536  # bytes searched for the name of the pixels' chunk; a colour profile comes first
 TURNED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 # Until Python 3.14 the list of warning filters belongs to the whole process. Two threads that replace and restore it
@@ -198,7 +198,7 @@ def _is_lossy(image: Image.Image, data: bytes) -> bool:
 
 
 def memo_key(path: Path, data: bytes, digest: str) -> str:
-    """Return the key under which an image's attention is remembered: its digest in nearly all cases.
+    """Return the memo's key for an image's attention: the image's digest, except for 16-bit colour.
 
     The maps of a picture of 16-bit colour were computed from its high bytes up to version 0.2.0. They have another key
     now, so that old maps are not used for the new pixels.
@@ -233,7 +233,7 @@ def check_picture(path: Path) -> Problem | None:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) of a picture as its header says, before any EXIF orientation.
+    """Return (height, width) of a picture from its header, before any EXIF orientation.
 
     Raises:
         InputProblemsError: as in `open_picture`, as far as the header shows it.

@@ -14,7 +14,7 @@ SEPARATOR = "-"
 
 
 USUAL_FOLDERS = {*IMAGE_FOLDERS, *MASK_FOLDERS}
-"""Names of folders, in lower case, that say nothing about an image."""
+"""Names of folders, in lower case, that do not distinguish images."""
 
 
 def context(match: Match) -> tuple[str, ...]:

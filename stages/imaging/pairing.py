@@ -9,7 +9,7 @@ see `stages.imaging.recognition`. If none is recognised, an image is `<id>.<exte
 **By a table.** See `stages.imaging.table`.
 
 Every file in the folders is used, reported as a problem, or listed as left out with the reason. Ambiguous files are
-problems and never samples, so it is always safe to go on with the samples that are returned. Nothing is decoded here.
+problems and never samples, so the returned samples are always safe to use. Nothing is decoded here.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Orphans = Literal["reported", "ignored"]
 USABLE = {"picture", "array"}
 """Kinds of files that may be images or masks."""
 Labels = Literal["wanted", "ignored"]
-"""Use of the masks. Ignored: they are recognised, so that none is taken for an image, and left out."""
+"""Use of the masks. `ignored`: masks are recognised, so that none is taken for an image, and then left out."""
 
 
 def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Labels = "wanted") -> Found:
@@ -94,7 +94,7 @@ def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Label
         found_images = any(file.kind in USABLE for file in images.files)
         reason = explain_no_pair(trees, choice.layout) if found_images else _no_picture(images)
         raise InputProblemsError([*matched.problems, reason])
-    if not images.single:  # a single image has no use for the other masks
+    if not images.single:  # with a single image, masks of other images are expected
         _report_orphans(matched, as_problems=wanted and orphans == "reported")
     if not matched.samples:
         raise InputProblemsError(matched.problems or [_no_picture(images)])
@@ -242,7 +242,7 @@ def _left_out(matched: Matched) -> list[LeftOut]:
 
 
 def _notes(matched: Matched, trees: Trees, *, masks_given: bool) -> list[str]:
-    """Return sentences about choices that the user may not expect."""
+    """Return notes about choices that the user may not expect."""
     notes = []
     if matched.pairs and not masks_given:
         count, root = len(matched.pairs), printable(trees.images.root)

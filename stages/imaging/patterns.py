@@ -46,7 +46,7 @@ PLACEHOLDERS = {
     "{masks}": f"(?:{'|'.join(MASK_FOLDERS)})",
 }
 NAMED = {"{id}", "{group}", "{label}"}
-"""Placeholders that stand for the same text wherever a pattern repeats them."""
+"""Placeholders that must stand for the same text if a pattern repeats them."""
 FOLDERS = "**/"
 WILDCARDS = {"**": r".*", "*": r"[^/]*"}
 FOLDER = "folder"

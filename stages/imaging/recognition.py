@@ -20,7 +20,7 @@ NAMES = "names"
 
 @dataclass(frozen=True)
 class Choice:
-    """Hold the rule that was chosen, and what it makes of the files."""
+    """Hold the chosen rule, and the files matched by it."""
 
     rule: PairingRule
     layout: Layout
@@ -28,7 +28,7 @@ class Choice:
 
     @property
     def size(self) -> int:
-        """Return the number of images with a mask; with those refused, if the layout is that of one data set."""
+        """Return the number of images with a mask; for the layout of one data set, refused images count too."""
         return len(self.matched.pairs) + (0 if self.layout.general else self.matched.refused)
 
     @property
@@ -41,9 +41,10 @@ class Choice:
 def choose_layout(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wanted: bool) -> Choice:
     """Choose the layout that fits the files best.
 
-    A layout is recognised by its signs. Of the layouts of data sets, the one that says something about most images is
-    chosen, if it explains every picture or finds at least half as many pairs as the general layouts do. Otherwise the
-    general layout with the most pairs is chosen. In one folder without any pair, every picture is an image.
+    A layout is recognised by its signs. Of the layouts of single data sets, the one with the most images with a mask
+    (refused ones included) is chosen, if it explains every picture or finds at least half as many pairs as the general
+    layouts do. Otherwise the general layout with the most pairs is chosen. In one folder without any pair, every
+    picture is an image.
 
     Args:
         trees: The files.
@@ -74,7 +75,7 @@ def choose_layout(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_w
     if best is not None and best.complete:
         return best
     by_names = _by_names(trees, rule, masks_given=masks_given, masks_wanted=masks_wanted)
-    fallback = max([*recognised(general=True), by_names], key=lambda one: one.size)  # the first of equals
+    fallback = max([*recognised(general=True), by_names], key=lambda one: one.size)  # a tie goes to the first one
     return fallback if best is None or 2 * best.size < fallback.size else best
 
 
@@ -100,7 +101,7 @@ def _by_names(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wante
 
 
 def _recognise(layout: Layout, trees: Trees, paths: Sequence[tuple[str, str]]) -> str | None:
-    """Return the reason why the files look like this layout, which names a file; None if they do not."""
+    """Return a reason that names a file typical of this layout; None if the layout's signs are missing."""
     if (layout.one_root and not trees.one_root) or trees.images.single:
         return None
     for signs in layout.signs:

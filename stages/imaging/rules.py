@@ -1,4 +1,4 @@
-"""Describe how images were matched with masks, in a form that a store records and a later command follows again."""
+"""Describe how images were matched with masks. A store records this, and later commands use it again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PairingRule:
     """Why this rule was chosen, for the output; not recorded."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rule for a store's description. Defaults are left out, so that most stores stay as they were."""
+        """Return the rule for a store's description. Defaults are left out, so that most descriptions do not change."""
         if self.layout == TABLE:
             return {"rule": TABLE}
         if self.image_pattern is not None or self.mask_pattern is not None:
@@ -56,7 +56,7 @@ class PairingRule:
 
     @classmethod
     def from_dict(cls, described: dict[str, Any] | None) -> PairingRule:
-        """Return the rule that a store records; the rule of names where it records none.
+        """Return the rule that a store records; the layout `names` if it records none.
 
         Raises:
             UsageError: the layout is not known to this version of the program.

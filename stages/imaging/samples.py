@@ -30,7 +30,7 @@ class LabelFile:
     path: Path
     """A mask as a picture, an array, or an annotation in JSON or XML."""
     label: str = ""
-    """The class of all that is drawn in this file, for a file per class; "" if the values in the file say it."""
+    """The class of all foreground in this file, for a file per class; "" if the values in the file give the class."""
     entry: str = ""
     """The image's name in a file that annotates several images (COCO, CVAT); "" for a file of its own."""
 

@@ -4,26 +4,26 @@ A mask is stretched to the store's size like its image. Every pixel of the resul
 general with fractions of pixels at its edges. It gets the class that covers most of it. At equal shares foreground wins
 over background, and the lower class index over the higher one.
 
-The majority alone would remove what is smaller or thinner than a pixel: small lesions, vessels, the tips of nuclei. So
-every object is looked at. An object is a connected region of one foreground class (diagonal neighbours are connected),
-or an instance. Its best pixels are those with which its Dice coefficient with the source is highest: with the shares
-c₁ ≥ c₂ ≥ … of the pixels that it covers and its area a (both in pixels of the result), the first n pixels that
-maximise 2 (c₁ + … + cₙ) / (a + n). For a large object these are the pixels that it covers by about half. For a thin or
-small one they are more, and always at least one.
+The majority alone would remove everything smaller or thinner than a pixel: small lesions, vessels, the tips of nuclei.
+So every object is treated by itself. An object is a connected region of one foreground class (diagonal neighbours are
+connected), or an instance. Its best pixels are those for which its Dice coefficient with the source is highest: with
+the shares c₁ ≥ c₂ ≥ … of the pixels that it covers and its area a (both in pixels of the result), the first n pixels
+that maximise 2 (c₁ + … + cₙ) / (a + n). For a large object these are the pixels that it covers by about half. For a
+thin or small one they are more, and always at least one.
 
-1. A pixel goes to the object that covers most of it, among those whose class has the majority there and those of whose
-   best pixels it is one.
+1. A pixel goes to the object that covers most of it. If a foreground class has the majority there, only objects of this
+   class compete. If background has it, all objects compete that have the pixel among their best ones.
 2. An object that has less than half as many pixels as its best ones takes these from larger objects and from the
-   background, the smallest object first. It takes no pixel from a smaller object that did the same or that would then
-   have less than half of its own, and none that is the last one of its object.
+   background, the smallest object first. It takes no pixel from a smaller object that has itself taken pixels, or that
+   would then have less than half of its best ones. It never takes the last pixel of an object.
 
 An object without a pixel is lost. Lost objects are counted, and so are classes that lose their last object.
 
-Ignored pixels (255) take part in the majority like a class. A pixel that is to be ignored is never given to an object.
+Ignored pixels (255) take part in the majority like a class. An ignored pixel is never given to an object.
 Labels that overlap are shrunk one by one. For all of them a pixel is ignored if more than half of it is. If neither
-side shrinks, the result is that of the nearest neighbour, and nothing is lost.
+side shrinks, the mask is resized by nearest neighbour, and nothing is lost.
 
-Only the part of the source that has labels is computed.
+Only the rectangle of the source that holds all labels is computed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ShrunkLabels:
     lost: int
     """Number of objects without a pixel in the result."""
     lost_classes: tuple[int, ...]
-    """Classes, or labels, that the source has and the result has not."""
+    """Classes, or labels, that the source has and the result lacks."""
     keeping_size: Size | None
     """Smallest recommended size at which every object would have a pixel of its own; None if nothing is lost."""
 
@@ -264,8 +264,8 @@ def _majority(coverage: dict[int, NDArray[np.float32]], ignored: NDArray[np.floa
 def _keeping_size(lost: list[ObjectPixels], source: Size, size: Size) -> Size | None:
     """Return the smallest recommended size at which the lost objects have an area of one pixel.
 
-    If they have that at `size` already, they were lost to their neighbours. Then it is the next size that has twice as
-    many pixels along each side, or that of the source.
+    If they have that area at `size` already, they lost their pixels to neighbours. Then the recommended size has twice
+    as many pixels along each side, but at most those of the source.
     """
     if not lost:
         return None

@@ -41,7 +41,7 @@ class SortedFiles:
     folders: bool = False
     """Ids begin with the names of folders."""
     masks: list[tuple[SourceFile, Role]] = field(default_factory=list)
-    """Possible masks: pictures in the folder of masks, or named as only masks are."""
+    """Possible masks: pictures in the folder of masks, or with names that only masks have."""
     annotations: list[SourceFile] = field(default_factory=list)
     """Possible annotations of the images."""
     by_products: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -81,7 +81,7 @@ def sort_files(layout: Layout, trees: Trees, forms: Forms) -> SortedFiles:
 
 
 def _copies(layout: Layout, trees: Trees) -> set[Path]:
-    """Return the files that hold other files' images in another format."""
+    """Return the files that hold the same images as other files in another format."""
     if layout.copies is None:
         return set()
     first, second = map(Pattern, layout.copies)

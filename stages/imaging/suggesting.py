@@ -50,7 +50,7 @@ def suggest_groups(relative: Mapping[str, str], remedy: str | None = None) -> st
 
     Args:
         relative: Path of every image relative to the folder of images, by id.
-        remedy: What to do about it; None to propose a pattern that finds the patients.
+        remedy: Advice for the user; None to propose a pattern that finds the patients.
     """
     candidates = (_by_ids(relative), _by_folders(relative))
     found = next((one for one in candidates if one is not None), None)

@@ -46,7 +46,7 @@ def read_table(table: Path, *, masks_used: bool = True) -> tuple[list[SourceSamp
 
     Args:
         table: The file.
-        masks_used: Read the masks; without, the table needs no column of masks.
+        masks_used: True to read the masks; if False, the table needs no column of masks.
 
     Returns:
         The samples in the order of the table, and the problems of all other rows, sorted by line.
@@ -192,7 +192,7 @@ def _without_masks(cells: dict[str, str]) -> dict[str, str]:
 
 
 def _parse_pixel(cell: str) -> tuple[float | None, str | None]:
-    """Return the side of a pixel in millimetres, None for an empty cell, and the problem of a cell that is no size."""
+    """Return the side of a pixel in millimetres (None for an empty cell), and the problem of an invalid cell."""
     if not cell:
         return None, None
     try:

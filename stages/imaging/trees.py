@@ -1,4 +1,4 @@
-"""Hold the folder of images and the folder of masks, and say how they lie to each other."""
+"""Hold the folder of images and the folder of masks, and their relation: apart, one, or one inside the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Role", "Trees"]
 
 Relation = Literal["one", "apart", "masks_inside", "images_inside"]
 Role = Literal["image", "mask", "either"]
-"""The use that a file may have by the folder it is in."""
+"""Possible use of a file, from the folder that it is in."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Trees:
 
 
 def _relate(images: Listing, masks: Listing) -> Relation:
-    """Return how the two folders lie to each other. A single file given by the user is apart from any folder."""
+    """Return the relation of the two folders. A single file given by the user is apart from any folder."""
     if images.single or masks.single:
         return "apart"
     first, second = images.root.resolve(), masks.root.resolve()

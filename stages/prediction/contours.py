@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Polygon", "trace_objects"]
 
 Ring = list[tuple[int, int]]
-"""Corners (x, y) in pixels; the last is the first again."""
+"""Corners (x, y) in pixels; the last corner repeats the first."""
 Polygon = list[Ring]
 """The outer ring, counterclockwise in (x, y), then its holes, clockwise: the right-hand rule of RFC 7946."""
 
@@ -38,7 +38,7 @@ def trace_objects(objects: NDArray[np.int32]) -> dict[int, list[Polygon]]:
         objects: (height, width) int32 number of the object at every pixel, 0 for none. Objects may touch.
 
     Returns:
-        The polygons of every object, by its number in rising order; at least one each.
+        The polygons of every object, at least one, by the object's number in rising order.
     """
     pieces, numbers = _split_pieces(objects)
     polygons: dict[int, Polygon] = {}
@@ -92,7 +92,7 @@ def _trace_rings(pieces: NDArray[np.int64]) -> list[tuple[int, Ring]]:
 
 
 def _edges(pieces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the edges between a piece and anything else, so directed that the piece is on the same side of all.
+    """Return the edges between a piece and other pixels. All are directed so that the piece is on the same side.
 
     Returns:
         Start (edge, 2) as (x, y), direction (edge,) as an index of `STEPS`, and piece (edge,). All int64.
@@ -125,7 +125,7 @@ def _link(
     order = np.argsort(keys)
     ends = starts + STEPS[directions]
     following = np.full(len(keys), -1)
-    for turn in (1, 0, -1):  # the last match is the one that counts
+    for turn in (1, 0, -1):  # the last match wins
         wanted = key(ends, (directions + turn) % len(STEPS))
         candidates = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
         fits = (keys[candidates] == wanted) & (owners[candidates] == owners)

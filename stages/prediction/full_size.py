@@ -1,4 +1,4 @@
-"""Decide every pixel of an image at its original size, with the memory of about one class.
+"""Choose the class of every pixel at the image's original size, in the memory that about one class needs.
 
 Probabilities of all classes at the size of a photograph take much memory: 8 classes of 12 megapixels are 384 MB. So
 only the network's small output is kept, and one class at a time is stretched to the full size. The result is the same
@@ -51,8 +51,8 @@ class Prediction:
     def mask(self) -> NDArray[np.uint8]:
         """The decision, (height, width) uint8 at the original size.
 
-        This is the class with the highest probability, the first of equal ones. With `multilabel`, bit k - 1 is set
-        where label k is more likely than not.
+        This is the class with the highest probability; a tie goes to the lowest index. With `multilabel`, bit k - 1 is
+        set where label k has a probability above one half.
         """
         mask = np.zeros(self.size, np.uint8)
         if self.multilabel:

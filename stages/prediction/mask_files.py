@@ -1,6 +1,6 @@
 """Write predicted masks in the values or colours of the masks that the model was trained on.
 
-So predictions can be corrected by hand and used as masks again, with the same `--classes`:
+Predictions can then be corrected by hand and used as masks again, with the same `--classes`:
 
 | the masks of the training data              | a predicted mask                                                 |
 |---------------------------------------------|------------------------------------------------------------------|
@@ -12,7 +12,7 @@ So predictions can be corrected by hand and used as masks again, with the same `
 | one file per class                          | class indices; 0 and 255 with one foreground class               |
 | multi-label                                 | one file per label, 0 and 255                                    |
 
-A model of a version that did not record the values has 0 and 255 for one foreground class, class indices for several.
+Older models did not record the values. Their masks have 0 and 255 for one foreground class, class indices for several.
 Every file is marked as written by this program, so that `predict` can replace it without the risk of overwriting a mask
 drawn by hand.
 """

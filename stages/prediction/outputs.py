@@ -48,7 +48,7 @@ NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 
 
 class OutputWriter:
-    """Write the files of one image after the other, and the table at the end."""
+    """Write the files of each image in turn, and the table at the end."""
 
     def __init__(self, settings: PredictSettings, card: ModelCard) -> None:
         """Take the options, and the classes with their values from the model's card."""
@@ -63,7 +63,7 @@ class OutputWriter:
         """Make sure that no file overwrites an image, a mask drawn by hand, a store, a run, or another output.
 
         Raises:
-            UsageError: one would; the message names it.
+            UsageError: a file would be overwritten; the message names it.
         """
         self._require_own_folder(sources)
         owners: dict[str, SourceSample] = {}
@@ -155,7 +155,7 @@ class OutputWriter:
         replace_file(self._out / name, content)
 
     def _label_names(self, identifier: str) -> list[str]:
-        """Return the beginning of the names of a multi-label run's files, one for every label."""
+        """Return the beginnings of the file names of a multi-label run, one for every label."""
         return [f"{identifier}_{NOT_IN_A_NAME.sub('_', label)}" for label in self._classes[1:]]
 
     def _names(self, identifier: str) -> Iterator[str]:
@@ -175,7 +175,7 @@ class OutputWriter:
             yield f"{identifier}_uncertainty.png"
 
     def _require_own_folder(self, sources: Sequence[SourceSample]) -> None:
-        """Make sure that the output folder is not the images' own, nor a store or a run."""
+        """Make sure that the output folder is neither the images' folder nor a store nor a run."""
         out = self._out.resolve()
         if self._settings.csv is None and (images := self._settings.images.resolve()).is_dir():
             taken = out == images or images in out.parents
@@ -192,7 +192,7 @@ class OutputWriter:
     def _require_ours(self, source: SourceSample) -> None:
         """Make sure that `predict` wrote all files that are to be replaced for one image.
 
-        An array has no room for a mark. It is taken for ours if the first mask of the image is.
+        A NumPy file cannot hold a mark. It counts as written by `predict` if the first mask of the image does.
         """
         names = list(self._names(source.id))
         for name in names:

@@ -1,15 +1,15 @@
 """Correct a division of groups: no part too small, sizes as close as possible, every class in every part.
 
-Groups are whole patients. Dealing them out one by one (`stages.segmentation.exact_splits`) can leave a part empty when
-groups are large, or a class out of a part when its groups went elsewhere for the sake of other traits. Two searches
-correct this:
+Groups are whole patients. Dealing them out one by one (`stages.segmentation.exact_splits`) can leave a part empty if
+groups are large. It can also leave a part without a class, if other traits sent the groups of this class to other
+parts. Two searches correct this:
 
-1. **Sizes.** Move one group, or exchange two, as long as this leaves fewer parts too small, or brings the sizes closer
-   to those that are wanted.
+1. **Sizes.** Move one group, or exchange two, as long as this reduces the number of images that parts lack, or brings
+   the sizes closer to the wanted ones.
 2. **Classes.** Exchange two groups of equal size, as long as this brings a class into a part that lacks it and takes no
-   other class away. Only classes with at least as many groups as there are parts are looked at.
+   other class away. Classes with fewer groups than there are parts are skipped.
 
-Both take the first of equally good steps in the given order of the groups. So the result is always the same.
+Both take the first of equally good steps in the given order of the groups, so the result is deterministic.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["CLASS", "FEWEST_IN_A_PART", "Traits", "rebalance"]
 CLASS = "class "
 """Beginning of the traits that name a class."""
 FEWEST_IN_A_PART = 2
-"""Number of images below which a part is too small, if more are wanted."""
+"""A part with fewer images is too small, unless fewer are wanted."""
 MOST_TRIED = 300
 """Number of groups of one part that are tried for an exchange of classes. It limits the time for large stores."""
 
@@ -76,7 +76,7 @@ class _Step:
     """Number of images that `taker` gains by it."""
     group: str
     partner: str | None = None
-    """Group that `giver` gets in exchange."""
+    """Group that `giver` gets in exchange; None for a plain move."""
 
 
 def _steps(part_of: Mapping[str, str], groups: Mapping[str, Traits], parts: Iterable[str]) -> Iterator[_Step]:
@@ -94,7 +94,7 @@ def _steps(part_of: Mapping[str, str], groups: Mapping[str, Traits], parts: Iter
 
 
 def _gain(step: _Step, have: Mapping[str, int], sizes: Mapping[str, int]) -> tuple[int, int]:
-    """Return by how much a step changes the cost of its two parts; negative is better."""
+    """Return the change in cost of the two parts; negative is better."""
     changes = ((step.giver, -step.images), (step.taker, step.images))
     lacking = difference = 0
     for part, change in changes:
@@ -132,9 +132,9 @@ def _spread_classes(part_of: dict[str, str], groups: Mapping[str, Traits], sizes
 def _exchange(
     part: str, name: str, part_of: Mapping[str, str], groups: Mapping[str, Traits], counts: Mapping[str, Counter[str]]
 ) -> tuple[str, str] | None:
-    """Return a group of `part`, and one with the class `name` to exchange it for; None if there are none.
+    """Return a group of `part` and a group with the class `name` to exchange it for; None without such a pair.
 
-    Neither part may lose a class by it. Two groups that agree in all other traits are preferred.
+    Neither part may lose a class by the exchange. Pairs that differ in few other traits are preferred.
     """
     inside = [group for group in part_of if part_of[group] == part][:MOST_TRIED]
     outside = [group for group in part_of if part_of[group] != part and name in groups[group].names][:MOST_TRIED]
@@ -150,7 +150,7 @@ def _exchange(
 
 
 def _keeps_classes(leaving: Traits, coming: Traits, counts: Counter[str]) -> bool:
-    """Return whether a part has all its classes after the exchange of a group."""
+    """Return True if a part keeps all its classes after the exchange of a group."""
     return all(counts[name] > 1 for name in _classes(leaving) - coming.names)
 
 

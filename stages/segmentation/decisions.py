@@ -14,18 +14,18 @@ from store.records import IGNORE
 __all__ = ["LIKELY", "decide", "region_of"]
 
 LIKELY = 0.5
-"""A label is there if its probability is higher."""
+"""A label is present if its probability is above this threshold."""
 
 
 def decide(probabilities: NDArray[np.float32], *, multilabel: bool = False) -> NDArray[np.uint8]:
-    """Return the mask with the most probable class of every pixel, or with all labels that are likely.
+    """Return the mask with the most probable class of every pixel, or with all labels above the threshold.
 
     Args:
         probabilities: (class, row, column) in [0, 1]. With `multilabel`, class 0 means that no label is there.
         multilabel: labels may overlap.
 
     Returns:
-        (row, column) uint8 class index, the first of equal ones; or bits.
+        (row, column) uint8 class index, where a tie goes to the lowest index; or bits.
     """
     if not multilabel:
         best: NDArray[np.uint8] = probabilities.argmax(axis=0).astype(np.uint8)

@@ -1,15 +1,15 @@
 """Split small sets so that the sizes are exact and the foreground is alike in all parts.
 
 A hash (`stages.segmentation.splits`) gives each group its split independently. In a set of thirty images this may leave
-one image for validation, or none, and all large lesions in one split. Here groups are dealt out instead:
+one image for validation, or none, and all large lesions in one split. This module deals groups out instead:
 
 - Every group is described by its foreground: the classes in its masks, and the third of the data set that its share of
   foreground falls into (low, middle, high; or empty).
 - Groups with the rarest trait are dealt first, as in iterative stratification (Sechidis et al. 2011), and among them
   the largest first. A group goes to the part that lacks most images with this trait, compared with its share of them;
   if equal, to the part that lacks most images altogether.
-- A part is full when it has its number of images. A group that would overfill a part goes there only if it would
-  overfill every part.
+- A part is full when it has its number of images. A group goes to a part that it overfills only if it would overfill
+every part.
 - Groups of several images can leave a part too small, or a class out of it. `stages.segmentation.balancing` then moves
   and exchanges single groups.
 
@@ -66,7 +66,7 @@ def deal(groups: Mapping[str, Traits], sizes: Mapping[str, int], *, seed: int) -
     Args:
         groups: Description of each group, by name.
         sizes: Wanted number of images of each part; they add up to the images of all groups.
-        seed: Every seed gives another, equally balanced result.
+        seed: Other seeds give other, equally balanced results.
 
     Returns:
         The part of each group.
@@ -105,7 +105,7 @@ def deal(groups: Mapping[str, Traits], sizes: Mapping[str, int], *, seed: int) -
 
 
 def describe_samples(store: AttentionStore, indices: NDArray[np.int64]) -> dict[int, frozenset[str]]:
-    """Return the traits of samples: their classes, and the third that their share of foreground falls into.
+    """Return the traits of samples: their classes, and the third of the samples that their foreground share falls into.
 
     Args:
         store: Holds the masks; they are read in batches.

@@ -6,8 +6,8 @@
 | several               | `<id>.png`           | class index               |
 | labels that overlap   | `<id>_<label>.png`   | 0 and 255, for each label |
 
-The probabilities are enlarged and then decided on, as `predict` does. `predict` can also write the values or colours of
-the masks that the images were extracted with; here they are always as in the table.
+The probabilities are enlarged before the class is chosen, as in `predict`. Unlike `predict`, the values are always
+those of the table, never the values or colours of the source masks.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def write_prediction(
 
 
 def _most_probable(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the class with the highest probability, the first of equal ones, (height, width) uint8.
+    """Return the class with the highest probability, (height, width) uint8; a tie goes to the lowest index.
 
     One class is enlarged at a time, because all classes of a large photograph take much memory.
     """

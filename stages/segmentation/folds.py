@@ -1,4 +1,4 @@
-"""Cross-validation: the parts that samples are dealt to, and one summary over all of them.
+"""Cross-validate: deal samples to folds, and summarise the scores of all folds.
 
 Every labelled sample is in the test part of exactly one fold. Groups are kept together and foreground is made alike, as
 in `stages.segmentation.exact_splits`. The samples of the other folds are split into training and validation by the same
@@ -42,7 +42,7 @@ def fold_name(number: int) -> str:
 
 
 def is_cross_validation(folder: Path) -> bool:
-    """Return whether a folder holds a finished cross-validation and nothing else."""
+    """Return True if a folder holds a finished cross-validation and nothing else."""
     entries = {entry.name: entry for entry in folder.iterdir()}
     folds = [entry for name, entry in entries.items() if name.startswith("fold") and name[4:].isdecimal()]
     others = entries.keys() - {fold.name for fold in folds}
@@ -84,14 +84,14 @@ def write_summary(folder: Path, store: AttentionStore, scored: Iterable[Iterable
     """Write predictions, rows and metrics of all folds. One sample is held in memory at a time.
 
     Args:
-        folder: of the cross-validation.
+        folder: The folder of the cross-validation.
         store: the samples.
-        scored: of every fold, the samples of its test part.
+        scored: The scored samples of every fold's test part.
 
     Returns:
-        The content of `metrics.json`: the keys of `pipeline evaluate` over all samples; `folds`, for every fold its
-        number, the number of its samples `n`, and their mean `dice` with its interval; and `fold_dice`, the mean of
-        these means and their standard deviation `sd`, `min` and `max`.
+        The content of `metrics.json`: the keys of `pipeline evaluate` over all samples; `folds`, a list with each
+        fold's number, number of samples `n` and mean `dice` with its interval; and `fold_dice`, the mean, standard
+        deviation `sd`, `min` and `max` of these means.
     """
     predictions = folder / PREDICTIONS
     predictions.mkdir(exist_ok=True)

@@ -3,16 +3,17 @@
 Two ways to split:
 
 - `components`: connected regions; diagonal neighbours are connected. Touching objects stay one.
-- `watershed`: one object for each peak of the distance to the border, so touching round objects are separated. Peaks
+- `watershed`: one object for each peak of the distance to the border. This separates touching round objects. Peaks
   that rise less than three quarters of a pixel above the saddle between them are one (extended maxima, Soille 1999).
   The true regions of 101 images of the Data Science Bowl 2018, split again, reach an AJI of 0.92, and 0.79 as
   components. Heights of one half, one and two pixels reach 0.91, 0.91 and 0.89.
 
 Scores, for one image:
 
-- `aji`: aggregated Jaccard index (Kumar et al. 2017, IEEE TMI 36(7)). Every true object takes the predicted object
-  with the highest IoU, also one that another object took. The index is the sum of their intersections over the sum of
-  their unions and of the areas of predicted objects that none took. A true object that meets none adds its area.
+- `aji`: aggregated Jaccard index (Kumar et al. 2017, IEEE TMI 36(7)). Every true object takes the predicted object with
+the highest IoU; several may take the same one. The index is the sum of the intersections, divided by the sum of the
+unions and of the areas of predicted objects that no true object took. A true object without overlap adds its area to
+the divisor.
 - `pq`, `sq`, `dq`: panoptic quality (Kirillov et al. 2019, CVPR) of one class, as Graham et al. 2019 use it for nuclei.
   A true and a predicted object match if their IoU is above 0.5, so each has at most one match. With TP matches, FP and
   FN objects without one: dq = TP / (TP + FP/2 + FN/2), which is the F1 score of finding objects; sq = mean IoU of the
@@ -26,8 +27,8 @@ Values where something is missing ("-" is nan, which every mean leaves out):
     none           some                0             -
     none           none                -             -
 
-An object that is too small for the mask that is scored is lost. It counts as a true object without a match. Its area
-in that mask is zero, so it changes aji only where nothing else is there. Pixels whose truth is ignored (255) are in no
+An object that is too small for the scored mask is lost. It counts as a true object without a match. Its area in that
+mask is zero, so it changes aji only if the image has no other object. Pixels whose truth is ignored (255) are in no
 object.
 """
 
@@ -52,7 +53,7 @@ MATCH = 0.5
 CONNECTED = np.ones((3, 3), dtype=np.int64)
 """Neighbourhood of a connected region: sides and corners."""
 SADDLE = 0.75
-"""Height in pixels of a peak above the saddle from which it counts as an object of its own."""
+"""Smallest height in pixels above the saddle at which a peak counts as an object of its own."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class InstanceScores:
     dq: float
     """Detection quality: F1 score of finding objects, in [0, 1]."""
     true_objects: int
-    """Number of true objects, lost ones included."""
+    """Number of true objects, including lost ones."""
     predicted_objects: int
 
 
@@ -93,7 +94,7 @@ def split_instances(foreground: NDArray[np.bool_], method: str) -> NDArray[np.in
     if not foreground.any():
         return np.zeros(foreground.shape, np.int32)
     distance = distance_transform_edt(np.pad(foreground, 1))[1:-1, 1:-1]  # the edge of the picture is a border
-    # Not skimage's `h_maxima`: it returns the highest pixels of a ridge one by one, and not the ridge.
+    # Not skimage's `h_maxima`, which returns the highest pixels of a ridge one by one instead of the ridge.
     flattened = reconstruction(distance - SADDLE, distance, footprint=CONNECTED)
     peaks = local_maxima(flattened, connectivity=2) & foreground
     # A region that is nowhere deeper than the saddle's height has no peak: it is one object.

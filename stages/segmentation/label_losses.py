@@ -1,4 +1,4 @@
-"""Training losses for labels that may overlap: every label is a decision of its own, by a sigmoid.
+"""Training losses for labels that may overlap: every label has a sigmoid of its own.
 
 Each loss has the name of its counterpart in `stages.segmentation.losses`. Soft Dice and focal loss are MONAI's with
 `sigmoid=True` and `use_softmax=False`; tests compare them. A mask holds one bit for each label, and 255 for ignored
@@ -69,10 +69,10 @@ LABEL_LOSSES: dict[str, Loss] = {
 
 
 def loss_for(name: str, *, multilabel: bool) -> Loss:
-    """Return the training loss of a name.
+    """Return the training loss with this name.
 
     Raises:
-        UsageError: there is none of that name for this kind of masks.
+        UsageError: there is no loss with this name for this kind of masks.
     """
     return entry_of(LABEL_LOSSES if multilabel else LOSSES, name, "loss")
 

@@ -116,8 +116,8 @@ def foreground_dice(
         mask: (batch, row, column) class index; 255 is ignored.
         n_classes: classes, background included.
         multilabel: masks hold one bit for each foreground class.
-        lost: (batch, foreground class) bool: the class was in the source mask, and its objects are too small for the
-            stored one. It counts as present and not found.
+        lost: (batch, foreground class) bool: the source mask has the class, but its objects are too small for the
+        stored mask. It counts as present and not found.
 
     Returns:
         (batch,) float in [0, 1]; 1 if neither mask nor prediction has foreground, and none was lost.

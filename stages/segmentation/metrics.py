@@ -18,8 +18,8 @@ Values where something is empty ("-" is nan, which every mean leaves out):
     no background in the truth                                       -
     every pixel ignored   -           -                -             -
 
-"Lost" means that the source mask has the class, and that its objects are too small for the mask that is scored. Finding
-nothing is no success there.
+"Lost" means that the source mask has the class, but its objects are too small for the scored mask. An empty prediction
+is then wrong, so it scores 0.
 
 An image's score is the mean over the foreground classes in its truth or its prediction, and those that are lost; if
 there are none, over all foreground classes (the "empty, empty" row). The background is never part of the mean.
@@ -99,11 +99,11 @@ class ClassScores(Counts):
     hd95: float
     """95th percentile Hausdorff distance in pixels."""
     lost: bool = False
-    """The source mask has the class, and this mask has not, because its objects are too small."""
+    """True if the source mask has the class and this mask lacks it, because its objects are too small."""
 
     @property
     def present(self) -> bool:
-        """Return whether the truth or the prediction has the class, or the source mask had it."""
+        """Return True if the truth, the prediction or the source mask has the class."""
         return self.lost or super().present
 
     @property
@@ -169,7 +169,7 @@ def score_sample(
         truth: (height, width) uint8 class indices below `n_classes`, or 255 for pixels to leave out.
         n_classes: number of classes, background (0) included; at least 2.
         multilabel: both masks hold one bit for each foreground class; each class is scored by itself.
-        lost: classes that the source mask has and `truth` has not.
+        lost: classes that the source mask has and `truth` lacks.
 
     Returns:
         Counts and HD95 of every foreground class.

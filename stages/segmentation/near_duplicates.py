@@ -1,9 +1,9 @@
 """Find images that look the same although their bytes differ, by the perceptual hashes of a store.
 
-Two hashes of 64 bits that differ in at most `MOST_DIFFERENT` bits are taken for the same picture: saved again, scaled,
-or of slightly other brightness. Pairs are found without comparing all with all: if two hashes differ in at most k bits
-and are cut into k + 1 pieces, at least one piece is equal (the pigeonhole principle). So only hashes with an equal
-piece are compared.
+Two images count as the same picture if their 64-bit hashes differ in at most `MOST_DIFFERENT` bits: one was saved
+again, scaled, or changed a little in brightness. Pairs are found without comparing all with all: if two hashes differ
+in at most k bits and are cut into k + 1 pieces, at least one piece is equal (the pigeonhole principle). So only hashes
+with an equal piece are compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_DIFFERENT = 4
 at most 4 bits. Of the two million pairs among 2,000 images, 35 do."""
 BITS = 64
 MOST_IN_A_BUCKET = 1000
-"""Number of equal pieces above which they are skipped: so many are no duplicates but one kind of picture."""
+"""If more hashes than this share a piece, the piece is skipped: so many are not duplicates but pictures of one kind."""
 
 NearDuplicates = list[tuple[str, str, str, str]]
 """(id, its split, other id, its split) of each pair."""

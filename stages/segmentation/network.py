@@ -58,7 +58,7 @@ class NetworkConfig:
     """A name in `FUSIONS`."""
     stem: Stem
     multilabel: bool = False
-    """Labels may overlap: one output for each class but the background, which has none."""
+    """Labels may overlap: each class except the background has one output."""
 
     def __post_init__(self) -> None:
         """Make sure that a mask has a bit for every label.

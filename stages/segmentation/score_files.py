@@ -48,7 +48,7 @@ def cells_of(scores: SampleScores, instances: InstanceScores | None = None, *, p
 
 
 def summarise_instances(scores: Sequence[InstanceScores], *, seed: int) -> dict[str, Any]:
-    """Return the mean scores of objects over images with 95 % bootstrap intervals, and the numbers of objects.
+    """Return the images' mean object scores with 95 % bootstrap intervals, and the numbers of objects.
 
     Args:
         scores: One per image, at least one.

@@ -23,7 +23,7 @@ __all__ = ["Scored", "lost_classes", "lost_objects", "score_store"]
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """One sample with its prediction and its scores at the store's size."""
+    """Hold one sample with its prediction and its scores at the store's size."""
 
     index: int
     """Position in the store."""
@@ -80,12 +80,12 @@ def score_store(
 
 
 def lost_classes(store: AttentionStore, index: int) -> set[int]:
-    """Return the indices of the classes that a sample's source mask has and its stored mask has not."""
+    """Return the indices of the classes that a sample's source mask has and its stored mask lacks."""
     if not store.has("lost_classes"):
         return set()
     return {int(number) for number in str(store.column("lost_classes")[index]).split(",") if number}
 
 
 def lost_objects(store: AttentionStore, index: int) -> int:
-    """Return the number of objects that a sample's source mask has and that have no pixel in its stored mask."""
+    """Return the number of objects in a sample's source mask that have no pixel in its stored mask."""
     return int(store.column("lost_objects")[index]) if store.has("lost_objects") else 0

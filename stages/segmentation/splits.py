@@ -44,7 +44,7 @@ from store import AttentionStore
 SPLITS = ("train", "val", "test")
 ROW = ("id", "group", "digest", "split")
 SMALL = 500
-"""Number of labelled groups from which a hash gives sizes that are exact enough."""
+"""Smallest number of labelled groups for which the sizes that a hash gives are exact enough."""
 
 
 def split_by_rule(store: AttentionStore, *, rule: SplitRule, seed: int, val: float, test: float) -> list[str]:

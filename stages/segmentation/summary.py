@@ -32,9 +32,9 @@ def summarise(scores: Sequence[SampleScores], *, seed: int, class_names: Sequenc
         `n`, the number of images; for each of `METRICS` an `Interval` (mean over images, nan left out);
         `thresholded_jaccard`, the mean IoU over images, where an IoU below 0.65 counts as 0 (ISIC 2018
         Task 1, Codella et al. 2019); `pooled_dice`, one Dice from the counts of all images and foreground
-        classes. With several foreground classes also `per_class`: the same for each, over the images with
-        the class in truth or prediction. `lost`, the number of images with a lost class (see
-        `stages.segmentation.metrics`), if there are any. None means that no image defines the score.
+        classes. With several foreground classes also `per_class`: the same for each, over the images with the class in
+        truth or prediction. If there are images with a lost class (see `stages.segmentation.metrics`), `lost` is their
+        number. None means that no image defines the score.
 
     Raises:
         UsageError: there are no scores, or their classes differ from each other or from the names.
@@ -68,7 +68,7 @@ def _class_summary(scored: Sequence[ClassScores], seed: int) -> dict[str, Any]:
 
 
 def _summary(scored: Sequence[SampleScores | ClassScores], counts: Sequence[ClassScores], seed: int) -> dict[str, Any]:
-    """Return the mean scores of one entry per image, and the Dice of the pooled counts."""
+    """Return the means of the images' scores, and the Dice of the pooled counts."""
     summary: dict[str, Any] = {"n": len(scored)}
     for metric in METRICS:
         # A class that no image has is a row of None, not an error: it is still one of the store's classes.
@@ -88,5 +88,5 @@ def _pooled_dice(counts: Sequence[ClassScores]) -> float | None:
     """Return the Dice of the counts of all images together; None if no pixel was counted."""
     total = Counts(*(sum(getattr(one, count) for one in counts) for count in ("tp", "fp", "fn", "tn")))
     if not total.present and any(one.lost for one in counts):
-        return 0.0  # all that there was to find is lost: to find nothing is no success
+        return 0.0  # every object to find is lost, so an empty prediction is not correct
     return None if math.isnan(total.dice) else total.dice

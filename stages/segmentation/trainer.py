@@ -54,7 +54,8 @@ COLUMNS = ("epoch", "loss", "val_dice", "lr")
 """Columns of the history, one row per epoch."""
 
 FEWEST_TO_CHOOSE = 10
-"""Smallest number of validation samples that choose the epoch. With fewer, chance would choose: the last one counts."""
+"""Smallest number of validation samples that choose the best epoch. With fewer the choice would be chance, so the last
+epoch is used."""
 
 SAVE_SECONDS = 10.0
 """Shortest time between two writes of the state. A killed run loses at most this much, and the epoch it was in."""

@@ -1,7 +1,7 @@
 """Read annotations that people draw as outlines, and rasterise them to masks.
 
     formats       recognise a file's format, parse it once              is_annotation, annotated_images, read_annotation
-    documents     JSON and XML from anyone, parsed safely
+    documents     JSON and XML from untrusted sources
     labelme       LabelMe: one JSON per image
     coco          COCO: one JSON for many images, polygons and run lengths
     cvat          CVAT for images 1.1: one XML for many images

@@ -30,7 +30,7 @@ def recognise(content: Any) -> bool:
 
 
 def parse(content: Any) -> Sequence[Picture]:
-    """Return the annotated pictures of a COCO file, those without annotations too."""
+    """Return all pictures that a COCO file lists, including those without annotations."""
     names = {str(category["id"]): str(category["name"]) for category in content["categories"]}
     drawn: dict[str, list[Drawn]] = {str(image["id"]): [] for image in content["images"]}
     for number, annotation in enumerate(content["annotations"], start=1):
@@ -40,7 +40,7 @@ def parse(content: Any) -> Sequence[Picture]:
 
 
 def _known(annotation: Any, key: str, table: dict[str, Any]) -> str:
-    """Return the id that an annotation has under a key, after checking that it is listed."""
+    """Return the id that an annotation has under a key. Make sure that the file lists this id."""
     value = str(annotation.get(key))
     if value not in table:
         raise ValueError(f"has the {key} {value[:20]}, which the file does not list")

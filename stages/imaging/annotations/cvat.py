@@ -1,8 +1,8 @@
 """Read CVAT for images 1.1: one XML with an `image` element for each picture.
 
-Shapes are `polygon`, `box` (also turned), `ellipse`, `polyline` and `mask` (run lengths along the rows of a window,
-starting with background). `points`, cuboids and skeletons have no area and are refused, and so are tracks of videos.
-CVAT draws a shape with a higher `z_order` later; here small shapes are on top, see `painting.paint`.
+Shapes are `polygon`, `box` (possibly turned), `ellipse`, `polyline` and `mask` (run lengths along the rows of a window,
+starting with background). `points`, cuboids and skeletons have no area and are refused. Tracks of videos are refused
+too. CVAT draws a shape with a higher `z_order` later; here small shapes are on top, see `painting.paint`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def recognise(content: Any) -> bool:
 
 
 def parse(content: Any) -> Sequence[Picture]:
-    """Return the annotated pictures of a CVAT file, those without shapes too."""
+    """Return all pictures in a CVAT file, including those without shapes."""
     if content.find("track") is not None:
         raise ValueError("it holds tracks of a video, not single images")
     return [_picture(image) for image in content.iter("image")]

@@ -1,7 +1,7 @@
-"""Parse JSON and XML that may come from anyone.
+"""Parse JSON and XML from untrusted sources.
 
-Refused with a message: a document type in XML (its entities could expand without end, or name other files), deep
-nesting, and numbers such as NaN. Nothing in a file is executed or fetched.
+These are refused: a document type in XML (its entities could expand without end, or name other files), deep nesting,
+and numbers such as NaN. Nothing in a file is executed or fetched.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def parse_document(path: Path, data: bytes) -> Any:
         data: The file's bytes.
 
     Raises:
-        InputProblemsError: the file is neither, or holds something that is refused.
+        InputProblemsError: the file is neither JSON nor XML, or holds something that is refused.
     """
     return _parse_xml(path, data) if path.suffix.lower() == ".xml" else _parse_json(path, data)
 

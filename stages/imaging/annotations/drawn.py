@@ -1,4 +1,4 @@
-"""Hold what a person drew in one picture: outlines or encoded pixels, each with the name of its class."""
+"""Hold the outlines or encoded pixels that a person drew in one picture, each with the name of its class."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Drawn:
     """Hold one object before it is rasterised."""
 
     label: str
-    """Name of its class; `ignore` for a region that does not count."""
+    """Name of its class; `ignore` for an ignored region."""
     parts: Sequence[Outline | Pixels]
     """The parts of the object."""
 
@@ -35,21 +35,21 @@ class Picture:
     """Hold the annotation of one picture."""
 
     name: str
-    """Name of the image file; "" if the annotation does not say it."""
+    """Name of the image file; "" if the annotation does not name it."""
     size: Size | None
-    """(height, width) that the annotation says; None if it does not."""
+    """(height, width) in the annotation; None if it gives no size."""
     drawn: Sequence[Drawn]
 
 
 @contextmanager
 def naming(place: str) -> Iterator[None]:
-    """Name the place in a file in every error that its content causes.
+    """Put the place in the file in front of every error that its content causes.
 
     Args:
-        place: Such as `shape 3`. The messages continue it.
+        place: For example `shape 3`. The message of the error follows it.
 
     Raises:
-        ValueError: in place of the errors that values of a wrong kind cause.
+        ValueError: replaces the error of the content, such as a KeyError or a TypeError.
     """
     try:
         yield
@@ -73,7 +73,7 @@ def polygon(points: Sequence[tuple[float, float]]) -> Outline:
 
 
 def polyline(points: Sequence[tuple[float, float]]) -> Outline:
-    """Return a line as an outline there and back. It has no area, so the pixels that it crosses are kept.
+    """Return a line as an outline that runs along it and back. It has no area, so the pixels that it crosses are kept.
 
     Raises:
         ValueError: there is no point.

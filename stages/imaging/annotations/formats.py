@@ -19,7 +19,7 @@ from stages.settings import Size
 __all__ = ["FORMATS", "UNSUPPORTED", "annotated_images", "is_annotation", "label_names", "read_annotation"]
 
 KEPT = 64
-"""Number of parsed files that stay in memory: files of many images are asked for once per image."""
+"""Number of parsed files kept in memory, because a file of many images is read once per image."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Format:
     recognise: Callable[[Any], bool]
     """Return True if the parsed JSON, or the root of the XML, has this format."""
     parse: Callable[[Any], Sequence[Picture]]
-    """Return the annotated pictures. Raises ValueError, KeyError or TypeError for a file that is not sound."""
+    """Return the annotated pictures. Raise ValueError, KeyError or TypeError for a damaged file."""
     marks: tuple[bytes, ...]
-    """Texts that all files of the format hold, by which a damaged one is recognised."""
+    """Texts in every file of the format, by which a damaged file is recognised."""
 
 
 FORMATS: Mapping[str, Format] = {
@@ -59,11 +59,11 @@ class Annotation:
     names: tuple[str, ...]
     """Names of its pictures, in the order of the file."""
     pictures: Mapping[str, Sequence[Picture]]
-    """The pictures of every name: one, if the file is sound."""
+    """The pictures by name; a valid file has one for each name."""
 
 
 def is_annotation(path: Path) -> bool:
-    """Return True if a file is an annotation, also a damaged one and one of a format that is refused by name.
+    """Return True if a file is an annotation, even if it is damaged or of a known format that is refused.
 
     Other JSON and XML gives False.
     """
@@ -81,7 +81,7 @@ def is_annotation(path: Path) -> bool:
 
 
 def annotated_images(path: Path) -> list[str] | None:
-    """Return the names of the images that a file annotates; None if it is for one image that it does not name.
+    """Return the names of the images that a file annotates; None for a file of one image that it does not name.
 
     Raises:
         InputProblemsError: the file cannot be read.
@@ -145,7 +145,7 @@ def _find_picture(path: Path, entry: str) -> Picture:
 
 
 def _read(path: Path) -> Annotation:
-    """Return a parsed file, which is parsed again only when it changes."""
+    """Return a parsed file from the cache. Parse it again only if it changed."""
     try:
         status = path.stat()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Paint the shapes of one image into a mask. Larger shapes come first, so that small ones on top of them are seen."""
+"""Paint the shapes of one image into a mask, larger shapes first, so that small ones on top of them stay visible."""
 
 from __future__ import annotations
 
@@ -83,6 +83,6 @@ def _indices(shapes: Sequence[Shape], rules: Rules, path: Path) -> list[int]:
 
 
 def _renumber(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Number the objects that are seen from 1 without gaps; 0 stays 0."""
+    """Number the visible objects from 1 without gaps; 0 stays 0."""
     found, places = np.unique(numbers, return_inverse=True)
     return (places.reshape(numbers.shape) + (0 if found[0] == 0 else 1)).astype(np.int32)

@@ -13,7 +13,7 @@ from stages.settings import Size
 __all__ = ["decode_columns", "decode_rows", "decode_text"]
 
 FIRST, BITS = 48, 6
-"""Code of the character that stands for 0, and bits per character: five of the number, and one that says it goes on."""
+"""Code of the character for 0, and bits per character: five of the number, and one set if another character follows."""
 LONGEST = 12
 """Largest number of characters of one run."""
 

@@ -6,8 +6,8 @@ rings overlap, so that rings inside rings are holes. Two polygons with a common 
 no centre keeps the pixels that its outline crosses, so that thin and small shapes do not vanish. Everything outside the
 picture is cut off.
 
-The rows are scanned edge by edge. `skimage.draw.polygon` tests every pixel against every edge: a shape of 5000 points
-in 1024 x 1024 pixels takes it 14 s.
+The rows are scanned edge by edge. `skimage.draw.polygon` is too slow: it tests every pixel against every edge, and a
+shape of 5000 points in 1024 x 1024 pixels takes 14 s.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Outline = Sequence[Sequence[tuple[float, float]]]
 """Rings of (x, y) points in pixels: one part of an object. Rings inside rings are holes."""
 
 FARTHEST = 1e6
-"""Largest coordinate in pixels. No picture is so large; the limit bounds the work for a damaged file."""
+"""Largest coordinate in pixels. It is beyond every picture, and it limits the work for a damaged file."""
 STEPS = 4
-"""Points per pixel at which an outline is followed."""
+"""Number of points per pixel at which an outline is sampled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Shape:
     """Hold the pixels of one annotated object."""
 
     label: str
-    """Name of its class; `ignore` for a region that does not count."""
+    """Name of its class; `ignore` for an ignored region."""
     top: int
     left: int
     """First row and column of its window in the picture."""
