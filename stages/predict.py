@@ -108,7 +108,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     began = time.monotonic()
     device = resolve_device(settings.device)
     model, card = load_model(settings.run, device)
-    found = find_samples(_inputs(settings), labels="ignored")
+    found = find_samples(_inputs(settings, card), labels="ignored")
     writer = OutputWriter(settings, card)
     writer.require_free(found.samples)
     recipe = _recipe(card, settings.run)
@@ -169,10 +169,19 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
     return images
 
 
-def _inputs(settings: PredictSettings) -> Inputs:
-    """Return the images' folder or table, and the rules for their names, from the settings."""
+def _inputs(settings: PredictSettings, card: ModelCard) -> Inputs:
+    """Return the images' folder or table, and the rules for their names, from the settings.
+
+    If the masks of the training data were found by a pattern, files of that form are masks here too.
+    """
+    plain = settings.csv is None and settings.layout == "auto" and settings.image_pattern is None
+    pairing = (card.masks or {}).get("pairing") or {}
     return Inputs(
-        images=settings.images, csv=settings.csv, layout=settings.layout, image_pattern=settings.image_pattern
+        images=settings.images,
+        csv=settings.csv,
+        layout=settings.layout,
+        image_pattern=settings.image_pattern,
+        mask_pattern=pairing.get("mask_pattern") if plain else None,
     )
 
 

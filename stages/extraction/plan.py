@@ -126,7 +126,8 @@ def _labels(prepared: Prepared, decoded: Sequence[Decoded]) -> str:
     rules = prepared.decoding.rules
     masks = [one.labels.mask for one in decoded if one.labels is not None]
     if rules is None or not masks:
-        return "none"
+        read = any(sample.masks for sample in prepared.found.samples)
+        return "none could be read; see the problems below" if read else "none"
     pixels = np.concatenate([mask.ravel() for mask in masks])
     names = rules.classes.names
     if rules.kind == "multilabel":
@@ -135,11 +136,13 @@ def _labels(prepared: Prepared, decoded: Sequence[Decoded]) -> str:
         named = list(zip(names[1:], shares, strict=True))
     else:
         counts = np.bincount(pixels, minlength=IGNORE + 1)
-        named = [(name, counts[index] / pixels.size) for index, name in enumerate(names)]
+        background = f"{names[0]} (background)" if names[0] != "background" else names[0]
+        named = [(name, counts[index] / pixels.size) for index, name in enumerate([background, *names[1:]])]
         if counts[IGNORE]:
             named.append(("ignored", counts[IGNORE] / pixels.size))
     listed = ", ".join(f"{name} {100 * share:.3g} %" for name, share in named)
-    return f"{rules.kind}: {listed} of the pixels of {len(masks)} masks"
+    objects = sum(one.labels.objects for one in decoded if one.labels is not None)
+    return f"{rules.kind}: {listed} of the pixels of {len(masks)} masks, which hold {objects} objects"
 
 
 def _lost(decoded: Sequence[Decoded]) -> LostObjects:

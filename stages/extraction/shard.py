@@ -19,8 +19,8 @@ from stages.errors import InputProblemsError, Problem
 from stages.imaging.decoding import read_resized
 from stages.imaging.fingerprint import perceptual_hash
 from stages.imaging.labels import LabelRules, read_labels
-from stages.imaging.samples import SourceSample
-from stages.imaging.shrinking import ShrunkLabels, shrink_labels
+from stages.imaging.samples import SourceSample, printable
+from stages.imaging.shrinking import MOST_INSTANCES, ShrunkLabels, shrink_labels
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Task
 from store.records import IGNORE, Sample
@@ -118,6 +118,9 @@ class Decoding:
         if not source.masks or self.rules is None:
             return None
         labels = read_labels(source.masks, self.rules, size)
+        if labels.instances is not None and int(labels.instances.max(initial=0)) > MOST_INSTANCES:
+            what = f"holds {int(labels.instances.max())} objects, and a store takes {MOST_INSTANCES}; cut the image"
+            raise InputProblemsError([Problem(printable(source.masks[0].path), what)])
         return shrink_labels(labels.mask, labels.instances, self.size, multilabel=self.rules.kind == "multilabel")
 
 

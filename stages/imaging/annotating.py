@@ -78,7 +78,7 @@ class Entries:
 
     def __init__(self) -> None:
         """Start without any file."""
-        self._names: dict[Path, dict[str, str]] = {}
+        self._names: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, file: Path, image: Path) -> str | None:
         """Return the name by which a file annotates an image.
@@ -98,9 +98,21 @@ class Entries:
         if file not in self._names:
             from stages.imaging.annotations import annotated_images
 
-            self._names[file] = {_last(name): name for name in annotated_images(file) or []}
+            self._names[file] = defaultdict(list)
+            for name in annotated_images(file) or []:
+                self._names[file][_last(name)].append(name)
         names = self._names[file]
-        return names.get(normal_id(image.name), None if len(names) > 1 else "")
+        same = names.get(normal_id(image.name), [])
+        if len(same) > 1:  # images of one name in several folders: the one whose folders are those of the file
+            parts = normal_id(image.absolute().as_posix()).split("/")
+            fitting = [name for name in same if parts[-len(_parts(name)) :] == _parts(name)]
+            return fitting[0] if len(fitting) == 1 else None
+        return same[0] if same else None if len(names) > 1 else ""
+
+
+def _parts(name: str) -> list[str]:
+    """Return the folders and the file of an image's name in an annotation."""
+    return normal_id(name.replace("\\", "/")).split("/")
 
 
 def _last(name: str) -> str:

@@ -70,7 +70,10 @@ def _from_json(path: Path, text: str) -> dict[str, Any]:
             'Write e.g. {"background": 0, "lesion": 1}.'
         )
     if all(name.isdecimal() for name in labels):  # nnU-Net version 1: {"0": "background"}
-        return {str(name): int(value) for value, name in labels.items()}
+        values: dict[str, list[int]] = {}
+        for value, name in labels.items():
+            values.setdefault(str(name), []).append(int(value))
+        return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
     return labels
 
 

@@ -47,6 +47,11 @@ class Values:
         """The value that the user gave first."""
         return self.ranges[0][0]
 
+    @property
+    def is_single(self) -> bool:
+        """True if the class has one value only."""
+        return len(self.ranges) == 1 and self.ranges[0][0] == self.ranges[0][1]
+
     def holds(self, value: int) -> bool:
         """Return True if a value belongs to the class."""
         return any(low <= value <= high for low, high in self.ranges)

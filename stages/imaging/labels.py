@@ -5,7 +5,7 @@
 | kind | one file | several files of one image |
 |---|---|---|
 | `classes` | each value is a class | united; if the files name classes, each file is one class |
-| `instances` | each value above 0 is an object; all are of one class | one or more objects per file |
+| `instances` | each value above 0 is an object; in black and white, each region | one or more objects per file |
 | `multilabel` | one label | one label per file; labels may overlap |
 
 An annotation in JSON or XML (`stages.imaging.annotations`) counts as a file that names its classes. An array file
@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from stages.imaging.arrays import is_array_file, read_label_array
 from stages.imaging.class_names import Kind, classes_of, is_annotation_file, label_names
@@ -256,6 +257,8 @@ def _read_instances(files: Sequence[LabelFile], size: Size) -> NDArray[np.int32]
             part = number_objects(read_label_array(file.path, size))
         else:
             part = read_objects(file.path, open_mask(file.path, size))
+            if len(files) == 1 and int(part.max(initial=0)) == 1:  # black and white: each region is an object
+                part = ndimage.label(part, np.ones((3, 3)))[0].astype(np.int32)
         free = (objects == 0) & (part > 0)
         objects[free] = part[free] + count
         count += int(part.max(initial=0))

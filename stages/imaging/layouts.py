@@ -80,6 +80,10 @@ BESIDE = tuple(
     for ending in ("_masks", "_anno", "_annotation", "_label", "_labels", "_seg", "_gt", "_groundtruth")
 )
 """Further names of masks. Some images have such names too."""
+BY_PREDICT = tuple(
+    (f"{{id}}_{kind}.{{ext}}", "pictures made by `predict`, not masks")
+    for kind in ("overlay", "uncertainty", "instances")
+)
 SUPERPIXELS = ("{id}_superpixels.{ext}", "superpixels, not images")
 
 LAYOUTS: dict[str, Layout] = {
@@ -134,7 +138,7 @@ LAYOUTS: dict[str, Layout] = {
         title="BUSI",
         signs=(("benign (*)_mask.*",), ("malignant (*)_mask.*",), ("normal (*)_mask.*",)),
         images=("{id}.{ext}",),
-        masks=("{id}_mask.{ext}", "{id}_mask_*.{ext}"),
+        masks=("{id}_mask.{ext}", "{id}_mask*.{ext}"),
     ),
     "glas": Layout(
         title="GlaS",
@@ -212,7 +216,7 @@ LAYOUTS: dict[str, Layout] = {
         signs=(("{images}/**/{id}.*", "{masks}/**/{id}.*"),),
         images=("{images}/**/{id}.{ext}",),
         masks=tuple(f"{{masks}}/**/{name}" for name in BY_NAME),
-        masks_beside=(*BY_NAME[1:], "{id}_mask_*.{ext}", *BESIDE),
+        masks_beside=(*BY_NAME[1:], "{id}_mask*.{ext}", *BESIDE),
         annotations=True,
         one_root=True,
         general=True,
@@ -220,9 +224,9 @@ LAYOUTS: dict[str, Layout] = {
     "names": Layout(
         title="a mask is named like its image, also with _segmentation, _mask or _lesion at the end",
         images=("{id}.{ext}",),
-        masks=(*BY_NAME, "{id}_mask_*.{ext}", "{masks}/**/{id}.{ext}"),
+        masks=(*BY_NAME, "{id}_mask*.{ext}", "{masks}/**/{id}.{ext}"),
         masks_beside=BESIDE,
-        left_out=(SUPERPIXELS,),
+        left_out=(SUPERPIXELS, *BY_PREDICT),
         annotations=True,
         general=True,
         regions=True,

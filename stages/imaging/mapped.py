@@ -29,6 +29,9 @@ MOST_UNCLEAR = 0.05
 """Largest share of unclear pixels in a lossy file."""
 CLEAR = 3
 """A pixel is clear if the second nearest class is at least this many times as far away as the nearest one."""
+NOISE = 16
+"""Largest change of a value that is put down to compression."""
+WHITE = 255
 UNLISTED = 254  # no `ClassMap` has this class index
 
 
@@ -74,6 +77,8 @@ def map_lossy_values(
         InputProblemsError: too many pixels are unclear.
     """
     indices = _listed(values, classes)
+    if not classes.in_colour:
+        _undo_noise(values, indices, classes)
     rest = indices == UNLISTED
     found, where, counts = np.unique(values[rest], return_inverse=True, return_counts=True)
     if not found.size:
@@ -90,6 +95,21 @@ def map_lossy_values(
         )
     indices[rest] = np.array([index for index, _ in held], np.uint8)[np.argmin(distances, axis=0)][where]
     return indices
+
+
+def _undo_noise(values: NDArray[Any], indices: NDArray[np.uint8], classes: ClassMap) -> None:
+    """Give values that a range holds only because of compression to the class with a single value beside the range.
+
+    Compression turns 0 into values such as 3, and `1-255` would take them for foreground. Beside black, a range that
+    ends in white is cut in the middle, as for masks in black and white. Other ranges lose `NOISE` values.
+    """
+    singles = [(index, held.first) for index, held in _indices_with_values(classes) if held.is_single]
+    ranges = [(low, high) for _, held in _indices_with_values(classes) for low, high in held.ranges if low != high]
+    for index, value in singles:
+        for low, high in ranges:
+            reach = WHITE // 2 if value == 0 and low <= WHITE <= high else NOISE
+            near = (np.abs(values.astype(np.int64) - value) <= reach) & (values >= low) & (values <= high)
+            indices[near] = index
 
 
 def _listed(values: NDArray[Any], classes: ClassMap) -> NDArray[np.uint8]:

@@ -128,14 +128,17 @@ def binary_values(
     return _binary(path, values, lossy=lossy) if threshold is None else _soft(path, values, threshold)
 
 
+ROUNDED_ONE = 1.05
+"""Highest value of a mask of probabilities: resampling may exceed 1 a little."""
+
+
 def _soft(path: Path, values: NDArray[Any], threshold: float) -> NDArray[np.uint8]:
     """Return 1 where a value reaches a share of white, else 0."""
     if not (values.min() >= 0 and values.max() <= HIGHEST_VALUE):  # NaN fails too
         refuse(path, f"{list_values(values)}: a soft mask has values from 0 to white, at most {HIGHEST_VALUE}")
-    if values.dtype in (np.uint8, np.uint16):
-        white = int(np.iinfo(values.dtype).max)
-    else:
-        white = next(white for white in (1, WHITE, HIGHEST_VALUE) if values.max() <= white)
+    highest = float(values.max())
+    # A little above 1 is rounding of a probability. 8 bits stored in 16 have their white at 255.
+    white = 1 if highest <= ROUNDED_ONE else WHITE if highest <= WHITE else HIGHEST_VALUE
     return (values >= threshold * white).astype(np.uint8)
 
 

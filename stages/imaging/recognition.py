@@ -94,7 +94,8 @@ def _by_names(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wante
     rule = replace(rule, layout=NAMES)
     layout = LAYOUTS[NAMES]
     matched = match_files(layout, trees, masks_wanted=masks_wanted)
-    if not masks_given and not matched.pairs and not matched.refused:
+    # If some pictures are images, those that are named like masks stay masks without an image.
+    if not masks_given and not matched.pairs and not matched.refused and not matched.samples:
         layout = replace(layout, masks=(), annotations=False)
         matched = match_files(layout, trees, masks_wanted=masks_wanted)
     return Choice(rule, layout, matched)

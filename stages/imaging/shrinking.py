@@ -43,7 +43,7 @@ from stages.imaging.resizing import resize_mask
 from stages.settings import Size
 from store.records import IGNORE
 
-__all__ = ["ShrunkLabels", "shrink_labels"]
+__all__ = ["MOST_INSTANCES", "ShrunkLabels", "shrink_labels"]
 
 CONNECTED = np.ones((3, 3), dtype=bool)
 """Neighbourhood of the connected regions: sides and corners."""

@@ -103,6 +103,8 @@ def load_model(run: Path, device: torch.device) -> tuple[Segmenter, ModelCard]:
     """
     path = run / MODEL_FILE
     remedy = f"train one with `pipeline train --store STORE --out {run}`"
+    if (run / "fold1" / MODEL_FILE).is_file():
+        remedy = f"this is a cross-validation: give the run of one fold, such as {run / 'fold1'}"
     weights, metadata = load_tensors(path, key=METADATA_KEY, remedy=remedy)
     if metadata.get("version") != VERSION:
         raise CheckpointError(f"{path}: model of version {metadata.get('version')!r}; this program reads {VERSION}.")

@@ -2,12 +2,10 @@
 
 | classes               | file                 | content                   |
 |-----------------------|----------------------|---------------------------|
-| one besides background| `<id>.png`           | 0 and 255                 |
-| several               | `<id>.png`           | class index               |
+| one or several        | `<id>.png`           | values or colours of the masks, as `predict` writes them |
 | labels that overlap   | `<id>_<label>.png`   | 0 and 255, for each label |
 
-The probabilities are enlarged before the class is chosen, as in `predict`. Unlike `predict`, the values are always
-those of the table, never the values or colours of the source masks.
+The probabilities are enlarged before the class is chosen, as in `predict`.
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ from PIL import Image
 
 from stages.errors import UsageError
 from stages.segmentation.decisions import LIKELY
+from stages.segmentation.mask_painter import MaskPainter
 from store import AttentionStore
 
 __all__ = ["require_file_names", "write_prediction"]
@@ -58,6 +57,7 @@ def write_prediction(
     size: tuple[int, int],
     *,
     classes: Sequence[str],
+    painter: MaskPainter,
     multilabel: bool,
 ) -> None:
     """Write the prediction of one sample.
@@ -68,6 +68,7 @@ def write_prediction(
         probabilities: (class, row, column) in [0, 1].
         size: (height, width) of the original image.
         classes: Names of the classes, background first.
+        painter: Gives every class its value or colour.
         multilabel: Labels may overlap.
     """
     names = _names(identifier, classes, multilabel=multilabel)
@@ -75,7 +76,7 @@ def write_prediction(
         pictures = [(_enlarged(one, size) > LIKELY) * WHITE for one in probabilities[1:]]
     else:
         mask = _most_probable(probabilities, size)
-        pictures = [mask * WHITE if len(classes) == 2 else mask]  # noqa: PLR2004 - background and one class
+        pictures = [painter.paint(mask)]
     for name, picture in zip(names, pictures, strict=True):
         Image.fromarray(picture).save(folder / name)
 

@@ -23,6 +23,7 @@ from stages.segmentation.bootstrap import mean_interval
 from stages.segmentation.checkpoint import is_run
 from stages.segmentation.exact_splits import deal, part_sizes
 from stages.segmentation.fold_predictions import write_prediction
+from stages.segmentation.mask_painter import MaskPainter
 from stages.segmentation.metrics import SampleScores
 from stages.segmentation.score_files import METRICS_FILE, ROWS_FILE, cells_of, write_metrics, write_rows
 from stages.segmentation.scoring import Scored
@@ -95,6 +96,7 @@ def write_summary(folder: Path, store: AttentionStore, scored: Iterable[Iterable
     """
     predictions = folder / PREDICTIONS
     predictions.mkdir(exist_ok=True)
+    painter = MaskPainter.of(store.classes, store.description.masks.values)
     heights, widths, groups = (store.column(name) for name in ("height", "width", "group"))
     rows: list[dict[str, str]] = []
     every: list[SampleScores] = []
@@ -105,7 +107,13 @@ def write_summary(folder: Path, store: AttentionStore, scored: Iterable[Iterable
             identifier = str(store.ids[one.index])
             size = (int(heights[one.index]), int(widths[one.index]))
             write_prediction(
-                predictions, identifier, one.probabilities, size, classes=store.classes, multilabel=store.multilabel
+                predictions,
+                identifier,
+                one.probabilities,
+                size,
+                classes=store.classes,
+                painter=painter,
+                multilabel=store.multilabel,
             )
             row = {"id": identifier, "group": str(groups[one.index]), "split": "test", "fold": str(number)}
             rows.append(row | cells_of(one.scores))

@@ -308,7 +308,7 @@ class SegmentationTrainer:
             epoch=self._best_epoch,
             val_dice=self.history[self._best_epoch - 1]["val_dice"],
             splits_sha256=splits_sha256(split_rows(self.store, self._splits)),
-            masks={key: value for key, value in asdict(self.store.description.masks).items() if key != "pairing"},
+            masks=asdict(self.store.description.masks),
         )
 
     def _note(self, epoch: int) -> str:

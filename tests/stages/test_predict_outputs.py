@@ -250,13 +250,13 @@ def test_masks_have_the_values_that_training_data_had(phantoms: Path, trained: P
 
 
 def test_a_trained_run_records_the_meaning_of_its_masks(trained: Path):
-    """The card holds values and decoding, and no path or pairing rule of the data set."""
+    """The card holds values, decoding and the pairing rule, and no path of the data set."""
     with safe_open(trained / MODEL_FILE, "pt") as file:
         assert json.loads(file.metadata()["diamant"])["masks"]["decoding"] == "binary"
     _, card = load_model(trained, CPU)
     assert card.masks is not None
     assert card.masks["values"] is None
-    assert "pairing" not in card.masks
+    assert card.masks["pairing"]["rule"] == "name"
 
 
 def test_one_image_costs_one_image(phantoms: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -383,10 +383,10 @@ def test_own_files_are_replaced(phantoms: Path, trained: Path, tmp_path: Path, m
 
 
 def test_outputs_that_would_overwrite_each_other_are_refused(phantoms: Path, trained: Path, tmp_path: Path, memo: Path):
-    """The overlay of `a` and the mask of an image called `a_overlay` have one name."""
-    (tmp_path / "new").mkdir()
-    for name in ("a.png", "a_overlay.png"):
-        shutil.copy(phantoms / "images" / "phantom_0000.png", tmp_path / "new" / name)
-    predict.run(_settings(tmp_path / "new", trained, tmp_path / "out", memo))
+    """The overlay of `a` and the mask of a sample called `a_overlay` have one name."""
+    image = phantoms / "images" / "phantom_0000.png"
+    table = tmp_path / "t.csv"
+    table.write_text(f"id,image\na,{image}\na_overlay,{image}\n")
+    predict.run(_settings(tmp_path, trained, tmp_path / "out", memo, csv=table))
     with pytest.raises(UsageError, match=r"a_overlay\.png[\s\S]*Rename"):
-        predict.run(_settings(tmp_path / "new", trained, tmp_path / "other", memo, overlay=True))
+        predict.run(_settings(tmp_path, trained, tmp_path / "other", memo, csv=table, overlay=True))

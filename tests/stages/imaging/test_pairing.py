@@ -66,11 +66,22 @@ def test_masks_are_found_by_every_ending_and_extension(
 
 
 def test_without_masks_every_picture_is_an_image(tmp_path: Path, touch: Touch) -> None:
-    """For prediction, an image whose name looks like a mask is still an image."""
-    touch("a.png", "sub/b_mask.png", "notes.txt")
+    """If all pictures are named like masks, they are images."""
+    touch("a_mask.png", "sub/b_mask.png", "notes.txt")
     samples, problems = find(tmp_path)
-    assert pairs(samples, tmp_path) == {"a": ("a.png", None), "b_mask": ("sub/b_mask.png", None)}
+    assert pairs(samples, tmp_path) == {"a_mask": ("a_mask.png", None), "b_mask": ("sub/b_mask.png", None)}
     assert problems == []
+
+
+def test_a_mask_without_its_image_is_no_image(tmp_path: Path, touch: Touch) -> None:
+    """Beside images without masks, a picture named like a mask is a problem for extraction and left out of prediction."""
+    touch("a.png", "sub/b_mask.png")
+    samples, problems = find(tmp_path)
+    assert pairs(samples, tmp_path) == {"a": ("a.png", None)}
+    assert [problem.where.endswith("b_mask.png") for problem in problems] == [True]
+    found = find_samples(Inputs(images=tmp_path), labels="ignored")
+    assert [sample.id for sample in found.samples] == ["a"]
+    assert [file.name for one in found.left_out for file in one.files] == ["b_mask.png"]
 
 
 def test_a_single_image_is_a_sample(tmp_path: Path, touch: Touch) -> None:
