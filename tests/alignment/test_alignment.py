@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages import evaluate, extract, predict
-from stages.segmentation import inputs
+from stages.segmentation import inputs, scoring
 from stages.segmentation.augmentation import RANGES, draw_affines
 from stages.segmentation.batches import StreamedSamples, TensorBatch
 from stages.segmentation.checkpoint import ModelCard
@@ -166,7 +166,7 @@ def test_files_arrive_in_the_store_where_they_were(transformer, drawn):
             field = (sample.image[..., 0] / 255, sample.image[..., 1] / 255)
             coarser, rim = _coarser(picture.size, size), _rim(picture.size, size)
             assert displacement(field, positions(size), coarser, rim) < SMOOTH
-            assert_nearest(sample.mask, picture.mask, positions(size))
+            assert mask_displacement(sample.mask, picture.mask, coarser) < MASK
             field = attention_positions(sample.attention, world.store.recipe["keys"])
             assert displacement(field, positions(world.store.grid), world.store.grid, margin=0) < SMOOTH
 
@@ -247,16 +247,17 @@ def test_evaluation_compares_aligned_masks(transformer, drawn, answers_from):
     """This holds at the store's size and at the original size, where the ground truth is the upright source mask."""
     compared: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
 
-    def recorded(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> SampleScores:
+    def recorded(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int, **rules: Any) -> SampleScores:
         compared.append((prediction, truth))
-        return score_sample(prediction, truth, n_classes)
+        return score_sample(prediction, truth, n_classes, **rules)
 
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
         world = _extracted(folder, transformer, drawn)
         card = world.card()
         patch.setattr(evaluate, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
-        patch.setattr(evaluate, "score_sample", recorded)
+        patch.setattr(evaluate, "score_sample", recorded)  # at the original size
+        patch.setattr(scoring, "score_sample", recorded)  # at the store's size
         _write_test_splits(folder / "run", world.store)
         evaluate.run(
             EvaluateSettings(

@@ -74,7 +74,7 @@ def test_without_masks_every_picture_is_an_image(tmp_path: Path, touch: Touch) -
 
 
 def test_a_mask_without_its_image_is_no_image(tmp_path: Path, touch: Touch) -> None:
-    """Beside images without masks, a picture named like a mask is a problem for extraction and left out of prediction."""
+    """Beside images, a picture named like a mask is a problem for extraction, and left out of prediction."""
     touch("a.png", "sub/b_mask.png")
     samples, problems = find(tmp_path)
     assert pairs(samples, tmp_path) == {"a": ("a.png", None)}
