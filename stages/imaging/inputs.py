@@ -58,7 +58,7 @@ class Found:
     problems: list[Problem]
     left_out: list[LeftOut]
     rule: PairingRule
-    """How images and masks were matched; its text is one sentence for the output."""
+    """The rule by which images and masks were matched; its text is one sentence for the output."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the user, such as a pattern by which patients could be recognised."""
     classes: dict[str, int | str] | None = None
