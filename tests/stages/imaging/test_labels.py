@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -315,52 +314,3 @@ def test_a_mask_in_sixteen_bit_colour_keeps_its_low_bytes(tmp_path: Path) -> Non
     assert first(read(LabelFile(save_deep_png(tmp_path / "b.png", colours)), classes=classes), 2) == [1, 0]
     colours[0, 0] = (65535, 0, 258)
     assert "16 bits" in refusal(LabelFile(save_deep_png(tmp_path / "c.png", colours)), classes=classes)
-
-
-RULES = [
-    {},
-    {"classes": {"skin": 0, "lesion": 255}},
-    {"classes": {"skin": "#000000", "lesion": "#ff0000"}},
-    {"classes": {"lesion": ">0"}},
-    {"classes": {"lesion": "1+3", "ignore": "200-255"}},
-    {"classes": {"nucleus": ">0"}, "kind": "instances"},
-    {"threshold": 0.25},
-    {"classes": {"skin": 0, "lesion": 255}, "unclear": 0.5},
-]
-
-
-@pytest.mark.parametrize("given", RULES, ids=str)
-def test_recorded_rules_read_the_same_way(given: dict[str, Any]) -> None:
-    """What a store records makes the same rules again."""
-    rules = LabelRules.for_samples([], **given)
-    source = rules.to_source({"rule": "table"})
-    assert LabelRules.from_source(source, rules.classes.names) == rules
-    assert source.resize == "area"
-
-
-@pytest.mark.parametrize("given", RULES[:3], ids=str)
-def test_plain_rules_are_recorded_as_before(given: dict[str, Any]) -> None:
-    """Black and white, numbers and colours need no extra record, so that earlier versions read them."""
-    assert LabelRules.for_samples([], **given).to_source(None).rules is None
-
-
-@pytest.mark.parametrize("given", RULES[3:], ids=str)
-def test_other_rules_are_recorded(given: dict[str, Any]) -> None:
-    """Earlier versions must not read such masks in another way."""
-    assert LabelRules.for_samples([], **given).to_source(None).rules is not None
-
-
-def test_an_annotation_names_its_classes(tmp_path: Path, save: Save) -> None:
-    """Shapes become classes, objects or labels that overlap, by the same rules as masks."""
-    outer = {"label": "b", "points": [[0, 0], [6, 0], [6, 2], [0, 2]], "shape_type": "polygon"}
-    inner = {"label": "a", "points": [[1, 0], [3, 1]], "shape_type": "rectangle"}
-    content = {"version": "5.0.0", "imagePath": "a.png", "imageHeight": 4, "imageWidth": 6, "shapes": [outer, inner]}
-    (tmp_path / "a.json").write_text(json.dumps(content))
-    file = LabelFile(tmp_path / "a.json")
-    assert first(read(file), 12) == [2, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2]
-    assert first(read(file, kind="multilabel"), 12) == [2, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2]
-    objects = read(file, kind="instances")
-    assert first(objects, 12) == [1] * 12
-    assert objects.instances is not None
-    assert np.unique(objects.instances).tolist() == [0, 1, 2]
-    assert "keep one of the two" in refusal(file, save(rows(255)))
