@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stages import predict, train
+from stages import predict
 from stages.errors import UsageError
 from stages.settings import PredictSettings
-from tests.conftest import train_settings
 
 EVERYTHING: dict[str, Any] = {
     "probabilities": True,
@@ -25,14 +24,6 @@ EVERYTHING: dict[str, Any] = {
 
 def _settings(images: Path, trained: Path, out: Path, memo: Path, **changes: Any) -> PredictSettings:
     return PredictSettings(**{"images": images, "run": trained, "out": out, "memo": memo, "batch_size": 4, **changes})
-
-
-@pytest.fixture(scope="module")
-def trained(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run that has learnt enough to find something in the phantoms. Tests must not change it."""
-    out = tmp_path_factory.mktemp("runs") / "finding"
-    train.run(train_settings(phantom_store, out, epochs=12, lr=1e-2))
-    return out
 
 
 @pytest.mark.parametrize(
