@@ -1,0 +1,94 @@
+"""Open and read regular files only, without waiting and with a limit of size.
+
+A FIFO in the place of a file would block the reader for ever, and a link to `/dev/zero` would fill the memory. All
+files that a user, an archive or another machine may have put in place are opened here, or checked here before a
+library opens them by their path.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["KIB", "MIB", "IrregularFileError", "open_regular", "read_limited", "require_regular"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFSOCK: "a socket",
+}
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class IrregularFileError(OSError):
+    """A path that is not a regular file, or a file that is larger than its kind can be. `strerror` says which."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading in binary; links are followed. It never waits for another process.
+
+    Raises:
+        IrregularFileError: it is a FIFO, a device or a socket.
+        IsADirectoryError: it is a folder.
+        OSError: it is missing or cannot be read.
+    """
+    require_regular(path)  # opening some devices has effects, so look first
+    descriptor = os.open(path, _FLAGS)
+    try:
+        _refuse_irregular(path, os.fstat(descriptor).st_mode)  # it may have been exchanged since
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_limited(path: Path, *, limit: int) -> bytes:
+    """Return the bytes of a regular file that is read whole.
+
+    Args:
+        path: of the file; links are followed.
+        limit: most bytes that a file of its kind can have. A larger file is refused before it is read.
+
+    Raises:
+        IrregularFileError: it is not a regular file, or larger than `limit`.
+        OSError: it is missing or cannot be read.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size <= limit:
+            content = file.read(limit + 1)  # some systems report 0 bytes for files that have content
+            if len(content) <= limit:
+                return content
+    raise IrregularFileError(
+        errno.EINVAL, f"is larger than {_size(limit)}, the most that such a file can have", str(path)
+    )
+
+
+def require_regular(path: Path) -> None:
+    """Make sure that a path is a regular file or a link to one, before a library opens it by its path.
+
+    Raises:
+        IrregularFileError: it is a FIFO, a device or a socket.
+        IsADirectoryError: it is a folder.
+        OSError: it is missing or cannot be looked at.
+    """
+    _refuse_irregular(path, path.stat().st_mode)
+
+
+def _refuse_irregular(path: Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    kind = _KINDS.get(stat.S_IFMT(mode), "not a regular file")
+    raise IrregularFileError(errno.EINVAL, f"is {kind}; only regular files are read", str(path))
+
+
+def _size(count: int) -> str:
+    return f"{count // MIB} MiB" if count >= MIB else f"{count // KIB} KiB"

@@ -1,0 +1,76 @@
+"""Only regular files of a limited size are read, and nothing waits for another process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from store.disk.regular import MIB, IrregularFileError, open_regular, read_limited, require_regular
+
+
+def test_a_file_up_to_the_limit_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 10)
+    assert read_limited(file, limit=10) == b"x" * 10
+
+
+def test_a_file_above_the_limit_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with file.open("wb") as opened:
+        opened.truncate(3 * MIB)
+    with pytest.raises(IrregularFileError, match="is larger than 2 MiB"):
+        read_limited(file, limit=2 * MIB)
+
+
+reads = pytest.mark.parametrize("reading", [open_regular, require_regular, lambda path: read_limited(path, limit=MIB)])
+
+
+@reads
+def test_a_fifo_is_refused_without_waiting(tmp_path: Path, reading) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(IrregularFileError, match="a FIFO"):
+        reading(tmp_path / "fifo")
+
+
+@reads
+def test_a_link_to_a_device_is_refused(tmp_path: Path, reading) -> None:
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    with pytest.raises(IrregularFileError, match="a character device"):
+        reading(tmp_path / "zeros")
+
+
+@reads
+def test_a_socket_is_refused(tmp_path: Path, reading, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind("socket")
+        with pytest.raises(IrregularFileError, match="a socket"):
+            reading(Path("socket"))
+
+
+@reads
+def test_a_folder_is_refused(tmp_path: Path, reading) -> None:
+    with pytest.raises(IsADirectoryError):
+        reading(tmp_path)
+
+
+@reads
+def test_a_missing_file_is_named(tmp_path: Path, reading) -> None:
+    with pytest.raises(FileNotFoundError):
+        reading(tmp_path / "missing")
+
+
+def test_a_file_exchanged_for_a_fifo_after_the_look_is_refused(tmp_path: Path, monkeypatch) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    monkeypatch.setattr("store.disk.regular.require_regular", lambda _: None)
+    with pytest.raises(IrregularFileError, match="a FIFO"):
+        open_regular(tmp_path / "fifo")
+
+
+def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    assert read_limited(tmp_path / "link", limit=MIB) == b"content"
