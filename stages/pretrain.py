@@ -28,7 +28,7 @@ from stages.attention.architectures import find_architecture
 from stages.attention.card import METADATA_KEY, Card, read_card
 from stages.attention.models import MODELS, ModelEntry
 from stages.attention.weights import load_transformer
-from stages.errors import UsageError, WeightsError
+from stages.errors import CheckpointError, UsageError, WeightsError
 from stages.pictures.heads import draw_heads
 from stages.pretraining.images import UnlabelledImages, read_images
 from stages.pretraining.processes import joined
@@ -179,7 +179,12 @@ def _resume(trainer: DistillationTrainer, identity: RunIdentity, work: WorkFolde
     if work.state.is_file():
         state = load_state(work.state)
         identity.require_match(state.settings, work.state)
-        trainer.restore(state)
+        try:
+            trainer.restore(state)
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{work.state}: its parts do not fit each other ({error}).\n  Start without --resume."
+            ) from None
         return None
     card = read_card(out) if out.exists() else None
     if card is not None:
@@ -197,6 +202,7 @@ def _train(
             trainer.run_to_next_row(task)
             if leads:
                 replace_file(work.history, _history_csv(trainer.history))
+            trainer.require_finite()
             require_sound(trainer.history, prototypes=settings.prototypes, warmup=trainer.schedules.warmup)
             if leads:
                 save_state(work.state, trainer.state(identity.values))

@@ -40,8 +40,8 @@ from stages.segmentation.folds import fold_name, fold_splits, is_cross_validatio
 from stages.segmentation.near_duplicates import NearDuplicates, across_splits
 from stages.segmentation.score_files import METRICS_FILE
 from stages.segmentation.scoring import Scored, score_store
-from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule, write_splits
-from stages.segmentation.trainer import COLUMNS, FEWEST_TO_CHOOSE, SegmentationTrainer, TrainingReport, splits_digest
+from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule, splits_digest, write_splits
+from stages.segmentation.trainer import COLUMNS, FEWEST_TO_CHOOSE, SegmentationTrainer, TrainingReport
 from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore
 from store.disk.publish import explain_disk_failures, refuse_foreign, replace_folder, restore_replaced

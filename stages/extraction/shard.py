@@ -28,6 +28,9 @@ from store.records import IGNORE, Sample
 REMEDY = "Repair or remove them, or continue without them: --on-error skip."
 """Advice after the list of files that cannot be used."""
 
+BETWEEN_COMMITS = 256
+"""Most images that are computed between two commits to the memo, whatever the batch size."""
+
 
 class Extractor(Protocol):
     """Interface of `AttentionExtractor`: compute maps."""
@@ -152,15 +155,16 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
     maps: dict[str, NDArray[np.float16]] = {}
     waiting: dict[str, NDArray[np.uint8]] = {}
     outcomes = look_ahead(extraction.decoding.decode, sources)
-    while group := list(islice(outcomes, extraction.batch_size)):
+    at_a_time = min(extraction.batch_size, BETWEEN_COMMITS)
+    while group := list(islice(outcomes, at_a_time)):
         sound = [outcome for outcome in group if isinstance(outcome, Decoded)]
         shard.problems += [problem for outcome in group if isinstance(outcome, list) for problem in outcome]
         decoded += sound
         maps |= extraction.memo.get_many({one.memo_key for one in sound} - maps.keys())
         waiting |= {one.memo_key: one.entering for one in sound if one.memo_key not in maps}
-        while len(waiting) >= extraction.batch_size:
-            maps |= _compute(waiting, extraction.batch_size, extraction)
-            shard.computed += extraction.batch_size
+        while len(waiting) >= at_a_time:
+            maps |= _compute(waiting, at_a_time, extraction)
+            shard.computed += at_a_time
         task.advance(len(group))
     shard.computed += len(waiting)
     if waiting:

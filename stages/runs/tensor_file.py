@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stages.errors import CheckpointError
 from store.disk.publish import replace_file
+from store.disk.regular import open_regular
 
 __all__ = ["load_tensors", "save_tensors"]
 
@@ -52,7 +53,7 @@ def load_tensors(path: Path, *, key: str, remedy: str) -> tuple[dict[str, Tensor
         CheckpointError: the file is missing, cannot be read, is damaged, or has no such entry.
     """
     try:
-        path.open("rb").close()  # safetensors reports a file without read permission as missing
+        open_regular(path).close()  # safetensors waits for a FIFO, and calls a file without read permission missing
         with safe_open(os.fspath(path), framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[key])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict

@@ -316,3 +316,8 @@ def _require(splits: Sequence[str], needed: set[str], where: str) -> None:
             f"{where} puts no sample in {' and '.join(empty)} ({sum(map(bool, splits))} labelled samples in all).\n"
             "  Use more images, another --split-seed, other shares (--val, --test), or a --split-csv."
         )
+
+
+def splits_digest(splits: Sequence[str]) -> str:
+    """Return the digest of the splits by which a run is recognised."""
+    return hashlib.sha256("\n".join(splits).encode()).hexdigest()
