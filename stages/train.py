@@ -88,10 +88,11 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
     if settings.folds:
         return _run_folds(settings, store, progress)
     splits, rule = _split(store, settings)
+    notes = [*rule, *_duplicates(across_splits(store, splits))]  # now: after the training nothing may fail any more
     steps = settings.epochs * splits.count("train")
     with progress.task("training", steps, unit="samples") as task:
         report = _run_once(settings, store, splits, task)
-    return replace(report, notes=[*report.notes, *rule, *_duplicates(across_splits(store, splits))])
+    return replace(report, notes=[*report.notes, *notes])
 
 
 def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str], task: Task) -> TrainingReport:
@@ -109,14 +110,14 @@ def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str],
         if settings.resume and _resume(trainer, work, out):
             work.remove()
             task.advance(settings.epochs * len(trainer.indices["train"]))
-            return trainer.report(out)
+            return trainer.report()
         if not trainer.history:
             work.clear()
         write_splits(work.path / SPLITS_FILE, store, splits)
         _train(trainer, work, task)
         trainer.finish(work.path)
         replace_folder(work.path, out, ours=is_run)
-    return trainer.report(out)
+    return trainer.report()
 
 
 def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progress) -> CrossValidationReport:
@@ -128,6 +129,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
     refuse_foreign(settings.out, is_cross_validation)
     require_file_names(store)
     divisions = fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
+    duplicates = _fold_duplicates(store, divisions)
     steps = settings.epochs * sum(splits.count("train") for splits in divisions)
     out = settings.out.resolve()
     with work_folder(out, "folds", keep=_holds_folds) as work, explain_disk_failures(settings.out):
@@ -152,8 +154,8 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
                 )
                 metrics = write_summary(folder, store, scored)
             replace_folder(folder, out, ours=is_cross_validation)
-    notes = _fold_notes(store, divisions, fewest=min(report.samples["val"] for report in reports))
-    return CrossValidationReport(out=settings.out, metrics=metrics, notes=notes)
+    notes = _fold_notes(fewest=min(report.samples["val"] for report in reports))
+    return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
 
 
 def _score(
@@ -213,25 +215,23 @@ def _recorded_splits(settings: TrainSettings) -> str | None:
     return None
 
 
-def _fold_notes(store: AttentionStore, divisions: Sequence[Sequence[str]], *, fewest: int) -> list[str]:
-    """Return notes about few validation samples, and about images in different folds that look the same.
+def _fold_notes(*, fewest: int) -> list[str]:
+    """Return a note about few validation samples, if the smallest number of a fold is below the limit."""
+    if fewest >= FEWEST_TO_CHOOSE:
+        return []
+    return [
+        f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last "
+        f"counts (the smallest has {fewest})"
+    ]
 
-    Args:
-        store: the samples.
-        divisions: the splits of every fold.
-        fewest: smallest number of validation samples of a fold.
-    """
-    notes = []
-    if fewest < FEWEST_TO_CHOOSE:
-        notes.append(
-            f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last "
-            f"counts (the smallest has {fewest})"
-        )
+
+def _fold_duplicates(store: AttentionStore, divisions: Sequence[Sequence[str]]) -> list[str]:
+    """Return the note about images in different folds that look the same; `divisions` are the splits of every fold."""
     fold_of = [
         next((fold_name(number) for number, splits in enumerate(divisions, start=1) if splits[index] == "test"), "")
         for index in range(len(store))
     ]
-    return [*notes, *_duplicates(across_splits(store, fold_of))]
+    return _duplicates(across_splits(store, fold_of))
 
 
 def _figure(value: float | None) -> str:

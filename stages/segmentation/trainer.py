@@ -33,7 +33,6 @@ from stages.segmentation.checkpoint import (
     MODEL_FILE,
     STATE_FILE,
     ModelCard,
-    load_model,
     save_model,
     save_state,
 )
@@ -186,15 +185,15 @@ class SegmentationTrainer:
             equivalent={"store_contents": description.upgraded_from},
         )
 
-    def report(self, out: Path) -> TrainingReport:
-        """Summarise the finished run in the folder `out`."""
-        model, card = load_model(out, torch.device("cpu"))
+    def report(self) -> TrainingReport:
+        """Summarise the finished run."""
+        best = self.history[self._best_epoch - 1]
         return TrainingReport(
             out=self.settings.out,
             samples={split: len(indices) for split, indices in self.indices.items()},
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
-            best_epoch=card.epoch,
-            val_dice=card.val_dice,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            best_epoch=self._best_epoch,
+            val_dice=best["val_dice"],
         )
 
     def _train(self, epoch: int, task: Task) -> float:
