@@ -91,7 +91,11 @@ STAGES = {
 ONE_BY_ONE = ("predict", "pretrain")
 """Stages whose output files are replaced one by one: after a failure some of them may be new."""
 WORK = re.compile(r"\.\w+(\.safetensors)?\.(training|pretraining)(/.*)?$|\.[\w.]+\.lock$")
-"""What a failed training may leave for --resume."""
+"""What a failed training may leave for --resume, and lock files, which lock nothing without their process."""
+LEFT = re.compile(rf"\.\S+\.partial|{WORK.pattern}")
+"""What a run may leave if the system refuses to remove it."""
+HIDDEN = re.compile(r"^\.+(.+?)\.(partial.*|lock|training(\.lock)?|pretraining(\.lock)?)$")
+"""The hidden name of a file or folder that becomes, or locks, the output `\\1`."""
 
 
 def compile_shim(folder: Path) -> Path | None:
@@ -118,7 +122,7 @@ def build(house: Path) -> None:
         observed = observe(command, house)
         assert observed.status == 0, observed.err
     for number, name in enumerate(IDS[:2], start=7):  # their maps are not in the memo
-        picture(number).save(house / "images" / f"{name}.png")
+        picture(number).save(house / "images" / f"{name}.png", "JPEG" if number % 2 else "TIFF")  # read by other code
         mask(number).save(house / "masks" / f"{name}_segmentation.png")
 
 
@@ -135,6 +139,11 @@ class End:
     err: str
     wrong: str = ""
     """What is wrong with this end."""
+
+    @property
+    def path(self) -> str:
+        """Return the path of the disturbed call, relative to the project."""
+        return self.hit.partition(" ")[2]
 
 
 class Trial:
@@ -196,30 +205,52 @@ class Trial:
         """Return what is wrong with an end, or ""."""
         found = snapshot(self._room)
         if end.status == 0:
-            return self._different(found, self.after) or (
-                "" if self.out == Observation(0, end.out, "").message else "another result is printed"
-            )
-        kept = {path: digest for path, digest in found.items() if not WORK.match(path)}
+            return self._wrong_success(end, found)
         if end.status != 1:
             return "the exit status is neither 0 nor 1"
         if self.disturbance.must_work:
             return "it fails, and it should work"
+        return self._wrong_message(end) or self._wrong_failure(found)
+
+    def _wrong_success(self, end: End, found: dict[str, str]) -> str:
+        """Return what is wrong after exit status 0."""
+        left = {path for path in found if LEFT.match(path) and path not in self.after}
+        wrong = self._different({path: one for path, one in found.items() if path not in left}, self.after)
+        if wrong:
+            return wrong
+        if self.out != Observation(0, end.out, "").message:
+            return "another result is printed"
+        if not left:
+            return ""
+        # The system may refuse to remove what is no longer needed. Then the next run must do it.
+        tops = {path.partition("/")[0] for path in left}
         if self.disturbance.stays:
-            kept = {path: digest for path, digest in kept.items() if ".partial" not in path}  # cannot be removed
+            return ""
+        if end.path.partition("/")[0] not in tops:
+            return f"files are left over: {', '.join(sorted(left))}"
+        return self._wrong_when_repeated()
+
+    def _wrong_failure(self, found: dict[str, str]) -> str:
+        """Return what is wrong with the files after exit status 1."""
+        kept = {path: digest for path, digest in found.items() if not WORK.match(path)}
+        if self.disturbance.stays:  # what was half written cannot be removed, nor an exchange undone
+            kept = {path: digest for path, digest in kept.items() if not LEFT.match(path)}
+            if not self._different(kept, self.after):
+                return ""
         if self._one_by_one:
-            kept = {path: self.before.get(path, one) if one == self.after.get(path) else one for path, one in kept.items()}
+            for path in kept.keys() & self.after.keys():
+                if kept[path] == self.after[path] and path in self.before:
+                    kept[path] = self.before[path]
             kept = {path: one for path, one in kept.items() if path in self.before or path not in self.after}
-        wrong = self._different(kept, self.before) or self._wrong_message(end)
+        wrong = self._different(kept, self.before)
         return wrong or ("" if self.disturbance.stays else self._wrong_when_repeated())
 
     def _wrong_message(self, end: End) -> str:
         said = end.err
         if PYTHON.search(said) or said.count("error: ") != 1:
             return "the message is not one of this program"
-        _, _, path = end.hit.partition(" ")
-        names = {re.sub(r"^\.(.+?)\.(partial.*|lock|training|pretraining)$", r"\1", part) for part in Path(path).parts}
-        flat = "".join(said.split())
-        if not any(name in flat for name in names):
+        names = {re.sub(HIDDEN, r"\1", part) for part in Path(end.path).parts} or {self._room.name}
+        if not any(name in "".join(said.split()) for name in names):
             return "the message does not name the file"
         return ""
 
@@ -232,7 +263,7 @@ class Trial:
         if in_child(again) != 0:
             return "the same command fails later"
         found = snapshot(self._room)
-        return self._different({path: one for path, one in found.items() if not path.endswith(".lock")}, self.after)
+        return self._different(found, self.after)
 
     @staticmethod
     def _different(found: dict[str, str], expected: dict[str, str]) -> str:
