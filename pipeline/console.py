@@ -44,6 +44,7 @@ USER_ERRORS = {
     errno.EACCES: OTHER_PLACE,
     errno.EDQUOT: "Free some space, or choose another path.",
     errno.EEXIST: IN_THE_WAY,
+    errno.EINTR: "Run the command again.",
     errno.EIO: BAD_DISK,
     errno.EISDIR: IN_THE_WAY,
     errno.ELOOP: "Its links lead in a circle; correct them.",

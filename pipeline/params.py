@@ -21,6 +21,7 @@ import typer
 
 from pipeline.values import parse_value, show_value, without_none
 from store.disk.paths import require_local
+from store.disk.regular import named_failures
 from store.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def read_params(params: Path = PARAMS) -> Any:
     import yaml
 
     try:
-        text = params.read_text(encoding="utf-8")
+        with named_failures(params):
+            text = params.read_text(encoding="utf-8")
         _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), params)
         return yaml.safe_load(text)
     except FileNotFoundError:
@@ -136,7 +138,7 @@ def read_params(params: Path = PARAMS) -> Any:
         ) from None
     except yaml.YAMLError as error:
         raise UsageError(f"{params}: cannot be read: {error}") from None
-    except OSError as error:
+    except (PermissionError, IsADirectoryError) as error:
         raise UsageError(f"{params}: cannot be read ({error.strerror}). Allow reading it, or move it away.") from None
     except ValueError as error:  # an impossible date, a number of thousands of digits
         raise UsageError(f"{params}: holds a value that cannot be read ({error}). Put it in quotes.") from None

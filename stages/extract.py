@@ -133,12 +133,13 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     extractor = _load_extractor(settings, batch_size=settings.batch_size)
     work = _Work(settings=settings, prepared=prepared, extractor=extractor)
     tally = _Tally(problems=list(prepared.problems))
+    source = find_model(settings.model).source  # now: it reads the file, and nothing may fail after the store is made
     with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
         _fill(writer, work, tally, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
-        source=find_model(settings.model).source,
+        source=source,
         samples=tally.samples,
         labelled=tally.labelled,
         computed=tally.computed,

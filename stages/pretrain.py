@@ -43,6 +43,7 @@ from stages.runtime.out_of_memory import explain_out_of_memory
 from stages.runtime.progress import SILENT, Progress
 from stages.settings import PretrainSettings
 from store.disk.publish import replace_file
+from store.disk.regular import present
 
 PICTURED = 6
 """Watched images in the picture of the heads."""
@@ -176,7 +177,7 @@ def _work_folder(out: Path, *, leads: bool) -> contextlib.AbstractContextManager
 
 def _resume(trainer: DistillationTrainer, identity: RunIdentity, work: WorkFolder, out: Path) -> Card | None:
     """Restore an interrupted run, if there is one. Return the card of `out` if this run has already finished."""
-    if work.state.is_file():
+    if present(work.state):
         state = load_state(work.state)
         identity.require_match(state.settings, work.state)
         try:
@@ -200,9 +201,9 @@ def _train(
     with progress.task("pretraining", settings.steps - trainer.step, unit="steps") as task:
         while trainer.step < settings.steps:
             trainer.run_to_next_row(task)
+            trainer.require_finite()
             if leads:
                 replace_file(work.history, _history_csv(trainer.history))
-            trainer.require_finite()
             require_sound(trainer.history, prototypes=settings.prototypes, warmup=trainer.schedules.warmup)
             if leads:
                 save_state(work.state, trainer.state(identity.values))

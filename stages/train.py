@@ -45,6 +45,7 @@ from stages.segmentation.trainer import COLUMNS, FEWEST_TO_CHOOSE, SegmentationT
 from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore
 from store.disk.publish import explain_disk_failures, refuse_foreign, replace_folder, restore_replaced
+from store.disk.regular import present
 
 NAMED = 3
 """Number of pairs of images that a note names."""
@@ -88,10 +89,11 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
     if settings.folds:
         return _run_folds(settings, store, progress)
     splits, rule = _split(store, settings)
+    notes = [*rule, *_duplicates(across_splits(store, splits))]  # now: after the training nothing may fail any more
     steps = settings.epochs * splits.count("train")
     with progress.task("training", steps, unit="samples") as task:
         report = _run_once(settings, store, splits, task)
-    return replace(report, notes=[*report.notes, *rule, *_duplicates(across_splits(store, splits))])
+    return replace(report, notes=[*report.notes, *notes])
 
 
 def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str], task: Task) -> TrainingReport:
@@ -109,14 +111,14 @@ def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str],
         if settings.resume and _resume(trainer, work, out):
             work.remove()
             task.advance(settings.epochs * len(trainer.indices["train"]))
-            return trainer.report(out)
+            return trainer.report()
         if not trainer.history:
             work.clear()
         write_splits(work.path / SPLITS_FILE, store, splits)
         _train(trainer, work, task)
         trainer.finish(work.path)
         replace_folder(work.path, out, ours=is_run)
-    return trainer.report(out)
+    return trainer.report()
 
 
 def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progress) -> CrossValidationReport:
@@ -128,6 +130,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
     refuse_foreign(settings.out, is_cross_validation)
     require_file_names(store)
     divisions = fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
+    duplicates = _fold_duplicates(store, divisions)
     steps = settings.epochs * sum(splits.count("train") for splits in divisions)
     out = settings.out.resolve()
     with work_folder(out, "folds", keep=_holds_folds) as work, explain_disk_failures(settings.out):
@@ -152,8 +155,8 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
                 )
                 metrics = write_summary(folder, store, scored)
             replace_folder(folder, out, ours=is_cross_validation)
-    notes = _fold_notes(store, divisions, fewest=min(report.samples["val"] for report in reports))
-    return CrossValidationReport(out=settings.out, metrics=metrics, notes=notes)
+    notes = _fold_notes(fewest=min(report.samples["val"] for report in reports))
+    return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
 
 
 def _score(
@@ -208,30 +211,28 @@ def _recorded_splits(settings: TrainSettings) -> str | None:
     """Return the digest of the splits in the state of the run that is resumed; None if there is no state."""
     out = settings.out.resolve()
     for state in (WorkFolder.beside(out, "training").state, out / STATE_FILE):
-        if state.is_file():
+        if present(state):
             return str(load_state(state).settings.get("splits"))
     return None
 
 
-def _fold_notes(store: AttentionStore, divisions: Sequence[Sequence[str]], *, fewest: int) -> list[str]:
-    """Return notes about few validation samples, and about images in different folds that look the same.
+def _fold_notes(*, fewest: int) -> list[str]:
+    """Return a note about few validation samples, if the smallest number of a fold is below the limit."""
+    if fewest >= FEWEST_TO_CHOOSE:
+        return []
+    return [
+        f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last "
+        f"counts (the smallest has {fewest})"
+    ]
 
-    Args:
-        store: the samples.
-        divisions: the splits of every fold.
-        fewest: smallest number of validation samples of a fold.
-    """
-    notes = []
-    if fewest < FEWEST_TO_CHOOSE:
-        notes.append(
-            f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last "
-            f"counts (the smallest has {fewest})"
-        )
+
+def _fold_duplicates(store: AttentionStore, divisions: Sequence[Sequence[str]]) -> list[str]:
+    """Return the note about images in different folds that look the same; `divisions` are the splits of every fold."""
     fold_of = [
         next((fold_name(number) for number, splits in enumerate(divisions, start=1) if splits[index] == "test"), "")
         for index in range(len(store))
     ]
-    return [*notes, *_duplicates(across_splits(store, fold_of))]
+    return _duplicates(across_splits(store, fold_of))
 
 
 def _figure(value: float | None) -> str:
@@ -254,21 +255,22 @@ def _duplicates(pairs: NearDuplicates) -> list[str]:
 
 def _resume(trainer: SegmentationTrainer, work: WorkFolder, out: Path) -> bool:
     """Restore an interrupted run, if there is one. Return True if the run at `out` is this run and has finished."""
-    if work.state.is_file():
+    if present(work.state):
         state = load_state(work.state)
         if not (_is_finished(trainer, out) and not trainer.identity().matches(state.settings)):
             trainer.restore(state, work.path)
             return False
         # A run that was killed in the final exchange leaves the previous run in the working folder.
-    if (out / STATE_FILE).is_file():
+    if present(out / STATE_FILE):
         trainer.restore(load_state(out / STATE_FILE), out)
+        load_model(out, torch.device("cpu"))  # a finished run is a model that can be used
         return True
     return False
 
 
 def _is_finished(trainer: SegmentationTrainer, out: Path) -> bool:
     """Return whether the run that is asked for is at `out` with all its epochs."""
-    if not (out / STATE_FILE).is_file():
+    if not present(out / STATE_FILE):
         return False
     state = load_state(out / STATE_FILE)
     return trainer.identity().matches(state.settings) and state.done == trainer.settings.epochs
@@ -282,6 +284,8 @@ def _train(trainer: SegmentationTrainer, work: WorkFolder, task: Task) -> None:
     with live_log(work.path, trainer.history, figures) as log:
         for epoch in range(done + 1, epochs + 1):
             row = trainer.run_epoch(epoch, task)
+            if epoch == epochs:  # before its state is saved: what failed here would fail again after --resume
+                trainer.try_best_model()
             trainer.save_if_due(work.path)
             log(row)
 

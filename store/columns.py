@@ -28,7 +28,7 @@ UNREADABLE = (
     KeyError,
     AttributeError,
     RecursionError,
-    NotADirectoryError,
+    OSError,
     zarr.errors.BaseZarrError,
 )
 """The errors that zarr raises for metadata that it cannot read."""
@@ -98,6 +98,8 @@ class Columns:
             self.check(name, number)
         try:
             values = np.asarray(self.array(name)[start:stop])
+        except OSError as error:
+            raise self._unreadable(name, error) from None
         except (ValueError, RuntimeError) as error:  # another store has replaced it in the meantime
             raise self._damaged(name, str(error).partition(".")[0]) from None
         self._require_same_store()
@@ -116,6 +118,8 @@ class Columns:
             except FileNotFoundError:
                 raise StoreIncompleteError(f"{self._root}: array `{name}` is missing.\n  {RESTORE}") from None
             except UNREADABLE as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise self._unreadable(name, error) from None
                 self._require_same_store()
                 what = str(error).partition("\n")[0]
                 raise StoreCorruptError(f"{self._root}: `{name}`: {what}.\n  {RESTORE}") from None
@@ -149,6 +153,9 @@ class Columns:
 
     def _extent(self, name: str) -> int:
         return self._arrays[name].chunk_shape[0]
+
+    def _unreadable(self, name: str, error: OSError) -> StoreIncompleteError:
+        return StoreIncompleteError(f"{self._root}: column `{name}` cannot be read ({error.strerror}).\n  {RESTORE}")
 
     def _damaged(self, name: str, what: str) -> StoreCorruptError:
         self._require_same_store()

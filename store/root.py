@@ -8,18 +8,38 @@ from typing import Any
 
 from store.description import Description
 from store.disk.publish import holds_only
-from store.errors import NotAStoreError, StoreCorruptError
+from store.disk.regular import MIB, IrregularFileError, read_limited
+from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError
 from store.format import ATTRIBUTE, DIMENSIONS, NAME, OPTIONAL_DIMENSIONS, SHARDED
 
 REMEDY = "Give the path that `pipeline extract --store` wrote"
 
 
+MOST_BYTES = 32 * MIB
+"""Largest size of a store's `zarr.json`. With ten million samples it has about 0.2 MB."""
+
+
 def root_bytes(path: Path) -> bytes:
-    """Return the bytes of a store's `zarr.json`. They are empty if the file is missing or cannot be read."""
+    """Return the bytes of a store's `zarr.json`. They are empty if there is no such file.
+
+    Raises:
+        StoreIncompleteError: there is one, but it cannot be read. So nothing is known about the folder.
+        StoreCorruptError: it is not a regular file, or it is too large.
+    """
     try:
-        return (path / "zarr.json").read_bytes()
-    except OSError:
+        return read_limited(path / "zarr.json", limit=MOST_BYTES)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return b""
+    except IrregularFileError as error:
+        raise StoreCorruptError(
+            f"{path}: zarr.json {error.strerror}.\n"
+            "  Remove it if it does not belong there; then fetch the store again, or extract it again."
+        ) from None
+    except OSError as error:
+        raise StoreIncompleteError(
+            f"{path}: zarr.json cannot be read ({error.strerror}).\n"
+            "  Allow reading it, or check the disk; nothing was changed."
+        ) from None
 
 
 def describe(path: Path, root: bytes) -> Description:

@@ -272,6 +272,8 @@ def _read_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
         except UnidentifiedImageError:
             refuse(path, _explain_unknown_format(file))
         except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
+            if isinstance(error, OSError) and error.errno is not None:  # of the system, not of Pillow
+                raise
             refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
     if pages > 1:
         refuse(path, f"holds {pages} pages or frames and one is needed; save each as a file of its own")

@@ -51,7 +51,8 @@ class WorkFolder:
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # rmtree raises some errors in spite of `ignore_errors`
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,6 @@ from stages.segmentation.checkpoint import (
     MODEL_FILE,
     STATE_FILE,
     ModelCard,
-    load_model,
     save_model,
     save_state,
 )
@@ -160,13 +159,21 @@ class SegmentationTrainer:
         if time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self._save_state(folder)
 
-    def finish(self, folder: Path) -> None:
-        """Write the files of a finished run: the best model, the history, the state.
+    def try_best_model(self) -> None:
+        """Predict one batch with the best weights, as every user of the model will: in evaluation mode.
 
         Raises:
-            PipelineError: the best model's weights, or its outputs for a batch of samples, are not finite.
+            PipelineError: the output is NaN or infinite, or there is not enough memory.
         """
-        self._try_best_model()
+        split = "val" if len(self.indices["val"]) else "train"
+        model = _new_model(self.settings.seed, self.model.config).to(self.device)
+        model.load_state_dict(self._best_weights)
+        self.one_class = self._validation.predicts_one_class(
+            model.eval(), self._open(split), self.indices[split][: self.settings.batch_size]
+        )
+
+    def finish(self, folder: Path) -> None:
+        """Write the files of a finished run: the best model, the history, the state."""
         save_model(folder / MODEL_FILE, self._best_weights, self._card())
         self._save_state(folder)
 
@@ -213,15 +220,15 @@ class SegmentationTrainer:
             equivalent={"store_contents": description.upgraded_from},
         )
 
-    def report(self, out: Path) -> TrainingReport:
-        """Summarise the finished run in the folder `out`."""
-        model, card = load_model(out, torch.device("cpu"))
+    def report(self) -> TrainingReport:
+        """Summarise the finished run."""
+        best = self.history[self._best_epoch - 1]
         return TrainingReport(
             out=self.settings.out,
             samples={split: len(indices) for split, indices in self.indices.items()},
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
-            best_epoch=card.epoch,
-            val_dice=card.val_dice,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            best_epoch=self._best_epoch,
+            val_dice=best["val_dice"],
             notes=[ONE_CLASS] if self.one_class else [],
         )
 
@@ -264,15 +271,6 @@ class SegmentationTrainer:
                 f"epoch {epoch}: `{name}` holds NaN or infinity; nothing was published.\n"
                 "  Train with a lower --lr or --weight-decay, or with --precision float32."
             )
-
-    def _try_best_model(self) -> None:
-        """Predict one batch with the best weights, as every user of the model will: in evaluation mode."""
-        split = "val" if len(self.indices["val"]) else "train"
-        model = _new_model(self.settings.seed, self.model.config).to(self.device)
-        model.load_state_dict(self._best_weights)
-        self.one_class = self._validation.predicts_one_class(
-            model.eval(), self._open(split), self.indices[split][: self.settings.batch_size]
-        )
 
     def _draw_silenced(self, count: int, generator: Generator) -> Tensor:
         """Draw the samples whose image features, and whose attention features, are set to zero: (count, 2) bool."""

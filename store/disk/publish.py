@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from store.disk.locks import exclusive_lock, lock_file
+from store.disk.regular import named_failures
 from store.errors import PipelineError, UsageError
 
 AT_FDCWD = -100
@@ -59,6 +60,8 @@ def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
 def explain_disk_failures(path: Path) -> Iterator[None]:
     """Turn the system's error about a disk that cannot be written to into one with a remedy.
 
+    Other errors of the system get the path if they name none.
+
     Args:
         path: the output that the block writes, for the message.
 
@@ -69,7 +72,8 @@ def explain_disk_failures(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno not in DISK_FAILURES:
-            raise
+            with named_failures(path):
+                raise
         raise PipelineError(
             f"{path}: cannot be written ({error.strerror}); the previous content is unchanged.\n"
             "  Free some space there and run the command again (train and pretrain go on with --resume)."
@@ -171,27 +175,35 @@ def restore_replaced(path: Path) -> None:
 
 def write_synced(path: Path, content: bytes) -> None:
     """Write a new file and wait until it is on the disk."""
-    with path.open("xb") as file:
+    with named_failures(path), path.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
 def _replace(new: Path, path: Path) -> None:
-    """Move `new` to `path`; afterwards the previous folder, if any, is at `new` or removed."""
-    if not path.exists():
-        new.rename(path)
-    elif not _exchanged(new, path):
-        # This system has no exchange: between the two renames nothing is at the path.
-        old = _moved_away(path)
-        path.rename(old)
-        try:
+    """Move `new` to `path`; afterwards the previous folder, if any, is at `new` or removed.
+
+    After an error both are where they were.
+    """
+    old = None
+    with contextlib.ExitStack() as undo:
+        if not path.exists():
             new.rename(path)
-        except BaseException:
-            old.rename(path)
-            raise
+            undo.callback(path.rename, new)
+        elif _exchanged(new, path):
+            undo.callback(_exchanged, new, path)
+        else:
+            # This system has no exchange: between the two renames nothing is at the path.
+            old = _moved_away(path)
+            path.rename(old)
+            undo.callback(old.rename, path)
+            new.rename(path)
+            undo.callback(path.rename, new)
+        _sync(path.parent)
+        undo.pop_all()
+    if old is not None:
         _remove(old)
-    _sync(path.parent)
 
 
 def _moved_away(path: Path) -> Path:
@@ -220,7 +232,8 @@ def _remove(folder: Path) -> None:
         for inner in (folder, *folder.rglob("*")):
             if inner.is_dir() and not inner.is_symlink():
                 inner.chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # rmtree raises some errors in spite of `ignore_errors`
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:
@@ -228,9 +241,11 @@ def _sync(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with named_failures(folder):
+            os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # nothing was written through this descriptor
+            os.close(descriptor)
 
 
 def _umask() -> int:
