@@ -135,12 +135,10 @@ def restore_optimizer(optimizer: Optimizer, state: RunState) -> None:
 
 
 def _require_moments(optimizer: Optimizer, moments: Mapping[int, Mapping[str, Tensor]]) -> None:
-    """Make sure that there are the same moments for every parameter, in its shape and type; or none at all."""
+    """Make sure that moments have the shape and type of their parameter. A parameter without a step yet has none."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if not moments:
-        return
-    if set(moments) != set(range(len(parameters))):
-        raise ValueError(f"there are moments of {len(moments)} parameters, and the network has {len(parameters)}")
+    if not set(moments) <= set(range(len(parameters))):
+        raise ValueError(f"there are moments of parameter {max(moments)}, and the network has {len(parameters)}")
     if len({frozenset(slots) for slots in moments.values()}) > 1:
         raise ValueError("some parameters lack a moment that others have")
     for number, slots in moments.items():

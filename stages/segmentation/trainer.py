@@ -121,8 +121,7 @@ class SegmentationTrainer:
         self._best_epoch = 0
         self._best_weights: dict[str, Tensor] = {}
         self._saved_at = -math.inf
-        self.one_class = False
-        """The finished model predicts one class everywhere in samples that hold several."""
+        self.one_class = False  # the finished model predicts one class everywhere in samples that hold several
 
     def run_epoch(self, epoch: int, task: Task) -> Row:
         """Train on every training sample once, then score the validation samples.
@@ -140,17 +139,14 @@ class SegmentationTrainer:
         """
         loss = self._train(epoch, task)
         self._require_finite(epoch)
-        val_dice = None
-        if len(self.indices["val"]):
-            val_dice = self._validation.mean_dice(self.model.eval(), self._open("val"), self.indices["val"])
         row: Row = {
             "epoch": epoch,
             "loss": loss,
-            "val_dice": val_dice,
+            "val_dice": self._validate(),
             "lr": self._learning_rate.at(epoch * self._steps_per_epoch),
         }
         self.history.append(row)
-        if self._record_if_best(val_dice):
+        if self._record_if_best(row["val_dice"]):
             self._best_weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         return row
 
@@ -258,6 +254,12 @@ class SegmentationTrainer:
                 f"epoch {epoch}: the loss is {mean}.\n  Train with a lower --lr, or with --precision float32."
             )
         return mean
+
+    def _validate(self) -> float | None:
+        """Return the mean Dice of the validation samples; None where there are none."""
+        if not len(self.indices["val"]):
+            return None
+        return self._validation.mean_dice(self.model.eval(), self._open("val"), self.indices["val"])
 
     def _require_finite(self, epoch: int) -> None:
         """Make sure that weights and moments are numbers: the loss was computed before the last step.
