@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.attention.extractor import AttentionExtractor
+from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem
@@ -114,9 +115,8 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     recipe = _recipe(card, settings.run)
     few = len(found.samples) < settings.batch_size
     batch_size = 1 if few else settings.batch_size
-    extractor = AttentionExtractor.from_recipe(
-        recipe, weights=settings.weights, device=settings.device, batch_size=batch_size
-    )
+    weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
+    extractor = AttentionExtractor.from_recipe(recipe, weights=weights, device=settings.device, batch_size=batch_size)
     settings.out.mkdir(parents=True, exist_ok=True)
     problems = list(found.problems)
     with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(found.samples)) as task:

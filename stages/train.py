@@ -279,7 +279,7 @@ def _train(trainer: SegmentationTrainer, work: WorkFolder, task: Task) -> None:
     done, epochs = len(trainer.history), trainer.settings.epochs
     figures = [name for name in COLUMNS if name != "epoch"]
     task.advance(done * len(trainer.indices["train"]))
-    with live_log(work.path, trainer.history, figures) as log:
+    with live_log(work.path, trainer.history, figures, offline=trainer.settings.offline) as log:
         for epoch in range(done + 1, epochs + 1):
             row = trainer.run_epoch(epoch, task)
             trainer.save_if_due(work.path)

@@ -129,7 +129,7 @@ def _check_architecture(source: Path, entry: ModelEntry, tensors: Mapping[str, T
     dim, rows, patch = kernel.shape[0], *kernel.shape[2:]
     if rows != patch:
         raise WeightsError(
-            f"{source}: patch_embed.proj.weight is for patches of {rows}x{patch} pixels. Pass weights of square patches."
+            f"{source}: patch_embed.proj.weight is for patches of {rows}x{patch} pixels. Pass weights for squares."
         )
     blocks = [int(found[1]) for found in map(_BLOCK.match, tensors) if found]
     depth = 1 + max(blocks, default=-1)
@@ -181,7 +181,7 @@ def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], mod
             converted: dict[str, Tensor] = convert(dict(tensors), module)
     except Exception:  # noqa: BLE001 - tensors of unusual names and shapes raise many kinds of exceptions in timm
         raise WeightsError(
-            f"{source}: the names and shapes of its tensors are not those of {entry.name} or of its publisher. There is "
+            f"{source}: the names and shapes of its tensors are not those of {entry.name} or its publisher. There is "
             f"{_some(sorted(tensors))}. Pass {entry.url or 'a file of this model'}."
         ) from None
     for name, bias in tensors.items():
