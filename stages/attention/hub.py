@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
 from stages.attention.models import ModelEntry
 from stages.attention.naming import find_model
@@ -35,9 +35,9 @@ def hub_file(entry: ModelEntry) -> Path:
     if constants.HF_HUB_OFFLINE:
         return _downloaded_earlier(entry)
     repository = _repository(entry)
+    if (cached := _cached(entry)) is not None:
+        return cached
     with _quiet_hub():
-        if (cached := _cached(entry)) is not None:
-            return cached
         try:
             # Without a network the download retries for almost a minute. One short request fails at once.
             get_hf_file_metadata(hf_hub_url(repository, _FILE), timeout=_TIMEOUT)
@@ -71,9 +71,8 @@ def weights_without_network(model: str, weights: Path | None) -> Path | None:
 
 
 def _downloaded_earlier(entry: ModelEntry) -> Path:
-    with _quiet_hub():
-        if (cached := _cached(entry)) is not None:
-            return cached
+    if (cached := _cached(entry)) is not None:
+        return cached
     raise WeightsError(
         f"{entry.name}: the weights are not on this disk, and nothing is downloaded offline.\n"
         f"  On a machine with a network download {entry.url}\n"
@@ -83,11 +82,12 @@ def _downloaded_earlier(entry: ModelEntry) -> Path:
 
 
 def _cached(entry: ModelEntry) -> Path | None:
-    """Return the path of an earlier download; None if there is none. No connection is opened."""
-    try:
-        return Path(hf_hub_download(_repository(entry), _FILE, local_files_only=True))
-    except OSError:  # the usual case at first use
-        return None
+    """Return the path of an earlier download; None if there is none.
+
+    `hf_hub_download(local_files_only=True)` is not used: it looks for news of the client on the network.
+    """
+    found = try_to_load_from_cache(_repository(entry), _FILE)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _repository(entry: ModelEntry) -> str:

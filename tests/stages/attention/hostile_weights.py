@@ -24,7 +24,10 @@ class View:
 
     def __reduce__(self) -> tuple[Any, ...]:
         size, stride, offset = self._arguments
-        return torch._utils._rebuild_tensor_v2, (self._numbers.storage(), offset, size, stride, False, {})
+        storage = torch.storage.TypedStorage(
+            wrap_storage=self._numbers.untyped_storage(), dtype=self._numbers.dtype, _internal=True
+        )
+        return torch._utils._rebuild_tensor_v2, (storage, offset, size, stride, False, {})
 
 
 def save_pickle(path: Path, content: Any, *, zipped: bool = True) -> None:
