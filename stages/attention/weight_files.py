@@ -24,6 +24,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from stages.attention.pickle_scan import pickle_problem
 from stages.attention.plain_tensors import require_plain, require_plain_header
 from stages.attention.safetensors_header import read_header
 from stages.attention.zip_directory import zip_problem
@@ -110,7 +111,7 @@ def _read_pickle(path: Path, start: bytes) -> Any:
     if not start.startswith(_PICKLES):  # for example a web page that was saved in place of the file
         raise WeightsError(_broken(path))
     zipped = start.startswith(_ZIP)
-    if zipped and (problem := zip_problem(path)) is not None:
+    if (problem := (zip_problem(path) if zipped else None) or pickle_problem(path, zipped=zipped)) is not None:
         raise WeightsError(f"{path}: {problem}. Download it again, or save it again with `torch.save`.")
     try:
         # DINO's training script saves its arguments, an argparse.Namespace, beside the tensors. That class only

@@ -21,7 +21,7 @@ __all__ = ["MOST_ENTRIES", "zip_problem"]
 MOST_ENTRIES = 50_000
 """Entries that a file may have. A checkpoint of the largest ViT with its optimiser has about 5,000."""
 _LONGEST_DIRECTORY = 16 * MIB
-_LONGEST_PICKLE = 64 * MIB
+_LONGEST_PICKLE = 16 * MIB
 """Bytes of the entry `data.pkl`, which names the tensors. It is read whole; for a ViT it has less than 1 MB."""
 
 _END = struct.Struct("<4s4H2LH")  # end of the directory: …, entries here, entries, bytes, place, length of the comment

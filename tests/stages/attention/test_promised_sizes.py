@@ -77,7 +77,7 @@ def _zip_64(entries: int, place: int) -> Callable[[Path], None]:
 
 def _long_pickle(path: Path) -> None:
     save_pickle(path, {"cls_token": torch.zeros(4)})
-    rezipped(path, {"data.pkl": bytes(65 * 2**20)})
+    rezipped(path, {"data.pkl": bytes(17 * 2**20)})
 
 
 @pytest.mark.parametrize(
