@@ -15,7 +15,7 @@ from pipeline.params import load_settings
 from stages.attention.architectures import build_transformer
 from stages.attention.hub import weights_without_network
 from stages.attention.naming import find_model
-from stages.errors import UnknownModelError, UsageError, WeightsError
+from stages.errors import UnknownModelError, UsageError
 from stages.settings import (
     EvaluateSettings,
     ExtractSettings,
@@ -159,20 +159,6 @@ def test_offline_without_the_weights_says_where_to_put_them(
             for word in (MODEL, "nothing is downloaded offline", "--weights FILE", find_model(MODEL).url, str(cache)):
                 assert word in observed.err
     assert attempts == []
-
-
-def test_the_hubs_own_switch_is_kept_when_the_stages_are_called_from_python(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """The client reads `HF_HUB_OFFLINE` when it is imported; our message is the same as with --offline."""
-    from stages.attention.weights import load_transformer
-
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with no_network() as attempts, pytest.raises(WeightsError, match="nothing is downloaded offline"):
-        load_transformer(MODEL, input_size=(32, 32))
-    assert attempts == []
-    assert not cache.exists()
-    assert tmp_path.exists()
 
 
 @pytest.mark.parametrize("model", ["untrained_tiny8", "dino_phantom_tiny8", "vit_tiny_patch8"])
