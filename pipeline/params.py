@@ -40,6 +40,9 @@ RENAMED: dict[str, dict[str, str]] = {
 }
 """Settings that had another name: section → old name → new name. The old name is an error that says the new one."""
 
+OFF = frozenset({"", "0", "false", "no", "off"})
+"""Values of an environment variable that do not switch a setting on."""
+
 NOT_NOTICED = frozenset({"size", "nfiles"})
 """Keys that DVC leaves out when it looks for changes (treeverse/dvc #10296), at any depth."""
 
@@ -87,6 +90,8 @@ def options_of(
 def load_settings(settings: type[Settings], section: str, given: Mapping[str, Any], params: Path = PARAMS) -> Settings:
     """Return settings from the command line's values, `params.yaml` and the defaults, in this order.
 
+    A few settings can also be switched on by the environment, whatever `params.yaml` says.
+
     Args:
         settings: the dataclass to fill.
         section: name of the section of `params.yaml`.
@@ -101,6 +106,7 @@ def load_settings(settings: type[Settings], section: str, given: Mapping[str, An
     from_file = _section(content, section, params)
     _require_known(from_file, settings, section, params)
     from_line = {name: value for name, value in given.items() if value is not None}
+    from_file |= dict.fromkeys(_switched_on(settings), True)
     for together in TOGETHER:
         if together & from_line.keys():
             from_file = {key: value for key, value in from_file.items() if key not in together}
@@ -111,6 +117,15 @@ def load_settings(settings: type[Settings], section: str, given: Mapping[str, An
         require_version(content, params)
         require_watched(checked, section, content, params)
     return checked
+
+
+def _switched_on(settings: type[Any]) -> list[str]:
+    """Return the settings that an environment variable switches on. Any value but 0, false, no and off counts."""
+    return [
+        field.name
+        for field in dataclasses.fields(settings)
+        if any(os.environ.get(name, "").strip().lower() not in OFF for name in field.metadata.get("switched_on_by", ()))
+    ]
 
 
 def read_params(params: Path = PARAMS) -> Any:

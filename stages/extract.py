@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor, ExtractorConfig
+from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
 from stages.errors import InputProblemsError, Problem
@@ -30,6 +31,7 @@ from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, ext
 from stages.extraction.plan import Plan, estimate
 from stages.extraction.preparation import Prepared, find_all_problems, prepare
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
+from stages.extraction.sizes import require_possible_sizes
 from stages.imaging.lost_objects import LostObjects
 from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.samples import SourceSample
@@ -81,6 +83,8 @@ class _Work:
     settings: ExtractSettings
     prepared: Prepared
     extractor: AttentionExtractor
+    weights: Path | None
+    """Weights file to load; None to take the weights from the model's own file or from the hub."""
 
 
 @dataclass(kw_only=True)
@@ -127,11 +131,13 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     began = time.monotonic()
     if settings.cluster is not None:
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
+    require_possible_sizes(settings)
+    weights = _weights(settings)
     prepared = prepare(settings, progress)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
-    extractor = _load_extractor(settings, batch_size=settings.batch_size)
-    work = _Work(settings=settings, prepared=prepared, extractor=extractor)
+    extractor = _load_extractor(settings, weights, batch_size=settings.batch_size)
+    work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights)
     tally = _Tally(problems=list(prepared.problems))
     source = find_model(settings.model).source  # now: it reads the file, and nothing may fail after the store is made
     with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
@@ -158,7 +164,9 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
         InputProblemsError: no sample was found.
         WeightsError: the transformer's weights cannot be loaded.
     """
-    return estimate(prepare(settings, progress), settings, _load_extractor(settings, batch_size=1))
+    require_possible_sizes(settings)
+    weights = _weights(settings)
+    return estimate(prepare(settings, progress), settings, _load_extractor(settings, weights, batch_size=1))
 
 
 def _layout(work: _Work) -> Layout:
@@ -179,10 +187,19 @@ def _layout(work: _Work) -> Layout:
     )
 
 
-def _load_extractor(settings: ExtractSettings, *, batch_size: int) -> AttentionExtractor:
+def _weights(settings: ExtractSettings) -> Path | None:
+    """Return the weights file to load; with `offline` that of an earlier download if the user gives none.
+
+    Raises:
+        WeightsError: with `offline`, the weights are not on this disk.
+    """
+    return weights_without_network(settings.model, settings.weights) if settings.offline else settings.weights
+
+
+def _load_extractor(settings: ExtractSettings, weights: Path | None, *, batch_size: int) -> AttentionExtractor:
     config = ExtractorConfig(
         model=settings.model,
-        weights=settings.weights,
+        weights=weights,
         input_size=settings.attention_size,
         layers=settings.layers,
         precision=settings.precision,
@@ -230,7 +247,7 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
         return
     transformer = TransformerSpec(
         recipe=work.extractor.recipe,
-        weights=_weights_file(settings),
+        weights=_weights_file(work),
         device=settings.device,
         batch_size=settings.batch_size,
     )
@@ -242,9 +259,10 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
         yield from zip(map(len, parts), extract_on_cluster(parts, on_cluster, task), strict=True)
 
 
-def _weights_file(settings: ExtractSettings) -> Path | None:
-    """Return the absolute path of the file given as weights or as model. The recipe does not hold it."""
-    given = settings.weights or (Path(settings.model) if find_model(settings.model).file == settings.model else None)
+def _weights_file(work: _Work) -> Path | None:
+    """Return the absolute path of the file that workers load as weights or as model. The recipe does not hold it."""
+    model = work.settings.model
+    given = work.weights or (Path(model) if find_model(model).file == model else None)
     return given.absolute() if given else None
 
 

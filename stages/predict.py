@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor
+from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem
@@ -84,8 +85,9 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     writer = OutputWriter(settings, card)
     writer.require_free(found.samples)
     recipe = _recipe(card, settings.run)
+    weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
     extractor = AttentionExtractor.from_recipe(
-        recipe, weights=settings.weights, device=settings.device, batch_size=settings.batch_size
+        recipe, weights=weights, device=settings.device, batch_size=settings.batch_size
     )
     settings.out.mkdir(parents=True, exist_ok=True)
     problems = list(found.problems)

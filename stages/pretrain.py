@@ -26,6 +26,8 @@ from torch import Tensor
 
 from stages.attention.architectures import find_architecture
 from stages.attention.card import METADATA_KEY, Card, read_card
+from stages.attention.hub import weights_without_network
+from stages.attention.input_size import require_few_tokens
 from stages.attention.models import MODELS, ModelEntry
 from stages.attention.weights import load_transformer
 from stages.errors import CheckpointError, UsageError, WeightsError
@@ -117,6 +119,7 @@ def _check(settings: PretrainSettings, entry: ModelEntry) -> None:
                 f"--{name.replace('_', '-')} {side}: {entry.name} needs a side divisible by its patch of "
                 f"{entry.patch} pixels. Try {near}."
             )
+        require_few_tokens(entry, (side, side), what=f"--{name.replace('_', '-')} {side}")
     if settings.out.suffix != ".safetensors":
         raise UsageError(f"--out {settings.out}: weights are written as .safetensors. Give such a name.")
     if settings.out.exists() and (not settings.out.is_file() or read_card(settings.out) is None):
@@ -132,7 +135,8 @@ def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, T
         return None, None
     size = (settings.global_crop, settings.global_crop)
     if settings.init in MODELS:
-        found = load_transformer(settings.init, input_size=size)
+        weights = weights_without_network(settings.init, None) if settings.offline else None
+        found = load_transformer(settings.init, input_size=size, weights=weights)
     else:
         found = load_transformer(settings.arch, input_size=size, weights=Path(settings.init))
     same = ("patch", "heads", "dim", "depth")

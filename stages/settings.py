@@ -85,7 +85,18 @@ Width = Annotated[int, Interval(ge=1, le=1024)]
 """Channels of the segmentation network's first level."""
 
 
-def setting(default: Any, text: str, *, may_change: bool = False, if_absent: Any = MISSING) -> Any:
+OFFLINE = ("PIPELINE_OFFLINE", "HF_HUB_OFFLINE")
+"""Environment variables that forbid downloads: the program's own and the one of the model hub's client."""
+
+
+def setting(
+    default: Any,
+    text: str,
+    *,
+    may_change: bool = False,
+    if_absent: Any = MISSING,
+    switched_on_by: tuple[str, ...] = (),
+) -> Any:
     """Return a dataclass field with its default and the rules that go with it.
 
     Args:
@@ -94,9 +105,10 @@ def setting(default: Any, text: str, *, may_change: bool = False, if_absent: Any
         may_change: the value may differ between an interrupted run and its continuation.
         if_absent: value that the setting counts as having if the state of an interrupted run lacks it. Without it, this
             is the default. If a default changes later, give its first value here; see `stages.runs.identity`.
+        switched_on_by: environment variables that turn the setting on, unless the command line gives a value.
     """
     before = default if if_absent is MISSING else if_absent
-    metadata = {"help": text, "may_change": may_change, "if_absent": before}
+    metadata = {"help": text, "may_change": may_change, "if_absent": before, "switched_on_by": switched_on_by}
     return field(default=default, metadata=metadata)
 
 
@@ -164,6 +176,11 @@ class ExtractSettings:
         False,
         "Allow tcp:// to other machines: anyone on the network who reaches the scheduler can run code there and here.",
     )
+    offline: bool = setting(
+        False,
+        "Download nothing: use a weights file, or weights that were downloaded earlier. Also PIPELINE_OFFLINE=1.",
+        switched_on_by=OFFLINE,
+    )
     compress: bool = setting(False, "Compress images and attention too: a smaller store, but slower training.")
     dry_run: bool = setting(False, "Show the plan and check the files' headers; compute and write nothing.")
 
@@ -214,6 +231,12 @@ class TrainSettings:
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
     precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    offline: bool = setting(
+        False,
+        "Send nothing: DVCLive writes its log without reporting to DVC Studio. Also PIPELINE_OFFLINE=1.",
+        may_change=True,
+        switched_on_by=OFFLINE[:1],
+    )
     resume: bool = setting(
         False, "Resume an interrupted run in the same folder from its last saved epoch.", may_change=True
     )
@@ -261,6 +284,11 @@ class PredictSettings:
         None, "Side of a pixel of the original images in millimetres, for areas in mm²."
     )
     weights: Path | None = setting(None, "The transformer's weights file, if the store was made with one.")
+    offline: bool = setting(
+        False,
+        "Download nothing: use a weights file, or weights that were downloaded earlier. Also PIPELINE_OFFLINE=1.",
+        switched_on_by=OFFLINE,
+    )
     memo: Path = setting(Path(".memo"), "Folder that caches computed attention.")
     on_error: Literal["stop", "skip"] = setting("stop", "What to do with a broken image: stop, or skip it.")
     batch_size: AtLeastOne = setting(16, "Images per batch.")
@@ -314,6 +342,12 @@ class PretrainSettings:
     seed: NotNegative = setting(0, "Seed of weights, order and crops.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
     precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    offline: bool = setting(
+        False,
+        "Download nothing: initial weights are a file or were downloaded earlier. Also PIPELINE_OFFLINE=1.",
+        may_change=True,
+        switched_on_by=OFFLINE,
+    )
     resume: bool = setting(
         False, "Resume an interrupted run with the same output from its last saved step.", may_change=True
     )

@@ -281,7 +281,7 @@ def _train(trainer: SegmentationTrainer, work: WorkFolder, task: Task) -> None:
     done, epochs = len(trainer.history), trainer.settings.epochs
     figures = [name for name in COLUMNS if name != "epoch"]
     task.advance(done * len(trainer.indices["train"]))
-    with live_log(work.path, trainer.history, figures) as log:
+    with live_log(work.path, trainer.history, figures, offline=trainer.settings.offline) as log:
         for epoch in range(done + 1, epochs + 1):
             row = trainer.run_epoch(epoch, task)
             if epoch == epochs:  # before its state is saved: what failed here would fail again after --resume

@@ -179,7 +179,7 @@ def silent_hub(room: Path) -> Iterator[None]:
             f"http://127.0.0.1:{server.getsockname()[1]}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
         ),
         patch("huggingface_hub.constants.HF_HUB_CACHE", str(room / "cache")),
-        patch("stages.attention.weight_files._HUB_TIMEOUT", 0.5),
+        patch("stages.attention.hub._TIMEOUT", 0.5),
     ):
         yield
 

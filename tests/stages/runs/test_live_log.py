@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from stages.runs.history import Row
 from stages.runs.live_log import LIVE_FOLDER, live_log
+from tests.faults.network import no_network
 
 COLUMNS = ("loss", "dice")
 ROWS: list[Row] = [{"epoch": 1, "dice": None, "loss": 0.5}, {"epoch": 2, "dice": 0.25, "loss": 0.4}]
@@ -71,6 +73,28 @@ def test_in_a_repository_without_a_commit_training_goes_on_and_says_so(
         log(ROWS[1])
     assert "DVCLive cannot log this run" in caplog.text
     assert "continues without a live log" in caplog.text
+
+
+@pytest.mark.parametrize("before", [None, "false"])
+def test_offline_nothing_is_reported_to_dvc_studio(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+):
+    """The log is written all the same, and the environment is as it was. Without `offline` a report is tried."""
+    monkeypatch.setenv("DVC_STUDIO_TOKEN", "isat_secret")
+    monkeypatch.setenv("DVC_STUDIO_REPO_URL", "git@github.com:owner/name.git")
+    if before is None:
+        monkeypatch.delenv("DVC_STUDIO_OFFLINE", raising=False)
+    else:
+        monkeypatch.setenv("DVC_STUDIO_OFFLINE", before)
+    tried = {}
+    for offline in (False, True):
+        with no_network() as attempts, live_log(repository, ROWS[:1], COLUMNS, offline=offline) as log:
+            log(ROWS[1])
+        tried[offline] = attempts
+        assert os.environ.get("DVC_STUDIO_OFFLINE") == before
+        assert _logged(repository, "loss") == [("0", "0.5"), ("1", "0.4")]
+    assert tried[False]
+    assert tried[True] == []
 
 
 def test_an_error_without_a_text_is_named_by_its_type(
