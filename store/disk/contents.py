@@ -89,8 +89,11 @@ def foreign_entries(folder: Path, contents: Contents) -> Iterator[str]:
     Raises:
         OSError: a folder cannot be listed.
     """
-    with os.scandir(folder) as scanned:
-        entries = sorted(scanned, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except FileNotFoundError:  # the process that works in it has removed it by now
+        return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             inner = contents.folder(entry.name)

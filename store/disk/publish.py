@@ -81,8 +81,7 @@ def refuse_foreign_leftovers(path: Path, ours: Output) -> None:
         UsageError: one of them does; the message names what is foreign.
     """
     for leftover in _leftovers(path):
-        with contextlib.suppress(FileNotFoundError):  # the process that writes it may be done by now
-            refuse_entries(leftover, ours.contents(leftover))
+        refuse_entries(leftover, ours.contents(leftover))
 
 
 def replace_folder(new: Path, path: Path, *, ours: Output) -> None:

@@ -29,7 +29,7 @@ KINDS: list[tuple[Output, Callable[[Path], Path]]] = [
     (PHANTOMS, make_phantoms),
 ]
 FOREIGN = {
-    "a store": ["image/notes/", "image/c/0/0", "image/c.0.0.0.0.bak", "zarr.json~", "thesis/", "sample/c.0/", "c.0.0"],
+    "a store": ["image/notes/", "image/c/0/0", "image/c.0.0.0.0.bak", "zarr.json~", "thesis/", "sample/c.9/", "c.0.0"],
     "a run": ["dvclive/notes.md", "dvclive/plots/mine.png", "dvclive/plots/metrics/sub/x.tsv", "best/", "fold1/x"],
     "a cross-validation": [
         *("fold1/mine.txt", "fold01/", "fold2/dvclive/x", "fold3", "overlays/worst_1.png"),

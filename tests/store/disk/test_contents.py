@@ -172,3 +172,7 @@ def test_a_large_output_is_walked_once(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("os.stat", lambda *_, **__: pytest.fail("a file was looked at"))
     assert _foreign(tmp_path) == []
     assert len(scanned) == 3
+
+
+def test_a_folder_that_another_process_removes_meanwhile_is_no_fault(tmp_path: Path):
+    assert list(foreign_entries(tmp_path / "gone", CONTENTS)) == []
