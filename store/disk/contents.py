@@ -181,5 +181,5 @@ def _is_our_file(entry: os.DirEntry[str], contents: Contents) -> bool:
     if not contents.has_file(entry.name):
         return False
     if entry.is_symlink():
-        return not entry.is_dir() and not _SYSTEM.fullmatch(entry.name)
+        return not Path(entry.path).is_dir() and not _SYSTEM.fullmatch(entry.name)
     return entry.is_file(follow_symlinks=False)

@@ -95,6 +95,7 @@ def test_links_to_files_are_ours_by_name_and_links_to_folders_are_not(folder: Pa
     (tmp_path / "cached").write_text("mine")
     (folder / "one" / "c.1").symlink_to(tmp_path / "cached")
     (folder / "one" / "c.2").symlink_to(tmp_path / "missing")
+    (folder / "one" / "c.3").symlink_to(folder / "one" / "c.3")
     assert _foreign(folder) == []
     (folder / "one" / "link").symlink_to(tmp_path / "cached")
     (folder / "two").rmdir()
