@@ -107,20 +107,40 @@ def draw_store(path: Path, *, out: Path, samples: int) -> None:
 
     Raises:
         StoreError: it cannot be opened or read.
-        UsageError: `out` is not the name of a PNG, or it exists and is no file.
+        UsageError: `out` is not the name of a PNG, it exists and is not such a picture, or it lies inside an output.
     """
     import numpy as np
 
+    from stages.outputs.places import require_outside
     from stages.pictures.heads import draw_heads
 
     if out.suffix.lower() != ".png" or (out.exists() and not out.is_file()):
         raise UsageError(f"--picture {out}: give the name of a .png file to write.")
+    require_outside(out, option="--picture")
+    _require_own_picture(out)
     store = AttentionStore.open(path)
     chosen = np.unique(np.linspace(0, len(store) - 1, samples).round().astype(np.int64))
     batch = store.read(chosen)
     masks = batch.mask if store.labelled[chosen].any() else None
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(out, draw_heads(batch.image, batch.attention, heads=store.heads, masks=masks))
+    picture = draw_heads(batch.image, batch.attention, heads=store.heads, masks=masks)
+    _require_own_picture(out)
+    replace_file(out, picture)
+
+
+def _require_own_picture(path: Path) -> None:
+    """Make sure that a picture replaces no other file than an earlier picture of heads.
+
+    Raises:
+        UsageError: there is another file.
+    """
+    from stages.pictures.marked import is_heads_picture
+
+    if path.exists() and not is_heads_picture(path):
+        raise UsageError(
+            f"--picture {path}: `inspect` did not write this file, and it would be replaced.\n"
+            "  Choose another name, or move the file away."
+        )
 
 
 def _describe_groups(store: AttentionStore) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from stages.imaging.labels import LabelRules, read_labels
 from stages.imaging.resizing import resize_probabilities
 from stages.imaging.samples import LabelFile
 from stages.imaging.source_masks import find_source_masks
+from stages.outputs.kinds import METRICS_FILE, OVERLAYS, REPORT, ROWS_FILE
+from stages.outputs.places import require_own_folder
 from stages.pictures.overlays import draw_overlay, pick_cases
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress
@@ -40,8 +42,6 @@ from stages.segmentation.leakage import leaked_samples
 from stages.segmentation.metrics import SampleScores, score_sample
 from stages.segmentation.network import Segmenter
 from stages.segmentation.score_files import (
-    METRICS_FILE,
-    ROWS_FILE,
     cells_of,
     summarise_instances,
     write_metrics,
@@ -52,10 +52,9 @@ from stages.segmentation.splits import read_splits
 from stages.segmentation.summary import summarise
 from stages.settings import EvaluateSettings, Instances
 from store import AttentionStore
-from store.disk.publish import holds_only, published_folder
+from store.disk.publish import published_folder
 from store.records import IGNORE
 
-OVERLAYS = "overlays"
 BOOTSTRAP_SEED = 0
 FEW = 20
 """Number of images below which the bootstrap's interval is clearly too narrow, see `stages.segmentation.bootstrap`."""
@@ -109,8 +108,19 @@ def run(settings: EvaluateSettings, progress: Progress = SILENT) -> EvaluationRe
             objects are to be scored and the store has none.
         InputProblemsError: source masks are missing or cannot be used.
     """
+    require_own_folder(
+        settings.out,
+        REPORT,
+        option="--out",
+        others={
+            "--store": settings.store,
+            "--run": settings.run,
+            "--masks": settings.masks,
+            "--csv": settings.csv,
+        },
+    )
     inputs = _load_inputs(settings)
-    with published_folder(settings.out, ours=_is_report) as folder:
+    with published_folder(settings.out, ours=REPORT) as folder:
         scored = list(_score_all(inputs, settings.batch_size, progress))
         metrics = _summarise(inputs, scored, settings.split)
         write_metrics(folder / METRICS_FILE, metrics)
@@ -325,11 +335,6 @@ def _write_overlays(folder: Path, inputs: _Inputs, cases: Sequence[_Case], count
 def _any_label(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return 1 for pixels with a label, 0 for pixels without one, 255 for ignored pixels."""
     return np.where(mask == IGNORE, mask, mask > 0).astype(np.uint8)
-
-
-def _is_report(folder: Path) -> bool:
-    """Return True if the folder holds nothing but an earlier report, so that it may be replaced."""
-    return holds_only(folder, {METRICS_FILE, ROWS_FILE, OVERLAYS})
 
 
 def _format_interval(interval: dict[str, Any]) -> str:

@@ -35,8 +35,10 @@ from stages.extraction.sizes import require_possible_sizes
 from stages.imaging.lost_objects import LostObjects
 from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.samples import SourceSample
+from stages.outputs.places import require_outside, require_own_folder
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.settings import ExtractSettings
+from store.root import STORE
 from store.writer import Layout, StoreWriter, new_store
 
 LABEL_COLUMNS = ("objects", "lost_objects", "lost_classes")
@@ -123,12 +125,14 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     """Extract a store.
 
     Raises:
-        UsageError: a folder, a pattern, a model name, a size or a class map is not valid.
+        UsageError: a folder, a pattern, a model name, a size or a class map is not valid; or the store or the memo
+            would be at a place where they would be lost or would replace something else.
         InputProblemsError: a file cannot be used, or with `on_error="skip"` no file can; the error lists all of them.
         WeightsError: the transformer's weights cannot be loaded.
         PipelineError: there is no space for memo or store, or the cluster was lost.
     """
     began = time.monotonic()
+    _require_place(settings)
     if settings.cluster is not None:
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
     require_possible_sizes(settings)
@@ -156,6 +160,21 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     )
 
 
+def _require_place(settings: ExtractSettings) -> None:
+    """Make sure that store and memo can be written where they are wanted."""
+    model = Path(settings.model)
+    inputs = {
+        "--images": settings.images if settings.csv is None else None,
+        "--masks": settings.masks,
+        "--csv": settings.csv,
+        "--weights": settings.weights,
+        "--model": model if model.is_file() else None,
+        "--classes": settings.classes if isinstance(settings.classes, Path) else None,
+    }
+    require_own_folder(settings.store, STORE, option="--store", others={**inputs, "--memo": settings.memo})
+    require_outside(settings.memo, option="--memo", itself=True)
+
+
 def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
     """Find the samples, check all headers, try some samples, and estimate the cost. Write nothing.
 
@@ -164,6 +183,7 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
         InputProblemsError: no sample was found.
         WeightsError: the transformer's weights cannot be loaded.
     """
+    _require_place(settings)
     require_possible_sizes(settings)
     weights = _weights(settings)
     return estimate(prepare(settings, progress), settings, _load_extractor(settings, weights, batch_size=1))

@@ -23,6 +23,7 @@ from stages.errors import CheckpointError, InputProblemsError, Problem
 from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
+from stages.outputs.places import require_outside
 from stages.prediction.inference import Predictor
 from stages.prediction.outputs import OutputWriter
 from stages.runtime.devices import resolve_device
@@ -74,11 +75,13 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     Raises:
         CheckpointError: the run cannot be read.
         WeightsError: the transformer's weights cannot be loaded, or are not those of the run's recipe.
-        UsageError: `out` would overwrite images, masks drawn by hand, a store or a run; or the images cannot be found
-            as asked.
+        UsageError: `out` would overwrite images, masks drawn by hand, a store or a run, or lies inside another output;
+            or the images cannot be found as asked.
         InputProblemsError: an image cannot be read, or with `on_error="skip"` none can; the error lists all of them.
     """
     began = time.monotonic()
+    require_outside(settings.out, option="--out", itself=True)
+    require_outside(settings.memo, option="--memo", itself=True)
     device = resolve_device(settings.device)
     model, card = load_model(settings.run, device)
     found = find_samples(_inputs(settings, card), labels="ignored")

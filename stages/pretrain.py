@@ -31,7 +31,10 @@ from stages.attention.input_size import require_few_tokens
 from stages.attention.models import MODELS, ModelEntry
 from stages.attention.weights import load_transformer
 from stages.errors import CheckpointError, UsageError, WeightsError
+from stages.outputs.marks import starts_with
+from stages.outputs.places import require_outside
 from stages.pictures.heads import draw_heads
+from stages.pictures.marked import is_heads_picture
 from stages.pretraining.images import UnlabelledImages, read_images
 from stages.pretraining.processes import joined
 from stages.pretraining.state import load_state, save_state
@@ -122,11 +125,52 @@ def _check(settings: PretrainSettings, entry: ModelEntry) -> None:
         require_few_tokens(entry, (side, side), what=f"--{name.replace('_', '-')} {side}")
     if settings.out.suffix != ".safetensors":
         raise UsageError(f"--out {settings.out}: weights are written as .safetensors. Give such a name.")
-    if settings.out.exists() and (not settings.out.is_file() or read_card(settings.out) is None):
+    _require_place(settings)
+
+
+def _require_place(settings: PretrainSettings) -> None:
+    """Make sure that the files can be written where they are wanted, and that the working folder can be cleared.
+
+    Raises:
+        UsageError: they would lie inside another output or among the images, or would replace files that are not ours.
+    """
+    out = settings.out
+    require_outside(out, option="--out")
+    for option, folder in (("--images", settings.images), ("--masks", settings.masks)):
+        if folder is not None and folder.resolve() in out.resolve().parents:
+            raise UsageError(
+                f"--out {out}: lies in the folder of {option} {folder}, and the picture that is written beside the "
+                "weights would join the images.\n  Choose a path outside that folder."
+            )
+    if settings.init is not None and Path(settings.init).resolve() == out.resolve():
         raise UsageError(
-            f"{settings.out}: holds something that `pipeline pretrain` did not write, and would be replaced.\n"
-            "  Choose another path, or move it away."
+            f"--out {out}: is also the path of --init, and the initial weights would be replaced.\n"
+            "  Choose another path."
         )
+    _require_own_files(out)
+    WorkFolder.beside(out.absolute(), "pretraining").refuse_foreign()
+
+
+def _require_own_files(out: Path) -> None:
+    """Make sure that the three files replace only files of an earlier pretraining.
+
+    Earlier versions did not mark the picture. It counts as ours if the weights beside it are.
+
+    Raises:
+        UsageError: one of them is something else.
+    """
+    ours = out.is_file() and read_card(out) is not None
+    replaced = {
+        out: ours,
+        _history_file(out): starts_with(_history_file(out), "step,"),
+        _picture_file(out): is_heads_picture(_picture_file(out)) or (ours and _picture_file(out).is_file()),
+    }
+    for path, known in replaced.items():
+        if path.exists() and not known:
+            raise UsageError(
+                f"{path}: holds something that `pipeline pretrain` did not write, and would be replaced.\n"
+                "  Choose another path, or move it away."
+            )
 
 
 def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, Tensor] | None, str | None]:
@@ -213,6 +257,14 @@ def _train(
                 save_state(work.state, trainer.state(identity.values))
 
 
+def _history_file(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.history.csv")
+
+
+def _picture_file(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.heads.png")
+
+
 def _history_csv(history: list[Row]) -> bytes:
     return history_csv(history, list(history[0]))
 
@@ -248,6 +300,7 @@ def _publish(out: Path, trainer: DistillationTrainer, card: Card) -> None:
         maps,
         heads=[f"H{head}" for head in range(maps.shape[1])],
     )
-    replace_file(out.with_name(f"{out.stem}.history.csv"), _history_csv(trainer.history))
-    replace_file(out.with_name(f"{out.stem}.heads.png"), picture)
+    _require_own_files(out)
+    replace_file(_history_file(out), _history_csv(trainer.history))
+    replace_file(_picture_file(out), picture)
     replace_file(out, save(weights, metadata={METADATA_KEY: card.to_json()}))

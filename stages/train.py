@@ -29,22 +29,24 @@ import numpy as np
 import torch
 
 from stages.errors import CheckpointError, UsageError
+from stages.outputs.kinds import CROSS_VALIDATION, METRICS_FILE, RUN
+from stages.outputs.places import require_own_folder
 from stages.runs.live_log import live_log
 from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
 from stages.runtime.progress import SILENT, Progress, Task
-from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, is_run, load_model, load_state
+from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, load_model, load_state
 from stages.segmentation.fold_predictions import require_file_names
 from stages.segmentation.folds import fold_name, fold_splits, is_cross_validation, write_summary
 from stages.segmentation.near_duplicates import NearDuplicates, across_splits
-from stages.segmentation.score_files import METRICS_FILE
 from stages.segmentation.scoring import Scored, score_store
 from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule, splits_digest, write_splits
 from stages.segmentation.trainer import COLUMNS, FEWEST_TO_CHOOSE, SegmentationTrainer, TrainingReport
 from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore
-from store.disk.publish import explain_disk_failures, refuse_foreign, replace_folder, restore_replaced
+from store.disk.contents import Output, refuse_foreign
+from store.disk.publish import explain_disk_failures, replace_folder, restore_replaced
 from store.disk.regular import present
 
 NAMED = 3
@@ -76,10 +78,12 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
 
     Raises:
         StoreError: the store cannot be read.
-        UsageError: there is nothing to train on, or `out` holds something that is not a run.
+        UsageError: there is nothing to train on, or `out` holds something that is not a run, or lies inside another
+            output.
         CheckpointError: the run cannot be resumed: its state is damaged, or settings or data differ.
         PipelineError: the loss is not finite, memory or disk space ran out, or another run works on the same output.
     """
+    _require_place(settings, CROSS_VALIDATION if settings.folds else RUN)
     store = AttentionStore.open(settings.store)
     if not store.labelled.any():
         raise UsageError(
@@ -96,10 +100,18 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
     return replace(report, notes=[*report.notes, *notes])
 
 
+def _require_place(settings: TrainSettings, kind: Output) -> None:
+    """Make sure that the run can be put at `settings.out`, and that its working folder holds nothing of the user's."""
+    require_own_folder(
+        settings.out, kind, option="--out", others={"--store": settings.store, "--split-csv": settings.split_csv}
+    )
+    WorkFolder.beside(settings.out.resolve(), "folds" if settings.folds else "training").refuse_foreign()
+
+
 def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str], task: Task) -> TrainingReport:
     """Train one model and put the run at `settings.out`."""
     device = resolve_device(settings.device)
-    refuse_foreign(settings.out, is_run)
+    refuse_foreign(settings.out, RUN)
     trainer = SegmentationTrainer(settings, store, splits, device)
     out = settings.out.resolve()
     with (
@@ -107,7 +119,7 @@ def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str],
         explain_out_of_memory(_out_of_memory_message(settings, device)),
         explain_disk_failures(settings.out),
     ):
-        restore_replaced(out)
+        restore_replaced(out, RUN)
         if settings.resume and _resume(trainer, work, out):
             work.remove()
             task.advance(settings.epochs * len(trainer.indices["train"]))
@@ -117,7 +129,7 @@ def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str],
         write_splits(work.path / SPLITS_FILE, store, splits)
         _train(trainer, work, task)
         trainer.finish(work.path)
-        replace_folder(work.path, out, ours=is_run)
+        replace_folder(work.path, out, ours=RUN)
     return trainer.report()
 
 
@@ -127,14 +139,13 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
         raise UsageError("--folds 1: one fold leaves nothing to train on. Use 2 or more, or leave --folds out.")
     if settings.split_csv is not None:
         raise UsageError("--folds divides the samples itself. Give --folds or --split-csv, not both.")
-    refuse_foreign(settings.out, is_cross_validation)
     require_file_names(store)
     divisions = fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
     duplicates = _fold_duplicates(store, divisions)
     steps = settings.epochs * sum(splits.count("train") for splits in divisions)
     out = settings.out.resolve()
     with work_folder(out, "folds", keep=_holds_folds) as work, explain_disk_failures(settings.out):
-        restore_replaced(out)
+        restore_replaced(out, CROSS_VALIDATION)
         finished = settings.resume and not _holds_folds(work.path) and out.is_dir() and is_cross_validation(out)
         folder = out if finished else work.path
         if not settings.resume:
@@ -154,7 +165,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
                     for number, splits in enumerate(divisions, start=1)
                 )
                 metrics = write_summary(folder, store, scored)
-            replace_folder(folder, out, ours=is_cross_validation)
+            replace_folder(folder, out, ours=CROSS_VALIDATION)
     notes = _fold_notes(fewest=min(report.samples["val"] for report in reports))
     return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
 
@@ -220,10 +231,8 @@ def _fold_notes(*, fewest: int) -> list[str]:
     """Return a note about few validation samples, if the smallest number of a fold is below the limit."""
     if fewest >= FEWEST_TO_CHOOSE:
         return []
-    return [
-        f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last "
-        f"counts (the smallest has {fewest})"
-    ]
+    note = f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last "
+    return [note + f"counts (the smallest has {fewest})"]
 
 
 def _fold_duplicates(store: AttentionStore, divisions: Sequence[Sequence[str]]) -> list[str]:

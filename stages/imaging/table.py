@@ -2,7 +2,7 @@
 
 The table is a comma-separated file in UTF-8, with or without a byte-order mark. Its first line names the columns. Paths
 are absolute, or relative to the table's folder. If the group is empty, the id is the group. Other columns, empty lines
-and blanks around a cell are ignored.
+and blanks around a cell are ignored. Ids and groups may have the marks of `stages.outputs.cells`.
 
     mask          one file, or several separated by `;`; empty for a sample without a mask
     mask:NAME     the file with the class NAME, in place of `mask`; one column for each class
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.annotating import Entries
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, normal_id, printable
+from stages.outputs.cells import plain_cell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +110,7 @@ def _parse_rows(table: Path, text: str, *, masks_used: bool) -> tuple[list[Row],
             else:
                 row = dict.fromkeys((*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS), "")
                 row.update(zip(columns, cells, strict=False))  # the missing last cells of a short row are empty
+                row |= {name: plain_cell(row[name]) for name in ("id", "group")}  # as this program writes them
                 rows.append((reader.line_num, row))
     except csv.Error as error:
         what = f"is not a comma-separated table ({error}); fix the quotes"

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.outputs.kinds import LIVE_FOLDER
 from stages.runs.history import Row
 
 __all__ = ["LIVE_FOLDER", "live_log"]
 
-LIVE_FOLDER = "dvclive"
 _STUDIO_OFFLINE = "DVC_STUDIO_OFFLINE"
 
 _LOGGER = logging.getLogger(__name__)

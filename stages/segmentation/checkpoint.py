@@ -23,18 +23,16 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from stages.errors import CheckpointError, UsageError
-from stages.runs.live_log import LIVE_FOLDER
+from stages.outputs.kinds import HISTORY_FILE, MODEL_FILE, RUN, RUN_KEY, SPLITS_FILE, STATE_FILE
 from stages.runs.soundness import first_not_finite, require_same_tensors
 from stages.runs.state import RunState, StateFormat
 from stages.runs.state import load_state as load_run_state
 from stages.runs.state import save_state as save_run_state
 from stages.runs.tables import entry_of
 from stages.runs.tensor_file import load_tensors, save_tensors
-from stages.runs.work_folder import HISTORY_FILE, STATE_FILE
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.normalisation import NORMALISATIONS
 from store import AttentionStore
-from store.disk.publish import holds_only
 from store.format import recipe_sha256
 
 __all__ = [
@@ -51,9 +49,7 @@ __all__ = [
     "save_state",
 ]
 
-MODEL_FILE = "model.safetensors"
-SPLITS_FILE = "splits.csv"
-METADATA_KEY = "diamant"
+METADATA_KEY = RUN_KEY
 VERSION = 1
 STATE_FORMAT = StateFormat(key=METADATA_KEY, counter="epoch")
 
@@ -85,7 +81,7 @@ class ModelCard:
 
 def is_run(folder: Path) -> bool:
     """Return whether a folder holds the files of a training run and nothing else."""
-    return holds_only(folder, {MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE, LIVE_FOLDER})
+    return RUN(folder)
 
 
 def save_model(path: Path, weights: Mapping[str, Tensor], card: ModelCard) -> None:

@@ -67,7 +67,7 @@ class _NamedFile(io.FileIO):
         super().__init__(descriptor, "rb")
         self._path = path
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:  # type: ignore[override]
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         with named_failures(self._path):
             return super().readinto(buffer)
 

@@ -34,7 +34,7 @@ import torch
 
 from stages import evaluate, predict
 from tests.faults.forked import in_child
-from tests.faults.kinds import IDS, MEMO, Observation, furnish, mask, observe, picture, snapshot
+from tests.faults.kinds import IDS, Observation, furnish, mask, observe, picture, snapshot
 
 IMPORTED = (evaluate, predict)
 """The stages that no other module here imports, so that no child spends time on it."""

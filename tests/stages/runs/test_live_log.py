@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.outputs.kinds import RUN
 from stages.runs.history import Row
 from stages.runs.live_log import LIVE_FOLDER, live_log
+from store.disk.contents import foreign_entries
 from tests.faults.network import no_network
 
 COLUMNS = ("loss", "dice")
@@ -40,6 +42,15 @@ def test_rows_so_far_and_new_rows_are_logged_over_an_older_log(repository: Path)
             log(ROWS[1])
     assert _logged(repository, "loss") == [("0", "0.5"), ("1", "0.4")]
     assert _logged(repository, "dice") == [("1", "0.25")]
+
+
+def test_the_files_of_a_log_are_those_that_a_run_may_hold(repository: Path):
+    """Otherwise a run with a live log could never be replaced."""
+    with live_log(repository, ROWS, COLUMNS):
+        pass
+    described = RUN.contents(repository).folder(LIVE_FOLDER)
+    assert described is not None
+    assert list(foreign_entries(repository / LIVE_FOLDER, described)) == []
     assert not (repository / LIVE_FOLDER / "plots" / "metrics" / "epoch.tsv").exists()
 
 
