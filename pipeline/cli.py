@@ -1,23 +1,33 @@
 """The `pipeline` command: one short function per command, heavy imports inside it.
 
 Every command does its work in `stages` or `store`. This file holds only the commands' names, what they
-print, and the exit status: 0 for success, 1 for a failure, 2 for a wrong request, 130 after Ctrl-C.
+print, and the exit status:
+
+    0      success
+    1      a failure
+    2      a wrong request
+    130    ended by Ctrl-C (SIGINT); 143 by SIGTERM; 129 by SIGHUP. The process ends by the signal itself
+    141    the reader of standard output has ended, as in `inspect STORE | head -1`
+
+`verify` adds to these; see its help.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import io
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from pipeline import __version__, console
+from pipeline.failures import report_error
 from pipeline.params import options_of
+from pipeline.signals import StopRequest, stop_signals
+from pipeline.streams import guard_streams
 from stages.settings import (
     EvaluateSettings,
     ExtractSettings,
@@ -27,21 +37,8 @@ from stages.settings import (
     TrainSettings,
 )
 
-
-class Commands(TyperGroup):
-    """The group of all commands. It reports Ctrl-C itself, because Typer would end the program without a message."""
-
-    def invoke(self, ctx: Any) -> Any:  # Typer's own class of contexts is private
-        """Run the command that the user named."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise typer.Exit(console.report_error(error) or console.EXIT_INTERRUPTED) from None
-
-
 app = typer.Typer(
     name="pipeline",
-    cls=Commands,
     help="Segment medical images with the attention of a frozen DINO, computed once and stored.\n\n"
     "Options not given are taken from params.yaml in the current folder, else they have the defaults shown.",
     no_args_is_help=True,
@@ -50,24 +47,53 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich with its Markdown takes longer than all other imports
 )
 
+GOING_ON = {
+    "train": " with --resume: it goes on from the last saved epoch",
+    "pretrain": " with --resume: it goes on from the last saved step",
+    "extract": ": the attention computed so far is in the memo",
+    "predict": ": the attention computed so far is in the memo",
+}
+"""What running a command again after an interruption makes use of."""
+
 StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]
 
 
 def main() -> None:
-    """Run the command line. This is the only place where an error becomes an exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # the terminal may be unable to show a file's name
-            stream.reconfigure(errors="backslashreplace")
+    """Run the command line. This is the only place where an error or a signal becomes an exit status."""
+    guard_streams()
     _allow_many_files()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    with stop_signals() as received:
+        atexit.register(received.end_by_signal)  # runs last, so that everything else is cleaned up
+        try:
+            status = _run_command()
+        except StopRequest as stop:
+            console.say(f"interrupted by {stop.cause}; {_how_to_go_on(sys.argv[1:])}")
+            status = stop.exit_status
+    sys.exit(status)
+
+
+def _run_command() -> int:
+    """Run the command that `sys.argv` names and return the exit status."""
     try:
-        app(prog_name="pipeline")  # also for `python -m pipeline`
-    except (Exception, KeyboardInterrupt) as error:
-        status = console.report_error(error)
-        if status is None:
+        try:
+            app(prog_name="pipeline")  # also for `python -m pipeline`
+        except SystemExit as left:
+            status = left.code
+        sys.stdout.flush()  # help is not written by `console`
+    except Exception as error:
+        reported = report_error(error)
+        if reported is None:
             raise
-        sys.exit(status)
+        return reported
+    return status if isinstance(status, int) else int(status is not None)
+
+
+def _how_to_go_on(arguments: list[str]) -> str:
+    """Return what to do after an interruption of the command that these arguments name."""
+    command = next((argument for argument in arguments if argument in GOING_ON), "")
+    return f"run the command again{GOING_ON.get(command, '')}"
 
 
 def _allow_many_files() -> None:

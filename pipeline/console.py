@@ -9,7 +9,6 @@ that would fill screens is cut; the full text is written to a private temporary 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -18,16 +17,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.streams import write_message, write_result
 from stages.runtime.progress import Progress, Task
-from store.errors import PipelineError, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
-
-EXIT_FAILURE = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 MOST_LINES = 31
 """Lines of one message shown before it is cut: a heading and thirty problems."""
@@ -36,27 +31,6 @@ LAST_LINES = 2
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that control a terminal or reverse the direction of writing. Line feed and tab are allowed."""
-
-OTHER_PLACE = "Choose another path, or change the permissions of this one."
-IN_THE_WAY = "A file stands where a folder is needed, or the other way round; choose another path."
-BAD_DISK = "Check the disk, or the network it is on, and run the command again."
-USER_ERRORS = {
-    errno.EACCES: OTHER_PLACE,
-    errno.EDQUOT: "Free some space, or choose another path.",
-    errno.EEXIST: IN_THE_WAY,
-    errno.EIO: BAD_DISK,
-    errno.EISDIR: IN_THE_WAY,
-    errno.ELOOP: "Its links lead in a circle; correct them.",
-    errno.ENAMETOOLONG: "Choose a shorter name.",
-    errno.ENOENT: "Check the path.",
-    errno.ENOSPC: "Free some space, or choose another path.",
-    errno.ENOTDIR: IN_THE_WAY,
-    errno.EPERM: OTHER_PLACE,
-    errno.EROFS: OTHER_PLACE,
-    errno.ESTALE: BAD_DISK,
-    errno.ETIMEDOUT: BAD_DISK,
-}
-"""System errors whose cause is the user's disk or folders, not this program, and what to do about each."""
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -76,17 +50,20 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0)
     for row in rows:
         table.add_row(*map(literal, row))
-    Console().print(table)
+    console = Console()
+    with console.capture() as printed:  # printing directly, rich would end the program if the reader has ended
+        console.print(table)
+    write_result(printed.get())
 
 
 def show_json(value: Any) -> None:
     """Print one JSON value on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_result(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def show_text(text: str) -> None:
     """Print a result on standard output, with control characters written out. It is never cut."""
-    sys.stdout.write(_escaped(text) + "\n")
+    write_result(_escaped(text) + "\n")
 
 
 def say(text: str) -> None:
@@ -97,7 +74,7 @@ def say(text: str) -> None:
         hidden = len(lines) - MOST_LINES - LAST_LINES
         more = f"  … and {hidden} more lines{_saved_copy(text)}"
         text = "\n".join([*lines[:MOST_LINES], more, *lines[-LAST_LINES:]])
-    sys.stderr.write(text + "\n")
+    write_message(text + "\n")
 
 
 def _escaped(text: str) -> str:
@@ -114,35 +91,6 @@ def _saved_copy(text: str) -> str:
     except OSError:  # print the message even if it cannot be saved
         return ""
     return f"; all of them are in {name}"
-
-
-def report_error(error: BaseException) -> int | None:
-    """Print an error and return the exit status. Return None, and print nothing, if the error is a bug."""
-    if isinstance(error, PipelineError):
-        say(f"error: {error}")
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
-    if isinstance(error, OSError) and error.errno in USER_ERRORS:
-        say(f"error: {error.filename or 'the disk'}: {error.strerror}.\n  {USER_ERRORS[error.errno]}")
-        return EXIT_FAILURE
-    if _is_out_of_memory(error):
-        say(
-            f"error: not enough memory ({str(error).splitlines()[0] if str(error) else type(error).__name__}).\n"
-            "  End other programs that use much memory, or choose smaller sizes or a smaller --batch-size."
-        )
-        return EXIT_FAILURE
-    if isinstance(error, KeyboardInterrupt):
-        say("interrupted; run the command again (train and pretrain go on with --resume)")
-        return EXIT_INTERRUPTED
-    return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Return whether the error means out of memory. torch is slow to import, so it is used only if already imported."""
-    if isinstance(error, MemoryError) or "torch" not in sys.modules:
-        return isinstance(error, MemoryError)
-    from stages.runtime.out_of_memory import is_out_of_memory
-
-    return is_out_of_memory(error)
 
 
 class BarProgress(Progress):
