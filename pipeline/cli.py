@@ -36,6 +36,7 @@ from stages.settings import (
     PretrainSettings,
     TrainSettings,
 )
+from store.errors import PipelineError
 
 app = typer.Typer(
     name="pipeline",
@@ -115,11 +116,17 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - the signature that Ty
 @app.callback()
 def options(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - Typer needs the option; its callback prints and ends
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that come before a command."""
+    """Take the options that come before a command, and check what every command needs."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # importing torch there would end the process
+        raise PipelineError(
+            "the current folder has been deleted.\n  Change to another folder and run the command again."
+        ) from None
 
 
 @app.command()

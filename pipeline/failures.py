@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import sys
-from pathlib import Path
 
 from pipeline.console import say
 from pipeline.streams import OutputError
@@ -64,8 +63,8 @@ def _message(error: BaseException) -> str | None:
     """Return what happened and what to do; None if the error is a bug."""
     if isinstance(error, PipelineError):
         return str(error)
-    if isinstance(error, OSError):
-        return _system_message(error)
+    if isinstance(error, OSError) and error.errno in USER_ERRORS:
+        return f"{error.filename or 'the system'}: {error.strerror}.\n  {USER_ERRORS[error.errno]}"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return f"the system does not allow another thread.\n  {MORE_PROCESSES}"
     if _is_out_of_memory(error):
@@ -75,24 +74,6 @@ def _message(error: BaseException) -> str | None:
             "  End other programs that use much memory, or choose smaller sizes or a smaller --batch-size."
         )
     return None
-
-
-def _system_message(error: OSError) -> str | None:
-    if isinstance(error, FileNotFoundError) and _current_folder_is_gone():
-        return "the current folder has been deleted.\n  Change to another folder and run the command again."
-    if error.errno in USER_ERRORS:
-        return f"{error.filename or 'the system'}: {error.strerror}.\n  {USER_ERRORS[error.errno]}"
-    return None
-
-
-def _current_folder_is_gone() -> bool:
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

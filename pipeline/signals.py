@@ -55,7 +55,8 @@ class StopRequest(BaseException):
     @property
     def cause(self) -> str:
         """Return what asked for the stop, in words."""
-        return "Ctrl-C" if self.number == signal.SIGINT else signal.Signals(self.number).name
+        name = signal.Signals(self.number).name
+        return f"Ctrl-C ({name})" if self.number == signal.SIGINT else name
 
 
 @dataclass

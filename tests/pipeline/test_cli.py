@@ -103,19 +103,6 @@ def test_a_shell_completes_commands_options_and_choices(pipeline: Run, tmp_path:
     assert "--install-completion" in pipeline("--help").stdout
 
 
-def test_ctrl_c_says_so_and_exits_130(tmp_path: Path):
-    """The command prints one line and no traceback."""
-    program = (
-        "import stages.phantom\n"
-        "def run(*arguments, **options): raise KeyboardInterrupt\n"
-        "stages.phantom.run = run\n"
-        "from pipeline.cli import main\n"
-        "main()"
-    )
-    result = _run([sys.executable, "-c", program, "phantom"], tmp_path)
-    _assert_mistake(result, 130, "interrupted; run the command again")
-
-
 def test_every_option_that_the_readme_names_exists(pipeline: Run):
     """The options that the README names exist."""
     promised = {
