@@ -137,12 +137,12 @@ def parse(*_, **__): os.kill(os.getpid(), number)
 typer.core.TyperGroup.parse_args = parse
 """
 IN_CALLBACK = """
-import pipeline.cli as cli
-cli.app.registered_callback.callback = lambda **_: os.kill(os.getpid(), number)
+from pathlib import Path
+Path.cwd = lambda *_: os.kill(os.getpid(), number)  # the callback looks at the current folder
 """
 IN_SETTINGS = """
 import pipeline.params
-pipeline.params.load_settings = lambda *_, **__: os.kill(os.getpid(), number)
+pipeline.params.read_params = lambda *_, **__: os.kill(os.getpid(), number)
 """
 
 

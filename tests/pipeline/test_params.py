@@ -115,7 +115,7 @@ def test_classes_may_be_a_file(params: Path, tmp_path: Path):
 def test_malformed_classes_in_a_file(params: Path, written: str, message: str):
     """The message names the setting and shows how to write it."""
     params.write_text(f"extract:\n  classes: {written}\n")
-    with pytest.raises(UsageError, match=rf"params.yaml: extract.classes: .*{message}"):
+    with pytest.raises(UsageError, match=rf"params.yaml line 2: extract.classes: .*{message}"):
         load_settings(ExtractSettings, "extract", {}, params)
 
 
