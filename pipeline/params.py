@@ -133,7 +133,7 @@ def _require_known_sections(file: ParamsFile) -> None:
         if name in (*SECTIONS, INPUTS, VERSION_KEY):
             continue
         if not isinstance(name, str):
-            raise UsageError(f"{file.place(name)}: the section `{name}` must have a name that is text.")
+            raise UsageError(f"{file.place(name)}: the section `{_name(name)}` must have a name that is text.")
         lower = name.lower()
         starting = [known for known in SECTIONS if len(lower) >= SHORTEST_NAME and known.startswith(lower)]
         near = starting or difflib.get_close_matches(lower, [*SECTIONS, INPUTS, VERSION_KEY], n=1, cutoff=NEAR)
@@ -171,12 +171,17 @@ def _require_known(from_file: Mapping[str, Any], settings: type[Settings], secti
         if key not in names:
             near = difflib.get_close_matches(str(key).lower().replace("-", "_"), names, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"it knows {', '.join(names)}."
-            raise UsageError(f"{place}: `{section}` has no setting `{key}`; {hint}")
+            raise UsageError(f"{place}: `{section}` has no setting `{_name(key)}`; {hint}")
         if isinstance(value, dict) and (hidden := sorted(NOT_NOTICED & value.keys())):
             raise UsageError(
                 f"{place}: {section}.{key} has a key `{hidden[0]}`, and DVC does not notice when a value of that name "
                 "changes. Choose another name."
             )
+
+
+def _name(key: object) -> str:
+    """Return a key of YAML as a user writes it."""
+    return key if isinstance(key, str) else show_input(key)
 
 
 def _require_images(settings: object, section: str, given: Mapping[str, Any], file: ParamsFile) -> None:

@@ -41,12 +41,12 @@ class ParamsFile:
     path: Path
     content: Mapping[Any, Any] | None
     """Sections by name; None if there is no file, or nothing in it."""
-    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    lines: Mapping[tuple[Hashable, ...], int] = field(default_factory=dict)
     """The line of a section `(section,)` or a setting `(section, name)`; 1 is the first."""
 
-    def place(self, *names: Any) -> str:
+    def place(self, *names: Hashable) -> str:
         """Return the file and, if it is known, the line of a section or a setting, for a message."""
-        line = self.lines.get(tuple(map(str, names)))
+        line = self.lines.get(names)
         return f"{self.path} line {line}" if line else str(self.path)
 
 
@@ -75,7 +75,7 @@ def read_params(path: Path = PARAMS) -> ParamsFile:
         raise UsageError(
             f"{path}: holds {kind}, not sections of settings. Write `train:`, and below it `  epochs: 40`, one a line."
         )
-    return ParamsFile(path, content, _lines(root))
+    return ParamsFile(path, content, _lines(root, loader))
 
 
 @contextlib.contextmanager
@@ -176,14 +176,15 @@ def _refuse_repeated_keys(root: yaml.Node, path: Path, loader: yaml.SafeLoader) 
             keys.add(key)
 
 
-def _lines(root: yaml.Node) -> dict[tuple[str, ...], int]:
+def _lines(root: yaml.Node, loader: yaml.SafeLoader) -> dict[tuple[Hashable, ...], int]:
     """Return the lines of the sections and of their settings."""
-    lines: dict[tuple[str, ...], int] = {}
+    lines: dict[tuple[Hashable, ...], int] = {}
     for section, value in root.value:
-        lines[str(section.value),] = section.start_mark.line + 1
+        name = loader.construct_object(section)
+        lines[name,] = section.start_mark.line + 1
         for entry in value.value if isinstance(value.value, list) else []:
             if isinstance(entry, tuple):
-                lines[str(section.value), str(entry[0].value)] = entry[0].start_mark.line + 1
+                lines[name, loader.construct_object(entry[0])] = entry[0].start_mark.line + 1
     return lines
 
 

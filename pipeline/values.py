@@ -54,7 +54,7 @@ def require_kind(value: Any, hint: Any) -> None:
         ValueError: it is of another kind.
     """
     if value is None:
-        if not isinstance(hint, types.UnionType):
+        if not _is_union(hint):
             raise ValueError("has no value; give one, or delete the line")
         return
     kind = without_none(hint)
@@ -80,7 +80,7 @@ def describe_range(hint: Any) -> str | None:
     Args:
         hint: the field's type with `Annotated`; None if it has no range.
     """
-    choices = [hint, *(typing.get_args(hint) if isinstance(hint, types.UnionType) else ())]
+    choices = [hint, *(typing.get_args(hint) if _is_union(hint) else ())]
     limits = [one for choice in choices for one in getattr(choice, "__metadata__", ())]
     words = [
         f"{word} {getattr(limit, name):.6g}"
@@ -102,9 +102,14 @@ def show_value(value: Any, hint: Any) -> str | bool:
 
 def without_none(hint: Any) -> Any:
     """Return the type in `T | None` or `S | T | None`, and any other type unchanged."""
-    if isinstance(hint, types.UnionType):
+    if _is_union(hint):
         hint = reduce(or_, (choice for choice in typing.get_args(hint) if choice is not types.NoneType))
     return hint
+
+
+def _is_union(hint: Any) -> bool:
+    """Return whether a type is `S | T`. With `Annotated` inside, Python makes it an older form of union."""
+    return isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
 
 
 def _parse_size(value: Any) -> tuple[int, int]:
