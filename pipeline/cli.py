@@ -26,8 +26,10 @@ import typer
 from pipeline import __version__, console
 from pipeline.failures import report_error
 from pipeline.params import options_of
+from pipeline.progress import progress_display
 from pipeline.signals import StopRequest, stop_signals
 from pipeline.streams import guard_streams
+from stages.runtime.wording import counted
 from stages.settings import (
     EvaluateSettings,
     ExtractSettings,
@@ -64,7 +66,7 @@ def main() -> None:
     """Run the command line. This is the only place where an error or a signal becomes an exit status."""
     guard_streams()
     _allow_many_files()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[console.MessageHandler()])
     with stop_signals() as received:
         atexit.register(received.end_by_signal)  # runs last, so that everything else is cleaned up
         try:
@@ -144,20 +146,21 @@ def init(
 @options_of(PhantomSettings, section="phantom")
 def phantom(settings: PhantomSettings) -> None:
     """Draw synthetic dermoscopy-like images with masks, to try the pipeline without any data."""
+    console.say(f"phantom: {counted(settings.samples, 'image')} → {settings.out}")
     from stages import phantom as stage
 
-    stage.run(settings, progress=console.BarProgress().track)
-    plural = "" if settings.samples == 1 else "s"
-    console.say(f"{settings.samples} image{plural} with mask{plural} in {settings.out}")
+    stage.run(settings, progress=progress_display().track)
+    console.say(f"{counted(settings.samples, 'image')} with {counted(settings.samples, 'mask')} in {settings.out}")
 
 
 @app.command()
 @options_of(PretrainSettings, section="pretrain")
 def pretrain(settings: PretrainSettings) -> None:
     """Train a transformer on images alone, without labels, for `extract --model FILE`."""
+    console.say(f"pretrain: {settings.images} → {settings.out}")
     from stages import pretrain as stage
 
-    report = stage.run(settings, progress=console.BarProgress())
+    report = stage.run(settings, progress=progress_display())
     console.say(str(report))
 
 
@@ -165,14 +168,15 @@ def pretrain(settings: PretrainSettings) -> None:
 @options_of(ExtractSettings, section="extract")
 def extract(settings: ExtractSettings) -> None:
     """Compute the attention of every image once and write an attention store."""
+    console.say(f"extract: {settings.csv or settings.images} → {'a plan' if settings.dry_run else settings.store}")
     from stages import extract as stage
 
     if settings.dry_run:
-        plan = stage.plan(settings, progress=console.BarProgress())
+        plan = stage.plan(settings, progress=progress_display())
         console.show_text(str(plan))
         plan.require_sound()
         return
-    report = stage.run(settings, progress=console.BarProgress())
+    report = stage.run(settings, progress=progress_display())
     console.say(str(report))
 
 
@@ -180,9 +184,10 @@ def extract(settings: ExtractSettings) -> None:
 @options_of(TrainSettings, section="train")
 def train(settings: TrainSettings) -> None:
     """Train a segmenter from an attention store. No transformer is involved."""
+    console.say(f"train: {settings.store} → {settings.out}")
     from stages import train as stage
 
-    report = stage.run(settings, progress=console.BarProgress())
+    report = stage.run(settings, progress=progress_display())
     console.say(str(report))
 
 
@@ -190,9 +195,10 @@ def train(settings: TrainSettings) -> None:
 @options_of(EvaluateSettings, section="evaluate")
 def evaluate(settings: EvaluateSettings) -> None:
     """Score a run on samples it was not trained on."""
+    console.say(f"evaluate: {settings.run} on {settings.store} → {settings.out}")
     from stages import evaluate as stage
 
-    report = stage.run(settings, progress=console.BarProgress())
+    report = stage.run(settings, progress=progress_display())
     console.say(str(report))
 
 
@@ -200,9 +206,10 @@ def evaluate(settings: EvaluateSettings) -> None:
 @options_of(PredictSettings, section="predict", argument="images")
 def predict(settings: PredictSettings) -> None:
     """Segment new images: one PNG mask per image, at its original size."""
+    console.say(f"predict: {settings.csv or settings.images} with {settings.run} → {settings.out}")
     from stages import predict as stage
 
-    report = stage.run(settings, progress=console.BarProgress())
+    report = stage.run(settings, progress=progress_display())
     console.say(str(report))
 
 
@@ -216,11 +223,12 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show what a store holds."""
-    from pipeline.inspection import describe_store, draw_store, show_store
+    with console.said_if_slow(f"inspect: reading {store}"):
+        from pipeline.inspection import describe_store, draw_store, show_store
 
-    if picture is not None:
-        draw_store(store, out=picture, samples=samples)
-    described = describe_store(store, stats=stats)
+        if picture is not None:
+            draw_store(store, out=picture, samples=samples)
+        described = describe_store(store, stats=stats)
     if as_json:
         console.show_json(described)
     else:
@@ -245,9 +253,10 @@ def verify(
     Without --sample every byte is read. Exit status: 0 the store is sound; 1 it is damaged; 2 the request is wrong, or
     the store needs another version of this program; 3 there is no store, or parts of it are missing.
     """
-    from pipeline.verification import run_verification
+    with console.said_if_slow(f"verify: reading {store}"):
+        from pipeline.verification import run_verification
 
-    status = run_verification(store, sample=sample, seed=seed, as_json=as_json, progress=console.BarProgress().track)
+        status = run_verification(store, sample=sample, seed=seed, as_json=as_json, progress=progress_display().track)
     raise typer.Exit(status)
 
 
@@ -257,10 +266,11 @@ def upgrade(store: StorePath) -> None:
 
     The new store replaces the old one when it is complete. A store of the present format does not change.
     """
-    from store.format import VERSION
-    from store.upgrade import upgrade_store
+    with console.said_if_slow(f"upgrade: reading {store}"):
+        from store.format import VERSION
+        from store.upgrade import upgrade_store
 
-    before = upgrade_store(store, progress=console.BarProgress().track)
+        before = upgrade_store(store, progress=progress_display().track)
     done = f"upgraded from version {before} to {VERSION}" if before != VERSION else f"has version {VERSION} already"
     console.say(f"{store}: {done}")
 
@@ -276,8 +286,11 @@ def models(*, as_json: AsJson = False) -> None:
     if as_json:
         console.show_json(entries)
         return
-    columns = ["name", "patch", "heads", "dim", "depth", "licence", "source"]
-    console.show_table("models", columns, [[entry[column] for column in columns] for entry in entries])
+    for title, columns in (
+        ("models", ["name", "patch", "heads", "dim", "depth", "licence"]),
+        ("sources", ["name", "source"]),  # a table of its own: with the others it would not fit into 80 columns
+    ):
+        console.show_table(title, columns, [[entry[column] for column in columns] for entry in entries])
 
 
 if __name__ == "__main__":

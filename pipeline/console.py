@@ -1,33 +1,35 @@
-"""Print results, messages, errors and progress bars.
+"""Print results and messages.
 
-Results go to standard output, everything else to standard error. Without a terminal there are no
-progress bars, so that logs stay readable. Names of files and samples come from other people, so they are
-printed literally: no markup, and no control character that would move a terminal's cursor. A message
-that would fill screens is cut; the full text is written to a private temporary file.
+Results go to standard output, everything else to standard error. Names of files and samples come from other people, so
+they are printed literally: no markup, and no control character that would move a terminal's cursor. A message that
+would fill screens is cut; the full text is written to a private temporary file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.streams import write_message, write_result
-from stages.runtime.progress import Progress, Task
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
 
 MOST_LINES = 31
 """Lines of one message shown before it is cut: a heading and thirty problems."""
 LAST_LINES = 2
 """Lines shown after the cut: a message ends with what to do."""
+
+UNFOLDED = 10_000
+"""Width of a table that no terminal shows: a program that reads it would not understand folded cells."""
+
+SLOW = 0.4
+"""Seconds after which a command that prints its result at once says that it works."""
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that control a terminal or reverse the direction of writing. Line feed and tab are allowed."""
@@ -50,7 +52,8 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0)
     for row in rows:
         table.add_row(*map(literal, row))
-    console = Console()
+    folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if folded else UNFOLDED)
     with console.capture() as printed:  # printing directly, rich would end the program if the reader has ended
         console.print(table)
     write_result(printed.get())
@@ -77,6 +80,27 @@ def say(text: str) -> None:
     write_message(text + "\n")
 
 
+@contextlib.contextmanager
+def said_if_slow(text: str) -> Iterator[None]:
+    """Print a message while the block runs, unless it is done within `SLOW` seconds."""
+    timer = threading.Timer(SLOW, say, [text])
+    timer.daemon = True
+    with contextlib.suppress(RuntimeError):  # no threads left
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+class MessageHandler(logging.Handler):
+    """Print records of the log as messages: above a bar, if there is one, and escaped like all messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        say(self.format(record))
+
+
 def _escaped(text: str) -> str:
     """Return the text with control characters escaped, so that a name cannot control a terminal."""
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
@@ -91,41 +115,3 @@ def _saved_copy(text: str) -> str:
     except OSError:  # print the message even if it cannot be saved
         return ""
     return f"; all of them are in {name}"
-
-
-class BarProgress(Progress):
-    """Progress as bars on standard error, with a rate and the time left; silent without a terminal."""
-
-    @contextlib.contextmanager
-    def task(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
-        """Show a bar while the block runs."""
-        if not sys.stderr.isatty():
-            yield Task()
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        with Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
-        ) as bars:
-            yield _Bar(bars, bars.add_task(description, total=total, rate="", note=""), unit)
-
-
-class _Bar(Task):
-    def __init__(self, bars: Bars, task: TaskID, unit: str) -> None:
-        self._bars, self._task, self._unit = bars, task, unit
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        self._bars.advance(self._task, steps)
-        speed = self._bars.tasks[self._task].speed
-        fields = {"rate": f"{speed:.1f} {self._unit}/s"} if speed else {}
-        if note:
-            fields["note"] = note
-        self._bars.update(self._task, **fields)  # type: ignore[arg-type]

@@ -34,6 +34,7 @@ from stages.imaging.lost_objects import LostObjects
 from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.samples import SourceSample
 from stages.runtime.progress import SILENT, Progress, Task
+from stages.runtime.wording import counted
 from stages.settings import ExtractSettings
 from store.writer import Layout, StoreWriter, new_store
 
@@ -63,9 +64,10 @@ class ExtractionReport:
     seconds: float
 
     def __str__(self) -> str:
+        remembered = self.samples - self.computed
         lines = [
-            f"{self.store}: {self.samples} samples, {self.labelled} with a mask, in {self.seconds:.1f} s",
-            f"attention of {self.model}: computed for {self.computed}, remembered for {self.samples - self.computed}",
+            f"{self.store}: {counted(self.samples, 'sample')}, {self.labelled:,} with a mask, in {self.seconds:.1f} s",
+            f"attention of {self.model}: computed for {self.computed:,}, remembered for {remembered:,}",
             f"{self.model}: {self.source}",
             *self.input,
             *(f"left out: {problem}" for problem in self.skipped),
