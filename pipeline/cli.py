@@ -24,9 +24,9 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__, console
+from pipeline.display import progress_display
 from pipeline.failures import report_error
 from pipeline.params import options_of
-from pipeline.progress import progress_display
 from pipeline.signals import StopRequest, stop_signals
 from pipeline.streams import guard_streams
 from stages.runtime.wording import counted

@@ -56,7 +56,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     console = Console(width=None if folded else UNFOLDED)
     with console.capture() as printed:  # printing directly, rich would end the program if the reader has ended
         console.print(table)
-    write_result(printed.get())
+    write_result("\n".join(line.rstrip() for line in printed.get().splitlines()) + "\n")
 
 
 def show_json(value: Any) -> None:

@@ -306,7 +306,8 @@ def test_sections_of_other_stages_are_left_alone(params: Path, name: str):
 @pytest.mark.parametrize(
     ("name", "meant"),
     [("training", "train"), ("Train", "train"), ("trian", "train"), ("extraction", "extract"), ("pred", "predict"),
-     ("evaluation", "evaluate"), ("phantoms", "phantom"), ("input", "inputs"), ("pipeline-version", "pipeline_version")],
+     ("evaluation", "evaluate"), ("phantoms", "phantom"), ("input", "inputs"),
+     ("pipeline-version", "pipeline_version")],
 )  # fmt: skip
 def test_a_section_with_nearly_the_right_name_is_an_error(params: Path, name: str, meant: str):
     """Its settings would be ignored, and the defaults used. The message has its line, in every command."""

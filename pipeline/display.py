@@ -26,6 +26,12 @@ FIRST_LINE = 10.0
 LATER_LINES = 60.0
 """Seconds from one line to the next."""
 
+SHORTEST_BAR, LONGEST_BAR = 4, 40
+LEAST_TIME = 7
+"""Columns of a time such as 0:12:34."""
+GAPS = 5
+"""Columns between the six parts of a line."""
+
 
 def progress_display() -> Progress:
     """Return the display that fits standard error."""
@@ -131,18 +137,39 @@ class _Bar(Task):
 
 
 def _new_bars() -> Bars:
-    """Return bars that fit a terminal of 80 columns: numbers are never cut, a long note is."""
+    """Return bars that fit the terminal: first the bar becomes shorter, then the note. Numbers are never cut."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.table import Column
+    from rich.progress import Task as Shown
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    console = Console(stderr=True)
+
+    def room(task: Shown) -> int:
+        """Return the columns for bar and note."""
+        counts = 2 * len(str(task.total or 0)) + 1
+        return console.width - len(task.description) - counts - len(task.fields["rate"]) - LEAST_TIME - GAPS
+
+    class Bar(BarColumn):
+        def render(self, task: Shown) -> ProgressBar:
+            wanted = room(task) - len(task.fields["note"])
+            self.bar_width = max(SHORTEST_BAR, min(LONGEST_BAR, wanted))
+            return super().render(task)
+
+    class Note(TextColumn):
+        def render(self, task: Shown) -> Text:
+            text = Text(task.fields["note"])
+            text.truncate(max(1, room(task) - SHORTEST_BAR), overflow="ellipsis")
+            return text
 
     return Progress(
-        TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=8)),
-        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=5)),
-        MofNCompleteColumn(table_column=Column(no_wrap=True)),
-        TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
-        TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
-        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
-        console=Console(stderr=True),
+        TextColumn("{task.description}"),
+        Bar(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        Note(""),
+        console=console,
         redirect_stdout=False,  # a library imported meanwhile would keep the replacement and write into it at the end
     )
