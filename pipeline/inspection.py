@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.console import say, show_table
+from stages.runtime.wording import counted
 from store import AttentionStore
 from store.disk.publish import replace_file
 from store.errors import UsageError
@@ -72,7 +73,7 @@ def show_store(described: dict[str, Any]) -> None:
             *_rows_of_groups(described["groups"]),
             *_rows_of_objects(described),
             ["heads", f"{len(described['heads'])}: {', '.join(described['heads'])}"],
-            ["on disk", f"{_readable(described['bytes'])} in {described['files']} files"],
+            ["on disk", f"{_readable(described['bytes'])} in {counted(described['files'], 'file')}"],
             ["recipe", described["recipe_sha256"][:16]],
             *([f"  {key}", str(value)] for key, value in described["recipe"].items() if key != "heads"),
         ],
@@ -171,7 +172,9 @@ def _rows_of_groups(groups: dict[str, Any]) -> list[list[str]]:
     largest = groups["largest"]
     if largest is None:
         return [["groups", "every sample is a group of its own"]]
-    return [["groups", f"{groups['count']}; the largest is {largest['name']} ({_samples(largest['samples'])})"]]
+    return [
+        ["groups", f"{groups['count']}; the largest is {largest['name']} ({counted(largest['samples'], 'sample')})"]
+    ]
 
 
 def _rows_of_objects(described: dict[str, Any]) -> list[list[str]]:
@@ -180,11 +183,11 @@ def _rows_of_objects(described: dict[str, Any]) -> list[list[str]]:
         text = f"{objects['count']} in the mask files"
         if objects["lost"]:
             size = _extents(described["size"])
-            lost = f"{objects['lost']} in {_samples(objects['samples_with_lost'])}"
+            lost = f"{objects['lost']} in {counted(objects['samples_with_lost'], 'sample')}"
             text += f"; too small for {size} pixels: {lost}"
         rows = [["objects", text]]
         if objects["lost_classes"]:
-            lost = ", ".join(f"{name} in {_samples(count)}" for name, count in objects["lost_classes"].items())
+            lost = ", ".join(f"{name} in {counted(count, 'sample')}" for name, count in objects["lost_classes"].items())
             rows.append(["lost classes", lost])
     return [*rows, ["instances", "yes, objects are numbered"]] if described["instances"] else rows
 
@@ -207,10 +210,6 @@ def _bytes(folder: Path) -> int:
 
 def _extents(extents: list[int]) -> str:
     return " × ".join(str(extent) for extent in extents)
-
-
-def _samples(count: int) -> str:
-    return f"{count} sample" if count == 1 else f"{count} samples"
 
 
 def _readable(size: float) -> str:

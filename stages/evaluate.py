@@ -35,6 +35,7 @@ from stages.outputs.places import require_own_folder
 from stages.pictures.overlays import draw_overlay, pick_cases
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress
+from stages.runtime.wording import counted
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
 from stages.segmentation.decisions import decide
 from stages.segmentation.instances import InstanceScores, score_instances, split_instances
@@ -71,7 +72,9 @@ class EvaluationReport:
 
     def __str__(self) -> str:
         dice, split = self.metrics["dice"], self.metrics["split"]
-        lines = [f"{self.out}: Dice {_format_interval(dice)} over {self.metrics['n']} samples of split {split}"]
+        lines = [
+            f"{self.out}: Dice {_format_interval(dice)} over {counted(self.metrics['n'], 'sample')} of split {split}"
+        ]
         if original := self.metrics.get("original"):
             lines.append(f"at original size: Dice {_format_interval(original['dice'])}")
         for title, scores in (
@@ -88,8 +91,9 @@ class EvaluationReport:
                 "as missed\n  (Dice 0 of this class). Extract at a larger --image-size"
             )
         if self.metrics["n"] < FEW:
+            few = "1 image is" if self.metrics["n"] == 1 else f"{self.metrics['n']} images are"
             lines.append(
-                f"note: {self.metrics['n']} images are few: their 95 % intervals are too narrow. Measured, such "
+                f"note: {few} few: the 95 % intervals are too narrow. Measured, such "
                 "intervals\n  hold the true mean in 64 % of cases for 5 images, 75 % for 8, 80 % for 13, 86 % for 20"
             )
         if self.metrics["includes_training_samples"]:

@@ -37,6 +37,7 @@ from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.samples import SourceSample
 from stages.outputs.places import require_outside, require_own_folder
 from stages.runtime.progress import SILENT, Progress, Task
+from stages.runtime.wording import counted
 from stages.settings import ExtractSettings
 from store.root import STORE
 from store.writer import Layout, StoreWriter, new_store
@@ -67,9 +68,10 @@ class ExtractionReport:
     seconds: float
 
     def __str__(self) -> str:
+        remembered = self.samples - self.computed
         lines = [
-            f"{self.store}: {self.samples} samples, {self.labelled} with a mask, in {self.seconds:.1f} s",
-            f"attention of {self.model}: computed for {self.computed}, remembered for {self.samples - self.computed}",
+            f"{self.store}: {counted(self.samples, 'sample')}, {self.labelled:,} with a mask, in {self.seconds:.1f} s",
+            f"attention of {self.model}: computed for {self.computed:,}, remembered for {remembered:,}",
             f"{self.model}: {self.source}",
             *self.input,
             *(f"left out: {problem}" for problem in self.skipped),

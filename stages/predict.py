@@ -28,6 +28,7 @@ from stages.prediction.inference import Predictor
 from stages.prediction.outputs import OutputWriter
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress, Task
+from stages.runtime.wording import counted, rate
 from stages.segmentation.checkpoint import ModelCard, load_model
 from stages.settings import PredictSettings
 
@@ -51,9 +52,9 @@ class PredictionReport:
     seconds: float
 
     def __str__(self) -> str:
-        rate = self.images / max(self.seconds, 1e-9)
+        speed = rate(self.images / max(self.seconds, 1e-9), "images")
         lines = [
-            f"{self.out}: {self.images} masks in {self.seconds:.1f} s ({rate:.1f} images/s)",
+            f"{self.out}: {counted(self.images, 'mask')} in {self.seconds:.1f} s ({speed})",
             f"written: {', '.join(self.files)}",
         ]
         return "\n".join([*lines, *self.input, *(f"left out: {problem}" for problem in self.skipped)])

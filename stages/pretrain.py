@@ -46,6 +46,7 @@ from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
 from stages.runtime.progress import SILENT, Progress
+from stages.runtime.wording import counted
 from stages.settings import PretrainSettings
 from store.disk.publish import replace_file
 from store.disk.regular import present
@@ -65,8 +66,9 @@ class PretrainReport:
     def __str__(self) -> str:
         figures = self.card.figures
         names = ("loss", "entropy", "kl", "contrast", "separation")
+        work = f"{counted(self.card.steps, 'step')} on {counted(self.card.images, 'image')}"
         lines = [
-            f"{self.out}: {self.card.arch}, {self.card.steps} steps on {self.card.images} images, {self.seconds:.0f} s",
+            f"{self.out}: {self.card.arch}, {work}, {self.seconds:.0f} s",
             ", ".join(f"{name} {figures[name]:.3f}" for name in names if figures[name] is not None),
             f"use it with: pipeline extract --model {self.out}",
         ]

@@ -36,6 +36,7 @@ from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
 from stages.runtime.progress import SILENT, Progress, Task
+from stages.runtime.wording import counted
 from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, load_model, load_state
 from stages.segmentation.fold_predictions import require_file_names
 from stages.segmentation.folds import fold_name, fold_splits, is_cross_validation, write_summary
@@ -64,10 +65,14 @@ class CrossValidationReport:
 
     def __str__(self) -> str:
         dice, folds, spread = self.metrics["dice"], self.metrics["folds"], self.metrics["fold_dice"]
+        samples = counted(self.metrics["n"], "sample")
         lines = [
             f"{self.out}: Dice {_figure(dice['mean'])} ({_figure(dice['low'])} to {_figure(dice['high'])})",
-            f"{self.metrics['n']} samples, each predicted by the one of {len(folds)} models that did not see it",
-            *(f"fold {one['fold']}: Dice {_figure(one['dice']['mean'])} over {one['n']} samples" for one in folds),
+            f"{samples}, each predicted by the one of {len(folds)} models that did not see it",
+            *(
+                f"fold {one['fold']}: Dice {_figure(one['dice']['mean'])} over {counted(one['n'], 'sample')}"
+                for one in folds
+            ),
             f"mean of the folds {_figure(spread['mean'])}, standard deviation {_figure(spread['sd'])}",
         ]
         return "\n".join([*lines, *self.notes])

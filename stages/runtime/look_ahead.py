@@ -35,7 +35,8 @@ def look_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
     Raises:
         Exception: an exception of `work` is raised when its result is due, after all earlier results.
     """
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+    pool = ThreadPoolExecutor(max_workers=THREADS)
+    try:
         source = iter(items)
         running: deque[Future[Result]] = deque(
             pool.submit(work, item) for item in islice(source, THREADS * ITEMS_PER_THREAD)
@@ -44,3 +45,5 @@ def look_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
             result = running.popleft().result()
             running.extend(pool.submit(work, item) for item in islice(source, 1))
             yield result
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C, what has not begun is not worth waiting for
