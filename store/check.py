@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from store.column_chunks import is_decodable
+from store.disk.regular import IrregularFileError, require_regular
 from store.errors import (
     NotAStoreError,
     PipelineError,
@@ -26,6 +28,7 @@ from store.errors import (
 from store.format import ATTRIBUTE, SHARDED, chunk_path, written_json
 from store.reader import AttentionStore
 from store.root import root_bytes
+from store.strict_json import parse_json
 from store.values import wrong_column_values, wrong_values
 
 VERSION_1_STYLES = ((2, True), (2, False), (None, True), (None, False))
@@ -135,7 +138,7 @@ def check_store(
 def _faults_of_root(store: AttentionStore) -> list[Fault]:
     """Return the faults of the group's `zarr.json` outside the description. No checksum covers this part."""
     content = root_bytes(store.path)
-    root = json.loads(content)
+    root = parse_json(content)
     attribute = root["attributes"][ATTRIBUTE]
     if root != {"attributes": {ATTRIBUTE: attribute}, "zarr_format": 3, "node_type": "group"}:
         return [
@@ -160,8 +163,12 @@ def _faults_of_root(store: AttentionStore) -> list[Fault]:
 def _faults_of_columns(store: AttentionStore) -> list[Fault]:
     faults = []
     for name in store.description.columns_sha256:
-        for start, stop in store.columns.extents(name):
+        known = is_decodable(store.arrays[name])
+        for number, (start, stop) in enumerate(store.columns.extents(name)):
             try:
+                if not known:
+                    store.columns.check(name, number)
+                    continue
                 values = store.columns.read(name, start, stop)  # nothing is kept: it may be too large for memory
                 faults += [
                     Fault("damaged", f"`{name}` {what} in sample {start + row} ({store.ids[start + row]})")
@@ -204,7 +211,15 @@ def _faults_of_samples(store: AttentionStore, name: str, samples: NDArray[np.int
 def _missing_shard(store: AttentionStore, name: str, shard: int) -> list[Fault]:
     """Return a fault if the file of a shard is absent. The file is not read."""
     file = chunk_path(store.path, name, shard, len(store.arrays[name].shape))
-    return [] if file.is_file() else [Fault("missing", f"`{name}`: {file.name} is missing")]
+    try:
+        require_regular(file)
+    except FileNotFoundError:
+        return [Fault("missing", f"`{name}`: {file.name} is missing")]
+    except IrregularFileError as error:
+        return [Fault("damaged", f"`{name}`: {file.name} {error.strerror}")]
+    except OSError as error:
+        return [Fault("missing", f"`{name}`: {file.name} cannot be read ({error.strerror})")]
+    return []
 
 
 def _stray_files(store: AttentionStore, shards: int) -> list[Fault]:

@@ -8,18 +8,39 @@ from typing import Any
 
 from store.description import Description
 from store.disk.publish import holds_only
-from store.errors import NotAStoreError, StoreCorruptError
-from store.format import ATTRIBUTE, DIMENSIONS, NAME, OPTIONAL_DIMENSIONS, SHARDED
+from store.disk.regular import MIB, IrregularFileError, read_limited
+from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError
+from store.format import ATTRIBUTE, DIMENSIONS, NAME, OPTIONAL_DIMENSIONS, SHARDED, is_node
+from store.strict_json import parse_json
 
 REMEDY = "Give the path that `pipeline extract --store` wrote"
 
 
+MOST_BYTES = 32 * MIB
+"""Largest size of a store's `zarr.json`. With ten million samples it has about 0.2 MB."""
+
+
 def root_bytes(path: Path) -> bytes:
-    """Return the bytes of a store's `zarr.json`. They are empty if the file is missing or cannot be read."""
+    """Return the bytes of a store's `zarr.json`. They are empty if there is no such file.
+
+    Raises:
+        StoreIncompleteError: there is one, but it cannot be read. So nothing is known about the folder.
+        StoreCorruptError: it is not a regular file, or it is too large.
+    """
     try:
-        return (path / "zarr.json").read_bytes()
-    except OSError:
+        return read_limited(path / "zarr.json", limit=MOST_BYTES)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return b""
+    except IrregularFileError as error:
+        raise StoreCorruptError(
+            f"{path}: zarr.json {error.strerror}.\n"
+            "  Remove it if it does not belong there; then fetch the store again, or extract it again."
+        ) from None
+    except OSError as error:
+        raise StoreIncompleteError(
+            f"{path}: zarr.json cannot be read ({error.strerror}).\n"
+            "  Allow reading it, or check the disk; nothing was changed."
+        ) from None
 
 
 def describe(path: Path, root: bytes) -> Description:
@@ -37,17 +58,13 @@ def describe(path: Path, root: bytes) -> Description:
     if not root and not _exists(path / "zarr.json"):
         raise NotAStoreError(f"{path}: not an attention store (no zarr.json that can be read).\n  {REMEDY}.")
     try:
-        document = json.loads(root)
-    except (ValueError, RecursionError):
-        document = None
+        document = parse_json(root)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
     if not isinstance(document, dict):
-        raise StoreCorruptError(
-            f"{path}: not an attention store, or its zarr.json is damaged (it is not the JSON of a Zarr v3 group).\n"
-            f"  {REMEDY}; if it is that, fetch the store again or extract it again."
-        )
+        raise _damaged(path, "it is not the JSON of a Zarr v3 group")
     attributes = document.get("attributes")
-    kind = (document.get("zarr_format"), document.get("node_type"))
-    if kind != (3, "group") or not isinstance(attributes, dict):
+    if not is_node(document, "group") or not isinstance(attributes, dict):
         raise NotAStoreError(f"{path}: not an attention store (its zarr.json describes something else).\n  {REMEDY}.")
     return Description.from_attributes(attributes, path)
 
@@ -78,6 +95,13 @@ def _listed(path: Path, described: dict[str, Any]) -> set[str]:
     lists = [described.get("sharded"), described.get("columns_sha256")]
     names = {str(name) for listed in lists if isinstance(listed, list | dict) for name in listed}
     return {name for name in names if NAME.fullmatch(name) and (path / name / "zarr.json").is_file()}
+
+
+def _damaged(path: Path, reason: str) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"{path}: not an attention store, or its zarr.json is damaged ({reason}).\n"
+        f"  {REMEDY}; if it is that, fetch the store again or extract it again."
+    )
 
 
 def _exists(file: Path) -> bool:
