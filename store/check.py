@@ -7,6 +7,7 @@ sample's chunks against their checksums. Then the values are checked (`store.val
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.column_chunks import is_decodable
-from store.disk.regular import IrregularFileError, require_regular
+from store.disk.regular import MIB, IrregularFileError, require_regular
 from store.errors import (
     NotAStoreError,
     PipelineError,
@@ -36,6 +37,9 @@ VERSION_1_STYLES = ((2, True), (2, False), (None, True), (None, False))
 
 Each is the indentation, and True if letters outside ASCII are escaped.
 """
+
+AT_ONCE = 64 * MIB
+"""Bytes of unpacked values that are in memory at the same time; a shard of this program has about 32 MiB."""
 
 Progress = Callable[[Sequence[int], str], Iterable[int]]
 Choose = Callable[[int], NDArray[np.int64]]
@@ -128,7 +132,9 @@ def check_store(
         first, stop = np.searchsorted(chosen, [shard * per_shard, (shard + 1) * per_shard])
         for name in store.description.sharded:
             if stop > first:
-                faults += _faults_of_shard(store, name, chosen[first:stop])
+                step = _samples_at_once(store, name)
+                for start in range(first, stop, step):
+                    faults += _faults_of_shard(store, name, chosen[start : min(start + step, stop)])
             else:
                 faults += _missing_shard(store, name, shard)
     faults += _stray_files(store, len(shards))
@@ -178,6 +184,13 @@ def _faults_of_columns(store: AttentionStore) -> list[Fault]:
             except PipelineError as error:
                 faults.append(Fault.of(error))
     return list(dict.fromkeys(faults))  # a damaged column is met again where another one is compared with it
+
+
+def _samples_at_once(store: AttentionStore, name: str) -> int:
+    """Return the number of samples of an array that are checked together: as many as fit in `AT_ONCE` bytes."""
+    array = store.arrays[name]
+    size = math.prod(array.shape[1:]) * (array.known_dtype or np.dtype(np.uint8)).itemsize
+    return max(1, AT_ONCE // max(1, size))
 
 
 def _faults_of_shard(store: AttentionStore, name: str, samples: NDArray[np.int64]) -> list[Fault]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from store.arrays import Arrays
 from store.column_chunks import MOST_BYTES, chunk_size, decode_chunk, is_decodable
 from store.description import Description
+from store.disk.regular import MIB
 from store.errors import StoreCorruptError, StoreIncompleteError, StoreVersionError
 from store.format import COLUMN_CHUNK, RESTORE, chunk_path, read_file
 
@@ -110,9 +111,9 @@ class Columns:
             StoreIncompleteError, StoreCorruptError: it is missing or damaged.
         """
         file = chunk_path(self._root, name, number, len(self._shape(name)))
-        self._require_size(name, number, file)
+        size = self._require_size(name, number, file)
         try:
-            content = read_file(self._root, file, limit=MOST_BYTES)
+            content = read_file(self._root, file, limit=size or 0)
         except StoreIncompleteError as error:
             raise self._missing(name, number, error) from None
         if hashlib.sha256(content).hexdigest() != self._digests[name][number]:
@@ -129,22 +130,25 @@ class Columns:
         """
         for number in range(len(self._digests[name])):
             file = chunk_path(self._root, name, number, len(self._shape(name)))
-            if not self._require_size(name, number, file):
+            if self._require_size(name, number, file) is None:
                 self.check(name, number)
         if chunk_size(self._arrays[name]) is None and self._extent(name) > COLUMN_CHUNK:
             raise self._damaged(name, f"packed chunks of {self._extent(name)} rows; the format has {COLUMN_CHUNK}")
 
-    def _require_size(self, name: str, number: int, file: Path) -> bool:
-        """Compare the size of a chunk's file with the promised one; return False if there is no such regular file."""
+    def _require_size(self, name: str, number: int, file: Path) -> int | None:
+        """Return the size of a chunk's file, which is the promised one; None if there is no such regular file."""
         promised = chunk_size(self._arrays[name])
         try:
             status = file.stat()
         except OSError:
-            return False
-        regular = stat.S_ISREG(status.st_mode)
-        if regular and promised is not None and status.st_size != promised:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if promised is not None and status.st_size != promised:
             raise self._damaged(name, self._where(name, number))
-        return regular
+        if status.st_size > MOST_BYTES:
+            raise self._damaged(name, f"{file.name} is larger than {MOST_BYTES // MIB} MiB")
+        return status.st_size
 
     def _where(self, name: str, number: int) -> str:
         """Return the name of a chunk's file and its rows, such as `c.0, samples 0-11`."""

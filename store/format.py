@@ -45,6 +45,9 @@ SHARDED = {"image": "uint8", "mask": "uint8", "attention": "float16"}
 COLUMNS = {"sample": "str", "digest": "str", "height": "int32", "width": "int32", "group": "str", "labelled": "bool"}
 """The arrays of every store with one value per sample, and their types."""
 
+SIZES = ("height", "width")
+"""The columns with the size of the original image."""
+
 OPTIONAL_SHARDED = {"instances": "uint16"}
 """Further arrays with one chunk per sample that this program writes on request, and their types."""
 

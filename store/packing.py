@@ -30,6 +30,9 @@ CHAINS: dict[tuple[str, ...], Packing] = {
 }
 """The packing of a chunk, by the names of its codecs in the array's metadata."""
 
+MOST_EXPANSION = 2**17
+"""Largest number of bytes that one packed byte can stand for: a block of Zstandard unpacks to at most 128 KiB."""
+
 _BLOSC_HEADER = struct.Struct("<4B3I")
 """Fields of one byte: two versions, flags, size of an element. Then three sizes in bytes: unpacked, of a block, packed.
 
@@ -107,14 +110,16 @@ def require_unpacked_size(payload: memoryview, size: int, packing: Packing) -> N
     """
     if packing == "raw":
         _require(len(payload), size)
-    elif packing == "lz4":
-        unpacked, packed = _blosc_sizes(payload)
-        _require(unpacked, size)
+        return
+    if packing == "lz4":
+        claimed, packed = _blosc_sizes(payload)
         _require(packed, len(payload))
     else:
-        claimed = unpacked_zstd_size(payload)
-        if claimed is not None:  # Zstandard allows to leave it out
-            _require(claimed, size)
+        sized = unpacked_zstd_size(payload)
+        claimed = size if sized is None else sized  # Zstandard allows to leave it out
+    _require(claimed, size)
+    if size > len(payload) * MOST_EXPANSION:
+        raise ValueError(f"{len(payload)} bytes cannot hold {size} bytes")
 
 
 def unpacked_zstd_size(payload: bytes | memoryview) -> int | None:

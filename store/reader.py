@@ -25,7 +25,7 @@ from store.columns import Columns
 from store.description import Description
 from store.disk.paths import require_local
 from store.errors import StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
-from store.format import OPTIONAL_COLUMNS
+from store.format import OPTIONAL_COLUMNS, RESTORE, SIZES
 from store.records import Batch, Sample
 from store.root import describe, is_store, root_bytes
 from store.sharded_array import ShardedArray
@@ -287,7 +287,12 @@ class AttentionStore:
         Raises:
             StoreIncompleteError, StoreCorruptError: the store has no such column, or its bytes are missing or damaged.
         """
-        return self.columns.whole(name)
+        values = self.columns.whole(name)
+        if name in SIZES and values.size and values.min() < 1:
+            raise StoreCorruptError(
+                f"{self.path}: `{name}` has {values.min()}, which is no size of an image.\n  {RESTORE}"
+            )
+        return values
 
     def array(self, name: str) -> zarr.Array[Any]:
         """Open one of the store's arrays with zarr, for use that needs its interface. Nothing is checked by it.

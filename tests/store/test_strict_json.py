@@ -20,7 +20,7 @@ VALUES = st.recursive(
 
 
 @given(value=VALUES, escaped=st.booleans(), indent=st.sampled_from([None, 2]))
-def test_all_other_json_is_read_as_python_reads_it(value: object, escaped: bool, indent: int | None):
+def test_all_other_json_is_read_as_python_reads_it(value, escaped, indent):
     content = json.dumps(value, ensure_ascii=escaped, indent=indent).encode()
     found = parse_json(content)
     assert repr(found) == repr(value), "an integer stays an integer, and a float a float"
