@@ -124,7 +124,10 @@ def check_store(
     except PipelineError as error:
         text = str(error)
         return Verification(faults=[Fault(Fault.of(error).kind, text)], samples=0, checked=0)
-    faults = [*_faults_of_root(store), *_faults_of_columns(store)]
+    faults = [
+        *_faults_of_root(store.path, root_bytes(store.path), store.description.version),
+        *_faults_of_columns(store),
+    ]
     chosen = choose(len(store))
     per_shard = store.description.samples_per_shard
     shards = range(-(-len(store) // per_shard))
@@ -141,28 +144,31 @@ def check_store(
     return Verification(faults=faults, samples=len(store), checked=len(chosen))
 
 
-def _faults_of_root(store: AttentionStore) -> list[Fault]:
-    """Return the faults of the group's `zarr.json` outside the description. No checksum covers this part."""
-    content = root_bytes(store.path)
+def _faults_of_root(path: Path, content: bytes, version: int) -> list[Fault]:
+    """Return the faults of the group's `zarr.json` outside the description. No checksum covers this part.
+
+    Args:
+        path: of the store.
+        content: the bytes of its `zarr.json`, which describe a store.
+        version: of the store.
+    """
     root = parse_json(content)
     attribute = root["attributes"][ATTRIBUTE]
     if root != {"attributes": {ATTRIBUTE: attribute}, "zarr_format": 3, "node_type": "group"}:
         return [
             Fault(
                 "damaged",
-                f"{store.path}: zarr.json holds more than the store's description; it was changed after the store was "
+                f"{path}: zarr.json holds more than the store's description; it was changed after the store was "
                 "written.",
             )
         ]
     styles = {written_json(root)}
-    if store.description.version == 1:
+    if version == 1:
         styles = {
             json.dumps(root, indent=indent, ensure_ascii=escaped).encode() for indent, escaped in VERSION_1_STYLES
         }
     if content not in styles:
-        return [
-            Fault("damaged", f"{store.path}: zarr.json has the right values, but not in the bytes that were written.")
-        ]
+        return [Fault("damaged", f"{path}: zarr.json has the right values, but not in the bytes that were written.")]
     return []
 
 
