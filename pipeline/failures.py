@@ -31,6 +31,7 @@ USER_ERRORS = {
     errno.EDQUOT: MORE_SPACE,
     errno.EEXIST: IN_THE_WAY,
     errno.EFBIG: "Raise the limit of a file's size (`ulimit -f`), or choose another disk.",
+    errno.EINTR: "Run the command again.",
     errno.EIO: BAD_DISK,
     errno.EISDIR: IN_THE_WAY,
     errno.ELOOP: "Its links lead in a circle; correct them.",

@@ -11,7 +11,8 @@ from store.description import Description
 from store.disk.contents import Contents, Output
 from store.disk.regular import MIB, IrregularFileError, read_limited
 from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError
-from store.format import ATTRIBUTE, DIMENSIONS, NAME, OPTIONAL_DIMENSIONS, SHARDED
+from store.format import ATTRIBUTE, DIMENSIONS, NAME, OPTIONAL_DIMENSIONS, SHARDED, is_node
+from store.strict_json import parse_json
 
 REMEDY = "Give the path that `pipeline extract --store` wrote"
 
@@ -58,17 +59,13 @@ def describe(path: Path, root: bytes) -> Description:
     if not root and not _exists(path / "zarr.json"):
         raise NotAStoreError(f"{path}: not an attention store (no zarr.json that can be read).\n  {REMEDY}.")
     try:
-        document = json.loads(root)
-    except (ValueError, RecursionError):
-        document = None
+        document = parse_json(root)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
     if not isinstance(document, dict):
-        raise StoreCorruptError(
-            f"{path}: not an attention store, or its zarr.json is damaged (it is not the JSON of a Zarr v3 group).\n"
-            f"  {REMEDY}; if it is that, fetch the store again or extract it again."
-        )
+        raise _damaged(path, "it is not the JSON of a Zarr v3 group")
     attributes = document.get("attributes")
-    kind = (document.get("zarr_format"), document.get("node_type"))
-    if kind != (3, "group") or not isinstance(attributes, dict):
+    if not is_node(document, "group") or not isinstance(attributes, dict):
         raise NotAStoreError(f"{path}: not an attention store (its zarr.json describes something else).\n  {REMEDY}.")
     return Description.from_attributes(attributes, path)
 
@@ -109,6 +106,13 @@ def _listed(path: Path, described: dict[str, Any]) -> set[str]:
     lists = [described.get("sharded"), described.get("columns_sha256")]
     names = {str(name) for listed in lists if isinstance(listed, list | dict) for name in listed}
     return {name for name in names if NAME.fullmatch(name) and (path / name / "zarr.json").is_file()}
+
+
+def _damaged(path: Path, reason: str) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"{path}: not an attention store, or its zarr.json is damaged ({reason}).\n"
+        f"  {REMEDY}; if it is that, fetch the store again or extract it again."
+    )
 
 
 def _exists(file: Path) -> bool:
