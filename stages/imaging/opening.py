@@ -25,6 +25,7 @@ import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Never
 
 import numpy as np
@@ -32,7 +33,9 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.deep_colour import byte_modes, is_deep_in_planes, join_bytes, raw_mode, set_raw_mode
+from stages.imaging.jpeg import decode_jpeg
 from stages.imaging.samples import printable
+from stages.imaging.upright import ORIENTATIONS, TURNED_ORIENTATIONS, margins, turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,8 +67,6 @@ OTHER_FORMATS = (
 REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
 REDUCIBLE = ("JPEG", "MPO")
 LONGEST_WEBP_HEADER = 65536  # bytes searched for the name of the pixels' chunk; a colour profile comes first
-TURNED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-
 # Until Python 3.14 the list of warning filters belongs to the whole process. Two threads that replace and restore it
 # at the same time could leave it changed.
 _WARNINGS_LOCK = threading.Lock()
@@ -75,16 +76,16 @@ _WARNINGS_LOCK = threading.Lock()
 class Picture:
     """Hold a decoded picture file."""
 
-    image: Image.Image
-    """The only page, loaded and upright, in the file's own mode."""
+    loaded: Image.Image
+    """The only page. It is loaded and upright, in the file's own mode, unless there are `pixels`."""
     digest: str
     """SHA-256 of the file's bytes, 64 hexadecimal digits."""
     size: tuple[int, int]
     """(height, width) of the upright picture in the file, before any reduction."""
     reduced: int
-    """Reduction of `image` along each side: 1, 2, 4 or 8."""
+    """Reduction of the pixels along each side: 1, 2, 4 or 8."""
     box: tuple[float, float, float, float]
-    """(left, top, right, bottom) of the picture in `image`, in pixels.
+    """(left, top, right, bottom) of the picture as decoded, in pixels.
 
     If a reduction does not divide the sides, the picture ends inside the last row or column of pixels.
     """
@@ -92,6 +93,21 @@ class Picture:
     """True if the file's compression changes values: JPEG, WebP that is not lossless, TIFF with JPEG inside."""
     deep_colours: NDArray[np.uint16] | None = None
     """(height, width, 3 or 4) RGB or RGBA, upright, of a colour picture of 16 bits; `image` has the high bytes only."""
+    pixels: NDArray[np.uint8] | None = None
+    """The pixels of most JPEGs, upright: (height, width, 1) grey, or (height, width, 4) RGB and an unused byte."""
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The only page, loaded and upright, in the file's own mode."""
+        if self.pixels is None:
+            return self.loaded
+        channels = self.pixels.shape[2]
+        return Image.fromarray(self.pixels[..., 0] if channels == 1 else np.ascontiguousarray(self.pixels[..., :3]))
+
+    @property
+    def reducible(self) -> bool:
+        """True if the file can be decoded at a fraction of its size."""
+        return self.loaded.format in REDUCIBLE
 
 
 def reduction(size: tuple[int, int], side: int) -> int:
@@ -152,10 +168,18 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
         )
     lossy = _is_lossy(image, data)
     reduced = reduction(image.size, side) if side is not None and image.format in REDUCIBLE else 1
+    pixels = None
     try:
-        if reduced > 1:
-            image.draft(None, (side, side))  # type: ignore[arg-type]  # mypy: the stub knows no None for the mode
-        columns, rows, orientation = _load_upright(image)
+        if image.format in REDUCIBLE:
+            pixels = decode_jpeg(data, image.mode, (height, width), reduced)
+        if pixels is not None:
+            rows, columns = pixels.shape[:2]
+            orientation = _orientation(image)
+            pixels = turn(pixels, orientation)
+        else:
+            if reduced > 1:
+                image.draft(None, (side, side))  # type: ignore[arg-type]  # mypy: the stub knows no None for the mode
+            columns, rows, orientation = _load_upright(image)
         halves = []
         for mode in modes or ():
             half = _read_header(path, io.BytesIO(data))
@@ -164,15 +188,18 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
             halves.append(half)
     except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
         refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
-    left, top, right, bottom = _margins(columns - width / reduced, rows - height / reduced, orientation)
+    turned = orientation in TURNED_ORIENTATIONS
+    left, top, right, bottom = margins(columns - width / reduced, rows - height / reduced, orientation)
+    across, down = (rows, columns) if turned else (columns, rows)
     return Picture(
         image,
         hashlib.sha256(data).hexdigest(),
-        size=(width, height) if orientation in TURNED_ORIENTATIONS else (height, width),
+        size=(width, height) if turned else (height, width),
         reduced=reduced,
-        box=(left, top, image.width - right, image.height - bottom),
+        box=(left, top, across - right, down - bottom),
         lossy=lossy,
         deep_colours=join_bytes(raw, halves[0], halves[1]) if modes else None,
+        pixels=pixels,
     )
 
 
@@ -183,11 +210,19 @@ def _load_upright(image: Image.Image) -> tuple[int, int, int]:
         Columns and rows as stored, and the EXIF orientation, 1 to 8.
     """
     image.load()
-    with _ignore_pillow_warnings():
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # in a PNG it may follow the pixels
+    orientation = _orientation(image)  # in a PNG it may follow the pixels
     columns, rows = image.size
-    ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
+    if orientation != 1:
+        with _ignore_pillow_warnings():
+            ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
     return columns, rows, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an opened picture, 1 to 8."""
+    with _ignore_pillow_warnings():
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in ORIENTATIONS else 1
 
 
 def _is_lossy(image: Image.Image, data: bytes) -> bool:
@@ -287,26 +322,6 @@ def _ignore_pillow_warnings() -> Iterator[None]:
     with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _margins(right: float, bottom: float, orientation: int) -> tuple[float, float, float, float]:
-    """Return the margins (left, top, right, bottom) of the upright picture.
-
-    Args:
-        right: Margin at the right of the picture as stored, in pixels.
-        bottom: Margin at its bottom, in pixels.
-        orientation: EXIF orientation, 1 to 8.
-    """
-    turned = {
-        2: (right, 0.0, 0.0, bottom),
-        3: (right, bottom, 0.0, 0.0),
-        4: (0.0, bottom, right, 0.0),
-        5: (0.0, 0.0, bottom, right),
-        6: (bottom, 0.0, 0.0, right),
-        7: (bottom, right, 0.0, 0.0),
-        8: (0.0, right, bottom, 0.0),
-    }
-    return turned.get(orientation, (0.0, 0.0, right, bottom))
 
 
 def _explain_unknown_format(file: IO[bytes]) -> str:
