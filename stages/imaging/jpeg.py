@@ -34,7 +34,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-__all__ = ["JpegDamagedError", "decode_jpeg"]
+__all__ = ["JpegDamagedError", "check_scan", "decode_jpeg"]
 
 COLOUR_SPACES = {"RGB": "RGBX", "L": "GRAY"}
 """Pillow's modes that are decoded here, with their names in `simplejpeg`. Four bytes a pixel suit Pillow's resize."""
@@ -87,9 +87,18 @@ def decode_jpeg(data: bytes, mode: str, size: tuple[int, int], reduced: int = 1)
     rows, columns = -(-size[0] // reduced), -(-size[1] // reduced)
     space = COLOUR_SPACES.get(mode)
     if space is None or max(rows, columns) < SMALL:
-        _decode(data, "CMYK" if mode == "CMYK" else "GRAY", 1, 1)  # 1/8 of the size: the whole scan is read
+        check_scan(data)
         return None
     return _decode(data, space, rows, columns)
+
+
+def check_scan(data: bytes) -> None:
+    """Check the scan of a JPEG of any kind of colour.
+
+    Raises:
+        JpegDamagedError: as in `decode_jpeg`.
+    """
+    _decode(data, "GRAY", 1, 1)  # at 1/8 of the size: the whole scan is read, and little is computed
 
 
 def _decode(data: bytes, space: str, rows: int, columns: int) -> NDArray[np.uint8] | None:

@@ -33,8 +33,12 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.deep_colour import byte_modes, is_deep_in_planes, join_bytes, raw_mode, set_raw_mode
+from stages.imaging.formats import FORMATS, explain_unknown_format
 from stages.imaging.jpeg import decode_jpeg
+from stages.imaging.png import check_png, check_png_end
 from stages.imaging.samples import printable
+from stages.imaging.tiff import check_tiff
+from stages.imaging.tiff_messages import load_listening
 from stages.imaging.upright import ORIENTATIONS, TURNED_ORIENTATIONS, margins, turn
 
 if TYPE_CHECKING:
@@ -55,15 +59,6 @@ __all__ = [
     "refuse",
 ]
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
-OTHER_FORMATS = (
-    (4, b"ftypheic", "a HEIC photo"),
-    (4, b"ftypavif", "an AVIF photo"),
-    (128, b"DICM", "a DICOM file"),
-    (0, b"\x93NUMPY", "a numpy array"),
-    (0, b"%PDF", "a PDF"),
-)
-"""(position, bytes, name) of common formats that are not read, to name them in the message."""
 REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
 REDUCIBLE = ("JPEG", "MPO")
 LONGEST_WEBP_HEADER = 65536  # bytes searched for the name of the pixels' chunk; a colour profile comes first
@@ -172,6 +167,10 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     try:
         if image.format in REDUCIBLE:
             pixels = decode_jpeg(data, image.mode, (height, width), reduced)
+        elif image.format == "PNG":
+            check_png(data)
+        elif image.format == "TIFF":
+            check_tiff(data, image)
         if pixels is not None:
             rows, columns = pixels.shape[:2]
             orientation = _orientation(image)
@@ -179,12 +178,12 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
         else:
             if reduced > 1:
                 image.draft(None, (side, side))  # type: ignore[arg-type]  # mypy: the stub knows no None for the mode
-            columns, rows, orientation = _load_upright(image)
+            columns, rows, orientation = _load_upright(image, path, data)
         halves = []
         for mode in modes or ():
             half = _read_header(path, io.BytesIO(data))
             set_raw_mode(half, mode)
-            _load_upright(half)
+            _load_upright(half, path, data)
             halves.append(half)
     except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
         refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
@@ -203,13 +202,23 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     )
 
 
-def _load_upright(image: Image.Image) -> tuple[int, int, int]:
+def _load_upright(image: ImageFile.ImageFile, path: Path, data: bytes) -> tuple[int, int, int]:
     """Decode an opened picture and turn it upright, in place.
 
     Returns:
         Columns and rows as stored, and the EXIF orientation, 1 to 8.
+
+    Raises:
+        Exception: Pillow cannot decode it, or its pixels are damaged.
     """
-    image.load()
+    if image.tile and image.tile[0].codec_name == "libtiff":
+        message = load_listening(image.load, lambda: _read_header(path, io.BytesIO(data)).load())
+        if message:
+            raise ValueError(message)
+    else:
+        image.load()
+    if image.format == "PNG":
+        check_png_end(data, image)
     orientation = _orientation(image)  # in a PNG it may follow the pixels
     columns, rows = image.size
     if orientation != 1:
@@ -305,7 +314,7 @@ def _read_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
             )
             refuse(path, f"{what}; scale it down")
         except UnidentifiedImageError:
-            refuse(path, _explain_unknown_format(file))
+            refuse(path, explain_unknown_format(file))
         except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
             refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
     if pages > 1:
@@ -322,17 +331,6 @@ def _ignore_pillow_warnings() -> Iterator[None]:
     with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _explain_unknown_format(file: IO[bytes]) -> str:
-    """Return the problem of a file that no reader recognised, and the remedy."""
-    if file.seek(0, io.SEEK_END) == 0:
-        return "is empty (0 bytes); restore it from its source"
-    for position, signature, name in OTHER_FORMATS:
-        file.seek(position)
-        if file.read(len(signature)) == signature:
-            return f"is {name} whatever its name says, and {', '.join(FORMATS)} are read; convert it to PNG"
-    return f"is not a picture in one of {', '.join(FORMATS)}, or of a kind of these that is not read; convert it to PNG"
 
 
 def _reason(error: Exception) -> str:
