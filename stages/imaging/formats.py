@@ -1,11 +1,13 @@
-"""List the formats of pictures that are read, and name others in messages."""
+"""List the formats of pictures that are read, and explain in messages why a file is not read."""
 
 from __future__ import annotations
 
 import io
 from typing import IO
 
-__all__ = ["FORMATS", "explain_unknown_format"]
+from store.disk.regular import IrregularFileError
+
+__all__ = ["FORMATS", "explain_unknown_format", "explain_unreadable"]
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 OTHER_FORMATS = (
@@ -27,3 +29,10 @@ def explain_unknown_format(file: IO[bytes]) -> str:
         if file.read(len(signature)) == signature:
             return f"is {name} whatever its name says, and {', '.join(FORMATS)} are read; convert it to PNG"
     return f"is not a picture in one of {', '.join(FORMATS)}, or of a kind of these that is not read; convert it to PNG"
+
+
+def explain_unreadable(error: OSError) -> str:
+    """Return the problem of a file that cannot be read, and the remedy."""
+    if isinstance(error, IrregularFileError):
+        return f"{error.strerror}; remove it, or put the right file in its place"
+    return f"cannot be read ({error.strerror}); restore the file or allow reading it"

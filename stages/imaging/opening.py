@@ -33,13 +33,14 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.deep_colour import byte_modes, is_deep_in_planes, join_bytes, raw_mode, set_raw_mode
-from stages.imaging.formats import FORMATS, explain_unknown_format
+from stages.imaging.formats import FORMATS, explain_unknown_format, explain_unreadable
 from stages.imaging.jpeg import decode_jpeg
 from stages.imaging.png import check_png, check_png_end
 from stages.imaging.samples import printable
 from stages.imaging.tiff import check_tiff
 from stages.imaging.tiff_messages import load_listening
 from stages.imaging.upright import ORIENTATIONS, TURNED_ORIENTATIONS, margins, turn
+from store.disk.regular import open_regular, read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,8 @@ __all__ = [
     "refuse",
 ]
 
+LARGEST = 2 * 2**30
+"""Largest number of bytes of a file that is read: twice what the largest picture needs in 16-bit colour."""
 REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
 REDUCIBLE = ("JPEG", "MPO")
 LONGEST_WEBP_HEADER = 65536  # bytes searched for the name of the pixels' chunk; a colour profile comes first
@@ -131,16 +134,20 @@ def open_picture(path: Path) -> Picture:
     return decode_picture(path, read_file(path))
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, *, limit: int = LARGEST) -> bytes:
     """Read the bytes of a file.
 
+    Args:
+        path: A regular file or a link to one.
+        limit: Largest number of bytes that are read.
+
     Raises:
-        InputProblemsError: the file cannot be read.
+        InputProblemsError: the file cannot be read, is no regular file, or is too large.
     """
     try:
-        return path.read_bytes()
+        return read_limited(path, limit=limit)
     except OSError as error:
-        refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
+        refuse(path, explain_unreadable(error))
 
 
 def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Picture:
@@ -267,10 +274,10 @@ def check_picture(path: Path) -> Problem | None:
         The problem that `open_picture` would raise, or None. Damaged pixels are not detected.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             _read_header(path, file)
     except OSError as error:
-        return Problem(printable(path), f"cannot be read ({error.strerror}); restore the file or allow reading it")
+        return Problem(printable(path), explain_unreadable(error))
     except InputProblemsError as error:
         return error.problems[0]
     return None
@@ -283,10 +290,10 @@ def picture_size(path: Path) -> tuple[int, int]:
         InputProblemsError: as in `open_picture`, as far as the header shows it.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             width, height = _read_header(path, file).size
     except OSError as error:
-        refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
+        refuse(path, explain_unreadable(error))
     return height, width
 
 

@@ -25,7 +25,8 @@ def writer(*texts: bytes):
 
 @pytest.mark.parametrize(
     "line", [MESSAGE, b"ZIPDecode: Decoding error at scanline 84, incorrect data check.\n", b"JPEGLib: bad.\n",
-             b"TIFFFillStrip: Read error on strip 4; got 9 bytes, expected 12.\n", b"tempfile.tif: Using code not in table.\n"],
+             b"TIFFFillStrip: Read error on strip 4; got 9 bytes, expected 12.\n",
+             b"tempfile.tif: Using code not in table.\n"],
 )  # fmt: skip
 def test_a_message_of_libtiff_is_returned_and_not_shown(line: bytes, capfd: pytest.CaptureFixture[str]):
     assert load_listening(writer(line), writer(line)) == line.decode().strip()
