@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem
-from stages.imaging.decoding import read_resized
+from stages.imaging.costs import decoding_bytes
+from stages.imaging.decoding import OVERSAMPLING, read_resized
 from stages.imaging.fingerprint import perceptual_hash
 from stages.imaging.labels import LabelRules, read_labels
 from stages.imaging.samples import SourceSample, printable
@@ -114,6 +115,11 @@ class Decoding:
             width=image.width,
         )
 
+    def weigh(self, source: SourceSample) -> int:
+        """Return the number of bytes that `decode` needs at most, from the header of the image."""
+        sides = (*self.size, *self.input_size)
+        return decoding_bytes(source, OVERSAMPLING * max(sides), labels=self.rules is not None)
+
     def _labels(self, source: SourceSample, size: tuple[int, int]) -> ShrunkLabels | None:
         if not source.masks or self.rules is None:
             return None
@@ -151,7 +157,7 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
     decoded: list[Decoded] = []
     maps: dict[str, NDArray[np.float16]] = {}
     waiting: dict[str, NDArray[np.uint8]] = {}
-    outcomes = look_ahead(extraction.decoding.decode, sources)
+    outcomes = look_ahead(extraction.decoding.decode, sources, weigh=extraction.decoding.weigh)
     while group := list(islice(outcomes, extraction.batch_size)):
         sound = [outcome for outcome in group if isinstance(outcome, Decoded)]
         shard.problems += [problem for outcome in group if isinstance(outcome, list) for problem in outcome]
@@ -176,7 +182,7 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
 def check_files(sources: Sequence[SourceSample], *, decoding: Decoding, task: Task) -> list[Problem]:
     """Return the problems of files. The transformer does not run."""
     problems = []
-    for outcome in look_ahead(decoding.decode, sources):
+    for outcome in look_ahead(decoding.decode, sources, weigh=decoding.weigh):
         if isinstance(outcome, list):
             problems += outcome
         task.advance()

@@ -116,6 +116,8 @@ def _opened(path: Path, file: IO[bytes], name: str) -> Iterator[_Entry]:
                 one = version == (1, 0)
                 read = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
                 shape, by_columns, dtype = read(stream)
+                if dtype.hasobject:
+                    raise ValueError(f"`{name}` holds objects")  # noqa: TRY301 - as a damaged header
                 if len(shape) != 2 or dtype.kind not in "buif" or not all(side > 0 for side in shape):  # noqa: PLR2004
                     what = f"its array `{name}` has the shape {shape} and the type {dtype}; one slice is needed"
                     refuse(path, what)

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from stages.settings import Size
 
-__all__ = ["DecodedImage", "ResizedImage", "read_image", "read_resized"]
+__all__ = ["OVERSAMPLING", "DecodedImage", "ResizedImage", "read_image", "read_resized"]
 
 OVERSAMPLING = 2
 """Minimum number of pixels of a reduced JPEG, along each side, for one pixel of the size asked for."""

@@ -53,6 +53,7 @@ __all__ = [
     "check_picture",
     "decode_picture",
     "memo_key",
+    "open_header",
     "open_picture",
     "picture_size",
     "read_file",
@@ -161,7 +162,7 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     Raises:
         InputProblemsError: as in `open_picture`.
     """
-    image = _read_header(path, io.BytesIO(data))
+    image = open_header(path, io.BytesIO(data))
     width, height = image.size
     raw, modes = raw_mode(image), byte_modes(image)
     if is_deep_in_planes(image):
@@ -188,7 +189,7 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
             columns, rows, orientation = _load_upright(image, path, data)
         halves = []
         for mode in modes or ():
-            half = _read_header(path, io.BytesIO(data))
+            half = open_header(path, io.BytesIO(data))
             set_raw_mode(half, mode)
             _load_upright(half, path, data)
             halves.append(half)
@@ -219,7 +220,7 @@ def _load_upright(image: ImageFile.ImageFile, path: Path, data: bytes) -> tuple[
         Exception: Pillow cannot decode it, or its pixels are damaged.
     """
     if image.tile and image.tile[0].codec_name == "libtiff":
-        message = load_listening(image.load, lambda: _read_header(path, io.BytesIO(data)).load())
+        message = load_listening(image.load, lambda: open_header(path, io.BytesIO(data)).load())
         if message:
             raise ValueError(message)
     else:
@@ -262,7 +263,7 @@ def memo_key(path: Path, data: bytes, digest: str) -> str:
     Raises:
         InputProblemsError: the file is no picture.
     """
-    if path.suffix.lower() == ".npz" or byte_modes(_read_header(path, io.BytesIO(data))) is None:
+    if path.suffix.lower() == ".npz" or byte_modes(open_header(path, io.BytesIO(data))) is None:
         return digest
     return hashlib.sha256(f"{digest} 16-bit colour".encode()).hexdigest()
 
@@ -275,7 +276,7 @@ def check_picture(path: Path) -> Problem | None:
     """
     try:
         with open_regular(path) as file:
-            _read_header(path, file)
+            open_header(path, file)
     except OSError as error:
         return Problem(printable(path), explain_unreadable(error))
     except InputProblemsError as error:
@@ -291,7 +292,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     """
     try:
         with open_regular(path) as file:
-            width, height = _read_header(path, file).size
+            width, height = open_header(path, file).size
     except OSError as error:
         refuse(path, explain_unreadable(error))
     return height, width
@@ -302,7 +303,7 @@ def refuse(path: Path, what: str) -> Never:
     raise InputProblemsError([Problem(printable(path), what)])
 
 
-def _read_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
+def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
     """Open a picture without decoding its pixels.
 
     Raises:
