@@ -25,6 +25,7 @@ from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem
+from stages.extraction.preparation import check_headers
 from stages.extraction.shard import REMEDY, Decoding, Extraction, Memo, check_files, extract_shard
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
@@ -112,15 +113,15 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     writer = OutputWriter(settings, card)
     writer.require_free(found.samples)
     recipe = _recipe(card, settings.run)
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size)
+    sources, problems = _check(found, decoding, settings, progress)
     few = len(found.samples) < settings.batch_size
     batch_size = 1 if few else settings.batch_size
     extractor = AttentionExtractor.from_recipe(
         recipe, weights=settings.weights, device=settings.device, batch_size=batch_size
     )
     settings.out.mkdir(parents=True, exist_ok=True)
-    problems = list(found.problems)
-    with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(found.samples)) as task:
-        decoding = Decoding(size=card.network.size, input_size=recipe.input_size)
+    with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(sources)) as task:
         cache: Memo = _MemoOfFew(memo) if few else memo
         work = _Work(
             extraction=Extraction(decoding=decoding, extractor=extractor, batch_size=batch_size, memo=cache),
@@ -129,7 +130,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
             images_at_a_time=max(1, IMAGES_AT_A_TIME // batch_size) * batch_size,
             stop_on_error=settings.on_error == "stop",
         )
-        images = _predict_all(found.samples, problems, work, task)
+        images = _predict_all(sources, problems, work, task)
     if not images:
         raise InputProblemsError(problems, "No image is left.")
     writer.write_table()
@@ -141,6 +142,26 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         skipped=problems,
         seconds=time.monotonic() - began,
     )
+
+
+def _check(
+    found: Found, decoding: Decoding, settings: PredictSettings, progress: Progress
+) -> tuple[list[SourceSample], list[Problem]]:
+    """Check the headers of all images before the transformer runs on any.
+
+    Returns:
+        The images with sound headers, and the problems of the others.
+
+    Raises:
+        InputProblemsError: there are problems and `on_error` is "stop". All other images are decoded to find theirs.
+    """
+    sources, problems, _ = check_headers(found.samples, progress)
+    problems = [*found.problems, *problems]
+    if problems and settings.on_error == "stop":
+        with progress.task("checking", len(sources)) as task:
+            problems += check_files(sources, decoding=decoding, task=task)
+        raise InputProblemsError(problems, REMEDY)
+    return sources, problems
 
 
 def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work: _Work, task: Task) -> int:

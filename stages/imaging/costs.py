@@ -22,7 +22,8 @@ from pathlib import Path
 from stages.errors import InputProblemsError
 from stages.imaging.arrays import array_size, is_array_file
 from stages.imaging.deep_colour import byte_modes
-from stages.imaging.opening import REDUCIBLE, open_header, reduction
+from stages.imaging.jpeg import REDUCIBLE, reduction
+from stages.imaging.opening import open_header
 from stages.imaging.samples import SourceSample
 from store.disk.regular import open_regular
 

@@ -37,13 +37,13 @@ from PIL import Image
 
 from stages.imaging.arrays import is_array_file, read_image_array
 from stages.imaging.deep_values import deep_values
+from stages.imaging.jpeg import reduction
 from stages.imaging.opening import (
     Picture,
     decode_picture,
     memo_key,
     open_picture,
     read_file,
-    reduction,
     refuse,
 )
 from stages.imaging.resizing import resize_image

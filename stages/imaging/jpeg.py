@@ -34,8 +34,11 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-__all__ = ["JpegDamagedError", "check_scan", "decode_jpeg"]
+__all__ = ["REDUCIBLE", "JpegDamagedError", "check_scan", "decode_jpeg", "reduction"]
 
+REDUCIBLE = ("JPEG", "MPO")
+"""Pillow's names of the formats that can be decoded at a fraction of their size."""
+REDUCTIONS = (8, 4, 2)
 COLOUR_SPACES = {"RGB": "RGBX", "L": "GRAY"}
 """Pillow's modes that are decoded here, with their names in `simplejpeg`. Four bytes a pixel suit Pillow's resize."""
 SMALL = 8
@@ -65,6 +68,18 @@ TRANSFORMS = {3: b"\x01", 4: b"\x02"}
 
 class JpegDamagedError(ValueError):
     """The scan of a JPEG is damaged. The text is libjpeg's warning."""
+
+
+def reduction(size: tuple[int, int], side: int) -> int:
+    """Return the largest reduction of a JPEG that leaves both sides at least `side` pixels long: 1, 2, 4 or 8.
+
+    One length serves both sides, so the result does not depend on the orientation in which the picture is stored.
+
+    Args:
+        size: The picture's two sides in pixels, in any order.
+        side: In pixels, at least 1.
+    """
+    return next((by for by in REDUCTIONS if min(size) // side >= by), 1)
 
 
 def decode_jpeg(data: bytes, mode: str, size: tuple[int, int], reduced: int = 1) -> NDArray[np.uint8] | None:

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
+import math
 import re
 import threading
 import warnings
@@ -34,10 +36,10 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.deep_colour import byte_modes, is_deep_in_planes, join_bytes, raw_mode, set_raw_mode
 from stages.imaging.formats import FORMATS, explain_unknown_format, explain_unreadable
-from stages.imaging.jpeg import decode_jpeg
+from stages.imaging.jpeg import REDUCIBLE, decode_jpeg, reduction
 from stages.imaging.png import check_png, check_png_end
 from stages.imaging.samples import printable
-from stages.imaging.tiff import check_tiff
+from stages.imaging.tiff import check_tiff, use_tags
 from stages.imaging.tiff_messages import load_listening
 from stages.imaging.upright import ORIENTATIONS, TURNED_ORIENTATIONS, margins, turn
 from store.disk.regular import open_regular, read_limited
@@ -57,15 +59,15 @@ __all__ = [
     "open_picture",
     "picture_size",
     "read_file",
-    "reduction",
     "refuse",
 ]
 
 LARGEST = 2 * 2**30
 """Largest number of bytes of a file that is read: twice what the largest picture needs in 16-bit colour."""
-REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
-REDUCIBLE = ("JPEG", "MPO")
 LONGEST_WEBP_HEADER = 65536  # bytes searched for the name of the pixels' chunk; a colour profile comes first
+# Pillow logs some of the errors that it raises as well. Here each becomes the problem of its file.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
 # Until Python 3.14 the list of warning filters belongs to the whole process. Two threads that replace and restore it
 # at the same time could leave it changed.
 _WARNINGS_LOCK = threading.Lock()
@@ -107,18 +109,6 @@ class Picture:
     def reducible(self) -> bool:
         """True if the file can be decoded at a fraction of its size."""
         return self.loaded.format in REDUCIBLE
-
-
-def reduction(size: tuple[int, int], side: int) -> int:
-    """Return the largest reduction of a JPEG that leaves both sides at least `side` pixels long: 1, 2, 4 or 8.
-
-    One length serves both sides, so the result does not depend on the orientation in which the picture is stored.
-
-    Args:
-        size: The picture's two sides in pixels, in any order.
-        side: In pixels, at least 1.
-    """
-    return next((by for by in REDUCTIONS if min(size) // side >= by), 1)
 
 
 def open_picture(path: Path) -> Picture:
@@ -219,6 +209,9 @@ def _load_upright(image: ImageFile.ImageFile, path: Path, data: bytes) -> tuple[
     Raises:
         Exception: Pillow cannot decode it, or its pixels are damaged.
     """
+    if image.format == "TIFF" and image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+        with _ignore_pillow_warnings():  # above half of its limit, Pillow warns again when it allocates the memory
+            image.load_prepare()
     if image.tile and image.tile[0].codec_name == "libtiff":
         message = load_listening(image.load, lambda: open_header(path, io.BytesIO(data)).load())
         if message:
@@ -313,8 +306,11 @@ def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
         try:
             image = Image.open(file, formats=FORMATS)
             pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+            # Values are converted when they are first used. They are used here, where warnings about them are ignored.
+            if image.format == "TIFF":
+                use_tags(image)
             if image.format != "PNG":  # for PNG this would decode the pixels
-                image.getexif()  # so that warnings about damaged EXIF data come here, where they are ignored
+                image.getexif().get(ExifTags.Base.Orientation)
         except Image.DecompressionBombError:
             limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
             what = (

@@ -23,11 +23,17 @@ from PIL import Image
 
 from stages.imaging.jpeg import check_scan
 
-__all__ = ["check_tiff"]
+__all__ = ["check_tiff", "use_tags"]
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANES = 273, 277, 278, 279, 284
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, JPEG_TABLES = 322, 323, 324, 325, 347
+SAMPLE_FORMAT = 339
+TAGS = (
+    *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANES),
+    *(TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, JPEG_TABLES, SAMPLE_FORMAT),
+)
+"""All tags that are read here and in `stages.imaging.deep_values`."""
 NONE, GROUP_4, JPEG, DEFLATE, ADOBE_DEFLATE, PACKBITS = 1, 4, 7, 32946, 8, 32773
 SEPARATE, YCBCR = 2, 6
 PIECE = 2**20
@@ -77,6 +83,12 @@ def check_tiff(data: bytes, image: Image.Image) -> None:
         for content in contents:
             if b"\0\0" in bytes(content).rstrip(b"\0")[:-END_OF_BLOCK]:
                 raise ValueError("a strip holds zeros that are no code")
+
+
+def use_tags(image: Image.Image) -> None:
+    """Convert the values of all tags that are read later. Pillow warns about wrong ones when they are first used."""
+    for tag in TAGS:
+        image.tag_v2.get(tag)  # type: ignore[attr-defined]  # mypy: only TIFF pictures have it
 
 
 def _parts(tags: Any) -> _Parts:

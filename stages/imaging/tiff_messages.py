@@ -22,12 +22,8 @@ from typing import IO
 __all__ = ["load_listening"]
 
 STANDARD_ERROR = 2
-LINE = re.compile(
-    rb"^(?:_?TIFF\w*|tempfile\.tif|JPEGLib|\w*(?:Decode|Setup|Fax|LZW|ZIP|JPEG|PackBits|Predictor|LogL|Thunder|LERC"
-    rb"|ZSTD|WEBP|LZMA)\w*): .*\r?\n",
-    re.MULTILINE,
-)
-"""A line of libtiff: the name of its function, or of the file as Pillow calls it, and a sentence."""
+LINE = re.compile(rb"^(?:_?[A-Z]\w*|tempfile\.tif): .*\r?\n", re.MULTILINE)
+"""A line of libtiff: the name of its function or of the file, as Pillow calls it, and a sentence."""
 
 
 class _Listener:
