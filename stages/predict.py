@@ -20,6 +20,7 @@ from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem
+from stages.extraction.preparation import check_headers
 from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
@@ -90,20 +91,20 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     writer.require_free(found.samples)
     recipe = _recipe(card, settings.run)
     weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size)
+    sources, problems = _check(found, decoding, settings, progress)
     extractor = AttentionExtractor.from_recipe(
         recipe, weights=weights, device=settings.device, batch_size=settings.batch_size
     )
     settings.out.mkdir(parents=True, exist_ok=True)
-    problems = list(found.problems)
-    with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(found.samples)) as task:
-        decoding = Decoding(size=card.network.size, input_size=recipe.input_size)
+    with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(sources)) as task:
         work = _Work(
             extraction=Extraction(decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo),
             predictor=Predictor(model=model, card=card, device=device, flips=settings.flips),
             writer=writer,
             stop_on_error=settings.on_error == "stop",
         )
-        images = _predict_all(found.samples, problems, work, task)
+        images = _predict_all(sources, problems, work, task)
     if not images:
         raise InputProblemsError(problems, "No image is left.")
     writer.write_table()
@@ -115,6 +116,26 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         skipped=problems,
         seconds=time.monotonic() - began,
     )
+
+
+def _check(
+    found: Found, decoding: Decoding, settings: PredictSettings, progress: Progress
+) -> tuple[list[SourceSample], list[Problem]]:
+    """Check the headers of all images before the transformer runs on any.
+
+    Returns:
+        The images with sound headers, and the problems of the others.
+
+    Raises:
+        InputProblemsError: there are problems and `on_error` is "stop". All other images are decoded to find theirs.
+    """
+    sources, problems, _ = check_headers(found.samples, progress)
+    problems = [*found.problems, *problems]
+    if problems and settings.on_error == "stop":
+        with progress.task("checking", len(sources)) as task:
+            problems += check_files(sources, decoding=decoding, task=task)
+        raise InputProblemsError(problems, REMEDY)
+    return sources, problems
 
 
 def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work: _Work, task: Task) -> int:

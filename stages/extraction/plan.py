@@ -75,7 +75,7 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
     """
     tried = [prepared.sources[at] for at in _evenly_spaced(len(prepared.sources), MOST_TRIED)]
     began = time.monotonic()
-    outcomes = list(look_ahead(prepared.decoding.decode, tried))
+    outcomes = list(look_ahead(prepared.decoding.decode, tried, weigh=prepared.decoding.weigh))
     reading = (time.monotonic() - began) / max(1, len(tried))
     decoded = [outcome for outcome in outcomes if isinstance(outcome, Decoded)]
     damaged = [problem for outcome in outcomes if isinstance(outcome, list) for problem in outcome]

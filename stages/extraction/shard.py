@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem
-from stages.imaging.decoding import read_resized
+from stages.imaging.costs import decoding_bytes
+from stages.imaging.decoding import OVERSAMPLING, read_resized
 from stages.imaging.fingerprint import perceptual_hash
 from stages.imaging.labels import LabelRules, read_labels
 from stages.imaging.samples import SourceSample, printable
@@ -117,6 +118,11 @@ class Decoding:
             width=image.width,
         )
 
+    def weigh(self, source: SourceSample) -> int:
+        """Return the number of bytes that `decode` needs at most, from the header of the image."""
+        sides = (*self.size, *self.input_size)
+        return decoding_bytes(source, OVERSAMPLING * max(sides), labels=self.rules is not None)
+
     def _labels(self, source: SourceSample, size: tuple[int, int]) -> ShrunkLabels | None:
         if not source.masks or self.rules is None:
             return None
@@ -154,7 +160,7 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
     decoded: list[Decoded] = []
     maps: dict[str, NDArray[np.float16]] = {}
     waiting: dict[str, NDArray[np.uint8]] = {}
-    outcomes = look_ahead(extraction.decoding.decode, sources)
+    outcomes = look_ahead(extraction.decoding.decode, sources, weigh=extraction.decoding.weigh)
     at_a_time = min(extraction.batch_size, BETWEEN_COMMITS)
     while group := list(islice(outcomes, at_a_time)):
         sound = [outcome for outcome in group if isinstance(outcome, Decoded)]
@@ -180,7 +186,7 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
 def check_files(sources: Sequence[SourceSample], *, decoding: Decoding, task: Task) -> list[Problem]:
     """Return the problems of files. The transformer does not run."""
     problems = []
-    for outcome in look_ahead(decoding.decode, sources):
+    for outcome in look_ahead(decoding.decode, sources, weigh=decoding.weigh):
         if isinstance(outcome, list):
             problems += outcome
         task.advance()

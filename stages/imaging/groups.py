@@ -21,8 +21,12 @@ from stages.imaging.patterns import Pattern
 from stages.imaging.samples import SourceSample, normal_id, printable
 from stages.imaging.suggesting import patient_folders, suggest_groups
 from stages.imaging.trees import Trees
+from store.disk.regular import read_limited
 
 __all__ = ["Grouping", "find_groups"]
+
+LARGEST = 2**28
+"""Largest number of bytes of a table: more than a million rows."""
 
 
 @dataclass
@@ -141,7 +145,7 @@ def _find_table(table: GroupTable, trees: Trees) -> Path | None:
 def _read_groups(path: Path, table: GroupTable) -> dict[str, str]:
     """Return the group of every id in a table; nothing if the table lacks a column or is no table."""
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        text = read_limited(path, limit=LARGEST).decode("utf-8-sig", errors="replace")
         first = text.partition("\n")[0]
         rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in first else ",")
         names = [name.strip().lower() for name in next(rows, [])]

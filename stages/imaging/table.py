@@ -26,12 +26,15 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.annotating import Entries
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, normal_id, printable
 from stages.outputs.cells import plain_cell
+from store.disk.regular import IrregularFileError, read_limited
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["read_table"]
 
+LARGEST = 2**28
+"""Largest number of bytes of a table: more than a million rows."""
 MASK = "mask"
 MASK_OF_CLASS = "mask:"
 """Beginning of the name of a column with the masks of one class; the class follows."""
@@ -78,9 +81,11 @@ def read_table(table: Path, *, masks_used: bool = True) -> tuple[list[SourceSamp
 def _read_text(table: Path) -> str:
     """Return the text of the file, without a byte-order mark."""
     try:
-        data = table.read_bytes()
+        data = read_limited(table, limit=LARGEST)
     except FileNotFoundError:
         raise UsageError(f"{printable(table)}: there is no such table. Check the path.") from None
+    except IrregularFileError as error:
+        raise InputProblemsError([Problem(printable(table), f"{error.strerror}; give a table in CSV")]) from error
     except OSError as error:
         what = f"cannot be read ({error.strerror}); allow reading it, or give another file"
         raise InputProblemsError([Problem(printable(table), what)]) from error

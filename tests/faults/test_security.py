@@ -29,10 +29,10 @@ MODULES = {
     "contextlib", "csv", "dask", "dataclasses", "difflib", "distributed", "dvclive", "errno", "fcntl", "functools",
     "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io", "ipaddress", "itertools", "json",
     "logging", "math", "mmap", "numcodecs", "numpy", "operator", "os", "pathlib", "pipeline", "pydantic", "re",
-    "resource", "rich", "safetensors", "scipy", "shutil", "skimage", "socket", "sqlite3", "stages", "statistics",
-    "store", "struct", "sys", "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer", "types",
-    "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
-    "codecs", "pickletools",
+    "codecs", "pickletools", "resource", "rich", "safetensors", "scipy", "shutil", "simplejpeg", "skimage", "socket",
+    "sqlite3", "stages", "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "time",
+    "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile",
+    "zlib",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/disk/publish.py"}
