@@ -130,7 +130,7 @@ def _looks_like_safetensors(path: Path) -> bool:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load_file(path, device="cpu"))
-    except (SafetensorError, OSError, ValueError):
+    except (SafetensorError, OSError, ValueError, RuntimeError):  # torch raises a RuntimeError if a disk fails
         raise WeightsError(_broken(path)) from None
 
 

@@ -43,6 +43,8 @@ def array_size(path: Path) -> Size:
     except KeyError:
         refuse(path, f"has no array `{IMAGE}`; a slice has the arrays `{IMAGE}` and `{LABEL}`")
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the system
+            refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
         refuse(path, f"is damaged or holds no plain arrays ({error}); restore it from its source")
     if len(shape) != 2 or not all(shape):  # noqa: PLR2004 - rows and columns
         refuse(path, f"its array `{IMAGE}` has the shape {shape}; one slice is needed")

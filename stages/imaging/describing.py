@@ -45,7 +45,10 @@ def describe_classes(layout: Layout, trees: Trees) -> dict[str, int | str] | Non
         )
     try:
         return _read_labels(found[0])
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        what = f"cannot be read ({error.strerror}); restore the file or allow reading it"
+        raise InputProblemsError([Problem(printable(found[0]), what)]) from None
+    except ValueError as error:
         raise InputProblemsError([Problem(printable(found[0]), f"{error}; correct it, or give --classes")]) from error
 
 

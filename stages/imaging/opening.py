@@ -271,7 +271,7 @@ def _read_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
             refuse(path, f"{what}; scale it down")
         except UnidentifiedImageError:
             refuse(path, _explain_unknown_format(file))
-        except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
+        except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the system, not of Pillow
                 raise
             refuse(path, f"is damaged ({_reason(error)}); restore it from its source")

@@ -29,6 +29,7 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from stages.segmentation.mask_painter import MaskPainter
+from store.disk.regular import disk_fails, named_failures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +62,11 @@ def as_tiff(pixels: NDArray[np.int32]) -> bytes:
 
 
 def is_ours(path: Path) -> bool:
-    """Return True if this program wrote a picture or a GeoJSON file."""
+    """Return True if this program wrote a picture or a GeoJSON file.
+
+    Raises:
+        OSError: the disk fails, so it is not known.
+    """
     try:
         if path.suffix == ".geojson":
             written = json.loads(path.read_bytes())
@@ -69,5 +74,8 @@ def is_ours(path: Path) -> bool:
         with Image.open(path) as picture:
             tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})
             return SOFTWARE in (picture.info.get("Software"), tags.get(SOFTWARE_TAG))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, OSError) and disk_fails(error):
+            with named_failures(path):
+                raise
         return False

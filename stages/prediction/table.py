@@ -17,6 +17,8 @@ import io
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
+from store.disk.regular import disk_fails, named_failures
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -51,10 +53,17 @@ def as_csv(rows: Sequence[Row]) -> bytes:
 
 
 def is_our_table(path: Path) -> bool:
-    """Return True if the first line of a file is the header of this table."""
+    """Return True if the first line of a file is the header of this table.
+
+    Raises:
+        OSError: the disk fails, so it is not known.
+    """
     header = (",".join(COLUMNS) + "\n").encode()
     try:
         with path.open("rb") as file:
             return file.read(len(header)) == header
-    except OSError:
+    except OSError as error:
+        if disk_fails(error):
+            with named_failures(path):
+                raise
         return False

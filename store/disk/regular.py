@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["KIB", "MIB", "IrregularFileError", "named_failures", "open_regular", "read_limited", "require_regular"]
+__all__ = [
+    "KIB",
+    "MIB",
+    "IrregularFileError",
+    "disk_fails",
+    "named_failures",
+    "open_regular",
+    "read_limited",
+    "require_regular",
+]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -35,6 +44,11 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 class IrregularFileError(OSError):
     """A path that is not a regular file, or a file that is larger than its kind can be. `strerror` says which."""
+
+
+def disk_fails(error: OSError) -> bool:
+    """Return True if the disk failed: then the error says nothing about the file, not even whether it exists."""
+    return error.errno in {errno.EINTR, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 
 
 @contextlib.contextmanager
@@ -58,7 +72,7 @@ class _NamedFile(io.FileIO):
         super().__init__(descriptor, "rb")
         self._path = path
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:  # type: ignore[override]
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         with named_failures(self._path):
             return super().readinto(buffer)
 

@@ -46,7 +46,8 @@ def _disturb(forks: Forks, project: Path, stage: str, kind: str, moments: str) -
     answer = json.loads(finished.stdout.splitlines()[-1])
     assert answer["disturbed"] > 0
     assert not answer["wrong"], "\n".join(
-        f"{end['moment']} of {answer['calls']} ({end['hit']}): {end['wrong']}\n  {end['err']}" for end in answer["wrong"]
+        f"{end['moment']} of {answer['calls']} ({end['hit']}): {end['wrong']}\n  {end['err']}"
+        for end in answer["wrong"]
     )
 
 
