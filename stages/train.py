@@ -234,10 +234,11 @@ def _recorded_splits(settings: TrainSettings) -> str | None:
 
 def _fold_notes(*, fewest: int) -> list[str]:
     """Return a note about few validation samples, if the smallest number of a fold is below the limit."""
-    if fewest >= FEWEST_TO_CHOOSE:
-        return []
-    note = f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last "
-    return [note + f"counts (the smallest has {fewest})"]
+    text = (
+        f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last counts "
+        f"(the smallest has {fewest})"
+    )
+    return [text] if fewest < FEWEST_TO_CHOOSE else []
 
 
 def _fold_duplicates(store: AttentionStore, divisions: Sequence[Sequence[str]]) -> list[str]:

@@ -41,7 +41,9 @@ def read_classes(path: Path) -> dict[str, Any]:
         raise UsageError(f"--classes {printable(path)}: there is no such file. Check the path.") from None
     except IrregularFileError as error:
         raise UsageError(f"--classes {printable(path)}: {error.strerror}. Give a list of classes.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (IsADirectoryError, PermissionError) as error:
+        raise UsageError(f"--classes {printable(path)}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
         raise UsageError(f"--classes {printable(path)}: cannot be read as text ({error}). Save it as UTF-8.") from None
     if text.lstrip().startswith(("{", "[")):
         return _from_json(path, text)

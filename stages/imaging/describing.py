@@ -14,7 +14,7 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.layouts import Layout
 from stages.imaging.samples import printable
 from stages.imaging.trees import Trees
-from store.disk.regular import read_limited
+from store.disk.regular import IrregularFileError, read_limited
 
 __all__ = ["describe_classes"]
 
@@ -46,9 +46,13 @@ def describe_classes(layout: Layout, trees: Trees) -> dict[str, int | str] | Non
         )
     try:
         return _read_labels(found[0])
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputProblemsError([Problem(printable(found[0]), f"{reason}; correct it, or give --classes")]) from error
+    except OSError as error:
+        what = error.strerror if isinstance(error, IrregularFileError) else f"cannot be read ({error.strerror})"
+        raise InputProblemsError(
+            [Problem(printable(found[0]), f"{what}; restore the file or allow reading it")]
+        ) from None
+    except ValueError as error:
+        raise InputProblemsError([Problem(printable(found[0]), f"{error}; correct it, or give --classes")]) from error
 
 
 def _read_labels(file: Path) -> dict[str, int | str] | None:

@@ -1,4 +1,7 @@
-"""Recognise files that this program wrote by their first bytes. Nothing heavy is imported."""
+"""Recognise files that this program wrote by their first bytes. Nothing heavy is imported.
+
+Where a disk fails, it is not known whose file it is: every function then raises the system's error.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from store.disk.regular import MIB, open_regular, read_limited
+from store.disk.regular import MIB, disk_fails, open_regular, read_limited
 
 __all__ = ["json_of", "starts_with", "tensors_metadata"]
 
@@ -21,7 +24,9 @@ def starts_with(path: Path, *beginnings: str) -> bool:
     try:
         with open_regular(path) as file:
             first = file.read(longest + 3).removeprefix(b"\xef\xbb\xbf")
-    except OSError:
+    except OSError as error:
+        if disk_fails(error):
+            raise
         return False
     return any(first.startswith(text.encode()) for text in beginnings)
 
@@ -32,7 +37,9 @@ def tensors_metadata(path: Path) -> dict[str, Any]:
         with open_regular(path) as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length)) if 0 < length <= LONGEST_HEADER else {}
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, OSError) and disk_fails(error):
+            raise
         return {}
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     return metadata if isinstance(metadata, dict) else {}
@@ -42,6 +49,8 @@ def json_of(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; an empty dictionary if there is none."""
     try:
         content = json.loads(read_limited(path, limit=LONGEST_JSON))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, OSError) and disk_fails(error):
+            raise
         return {}
     return content if isinstance(content, dict) else {}

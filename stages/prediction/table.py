@@ -18,7 +18,7 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 from stages.outputs.cells import safe_cell
-from store.disk.regular import open_regular
+from store.disk.regular import disk_fails, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,10 +63,16 @@ def _cell(value: str | float | None) -> str | float | None:
 
 
 def is_our_table(path: Path) -> bool:
-    """Return True if the first line of a file is the header of this table."""
+    """Return True if the first line of a file is the header of this table.
+
+    Raises:
+        OSError: the disk fails, so it is not known.
+    """
     header = (",".join(COLUMNS) + "\n").encode()
     try:
         with open_regular(path) as file:
             return file.read(len(header)) == header
-    except OSError:
+    except OSError as error:
+        if disk_fails(error):
+            raise
         return False

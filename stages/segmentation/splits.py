@@ -41,6 +41,7 @@ from stages.segmentation.balancing import Traits
 from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
 from stages.settings import SplitRule
 from store import AttentionStore
+from store.disk.regular import named_failures
 
 SPLITS = ("train", "val", "test")
 ROW = ("id", "group", "digest", "split")
@@ -210,7 +211,11 @@ def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: is missing, so it is not known what the run was trained on.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}).\n  Allow reading it, or check the disk."
+        ) from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise CheckpointError(f"{path}: is damaged and cannot be read as UTF-8 CSV: {error}") from None
     if not rows or any(not isinstance(row.get(name), str) for row in rows for name in ROW):
         raise CheckpointError(
@@ -299,7 +304,7 @@ def _read_csv(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[
         known: Ids of the store.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with named_failures(path), path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
             found = table.fieldnames or []
             missing = sorted({"id", "split"} - set(found))
@@ -313,7 +318,7 @@ def _read_csv(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[
         raise UsageError(f"{path}: there is no such table.") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: cannot be read as UTF-8. Save the table as `CSV UTF-8`.") from None
-    except OSError as error:
+    except (IsADirectoryError, PermissionError) as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}). Name a file that may be read.") from None
     except csv.Error as error:
         raise UsageError(f"{path}: cannot be read as a comma-separated table ({error}). Correct the quotes.") from None

@@ -9,21 +9,17 @@ system or the disk does not support locks, the work is done without a lock.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from store.disk.regular import named_failures
+from store.disk.regular import disk_fails, named_failures
 from store.errors import PipelineError
 
 if sys.platform != "win32":
     import fcntl
-
-FAILING_DISK = {errno.EINTR, errno.EIO, errno.ESTALE}
-"""Errors of locking that do not mean that the disk has no locks."""
 
 UNKNOWN_OWNER = "process unknown"
 
@@ -102,7 +98,7 @@ def _locked(file: Path, *, wait: bool, mode: int = 0o666) -> int | None:
                     return descriptor
         except OSError as error:
             os.close(descriptor)
-            if isinstance(error, BlockingIOError) or error.errno in FAILING_DISK:
+            if isinstance(error, BlockingIOError) or disk_fails(error):
                 raise
             return None  # this disk has no locks
         os.close(descriptor)

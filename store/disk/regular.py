@@ -23,6 +23,7 @@ __all__ = [
     "KIB",
     "MIB",
     "IrregularFileError",
+    "disk_fails",
     "named_failures",
     "open_regular",
     "present",
@@ -44,6 +45,11 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 class IrregularFileError(OSError):
     """A path that is not a regular file, or a file that is larger than its kind can be. `strerror` says which."""
+
+
+def disk_fails(error: OSError) -> bool:
+    """Return True if the disk failed: then the error says nothing about the file, not even whether it exists."""
+    return error.errno in {errno.EINTR, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ ends are right:
   must then work;
 - exit status 0, with the bytes of an undisturbed run in all files.
 
-MOMENTS are numbers of calls separated by commas, or `COUNT~SEED` for a random sample, or `all`. The answer on standard
-output is JSON: the number of calls, the number of disturbed ones, and the wrong ends.
+MOMENTS are numbers of calls separated by commas, or `COUNT~SEED` for a random sample, or `sites` for one call of every
+function on every file, or `all`. The answer on standard output is JSON: the number of calls, the number of disturbed
+ones, and the wrong ends.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,7 +36,7 @@ import torch
 
 from stages import evaluate, predict
 from tests.faults.forked import in_child
-from tests.faults.kinds import IDS, Observation, furnish, mask, observe, picture, snapshot
+from tests.faults.kinds import IDS, MEMO, Observation, furnish, mask, observe, picture, snapshot
 
 IMPORTED = (evaluate, predict)
 """The stages that no other module here imports, so that no child spends time on it."""
@@ -50,6 +52,9 @@ SHORT = -1
 
 HANGS_AFTER = 600
 """Seconds after which a child counts as hanging. A run takes a second, so a busy machine does not come near."""
+
+REPEATED = 4
+"""After a failure that left nothing behind, every fourth command is run again. After the others, every one is."""
 
 NAMED = 4
 """Most files that are named as different."""
@@ -92,7 +97,7 @@ ONE_BY_ONE = ("predict", "pretrain")
 """Stages whose output files are replaced one by one: after a failure some of them may be new."""
 WORK = re.compile(r"\.\w+(\.safetensors)?\.(training|pretraining)(/.*)?$|\.[\w.]+\.lock$")
 """What a failed training may leave for --resume, and lock files, which lock nothing without their process."""
-LEFT = re.compile(rf"\.\S+\.partial|{WORK.pattern}")
+LEFT = re.compile(rf"(\S+/)?\.[^/]+\.partial|{WORK.pattern}")
 """What a run may leave if the system refuses to remove it."""
 HIDDEN = re.compile(r"^\.+(.+?)\.(partial.*|lock|training(\.lock)?|pretraining(\.lock)?)$")
 """The hidden name of a file or folder that becomes, or locks, the output `\\1`."""
@@ -162,10 +167,12 @@ class Trial:
         self.house = folder / "house"
         self._room = folder / "room" / "project"  # its folder is its own, so that strays beside it would be found
         self._room.parent.mkdir(exist_ok=True)
+        self._log = folder / "calls"
         self.before = snapshot(self.house)
         end = self._run(0)
         assert end.status == 0, end.err
-        self.calls = end.count
+        self.calls = self._log.read_text().splitlines()
+        """Function and path of every call of the undisturbed run."""
         self.out = Observation(0, end.out, "").message
         self.after = snapshot(self._room)
         assert self.after != self.before
@@ -192,6 +199,8 @@ class Trial:
         shim = ctypes.CDLL(None)
         shim.inject_count.restype, shim.inject_hit.restype = ctypes.c_long, ctypes.c_char_p
         one = self.disturbance
+        if moment == 0:
+            shim.inject_log(os.fsencode(self._log))
         shim.inject_arm(os.fsencode(self._room), one.classes, one.error, ctypes.c_long(moment), one.stays)
         try:
             observed = observe(self.command, self._room)
@@ -210,7 +219,7 @@ class Trial:
             return "the exit status is neither 0 nor 1"
         if self.disturbance.must_work:
             return "it fails, and it should work"
-        return self._wrong_message(end) or self._wrong_failure(found)
+        return self._wrong_message(end) or self._wrong_failure(end, found)
 
     def _wrong_success(self, end: End, found: dict[str, str]) -> str:
         """Return what is wrong after exit status 0."""
@@ -230,9 +239,12 @@ class Trial:
             return f"files are left over: {', '.join(sorted(left))}"
         return self._wrong_when_repeated()
 
-    def _wrong_failure(self, found: dict[str, str]) -> str:
+    def _wrong_failure(self, end: End, found: dict[str, str]) -> str:
         """Return what is wrong with the files after exit status 1."""
-        kept = {path: digest for path, digest in found.items() if not WORK.match(path)}
+        # A temporary file that cannot be locked or removed stays; the next run must reuse it.
+        kept = {
+            path: digest for path, digest in found.items() if not WORK.match(path) and not self._is_stuck(path, end)
+        }
         if self.disturbance.stays:  # what was half written cannot be removed, nor an exchange undone
             kept = {path: digest for path, digest in kept.items() if not LEFT.match(path)}
             if not self._different(kept, self.after):
@@ -243,12 +255,21 @@ class Trial:
                     kept[path] = self.before[path]
             kept = {path: one for path, one in kept.items() if path in self.before or path not in self.after}
         wrong = self._different(kept, self.before)
-        return wrong or ("" if self.disturbance.stays else self._wrong_when_repeated())
+        if wrong or self.disturbance.stays:
+            return wrong
+        state = Path(end.path).parts[:1] == (MEMO,) or len(kept) != len(found)
+        return self._wrong_when_repeated() if state or end.moment % REPEATED == 0 else ""
+
+    @staticmethod
+    def _is_stuck(path: str, end: End) -> bool:
+        return bool(LEFT.search(path)) and path == end.path
 
     def _wrong_message(self, end: End) -> str:
         said = end.err
         if PYTHON.search(said) or said.count("error: ") != 1:
             return "the message is not one of this program"
+        if self.disturbance.stays:  # one of many failing calls is reported
+            return "" if any(name.partition("/")[0] in said for name in self.before) else "the message names no file"
         names = {re.sub(HIDDEN, r"\1", part) for part in Path(end.path).parts} or {self._room.name}
         if not any(name in "".join(said.split()) for name in names):
             return "the message does not name the file"
@@ -272,14 +293,17 @@ class Trial:
         return f"other bytes, missing or new: {', '.join(differing[:NAMED])}{more}" if differing else ""
 
 
-def chosen(moments: str, calls: int) -> list[int]:
-    """Return the numbers of the calls that a text of MOMENTS means."""
+def chosen(moments: str, calls: Sequence[str]) -> list[int]:
+    """Return the numbers of the calls, counted from 1, that a text of MOMENTS means."""
     if moments == "all":
-        return list(range(1, calls + 1))
+        return list(range(1, len(calls) + 1))
+    if moments == "sites":
+        named = {re.sub(r"partial-\w+", "partial-", call): number for number, call in enumerate(calls, start=1)}
+        return sorted(named.values())
     if "~" in moments:
         count, seed = map(int, moments.split("~"))
         random = np.random.default_rng(seed)
-        return sorted(int(at) + 1 for at in random.choice(calls, min(count, calls), replace=False))
+        return sorted(int(at) + 1 for at in random.choice(len(calls), min(count, len(calls)), replace=False))
     return [int(moment) for moment in moments.split(",")]
 
 
@@ -302,7 +326,7 @@ def main() -> None:
             wrong.append(end)
             sys.stderr.write(f"{given.stage} {given.kind} {moment}: {end.hit}: {end.wrong} | {end.status} {end.err}\n")
             sys.stderr.flush()
-    answer = {"calls": trial.calls, "disturbed": len(moments), "wrong": [asdict(end) for end in wrong]}
+    answer = {"calls": len(trial.calls), "disturbed": len(moments), "wrong": [asdict(end) for end in wrong]}
     sys.stdout.write(json.dumps(answer) + "\n")
 
 

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ static char root[PATH_MAX];
 static size_t root_length;
 static int armed_classes, armed_error, armed_stays;
 static long armed_at, counted;
+static int log_file = -1;
 static char hit[2 * PATH_MAX + 64];
 static char *names[DESCRIPTORS];
 static char writable[DESCRIPTORS];
@@ -48,6 +50,9 @@ void inject_arm(const char *folder, int classes, int error, long at, int stays) 
     armed_classes = classes, armed_error = error, armed_at = at, armed_stays = stays, counted = 0, hit[0] = 0;
     pthread_mutex_unlock(&lock);
 }
+
+/* Write function and path of every counted call to a file from now on, one per line. */
+void inject_log(const char *path) { log_file = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, 0600); }
 
 void inject_disarm(void) { armed_classes = 0; }
 
@@ -87,6 +92,7 @@ static int disturbed(const char *function, int class, int folder, const char *pa
     if ((armed_classes & class) && locate(folder, path, where)) {
         pthread_mutex_lock(&lock);
         counted++;
+        if (log_file >= 0) dprintf(log_file, "%s %s\n", function, where);
         if (armed_at && (counted == armed_at || (armed_stays && counted > armed_at))) {
             if (!hit[0]) snprintf(hit, sizeof hit, "%s %s", function, where);
             result = armed_error;

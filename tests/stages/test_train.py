@@ -138,6 +138,23 @@ def test_a_failed_run_leaves_the_previous_model(phantom_store: Path, tmp_path: P
     assert (tmp_path / "a" / "model.safetensors").read_bytes() != before
 
 
+def test_nothing_can_fail_once_the_run_is_in_place(phantom_store: Path, tmp_path: Path, monkeypatch):
+    """A failed command leaves the previous run. So all that the report needs is read before the training."""
+    run(train_settings(phantom_store, tmp_path / "run", epochs=1))
+    before = (tmp_path / "run" / "state.safetensors").read_bytes()
+
+    def failing(*_arguments: object) -> None:
+        raise PipelineError("the store cannot be read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.train.across_splits", failing)
+        with pytest.raises(PipelineError, match="the store cannot be read"):
+            run(train_settings(phantom_store, tmp_path / "run", epochs=1, seed=1))
+    assert (tmp_path / "run" / "state.safetensors").read_bytes() == before
+    monkeypatch.setattr("stages.segmentation.checkpoint.load_tensors", failing)
+    assert run(train_settings(phantom_store, tmp_path / "run", epochs=1, seed=1)).best_epoch == 1
+
+
 def test_a_loss_that_is_not_a_number_stops_with_advice(
     phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -67,14 +67,15 @@ class Annotation:
 def is_annotation(path: Path) -> bool:
     """Return True if a file is an annotation, even if it is damaged or of a known format that is refused.
 
-    Other JSON and XML gives False.
+    Other JSON and XML gives False. A file that cannot be read gives True: reading it as an annotation reports the
+    problem, and ignoring it could lose the labels of an image.
     """
     if path.suffix.lower() not in SUFFIXES:
         return False
     try:
         data = read_file(path, limit=LARGEST)
     except InputProblemsError:
-        return False
+        return True
     try:
         content = parse_document(path, data)
     except InputProblemsError:

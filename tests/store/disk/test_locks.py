@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -97,3 +98,29 @@ def test_without_locks_on_the_disk_the_work_is_done(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("fcntl.flock", unsupported)
     with exclusive_lock(tmp_path / "out", "training") as held:
         assert held is False
+
+
+def test_a_lock_file_that_cannot_be_removed_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The output is complete by then, and a lock file without its process locks nothing."""
+
+    def failing(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", failing)
+        with exclusive_lock(tmp_path / "out", "training"):
+            pass
+    with exclusive_lock(tmp_path / "out", "training") as held:
+        assert held
+
+
+def test_a_failing_disk_is_not_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two processes would both write. The error names the lock file."""
+
+    def failing(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("fcntl.flock", failing)
+    with pytest.raises(OSError, match="Input/output error") as caught, exclusive_lock(tmp_path / "out", "training"):
+        pytest.fail("the block ran without a lock")
+    assert caught.value.filename == str(tmp_path / ".out.lock")

@@ -60,6 +60,43 @@ def test_failing_to_move_the_new_folder_in_brings_the_old_one_back(tmp_path: Pat
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("exchange", [True, False], ids=["in_one_step", "by_two_renames"])
+def test_a_replacement_that_the_disk_does_not_confirm_is_undone(tmp_path, monkeypatch, exchange, older):
+    """The command fails, so the older folder must be at its path, and no other one if there was none."""
+    if not exchange:
+        monkeypatch.setattr("store.disk.publish._exchanged", lambda _new, _path: False)
+    if older:
+        _publish(tmp_path / "out", "one")
+    sync = publish._sync
+
+    def failing(folder: Path) -> None:
+        if folder == tmp_path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+        sync(folder)
+
+    monkeypatch.setattr("store.disk.publish._sync", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        _publish(tmp_path / "out", "two")
+    assert [entry.name for entry in tmp_path.iterdir()] == (["out"] if older else [])
+    assert not older or (tmp_path / "out" / "mark").read_text() == "one"
+
+
+def test_an_error_of_writing_names_the_file(tmp_path, monkeypatch):
+    """The system's error about a descriptor names no file."""
+
+    def failing(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("os.fsync", failing)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        replace_file(tmp_path / "file", b"content")
+    assert caught.value.filename == str(tmp_path / "file")
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        publish.write_synced(tmp_path / "other", b"content")
+    assert caught.value.filename == str(tmp_path / "other")
+
+
 def test_a_foreign_folder_and_a_file_are_refused(tmp_path: Path):
     """They are refused before anything is written, and stay unchanged."""
     (tmp_path / "folder").mkdir()

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from store.disk.regular import MIB, IrregularFileError, open_regular, present, read_limited, require_regular
+from store.disk.regular import (
+    MIB,
+    IrregularFileError,
+    disk_fails,
+    open_regular,
+    present,
+    read_limited,
+    require_regular,
+)
 
 
 def test_a_file_up_to_the_limit_is_read(tmp_path: Path) -> None:
@@ -93,3 +101,13 @@ def test_a_failing_disk_is_not_an_absent_file(tmp_path: Path, monkeypatch) -> No
     monkeypatch.setattr(Path, "lstat", fail)
     with pytest.raises(OSError, match="Input/output"):
         present(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux, for a file whose reading fails")
+@pytest.mark.parametrize("reading", [lambda file: file.read(), lambda file: file.read(4), lambda file: file.readline()])
+def test_errors_of_reading_name_the_file(tmp_path: Path, reading) -> None:
+    (tmp_path / "file").symlink_to("/proc/self/mem")
+    with open_regular(tmp_path / "file") as file, pytest.raises(OSError, match="Input/output error") as caught:
+        reading(file)
+    assert caught.value.filename == str(tmp_path / "file")
+    assert disk_fails(caught.value)
