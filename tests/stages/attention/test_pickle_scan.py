@@ -11,41 +11,25 @@ import torch
 from stages.attention.pickle_scan import pickle_problem
 from stages.attention.weight_files import read_tensors
 from stages.errors import WeightsError
-from tests.stages.attention.hostile_weights import save_pickle, zipped_pickle
-
-
-def _text(text: str) -> bytes:
-    return b"X" + len(text.encode()).to_bytes(4, "little") + text.encode()
-
-
-def _encoded(inner: bytes, codec: str) -> bytes:
-    return b"c_codecs\nencode\n" + inner + _text(codec) + b"\x86R"
-
-
-def _doubled(codec: str, times: int) -> bytes:
-    """Return instructions that encode four letters again and again with a codec."""
-    content = _encoded(_text("aaaa"), "latin1")
-    for _ in range(times):
-        content = _encoded(content, codec)
-    return content
+from tests.stages.attention.hostile_weights import HUGE_ARRAY, doubled, save_pickle, small_pickle, zipped_pickle
 
 
 CODECS = ("hex", "HEX", "hex_codec", "base64", "utf-32", "unicode_escape", "quopri")
-HUGE_ARRAYS = [b"cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R", b"c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R"]
+HUGE_ARRAYS = [HUGE_ARRAY, HUGE_ARRAY.replace(b"builtins", b"__builtin__")]
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize(
     ("instructions", "words"),
     [
-        *((_doubled(codec, 60), codec) for codec in CODECS),
+        *((doubled(codec, 60), codec) for codec in CODECS),
         *((instructions, "bytearray") for instructions in HUGE_ARRAYS),
     ],
 )  # fmt: skip
 def test_a_small_pickle_that_would_fill_the_memory_is_refused(tmp_path: Path, zipped, instructions: bytes, words: str):
     """Sixty doublings of four bytes are four exabytes; the file has three thousand bytes."""
     path = tmp_path / "w.pth"
-    pickled = b"\x80\x02}" + _text("a") + instructions + b"s."
+    pickled = small_pickle(instructions)
     if zipped:
         zipped_pickle(path, pickled)
     else:
