@@ -13,7 +13,6 @@ from stages.attention.weight_files import read_tensors
 from stages.errors import WeightsError
 from tests.stages.attention.hostile_weights import HUGE_ARRAY, doubled, save_pickle, small_pickle, zipped_pickle
 
-
 CODECS = ("hex", "HEX", "hex_codec", "base64", "utf-32", "unicode_escape", "quopri")
 HUGE_ARRAYS = [HUGE_ARRAY, HUGE_ARRAY.replace(b"builtins", b"__builtin__")]
 
