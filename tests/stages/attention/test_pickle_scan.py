@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,31 @@ def test_a_small_pickle_that_would_fill_the_memory_is_refused(tmp_path: Path, zi
     with pytest.raises(WeightsError, match=words) as caught:
         read_tensors(path)
     assert str(path) in str(caught.value)
+
+
+def _wrong_sum(content: bytes) -> bytes:
+    """Change the checksums of the pickle, in the entry and in the directory."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entry = next(entry for entry in archive.infolist() if entry.filename.endswith("data.pkl"))
+    return content.replace(struct.pack("<L", entry.CRC), struct.pack("<L", entry.CRC ^ 1))
+
+
+def _encrypted(content: bytes) -> bytes:
+    """Mark all entries of the directory as encrypted."""
+    return content.replace(b"PK\1\2\x14\x03\x14\x00\x00\x00", b"PK\1\2\x14\x03\x14\x00\x01\x00")
+
+
+@pytest.mark.parametrize("change", [_wrong_sum, _encrypted])
+@pytest.mark.parametrize("instructions", [doubled("hex", 26), b"N"], ids=["bomb", "harmless"])
+def test_a_pickle_that_cannot_be_looked_through_is_refused(tmp_path: Path, change, instructions: bytes):
+    """The zip reader of torch ignores checksums, so it would follow such a pickle."""
+    path = tmp_path / "w.pth"
+    zipped_pickle(path, small_pickle(instructions))
+    before = path.read_bytes()
+    path.write_bytes(change(before))
+    assert path.read_bytes() != before
+    with pytest.raises(WeightsError, match="damaged list of tensors"):
+        read_tensors(path)
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
