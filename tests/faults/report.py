@@ -12,13 +12,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults import bad_annotations, bad_files, bad_images, bad_masks, bad_tables
+from tests.faults import bad_annotations, bad_files, bad_images, bad_masks, bad_pictures_damaged, bad_tables
 from tests.faults.kinds import Kind, Observation, furnish, observe
 
 FILE = Path(__file__).with_name("FAULTS.md")
 HEADING = "## Bad input"
 LONGEST = 260  # characters of a message in the table
-KINDS = [*bad_images.KINDS, *bad_masks.KINDS, *bad_annotations.KINDS, *bad_tables.KINDS, *bad_files.KINDS]
+KINDS = [
+    *bad_images.KINDS,
+    *bad_masks.KINDS,
+    *bad_annotations.KINDS,
+    *bad_tables.KINDS,
+    *bad_files.KINDS,
+    *bad_pictures_damaged.KINDS,
+]
 INTRODUCTION = f"""{HEADING}
 
 Written by `python -m tests.faults.report` from the kinds that `test_bad_inputs.py` tests. Each row ends with NAME; its
