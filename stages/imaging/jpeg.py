@@ -157,7 +157,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     end = 2  # after the start of the image
     while True:
         start = data.find(b"\xff", end)
-        while data[start + 1 : start + 2] in {b"\xff", b"\x00"}:  # fill bytes, and bytes that are no marker
+        while start >= 0 and data[start + 1 : start + 2] in {b"\xff", b"\x00"}:  # fill bytes, and what is no marker
             start = data.find(b"\xff", start + 1)
         if start < 0 or start + 4 > len(data):
             return
