@@ -243,3 +243,20 @@ threading.Thread.start = refuse
     ended = _python(AT_CALL.format(definition=definition), int(signal.SIGTERM), "phantom", folder=tmp_path)
     assert ended.returncode == -signal.SIGTERM
     assert "Traceback" not in ended.stderr
+
+
+def test_ctrl_c_while_the_commands_are_loaded(tmp_path: Path):
+    """The handlers are not installed yet, so the process ends as any other program does."""
+    program = """
+import os, signal, sys
+class Sending:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Sending())
+from pipeline.__main__ import main
+main()
+"""
+    ended = _python(program, folder=tmp_path)
+    assert ended.returncode == -signal.SIGINT
+    assert ended.stderr == ""
