@@ -17,12 +17,9 @@ import errno
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import Any, TextIO
 
 from store.errors import PipelineError
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -79,7 +76,7 @@ def write_message(text: str) -> None:
 class _Results(io.FileIO):
     """Standard output, whose errors are no `OSError`: Typer and rich would handle a broken pipe in their own ways."""
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write some of the bytes and return how many.
 
         Raises:
@@ -96,7 +93,7 @@ class _Results(io.FileIO):
 class _Messages(io.FileIO):
     """Standard error, on which text that cannot be written is dropped."""
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write the bytes if possible, and return how many of them are done with."""
         try:
             written: int | None = super().write(data)
