@@ -75,7 +75,7 @@ def show_input(value: Any) -> str:
 
 
 def describe_range(hint: Any) -> str | None:
-    """Return the range of a number in words, such as "a finite number above 0 and at most 1e+12".
+    """Return the range of a number in words, such as "a finite number above 0 and at most 1e+38".
 
     Args:
         hint: the field's type with `Annotated`; None if it has no range.
