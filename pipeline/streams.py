@@ -17,11 +17,17 @@ import errno
 import io
 import os
 import sys
+import time
 from typing import Any, TextIO
 
 from store.errors import PipelineError
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+
+PAUSE = 0.01
+"""Seconds to wait for a non-blocking stream that is full."""
+TRIES = 100
+"""How often to try to write a message to such a stream."""
 
 
 class OutputError(PipelineError):
@@ -83,11 +89,14 @@ class _Results(io.FileIO):
             OutputError: nothing can be written. Everything later is dropped, so that the program can end in peace.
         """
         try:
-            written: int | None = super().write(data)
+            while (
+                written := super().write(data)
+            ) is None:  # another program made the stream non-blocking, and it is full
+                time.sleep(PAUSE)
         except OSError as error:
             _redirect_to_null(STDOUT)
             raise OutputError(error) from None
-        return written or 0
+        return written
 
 
 class _Messages(io.FileIO):
@@ -95,11 +104,12 @@ class _Messages(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         """Write the bytes if possible, and return how many of them are done with."""
-        try:
-            written: int | None = super().write(data)
-        except OSError:
-            written = None
-        return memoryview(data).nbytes if written is None else written
+        with contextlib.suppress(OSError):
+            for _ in range(TRIES):
+                if (written := super().write(data)) is not None:
+                    return written
+                time.sleep(PAUSE)
+        return memoryview(data).nbytes
 
 
 def _open_closed_streams() -> None:
