@@ -86,7 +86,7 @@ class _Results(io.FileIO):
         """Write some of the bytes and return how many.
 
         Raises:
-            OutputError: nothing can be written. Later output is dropped, so that the program does not fail again when it ends.
+            OutputError: nothing can be written. Later output is dropped: the end of the program must not fail too.
         """
         try:
             while (
