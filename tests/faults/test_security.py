@@ -31,7 +31,6 @@ MODULES = {
     "resource", "rich", "safetensors", "scipy", "shutil", "skimage", "socket", "sqlite3", "stages", "statistics",
     "store", "struct", "sys", "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer", "types",
     "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
-    "atexit", "datetime", "signal",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/disk/publish.py"}
