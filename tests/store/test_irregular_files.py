@@ -15,6 +15,7 @@ import store.root
 from store import AttentionStore, NotAStoreError, StoreCorruptError, StoreError, StoreIncompleteError
 from store.check import check_store
 from store.disk.publish import published_folder
+from store.disk.regular import IrregularFileError, read_limited
 from store.root import MOST_BYTES, is_store, root_bytes
 from tests.store.conformance.cases import SOURCE
 
@@ -148,3 +149,13 @@ def test_a_path_that_cannot_be_looked_at_is_said_so(path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "exists", failing)
     with pytest.raises(StoreIncompleteError, match=r"cannot be looked at .Permission denied"):
         AttentionStore.open(path)
+
+
+def test_a_file_that_has_more_content_than_the_system_says_is_limited_too():
+    """Files under `/proc` have a size of 0."""
+    file = Path("/proc/self/status")
+    if not file.exists():
+        pytest.skip("needs /proc")
+    assert file.stat().st_size == 0
+    with pytest.raises(IrregularFileError, match="is larger than"):
+        read_limited(file, limit=100)

@@ -11,6 +11,7 @@ import pytest
 
 from store.disk.publish import (
     DISK_FAILURES,
+    exclusive_folder,
     explain_disk_failures,
     holds_only,
     published_folder,
@@ -223,3 +224,14 @@ def test_removing_a_temporary_folder_does_not_follow_links(tmp_path: Path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["mine", "out"]
     assert stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o555
     assert (tmp_path / "mine" / "thesis").exists()
+
+
+def test_a_locked_folder_is_made_private_and_refuses_a_second_worker(tmp_path: Path):
+    """Its parent folders are made too. It stays when the work ends."""
+    folder = tmp_path / "runs" / ".run.training"
+    with exclusive_folder(folder, "training"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(PipelineError, match="another process is writing here"), exclusive_folder(folder, "writing"):
+            pass
+    with exclusive_folder(folder, "training"):
+        assert list(folder.iterdir()) == []
