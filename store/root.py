@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from store.description import Description
-from store.disk.publish import holds_only
+from store.disk.contents import Contents, Output
 from store.disk.regular import MIB, IrregularFileError, read_limited
 from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError
 from store.format import ATTRIBUTE, DIMENSIONS, NAME, OPTIONAL_DIMENSIONS, SHARDED, is_node
@@ -71,15 +72,25 @@ def describe(path: Path, root: bytes) -> Description:
 
 def is_store(path: Path) -> bool:
     """Return True for a folder that holds an attention store, of any version and in any state, and nothing else."""
-    attributes = _attributes(path)
-    # An optional part is ours also where the description is damaged, but a user's folder of that name is not.
-    optional = {name for name in OPTIONAL_DIMENSIONS if (path / name / "zarr.json").is_file()}
-    names = {*DIMENSIONS, *optional, "zarr.json"}
-    if isinstance(described := attributes.get(ATTRIBUTE), dict):
+    return STORE(path)
+
+
+def _is_marked(path: Path) -> bool:
+    """Return True for a folder with the description of a store, or with the arrays of one."""
+    return ATTRIBUTE in _attributes(path) or all((path / name).is_dir() for name in SHARDED)
+
+
+def _contents(path: Path) -> Contents:
+    """Return what a store may hold: its description, and folders of the arrays that the format or it names."""
+    names = {*DIMENSIONS, *OPTIONAL_DIMENSIONS}
+    if isinstance(described := _attributes(path).get(ATTRIBUTE), dict):
         names |= _listed(path, described)
-    if not holds_only(path, names):
-        return False
-    return ATTRIBUTE in attributes or all((path / name).is_dir() for name in SHARDED)  # damaged, but with our arrays
+    return Contents(files=r"zarr\.json", folders={"|".join(map(re.escape, sorted(names))): _ARRAY})
+
+
+_ARRAY = Contents(files=r"zarr\.json|c(\.\d+)*")
+STORE = Output(kind="a store", is_marked=_is_marked, contents=_contents)
+"""The kind of output that `extract` and `upgrade` write."""
 
 
 def _attributes(path: Path) -> dict[str, Any]:

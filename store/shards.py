@@ -90,10 +90,7 @@ class MappedShard:
         except IrregularFileError as error:
             raise self._corrupt(f"the shard {error.strerror}") from None
         except OSError as error:
-            raise StoreIncompleteError(
-                f"{self._where}: the shard cannot be read ({error.strerror}).\n"
-                "  Allow reading it, or fetch the store again (`dvc checkout` or `dvc pull`)."
-            ) from None
+            raise self._unreadable(error) from None
         except ValueError:  # an empty file cannot be mapped
             raise self._corrupt("the shard is empty") from None
         self._view = memoryview(self._bytes)
@@ -135,15 +132,26 @@ class MappedShard:
         """Compare a sample's bytes with their checksum, and this checksum with `recorded`, the store's own record.
 
         Raises:
+            StoreIncompleteError: the file can no longer be looked at.
             StoreCorruptError: either differs, or the file's size has changed since it was mapped.
         """
-        if self._bytes.size() != len(self._bytes):  # reading beyond a file's end would end the process
+        try:
+            size = self._bytes.size()
+        except OSError as error:
+            raise self._unreadable(error) from None
+        if size != len(self._bytes):  # reading beyond a file's end would end the process
             raise self._corrupt("the shard was cut short or added to while it was open")
         stored = bytes(self.payload(sample))  # google_crc32c takes only bytes
         if google_crc32c.value(stored) != self.checksum(sample):
             raise self._corrupt(f"sample {sample} does not match its checksum")
         if self.checksum(sample) != recorded:
             raise self._corrupt(f"sample {sample} holds another sample's bytes")
+
+    def _unreadable(self, error: OSError) -> StoreIncompleteError:
+        return StoreIncompleteError(
+            f"{self._where}: the shard cannot be read ({error.strerror}).\n"
+            "  Allow reading it, or fetch the store again (`dvc checkout` or `dvc pull`)."
+        )
 
     def _corrupt(self, what: str) -> StoreCorruptError:
         return StoreCorruptError(

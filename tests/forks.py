@@ -35,9 +35,14 @@ Finished = subprocess.CompletedProcess[str]
 class Forks:
     """Start programs in forks of a process that has imported the stages. Use it as a context manager."""
 
+    def __init__(self, *, preload: Path | None = None) -> None:
+        """Take a library that the process loads before all others (`LD_PRELOAD`)."""
+        self._preload = {"LD_PRELOAD": str(preload)} if preload is not None else {}
+
     def __enter__(self) -> Self:
         """Start the server; it imports while the test goes on."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        environment |= self._preload
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.forks"],
             cwd=ROOT,

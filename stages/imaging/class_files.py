@@ -16,6 +16,7 @@ from typing import Any
 
 from stages.errors import UsageError
 from stages.imaging.samples import printable
+from store.disk.regular import IrregularFileError, read_limited
 
 __all__ = ["read_classes"]
 
@@ -35,12 +36,14 @@ def read_classes(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, or holds no classes.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise UsageError(f"--classes {printable(path)}: has more than {LARGEST:,} bytes. Give a list of classes.")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_limited(path, limit=LARGEST).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"--classes {printable(path)}: there is no such file. Check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except IrregularFileError as error:
+        raise UsageError(f"--classes {printable(path)}: {error.strerror}. Give a list of classes.") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise UsageError(f"--classes {printable(path)}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
         raise UsageError(f"--classes {printable(path)}: cannot be read as text ({error}). Save it as UTF-8.") from None
     if text.lstrip().startswith(("{", "[")):
         return _from_json(path, text)

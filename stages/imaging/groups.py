@@ -14,15 +14,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stages.errors import Problem, UsageError
+from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.layouts import GroupTable, Layout
 from stages.imaging.matching import Matched
 from stages.imaging.patterns import Pattern
 from stages.imaging.samples import SourceSample, normal_id, printable
 from stages.imaging.suggesting import patient_folders, suggest_groups
 from stages.imaging.trees import Trees
+from store.disk.regular import read_limited
 
 __all__ = ["Grouping", "find_groups"]
+
+LARGEST = 2**28
+"""Largest number of bytes of a table: more than a million rows."""
 
 
 @dataclass
@@ -139,9 +143,13 @@ def _find_table(table: GroupTable, trees: Trees) -> Path | None:
 
 
 def _read_groups(path: Path, table: GroupTable) -> dict[str, str]:
-    """Return the group of every id in a table; nothing if the table lacks a column or is no table."""
+    """Return the group of every id in a table; nothing if the table lacks a column or is no table.
+
+    Raises:
+        InputProblemsError: the table cannot be read, so it is not known which images are of one patient.
+    """
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        text = read_limited(path, limit=LARGEST).decode("utf-8-sig", errors="replace")
         first = text.partition("\n")[0]
         rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in first else ",")
         names = [name.strip().lower() for name in next(rows, [])]
@@ -149,7 +157,10 @@ def _read_groups(path: Path, table: GroupTable) -> dict[str, str]:
         needed = max(key, group)
         cells = ((row[key].strip(), row[group].strip()) for row in rows if len(row) > needed)
         return {normal_id(identifier): normal_id(name) for identifier, name in cells if identifier and name}
-    except (OSError, ValueError, csv.Error):
+    except OSError as error:
+        what = f"cannot be read ({error.strerror}), and it names the patients; restore the file or allow reading it"
+        raise InputProblemsError([Problem(printable(path), what)]) from None
+    except (ValueError, csv.Error):
         return {}
 
 

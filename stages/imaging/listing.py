@@ -16,6 +16,7 @@ from typing import Literal
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.samples import normal_id, printable
+from store.disk.regular import disk_fails
 
 __all__ = ["EXTENSIONS", "Listing", "SourceFile", "explain_no_picture", "list_file", "list_folder", "unreadable_format"]
 
@@ -82,9 +83,9 @@ def list_folder(folder: Path) -> Listing:
     Raises:
         UsageError: the folder does not exist, is not a folder, or is in a folder that may not be entered.
         InputProblemsError: the folder itself cannot be listed.
+        OSError: the disk fails.
     """
-    # Not Path.is_dir: it raises if a parent folder may not be entered.
-    if not os.path.isdir(folder):  # noqa: PTH112
+    if not _is(folder.is_dir):
         raise UsageError(f"{printable(folder)}: there is no such folder, or it may not be entered. Check the path.")
     listing = Listing(folder)
     _walk(folder, "", listing, visited=set())
@@ -139,13 +140,20 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, i
     for entry in found:
         # Made from `folder`, because the listing of `./a` would give `./a/b` and a Path gives `a/b`.
         path, kind = folder / entry.name, kind_of(entry.name)
+        try:
+            is_folder = kind != "hidden" and _is(entry.is_dir)
+            is_file = not is_folder and _is(entry.is_file)
+        except OSError as error:  # it could be a folder with many images
+            what = f"cannot be looked at ({error.strerror}); check the disk"
+            listing.problems.append(Problem(printable(path), what))
+            continue
         if kind == "hidden":
             listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
-        elif _is(entry.is_dir):
+        elif is_folder:
             _walk(path, f"{prefix}{normal_id(entry.name)}/", listing, visited)
-        elif _is(entry.is_file) or kind in {"other", "unreadable"}:
+        elif is_file or kind in {"other", "unreadable"}:
             listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
-        elif entry.is_symlink():
+        elif entry.is_symlink() and not _is(path.exists):
             what = "the link points to no file; restore the file (`dvc pull`?)"
             listing.problems.append(Problem(printable(path), what))
         else:  # opening a pipe would block
@@ -153,10 +161,16 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, i
 
 
 def _is(question: Callable[[], bool]) -> bool:
-    """Return the answer of `DirEntry.is_dir` or `is_file`; False if the target of a link may not be looked at."""
+    """Return the answer of `is_dir` or `is_file`; False if the path, or the target of a link, may not be looked at.
+
+    Raises:
+        OSError: the disk fails, so there is no answer.
+    """
     try:
         return question()
-    except OSError:
+    except OSError as error:
+        if disk_fails(error):
+            raise
         return False
 
 

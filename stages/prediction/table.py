@@ -17,6 +17,9 @@ import io
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
+from stages.outputs.cells import safe_cell
+from store.disk.regular import disk_fails, open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -41,20 +44,35 @@ class Row:
 
 
 def as_csv(rows: Sequence[Row]) -> bytes:
-    """Return the bytes of the table, with a header. Fractions have six significant digits."""
+    """Return the bytes of the table, with a header. Fractions have six significant digits.
+
+    A text that a spreadsheet could take as a formula gets a mark in front; see `stages.outputs.cells`.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in astuple(row)])
+        writer.writerow(map(_cell, astuple(row)))
     return text.getvalue().encode()
 
 
+def _cell(value: str | float | None) -> str | float | None:
+    if isinstance(value, str):
+        return safe_cell(value)
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
 def is_our_table(path: Path) -> bool:
-    """Return True if the first line of a file is the header of this table."""
+    """Return True if the first line of a file is the header of this table.
+
+    Raises:
+        OSError: the disk fails, so it is not known.
+    """
     header = (",".join(COLUMNS) + "\n").encode()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(len(header)) == header
-    except OSError:
+    except OSError as error:
+        if disk_fails(error):
+            raise
         return False

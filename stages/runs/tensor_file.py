@@ -1,24 +1,28 @@
 """Read and write one file of tensors and JSON: a `.safetensors` whose header holds the JSON under a key.
 
-Reading one never executes code. A file is written beside its place and renamed, so a reader finds a complete file.
+Reading one never executes code. A file is written beside its place and renamed, so a reader finds a complete file. It
+is read here and not by safetensors, whose errors do not tell a failing disk from a missing or a damaged file.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from stages.errors import CheckpointError
 from store.disk.publish import replace_file
+from store.disk.regular import IrregularFileError, open_regular
 
 __all__ = ["load_tensors", "save_tensors"]
+
+LENGTH_BYTES = 8
+"""A `.safetensors` begins with the length of its JSON header, a little-endian uint64."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, key: str) -> None:
@@ -52,15 +56,21 @@ def load_tensors(path: Path, *, key: str, remedy: str) -> tuple[dict[str, Tensor
         CheckpointError: the file is missing, cannot be read, is damaged, or has no such entry.
     """
     try:
-        path.open("rb").close()  # safetensors reports a file without read permission as missing
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})[key])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        with open_regular(path) as file:
+            content = file.read()
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file; {remedy}.") from None
-    except PermissionError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}).\n  Allow reading it.") from None
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+    except IrregularFileError as error:
+        raise CheckpointError(f"{path}: {error.strerror}; {remedy}.") from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}).\n  Allow reading it, or check the disk."
+        ) from None
+    try:
+        tensors = load(content)  # checks the lengths of header and tensors
+        header = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")])
+        metadata = json.loads((header.get("__metadata__") or {})[key])
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is damaged, or not a checkpoint of this program ({error}); {remedy}.") from None
     if not isinstance(metadata, dict):
         raise CheckpointError(f"{path}: its description is damaged; {remedy}.")

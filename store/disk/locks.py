@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from store.disk.regular import open_regular
+from store.disk.regular import disk_fails, named_failures, open_regular
 from store.errors import PipelineError
 
 if sys.platform != "win32":
@@ -40,6 +40,7 @@ def exclusive_lock(path: Path, work: str) -> Iterator[bool]:
 
     Raises:
         PipelineError: another process holds the lock; the message names the process and its machine.
+        OSError: the disk fails; the error names the lock file.
     """
     file = path.with_name(f".{path.name}.lock")
     try:
@@ -55,8 +56,11 @@ def exclusive_lock(path: Path, work: str) -> Iterator[bool]:
         yield descriptor is not None
     finally:
         if descriptor is not None:
-            file.unlink(missing_ok=True)  # while it is still locked, so that no other process's file is removed
-            os.close(descriptor)
+            # The work is done or has failed already, and a lock file that stays locks nothing.
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)  # while it is still locked, so that no other process's file is removed
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -64,13 +68,17 @@ def lock_file(file: Path) -> Iterator[None]:
     """Wait for an exclusive lock on the file itself, and hold it. The file is created if needed.
 
     The block may rename the file.
+
+    Raises:
+        OSError: the disk fails; the error names the file.
     """
     descriptor = _locked(file, wait=True, mode=0o600)  # private while half written
     try:
         yield
     finally:
         if descriptor is not None:
-            os.close(descriptor)
+            with contextlib.suppress(OSError):  # nothing was written through this descriptor
+                os.close(descriptor)
 
 
 def _locked(file: Path, *, wait: bool, mode: int = 0o666) -> int | None:
@@ -78,24 +86,32 @@ def _locked(file: Path, *, wait: bool, mode: int = 0o666) -> int | None:
 
     Raises:
         BlockingIOError: another process holds it, and `wait` is false.
+        OSError: the disk fails; the error names the file.
     """
     if sys.platform == "win32":
         return None
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, mode)  # a link could lead anywhere
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            with named_failures(file):
+                if _lock(descriptor, file, wait=wait):
+                    return descriptor
+        except OSError as error:
             os.close(descriptor)
-            raise
-        except OSError:  # this disk has no locks
-            os.close(descriptor)
-            return None
-        # The process that held it before may have moved or removed the file after we opened it.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), file.stat()):
-                return descriptor
+            if isinstance(error, BlockingIOError) or disk_fails(error):
+                raise
+            return None  # this disk has no locks
         os.close(descriptor)
+
+
+def _lock(descriptor: int, file: Path, *, wait: bool) -> bool:
+    """Lock an opened file. Return False if it is no longer the file at this path."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # The process that held it before may have moved or removed the file after we opened it.
+    try:
+        return os.path.samestat(os.fstat(descriptor), file.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _sign(descriptor: int) -> None:

@@ -7,13 +7,29 @@ library opens them by their path.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-__all__ = ["KIB", "MIB", "IrregularFileError", "open_regular", "read_limited", "require_regular"]
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = [
+    "KIB",
+    "MIB",
+    "IrregularFileError",
+    "disk_fails",
+    "named_failures",
+    "open_regular",
+    "present",
+    "read_limited",
+    "require_regular",
+]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -31,8 +47,49 @@ class IrregularFileError(OSError):
     """A path that is not a regular file, or a file that is larger than its kind can be. `strerror` says which."""
 
 
+def disk_fails(error: OSError) -> bool:
+    """Return True if the disk failed: then the error says nothing about the file, not even whether it exists."""
+    return error.errno in {errno.EINTR, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
+
+
+@contextlib.contextmanager
+def named_failures(path: Path) -> Iterator[None]:
+    """Add the path to system errors of the block that name no file.
+
+    Python names the file only if a call takes its path. Errors of reading, writing and closing do not say which file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+class _NamedFile(io.FileIO):
+    """A file whose errors of reading and closing name its path."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        super().__init__(descriptor, "rb")
+        self._path = path
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        with named_failures(self._path):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with named_failures(self._path):
+            return super().readall()
+
+    def close(self) -> None:
+        with named_failures(self._path):
+            super().close()
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading in binary; links are followed. It never waits for another process.
+
+    Errors of the returned file name its path.
 
     Raises:
         IrregularFileError: it is a FIFO, a device or a socket.
@@ -42,8 +99,9 @@ def open_regular(path: Path) -> BinaryIO:
     require_regular(path)  # opening some devices has effects, so look first
     descriptor = os.open(path, _FLAGS)
     try:
-        _refuse_irregular(path, os.fstat(descriptor).st_mode)  # it may have been exchanged since
-        return os.fdopen(descriptor, "rb")
+        with named_failures(path):
+            _refuse_irregular(path, os.fstat(descriptor).st_mode)  # it may have been exchanged since
+        return io.BufferedReader(_NamedFile(path, descriptor))
     except BaseException:
         os.close(descriptor)
         raise
@@ -61,13 +119,31 @@ def read_limited(path: Path, *, limit: int) -> bytes:
         OSError: it is missing or cannot be read.
     """
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size <= limit:
+        with named_failures(path):
+            size = os.fstat(file.fileno()).st_size
+        if size <= limit:
             content = file.read(limit + 1)  # some systems report 0 bytes for files that have content
             if len(content) <= limit:
                 return content
     raise IrregularFileError(
         errno.EINVAL, f"is larger than {_size(limit)}, the most that such a file can have", str(path)
     )
+
+
+def present(path: Path) -> bool:
+    """Return True if there is something at a path, whatever it is, also a link that leads nowhere.
+
+    `Path.is_file` and `Path.exists` return False also where a disk fails or a folder may not be searched. Then work
+    would begin anew beside a state that is there.
+
+    Raises:
+        OSError: it cannot be found out.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def require_regular(path: Path) -> None:

@@ -112,10 +112,11 @@ def test_two_trainings_into_one_folder_do_not_destroy_each_other(phantom_store: 
     from store.disk.publish import exclusive_folder
 
     with exclusive_folder(tmp_path / ".a.training", "training"):
-        (tmp_path / ".a.training" / "theirs").write_text("epochs of work")
+        theirs = tmp_path / ".a.training" / "state.safetensors"
+        theirs.write_text("epochs of work")
         with pytest.raises(PipelineError, match="another process is training here"):
             run(train_settings(phantom_store, tmp_path / "a"))
-        assert (tmp_path / ".a.training" / "theirs").exists()
+        assert theirs.read_text() == "epochs of work"
     run(train_settings(phantom_store, tmp_path / "a", epochs=1))
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
 
@@ -135,6 +136,23 @@ def test_a_failed_run_leaves_the_previous_model(phantom_store: Path, tmp_path: P
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == before
     run(train_settings(phantom_store, tmp_path / "a", seed=9))
     assert (tmp_path / "a" / "model.safetensors").read_bytes() != before
+
+
+def test_nothing_can_fail_once_the_run_is_in_place(phantom_store: Path, tmp_path: Path, monkeypatch):
+    """A failed command leaves the previous run. So all that the report needs is read before the training."""
+    run(train_settings(phantom_store, tmp_path / "run", epochs=1))
+    before = (tmp_path / "run" / "state.safetensors").read_bytes()
+
+    def failing(*_arguments: object) -> None:
+        raise PipelineError("the store cannot be read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.train.across_splits", failing)
+        with pytest.raises(PipelineError, match="the store cannot be read"):
+            run(train_settings(phantom_store, tmp_path / "run", epochs=1, seed=1))
+    assert (tmp_path / "run" / "state.safetensors").read_bytes() == before
+    monkeypatch.setattr("stages.segmentation.checkpoint.load_tensors", failing)
+    assert run(train_settings(phantom_store, tmp_path / "run", epochs=1, seed=1)).best_epoch == 1
 
 
 def test_a_loss_that_is_not_a_number_stops_with_advice(

@@ -16,7 +16,7 @@ from store import AttentionStore, NotAStoreError, StoreCorruptError, StoreError,
 from store.check import check_store
 from store.disk.publish import published_folder
 from store.disk.regular import IrregularFileError, read_limited
-from store.root import MOST_BYTES, is_store, root_bytes
+from store.root import MOST_BYTES, STORE, is_store, root_bytes
 from tests.store.conformance.cases import SOURCE
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs and device files")
@@ -110,7 +110,7 @@ def test_a_description_that_cannot_be_read_is_neither_foreign_nor_missing_nor_ou
     for use in (AttentionStore.open, is_store, root_bytes):
         with pytest.raises(StoreIncompleteError, match=rf"zarr\.json cannot be read \({os.strerror(number)}\)"):
             use(path)
-    with pytest.raises(StoreError, match="cannot be read"), published_folder(path, ours=is_store):
+    with pytest.raises(StoreError, match="cannot be read"), published_folder(path, ours=STORE):
         pass  # pragma: no cover - the block is not entered
     assert check_store(path).verdict == "missing"
     assert sorted(path.rglob("*")) == before

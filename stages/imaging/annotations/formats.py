@@ -18,6 +18,8 @@ from stages.settings import Size
 
 __all__ = ["FORMATS", "UNSUPPORTED", "annotated_images", "is_annotation", "label_names", "read_annotation"]
 
+LARGEST = 2**29
+"""Largest number of bytes of an annotation; COCO's own training set has nearly as many."""
 KEPT = 64
 """Number of parsed files kept in memory, because a file of many images is read once per image."""
 
@@ -65,14 +67,15 @@ class Annotation:
 def is_annotation(path: Path) -> bool:
     """Return True if a file is an annotation, even if it is damaged or of a known format that is refused.
 
-    Other JSON and XML gives False.
+    Other JSON and XML gives False. A file that cannot be read gives True: reading it as an annotation reports the
+    problem, and ignoring it could lose the labels of an image.
     """
     if path.suffix.lower() not in SUFFIXES:
         return False
     try:
-        data = read_file(path)
+        data = read_file(path, limit=LARGEST)
     except InputProblemsError:
-        return False
+        return True
     try:
         content = parse_document(path, data)
     except InputProblemsError:
@@ -155,7 +158,7 @@ def _read(path: Path) -> Annotation:
 
 @lru_cache(maxsize=KEPT)  # two threads that ask at the same time may both parse; the results are equal
 def _parse(path: Path, version: tuple[int, int]) -> Annotation:  # noqa: ARG001 - a changed file is read again
-    content = parse_document(path, read_file(path))
+    content = parse_document(path, read_file(path, limit=LARGEST))
     name = _format_of(content)
     if name is None:
         other = _unsupported(content)

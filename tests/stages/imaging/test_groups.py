@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import UsageError
+from stages.errors import InputProblemsError, UsageError
 from stages.imaging.pairing import Found, Inputs, find_samples
 
 HASHES = [hashlib.sha256(bytes([number])).hexdigest()[:12] for number in range(200)]
@@ -75,6 +75,14 @@ def test_a_table_of_groups_does_not_depend_on_folders_in_the_ids(tmp_path: Path)
     (tmp_path / "Grade.csv").write_text("name,patient ID, grade (GlaS)\ntrain_1,4, benign\n")
     found = find(tmp_path, *(f"{folder}/train_1{ending}.bmp" for folder in "xy" for ending in ("", "_anno")))
     assert groups(found) == {"x-train_1": "4", "y-train_1": "4"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux, for a file whose reading fails")
+def test_a_table_of_groups_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    """Going on without it would put images of one patient into different splits."""
+    (tmp_path / "Grade.csv").symlink_to("/proc/self/mem")
+    with pytest.raises(InputProblemsError, match=r"Grade.csv: cannot be read \(Input/output error\)"):
+        find(tmp_path, "train_1.bmp", "train_1_anno.bmp")
 
 
 def test_groups_of_a_layout_do_not_depend_on_folders_in_the_ids(tmp_path: Path) -> None:

@@ -137,6 +137,6 @@ def test_a_file_without_read_permission_is_not_called_missing(tmp_path: Path, mo
     def refuse(*_arguments: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("stages.runs.tensor_file.open_regular", refuse)
     with pytest.raises(CheckpointError, match=r"t: cannot be read \(Permission denied\)"):
         load_tensors(tmp_path / "t", key="k", remedy="do this")

@@ -14,6 +14,7 @@ import pytest
 from store.disk.locks import LONGEST_OWNER, UNKNOWN_OWNER, _owner, exclusive_lock, lock_file
 from store.disk.publish import published_folder
 from store.errors import PipelineError
+from store.root import STORE
 
 if sys.platform != "win32":
     import fcntl
@@ -112,7 +113,7 @@ def test_a_file_is_used_without_a_lock_where_there_are_none(tmp_path: Path, monk
     monkeypatch.setattr(fcntl, "flock", _no_locks)
     with lock_file(tmp_path / "a"):
         assert (tmp_path / "a").exists()
-    with published_folder(tmp_path / "f", ours=lambda _: True) as folder:
+    with published_folder(tmp_path / "f", ours=STORE) as folder:
         (folder / "x").write_text("new")
     assert (tmp_path / "f" / "x").read_text() == "new"
 
@@ -140,3 +141,29 @@ def test_the_owner_of_an_unreadable_lock_file_is_unknown(tmp_path: Path, make):
     """A FIFO would let the reader wait for ever."""
     make(tmp_path / ".f.lock")
     assert _owner(tmp_path / ".f.lock") == UNKNOWN_OWNER
+
+
+def test_a_lock_file_that_cannot_be_removed_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The output is complete by then, and a lock file without its process locks nothing."""
+
+    def failing(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", failing)
+        with exclusive_lock(tmp_path / "out", "training"):
+            pass
+    with exclusive_lock(tmp_path / "out", "training") as held:
+        assert held
+
+
+def test_a_failing_disk_is_not_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two processes would both write. The error names the lock file."""
+
+    def failing(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("fcntl.flock", failing)
+    with pytest.raises(OSError, match="Input/output error") as caught, exclusive_lock(tmp_path / "out", "training"):
+        pytest.fail("the block ran without a lock")
+    assert caught.value.filename == str(tmp_path / ".out.lock")
