@@ -27,6 +27,7 @@ BENCHMARKS = (
     "start_up",
     "extraction",
     "end_to_end",
+    "one_image",
     "reading",
     "scaling",
     "training_step",

@@ -25,11 +25,11 @@ from tests.conftest import random_sample
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
-    "PIL", "__future__", "annotated_types", "argparse", "ast", "base64", "binascii", "collections", "concurrent",
-    "contextlib", "csv", "dask", "dataclasses", "difflib", "distributed", "dvclive", "errno", "fcntl", "functools",
+    "PIL", "__future__", "_typeshed", "annotated_types", "argparse", "ast", "atexit", "base64", "binascii", "collections", "concurrent",
+    "contextlib", "csv", "dask", "dataclasses", "datetime", "difflib", "distributed", "dvclive", "errno", "fcntl", "functools",
     "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io", "ipaddress", "itertools", "json",
     "logging", "math", "mmap", "numcodecs", "numpy", "operator", "os", "pathlib", "pipeline", "pydantic", "re",
-    "codecs", "pickletools", "resource", "rich", "safetensors", "scipy", "shutil", "simplejpeg", "skimage", "socket",
+    "codecs", "pickletools", "resource", "rich", "safetensors", "scipy", "shutil", "signal", "simplejpeg", "skimage", "socket",
     "sqlite3", "stages", "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "time",
     "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile",
     "zlib",
