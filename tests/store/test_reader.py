@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import shutil
 from collections.abc import Callable
@@ -135,3 +137,17 @@ def test_a_size_that_no_image_has_is_refused(tmp_path: Path, name: str, value: i
 def test_a_writer_says_how_many_samples_a_shard_takes(tmp_path: Path, layout):
     with new_store(tmp_path / "s.zarr", layout=layout, recipe=RECIPE) as writer:
         assert writer.samples_per_shard == layout.samples_per_shard == 1024
+
+
+def test_a_mapped_shard_that_can_no_longer_be_looked_at_is_an_error(make_store: MakeStore):
+    """The disk may fail after the file was mapped."""
+
+    class Failing(bytes):
+        def size(self) -> int:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    opened = AttentionStore.open(make_store(2))
+    shard = opened._sharded["image"].shard(0)
+    shard._bytes = Failing(shard._bytes[:])  # type: ignore[assignment]
+    with pytest.raises(StoreIncompleteError, match=r"the shard cannot be read .Stale file handle"):
+        opened.read([0])
