@@ -56,7 +56,7 @@ def describe(path: Path, root: bytes) -> Description:
         StoreVersionError: the store needs another version of this program.
         StoreCorruptError: the file is not JSON, or a value does not match its hash.
     """
-    if not root and not _exists(path / "zarr.json"):
+    if not root and not (path / "zarr.json").is_file():
         raise NotAStoreError(f"{path}: not an attention store (no zarr.json that can be read).\n  {REMEDY}.")
     try:
         document = parse_json(root)
@@ -113,10 +113,3 @@ def _damaged(path: Path, reason: str) -> StoreCorruptError:
         f"{path}: not an attention store, or its zarr.json is damaged ({reason}).\n"
         f"  {REMEDY}; if it is that, fetch the store again or extract it again."
     )
-
-
-def _exists(file: Path) -> bool:
-    try:
-        return file.is_file()
-    except OSError:
-        return False

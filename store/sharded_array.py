@@ -86,10 +86,14 @@ class ShardedArray:
             self._require_size(indices, size, packing)
         out = np.empty((len(indices), *self._shape), dtype=dtype)
         rows = out.view(np.uint8).reshape(len(indices), size)
+        self.check(indices, checksums)
+        mapped = self.times_mapped
         for row, sample in zip(rows, indices.tolist(), strict=True):
-            payload = self._checked_shard(sample, checksums).payload(sample)
+            shard = self._mapped.get(sample // self._per_shard)
+            if shard is None or self.times_mapped != mapped:  # a shard made room for another one: check it again
+                shard = self._checked_shard(sample, checksums)
             try:
-                unpack(payload, row, packing)
+                unpack(shard.payload(sample), row, packing)
             except ValueError as error:
                 raise self._damaged(sample, error) from None
         return out
@@ -104,6 +108,8 @@ class ShardedArray:
         Raises:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
+        if self._checked[indices].all():
+            return
         for sample in indices.tolist():
             self._checked_shard(sample, checksums)
 

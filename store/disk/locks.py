@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from store.disk.regular import disk_fails, named_failures
+from store.disk.regular import disk_fails, named_failures, open_regular
 from store.errors import PipelineError
 
 if sys.platform != "win32":
@@ -123,7 +123,7 @@ def _sign(descriptor: int) -> None:
 
 def _owner(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             name = opened.read(LONGEST_OWNER).decode(errors="replace")
             return " ".join(name.split()) or UNKNOWN_OWNER
     except OSError:

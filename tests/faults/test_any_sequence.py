@@ -41,7 +41,7 @@ from stages.attention.memo import AttentionMemo
 from store import AttentionStore, PipelineError, StoreError
 from store.check import check_store, verify_store
 from store.disk.publish import published_folder
-from store.root import is_store
+from store.root import STORE, is_store
 from store.upgrade import upgrade_store
 from tests.faults import small_world as world
 from tests.faults.interruptions import full_at, killed_at
@@ -197,7 +197,7 @@ class AnySequence(RuleBasedStateMachine):
         expected = self.state("one")
         samples = [source.sample(name, "one") for name, source in sorted(self.sources.items())]
         end = self.killed(moment)
-        with end, full_at(NEVER), published_folder(self.path, ours=is_store) as folder:
+        with end, full_at(NEVER), published_folder(self.path, ours=STORE) as folder:
             write_version_1(folder, samples, world.layout(), world.recipe("one").to_dict(), rows=16)
         if moment is None:
             self.commit(expected, version=1)

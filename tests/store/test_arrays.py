@@ -62,6 +62,7 @@ def _big_endian(draft: Draft) -> None:
         (lambda d: d.metadata("mask", codecs=[]), r"`mask` has no sound zarr\.json \(the codecs have no names\)"),
         (lambda d: d.metadata("mask", node_type="group"), r"`mask` has no sound zarr\.json \(not a Zarr v3 array\)"),
         (lambda d: d.metadata("mask", shape=[12, -16, 20]), r"`mask` has no sound zarr\.json \(a shape is not a list"),
+        (lambda d: d.metadata("mask", attributes=[]), r"`mask` has no sound zarr\.json"),
         (lambda d: d.metadata("mask", shape=None), r"`mask` has no sound zarr\.json"),
         (lambda d: d.metadata("mask", dimension_names=[None] * 3), r"`mask` has no sound zarr\.json"),
         (lambda d: d.metadata("mask", storage_transformers=[{"name": "x"}]), r"`mask` .*not a regular chunk grid"),

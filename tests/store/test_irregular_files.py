@@ -15,7 +15,8 @@ import store.root
 from store import AttentionStore, NotAStoreError, StoreCorruptError, StoreError, StoreIncompleteError
 from store.check import check_store
 from store.disk.publish import published_folder
-from store.root import MOST_BYTES, is_store, root_bytes
+from store.disk.regular import IrregularFileError, read_limited
+from store.root import MOST_BYTES, STORE, is_store, root_bytes
 from tests.store.conformance.cases import SOURCE
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs and device files")
@@ -109,7 +110,7 @@ def test_a_description_that_cannot_be_read_is_neither_foreign_nor_missing_nor_ou
     for use in (AttentionStore.open, is_store, root_bytes):
         with pytest.raises(StoreIncompleteError, match=rf"zarr\.json cannot be read \({os.strerror(number)}\)"):
             use(path)
-    with pytest.raises(StoreError, match="cannot be read"), published_folder(path, ours=is_store):
+    with pytest.raises(StoreError, match="cannot be read"), published_folder(path, ours=STORE):
         pass  # pragma: no cover - the block is not entered
     assert check_store(path).verdict == "missing"
     assert sorted(path.rglob("*")) == before
@@ -148,3 +149,13 @@ def test_a_path_that_cannot_be_looked_at_is_said_so(path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "exists", failing)
     with pytest.raises(StoreIncompleteError, match=r"cannot be looked at .Permission denied"):
         AttentionStore.open(path)
+
+
+def test_a_file_that_has_more_content_than_the_system_says_is_limited_too():
+    """Files under `/proc` have a size of 0."""
+    file = Path("/proc/self/status")
+    if not file.exists():
+        pytest.skip("needs /proc")
+    assert file.stat().st_size == 0
+    with pytest.raises(IrregularFileError, match="is larger than"):
+        read_limited(file, limit=100)

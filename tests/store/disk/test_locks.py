@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from store.disk.locks import LONGEST_OWNER, exclusive_lock, lock_file
+from store.disk.locks import LONGEST_OWNER, UNKNOWN_OWNER, _owner, exclusive_lock, lock_file
+from store.disk.publish import published_folder
 from store.errors import PipelineError
+from store.root import STORE
+
+if sys.platform != "win32":
+    import fcntl
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock; work goes on without locks")
 
@@ -98,6 +103,44 @@ def test_without_locks_on_the_disk_the_work_is_done(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("fcntl.flock", unsupported)
     with exclusive_lock(tmp_path / "out", "training") as held:
         assert held is False
+
+
+def _no_locks(*_: object) -> None:
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def test_a_file_is_used_without_a_lock_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fcntl, "flock", _no_locks)
+    with lock_file(tmp_path / "a"):
+        assert (tmp_path / "a").exists()
+    with published_folder(tmp_path / "f", ours=STORE) as folder:
+        (folder / "x").write_text("new")
+    assert (tmp_path / "f" / "x").read_text() == "new"
+
+
+def test_a_lock_file_that_was_removed_before_it_was_locked_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The process that held it removes its file at the end. A lock on a removed file would lock nothing."""
+    file, original, removed = tmp_path / ".f.lock", fcntl.flock, []
+
+    def removing(descriptor: int, operation: int) -> None:
+        original(descriptor, operation)
+        if not removed:
+            removed.append(descriptor)
+            file.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", removing)
+    with exclusive_lock(tmp_path / "f", "working"):
+        assert len(removed) == 1
+        assert file.exists()
+
+
+@pytest.mark.parametrize("make", [lambda _: None, os.mkfifo, Path.mkdir])
+def test_the_owner_of_an_unreadable_lock_file_is_unknown(tmp_path: Path, make):
+    """A FIFO would let the reader wait for ever."""
+    make(tmp_path / ".f.lock")
+    assert _owner(tmp_path / ".f.lock") == UNKNOWN_OWNER
 
 
 def test_a_lock_file_that_cannot_be_removed_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

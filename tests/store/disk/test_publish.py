@@ -13,6 +13,7 @@ from store.disk import publish
 from store.disk.contents import Contents, Output
 from store.disk.publish import (
     DISK_FAILURES,
+    exclusive_folder,
     explain_disk_failures,
     published_folder,
     remove_partial_files,
@@ -284,3 +285,14 @@ def test_a_link_to_a_folder_in_a_temporary_folder_is_not_followed(tmp_path: Path
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".out.partial-1", "mine"]
     assert stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o555
     assert (tmp_path / "mine" / "thesis").exists()
+
+
+def test_a_locked_folder_is_made_private_and_refuses_a_second_worker(tmp_path: Path):
+    """Its parent folders are made too. It stays when the work ends."""
+    folder = tmp_path / "runs" / ".run.training"
+    with exclusive_folder(folder, "training"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(PipelineError, match="another process is writing here"), exclusive_folder(folder, "writing"):
+            pass
+    with exclusive_folder(folder, "training"):
+        assert list(folder.iterdir()) == []
