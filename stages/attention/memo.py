@@ -57,7 +57,8 @@ class AttentionMemo:
         self.path = self.path_of(folder, recipe)
         self._shape = (len(recipe.heads), *recipe.grid)
         _create_private(self.path)
-        self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        with self._explain_errors():
+            self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
             with self._explain_errors():
                 _use_write_ahead_log(self._connection)
