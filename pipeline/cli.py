@@ -1,23 +1,35 @@
 """The `pipeline` command: one short function per command, heavy imports inside it.
 
 Every command does its work in `stages` or `store`. This file holds only the commands' names, what they
-print, and the exit status: 0 for success, 1 for a failure, 2 for a wrong request, 130 after Ctrl-C.
+print, and the exit status:
+
+    0      success
+    1      a failure
+    2      a wrong request
+    130    ended by Ctrl-C (SIGINT); 143 by SIGTERM; 129 by SIGHUP. The process ends by the signal itself
+    141    the reader of standard output has ended, as in `inspect STORE | head -1`
+
+`verify` adds to these; see its help.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import io
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from pipeline import __version__, console
+from pipeline.display import progress_display
+from pipeline.failures import report_error
 from pipeline.params import options_of
+from pipeline.signals import StopRequest, stop_signals
+from pipeline.streams import guard_streams
+from stages.runtime.wording import counted
 from stages.settings import (
     EvaluateSettings,
     ExtractSettings,
@@ -26,22 +38,10 @@ from stages.settings import (
     PretrainSettings,
     TrainSettings,
 )
-
-
-class Commands(TyperGroup):
-    """The group of all commands. It reports Ctrl-C itself, because Typer would end the program without a message."""
-
-    def invoke(self, ctx: Any) -> Any:  # Typer's own class of contexts is private
-        """Run the command that the user named."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise typer.Exit(console.report_error(error) or console.EXIT_INTERRUPTED) from None
-
+from store.errors import PipelineError
 
 app = typer.Typer(
     name="pipeline",
-    cls=Commands,
     help="Segment medical images with the attention of a frozen DINO, computed once and stored.\n\n"
     "Options not given are taken from params.yaml in the current folder, else they have the defaults shown.",
     no_args_is_help=True,
@@ -50,24 +50,53 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich with its Markdown takes longer than all other imports
 )
 
+GOING_ON = {
+    "train": " with --resume: it goes on from the last saved epoch",
+    "pretrain": " with --resume: it goes on from the last saved step",
+    "extract": ": the attention computed so far is in the memo",
+    "predict": ": the attention computed so far is in the memo",
+}
+"""What running a command again after an interruption makes use of."""
+
 StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]
 
 
 def main() -> None:
-    """Run the command line. This is the only place where an error becomes an exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # the terminal may be unable to show a file's name
-            stream.reconfigure(errors="backslashreplace")
+    """Run the command line. This is the only place where an error or a signal becomes an exit status."""
+    guard_streams()
     _allow_many_files()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[console.MessageHandler()])
+    with stop_signals() as received:
+        atexit.register(received.end_by_signal)  # runs last, so that everything else is cleaned up
+        try:
+            status = _run_command()
+        except StopRequest as stop:
+            console.say(f"interrupted by {stop.cause}; {_how_to_go_on(sys.argv[1:])}")
+            status = stop.exit_status
+    sys.exit(status)
+
+
+def _run_command() -> int:
+    """Run the command that `sys.argv` names and return the exit status."""
     try:
-        app(prog_name="pipeline")  # also for `python -m pipeline`
-    except (Exception, KeyboardInterrupt) as error:
-        status = console.report_error(error)
-        if status is None:
+        try:
+            app(prog_name="pipeline")  # also for `python -m pipeline`
+        except SystemExit as left:
+            status = left.code
+        sys.stdout.flush()  # help is not written by `console`
+    except Exception as error:
+        reported = report_error(error)
+        if reported is None:
             raise
-        sys.exit(status)
+        return reported
+    return status if isinstance(status, int) else int(status is not None)
+
+
+def _how_to_go_on(arguments: list[str]) -> str:
+    """Return what to do after an interruption of the command that these arguments name."""
+    command = next((argument for argument in arguments if argument in GOING_ON), "")
+    return f"run the command again{GOING_ON.get(command, '')}"
 
 
 def _allow_many_files() -> None:
@@ -89,11 +118,17 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - the signature that Ty
 @app.callback()
 def options(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - Typer needs the option; its callback prints and ends
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that come before a command."""
+    """Take the options that come before a command, and check what every command needs."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # importing torch there would end the process
+        raise PipelineError(
+            "the current folder has been deleted.\n  Change to another folder and run the command again."
+        ) from None
 
 
 @app.command()
@@ -111,20 +146,21 @@ def init(
 @options_of(PhantomSettings, section="phantom")
 def phantom(settings: PhantomSettings) -> None:
     """Draw synthetic dermoscopy-like images with masks, to try the pipeline without any data."""
+    console.say(f"phantom: {counted(settings.samples, 'image')} → {settings.out}")
     from stages import phantom as stage
 
-    stage.run(settings, progress=console.BarProgress().track)
-    plural = "" if settings.samples == 1 else "s"
-    console.say(f"{settings.samples} image{plural} with mask{plural} in {settings.out}")
+    stage.run(settings, progress=progress_display().track)
+    console.say(f"{counted(settings.samples, 'image')} with {counted(settings.samples, 'mask')} in {settings.out}")
 
 
 @app.command()
 @options_of(PretrainSettings, section="pretrain")
 def pretrain(settings: PretrainSettings) -> None:
     """Train a transformer on images alone, without labels, for `extract --model FILE`."""
+    console.say(f"pretrain: {settings.images} → {settings.out}")
     from stages import pretrain as stage
 
-    report = stage.run(settings, progress=console.BarProgress())
+    report = stage.run(settings, progress=progress_display())
     console.say(str(report))
 
 
@@ -132,14 +168,15 @@ def pretrain(settings: PretrainSettings) -> None:
 @options_of(ExtractSettings, section="extract")
 def extract(settings: ExtractSettings) -> None:
     """Compute the attention of every image once and write an attention store."""
+    console.say(f"extract: {settings.csv or settings.images} → {'a plan' if settings.dry_run else settings.store}")
     from stages import extract as stage
 
     if settings.dry_run:
-        plan = stage.plan(settings, progress=console.BarProgress())
+        plan = stage.plan(settings, progress=progress_display())
         console.show_text(str(plan))
         plan.require_sound()
         return
-    report = stage.run(settings, progress=console.BarProgress())
+    report = stage.run(settings, progress=progress_display())
     console.say(str(report))
 
 
@@ -147,9 +184,10 @@ def extract(settings: ExtractSettings) -> None:
 @options_of(TrainSettings, section="train")
 def train(settings: TrainSettings) -> None:
     """Train a segmenter from an attention store. No transformer is involved."""
+    console.say(f"train: {settings.store} → {settings.out}")
     from stages import train as stage
 
-    report = stage.run(settings, progress=console.BarProgress())
+    report = stage.run(settings, progress=progress_display())
     console.say(str(report))
 
 
@@ -157,9 +195,10 @@ def train(settings: TrainSettings) -> None:
 @options_of(EvaluateSettings, section="evaluate")
 def evaluate(settings: EvaluateSettings) -> None:
     """Score a run on samples it was not trained on."""
+    console.say(f"evaluate: {settings.run} on {settings.store} → {settings.out}")
     from stages import evaluate as stage
 
-    report = stage.run(settings, progress=console.BarProgress())
+    report = stage.run(settings, progress=progress_display())
     console.say(str(report))
 
 
@@ -167,9 +206,10 @@ def evaluate(settings: EvaluateSettings) -> None:
 @options_of(PredictSettings, section="predict", argument="images")
 def predict(settings: PredictSettings) -> None:
     """Segment new images: one PNG mask per image, at its original size."""
+    console.say(f"predict: {settings.csv or settings.images} with {settings.run} → {settings.out}")
     from stages import predict as stage
 
-    report = stage.run(settings, progress=console.BarProgress())
+    report = stage.run(settings, progress=progress_display())
     console.say(str(report))
 
 
@@ -183,11 +223,12 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show what a store holds."""
-    from pipeline.inspection import describe_store, draw_store, show_store
+    with console.said_if_slow(f"inspect: reading {store}"):
+        from pipeline.inspection import describe_store, draw_store, show_store
 
-    if picture is not None:
-        draw_store(store, out=picture, samples=samples)
-    described = describe_store(store, stats=stats)
+        if picture is not None:
+            draw_store(store, out=picture, samples=samples)
+        described = describe_store(store, stats=stats)
     if as_json:
         console.show_json(described)
     else:
@@ -212,9 +253,10 @@ def verify(
     Without --sample every byte is read. Exit status: 0 the store is sound; 1 it is damaged; 2 the request is wrong, or
     the store needs another version of this program; 3 there is no store, or parts of it are missing.
     """
-    from pipeline.verification import run_verification
+    with console.said_if_slow(f"verify: reading {store}"):
+        from pipeline.verification import run_verification
 
-    status = run_verification(store, sample=sample, seed=seed, as_json=as_json, progress=console.BarProgress().track)
+        status = run_verification(store, sample=sample, seed=seed, as_json=as_json, progress=progress_display().track)
     raise typer.Exit(status)
 
 
@@ -224,10 +266,11 @@ def upgrade(store: StorePath) -> None:
 
     The new store replaces the old one when it is complete. A store of the present format does not change.
     """
-    from store.format import VERSION
-    from store.upgrade import upgrade_store
+    with console.said_if_slow(f"upgrade: reading {store}"):
+        from store.format import VERSION
+        from store.upgrade import upgrade_store
 
-    before = upgrade_store(store, progress=console.BarProgress().track)
+        before = upgrade_store(store, progress=progress_display().track)
     done = f"upgraded from version {before} to {VERSION}" if before != VERSION else f"has version {VERSION} already"
     console.say(f"{store}: {done}")
 
@@ -243,8 +286,11 @@ def models(*, as_json: AsJson = False) -> None:
     if as_json:
         console.show_json(entries)
         return
-    columns = ["name", "patch", "heads", "dim", "depth", "licence", "source"]
-    console.show_table("models", columns, [[entry[column] for column in columns] for entry in entries])
+    for title, columns in (
+        ("models", ["name", "patch", "heads", "dim", "depth", "licence"]),
+        ("sources", ["name", "source"]),  # a table of its own: with the others it would not fit into 80 columns
+    ):
+        console.show_table(title, columns, [[entry[column] for column in columns] for entry in entries])
 
 
 if __name__ == "__main__":

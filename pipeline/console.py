@@ -1,63 +1,38 @@
-"""Print results, messages, errors and progress bars.
+"""Print results and messages.
 
-Results go to standard output, everything else to standard error. Without a terminal there are no
-progress bars, so that logs stay readable. Names of files and samples come from other people, so they are
-printed literally: no markup, and no control character that would move a terminal's cursor. A message
-that would fill screens is cut; the full text is written to a private temporary file.
+Results go to standard output, everything else to standard error. Names of files and samples come from other people, so
+they are printed literally: no markup, and no control character that would move a terminal's cursor. A message that
+would fill screens is cut; the full text is written to a private temporary file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
+import logging
 import os
 import re
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stages.runtime.progress import Progress, Task
-from store.errors import PipelineError, UsageError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
-
-EXIT_FAILURE = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+from pipeline.streams import write_message, write_result
 
 MOST_LINES = 31
 """Lines of one message shown before it is cut: a heading and thirty problems."""
 LAST_LINES = 2
 """Lines shown after the cut: a message ends with what to do."""
 
+UNFOLDED = 10_000
+"""Width of a table that no terminal shows: a program that reads it would not understand folded cells."""
+
+SLOW = 0.4
+"""Seconds after which a command that prints its result at once says that it works."""
+
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that control a terminal or reverse the direction of writing. Line feed and tab are allowed."""
-
-OTHER_PLACE = "Choose another path, or change the permissions of this one."
-IN_THE_WAY = "A file stands where a folder is needed, or the other way round; choose another path."
-BAD_DISK = "Check the disk, or the network it is on, and run the command again."
-USER_ERRORS = {
-    errno.EACCES: OTHER_PLACE,
-    errno.EDQUOT: "Free some space, or choose another path.",
-    errno.EEXIST: IN_THE_WAY,
-    errno.EINTR: "Run the command again.",
-    errno.EIO: BAD_DISK,
-    errno.EISDIR: IN_THE_WAY,
-    errno.ELOOP: "Its links lead in a circle; correct them.",
-    errno.ENAMETOOLONG: "Choose a shorter name.",
-    errno.ENOENT: "Check the path.",
-    errno.ENOSPC: "Free some space, or choose another path.",
-    errno.ENOTDIR: IN_THE_WAY,
-    errno.EPERM: OTHER_PLACE,
-    errno.EROFS: OTHER_PLACE,
-    errno.ESTALE: BAD_DISK,
-    errno.ETIMEDOUT: BAD_DISK,
-}
-"""System errors whose cause is the user's disk or folders, not this program, and what to do about each."""
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -77,17 +52,21 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0)
     for row in rows:
         table.add_row(*map(literal, row))
-    Console().print(table)
+    folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if folded else UNFOLDED)
+    with console.capture() as printed:  # printing directly, rich would end the program if the reader has ended
+        console.print(table)
+    write_result("\n".join(line.rstrip() for line in printed.get().splitlines()) + "\n")
 
 
 def show_json(value: Any) -> None:
     """Print one JSON value on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_result(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def show_text(text: str) -> None:
     """Print a result on standard output, with control characters written out. It is never cut."""
-    sys.stdout.write(_escaped(text) + "\n")
+    write_result(_escaped(text) + "\n")
 
 
 def say(text: str) -> None:
@@ -98,7 +77,28 @@ def say(text: str) -> None:
         hidden = len(lines) - MOST_LINES - LAST_LINES
         more = f"  … and {hidden} more lines{_saved_copy(text)}"
         text = "\n".join([*lines[:MOST_LINES], more, *lines[-LAST_LINES:]])
-    sys.stderr.write(text + "\n")
+    write_message(text + "\n")
+
+
+@contextlib.contextmanager
+def said_if_slow(text: str) -> Iterator[None]:
+    """Print a message while the block runs, unless it is done within `SLOW` seconds."""
+    timer = threading.Timer(SLOW, say, [text])
+    timer.daemon = True
+    with contextlib.suppress(RuntimeError):  # no threads left
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+class MessageHandler(logging.Handler):
+    """Print records of the log as messages: above a bar, if there is one, and escaped like all messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        say(self.format(record))
 
 
 def _escaped(text: str) -> str:
@@ -115,70 +115,3 @@ def _saved_copy(text: str) -> str:
     except OSError:  # print the message even if it cannot be saved
         return ""
     return f"; all of them are in {name}"
-
-
-def report_error(error: BaseException) -> int | None:
-    """Print an error and return the exit status. Return None, and print nothing, if the error is a bug."""
-    if isinstance(error, PipelineError):
-        say(f"error: {error}")
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
-    if isinstance(error, OSError) and error.errno in USER_ERRORS:
-        say(f"error: {error.filename or 'the disk'}: {error.strerror}.\n  {USER_ERRORS[error.errno]}")
-        return EXIT_FAILURE
-    if _is_out_of_memory(error):
-        say(
-            f"error: not enough memory ({str(error).splitlines()[0] if str(error) else type(error).__name__}).\n"
-            "  End other programs that use much memory, or choose smaller sizes or a smaller --batch-size."
-        )
-        return EXIT_FAILURE
-    if isinstance(error, KeyboardInterrupt):
-        say("interrupted; run the command again (train and pretrain go on with --resume)")
-        return EXIT_INTERRUPTED
-    return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Return whether the error means out of memory. torch is slow to import, so it is used only if already imported."""
-    if isinstance(error, MemoryError) or "torch" not in sys.modules:
-        return isinstance(error, MemoryError)
-    from stages.runtime.out_of_memory import is_out_of_memory
-
-    return is_out_of_memory(error)
-
-
-class BarProgress(Progress):
-    """Progress as bars on standard error, with a rate and the time left; silent without a terminal."""
-
-    @contextlib.contextmanager
-    def task(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
-        """Show a bar while the block runs."""
-        if not sys.stderr.isatty():
-            yield Task()
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        with Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
-        ) as bars:
-            yield _Bar(bars, bars.add_task(description, total=total, rate="", note=""), unit)
-
-
-class _Bar(Task):
-    def __init__(self, bars: Bars, task: TaskID, unit: str) -> None:
-        self._bars, self._task, self._unit = bars, task, unit
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        self._bars.advance(self._task, steps)
-        speed = self._bars.tasks[self._task].speed
-        fields = {"rate": f"{speed:.1f} {self._unit}/s"} if speed else {}
-        if note:
-            fields["note"] = note
-        self._bars.update(self._task, **fields)  # type: ignore[arg-type]

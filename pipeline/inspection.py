@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.console import say, show_table
+from stages.runtime.wording import counted
 from store import AttentionStore
 from store.disk.publish import replace_file
 from store.errors import UsageError
@@ -72,7 +73,7 @@ def show_store(described: dict[str, Any]) -> None:
             *_rows_of_groups(described["groups"]),
             *_rows_of_objects(described),
             ["heads", f"{len(described['heads'])}: {', '.join(described['heads'])}"],
-            ["on disk", f"{_readable(described['bytes'])} in {described['files']} files"],
+            ["on disk", f"{_readable(described['bytes'])} in {counted(described['files'], 'file')}"],
             ["recipe", described["recipe_sha256"][:16]],
             *([f"  {key}", str(value)] for key, value in described["recipe"].items() if key != "heads"),
         ],
@@ -107,20 +108,40 @@ def draw_store(path: Path, *, out: Path, samples: int) -> None:
 
     Raises:
         StoreError: it cannot be opened or read.
-        UsageError: `out` is not the name of a PNG, or it exists and is no file.
+        UsageError: `out` is not the name of a PNG, it exists and is not such a picture, or it lies inside an output.
     """
     import numpy as np
 
+    from stages.outputs.places import require_outside
     from stages.pictures.heads import draw_heads
 
     if out.suffix.lower() != ".png" or (out.exists() and not out.is_file()):
         raise UsageError(f"--picture {out}: give the name of a .png file to write.")
+    require_outside(out, option="--picture")
+    _require_own_picture(out)
     store = AttentionStore.open(path)
     chosen = np.unique(np.linspace(0, len(store) - 1, samples).round().astype(np.int64))
     batch = store.read(chosen)
     masks = batch.mask if store.labelled[chosen].any() else None
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(out, draw_heads(batch.image, batch.attention, heads=store.heads, masks=masks))
+    picture = draw_heads(batch.image, batch.attention, heads=store.heads, masks=masks)
+    _require_own_picture(out)
+    replace_file(out, picture)
+
+
+def _require_own_picture(path: Path) -> None:
+    """Make sure that a picture replaces no other file than an earlier picture of heads.
+
+    Raises:
+        UsageError: there is another file.
+    """
+    from stages.pictures.marked import is_heads_picture
+
+    if path.exists() and not is_heads_picture(path):
+        raise UsageError(
+            f"--picture {path}: `inspect` did not write this file, and it would be replaced.\n"
+            "  Choose another name, or move the file away."
+        )
 
 
 def _describe_groups(store: AttentionStore) -> dict[str, Any]:
@@ -151,7 +172,9 @@ def _rows_of_groups(groups: dict[str, Any]) -> list[list[str]]:
     largest = groups["largest"]
     if largest is None:
         return [["groups", "every sample is a group of its own"]]
-    return [["groups", f"{groups['count']}; the largest is {largest['name']} ({_samples(largest['samples'])})"]]
+    return [
+        ["groups", f"{groups['count']}; the largest is {largest['name']} ({counted(largest['samples'], 'sample')})"]
+    ]
 
 
 def _rows_of_objects(described: dict[str, Any]) -> list[list[str]]:
@@ -160,11 +183,11 @@ def _rows_of_objects(described: dict[str, Any]) -> list[list[str]]:
         text = f"{objects['count']} in the mask files"
         if objects["lost"]:
             size = _extents(described["size"])
-            lost = f"{objects['lost']} in {_samples(objects['samples_with_lost'])}"
+            lost = f"{objects['lost']} in {counted(objects['samples_with_lost'], 'sample')}"
             text += f"; too small for {size} pixels: {lost}"
         rows = [["objects", text]]
         if objects["lost_classes"]:
-            lost = ", ".join(f"{name} in {_samples(count)}" for name, count in objects["lost_classes"].items())
+            lost = ", ".join(f"{name} in {counted(count, 'sample')}" for name, count in objects["lost_classes"].items())
             rows.append(["lost classes", lost])
     return [*rows, ["instances", "yes, objects are numbered"]] if described["instances"] else rows
 
@@ -187,10 +210,6 @@ def _bytes(folder: Path) -> int:
 
 def _extents(extents: list[int]) -> str:
     return " × ".join(str(extent) for extent in extents)
-
-
-def _samples(count: int) -> str:
-    return f"{count} sample" if count == 1 else f"{count} samples"
 
 
 def _readable(size: float) -> str:

@@ -15,21 +15,26 @@ import os
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import typer
 
-from pipeline.values import parse_value, show_value, without_none
+from pipeline.console import say
+from pipeline.params_file import PARAMS, ParamsFile, read_params
+from pipeline.values import describe_range, parse_value, require_kind, show_input, show_value, without_none
+from pipeline.watched import INPUTS, VERSION_KEY, require_version, require_watched
 from store.disk.paths import require_local
-from store.disk.regular import named_failures
 from store.errors import UsageError
-
-if TYPE_CHECKING:
-    import yaml
 
 Settings = TypeVar("Settings")
 
-PARAMS = Path("params.yaml")
+SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict")
+"""Commands that take settings from a section of `params.yaml`."""
+
+OWN = "x-"
+"""Sections whose names begin so belong to other programs, and are not read."""
+SHORTEST_NAME = 3
+"""Letters of an abbreviation, such as `eval`, that is taken for one of a section's name."""
 
 TOGETHER = (frozenset({"images", "masks", "csv"}),)
 """Settings that belong together: if one is on the command line, the others are not taken from `params.yaml`."""
@@ -39,6 +44,9 @@ RENAMED: dict[str, dict[str, str]] = {
     "extract": {"size": "image_size"},
 }
 """Settings that had another name: section → old name → new name. The old name is an error that says the new one."""
+
+OFF = frozenset({"", "0", "false", "no", "off"})
+"""Values of an environment variable that do not switch a setting on."""
 
 NOT_NOTICED = frozenset({"size", "nfiles"})
 """Keys that DVC leaves out when it looks for changes (treeverse/dvc #10296), at any depth."""
@@ -73,7 +81,10 @@ def options_of(
             for old, new in renamed.items():
                 if given.pop(old) is not None:
                     raise UsageError(f"{_flag(old)} is now called {_flag(new)}: use the new name.")
-            command(load_settings(settings, section, given))
+            file = read_params(PARAMS)
+            checked = _load(settings, section, given, file)
+            _require_images(checked, section, given, file)
+            command(checked)
 
         run.__name__ = command.__name__
         run.__doc__ = command.__doc__
@@ -87,6 +98,8 @@ def options_of(
 def load_settings(settings: type[Settings], section: str, given: Mapping[str, Any], params: Path = PARAMS) -> Settings:
     """Return settings from the command line's values, `params.yaml` and the defaults, in this order.
 
+    A few settings can also be switched on by the environment, whatever `params.yaml` says.
+
     Args:
         settings: the dataclass to fill.
         section: name of the section of `params.yaml`.
@@ -97,133 +110,152 @@ def load_settings(settings: type[Settings], section: str, given: Mapping[str, An
         UsageError: `params.yaml` cannot be read, has an unknown key, or a value is of the wrong kind or range; or DVC
             runs the command and would not notice a change of its inputs.
     """
-    content = read_params(params)
-    from_file = _section(content, section, params)
-    _require_known(from_file, settings, section, params)
+    return _load(settings, section, given, read_params(params))
+
+
+def _load(settings: type[Settings], section: str, given: Mapping[str, Any], file: ParamsFile) -> Settings:
+    _require_known_sections(file)
+    _note_settings_outside(settings, section, file)
+    from_file = _section(file, section)
+    _require_known(from_file, settings, section, file)
     from_line = {name: value for name, value in given.items() if value is not None}
+    from_file = {**from_file, **dict.fromkeys(_switched_on(settings), True)}
     for together in TOGETHER:
         if together & from_line.keys():
             from_file = {key: value for key, value in from_file.items() if key not in together}
-    checked = _checked(settings, section, {**from_file, **from_line}, from_line, params)
+    checked = _checked(settings, section, from_file, from_line, file)
     if "DVC_STAGE" in os.environ:  # DVC sets it for the command of a stage
-        from pipeline.watched import require_version, require_watched
-
-        require_version(content, params)
-        require_watched(checked, section, content, params)
+        require_version(file.content, file.path)
+        require_watched(checked, section, file.content, file.path)
     return checked
 
 
-def read_params(params: Path = PARAMS) -> Any:
-    """Return what the file holds; None if there is no file.
+def _switched_on(settings: type[Any]) -> list[str]:
+    """Return the settings that an environment variable switches on. Any value but 0, false, no and off counts."""
+    return [
+        field.name
+        for field in dataclasses.fields(settings)
+        if any(os.environ.get(name, "").strip().lower() not in OFF for name in field.metadata.get("switched_on_by", ()))
+    ]
+
+
+def _require_known_sections(file: ParamsFile) -> None:
+    """Make sure that every section belongs to this program, or is marked as the user's own.
+
+    DVC projects may keep the settings of other programs in the same file, under names that begin with `x-`.
 
     Raises:
-        UsageError: the file cannot be read as YAML of plain values, or a key is there twice.
+        UsageError: a section is unknown; the message names the nearest one.
     """
-    import yaml
-
-    try:
-        with named_failures(params):
-            text = params.read_text(encoding="utf-8")
-        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), params)
-        return yaml.safe_load(text)
-    except FileNotFoundError:
-        return None
-    except UnicodeDecodeError:
-        raise UsageError(f"{params}: cannot be read as text. Save it as UTF-8.") from None
-    except yaml.constructor.ConstructorError as error:
-        raise UsageError(f"{params}{_line(error)}: cannot be read: {error.problem}. Write plain values only.") from None
-    except yaml.MarkedYAMLError as error:
-        raise UsageError(
-            f"{params}{_line(error)}: cannot be read as YAML ({error.problem}). Correct this line or the one before it."
-        ) from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{params}: cannot be read: {error}") from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise UsageError(f"{params}: cannot be read ({error.strerror}). Allow reading it, or move it away.") from None
-    except ValueError as error:  # an impossible date, a number of thousands of digits
-        raise UsageError(f"{params}: holds a value that cannot be read ({error}). Put it in quotes.") from None
-    except RecursionError:
-        raise UsageError(f"{params}: is nested too deep to be read. Write plain values only.") from None
-
-
-def _refuse_repeated_keys(root: yaml.Node | None, params: Path) -> None:
-    """Raise an error if a mapping has a key twice: YAML would silently use the last one.
-
-    Raises:
-        UsageError: the message names the key and its line.
-    """
-    waiting: list[Any] = [root]
-    seen: set[int] = set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
+    known = (*SECTIONS, INPUTS, VERSION_KEY)
+    for name, value in (file.content or {}).items():
+        if name in known or (isinstance(name, str) and name.startswith(OWN)):
             continue
-        seen.add(id(node))  # an alias may lead back to a node above
-        keys: set[str] = set()
-        for child in node.value:
-            if not isinstance(child, tuple):
-                waiting.append(child)
-                continue
-            key, value = child
-            waiting.append(value)
-            if isinstance(key.value, str) and key.value in keys and key.value != "<<":
-                line = key.start_mark.line + 1
-                raise UsageError(f"{params} line {line}: `{key.value}` is there twice. Keep one of the two.")
-            if isinstance(key.value, str):
-                keys.add(key.value)
+        if not isinstance(name, str):
+            raise UsageError(f"{file.place(name)}: the section `{_name(name)}` must have a name that is text.")
+        if not isinstance(value, dict):
+            continue  # a value for templates in dvc.yaml, not a section
+        lower = name.lower()
+        starting = [one for one in SECTIONS if len(lower) >= SHORTEST_NAME and one.startswith(lower)]
+        near = starting or difflib.get_close_matches(lower, known, n=1, cutoff=0)
+        raise UsageError(
+            f"{file.place(name)}: there is no section `{name}`; the nearest is `{near[0]}`. Correct the name. "
+            f"A section of another program needs a name that begins with `{OWN}`, or a file of its own."
+        )
 
 
-def _line(error: yaml.MarkedYAMLError) -> str:
-    return f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+def _note_settings_outside(settings: type[Settings], section: str, file: ParamsFile) -> None:
+    """Say that a setting beside the sections is not read. It is no error: templates in `dvc.yaml` use such values."""
+    names = {field.name for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
+    for name in names & (file.content or {}).keys():
+        if not isinstance((file.content or {})[name], dict):
+            say(f"note: {file.place(name)}: `{name}` is outside the section `{section}`, so {section} does not read it")
 
 
-def _section(content: Any, section: str, params: Path) -> dict[str, Any]:
-    found = content.get(section) if isinstance(content, dict) else None
+def _section(file: ParamsFile, section: str) -> Mapping[str, Any]:
+    found = (file.content or {}).get(section)
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise UsageError(f"{params}: `{section}` must hold settings, one `key: value` a line.")
+        raise UsageError(f"{file.place(section)}: `{section}` must hold settings, one `key: value` a line.")
     return found
 
 
-def _require_known(from_file: Mapping[str, Any], settings: type[Settings], section: str, params: Path) -> None:
+def _require_known(from_file: Mapping[str, Any], settings: type[Settings], section: str, file: ParamsFile) -> None:
     """Make sure that every key of a section is a setting, and that DVC notices when its value changes."""
     names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
     for key, value in from_file.items():
+        place = file.place(section, key)
         if new := RENAMED.get(section, {}).get(key):
-            raise UsageError(f"{params}: {section}.{key} is now called {section}.{new}: rename it.")
+            raise UsageError(f"{place}: {section}.{key} is now called {section}.{new}: rename it.")
         if key not in names:
-            near = difflib.get_close_matches(str(key), names, n=1)
+            near = difflib.get_close_matches(str(key).lower().replace("-", "_"), names, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"it knows {', '.join(names)}."
-            raise UsageError(f"{params}: `{section}` has no setting `{key}`; {hint}")
+            raise UsageError(f"{place}: `{section}` has no setting `{_name(key)}`; {hint}")
         if isinstance(value, dict) and (hidden := sorted(NOT_NOTICED & value.keys())):
             raise UsageError(
-                f"{params}: {section}.{key} has a key `{hidden[0]}`, and DVC does not notice when a value of that name "
+                f"{place}: {section}.{key} has a key `{hidden[0]}`, and DVC does not notice when a value of that name "
                 "changes. Choose another name."
             )
 
 
+def _name(key: object) -> str:
+    """Return a key of YAML as a user writes it."""
+    return key if isinstance(key, str) else show_input(key)
+
+
+def _require_images(settings: object, section: str, given: Mapping[str, Any], file: ParamsFile) -> None:
+    """Make sure that a command without any images says so. The default is a folder that `phantom` makes.
+
+    Raises:
+        UsageError: no images are named, and the default folder is not there.
+    """
+    images = getattr(settings, "images", None)
+    named = [values.get(name) for values in (given, _section(file, section)) for name in ("images", "csv")]
+    if images is None or images.exists() or any(one is not None for one in named):
+        return
+    option = "no images are named" if section == "predict" else "--images is missing"
+    if file.content is None:
+        where = f"there is no {file.path} with {section}.images in this folder"
+    else:
+        where = f"{file.path} has no {section}.images"
+    raise UsageError(
+        f"{option}, {where}, and the default, {images}, does not exist.\n"
+        "  Name a folder of images; or draw some to try the pipeline with: pipeline phantom"
+    )
+
+
 def _checked(
-    settings: type[Settings], section: str, values: dict[str, Any], from_line: Mapping[str, Any], params: Path
+    settings: type[Settings],
+    section: str,
+    from_file: Mapping[str, Any],
+    from_line: Mapping[str, Any],
+    file: ParamsFile,
 ) -> Settings:
     """Return the settings, or raise an error with one line per wrong value that says where the value came from."""
     from pydantic import TypeAdapter, ValidationError
 
     def place(name: str) -> str:
-        return _flag(name) if name in from_line else f"{params}: {section}.{name}"
+        return _flag(name) if name in from_line else f"{file.place(section, name)}: {section}.{name}"
 
     complaints: dict[str, str] = {}
+    values: dict[str, Any] = {}
     hints = typing.get_type_hints(settings)
-    for name, value in values.items():
+    for name, value in {**from_file, **from_line}.items():
         try:
+            if name not in from_line:
+                require_kind(value, hints[name])
             values[name] = None if value is None else parse_value(value, hints[name])
         except ValueError as error:
             complaints[name] = str(error)
     try:
-        checked = TypeAdapter(settings).validate_python({k: v for k, v in values.items() if k not in complaints})
+        checked = TypeAdapter(settings).validate_python(values)
     except ValidationError as error:
+        ranges = typing.get_type_hints(settings, include_extras=True)
         for detail in error.errors(include_url=False):
-            complaints[str(detail["loc"][0])] = f"{detail['msg']}, not {detail['input']!r}"
+            name = str(detail["loc"][0])
+            wanted = describe_range(ranges[name]) if isinstance(detail["input"], float) else None
+            complaints[name] = f"{f'give {wanted}' if wanted else detail['msg']}, not {show_input(detail['input'])}"
     if complaints:
         raise UsageError("\n".join(f"{place(name)}: {complaint}" for name, complaint in complaints.items()))
     for value in vars(checked).values():

@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline import __version__
+from stages.outputs.places import require_outside
 from store.errors import UsageError
 
 TEMPLATES = Path(__file__).with_name("template")
@@ -38,10 +39,12 @@ def write_project(folder: Path) -> None:
         folder: made if it does not exist.
 
     Raises:
-        UsageError: one of the files exists, or the folder's path is a file. Nothing was written.
+        UsageError: one of the files exists, the folder's path is a file, or it is or lies inside an output of this
+            program. Nothing was written.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file. Name a folder for the new project.")
+    require_outside(folder, option="the folder", itself=True)
     existing = [name for name in FILES if (folder / name).exists() or (folder / name).is_symlink()]
     if existing:
         raise UsageError(

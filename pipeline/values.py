@@ -13,9 +13,11 @@ A class that is given twice on the command line has the values of both.
 
 from __future__ import annotations
 
+import datetime as dt
 import types
 import typing
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -39,6 +41,56 @@ def parse_value(value: Any, hint: Any) -> Any:
     return value if parse is None else parse(value)
 
 
+def require_kind(value: Any, hint: Any) -> None:
+    """Make sure that YAML gave the kind of value that a setting has: `true` is no number, and `"40"` is a text.
+
+    Values of sizes, lists and classes are left to `parse_value`.
+
+    Args:
+        value: from YAML.
+        hint: the field's type without `Annotated`, as `typing.get_type_hints` returns it.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    if value is None:
+        if not _is_union(hint):
+            raise ValueError("has no value; give one, or delete the line")
+        return
+    kind = without_none(hint)
+    wanted = KINDS.get("choice" if typing.get_origin(kind) is typing.Literal else kind)
+    if wanted is None or (isinstance(value, wanted.types) and (kind is bool or not isinstance(value, bool))):
+        return
+    raise ValueError(f"{wanted.advice}, not {show_input(value)}")
+
+
+def show_input(value: Any) -> str:
+    """Return a value from YAML or the command line as a user would write it, shortened."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    if isinstance(value, dt.date):
+        return f"the date {value.isoformat()}"
+    shown = repr(value)
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
+
+
+def describe_range(hint: Any) -> str | None:
+    """Return the range of a number in words, such as "a finite number above 0 and at most 1e+12".
+
+    Args:
+        hint: the field's type with `Annotated`; None if it has no range.
+    """
+    choices = [hint, *(typing.get_args(hint) if _is_union(hint) else ())]
+    limits = [one for choice in choices for one in getattr(choice, "__metadata__", ())]
+    words = [
+        f"{word} {getattr(limit, name):.6g}"
+        for name, word in (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
+        for limit in limits
+        if getattr(limit, name, None) is not None
+    ]
+    return f"a finite number {' and '.join(words)}" if words else None
+
+
 def show_value(value: Any, hint: Any) -> str | bool:
     """Return a default as a user would type it; False if there is nothing to show."""
     if value is None or isinstance(value, bool):
@@ -50,9 +102,14 @@ def show_value(value: Any, hint: Any) -> str | bool:
 
 def without_none(hint: Any) -> Any:
     """Return the type in `T | None` or `S | T | None`, and any other type unchanged."""
-    if isinstance(hint, types.UnionType):
+    if _is_union(hint):
         hint = reduce(or_, (choice for choice in typing.get_args(hint) if choice is not types.NoneType))
     return hint
+
+
+def _is_union(hint: Any) -> bool:
+    """Return whether a type is `S | T`. With `Annotated` inside, Python makes it an older form of union."""
+    return isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
 
 
 def _parse_size(value: Any) -> tuple[int, int]:
@@ -139,3 +196,24 @@ PARSERS: dict[Any, Callable[[Any], Any]] = {
     CLASSES: _parse_classes,
 }
 """Types that need parsing, and the function for each."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What YAML gives for a setting of some type, and what to write where it gave something else."""
+
+    types: tuple[type, ...]
+    advice: str
+
+
+KINDS: dict[Any, _Kind] = {
+    bool: _Kind((bool,), "write true or false without quotes"),
+    int: _Kind((int, float), "write a whole number without quotes"),  # pydantic takes a float that is whole
+    float: _Kind((int, float), "write a number without quotes"),
+    str: _Kind((str,), "write a text, in quotes if it looks like something else"),
+    Path: _Kind((str,), "write a path, in quotes if it looks like something else"),
+    "choice": _Kind((str,), "write one of the names, in quotes if it looks like something else"),
+}
+
+LONGEST_SHOWN = 80
+"""Characters of a value that a message shows."""

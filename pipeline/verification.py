@@ -4,7 +4,7 @@ Exit status:
 
     0  sound: everything that was read matches its checksums
     1  damaged: bytes do not match, even if other parts are missing as well
-    2  misuse: a wrong option, or a store that needs another version of this program
+    2  misuse: a wrong option, or a store that needs another version of this program; or the verdict cannot be written
     3  absent: there is no store at the path, or parts of it are missing and the rest is sound
 
 So a script can fetch the store again on status 3, and restore it from another copy on status 1.
@@ -20,11 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import console
+from pipeline.streams import OutputError
 from store.check import Choose, Progress, Verification, all_samples, check_store
 from store.errors import UsageError
 
 EXIT_STATUS = {"sound": 0, "damaged": 1, "unknown": 2, "missing": 3}
 """The exit status for every verdict."""
+
+EXIT_UNWRITTEN = 2
+"""The exit status if a store is sound but the verdict cannot be written: 1 would mean damage."""
 
 SEEDS = 2**32
 """A random seed is drawn below this value, so that it is short enough to type."""
@@ -51,21 +55,14 @@ def run_verification(path: Path, *, sample: str | None, seed: int | None, as_jso
         seed = int(np.random.default_rng().integers(SEEDS))
     choose = all_samples if sample is None or seed is None else random_samples(sample, seed)
     found = check_store(path, progress, choose=choose)
-    if as_json:
-        console.show_json(
-            {
-                "store": str(path),
-                "sound": found.verdict == "sound",
-                "verdict": found.verdict,
-                "faults": [fault.text for fault in found.faults],
-                "samples": found.samples,
-                "checked": found.checked,
-                "seed": seed,
-            }
-        )
-    else:
-        _show(path, found, seed)
-    return EXIT_STATUS[found.verdict]
+    status = EXIT_STATUS[found.verdict]
+    try:
+        _show(path, found, seed, as_json=as_json)
+    except OutputError as error:  # the status is the verdict, whether or not somebody reads more
+        if not error.reader_has_ended:
+            console.say(f"error: {error}")
+            status = status or EXIT_UNWRITTEN
+    return status
 
 
 def random_samples(sample: str, seed: int) -> Choose:
@@ -90,7 +87,20 @@ def random_samples(sample: str, seed: int) -> Choose:
     return choose
 
 
-def _show(path: Path, found: Verification, seed: int | None) -> None:
+def _show(path: Path, found: Verification, seed: int | None, *, as_json: bool) -> None:
+    if as_json:
+        console.show_json(
+            {
+                "store": str(path),
+                "sound": found.verdict == "sound",
+                "verdict": found.verdict,
+                "faults": [fault.text for fault in found.faults],
+                "samples": found.samples,
+                "checked": found.checked,
+                "seed": seed,
+            }
+        )
+        return
     extent = "every byte"
     if seed is not None:
         extent = f"all metadata and columns, and {found.checked} of {found.samples} samples (seed {seed})"

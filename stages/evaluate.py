@@ -30,9 +30,12 @@ from stages.imaging.labels import LabelRules, read_labels
 from stages.imaging.resizing import resize_probabilities
 from stages.imaging.samples import LabelFile
 from stages.imaging.source_masks import find_source_masks
+from stages.outputs.kinds import METRICS_FILE, OVERLAYS, REPORT, ROWS_FILE
+from stages.outputs.places import require_own_folder
 from stages.pictures.overlays import draw_overlay, pick_cases
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress
+from stages.runtime.wording import counted
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
 from stages.segmentation.decisions import decide
 from stages.segmentation.instances import InstanceScores, score_instances, split_instances
@@ -40,8 +43,6 @@ from stages.segmentation.leakage import leaked_samples
 from stages.segmentation.metrics import SampleScores, score_sample
 from stages.segmentation.network import Segmenter
 from stages.segmentation.score_files import (
-    METRICS_FILE,
-    ROWS_FILE,
     cells_of,
     summarise_instances,
     write_metrics,
@@ -52,10 +53,9 @@ from stages.segmentation.splits import read_splits
 from stages.segmentation.summary import summarise
 from stages.settings import EvaluateSettings, Instances
 from store import AttentionStore
-from store.disk.publish import holds_only, published_folder
+from store.disk.publish import published_folder
 from store.records import IGNORE
 
-OVERLAYS = "overlays"
 BOOTSTRAP_SEED = 0
 FEW = 20
 """Number of images below which the bootstrap's interval is clearly too narrow, see `stages.segmentation.bootstrap`."""
@@ -72,7 +72,9 @@ class EvaluationReport:
 
     def __str__(self) -> str:
         dice, split = self.metrics["dice"], self.metrics["split"]
-        lines = [f"{self.out}: Dice {_format_interval(dice)} over {self.metrics['n']} samples of split {split}"]
+        lines = [
+            f"{self.out}: Dice {_format_interval(dice)} over {counted(self.metrics['n'], 'sample')} of split {split}"
+        ]
         if original := self.metrics.get("original"):
             lines.append(f"at original size: Dice {_format_interval(original['dice'])}")
         for title, scores in (
@@ -89,8 +91,9 @@ class EvaluationReport:
                 "as missed\n  (Dice 0 of this class). Extract at a larger --image-size"
             )
         if self.metrics["n"] < FEW:
+            few = "1 image is" if self.metrics["n"] == 1 else f"{self.metrics['n']} images are"
             lines.append(
-                f"note: {self.metrics['n']} images are few: their 95 % intervals are too narrow. Measured, such "
+                f"note: {few} few: the 95 % intervals are too narrow. Measured, such "
                 "intervals\n  hold the true mean in 64 % of cases for 5 images, 75 % for 8, 80 % for 13, 86 % for 20"
             )
         if self.metrics["includes_training_samples"]:
@@ -109,8 +112,19 @@ def run(settings: EvaluateSettings, progress: Progress = SILENT) -> EvaluationRe
             objects are to be scored and the store has none.
         InputProblemsError: source masks are missing or cannot be used.
     """
+    require_own_folder(
+        settings.out,
+        REPORT,
+        option="--out",
+        others={
+            "--store": settings.store,
+            "--run": settings.run,
+            "--masks": settings.masks,
+            "--csv": settings.csv,
+        },
+    )
     inputs = _load_inputs(settings)
-    with published_folder(settings.out, ours=_is_report) as folder:
+    with published_folder(settings.out, ours=REPORT) as folder:
         scored = list(_score_all(inputs, settings.batch_size, progress))
         metrics = _summarise(inputs, scored, settings.split)
         write_metrics(folder / METRICS_FILE, metrics)
@@ -325,11 +339,6 @@ def _write_overlays(folder: Path, inputs: _Inputs, cases: Sequence[_Case], count
 def _any_label(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return 1 for pixels with a label, 0 for pixels without one, 255 for ignored pixels."""
     return np.where(mask == IGNORE, mask, mask > 0).astype(np.uint8)
-
-
-def _is_report(folder: Path) -> bool:
-    """Return True if the folder holds nothing but an earlier report, so that it may be replaced."""
-    return holds_only(folder, {METRICS_FILE, ROWS_FILE, OVERLAYS})
 
 
 def _format_interval(interval: dict[str, Any]) -> str:

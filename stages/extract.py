@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor, ExtractorConfig
+from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
 from stages.errors import InputProblemsError, Problem
@@ -30,11 +31,15 @@ from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, ext
 from stages.extraction.plan import Plan, estimate
 from stages.extraction.preparation import Prepared, find_all_problems, prepare
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
+from stages.extraction.sizes import require_possible_sizes
 from stages.imaging.lost_objects import LostObjects
 from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.samples import SourceSample
+from stages.outputs.places import require_outside, require_own_folder
 from stages.runtime.progress import SILENT, Progress, Task
+from stages.runtime.wording import counted
 from stages.settings import ExtractSettings
+from store.root import STORE
 from store.writer import Layout, StoreWriter, new_store
 
 LABEL_COLUMNS = ("objects", "lost_objects", "lost_classes")
@@ -63,9 +68,10 @@ class ExtractionReport:
     seconds: float
 
     def __str__(self) -> str:
+        remembered = self.samples - self.computed
         lines = [
-            f"{self.store}: {self.samples} samples, {self.labelled} with a mask, in {self.seconds:.1f} s",
-            f"attention of {self.model}: computed for {self.computed}, remembered for {self.samples - self.computed}",
+            f"{self.store}: {counted(self.samples, 'sample')}, {self.labelled:,} with a mask, in {self.seconds:.1f} s",
+            f"attention of {self.model}: computed for {self.computed:,}, remembered for {remembered:,}",
             f"{self.model}: {self.source}",
             *self.input,
             *(f"left out: {problem}" for problem in self.skipped),
@@ -81,6 +87,8 @@ class _Work:
     settings: ExtractSettings
     prepared: Prepared
     extractor: AttentionExtractor
+    weights: Path | None
+    """Weights file to load; None to take the weights from the model's own file or from the hub."""
 
 
 @dataclass(kw_only=True)
@@ -119,19 +127,23 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     """Extract a store.
 
     Raises:
-        UsageError: a folder, a pattern, a model name, a size or a class map is not valid.
+        UsageError: a folder, a pattern, a model name, a size or a class map is not valid; or the store or the memo
+            would be at a place where they would be lost or would replace something else.
         InputProblemsError: a file cannot be used, or with `on_error="skip"` no file can; the error lists all of them.
         WeightsError: the transformer's weights cannot be loaded.
         PipelineError: there is no space for memo or store, or the cluster was lost.
     """
     began = time.monotonic()
+    _require_place(settings)
     if settings.cluster is not None:
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
+    require_possible_sizes(settings)
+    weights = _weights(settings)
     prepared = prepare(settings, progress)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
-    extractor = _load_extractor(settings, batch_size=settings.batch_size)
-    work = _Work(settings=settings, prepared=prepared, extractor=extractor)
+    extractor = _load_extractor(settings, weights, batch_size=settings.batch_size)
+    work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights)
     tally = _Tally(problems=list(prepared.problems))
     source = find_model(settings.model).source  # now: it reads the file, and nothing may fail after the store is made
     with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
@@ -150,6 +162,21 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     )
 
 
+def _require_place(settings: ExtractSettings) -> None:
+    """Make sure that store and memo can be written where they are wanted."""
+    model = Path(settings.model)
+    inputs = {
+        "--images": settings.images if settings.csv is None else None,
+        "--masks": settings.masks,
+        "--csv": settings.csv,
+        "--weights": settings.weights,
+        "--model": model if model.is_file() else None,
+        "--classes": settings.classes if isinstance(settings.classes, Path) else None,
+    }
+    require_own_folder(settings.store, STORE, option="--store", others={**inputs, "--memo": settings.memo})
+    require_outside(settings.memo, option="--memo", itself=True)
+
+
 def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
     """Find the samples, check all headers, try some samples, and estimate the cost. Write nothing.
 
@@ -158,7 +185,10 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
         InputProblemsError: no sample was found.
         WeightsError: the transformer's weights cannot be loaded.
     """
-    return estimate(prepare(settings, progress), settings, _load_extractor(settings, batch_size=1))
+    _require_place(settings)
+    require_possible_sizes(settings)
+    weights = _weights(settings)
+    return estimate(prepare(settings, progress), settings, _load_extractor(settings, weights, batch_size=1))
 
 
 def _layout(work: _Work) -> Layout:
@@ -179,10 +209,19 @@ def _layout(work: _Work) -> Layout:
     )
 
 
-def _load_extractor(settings: ExtractSettings, *, batch_size: int) -> AttentionExtractor:
+def _weights(settings: ExtractSettings) -> Path | None:
+    """Return the weights file to load; with `offline` that of an earlier download if the user gives none.
+
+    Raises:
+        WeightsError: with `offline`, the weights are not on this disk.
+    """
+    return weights_without_network(settings.model, settings.weights) if settings.offline else settings.weights
+
+
+def _load_extractor(settings: ExtractSettings, weights: Path | None, *, batch_size: int) -> AttentionExtractor:
     config = ExtractorConfig(
         model=settings.model,
-        weights=settings.weights,
+        weights=weights,
         input_size=settings.attention_size,
         layers=settings.layers,
         precision=settings.precision,
@@ -230,7 +269,7 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
         return
     transformer = TransformerSpec(
         recipe=work.extractor.recipe,
-        weights=_weights_file(settings),
+        weights=_weights_file(work),
         device=settings.device,
         batch_size=settings.batch_size,
     )
@@ -242,9 +281,10 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
         yield from zip(map(len, parts), extract_on_cluster(parts, on_cluster, task), strict=True)
 
 
-def _weights_file(settings: ExtractSettings) -> Path | None:
-    """Return the absolute path of the file given as weights or as model. The recipe does not hold it."""
-    given = settings.weights or (Path(settings.model) if find_model(settings.model).file == settings.model else None)
+def _weights_file(work: _Work) -> Path | None:
+    """Return the absolute path of the file that workers load as weights or as model. The recipe does not hold it."""
+    model = work.settings.model
+    given = work.weights or (Path(model) if find_model(model).file == model else None)
     return given.absolute() if given else None
 
 

@@ -15,7 +15,6 @@ everything in it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.errors import UsageError
+from stages.outputs.kinds import PHANTOM_FILE, PHANTOMS
+from stages.outputs.places import require_own_folder
 from stages.phantoms.drawing import draw_phantom
 from stages.runtime.progress import SILENT
 from stages.settings import PhantomSettings
@@ -33,12 +34,8 @@ from store.disk.publish import published_folder
 Track = Callable[[Sequence[int], str], Iterable[int]]
 """Report progress: take sample numbers and a description, and yield the numbers one by one."""
 
-_MARK = "phantom.json"
 _VERSION = 1
 _MIN_SIDE = 32
-_OWN_ENTRIES = re.compile(
-    r"images|masks|phantom\.json|images/phantom_\d{4,}\.png|masks/phantom_\d{4,}_segmentation\.png"
-)
 
 
 def run(settings: PhantomSettings, *, progress: Track = SILENT.track) -> Path:
@@ -55,7 +52,8 @@ def run(settings: PhantomSettings, *, progress: Track = SILENT.track) -> Path:
         UsageError: a setting is out of range, or the folder holds something that this stage did not write.
     """
     _check(settings)
-    with published_folder(settings.out, ours=_is_phantom) as folder:
+    require_own_folder(settings.out, PHANTOMS, option="--out", others={})
+    with published_folder(settings.out, ours=PHANTOMS) as folder:
         _draw_all(settings, folder, progress)
     return settings.out
 
@@ -71,21 +69,6 @@ def _check(settings: PhantomSettings) -> None:
         raise UsageError(f"seed is {settings.seed}: give 0 or more.")
 
 
-def _is_phantom(folder: Path) -> bool:
-    """Return True if this stage wrote everything in the folder."""
-    entries = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
-    return _is_marked(folder / _MARK) and all(_OWN_ENTRIES.fullmatch(entry) for entry in entries)
-
-
-def _is_marked(mark: Path) -> bool:
-    """Return True if the file is a `phantom.json` of this stage."""
-    try:
-        content = json.loads(mark.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and "phantom" in content
-
-
 def _draw_all(settings: PhantomSettings, folder: Path, progress: Track) -> None:
     """Draw and save all samples, then the mark."""
     images, masks = folder / "images", folder / "masks"
@@ -96,7 +79,7 @@ def _draw_all(settings: PhantomSettings, folder: Path, progress: Track) -> None:
         phantom = draw_phantom(*settings.image_size, _generator(settings.seed, sample))
         _save(phantom.image, images / f"{name}.png")
         _save(phantom.mask, masks / f"{name}_segmentation.png")
-    (folder / _MARK).write_text(json.dumps(_description(settings), indent=2) + "\n", encoding="utf-8")
+    (folder / PHANTOM_FILE).write_text(json.dumps(_description(settings), indent=2) + "\n", encoding="utf-8")
 
 
 def _generator(seed: int, sample: int) -> np.random.Generator:

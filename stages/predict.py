@@ -5,37 +5,36 @@ weights, at the same size. Each image gets a mask at its original size, in the v
 trained on. `stages.prediction.outputs` lists the other files that can be written. Masks that lie among the images are
 recognised by the layout of the folder and are never segmented.
 
-Fewer images than a batch go through the transformer one by one, because a batch is always padded to its full size
-(`stages.attention.extractor`): one image costs one image. Their maps differ from those of a full batch in the last bit
-of some values. So they are cached under other keys and never enter a store.
-
 Every file in `out` is written by an atomic replace. Nothing else is written except the memo.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from stages.attention.extractor import AttentionExtractor
+from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem
-from stages.extraction.shard import REMEDY, Decoding, Extraction, Memo, check_files, extract_shard
+from stages.extraction.preparation import check_headers
+from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
+from stages.outputs.places import require_outside
 from stages.prediction.inference import Predictor
 from stages.prediction.outputs import OutputWriter
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress, Task
+from stages.runtime.wording import counted, rate
 from stages.segmentation.checkpoint import ModelCard, load_model
 from stages.settings import PredictSettings
 
 IMAGES_AT_A_TIME = 64
+"""Images that are in memory together, at the network's size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +53,9 @@ class PredictionReport:
     seconds: float
 
     def __str__(self) -> str:
-        rate = self.images / max(self.seconds, 1e-9)
+        speed = rate(self.images / max(self.seconds, 1e-9), "images")
         lines = [
-            f"{self.out}: {self.images} masks in {self.seconds:.1f} s ({rate:.1f} images/s)",
+            f"{self.out}: {counted(self.images, 'mask')} in {self.seconds:.1f} s ({speed})",
             f"written: {', '.join(self.files)}",
         ]
         return "\n".join([*lines, *self.input, *(f"left out: {problem}" for problem in self.skipped)])
@@ -69,30 +68,7 @@ class _Work:
     extraction: Extraction
     predictor: Predictor
     writer: OutputWriter
-    images_at_a_time: int
-    """A multiple of the batch size, so that only the very last batch is padded."""
     stop_on_error: bool
-
-
-@dataclass(frozen=True)
-class _MemoOfFew:
-    """Cache the maps of images that were computed one by one, under other keys than the maps of full batches.
-
-    Cached maps of full batches are used first.
-    """
-
-    memo: AttentionMemo
-
-    def get_many(self, digests: Iterable[str]) -> dict[str, np.ndarray]:
-        """Return (heads, rows, columns) float16 for every digest that is cached."""
-        wanted = list(digests)
-        found = self.memo.get_many(wanted)
-        alone = self.memo.get_many(_alone(digest) for digest in wanted)
-        return {digest: alone[_alone(digest)] for digest in wanted if _alone(digest) in alone} | found
-
-    def put_many(self, maps: Mapping[str, np.ndarray]) -> None:
-        """Store maps, each (heads, rows, columns) float16, by digest."""
-        self.memo.put_many({_alone(digest): values for digest, values in maps.items()})
 
 
 def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionReport:
@@ -101,35 +77,34 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     Raises:
         CheckpointError: the run cannot be read.
         WeightsError: the transformer's weights cannot be loaded, or are not those of the run's recipe.
-        UsageError: `out` would overwrite images, masks drawn by hand, a store or a run; or the images cannot be found
-            as asked.
+        UsageError: `out` would overwrite images, masks drawn by hand, a store or a run, or lies inside another output;
+            or the images cannot be found as asked.
         InputProblemsError: an image cannot be read, or with `on_error="skip"` none can; the error lists all of them.
     """
     began = time.monotonic()
+    require_outside(settings.out, option="--out", itself=True)
+    require_outside(settings.memo, option="--memo", itself=True)
     device = resolve_device(settings.device)
     model, card = load_model(settings.run, device)
     found = find_samples(_inputs(settings, card), labels="ignored")
     writer = OutputWriter(settings, card)
     writer.require_free(found.samples)
     recipe = _recipe(card, settings.run)
-    few = len(found.samples) < settings.batch_size
-    batch_size = 1 if few else settings.batch_size
+    weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size)
+    sources, problems = _check(found, decoding, settings, progress)
     extractor = AttentionExtractor.from_recipe(
-        recipe, weights=settings.weights, device=settings.device, batch_size=batch_size
+        recipe, weights=weights, device=settings.device, batch_size=settings.batch_size
     )
     settings.out.mkdir(parents=True, exist_ok=True)
-    problems = list(found.problems)
-    with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(found.samples)) as task:
-        decoding = Decoding(size=card.network.size, input_size=recipe.input_size)
-        cache: Memo = _MemoOfFew(memo) if few else memo
+    with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(sources)) as task:
         work = _Work(
-            extraction=Extraction(decoding=decoding, extractor=extractor, batch_size=batch_size, memo=cache),
+            extraction=Extraction(decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo),
             predictor=Predictor(model=model, card=card, device=device, flips=settings.flips),
             writer=writer,
-            images_at_a_time=max(1, IMAGES_AT_A_TIME // batch_size) * batch_size,
             stop_on_error=settings.on_error == "stop",
         )
-        images = _predict_all(found.samples, problems, work, task)
+        images = _predict_all(sources, problems, work, task)
     if not images:
         raise InputProblemsError(problems, "No image is left.")
     writer.write_table()
@@ -143,6 +118,26 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     )
 
 
+def _check(
+    found: Found, decoding: Decoding, settings: PredictSettings, progress: Progress
+) -> tuple[list[SourceSample], list[Problem]]:
+    """Check the headers of all images before the transformer runs on any.
+
+    Returns:
+        The images with sound headers, and the problems of the others.
+
+    Raises:
+        InputProblemsError: there are problems and `on_error` is "stop". All other images are decoded to find theirs.
+    """
+    sources, problems, _ = check_headers(found.samples, progress)
+    problems = [*found.problems, *problems]
+    if problems and settings.on_error == "stop":
+        with progress.task("checking", len(sources)) as task:
+            problems += check_files(sources, decoding=decoding, task=task)
+        raise InputProblemsError(problems, REMEDY)
+    return sources, problems
+
+
 def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work: _Work, task: Task) -> int:
     """Write the files of all images that can be read. Add the other images to `problems`.
 
@@ -153,8 +148,7 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
         InputProblemsError: an image cannot be read and `on_error` is "stop"; the message names all such images.
     """
     images = 0
-    step = work.images_at_a_time
-    parts = iter([sources[at : at + step] for at in range(0, len(sources), step)])
+    parts = iter([sources[at : at + IMAGES_AT_A_TIME] for at in range(0, len(sources), IMAGES_AT_A_TIME)])
     for part in parts:
         shard = extract_shard(part, work.extraction, task)
         problems += shard.problems
@@ -190,11 +184,6 @@ def _describe_input(found: Found) -> list[str]:
     left_out = [str(files) for files in found.left_out]
     plain = found.rule.layout == "names" and not left_out  # the default rule needs no explanation
     return [*([] if plain else [f"images: {found.rule}"]), *found.notes, *left_out]
-
-
-def _alone(digest: str) -> str:
-    """Return the key of maps that were computed without other images."""
-    return f"{digest}-alone"
 
 
 def _recipe(card: ModelCard, run: Path) -> Recipe:

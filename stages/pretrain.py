@@ -26,10 +26,15 @@ from torch import Tensor
 
 from stages.attention.architectures import find_architecture
 from stages.attention.card import METADATA_KEY, Card, read_card
+from stages.attention.hub import weights_without_network
+from stages.attention.input_size import require_few_tokens
 from stages.attention.models import MODELS, ModelEntry
 from stages.attention.weights import load_transformer
-from stages.errors import UsageError, WeightsError
+from stages.errors import CheckpointError, UsageError, WeightsError
+from stages.outputs.marks import starts_with
+from stages.outputs.places import require_outside
 from stages.pictures.heads import draw_heads
+from stages.pictures.marked import is_heads_picture
 from stages.pretraining.images import UnlabelledImages, read_images
 from stages.pretraining.processes import joined
 from stages.pretraining.state import load_state, save_state
@@ -41,8 +46,10 @@ from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
 from stages.runtime.progress import SILENT, Progress
+from stages.runtime.wording import counted
 from stages.settings import PretrainSettings
 from store.disk.publish import replace_file
+from store.disk.regular import present
 
 PICTURED = 6
 """Watched images in the picture of the heads."""
@@ -59,8 +66,9 @@ class PretrainReport:
     def __str__(self) -> str:
         figures = self.card.figures
         names = ("loss", "entropy", "kl", "contrast", "separation")
+        work = f"{counted(self.card.steps, 'step')} on {counted(self.card.images, 'image')}"
         lines = [
-            f"{self.out}: {self.card.arch}, {self.card.steps} steps on {self.card.images} images, {self.seconds:.0f} s",
+            f"{self.out}: {self.card.arch}, {work}, {self.seconds:.0f} s",
             ", ".join(f"{name} {figures[name]:.3f}" for name in names if figures[name] is not None),
             f"use it with: pipeline extract --model {self.out}",
         ]
@@ -116,13 +124,55 @@ def _check(settings: PretrainSettings, entry: ModelEntry) -> None:
                 f"--{name.replace('_', '-')} {side}: {entry.name} needs a side divisible by its patch of "
                 f"{entry.patch} pixels. Try {near}."
             )
+        require_few_tokens(entry, (side, side), what=f"--{name.replace('_', '-')} {side}")
     if settings.out.suffix != ".safetensors":
         raise UsageError(f"--out {settings.out}: weights are written as .safetensors. Give such a name.")
-    if settings.out.exists() and (not settings.out.is_file() or read_card(settings.out) is None):
+    _require_place(settings)
+
+
+def _require_place(settings: PretrainSettings) -> None:
+    """Make sure that the files can be written where they are wanted, and that the working folder can be cleared.
+
+    Raises:
+        UsageError: they would lie inside another output or among the images, or would replace files that are not ours.
+    """
+    out = settings.out
+    require_outside(out, option="--out")
+    for option, folder in (("--images", settings.images), ("--masks", settings.masks)):
+        if folder is not None and folder.resolve() in out.resolve().parents:
+            raise UsageError(
+                f"--out {out}: lies in the folder of {option} {folder}, and the picture that is written beside the "
+                "weights would join the images.\n  Choose a path outside that folder."
+            )
+    if settings.init is not None and Path(settings.init).resolve() == out.resolve():
         raise UsageError(
-            f"{settings.out}: holds something that `pipeline pretrain` did not write, and would be replaced.\n"
-            "  Choose another path, or move it away."
+            f"--out {out}: is also the path of --init, and the initial weights would be replaced.\n"
+            "  Choose another path."
         )
+    _require_own_files(out)
+    WorkFolder.beside(out.absolute(), "pretraining").refuse_foreign()
+
+
+def _require_own_files(out: Path) -> None:
+    """Make sure that the three files replace only files of an earlier pretraining.
+
+    Earlier versions did not mark the picture. It counts as ours if the weights beside it are.
+
+    Raises:
+        UsageError: one of them is something else.
+    """
+    ours = out.is_file() and read_card(out) is not None
+    replaced = {
+        out: ours,
+        _history_file(out): starts_with(_history_file(out), "step,"),
+        _picture_file(out): is_heads_picture(_picture_file(out)) or (ours and _picture_file(out).is_file()),
+    }
+    for path, known in replaced.items():
+        if path.exists() and not known:
+            raise UsageError(
+                f"{path}: holds something that `pipeline pretrain` did not write, and would be replaced.\n"
+                "  Choose another path, or move it away."
+            )
 
 
 def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, Tensor] | None, str | None]:
@@ -131,7 +181,8 @@ def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, T
         return None, None
     size = (settings.global_crop, settings.global_crop)
     if settings.init in MODELS:
-        found = load_transformer(settings.init, input_size=size)
+        weights = weights_without_network(settings.init, None) if settings.offline else None
+        found = load_transformer(settings.init, input_size=size, weights=weights)
     else:
         found = load_transformer(settings.arch, input_size=size, weights=Path(settings.init))
     same = ("patch", "heads", "dim", "depth")
@@ -176,10 +227,15 @@ def _work_folder(out: Path, *, leads: bool) -> contextlib.AbstractContextManager
 
 def _resume(trainer: DistillationTrainer, identity: RunIdentity, work: WorkFolder, out: Path) -> Card | None:
     """Restore an interrupted run, if there is one. Return the card of `out` if this run has already finished."""
-    if work.state.is_file():
+    if present(work.state):
         state = load_state(work.state)
         identity.require_match(state.settings, work.state)
-        trainer.restore(state)
+        try:
+            trainer.restore(state)
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{work.state}: its parts do not fit each other ({error}).\n  Start without --resume."
+            ) from None
         return None
     card = read_card(out) if out.exists() else None
     if card is not None:
@@ -195,11 +251,20 @@ def _train(
     with progress.task("pretraining", settings.steps - trainer.step, unit="steps") as task:
         while trainer.step < settings.steps:
             trainer.run_to_next_row(task)
+            trainer.require_finite()
             if leads:
                 replace_file(work.history, _history_csv(trainer.history))
             require_sound(trainer.history, prototypes=settings.prototypes, warmup=trainer.schedules.warmup)
             if leads:
                 save_state(work.state, trainer.state(identity.values))
+
+
+def _history_file(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.history.csv")
+
+
+def _picture_file(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.heads.png")
 
 
 def _history_csv(history: list[Row]) -> bytes:
@@ -237,6 +302,7 @@ def _publish(out: Path, trainer: DistillationTrainer, card: Card) -> None:
         maps,
         heads=[f"H{head}" for head in range(maps.shape[1])],
     )
-    replace_file(out.with_name(f"{out.stem}.history.csv"), _history_csv(trainer.history))
-    replace_file(out.with_name(f"{out.stem}.heads.png"), picture)
+    _require_own_files(out)
+    replace_file(_history_file(out), _history_csv(trainer.history))
+    replace_file(_picture_file(out), picture)
     replace_file(out, save(weights, metadata={METADATA_KEY: card.to_json()}))

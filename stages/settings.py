@@ -12,11 +12,18 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
+
+from store.errors import UsageError
 
 AtLeastOne = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Interval(ge=0, lt=2**63)]  # a seed: torch takes 64 bits
 Share = Annotated[float, Interval(ge=0, lt=1)]
+
+LARGEST = 1e12
+"""Largest value of a setting that is not a whole number. So infinity is out of every range, like NaN."""
+Above0 = Annotated[float, Interval(gt=0, le=LARGEST)]
+AtLeast0 = Annotated[float, Interval(ge=0, le=LARGEST)]
 
 Side = Annotated[int, Interval(ge=1, le=16384)]  # a typo must not exhaust the memory
 Size = tuple[Side, Side]
@@ -85,7 +92,18 @@ Width = Annotated[int, Interval(ge=1, le=1024)]
 """Channels of the segmentation network's first level."""
 
 
-def setting(default: Any, text: str, *, may_change: bool = False, if_absent: Any = MISSING) -> Any:
+OFFLINE = ("PIPELINE_OFFLINE", "HF_HUB_OFFLINE")
+"""Environment variables that forbid downloads: the program's own and the one of the model hub's client."""
+
+
+def setting(
+    default: Any,
+    text: str,
+    *,
+    may_change: bool = False,
+    if_absent: Any = MISSING,
+    switched_on_by: tuple[str, ...] = (),
+) -> Any:
     """Return a dataclass field with its default and the rules that go with it.
 
     Args:
@@ -94,14 +112,25 @@ def setting(default: Any, text: str, *, may_change: bool = False, if_absent: Any
         may_change: the value may differ between an interrupted run and its continuation.
         if_absent: value that the setting counts as having if the state of an interrupted run lacks it. Without it, this
             is the default. If a default changes later, give its first value here; see `stages.runs.identity`.
+        switched_on_by: environment variables that turn the setting on, unless the command line gives a value.
     """
     before = default if if_absent is MISSING else if_absent
-    metadata = {"help": text, "may_change": may_change, "if_absent": before}
+    metadata = {"help": text, "may_change": may_change, "if_absent": before, "switched_on_by": switched_on_by}
     return field(default=default, metadata=metadata)
 
 
+class Settings:
+    """Base of all settings. It refuses infinity and NaN for library use too, where ranges are not checked."""
+
+    def __post_init__(self) -> None:
+        """Check the values that were given."""
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not abs(value) <= LARGEST:
+                raise UsageError(f"{name} is {value}: give a finite number of at most {LARGEST:g}.")
+
+
 @dataclass(frozen=True, kw_only=True)
-class PhantomSettings:
+class PhantomSettings(Settings):
     """Settings of `pipeline phantom`, which draws synthetic dermoscopy-like images with masks."""
 
     out: Path = setting(Path("data/phantom"), "Folder to write `images/` and `masks/` into.")
@@ -111,7 +140,7 @@ class PhantomSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractSettings:
+class ExtractSettings(Settings):
     """Settings of `pipeline extract`, which makes an attention store from images and masks."""
 
     images: Path = setting(Path("data/phantom/images"), "Folder of images.")
@@ -164,12 +193,17 @@ class ExtractSettings:
         False,
         "Allow tcp:// to other machines: anyone on the network who reaches the scheduler can run code there and here.",
     )
+    offline: bool = setting(
+        False,
+        "Download nothing: use a weights file, or weights that were downloaded earlier. Also PIPELINE_OFFLINE=1.",
+        switched_on_by=OFFLINE,
+    )
     compress: bool = setting(False, "Compress images and attention too: a smaller store, but slower training.")
     dry_run: bool = setting(False, "Show the plan and check the files' headers; compute and write nothing.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(Settings):
     """Settings of `pipeline train`, which makes a segmentation model from a store."""
 
     store: Path = setting(Path("store/phantom.zarr"), "Attention store to train from.", may_change=True)
@@ -177,8 +211,8 @@ class TrainSettings:
     branches: Branches = setting("dual", "Encoders to use.")
     epochs: AtLeastOne = setting(40, "Passes over the training samples.")
     batch_size: AtLeastOne = setting(16, "Samples per step.")
-    lr: Annotated[float, Gt(0)] = setting(1e-3, "Peak learning rate of AdamW.")
-    weight_decay: Annotated[float, Ge(0)] = setting(1e-4, "Weight decay of AdamW.")
+    lr: Above0 = setting(1e-3, "Peak learning rate of AdamW.")
+    weight_decay: AtLeast0 = setting(1e-4, "Weight decay of AdamW.")
     warmup: Share = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
     loss: LossName = setting(
         "dice_ce", "Training loss: soft Dice plus cross-entropy, Dice plus focal, or cross-entropy."
@@ -214,13 +248,19 @@ class TrainSettings:
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
     precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    offline: bool = setting(
+        False,
+        "Send nothing: DVCLive writes its log without reporting to DVC Studio. Also PIPELINE_OFFLINE=1.",
+        may_change=True,
+        switched_on_by=OFFLINE[:1],
+    )
     resume: bool = setting(
         False, "Resume an interrupted run in the same folder from its last saved epoch.", may_change=True
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
+class EvaluateSettings(Settings):
     """Settings of `pipeline evaluate`, which scores a run on a store."""
 
     store: Path = setting(Path("store/phantom.zarr"), "Attention store with the samples to score.")
@@ -239,7 +279,7 @@ class EvaluateSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings:
+class PredictSettings(Settings):
     """Settings of `pipeline predict`, which segments new images with a run."""
 
     images: Path = setting(Path("data/phantom/images"), "An image, or a folder of images.")
@@ -257,10 +297,13 @@ class PredictSettings:
     )
     uncertainty: bool = setting(False, "Also write `<id>_uncertainty.png`: the entropy of the probabilities, 0 to 255.")
     flips: bool = setting(False, "Average the predictions of the image and its flips (test-time augmentation).")
-    pixel_mm: Annotated[float, Gt(0)] | None = setting(
-        None, "Side of a pixel of the original images in millimetres, for areas in mm²."
-    )
+    pixel_mm: Above0 | None = setting(None, "Side of a pixel of the original images in millimetres, for areas in mm².")
     weights: Path | None = setting(None, "The transformer's weights file, if the store was made with one.")
+    offline: bool = setting(
+        False,
+        "Download nothing: use a weights file, or weights that were downloaded earlier. Also PIPELINE_OFFLINE=1.",
+        switched_on_by=OFFLINE,
+    )
     memo: Path = setting(Path(".memo"), "Folder that caches computed attention.")
     on_error: Literal["stop", "skip"] = setting("stop", "What to do with a broken image: stop, or skip it.")
     batch_size: AtLeastOne = setting(16, "Images per batch.")
@@ -268,7 +311,7 @@ class PredictSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings:
+class PretrainSettings(Settings):
     """Settings of `pipeline pretrain`, which trains a transformer with DINO on images without labels."""
 
     images: Path = setting(Path("data/phantom/images"), "Folder of images; labels are not used.", may_change=True)
@@ -291,10 +334,10 @@ class PretrainSettings:
     )
     steps: AtLeastOne = setting(2000, "Steps of the optimiser.")
     batch_size: Annotated[int, Ge(2)] = setting(64, "Images per step, over all processes.")
-    lr: Annotated[float, Gt(0)] = setting(1e-3, "Peak learning rate of AdamW; try 5e-4 * batch / 256 for a large ViT.")
+    lr: Above0 = setting(1e-3, "Peak learning rate of AdamW; try 5e-4 * batch / 256 for a large ViT.")
     warmup: Share = setting(0.1, "Share of the steps over which learning rate and teacher temperature rise.")
-    weight_decay: Annotated[float, Ge(0)] = setting(0.04, "Weight decay of AdamW at the first step.")
-    weight_decay_end: Annotated[float, Ge(0)] = setting(0.4, "Weight decay at the last step; half a cosine in between.")
+    weight_decay: AtLeast0 = setting(0.04, "Weight decay of AdamW at the first step.")
+    weight_decay_end: AtLeast0 = setting(0.4, "Weight decay at the last step; half a cosine in between.")
     momentum: Annotated[float, Interval(ge=0, le=1)] = setting(
         0.99, "Teacher's momentum at the first step; then half a cosine up to 1. For larger batches: 0.996."
     )
@@ -304,16 +347,22 @@ class PretrainSettings:
     centring: Centring = setting(
         "sinkhorn", "Method that prevents the teacher's collapse to one answer: Sinkhorn-Knopp, or a running centre."
     )
-    teacher_temperature: Annotated[float, Gt(0)] = setting(0.05, "Teacher's temperature; starts at 0.04 if higher.")
-    student_temperature: Annotated[float, Gt(0)] = setting(0.1, "Student's temperature.")
+    teacher_temperature: Above0 = setting(0.05, "Teacher's temperature; starts at 0.04 if higher.")
+    student_temperature: Above0 = setting(0.1, "Student's temperature.")
     freeze_last: Share = setting(0.01, "Share of the steps during which the head's last layer is frozen.")
-    clip: Annotated[float, Gt(0)] = setting(3.0, "Largest norm of the gradient.")
+    clip: Above0 = setting(3.0, "Largest norm of the gradient.")
     watch_every: AtLeastOne = setting(50, "Steps between rows of the history; the state is saved as often.")
     description: str = setting("", "Description of the images in words; kept in the weights file.")
     licence: str = setting("not stated", "Licence of the weights; kept in the weights file.")
     seed: NotNegative = setting(0, "Seed of weights, order and crops.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
     precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    offline: bool = setting(
+        False,
+        "Download nothing: initial weights are a file or were downloaded earlier. Also PIPELINE_OFFLINE=1.",
+        may_change=True,
+        switched_on_by=OFFLINE,
+    )
     resume: bool = setting(
         False, "Resume an interrupted run with the same output from its last saved step.", may_change=True
     )

@@ -29,22 +29,26 @@ import numpy as np
 import torch
 
 from stages.errors import CheckpointError, UsageError
+from stages.outputs.kinds import CROSS_VALIDATION, METRICS_FILE, RUN
+from stages.outputs.places import require_own_folder
 from stages.runs.live_log import live_log
 from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
 from stages.runtime.progress import SILENT, Progress, Task
-from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, is_run, load_model, load_state
+from stages.runtime.wording import counted
+from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, load_model, load_state
 from stages.segmentation.fold_predictions import require_file_names
 from stages.segmentation.folds import fold_name, fold_splits, is_cross_validation, write_summary
 from stages.segmentation.near_duplicates import NearDuplicates, across_splits
-from stages.segmentation.score_files import METRICS_FILE
 from stages.segmentation.scoring import Scored, score_store
-from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule, write_splits
-from stages.segmentation.trainer import COLUMNS, FEWEST_TO_CHOOSE, SegmentationTrainer, TrainingReport, splits_digest
+from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule, splits_digest, write_splits
+from stages.segmentation.trainer import COLUMNS, FEWEST_TO_CHOOSE, SegmentationTrainer, TrainingReport
 from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore
-from store.disk.publish import explain_disk_failures, refuse_foreign, replace_folder, restore_replaced
+from store.disk.contents import Output, refuse_foreign
+from store.disk.publish import explain_disk_failures, replace_folder, restore_replaced
+from store.disk.regular import present
 
 NAMED = 3
 """Number of pairs of images that a note names."""
@@ -61,10 +65,14 @@ class CrossValidationReport:
 
     def __str__(self) -> str:
         dice, folds, spread = self.metrics["dice"], self.metrics["folds"], self.metrics["fold_dice"]
+        samples = counted(self.metrics["n"], "sample")
         lines = [
             f"{self.out}: Dice {_figure(dice['mean'])} ({_figure(dice['low'])} to {_figure(dice['high'])})",
-            f"{self.metrics['n']} samples, each predicted by the one of {len(folds)} models that did not see it",
-            *(f"fold {one['fold']}: Dice {_figure(one['dice']['mean'])} over {one['n']} samples" for one in folds),
+            f"{samples}, each predicted by the one of {len(folds)} models that did not see it",
+            *(
+                f"fold {one['fold']}: Dice {_figure(one['dice']['mean'])} over {counted(one['n'], 'sample')}"
+                for one in folds
+            ),
             f"mean of the folds {_figure(spread['mean'])}, standard deviation {_figure(spread['sd'])}",
         ]
         return "\n".join([*lines, *self.notes])
@@ -75,10 +83,12 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
 
     Raises:
         StoreError: the store cannot be read.
-        UsageError: there is nothing to train on, or `out` holds something that is not a run.
+        UsageError: there is nothing to train on, or `out` holds something that is not a run, or lies inside another
+            output.
         CheckpointError: the run cannot be resumed: its state is damaged, or settings or data differ.
         PipelineError: the loss is not finite, memory or disk space ran out, or another run works on the same output.
     """
+    _require_place(settings, CROSS_VALIDATION if settings.folds else RUN)
     store = AttentionStore.open(settings.store)
     if not store.labelled.any():
         raise UsageError(
@@ -95,10 +105,18 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
     return replace(report, notes=[*report.notes, *notes])
 
 
+def _require_place(settings: TrainSettings, kind: Output) -> None:
+    """Make sure that the run can be put at `settings.out`, and that its working folder holds nothing of the user's."""
+    require_own_folder(
+        settings.out, kind, option="--out", others={"--store": settings.store, "--split-csv": settings.split_csv}
+    )
+    WorkFolder.beside(settings.out.resolve(), "folds" if settings.folds else "training").refuse_foreign()
+
+
 def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str], task: Task) -> TrainingReport:
     """Train one model and put the run at `settings.out`."""
     device = resolve_device(settings.device)
-    refuse_foreign(settings.out, is_run)
+    refuse_foreign(settings.out, RUN)
     trainer = SegmentationTrainer(settings, store, splits, device)
     out = settings.out.resolve()
     with (
@@ -106,7 +124,7 @@ def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str],
         explain_out_of_memory(_out_of_memory_message(settings, device)),
         explain_disk_failures(settings.out),
     ):
-        restore_replaced(out)
+        restore_replaced(out, RUN)
         if settings.resume and _resume(trainer, work, out):
             work.remove()
             task.advance(settings.epochs * len(trainer.indices["train"]))
@@ -116,7 +134,7 @@ def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str],
         write_splits(work.path / SPLITS_FILE, store, splits)
         _train(trainer, work, task)
         trainer.finish(work.path)
-        replace_folder(work.path, out, ours=is_run)
+        replace_folder(work.path, out, ours=RUN)
     return trainer.report()
 
 
@@ -126,14 +144,13 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
         raise UsageError("--folds 1: one fold leaves nothing to train on. Use 2 or more, or leave --folds out.")
     if settings.split_csv is not None:
         raise UsageError("--folds divides the samples itself. Give --folds or --split-csv, not both.")
-    refuse_foreign(settings.out, is_cross_validation)
     require_file_names(store)
     divisions = fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
     duplicates = _fold_duplicates(store, divisions)
     steps = settings.epochs * sum(splits.count("train") for splits in divisions)
     out = settings.out.resolve()
     with work_folder(out, "folds", keep=_holds_folds) as work, explain_disk_failures(settings.out):
-        restore_replaced(out)
+        restore_replaced(out, CROSS_VALIDATION)
         finished = settings.resume and not _holds_folds(work.path) and out.is_dir() and is_cross_validation(out)
         folder = out if finished else work.path
         if not settings.resume:
@@ -153,7 +170,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
                     for number, splits in enumerate(divisions, start=1)
                 )
                 metrics = write_summary(folder, store, scored)
-            replace_folder(folder, out, ours=is_cross_validation)
+            replace_folder(folder, out, ours=CROSS_VALIDATION)
     notes = _fold_notes(fewest=min(report.samples["val"] for report in reports))
     return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
 
@@ -210,7 +227,7 @@ def _recorded_splits(settings: TrainSettings) -> str | None:
     """Return the digest of the splits in the state of the run that is resumed; None if there is no state."""
     out = settings.out.resolve()
     for state in (WorkFolder.beside(out, "training").state, out / STATE_FILE):
-        if state.is_file():
+        if present(state):
             return str(load_state(state).settings.get("splits"))
     return None
 
@@ -253,21 +270,22 @@ def _duplicates(pairs: NearDuplicates) -> list[str]:
 
 def _resume(trainer: SegmentationTrainer, work: WorkFolder, out: Path) -> bool:
     """Restore an interrupted run, if there is one. Return True if the run at `out` is this run and has finished."""
-    if work.state.is_file():
+    if present(work.state):
         state = load_state(work.state)
         if not (_is_finished(trainer, out) and not trainer.identity().matches(state.settings)):
             trainer.restore(state, work.path)
             return False
         # A run that was killed in the final exchange leaves the previous run in the working folder.
-    if (out / STATE_FILE).is_file():
+    if present(out / STATE_FILE):
         trainer.restore(load_state(out / STATE_FILE), out)
+        load_model(out, torch.device("cpu"))  # a finished run is a model that can be used
         return True
     return False
 
 
 def _is_finished(trainer: SegmentationTrainer, out: Path) -> bool:
     """Return whether the run that is asked for is at `out` with all its epochs."""
-    if not (out / STATE_FILE).is_file():
+    if not present(out / STATE_FILE):
         return False
     state = load_state(out / STATE_FILE)
     return trainer.identity().matches(state.settings) and state.done == trainer.settings.epochs
@@ -278,9 +296,11 @@ def _train(trainer: SegmentationTrainer, work: WorkFolder, task: Task) -> None:
     done, epochs = len(trainer.history), trainer.settings.epochs
     figures = [name for name in COLUMNS if name != "epoch"]
     task.advance(done * len(trainer.indices["train"]))
-    with live_log(work.path, trainer.history, figures) as log:
+    with live_log(work.path, trainer.history, figures, offline=trainer.settings.offline) as log:
         for epoch in range(done + 1, epochs + 1):
             row = trainer.run_epoch(epoch, task)
+            if epoch == epochs:  # before its state is saved: what failed here would fail again after --resume
+                trainer.try_best_model()
             trainer.save_if_due(work.path)
             log(row)
 

@@ -8,16 +8,20 @@ its values is not checked.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from store.column_chunks import is_decodable
 from store.description import Description
+from store.disk.regular import MIB
 from store.errors import StoreCorruptError, StoreVersionError
 from store.format import (
     COLUMNS,
     DIMENSIONS,
     LABEL_BITS,
+    MOST_CHUNK_BYTES,
     MOST_LABELS,
     OPTIONAL_COLUMNS,
     OPTIONAL_DIMENSIONS,
@@ -35,10 +39,17 @@ from store.metadata import (
     as_attribute,
     dimensions_of,
     encoding_of,
+    extents,
 )
 from store.packing import CHAINS, Packing
 
 Arrays = Mapping[str, ArrayMetadata]
+
+MOST_BYTES = MIB
+"""Largest size of an array's `zarr.json`. They have about 2 kB."""
+
+LEAST_FACTOR = 2.0**-53
+"""Smallest `scale_factor`: one over the largest number of keys that a 64-bit float counts exactly."""
 
 LONGEST = 80
 """Characters of an unknown encoding that a message shows."""
@@ -68,7 +79,7 @@ def read_arrays(root: Path, description: Description) -> dict[str, ArrayMetadata
         StoreVersionError: an array that every store has is in an encoding that this program does not know.
         StoreCorruptError: the metadata is not what was written, or contradicts the description.
     """
-    contents = {name: read_file(root, root / name / "zarr.json") for name in description.arrays}
+    contents = {name: read_file(root, root / name / "zarr.json", limit=MOST_BYTES) for name in description.arrays}
     if metadata_sha256(contents) != description.metadata_sha256:
         raise StoreCorruptError(f"{root}: an array's metadata was changed after the store was written.\n  {RESTORE}")
     arrays = {name: _parsed(root, name, content) for name, content in contents.items()}
@@ -83,6 +94,7 @@ def read_arrays(root: Path, description: Description) -> dict[str, ArrayMetadata
         if name in DIMENSIONS or has_known_encoding(name, array):
             _require_layout(root, name, array, description)
     _require_agreement(root, arrays, description)
+    _require_sizes(root, arrays)
     for name in OPTIONAL_DIMENSIONS:
         if name in description.required and not is_known_part(name, arrays[name]):
             raise StoreVersionError(
@@ -109,8 +121,7 @@ def is_multilabel(arrays: Arrays) -> bool:
 def packing_of(metadata: ArrayMetadata) -> Packing | None:
     """Return the packing of a sharded array's chunks; None for codecs that this program does not know."""
     inner = metadata.sharding["codecs"]
-    configuration = inner[0].get("configuration")
-    if isinstance(configuration, dict) and configuration.get("endian", "little") != "little":
+    if not metadata.is_little_endian(inner[0]):
         return None
     return CHAINS.get(tuple(codec["name"] for codec in inner))
 
@@ -164,10 +175,10 @@ def _require_shards(array: ArrayMetadata, description: Description) -> None:
         inner = [codec["name"] for codec in sharding["codecs"]]
         index = [codec["name"] for codec in sharding["index_codecs"]]
         endian = sharding["index_codecs"][0]["configuration"]["endian"]
-        chunk = tuple(sharding["chunk_shape"])
+        chunk = extents(sharding["chunk_shape"])
         found = sharding.get("index_location", "end")
         ",".join(inner)  # raises a TypeError if a name is not a text
-    except (KeyError, TypeError, AttributeError, IndexError):
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError):
         raise ValueError("is not sharded as the format says") from None
     if array.dimension_names[0] != "sample" or chunk != (1, *array.shape[1:]):
         raise ValueError(f"has chunks of {chunk} in place of one per sample")
@@ -187,6 +198,9 @@ def _require_layout(root: Path, name: str, array: ArrayMetadata, description: De
         raise _contradiction(root, name, f"is {array.data_type}, not {DATA_TYPES[name]}")
     if name in SHARDED and packing_of(array) is None:
         codecs = [codec["name"] for codec in array.sharding["codecs"]]
+        raise _contradiction(root, name, f"is packed in a way that the format does not have (codecs {codecs})")
+    if name not in description.sharded and not is_decodable(array):
+        codecs = [codec["name"] for codec in array.codecs]
         raise _contradiction(root, name, f"is packed in a way that the format does not have (codecs {codecs})")
 
 
@@ -209,8 +223,18 @@ def _require_agreement(root: Path, arrays: Arrays, description: Description) -> 
     if is_multilabel(arrays) and not 1 < len(description.classes) <= 1 + MOST_LABELS:
         raise _contradiction(root, "mask", f"holds one bit per label, but there are {len(description.classes)} classes")
     factor = arrays["attention"].attributes.get("scale_factor")
-    if not isinstance(factor, int | float) or not 0 < factor <= 1:
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not LEAST_FACTOR <= factor <= 1:
         raise _contradiction(root, "attention", "has no sound `scale_factor`")
+
+
+def _require_sizes(root: Path, arrays: Arrays) -> None:
+    """Make sure that a sample has at least one value in each array, and that each array of a sample fits in memory."""
+    for name in (*SHARDED, *(name for name in OPTIONAL_SHARDED if name in arrays)):
+        shape, dtype = arrays[name].shape[1:], arrays[name].known_dtype
+        if 0 in shape:
+            raise _contradiction(root, name, f"has samples of the shape {shape}, which hold nothing")
+        if dtype is not None and math.prod(shape) * dtype.itemsize > MOST_CHUNK_BYTES:
+            raise _contradiction(root, name, f"has samples of the shape {shape}, which are too large")
 
 
 def _contradiction(root: Path, name: str, what: str) -> StoreCorruptError:

@@ -7,6 +7,7 @@ sample's chunks against their checksums. Then the values are checked (`store.val
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from store.column_chunks import is_decodable
+from store.disk.regular import MIB, IrregularFileError, require_regular
 from store.errors import (
     NotAStoreError,
     PipelineError,
@@ -26,6 +29,7 @@ from store.errors import (
 from store.format import ATTRIBUTE, SHARDED, chunk_path, written_json
 from store.reader import AttentionStore
 from store.root import root_bytes
+from store.strict_json import parse_json
 from store.values import wrong_column_values, wrong_values
 
 VERSION_1_STYLES = ((2, True), (2, False), (None, True), (None, False))
@@ -33,6 +37,9 @@ VERSION_1_STYLES = ((2, True), (2, False), (None, True), (None, False))
 
 Each is the indentation, and True if letters outside ASCII are escaped.
 """
+
+AT_ONCE = 64 * MIB
+"""Bytes of unpacked values that are in memory at the same time; a shard of this program has about 32 MiB."""
 
 Progress = Callable[[Sequence[int], str], Iterable[int]]
 Choose = Callable[[int], NDArray[np.int64]]
@@ -117,7 +124,10 @@ def check_store(
     except PipelineError as error:
         text = str(error)
         return Verification(faults=[Fault(Fault.of(error).kind, text)], samples=0, checked=0)
-    faults = [*_faults_of_root(store), *_faults_of_columns(store)]
+    faults = [
+        *_faults_of_root(store.path, root_bytes(store.path), store.description.version),
+        *_faults_of_columns(store),
+    ]
     chosen = choose(len(store))
     per_shard = store.description.samples_per_shard
     shards = range(-(-len(store) // per_shard))
@@ -125,43 +135,52 @@ def check_store(
         first, stop = np.searchsorted(chosen, [shard * per_shard, (shard + 1) * per_shard])
         for name in store.description.sharded:
             if stop > first:
-                faults += _faults_of_shard(store, name, chosen[first:stop])
+                step = _samples_at_once(store, name)
+                for start in range(first, stop, step):
+                    faults += _faults_of_shard(store, name, chosen[start : min(start + step, stop)])
             else:
                 faults += _missing_shard(store, name, shard)
     faults += _stray_files(store, len(shards))
     return Verification(faults=faults, samples=len(store), checked=len(chosen))
 
 
-def _faults_of_root(store: AttentionStore) -> list[Fault]:
-    """Return the faults of the group's `zarr.json` outside the description. No checksum covers this part."""
-    content = root_bytes(store.path)
-    root = json.loads(content)
+def _faults_of_root(path: Path, content: bytes, version: int) -> list[Fault]:
+    """Return the faults of the group's `zarr.json` outside the description. No checksum covers this part.
+
+    Args:
+        path: of the store.
+        content: the bytes of its `zarr.json`, which describe a store.
+        version: of the store.
+    """
+    root = parse_json(content)
     attribute = root["attributes"][ATTRIBUTE]
     if root != {"attributes": {ATTRIBUTE: attribute}, "zarr_format": 3, "node_type": "group"}:
         return [
             Fault(
                 "damaged",
-                f"{store.path}: zarr.json holds more than the store's description; it was changed after the store was "
+                f"{path}: zarr.json holds more than the store's description; it was changed after the store was "
                 "written.",
             )
         ]
     styles = {written_json(root)}
-    if store.description.version == 1:
+    if version == 1:
         styles = {
             json.dumps(root, indent=indent, ensure_ascii=escaped).encode() for indent, escaped in VERSION_1_STYLES
         }
     if content not in styles:
-        return [
-            Fault("damaged", f"{store.path}: zarr.json has the right values, but not in the bytes that were written.")
-        ]
+        return [Fault("damaged", f"{path}: zarr.json has the right values, but not in the bytes that were written.")]
     return []
 
 
 def _faults_of_columns(store: AttentionStore) -> list[Fault]:
     faults = []
     for name in store.description.columns_sha256:
-        for start, stop in store.columns.extents(name):
+        known = is_decodable(store.arrays[name])
+        for number, (start, stop) in enumerate(store.columns.extents(name)):
             try:
+                if not known:
+                    store.columns.check(name, number)
+                    continue
                 values = store.columns.read(name, start, stop)  # nothing is kept: it may be too large for memory
                 faults += [
                     Fault("damaged", f"`{name}` {what} in sample {start + row} ({store.ids[start + row]})")
@@ -171,6 +190,13 @@ def _faults_of_columns(store: AttentionStore) -> list[Fault]:
             except PipelineError as error:
                 faults.append(Fault.of(error))
     return list(dict.fromkeys(faults))  # a damaged column is met again where another one is compared with it
+
+
+def _samples_at_once(store: AttentionStore, name: str) -> int:
+    """Return the number of samples of an array that are checked together: as many as fit in `AT_ONCE` bytes."""
+    array = store.arrays[name]
+    size = math.prod(array.shape[1:]) * (array.known_dtype or np.dtype(np.uint8)).itemsize
+    return max(1, AT_ONCE // max(1, size))
 
 
 def _faults_of_shard(store: AttentionStore, name: str, samples: NDArray[np.int64]) -> list[Fault]:
@@ -204,7 +230,15 @@ def _faults_of_samples(store: AttentionStore, name: str, samples: NDArray[np.int
 def _missing_shard(store: AttentionStore, name: str, shard: int) -> list[Fault]:
     """Return a fault if the file of a shard is absent. The file is not read."""
     file = chunk_path(store.path, name, shard, len(store.arrays[name].shape))
-    return [] if file.is_file() else [Fault("missing", f"`{name}`: {file.name} is missing")]
+    try:
+        require_regular(file)
+    except FileNotFoundError:
+        return [Fault("missing", f"`{name}`: {file.name} is missing")]
+    except IrregularFileError as error:
+        return [Fault("damaged", f"`{name}`: {file.name} {error.strerror}")]
+    except OSError as error:
+        return [Fault("missing", f"`{name}`: {file.name} cannot be read ({error.strerror})")]
+    return []
 
 
 def _stray_files(store: AttentionStore, shards: int) -> list[Fault]:

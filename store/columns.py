@@ -1,37 +1,27 @@
-"""Read a store's columns: one value per sample each, through zarr, checked chunk by chunk.
+"""Read a store's columns: one value per sample each, checked chunk by chunk.
 
-A column's chunk is compared with the digest in the store's description every time it is read. A column that was read
-whole stays in memory. For a single value only its chunk is read, and stays in memory: reading a whole column takes
-seconds at ten million rows.
+A column's chunk is compared with the digest in the store's description every time it is read, and decoded from the same
+bytes (`store.column_chunks`). A column that was read whole stays in memory. For a single value only its chunk is read,
+and stays in memory: reading a whole column takes seconds at ten million rows.
 """
 
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-import zarr.errors
 from numpy.typing import NDArray
 
 from store.arrays import Arrays
+from store.column_chunks import MOST_BYTES, chunk_size, decode_chunk, is_decodable
 from store.description import Description
-from store.errors import StoreCorruptError, StoreIncompleteError
-from store.format import RESTORE, chunk_path, read_file
-
-UNREADABLE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RecursionError,
-    OSError,
-    zarr.errors.BaseZarrError,
-)
-"""The errors that zarr raises for metadata that it cannot read."""
+from store.disk.regular import MIB
+from store.errors import StoreCorruptError, StoreIncompleteError, StoreVersionError
+from store.format import COLUMN_CHUNK, RESTORE, chunk_path, read_file
 
 
 class Columns:
@@ -55,7 +45,6 @@ class Columns:
         self._arrays = arrays
         self._digests = description.columns_sha256
         self._require_same_store = require_same_store
-        self._opened: dict[str, zarr.Array[Any]] = {}
         self._whole: dict[str, NDArray[Any]] = {}
         self._chunks: dict[tuple[str, int], NDArray[Any]] = {}
 
@@ -63,6 +52,7 @@ class Columns:
         """Return all values of a column. The array is cached: do not write to it.
 
         Raises:
+            StoreVersionError: a further column is stored in a way that this program does not know.
             StoreIncompleteError, StoreCorruptError: the store has no such column, or its bytes are missing or damaged.
         """
         if name not in self._whole:
@@ -90,59 +80,83 @@ class Columns:
         """Read the values from `start`, the first row of a chunk, to `stop` or the end. Nothing is cached.
 
         Raises:
+            StoreVersionError: a further column is stored in a way that this program does not know.
             StoreIncompleteError, StoreCorruptError: the bytes are missing or damaged.
         """
         stop, extent = min(stop, self._shape(name)[0]), self._extent(name)
-        # Check the files before zarr reads them: it would read a missing file as empty strings or zeros.
+        metadata = self._arrays[name]
+        if not is_decodable(metadata):
+            raise StoreVersionError(
+                f"{self._root}: `{name}` is stored in a way that this program does not know.\n  Update this program."
+            )
+        empty = metadata.known_dtype or np.dtypes.StringDType()
+        chunks: list[NDArray[Any]] = [np.empty((0, *metadata.shape[1:]), empty)]
         for number in range(start // extent, -(-stop // extent)):
-            self.check(name, number)
-        try:
-            values = np.asarray(self.array(name)[start:stop])
-        except OSError as error:
-            raise self._unreadable(name, error) from None
-        except (ValueError, RuntimeError) as error:  # another store has replaced it in the meantime
-            raise self._damaged(name, str(error).partition(".")[0]) from None
-        self._require_same_store()
-        return values
-
-    def array(self, name: str) -> zarr.Array[Any]:
-        """Open an array with zarr.
-
-        Raises:
-            StoreIncompleteError: it is missing.
-            StoreCorruptError: zarr cannot read its metadata.
-        """
-        if name not in self._opened:
+            content = self.check(name, number)
             try:
-                self._opened[name] = zarr.open_array(self._root / name, mode="r", zarr_format=3)
-            except FileNotFoundError:
-                raise StoreIncompleteError(f"{self._root}: array `{name}` is missing.\n  {RESTORE}") from None
-            except UNREADABLE as error:
-                if isinstance(error, OSError) and error.errno is not None:
-                    raise self._unreadable(name, error) from None
-                self._require_same_store()
-                what = str(error).partition("\n")[0]
-                raise StoreCorruptError(f"{self._root}: `{name}`: {what}.\n  {RESTORE}") from None
-        return self._opened[name]
+                chunks.append(decode_chunk(content, metadata))
+            except ValueError as error:
+                raise self._damaged(name, f"{self._where(name, number)}: {error}") from None
+        self._require_same_store()
+        values = chunks[1] if len(chunks) == 2 else np.concatenate(chunks)  # noqa: PLR2004 - one chunk needs no copy
+        return values[: stop - start]
 
-    def check(self, name: str, number: int) -> None:
+    def check(self, name: str, number: int) -> bytes:
         """Compare the file of a column's chunk with its digest.
+
+        Returns:
+            The bytes of the file.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: it is missing or damaged.
         """
         file = chunk_path(self._root, name, number, len(self._shape(name)))
+        size = self._require_size(name, number, file)
+        try:
+            content = read_file(self._root, file, limit=size or 0)
+        except StoreIncompleteError as error:
+            raise self._missing(name, number, error) from None
+        if hashlib.sha256(content).hexdigest() != self._digests[name][number]:
+            raise self._damaged(name, self._where(name, number))
+        return content
+
+    def require_rows(self, name: str) -> None:
+        """Make sure that the files of a column can hold as many rows as its metadata say. No file is read.
+
+        The number of samples is a number that a foreign store may claim, and memory is allocated for it.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: a file is missing, or has another size.
+        """
+        for number in range(len(self._digests[name])):
+            file = chunk_path(self._root, name, number, len(self._shape(name)))
+            if self._require_size(name, number, file) is None:
+                self.check(name, number)
+        if chunk_size(self._arrays[name]) is None and self._extent(name) > COLUMN_CHUNK:
+            raise self._damaged(name, f"packed chunks of {self._extent(name)} rows; the format has {COLUMN_CHUNK}")
+
+    def _require_size(self, name: str, number: int, file: Path) -> int | None:
+        """Return the size of a chunk's file, which is the promised one; None if there is no such regular file."""
+        promised = chunk_size(self._arrays[name])
+        try:
+            status = file.stat()
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if promised is not None and status.st_size != promised:
+            raise self._damaged(name, self._where(name, number))
+        if status.st_size > MOST_BYTES:
+            raise self._damaged(name, f"{file.name} is larger than {MOST_BYTES // MIB} MiB")
+        return status.st_size
+
+    def _where(self, name: str, number: int) -> str:
+        """Return the name of a chunk's file and its rows, such as `c.0, samples 0-11`."""
         first = number * self._extent(name)
         stop = min(first + self._extent(name), self._shape(name)[0])
         kind = {"sample": "samples", "head": "heads"}.get(self._arrays[name].dimension_names[0], "values")
-        rows = f"{kind} {first}-{stop - 1}"
-        try:
-            content = read_file(self._root, file)
-        except StoreIncompleteError as error:
-            self._require_same_store()
-            raise StoreIncompleteError(str(error).replace(".\n", f" ({rows}).\n", 1)) from None
-        if hashlib.sha256(content).hexdigest() != self._digests[name][number]:
-            raise self._damaged(name, f"{file.name}, {rows}")
+        file = chunk_path(self._root, name, number, len(self._shape(name)))
+        return f"{file.name}, {kind} {first}-{stop - 1}"
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if name not in self._digests:
@@ -154,8 +168,10 @@ class Columns:
     def _extent(self, name: str) -> int:
         return self._arrays[name].chunk_shape[0]
 
-    def _unreadable(self, name: str, error: OSError) -> StoreIncompleteError:
-        return StoreIncompleteError(f"{self._root}: column `{name}` cannot be read ({error.strerror}).\n  {RESTORE}")
+    def _missing(self, name: str, number: int, error: StoreIncompleteError) -> StoreIncompleteError:
+        self._require_same_store()
+        rows = self._where(name, number).partition(", ")[2]
+        return StoreIncompleteError(str(error).replace(".\n", f" ({rows}).\n", 1))
 
     def _damaged(self, name: str, what: str) -> StoreCorruptError:
         self._require_same_store()

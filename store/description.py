@@ -19,6 +19,8 @@ from store.format import (
     ATTRIBUTE,
     LABEL_KINDS,
     LABEL_RULES,
+    MOST_CLASSES,
+    MOST_COUNT,
     NAME,
     READ_AS_COLUMNS,
     RESTORE,
@@ -169,12 +171,12 @@ def _require_sound(described: Mapping[str, Any], path: Path) -> None:
 def _is_digest(recorded: str, digest: Callable[[Any], str], value: Any) -> bool:
     try:
         return digest(value) == recorded
-    except (ValueError, RecursionError):  # JSON that canonical JSON cannot express: nan, half a surrogate pair
+    except ValueError:  # a value that canonical JSON cannot express
         return False
 
 
 def _is_count(value: Any, *, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST_COUNT
 
 
 def _are_texts(values: Any) -> bool:
@@ -197,13 +199,18 @@ def _is_mask_source(value: Any) -> bool:
         return False
     values, pairing = value["values"], value["pairing"]
     if value["decoding"] == "mapped":
-        decoded = isinstance(values, dict) and all(isinstance(one, int | str) for one in values.values())
+        decoded = isinstance(values, dict) and all(_is_value(one) for one in values.values())
     else:
         decoded = value["decoding"] == "binary" and values is None
     paired = pairing is None or (
         isinstance(pairing, dict) and isinstance(pairing.get("rule"), str) and _are_texts(pairing.get("endings", []))
     )
     return decoded and paired
+
+
+def _is_value(value: Any) -> bool:
+    """Return True for a value in mask files: a text or a number, which no image file has beyond 32 bits."""
+    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32)
 
 
 def _are_rules(value: Any) -> bool:
@@ -223,7 +230,7 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "required": _are_texts,
     "recipe": lambda value: isinstance(value, dict),
     "recipe_sha256": lambda value: isinstance(value, str),
-    "classes": _are_texts,
+    "classes": lambda value: _are_texts(value) and 2 <= len(value) <= MOST_CLASSES,  # noqa: PLR2004 - one is background
     "masks": _is_mask_source,
     "samples": lambda value: _is_count(value, least=0),
     "samples_per_shard": lambda value: _is_count(value, least=1),

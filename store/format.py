@@ -14,10 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from store.errors import StoreIncompleteError
+from store.disk.regular import IrregularFileError, read_limited
+from store.errors import StoreCorruptError, StoreIncompleteError
 
 VERSION = 2
 """The version that is written. `store.version1` reads the one before."""
+
+ZARR_FORMAT = 3
 
 ATTRIBUTE = "attention_store"
 
@@ -41,6 +44,9 @@ SHARDED = {"image": "uint8", "mask": "uint8", "attention": "float16"}
 
 COLUMNS = {"sample": "str", "digest": "str", "height": "int32", "width": "int32", "group": "str", "labelled": "bool"}
 """The arrays of every store with one value per sample, and their types."""
+
+SIZES = ("height", "width")
+"""The columns with the size of the original image."""
 
 OPTIONAL_SHARDED = {"instances": "uint16"}
 """Further arrays with one chunk per sample that this program writes on request, and their types."""
@@ -84,6 +90,15 @@ UNDERSTOOD = frozenset({*DIMENSIONS, *OPTIONAL_DIMENSIONS, LABEL_RULES})
 
 COLUMN_CHUNK = 65536
 """Largest number of values in a chunk of a column."""
+
+MOST_COUNT = 2**53
+"""Largest number of samples, and largest extent of an array: above it, a 64-bit float does not hold every integer."""
+
+MOST_CHUNK_BYTES = 2**31 - 1
+"""Largest size of one sample in one array, unpacked: Blosc's limit, and an image of 26,000 x 26,000 pixels."""
+
+MOST_CLASSES = 255
+"""Number of classes that `mask` can hold beside 255 for ignored pixels."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 """The form of an array's name. It is also the name of a folder, so nothing else is allowed."""
@@ -130,14 +145,28 @@ def metadata_sha256(contents: Mapping[str, bytes]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def read_file(root: Path, file: Path) -> bytes:
-    """Read one of a store's files.
+def is_node(document: Mapping[str, Any], kind: str) -> bool:
+    """Return True if a `zarr.json` says that it describes a `kind` of Zarr v3: `group` or `array`."""
+    number = document.get("zarr_format")
+    return type(number) is int and number == ZARR_FORMAT and document.get("node_type") == kind
+
+
+def read_file(root: Path, file: Path, *, limit: int) -> bytes:
+    """Read one of a store's files whole.
+
+    Args:
+        root: folder of the store.
+        file: path of the file, inside `root`.
+        limit: most bytes that it can have.
 
     Raises:
         StoreIncompleteError: it is missing, or may not be read.
+        StoreCorruptError: it is not a regular file, or larger than `limit`.
     """
     try:
-        return file.read_bytes()
+        return read_limited(file, limit=limit)
+    except IrregularFileError as error:
+        raise StoreCorruptError(f"{root}: {file.relative_to(root)} {error.strerror}.\n  {RESTORE}") from None
     except OSError as error:
         what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise StoreIncompleteError(f"{root}: {file.relative_to(root)} {what}.\n  {RESTORE}") from None

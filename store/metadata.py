@@ -5,14 +5,14 @@ The writer makes these files itself and not through zarr, so that their bytes do
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from store.format import DIMENSIONS, ENCODINGS, OPTIONAL_DIMENSIONS, written_json
+from store.format import DIMENSIONS, ENCODINGS, MOST_COUNT, OPTIONAL_DIMENSIONS, is_node, written_json
+from store.strict_json import parse_json
 
 CHUNK_KEYS = {"name": "default", "configuration": {"separator": "."}}
 """The chunk key encoding of every array: shards and chunks are flat files."""
@@ -47,23 +47,23 @@ class ArrayMetadata:
             ValueError: it is not the metadata of a Zarr v3 array with a regular chunk grid and named dimensions.
         """
         try:
-            document = json.loads(content)
-            if document["zarr_format"] != 3 or document["node_type"] != "array":  # noqa: PLR2004 - the format's number
+            document = _mapping(parse_json(content))
+            if not is_node(document, "array"):
                 raise ValueError("not a Zarr v3 array")
             grid = document["chunk_grid"]
             if grid["name"] != "regular" or document.get("storage_transformers"):
                 raise ValueError("not a regular chunk grid")
             return cls(
-                shape=_extents(document["shape"]),
+                shape=extents(document["shape"]),
                 data_type=_text(document["data_type"]),
-                chunk_shape=_extents(grid["configuration"]["chunk_shape"]),
+                chunk_shape=extents(grid["configuration"]["chunk_shape"]),
                 codecs=_codecs(document["codecs"]),
                 dimension_names=tuple(map(_text, document["dimension_names"])),
                 attributes=_mapping(document.get("attributes", {})),
                 chunk_key_encoding=_mapping(document["chunk_key_encoding"]),
                 fill_value=document["fill_value"],
             )
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"damaged metadata ({type(error).__name__})") from None
 
     def to_bytes(self) -> bytes:
@@ -97,6 +97,20 @@ class ArrayMetadata:
         if dtype.kind not in "buif" or dtype.name != self.data_type:
             raise ValueError(f"the type {self.data_type} is not known")
         return dtype
+
+    @property
+    def known_dtype(self) -> np.dtype[Any] | None:
+        """The same as `dtype`, or None in place of the error."""
+        try:
+            return self.dtype
+        except ValueError:
+            return None
+
+    @staticmethod
+    def is_little_endian(codec: Mapping[str, Any]) -> bool:
+        """Return True if the codec `bytes` has the order of bytes that the format prescribes."""
+        configuration = codec.get("configuration")
+        return not isinstance(configuration, dict) or configuration.get("endian", "little") == "little"
 
     @property
     def sharding(self) -> Mapping[str, Any]:
@@ -194,8 +208,13 @@ def as_attribute(encoding: tuple[str, int]) -> dict[str, Any]:
     return {"name": name, "version": version}
 
 
-def _extents(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or not all(type(value) is int and value >= 0 for value in values):
+def extents(values: Any) -> tuple[int, ...]:
+    """Return the extents of a shape in JSON.
+
+    Raises:
+        ValueError: it is not a list of integers from 0 to `MOST_COUNT`.
+    """
+    if not isinstance(values, list) or not all(type(value) is int and 0 <= value <= MOST_COUNT for value in values):
         raise ValueError("a shape is not a list of counts")
     return tuple(values)
 

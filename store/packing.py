@@ -30,11 +30,18 @@ CHAINS: dict[tuple[str, ...], Packing] = {
 }
 """The packing of a chunk, by the names of its codecs in the array's metadata."""
 
+MOST_EXPANSION = 2**17
+"""Largest number of bytes that one packed byte can stand for: a block of Zstandard unpacks to at most 128 KiB."""
+
 _BLOSC_HEADER = struct.Struct("<4B3I")
 """Fields of one byte: two versions, flags, size of an element. Then three sizes in bytes: unpacked, of a block, packed.
 
 (c-blosc, README_HEADER.)
 """
+
+_ZSTD_MAGIC = bytes.fromhex("28b52ffd")
+_ZSTD_HEADER = 5
+"""Bytes of the magic number and the frame header descriptor."""
 
 
 def codecs(packing: Packing, size: int) -> list[dict[str, Any]]:
@@ -74,27 +81,73 @@ def unpack(payload: memoryview, out: NDArray[Any], packing: Packing) -> None:
     Raises:
         ValueError: they do not unpack to exactly `size` bytes.
     """
+    # Blosc trusts its header, so the number of bytes that it reads and writes is checked here.
+    require_unpacked_size(payload, out.nbytes, packing)
     if packing == "raw":
-        _require(len(payload), out.nbytes)
         out[:] = payload
     elif packing == "lz4":
-        if len(payload) < _BLOSC_HEADER.size:
-            raise ValueError("does not unpack (cut short)")
-        *_, unpacked, _block, packed = _BLOSC_HEADER.unpack_from(payload)
-        # Blosc trusts its header, so the number of bytes that it reads and writes is checked here.
-        _require(unpacked, out.nbytes)
-        _require(packed, len(payload))
         try:
             blosc.decompress(payload, out)
         except RuntimeError as error:
             raise ValueError(f"does not unpack ({error})") from None
     else:
         try:
-            unpacked = Zstd().decode(payload)
-        except RuntimeError as error:
+            Zstd().decode(payload, out)  # never writes beyond `out`
+        except (RuntimeError, ValueError) as error:
             raise ValueError(f"does not unpack ({error})") from None
-        _require(len(unpacked), out.nbytes)
-        out[:] = memoryview(unpacked)
+
+
+def require_unpacked_size(payload: memoryview, size: int, packing: Packing) -> None:
+    """Compare the size that a chunk claims to have unpacked with the promised one, before memory is allocated for it.
+
+    Args:
+        payload: the stored bytes, without their checksum.
+        size: bytes that the array's shape and type promise.
+        packing: how they were packed.
+
+    Raises:
+        ValueError: it claims another size, or has no sound header.
+    """
+    if packing == "raw":
+        _require(len(payload), size)
+        return
+    if packing == "lz4":
+        claimed, packed = _blosc_sizes(payload)
+        _require(packed, len(payload))
+    else:
+        sized = unpacked_zstd_size(payload)
+        claimed = size if sized is None else sized  # Zstandard allows to leave it out
+    _require(claimed, size)
+    if size > len(payload) * MOST_EXPANSION:
+        raise ValueError(f"{len(payload)} bytes cannot hold {size} bytes")
+
+
+def unpacked_zstd_size(payload: bytes | memoryview) -> int | None:
+    """Return the unpacked size in a Zstandard frame's header (RFC 8878, 3.1.1); None if the header leaves it out.
+
+    Raises:
+        ValueError: it is no Zstandard frame.
+    """
+    if len(payload) <= _ZSTD_HEADER or bytes(payload[:4]) != _ZSTD_MAGIC:
+        raise ValueError("does not unpack (no Zstandard frame)")
+    descriptor = payload[4]
+    single_segment = descriptor >> 5 & 1
+    length = (single_segment, 2, 4, 8)[descriptor >> 6]
+    if not length:
+        return None
+    start = 5 + (1 - single_segment) + (0, 1, 2, 4)[descriptor & 3]
+    field = payload[start : start + length]
+    if len(field) < length:
+        raise ValueError("does not unpack (cut short)")
+    return int.from_bytes(field, "little") + (256 if length == 2 else 0)  # noqa: PLR2004 - its range begins at 256
+
+
+def _blosc_sizes(payload: memoryview) -> tuple[int, int]:
+    """Return the unpacked and the packed size in a Blosc header."""
+    if len(payload) < _BLOSC_HEADER.size:
+        raise ValueError("does not unpack (cut short)")
+    *_, unpacked, _block, packed = _BLOSC_HEADER.unpack_from(payload)
+    return unpacked, packed
 
 
 def _require(found: int, expected: int) -> None:

@@ -15,10 +15,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from store.arrays import Arrays, is_known_part, is_multilabel, read_arrays
@@ -26,10 +25,13 @@ from store.columns import Columns
 from store.description import Description
 from store.disk.paths import require_local
 from store.errors import StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
-from store.format import OPTIONAL_COLUMNS
+from store.format import OPTIONAL_COLUMNS, RESTORE, SIZES
 from store.records import Batch, Sample
 from store.root import describe, is_store, root_bytes
 from store.sharded_array import ShardedArray
+
+if TYPE_CHECKING:
+    import zarr
 
 __all__ = ["AttentionStore", "is_store"]
 
@@ -49,6 +51,7 @@ class AttentionStore:
         """The metadata of every array that the description lists, by name."""
         self._root = root
         self.columns = Columns(path, arrays, description, self._require_same_store)
+        self.columns.require_rows("checksum")
         self._sharded = {name: ShardedArray(path, arrays[name], name, description) for name in description.sharded}
         self._require_same_store()
 
@@ -66,7 +69,7 @@ class AttentionStore:
         """
         path = Path(path)
         require_local(path)
-        if not path.exists():
+        if not _exists(path):
             raise StoreNotFoundError(
                 f"{path}: there is no store here.\n"
                 f"  Make one: `pipeline extract --images DIR --masks DIR --store {path}`."
@@ -284,8 +287,30 @@ class AttentionStore:
         Raises:
             StoreIncompleteError, StoreCorruptError: the store has no such column, or its bytes are missing or damaged.
         """
-        return self.columns.whole(name)
+        values = self.columns.whole(name)
+        if name in SIZES and values.size and values.min() < 1:
+            raise StoreCorruptError(
+                f"{self.path}: `{name}` has {values.min()}, which is no size of an image.\n  {RESTORE}"
+            )
+        return values
 
     def array(self, name: str) -> zarr.Array[Any]:
-        """Open one of the store's arrays with zarr; see `store.columns.Columns.array` for errors."""
-        return self.columns.array(name)
+        """Open one of the store's arrays with zarr, for use that needs its interface. Nothing is checked by it.
+
+        Raises:
+            StoreIncompleteError: the store has no such array.
+        """
+        if name not in self.arrays:
+            raise StoreIncompleteError(
+                f"{self.path}: the store has no array `{name}`; it has {', '.join(self.arrays)}."
+            )
+        import zarr  # half a second, and reading does not need it
+
+        return zarr.open_array(self.path / name, mode="r", zarr_format=3)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StoreIncompleteError(f"{path}: cannot be looked at ({error.strerror}).\n  Allow reading it.") from None

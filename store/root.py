@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from store.description import Description
-from store.disk.publish import holds_only
+from store.disk.contents import Contents, Output
 from store.disk.regular import MIB, IrregularFileError, read_limited
 from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError
-from store.format import ATTRIBUTE, DIMENSIONS, NAME, OPTIONAL_DIMENSIONS, SHARDED
+from store.format import ATTRIBUTE, DIMENSIONS, NAME, OPTIONAL_DIMENSIONS, SHARDED, is_node
+from store.strict_json import parse_json
 
 REMEDY = "Give the path that `pipeline extract --store` wrote"
 
@@ -57,32 +59,38 @@ def describe(path: Path, root: bytes) -> Description:
     if not root and not _exists(path / "zarr.json"):
         raise NotAStoreError(f"{path}: not an attention store (no zarr.json that can be read).\n  {REMEDY}.")
     try:
-        document = json.loads(root)
-    except (ValueError, RecursionError):
-        document = None
+        document = parse_json(root)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
     if not isinstance(document, dict):
-        raise StoreCorruptError(
-            f"{path}: not an attention store, or its zarr.json is damaged (it is not the JSON of a Zarr v3 group).\n"
-            f"  {REMEDY}; if it is that, fetch the store again or extract it again."
-        )
+        raise _damaged(path, "it is not the JSON of a Zarr v3 group")
     attributes = document.get("attributes")
-    kind = (document.get("zarr_format"), document.get("node_type"))
-    if kind != (3, "group") or not isinstance(attributes, dict):
+    if not is_node(document, "group") or not isinstance(attributes, dict):
         raise NotAStoreError(f"{path}: not an attention store (its zarr.json describes something else).\n  {REMEDY}.")
     return Description.from_attributes(attributes, path)
 
 
 def is_store(path: Path) -> bool:
     """Return True for a folder that holds an attention store, of any version and in any state, and nothing else."""
-    attributes = _attributes(path)
-    # An optional part is ours also where the description is damaged, but a user's folder of that name is not.
-    optional = {name for name in OPTIONAL_DIMENSIONS if (path / name / "zarr.json").is_file()}
-    names = {*DIMENSIONS, *optional, "zarr.json"}
-    if isinstance(described := attributes.get(ATTRIBUTE), dict):
+    return STORE(path)
+
+
+def _is_marked(path: Path) -> bool:
+    """Return True for a folder with the description of a store, or with the arrays of one."""
+    return ATTRIBUTE in _attributes(path) or all((path / name).is_dir() for name in SHARDED)
+
+
+def _contents(path: Path) -> Contents:
+    """Return what a store may hold: its description, and folders of the arrays that the format or it names."""
+    names = {*DIMENSIONS, *OPTIONAL_DIMENSIONS}
+    if isinstance(described := _attributes(path).get(ATTRIBUTE), dict):
         names |= _listed(path, described)
-    if not holds_only(path, names):
-        return False
-    return ATTRIBUTE in attributes or all((path / name).is_dir() for name in SHARDED)  # damaged, but with our arrays
+    return Contents(files=r"zarr\.json", folders={"|".join(map(re.escape, sorted(names))): _ARRAY})
+
+
+_ARRAY = Contents(files=r"zarr\.json|c(\.\d+)*")
+STORE = Output(kind="a store", is_marked=_is_marked, contents=_contents)
+"""The kind of output that `extract` and `upgrade` write."""
 
 
 def _attributes(path: Path) -> dict[str, Any]:
@@ -98,6 +106,13 @@ def _listed(path: Path, described: dict[str, Any]) -> set[str]:
     lists = [described.get("sharded"), described.get("columns_sha256")]
     names = {str(name) for listed in lists if isinstance(listed, list | dict) for name in listed}
     return {name for name in names if NAME.fullmatch(name) and (path / name / "zarr.json").is_file()}
+
+
+def _damaged(path: Path, reason: str) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"{path}: not an attention store, or its zarr.json is damaged ({reason}).\n"
+        f"  {REMEDY}; if it is that, fetch the store again or extract it again."
+    )
 
 
 def _exists(file: Path) -> bool:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from store.arrays import packing_of
 from store.description import Description
+from store.disk.regular import MIB
 from store.errors import StoreCorruptError, StoreVersionError
 from store.format import chunk_path
 from store.metadata import ArrayMetadata
-from store.packing import unpack
+from store.packing import Packing, require_unpacked_size, unpack
 from store.shards import MappedShard
 
 if sys.platform != "win32":
@@ -24,6 +25,9 @@ if sys.platform != "win32":
 
 MAX_MAPPED = 4096
 """Largest number of shards of one array that stay mapped. Linux allows a process 65,530 mappings."""
+
+FREELY_ALLOCATED = 64 * MIB
+"""Largest result that is allocated before the sizes of the samples' chunks are compared with the promised one."""
 
 SHARE_OF_FILES = 8
 """An array maps at most 1 / `SHARE_OF_FILES` of the files that the process may have open at once.
@@ -50,7 +54,7 @@ class ShardedArray:
         self._per_shard = description.samples_per_shard
         self._index_at_start = description.version == 1
         self._packing = packing_of(metadata)
-        self._dtype = _dtype_of(metadata)
+        self._dtype = metadata.known_dtype
         self._checked = np.zeros(self._samples, dtype=np.bool_)
         self._mapped: OrderedDict[int, MappedShard] = OrderedDict()
         self._most_mapped = most_mapped()
@@ -77,15 +81,17 @@ class ShardedArray:
                 f"{self._root}: `{self._name}` is stored in a way that this program does not know.\n"
                 "  Update this program."
             )
+        size = math.prod(self._shape) * dtype.itemsize
+        if size * len(indices) > FREELY_ALLOCATED:
+            self._require_size(indices, size, packing)
         out = np.empty((len(indices), *self._shape), dtype=dtype)
-        rows = out.view(np.uint8).reshape(len(indices), math.prod(self._shape) * dtype.itemsize)
-        self.check(indices, checksums)
+        rows = out.view(np.uint8).reshape(len(indices), size)
         for row, sample in zip(rows, indices.tolist(), strict=True):
+            payload = self._checked_shard(sample, checksums).payload(sample)
             try:
-                unpack(self.shard(sample // self._per_shard).payload(sample), row, packing)
+                unpack(payload, row, packing)
             except ValueError as error:
-                where = f"{self._root}: `{self._name}` of sample {sample}"
-                raise StoreCorruptError(f"{where}: {error}.\n  Extract the store again.") from None
+                raise self._damaged(sample, error) from None
         return out
 
     def check(self, indices: NDArray[np.int64], checksums: NDArray[np.uint32]) -> None:
@@ -98,11 +104,28 @@ class ShardedArray:
         Raises:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
-        if self._checked[indices].all():
-            return
-        for sample in np.unique(indices[~self._checked[indices]]).tolist():
-            self.shard(sample // self._per_shard).check(sample, int(checksums[sample]))
+        for sample in indices.tolist():
+            self._checked_shard(sample, checksums)
+
+    def _checked_shard(self, sample: int, checksums: NDArray[np.uint32]) -> MappedShard:
+        """Return the shard of a sample whose bytes were compared with their checksums, now or since it was mapped."""
+        shard = self.shard(sample // self._per_shard)
+        if not self._checked[sample]:
+            shard.check(sample, int(checksums[sample]))
             self._checked[sample] = True
+        return shard
+
+    def _require_size(self, indices: NDArray[np.int64], size: int, packing: Packing) -> None:
+        """Compare the sizes that the chunks of samples have or claim with the promised one. Memory depends on it."""
+        for sample in indices.tolist():
+            try:
+                require_unpacked_size(self.shard(sample // self._per_shard).payload(sample), size, packing)
+            except ValueError as error:
+                raise self._damaged(sample, error) from None
+
+    def _damaged(self, sample: int, error: ValueError) -> StoreCorruptError:
+        where = f"{self._root}: `{self._name}` of sample {sample}"
+        return StoreCorruptError(f"{where}: {error}.\n  Extract the store again.")
 
     def shard(self, number: int) -> MappedShard:
         """Return a shard, mapped now or earlier.
@@ -133,13 +156,6 @@ class ShardedArray:
     def path(self, number: int) -> Path:
         """Return the path of a shard."""
         return chunk_path(self._root, self._name, number, 1 + len(self._shape))
-
-
-def _dtype_of(metadata: ArrayMetadata) -> np.dtype[Any] | None:
-    try:
-        return metadata.dtype
-    except ValueError:
-        return None
 
 
 def most_mapped() -> int:

@@ -20,6 +20,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from store.disk.regular import IrregularFileError, open_regular
 from store.errors import StoreCorruptError, StoreIncompleteError
 from store.packing import Packing, pack
 
@@ -78,7 +79,7 @@ class MappedShard:
         self._where = f"`{name}` in {path} (samples {first}-{last})"
         self._first = first
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
             raise StoreIncompleteError(
@@ -86,6 +87,8 @@ class MappedShard:
                 "  Fetch it again (`dvc checkout` or `dvc pull`), or run `pipeline extract` again: "
                 "what the memo holds is not recomputed."
             ) from None
+        except IrregularFileError as error:
+            raise self._corrupt(f"the shard {error.strerror}") from None
         except OSError as error:
             raise self._unreadable(error) from None
         except ValueError:  # an empty file cannot be mapped

@@ -4,6 +4,8 @@
 |---|---|
 | `mask` | class indices below the number of classes, or 255; with one bit per label, only bits of labels, or 255 |
 | `attention` | finite, not negative, and the probabilities of a map sum to at most one |
+| `height`, `width` | 1 or more |
+| `digest` | 64 hexadecimal digits |
 | `instances` | 0 where `mask` is background or ignored; at most `objects` - `lost_objects` different numbers |
 | `objects`, `lost_objects` | 0 or more; no more lost objects than objects; 0 without a mask |
 | `lost_classes` | indices of classes that `mask` lacks, in rising order; "" without a mask |
@@ -25,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.errors import PipelineError, StoreCorruptError
+from store.format import SIZES
 from store.reader import AttentionStore
 from store.records import IGNORE
 
@@ -40,6 +43,7 @@ LONGEST = 40
 """Number of characters of a malformed value that a message shows."""
 
 LISTED = re.compile(r"([1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*)?")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 HASH = re.compile(r"([0-9a-f]{16})?")
 
 
@@ -75,6 +79,10 @@ def wrong_column_values(store: AttentionStore, name: str, values: NDArray[Any], 
         values: (sample,) its values.
         start: Position of the first value in the store.
     """
+    if name in SIZES:
+        return {"is not above 0": values < 1}
+    if name == "digest":
+        return {"is no SHA-256": _where(not DIGEST.fullmatch(str(text)) for text in values)}
     if not store.has(name):
         return {}
     if name == "perceptual_hash":

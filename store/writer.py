@@ -46,7 +46,7 @@ from store.format import (
 from store.metadata import ShardedArraySpec, dimensions_of
 from store.packing import Packing, codecs
 from store.records import Sample
-from store.root import is_store
+from store.root import STORE
 from store.shards import encode_chunk, encode_shard
 
 SHARD_BYTES = 32 * 2**20
@@ -146,7 +146,7 @@ def new_store(
         UsageError: `path` holds something that is not an attention store.
         StoreCorruptError: the written store fails verification; nothing is published.
     """
-    with published_folder(path, ours=is_store) as folder:
+    with published_folder(path, ours=STORE) as folder:
         writer = StoreWriter(folder, layout=layout, recipe=recipe, upgraded_from=upgraded_from)
         yield writer
         writer.finish()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 VERBS = ("phantom", "extract", "train", "evaluate")
-READS_SETTINGS = {"pipeline/params.py", "pipeline/values.py"}
+READS_SETTINGS = {"pipeline/params.py", "pipeline/params_file.py", "pipeline/values.py"}
 """Files of the command line that decide which settings a stage gets."""
 
 

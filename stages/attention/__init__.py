@@ -4,7 +4,13 @@
     architectures  build the network of a name, without weights
     naming         find the model that a name or a file stands for
     card           the description inside a weights file of `pipeline pretrain`
-    weight_files   read tensors from a file or the hub, without running code
+    hub            get the weights from the hub, or from an earlier download
+    weight_files   read tensors from a file, without running code
+    zip_directory, pickle_scan, safetensors_header
+                   compare what a weights file promises with limits, before memory is allocated
+    plain_tensors  refuse tensors of kinds that a transformer does not take
+    foreign_text   names from a file in a message
+    input_size     limits of the input size
     weights        build a transformer with its weights for a given input size
     untrained      fixed random weights
     cls_attention  compute the CLS token's attention, block by block
@@ -12,6 +18,7 @@
     recipe         all that determines the maps
     extractor      compute the stored float16 maps of uint8 images
     memo           cache of computed maps
+    memo_file      check the file of a memo before it is used
     shipped        weights that come with the package
 
 Training and evaluation never import this package.

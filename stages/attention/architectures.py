@@ -8,6 +8,9 @@ classes are refused before training, because their attention could not be read a
 from __future__ import annotations
 
 import difflib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import timm
@@ -19,7 +22,9 @@ from torch import nn
 from stages.attention.models import OWN_ARCHITECTURES, ModelEntry
 from stages.errors import UnknownModelError
 
-__all__ = ["build_transformer", "find_architecture"]
+__all__ = ["Shape", "build_transformer", "find_architecture", "shape_in_timm"]
+
+_PLAIN_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?", re.ASCII)
 
 
 def find_architecture(name: str) -> ModelEntry:
@@ -31,20 +36,51 @@ def find_architecture(name: str) -> ModelEntry:
     """
     if name in OWN_ARCHITECTURES:
         return OWN_ARCHITECTURES[name]
-    timm_id = next((known for known in (name, f"{name}_224") if timm.is_model(known)), None)
-    module = None if timm_id is None else _build_on_meta(timm_id)
-    if timm_id is None or module is None:
+    timm_id = next((known for known in (name, f"{name}_224") if _is_timms(known)), None)
+    shape = None if timm_id is None else shape_in_timm(timm_id)
+    if timm_id is None or shape is None:
         raise UnknownModelError(f"architecture {name!r} {_refusal(name, timm_id)}")
     return ModelEntry(
         name=name,
         timm_id=timm_id,
+        patch=shape.patch,
+        heads=shape.heads,
+        dim=shape.dim,
+        depth=shape.depth,
+        licence="",
+        source="an architecture; its weights come from the file given",
+        url="",
+    )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Hold the sizes of a transformer that its file or its name must agree with."""
+
+    patch: int
+    """Side of a patch in pixels."""
+    heads: int
+    dim: int
+    """Width of a token."""
+    depth: int
+    """Number of blocks."""
+
+
+@lru_cache(maxsize=64)  # building the network takes a tenth of a second, and a command asks several times
+def shape_in_timm(timm_id: str) -> Shape | None:
+    """Return the sizes of a plain ViT of timm's own list; None for any other name.
+
+    The name may come from a file. timm takes names such as `hf-hub:…` and `local-dir:…` too, and would ask the network
+    or read that folder. So the name is looked up in timm's list before timm sees it.
+    """
+    module = _build_on_meta(timm_id) if _is_timms(timm_id) else None
+    if module is None:
+        return None
+    return Shape(
         patch=module.patch_embed.patch_size[0],
         heads=module.blocks[0].attn.num_heads,
         dim=module.embed_dim,
         depth=len(module.blocks),
-        licence="",
-        source="an architecture; its weights come from the file given",
-        url="",
     )
 
 
@@ -76,10 +112,18 @@ def build_transformer(entry: ModelEntry, side: int, **options: Any) -> nn.Module
     return module
 
 
+def _is_timms(name: str) -> bool:
+    """Return whether a name, with or without the tag of its weights, is in timm's own list."""
+    return _PLAIN_NAME.fullmatch(name) is not None and bool(timm.is_model(name))
+
+
 def _build_on_meta(timm_id: str) -> Any:
     """Build a timm model without memory for its tensors. Return None if its attention cannot be read."""
-    with torch.device("meta"):
-        module: Any = timm.create_model(timm_id, pretrained=False, num_classes=0)
+    try:
+        with torch.device("meta"):
+            module: Any = timm.create_model(timm_id, pretrained=False, num_classes=0)
+    except RuntimeError:  # the part after the dot is not the tag of any weights
+        return None
     plain = type(module) is VisionTransformer and module.cls_token is not None and module.global_pool == "token"
     blocks = plain and all(type(block) is Block and type(block.attn) is Attention for block in module.blocks)
     return module if blocks else None

@@ -30,6 +30,10 @@ from stages.errors import UnsupportedModelError, UsageError
 
 __all__ = ["absolute_layers", "cls_attention", "head_names"]
 
+QUERY_ROWS = 16
+"""Tokens per image whose query is computed, although only that of the first is used: with a few rows in all, the
+libraries choose another product, which rounds differently."""
+
 
 def cls_attention(model: nn.Module, images: Tensor, layers: Sequence[int]) -> Tensor:
     """Compute the attention of the CLS token to every patch in the chosen blocks.
@@ -158,8 +162,20 @@ def _cls_row(block: Any, tokens: Tensor, rope: Tensor | None) -> Tensor:
         keys = torch.cat([prefix, rotated.type_as(prefix)], dim=2)
     if keys.shape[1] < query.shape[1]:  # grouped-query attention: several query heads share a key head
         keys = keys.repeat_interleave(query.shape[1] // keys.shape[1], dim=1)
-    scores: Tensor = (query.float() * attention.scale) @ keys.float().transpose(-2, -1)  # (batch, heads, 1, keys)
+    scores = _scores(query.float() * attention.scale, keys.float())
     return scores.softmax(dim=-1).squeeze(2)
+
+
+def _scores(query: Tensor, keys: Tensor) -> Tensor:
+    """Return the products of one query with all keys, (batch, heads, 1, keys) float32.
+
+    On a CPU the libraries round differently when a matrix starts at another address modulo 64 bytes. So each image has
+    a product of its own, with matrices of its own, and its scores do not depend on its place in the batch.
+    """
+    if query.device.type != "cpu":
+        return query @ keys.transpose(-2, -1)
+    alone = [one @ other.transpose(-2, -1).contiguous() for one, other in zip(query, keys, strict=True)]
+    return torch.stack(alone)
 
 
 def _query_and_keys(attention: Any, normed: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,13 +185,13 @@ def _query_and_keys(attention: Any, normed: Tensor) -> tuple[Tensor, Tensor]:
         (batch, heads, 1, head dim) and (batch, key heads, keys, head dim).
     """
     if attention.qkv is None:
-        query = attention.q_proj(normed[:, :1])
+        query = attention.q_proj(normed[:, :QUERY_ROWS])[:, :1]
         keys = attention.k_proj(normed)
     else:
         # The rows of the fused weight are those of q, then k, then v; v is not needed.
         query_weight, key_weight, _ = attention.qkv.weight.chunk(3)
         query_bias, key_bias = _fused_biases(attention)
-        query = functional.linear(normed[:, :1], query_weight, query_bias)
+        query = functional.linear(normed[:, :QUERY_ROWS], query_weight, query_bias)[:, :1]
         keys = functional.linear(normed, key_weight, key_bias)
     by_head = (-1, attention.head_dim)
     query = query.unflatten(-1, by_head).transpose(1, 2)

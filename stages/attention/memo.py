@@ -23,8 +23,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from stages.attention.memo_file import SCHEMA, is_new, limit_values, require_regular_files, require_schema
 from stages.attention.recipe import Recipe
 from stages.errors import PipelineError
+from store.disk.regular import IrregularFileError
 
 __all__ = ["AttentionMemo"]
 
@@ -32,14 +34,8 @@ _BUSY_SECONDS = 60.0  # longest wait for the commit of another extraction
 _NAME_LENGTH = 16  # hexadecimal digits of the recipe's digest in the file name
 _PRIMARY_CODE = 0xFF  # the low byte of a SQLite result code is the primary code; the rest is the variant
 _DTYPE = np.dtype("<f2")
+_LONGEST_RECIPE = 100_000  # bytes; a recipe has about 1,000
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700  # maps reveal parts of the patients' images
-
-# A plain table. With 4,000 entries of about 10 kB, WITHOUT ROWID wrote at half the speed, read at a quarter of it, and
-# took a third more space.
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS recipe (json TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS attention (digest TEXT PRIMARY KEY, maps BLOB NOT NULL, crc INTEGER NOT NULL)",
-)
 
 
 class AttentionMemo:
@@ -56,11 +52,13 @@ class AttentionMemo:
         """
         self.path = self.path_of(folder, recipe)
         self._shape = (len(recipe.heads), *recipe.grid)
+        self._length = int(np.prod(self._shape)) * _DTYPE.itemsize
         _create_private(self.path)
         with self._explain_errors():
             self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
             with self._explain_errors():
+                limit_values(self._connection, self._length)
                 _use_write_ahead_log(self._connection)
                 self._check_recipe(recipe)
         except BaseException:
@@ -84,14 +82,16 @@ class AttentionMemo:
         Raises:
             PipelineError: the file cannot be read.
         """
-        query = "SELECT digest, maps, crc FROM attention WHERE digest IN (SELECT value FROM json_each(?))"
+        query = (
+            "SELECT digest, maps, crc FROM attention WHERE digest IN (SELECT value FROM json_each(?)) "
+            "AND typeof(maps) = 'blob' AND length(maps) = ?"  # SQLite reads the length without the value
+        )
         with self._explain_errors():
-            rows = self._connection.execute(query, (json.dumps(list(digests)),)).fetchall()
-        length = int(np.prod(self._shape)) * _DTYPE.itemsize
+            rows = self._connection.execute(query, (json.dumps(list(digests)), self._length)).fetchall()
         return {
             digest: np.frombuffer(maps, _DTYPE).astype(np.float16).reshape(self._shape)
             for digest, maps, crc in rows
-            if isinstance(maps, bytes) and len(maps) == length and _checksum(digest, maps) == crc
+            if _checksum(digest, maps) == crc
         }
 
     def put_many(self, maps: Mapping[str, np.ndarray]) -> None:
@@ -132,9 +132,12 @@ class AttentionMemo:
     def _check_recipe(self, recipe: Recipe) -> None:
         """Write the recipe into a new file, or compare it with the recipe of an existing file."""
         with _transaction(self._connection):
-            for statement in _SCHEMA:
-                self._connection.execute(statement)
-            known = self._connection.execute("SELECT CAST(json AS BLOB) FROM recipe").fetchone()
+            if is_new(self._connection):
+                for statement in SCHEMA:
+                    self._connection.execute(statement)
+            require_schema(self._connection)
+            query = "SELECT substr(CAST(json AS BLOB), 1, ?) FROM recipe LIMIT 1"
+            known = self._connection.execute(query, (_LONGEST_RECIPE,)).fetchone()
             if known is None:
                 self._connection.execute("INSERT INTO recipe VALUES (?)", (json.dumps(recipe.to_dict()),))
             elif (found := _parsed(known[0])) is None:
@@ -189,8 +192,13 @@ def _parsed(content: bytes | None) -> Any:
 
 def _create_private(path: Path) -> None:
     try:
+        require_regular_files(path)
         path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, _PRIVATE_FILE))  # SQLite gives its side files the same mode
+    except IrregularFileError as error:
+        raise PipelineError(
+            f"{error.filename}: {error.strerror}. Remove it, or use another folder with `--memo`."
+        ) from None
     except OSError as error:
         raise PipelineError(
             f"{path}: the memo cannot be created ({error.strerror}). Use another folder with `--memo`."

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from stages.attention.architectures import find_architecture
+from stages.attention.architectures import Shape, find_architecture, shape_in_timm
 from stages.attention.card import Card, read_card
+from stages.attention.foreign_text import quoted
 from stages.attention.models import MODELS, ModelEntry
 from stages.errors import UnknownModelError, WeightsError
 
@@ -28,7 +29,9 @@ def find_model(name: str) -> ModelEntry:
     if entry is not None:
         return entry
     if name.endswith(".safetensors"):
-        return _entry_from_card(_required_card(Path(name)), name)
+        card = _required_card(Path(name))
+        _check_architecture(card, name)
+        return _entry_from_card(card, name)
     if name.startswith("vit_"):
         return find_architecture(name)
     close = difflib.get_close_matches(name, MODELS, n=3)
@@ -44,6 +47,32 @@ def _required_card(path: Path) -> Card:
             "Name the model with --model and pass the file with --weights."
         )
     return card
+
+
+def _check_architecture(card: Card, file: str) -> None:
+    """Make sure that the card of a file names an architecture that can be built, with the sizes it has.
+
+    Raises:
+        WeightsError: the card names another kind of model, or other sizes.
+    """
+    if not card.timm_id:
+        return  # built from the sizes in the card
+    shape = shape_in_timm(card.timm_id)
+    if shape is None:
+        raise WeightsError(
+            f"{file}: its description names the architecture {quoted(card.timm_id)!r}, which is not a plain ViT of "
+            "timm's list, so it is not loaded. Get the file again, or update timm."
+        )
+    described = Shape(patch=card.patch, heads=card.heads, dim=card.dim, depth=card.depth)
+    if described != shape:
+        raise WeightsError(
+            f"{file}: its description is damaged: {card.timm_id} has {_sizes(shape)}, and it says {_sizes(described)}. "
+            "Get the file again."
+        )
+
+
+def _sizes(shape: Shape) -> str:
+    return f"patch {shape.patch}, heads {shape.heads}, dim {shape.dim} and depth {shape.depth}"
 
 
 def _entry_from_card(card: Card, file: str) -> ModelEntry:

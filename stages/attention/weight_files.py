@@ -1,64 +1,45 @@
-"""Read tensors by name from a weights file or from the hub, without running code from the file.
+"""Read tensors by name from a weights file, without running code from the file and without trusting its sizes.
 
 A `.pth` is a pickle, and a pickle can run code. It is read with torch's restricted unpickler, which builds tensors and
 plain containers and refuses everything else. A `.safetensors` cannot hold code. The first bytes of a file decide the
-format, not its name. `stages.attention.weights` fits the tensors to a model.
+format, not its name.
+
+All that a file promises is compared with its size before memory is allocated. The zip form of a `.pth` is mapped:
+otherwise torch would trust the length that the pickle gives for a tensor, and read memory outside of it. Nothing here
+uses the network. `stages.attention.weights` fits the tensors to a model.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
-import logging
 import pickle
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from stages.attention.models import ModelEntry
+from stages.attention.pickle_scan import pickle_problem
+from stages.attention.plain_tensors import require_plain, require_plain_header
+from stages.attention.safetensors_header import read_header
+from stages.attention.zip_directory import zip_problem
 from stages.errors import WeightsError
+from store.disk.regular import open_regular
 
-__all__ = ["hub_file", "read_tensors", "tensors_sha256"]
+__all__ = ["read_tensors", "tensors_sha256"]
 
-_HUB_FILE = "model.safetensors"
-_HUB_TIMEOUT = 5.0  # seconds until the hub counts as unreachable
-_PICKLES = (b"PK", b"\x80")  # first bytes of the two formats of torch.save: a zip of a pickle, a bare pickle
+_ZIP = b"PK"  # first bytes of a zip of a pickle, which torch.save writes
+_PICKLES = (_ZIP, b"\x80")  # and of a bare pickle, which older versions wrote
+_DEEPEST_WRAPPER = 8  # dictionaries around the tensors; checkpoints have three at most
 _WRAPPERS = ("teacher", "state_dict", "model", "student")  # DINO evaluates its teacher, so the teacher comes first
 _PREFIXES = ("module.", "teacher.", "backbone.")
 _HEADS = ("head.", "projection_head.", "dino_head.", "ibot_head.", "last_layer.", "fc.")
-
-
-def hub_file(entry: ModelEntry) -> Path:
-    """Return the local path of the model's weights, after a download from the Hugging Face hub if needed.
-
-    Raises:
-        WeightsError: the weights are not in the hub's cache and the hub cannot be reached. This takes a few seconds.
-    """
-    repository = f"timm/{entry.timm_id}"
-    with _quiet_hub():
-        try:
-            return Path(hf_hub_download(repository, _HUB_FILE, local_files_only=True))
-        except OSError:
-            pass  # not in the cache: the usual case at first use
-        try:
-            # Without a network the download retries for almost a minute. One short request fails at once.
-            get_hf_file_metadata(hf_hub_url(repository, _HUB_FILE), timeout=_HUB_TIMEOUT)
-            return Path(hf_hub_download(repository, _HUB_FILE))
-        except Exception as error:  # noqa: BLE001 - errors of the client, of its HTTP library and of the system mean the same
-            reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
-            raise WeightsError(
-                f"{entry.name}: the weights could not be downloaded from https://huggingface.co/{repository} "
-                f"({reason}).\n  Download {entry.url} on a machine with a network and pass it with `--weights FILE`."
-            ) from None
+_T = TypeVar("_T")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -74,13 +55,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         Tensors on the CPU, in the file's dtypes.
 
     Raises:
-        WeightsError: the file does not exist, is empty or broken, holds no weights, or would run code.
+        WeightsError: the file does not exist, is empty or broken, holds no weights, would run code, promises more than
+            it has, or holds tensors of a kind that a transformer does not take, such as integers.
     """
-    raw = _read_safetensors(path) if _looks_like_safetensors(path) else _read_pickle(path)
-    tensors = _without_heads(_without_prefixes(_unwrap(raw)))
+    start = _first_bytes(path)
+    tensors = (
+        _read_safetensors(path) if start[8:9] == b"{" else _of_transformer(_unwrap(path, _read_pickle(path, start)))
+    )
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors of a transformer. Pass a weights file as published.")
-    return tensors
+    require_plain(path, tensors)
+    return {name: tensor.resolve_neg() for name, tensor in tensors.items()}
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -94,27 +79,10 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def _quiet_hub() -> Iterator[None]:
-    """Silence the hub client's warnings and log lines. Our own error message says what matters.
-
-    The client's progress bar stays, because a download may take minutes.
-    """
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _first_bytes(path: Path) -> bytes:
+    """Return the bytes that decide the format: a length and the start of a JSON header, or those of a pickle."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _looks_like_safetensors(path: Path) -> bool:
-    """Return whether the file starts with an 8-byte length and a JSON header."""
-    try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(9)
     except FileNotFoundError:
         raise WeightsError(f"{path}: there is no such weights file. Check the path after `--weights`.") from None
@@ -124,27 +92,34 @@ def _looks_like_safetensors(path: Path) -> bool:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from None
     if not start:
         raise WeightsError(f"{path}: the weights file is empty. Download it again.")
-    return start[8:9] == b"{"
+    return start
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of the transformer. Others, such as those of projection heads, are not read."""
     try:
-        return dict(load_file(path, device="cpu"))
-    except (SafetensorError, OSError, ValueError, RuntimeError):  # torch raises a RuntimeError if a disk fails
+        header = read_header(path) or {}
+        wanted = _of_transformer({name: (name, entry) for name, entry in header.items() if name != "__metadata__"})
+        require_plain_header(path, {name: entry["dtype"] for name, (_, entry) in wanted.items()})
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(original) for name, (original, _) in wanted.items()}
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError):
         raise WeightsError(_broken(path)) from None
 
 
-def _read_pickle(path: Path) -> Any:
+def _read_pickle(path: Path, start: bytes) -> Any:
+    if not start.startswith(_PICKLES):  # for example a web page that was saved in place of the file
+        raise WeightsError(_broken(path))
+    zipped = start.startswith(_ZIP)
+    if (problem := (zip_problem(path) if zipped else None) or pickle_problem(path, zipped=zipped)) is not None:
+        raise WeightsError(f"{path}: {problem}. Download it again, or save it again with `torch.save`.")
     try:
         # DINO's training script saves its arguments, an argparse.Namespace, beside the tensors. That class only
         # holds values, so it is allowed in addition to torch's own list.
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError:
-        with path.open("rb") as file:
-            if not file.read(2).startswith(_PICKLES):  # for example a web page that was saved in place of the file
-                raise WeightsError(_broken(path)) from None
         # Torch's message advises to load the file without the restriction. That is dangerous, so it is not shown.
         raise WeightsError(
             f"{path}: holds more than plain tensors. The rest could run code, so the file is refused. "
@@ -158,21 +133,34 @@ def _broken(path: Path) -> str:
     return f"{path}: is cut short, damaged, or not a weights file. Download it again."
 
 
-def _unwrap(raw: Any) -> dict[str, Tensor]:
-    while isinstance(raw, Mapping):
-        inner = next((raw[key] for key in _WRAPPERS if isinstance(raw.get(key), Mapping)), None)
+def _unwrap(path: Path, raw: Any) -> dict[str, Tensor]:
+    """Return the tensors of the innermost wrapper, without their gradients and attributes.
+
+    A pickle can give its dictionaries and tensors attributes that hide their methods. So the methods of the classes
+    are called, and the tensors are detached.
+    """
+    for _ in range(_DEEPEST_WRAPPER):
+        if not isinstance(raw, dict):
+            return {}
+        entries = dict(dict.items(raw))
+        inner = next((entries[key] for key in _WRAPPERS if isinstance(entries.get(key), dict)), None)
         if inner is None:
-            return {str(name): value for name, value in raw.items() if isinstance(value, Tensor)}
+            named = {name: value for name, value in entries.items() if isinstance(name, str)}
+            return {name: Tensor.detach(value) for name, value in named.items() if isinstance(value, Tensor)}
         raw = inner
-    return {}
+    raise WeightsError(
+        f"{path}: its tensors are more than {_DEEPEST_WRAPPER} dictionaries deep, or a dictionary holds itself. "
+        "Pass a weights file as published."
+    )
 
 
-def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove known prefixes. If one occurs, tensors without it do not belong to the transformer and are dropped."""
-    while prefix := next((known for known in _PREFIXES if any(name.startswith(known) for name in tensors)), None):
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    return tensors
+def _of_transformer(named: dict[str, _T]) -> dict[str, _T]:
+    """Return the entries of the transformer under its own names, without projection heads."""
+    return {name: value for name, value in _without_prefixes(named).items() if not name.startswith(_HEADS)}
 
 
-def _without_heads(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value for name, value in tensors.items() if not name.startswith(_HEADS)}
+def _without_prefixes(named: dict[str, _T]) -> dict[str, _T]:
+    """Remove known prefixes. If one occurs, entries without it do not belong to the transformer and are dropped."""
+    while prefix := next((known for known in _PREFIXES if any(name.startswith(known) for name in named)), None):
+        named = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+    return named

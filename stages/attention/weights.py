@@ -26,18 +26,22 @@ from torch import Tensor, nn
 
 from stages.attention.architectures import build_transformer
 from stages.attention.card import read_card
+from stages.attention.foreign_text import quoted
+from stages.attention.hub import hub_file
+from stages.attention.input_size import check_input_size
 from stages.attention.models import MODELS, UNTRAINED, ModelEntry
 from stages.attention.naming import find_model
+from stages.attention.plain_tensors import require_finite
 from stages.attention.recipe import PositionEmbedding
 from stages.attention.untrained import untrained_tensors
-from stages.attention.weight_files import hub_file, read_tensors, tensors_sha256
+from stages.attention.weight_files import read_tensors, tensors_sha256
 from stages.errors import UsageError, WeightsError
 
 __all__ = ["Transformer", "load_transformer"]
 
 _DEFAULT_SIDE = 224  # pixels; used if the weights do not say their size
 _SHOWN = 3  # names that are listed before "and N more"
-_BLOCK = re.compile(r"blocks\.(\d+)\.")
+_BLOCK = re.compile(r"blocks\.([0-9]{1,4})\.")
 _WIDTHS = {192: "T", 384: "S", 768: "B", 1024: "L", 1280: "H", 1536: "g"}
 
 
@@ -78,29 +82,14 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
     source = _source(name, entry, weights)
     tensors = read_tensors(source)
     _check_architecture(source, entry, tensors)
-    module = build_transformer(entry, _native_side(source, entry, tensors))
-    fitted = _convert(source, entry, tensors, module)
-    _check_fit(source, entry, fitted, module)
+    side = _native_side(source, entry, tensors)
+    with torch.device("meta"):  # shapes without memory: a file must not make us allocate more than it holds
+        outline = build_transformer(entry, side)
+    fitted = _convert(source, entry, tensors, outline)
+    _check_fit(source, entry, fitted, outline)
+    module = build_transformer(entry, side)
     module.load_state_dict(fitted)
     return _finish(module, entry, tensors_sha256(fitted), input_size)
-
-
-def check_input_size(entry: ModelEntry, input_size: tuple[int, int]) -> None:
-    """Check that a size is a whole number of patches.
-
-    Raises:
-        UsageError: the size is not a whole number of patches. The message names the nearest valid sizes.
-    """
-    if all(side > 0 and side % entry.patch == 0 for side in input_size):
-        return
-    height, width = input_size
-    smaller = "x".join(str(max(side // entry.patch, 1) * entry.patch) for side in input_size)
-    larger = "x".join(str(max(-(-side // entry.patch), 1) * entry.patch) for side in input_size)
-    nearest = smaller if smaller == larger else f"{smaller} or {larger}"
-    raise UsageError(
-        f"attention size {height}x{width}: {entry.name} needs sides divisible by its patch of {entry.patch} pixels. "
-        f"The nearest: {nearest}."
-    )
 
 
 def _untrained(entry: ModelEntry, input_size: tuple[int, int], weights: Path | None) -> Transformer:
@@ -137,7 +126,11 @@ def _check_architecture(source: Path, entry: ModelEntry, tensors: Mapping[str, T
             f"{source}: these are not the weights of a ViT. patch_embed.proj.weight is missing; there is {shown}. "
             f"Pass {entry.url or 'a file of this model'}."
         )
-    dim, patch = kernel.shape[0], kernel.shape[-1]
+    dim, rows, patch = kernel.shape[0], *kernel.shape[2:]
+    if rows != patch:
+        raise WeightsError(
+            f"{source}: patch_embed.proj.weight is for patches of {rows}x{patch} pixels. Pass weights for squares."
+        )
     blocks = [int(found[1]) for found in map(_BLOCK.match, tensors) if found]
     depth = 1 + max(blocks, default=-1)
     if (dim, patch, depth) == (entry.dim, entry.patch, entry.depth):
@@ -172,7 +165,7 @@ def _native_side(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor])
         return _DEFAULT_SIDE - _DEFAULT_SIDE % entry.patch
     count = embedding.shape[1]
     side = math.isqrt(count)
-    if side * side not in (count, count - 1):  # with or without one for the CLS token
+    if side < 1 or side * side not in (count, count - 1):  # with or without one for the CLS token
         raise WeightsError(
             f"{source}: {count} position embeddings are not those of a square image. "
             "Pass weights that were trained on square images."
@@ -183,15 +176,21 @@ def _native_side(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor])
 def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """Return the tensors under timm's names. The conversion function is in the module of the model's class."""
     convert = sys.modules[type(module).__module__].checkpoint_filter_fn
-    with contextlib.redirect_stdout(io.StringIO()):  # the DINOv3 conversion prints
-        converted: dict[str, Tensor] = convert(dict(tensors), module)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # the DINOv3 conversion prints
+            converted: dict[str, Tensor] = convert(dict(tensors), module)
+    except Exception:  # noqa: BLE001 - tensors of unusual names and shapes raise many kinds of exceptions in timm
+        raise WeightsError(
+            f"{source}: the names and shapes of its tensors are not those of {entry.name} or its publisher. There is "
+            f"{_some(sorted(tensors))}. Pass {entry.url or 'a file of this model'}."
+        ) from None
     for name, bias in tensors.items():
         # timm drops DINOv3's query and value biases because they are zero in the published models. In another file
         # they may differ from zero, and then the attention would be wrong. The key's bias is not checked, because the
         # authors' own code masks it out.
-        if name.endswith("attn.qkv.bias") and _dropped(name, converted):
-            query, _, value = bias.chunk(3)
-            if query.any() or value.any():
+        if name.endswith("attn.qkv.bias") and bias.ndim and _dropped(name, converted):
+            width = bias.shape[0] // 3
+            if bias[:width].any() or bias[2 * width :].any():
                 raise WeightsError(f"{source}: {name} is not zero, but {entry.name} has no such bias. Not supported.")
     return converted
 
@@ -216,14 +215,12 @@ def _check_fit(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], m
             f"{source}: does not fit {entry.name}; {'; '.join(complaints)}. "
             f"Pass {entry.url or 'a file of this model'}, or ask for the model the file was made for."
         )
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise WeightsError(f"{source}: {name} holds NaN or infinity. Download the file again.")
+    require_finite(source, tensors)
 
 
 def _some(names: list[str]) -> str:
     rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(map(quoted, names[:_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _finish(module: Any, entry: ModelEntry, weights_sha256: str, input_size: tuple[int, int]) -> Transformer:

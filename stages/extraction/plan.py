@@ -25,6 +25,7 @@ from stages.extraction.preparation import Prepared
 from stages.extraction.shard import REMEDY, Decoded
 from stages.imaging.lost_objects import LostObjects
 from stages.runtime.look_ahead import look_ahead
+from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
 from store.records import IGNORE
 
@@ -74,7 +75,7 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
     """
     tried = [prepared.sources[at] for at in _evenly_spaced(len(prepared.sources), MOST_TRIED)]
     began = time.monotonic()
-    outcomes = list(look_ahead(prepared.decoding.decode, tried))
+    outcomes = list(look_ahead(prepared.decoding.decode, tried, weigh=prepared.decoding.weigh))
     reading = (time.monotonic() - began) / max(1, len(tried))
     decoded = [outcome for outcome in outcomes if isinstance(outcome, Decoded)]
     damaged = [problem for outcome in outcomes if isinstance(outcome, list) for problem in outcome]
@@ -104,7 +105,7 @@ def _pairs(prepared: Prepared) -> str:
     labelled = sum(bool(sample.masks) for sample in samples)
     files = sum(len(sample.masks) for sample in samples)
     several = f" in {files} files" if files > labelled else ""
-    return f"{len(samples)} images, {labelled} of them with labels{several}"
+    return f"{counted(len(samples), 'image')}, {labelled} of them with labels{several}"
 
 
 def _groups(prepared: Prepared) -> str:
@@ -112,7 +113,7 @@ def _groups(prepared: Prepared) -> str:
     if len(groups) == len(prepared.found.samples):
         return "none: every image counts as a patient of its own"
     name, most = groups.most_common(1)[0]
-    return f"{len(groups)}; the largest is {name!r} with {most} images"
+    return f"{len(groups)}; the largest is {name!r} with {counted(most, 'image')}"
 
 
 def _sizes(sizes: Counter[Size]) -> str:

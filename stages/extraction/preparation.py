@@ -20,7 +20,7 @@ from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Progress
 from stages.settings import ExtractSettings, Size
 
-__all__ = ["Prepared", "find_all_problems", "prepare"]
+__all__ = ["Prepared", "check_headers", "find_all_problems", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
         threshold=settings.threshold,
         unclear=settings.unclear,
     )
-    sources, problems, sizes = _check_headers(found.samples, progress)
+    sources, problems, sizes = check_headers(found.samples, progress)
     return Prepared(
         found=found,
         sources=sources,
@@ -89,7 +89,7 @@ def find_all_problems(prepared: Prepared, progress: Progress) -> list[Problem]:
         return [*prepared.problems, *check_files(prepared.sources, decoding=prepared.decoding, task=task)]
 
 
-def _check_headers(
+def check_headers(
     samples: Sequence[SourceSample], progress: Progress
 ) -> tuple[list[SourceSample], list[Problem], Counter[Size]]:
     """Return the samples with sound headers, the problems of the others, and the sizes of the images."""

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem
-from stages.imaging.decoding import read_resized
+from stages.imaging.costs import decoding_bytes
+from stages.imaging.decoding import OVERSAMPLING, read_resized
 from stages.imaging.fingerprint import perceptual_hash
 from stages.imaging.labels import LabelRules, read_labels
 from stages.imaging.samples import SourceSample, printable
@@ -27,6 +28,9 @@ from store.records import IGNORE, Sample
 
 REMEDY = "Repair or remove them, or continue without them: --on-error skip."
 """Advice after the list of files that cannot be used."""
+
+BETWEEN_COMMITS = 256
+"""Most images that are computed between two commits to the memo, whatever the batch size."""
 
 
 class Extractor(Protocol):
@@ -114,6 +118,11 @@ class Decoding:
             width=image.width,
         )
 
+    def weigh(self, source: SourceSample) -> int:
+        """Return the number of bytes that `decode` needs at most, from the header of the image."""
+        sides = (*self.size, *self.input_size)
+        return decoding_bytes(source, OVERSAMPLING * max(sides), labels=self.rules is not None)
+
     def _labels(self, source: SourceSample, size: tuple[int, int]) -> ShrunkLabels | None:
         if not source.masks or self.rules is None:
             return None
@@ -151,16 +160,17 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
     decoded: list[Decoded] = []
     maps: dict[str, NDArray[np.float16]] = {}
     waiting: dict[str, NDArray[np.uint8]] = {}
-    outcomes = look_ahead(extraction.decoding.decode, sources)
-    while group := list(islice(outcomes, extraction.batch_size)):
+    outcomes = look_ahead(extraction.decoding.decode, sources, weigh=extraction.decoding.weigh)
+    at_a_time = min(extraction.batch_size, BETWEEN_COMMITS)
+    while group := list(islice(outcomes, at_a_time)):
         sound = [outcome for outcome in group if isinstance(outcome, Decoded)]
         shard.problems += [problem for outcome in group if isinstance(outcome, list) for problem in outcome]
         decoded += sound
         maps |= extraction.memo.get_many({one.memo_key for one in sound} - maps.keys())
         waiting |= {one.memo_key: one.entering for one in sound if one.memo_key not in maps}
-        while len(waiting) >= extraction.batch_size:
-            maps |= _compute(waiting, extraction.batch_size, extraction)
-            shard.computed += extraction.batch_size
+        while len(waiting) >= at_a_time:
+            maps |= _compute(waiting, at_a_time, extraction)
+            shard.computed += at_a_time
         task.advance(len(group))
     shard.computed += len(waiting)
     if waiting:
@@ -176,7 +186,7 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
 def check_files(sources: Sequence[SourceSample], *, decoding: Decoding, task: Task) -> list[Problem]:
     """Return the problems of files. The transformer does not run."""
     problems = []
-    for outcome in look_ahead(decoding.decode, sources):
+    for outcome in look_ahead(decoding.decode, sources, weigh=decoding.weigh):
         if isinstance(outcome, list):
             problems += outcome
         task.advance()

@@ -8,20 +8,26 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.errors import InputProblemsError
+from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import read_file, refuse
 from stages.settings import Size
+from store.disk.regular import open_regular
 
 __all__ = ["IMAGE", "LABEL", "array_size", "is_array_file", "read_array", "read_image_array", "read_label_array"]
 
 IMAGE, LABEL = "image", "label"
 MOST_BYTES = 2**30
-"""Largest array in an array file; a small file can unpack to much more."""
+"""Largest array in an array file, when unpacked."""
 
 
 def is_array_file(path: Path) -> bool:
@@ -29,26 +35,17 @@ def is_array_file(path: Path) -> bool:
     return path.suffix.lower() == ".npz"
 
 
-def array_size(path: Path) -> Size:
-    """Return the (height, width) of the image from the header of an array file, without reading the values.
+def array_size(path: Path, name: str = IMAGE) -> Size:
+    """Return the (height, width) of an array from the headers of an array file, without reading the values.
 
     Raises:
-        InputProblemsError: the file cannot be read, or has no such array of two dimensions.
+        InputProblemsError: the file cannot be read, or has no such array of two dimensions, or it is too large.
     """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{IMAGE}.npy") as entry:
-            version = np.lib.format.read_magic(entry)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, _ = read(entry)
-    except KeyError:
-        refuse(path, f"has no array `{IMAGE}`; a slice has the arrays `{IMAGE}` and `{LABEL}`")
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the system
-            refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
-        refuse(path, f"is damaged or holds no plain arrays ({error}); restore it from its source")
-    if len(shape) != 2 or not all(shape):  # noqa: PLR2004 - rows and columns
-        refuse(path, f"its array `{IMAGE}` has the shape {shape}; one slice is needed")
-    return int(shape[0]), int(shape[1])
+        with open_regular(path) as file, _opened(path, file, name) as entry:
+            return entry.size
+    except OSError as error:
+        refuse(path, explain_unreadable(error))
 
 
 def read_image_array(path: Path) -> tuple[NDArray[Any], str]:
@@ -82,18 +79,56 @@ def read_array(path: Path, data: bytes, name: str) -> NDArray[Any]:
     Raises:
         InputProblemsError: there is no such array, it is too large, or the file is damaged.
     """
+    with _opened(path, io.BytesIO(data), name) as entry:
+        values = np.frombuffer(entry.stream.read(), entry.dtype)
+    rows, columns = entry.size
+    return values.reshape(columns, rows).T if entry.by_columns else values.reshape(rows, columns)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Hold an array of an array file whose header was read and is sound."""
+
+    stream: IO[bytes]
+    """At the first value; it unpacks to exactly the bytes of the values."""
+    size: Size
+    dtype: np.dtype[Any]
+    by_columns: bool
+
+
+@contextmanager
+def _opened(path: Path, file: IO[bytes], name: str) -> Iterator[_Entry]:
+    """Open one array of an array file. Its values are unpacked only if all sizes agree and are within the limits.
+
+    A small file can promise, and unpack to, any size. Three sizes are known before: that in the archive's directory,
+    that in the array's header, and the limit. The archive never unpacks more than its directory says.
+
+    Raises:
+        InputProblemsError: as in `read_array`; also for errors in the block.
+    """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entry = archive.getinfo(f"{name}.npy")
-            if entry.file_size > MOST_BYTES:
-                refuse(path, f"its array `{name}` has {entry.file_size:,} bytes, more than {MOST_BYTES:,}; cut it")
-            values = np.lib.format.read_array(io.BytesIO(archive.read(entry)), allow_pickle=False)
+        with zipfile.ZipFile(file) as archive:
+            info = archive.getinfo(f"{name}.npy")
+            if info.file_size > MOST_BYTES:
+                refuse(path, f"its array `{name}` has {info.file_size:,} bytes, more than {MOST_BYTES:,}; cut it")
+            with archive.open(info) as stream:
+                version = np.lib.format.read_magic(stream)
+                one = version == (1, 0)
+                read = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
+                shape, by_columns, dtype = read(stream)
+                if dtype.hasobject:
+                    raise ValueError(f"`{name}` holds objects")  # noqa: TRY301 - as a damaged header
+                if len(shape) != 2 or dtype.kind not in "buif" or not all(side > 0 for side in shape):  # noqa: PLR2004
+                    what = f"its array `{name}` has the shape {shape} and the type {dtype}; one slice is needed"
+                    refuse(path, what)
+                promised, held = shape[0] * shape[1] * dtype.itemsize, info.file_size - stream.tell()
+                if promised != held:
+                    refuse(path, f"is damaged (`{name}` has {held:,} bytes, not {promised:,}); restore it")
+                yield _Entry(stream, (int(shape[0]), int(shape[1])), dtype, by_columns)
+    except InputProblemsError:
+        raise
     except KeyError:
         refuse(path, f"has no array `{name}`; a slice has the arrays `{IMAGE}` and `{LABEL}`")
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
-        refuse(path, f"is damaged or holds no plain arrays ({error}); restore it from its source")
-    if values.ndim != 2 or values.dtype.kind not in "buif" or not values.size:  # noqa: PLR2004 - rows and columns
-        refuse(
-            path, f"its array `{name}` has the shape {values.shape} and the type {values.dtype}; one slice is needed"
-        )
-    return np.asarray(values)
+    except Exception as error:  # noqa: BLE001 - zipfile and zlib raise nearly any class on damaged bytes
+        reason = str(error) or type(error).__name__
+        refuse(path, f"is damaged or holds no plain arrays ({reason}); restore it from its source")

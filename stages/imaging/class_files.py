@@ -16,7 +16,7 @@ from typing import Any
 
 from stages.errors import UsageError
 from stages.imaging.samples import printable
-from store.disk.regular import named_failures
+from store.disk.regular import IrregularFileError, read_limited
 
 __all__ = ["read_classes"]
 
@@ -36,12 +36,11 @@ def read_classes(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, or holds no classes.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise UsageError(f"--classes {printable(path)}: has more than {LARGEST:,} bytes. Give a list of classes.")
-        with named_failures(path):
-            text = path.read_text(encoding="utf-8-sig")
+        text = read_limited(path, limit=LARGEST).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"--classes {printable(path)}: there is no such file. Check the path.") from None
+    except IrregularFileError as error:
+        raise UsageError(f"--classes {printable(path)}: {error.strerror}. Give a list of classes.") from None
     except (IsADirectoryError, PermissionError) as error:
         raise UsageError(f"--classes {printable(path)}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:

@@ -37,14 +37,13 @@ from PIL import Image
 
 from stages.imaging.arrays import is_array_file, read_image_array
 from stages.imaging.deep_values import deep_values
+from stages.imaging.jpeg import reduction
 from stages.imaging.opening import (
-    REDUCIBLE,
     Picture,
     decode_picture,
     memo_key,
     open_picture,
     read_file,
-    reduction,
     refuse,
 )
 from stages.imaging.resizing import resize_image
@@ -57,10 +56,11 @@ if TYPE_CHECKING:
 
     from stages.settings import Size
 
-__all__ = ["DecodedImage", "ResizedImage", "read_image", "read_resized"]
+__all__ = ["OVERSAMPLING", "DecodedImage", "ResizedImage", "read_image", "read_resized"]
 
 OVERSAMPLING = 2
 """Minimum number of pixels of a reduced JPEG, along each side, for one pixel of the size asked for."""
+VALUES_AT_A_TIME = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +138,15 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
     data = read_file(path)
     first = _decode_for(path, data, sizes[0])
     resized: dict[Size, NDArray[np.uint8]] = {}
-    pixels = _pixels(path, first)
+    image = _to_image(path, first)
     for size in sizes:
         if size in resized:
             continue
         picture = first
         # Decode again only if this size needs another reduction of a JPEG.
-        if first.image.format in REDUCIBLE and reduction(first.size, OVERSAMPLING * max(size)) != first.reduced:
+        if first.reducible and reduction(first.size, OVERSAMPLING * max(size)) != first.reduced:
             picture = _decode_for(path, data, size)
-        resized[size] = resize_image(pixels if picture is first else _pixels(path, picture), size, picture.box)
+        resized[size] = resize_image(image if picture is first else _to_image(path, picture), size, picture.box)
     key = memo_key(path, data, first.digest)
     return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size, key)
 
@@ -166,19 +166,31 @@ def _resize_array(path: Path, sizes: Sequence[Size]) -> ResizedImage:
 
 
 def _pixels(path: Path, picture: Picture) -> NDArray[np.uint8]:
-    """Return the picture as (height, width, 3) uint8 RGB."""
+    """Return the picture as (height, width, 3) uint8 RGB, writable."""
+    if picture.pixels is not None:
+        return np.repeat(picture.pixels, 3, 2) if picture.pixels.shape[2] == 1 else picture.pixels[..., :3].copy()
+    return np.array(_to_image(path, picture))  # array, not asarray: a view of Pillow's memory would be read-only
+
+
+def _to_image(path: Path, picture: Picture) -> Image.Image:
+    """Return the picture in mode L, RGB or RGBX, with as few copies of its pixels as possible."""
+    if picture.pixels is not None:
+        height, width, channels = picture.pixels.shape
+        # Pillow uses the same memory for this image: nothing is copied.
+        return Image.frombuffer("L" if channels == 1 else "RGBX", (width, height), picture.pixels)
     if picture.deep_colours is not None:
-        return _scale_to_8_bits(path, _on_black(picture.deep_colours, picture.image.info.get("transparency")))
+        colours = _on_black(picture.deep_colours, picture.image.info.get("transparency"))
+        return Image.fromarray(_scale_to_8_bits(path, colours))
     deep = deep_values(picture.image)
-    return _to_rgb(picture.image) if deep is None else _scale_to_8_bits(path, deep)
+    return _to_rgb(picture.image) if deep is None else Image.fromarray(_scale_to_8_bits(path, deep))
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image of 8 bits or fewer to RGB; transparency is composited on black."""
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image.convert("RGBA"))
-    return np.array(image.convert("RGB"))  # array, not asarray: a view of Pillow's memory would be read-only
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _on_black(colours: NDArray[np.uint16], transparent: object) -> NDArray[Any]:
@@ -211,5 +223,9 @@ def _scale_to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
     low, high = float(values.min()), float(values.max())
     if low == high:
         return np.zeros((*values.shape[:2], 3), np.uint8)
-    scaled = np.rint((values.astype(np.float64) - low) * 255.0 / (high - low)).astype(np.uint8)
-    return scaled if scaled.ndim == 3 else np.repeat(scaled[..., None], 3, axis=2)  # noqa: PLR2004 - with channels
+    scaled = np.empty((*values.shape[:2], 3), np.uint8)
+    step = max(1, VALUES_AT_A_TIME // (values.size // len(values)))
+    for row in range(0, len(values), step):  # a few rows at a time: 64-bit floats of a whole image would be large
+        part = np.rint((values[row : row + step].astype(np.float64) - low) * 255.0 / (high - low)).astype(np.uint8)
+        scaled[row : row + step] = part if part.ndim == 3 else part[..., None]  # noqa: PLR2004 - with channels
+    return scaled

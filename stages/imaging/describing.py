@@ -14,6 +14,7 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.layouts import Layout
 from stages.imaging.samples import printable
 from stages.imaging.trees import Trees
+from store.disk.regular import IrregularFileError, read_limited
 
 __all__ = ["describe_classes"]
 
@@ -46,8 +47,10 @@ def describe_classes(layout: Layout, trees: Trees) -> dict[str, int | str] | Non
     try:
         return _read_labels(found[0])
     except OSError as error:
-        what = f"cannot be read ({error.strerror}); restore the file or allow reading it"
-        raise InputProblemsError([Problem(printable(found[0]), what)]) from None
+        what = error.strerror if isinstance(error, IrregularFileError) else f"cannot be read ({error.strerror})"
+        raise InputProblemsError(
+            [Problem(printable(found[0]), f"{what}; restore the file or allow reading it")]
+        ) from None
     except ValueError as error:
         raise InputProblemsError([Problem(printable(found[0]), f"{error}; correct it, or give --classes")]) from error
 
@@ -59,10 +62,9 @@ def _read_labels(file: Path) -> dict[str, int | str] | None:
         OSError: the file cannot be read.
         ValueError: the file is not JSON, or its labels are not names with one value each.
     """
-    if file.stat().st_size > LARGEST:
-        raise ValueError(f"has more than {LARGEST >> 20} MiB and cannot be a list of classes")
+    content = read_limited(file, limit=LARGEST)
     try:
-        described = json.loads(file.read_bytes())
+        described = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is not JSON ({error})") from error
     labels = described.get("labels") if isinstance(described, dict) else None

@@ -21,8 +21,12 @@ from stages.imaging.patterns import Pattern
 from stages.imaging.samples import SourceSample, normal_id, printable
 from stages.imaging.suggesting import patient_folders, suggest_groups
 from stages.imaging.trees import Trees
+from store.disk.regular import read_limited
 
 __all__ = ["Grouping", "find_groups"]
+
+LARGEST = 2**28
+"""Largest number of bytes of a table: more than a million rows."""
 
 
 @dataclass
@@ -145,7 +149,7 @@ def _read_groups(path: Path, table: GroupTable) -> dict[str, str]:
         InputProblemsError: the table cannot be read, so it is not known which images are of one patient.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        text = read_limited(path, limit=LARGEST).decode("utf-8-sig", errors="replace")
         first = text.partition("\n")[0]
         rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in first else ",")
         names = [name.strip().lower() for name in next(rows, [])]

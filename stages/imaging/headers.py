@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
-from stages.imaging.arrays import array_size, is_array_file
+from stages.imaging.arrays import LABEL, array_size, is_array_file
 from stages.imaging.listing import EXTENSIONS
 from stages.imaging.opening import picture_size
 from stages.imaging.samples import SourceSample, printable
@@ -36,7 +36,7 @@ def read_header(sample: SourceSample) -> Size | list[Problem]:
         return list(error.problems)
     problems = []
     for mask in sample.masks:
-        if mask.path.suffix.lower() not in EXTENSIONS or mask.path == sample.image:
+        if not is_array_file(mask.path) and (mask.path.suffix.lower() not in EXTENSIONS or mask.path == sample.image):
             continue
         problems += _check_mask(mask.path, sample.image, size)
     return problems or size
@@ -44,7 +44,7 @@ def read_header(sample: SourceSample) -> Size | list[Problem]:
 
 def _check_mask(mask: Path, image: Path, size: Size) -> list[Problem]:
     try:
-        found = picture_size(mask)
+        found = array_size(mask, LABEL) if is_array_file(mask) else picture_size(mask)
     except InputProblemsError as error:
         return list(error.problems)
     if sorted(found) == sorted(size):

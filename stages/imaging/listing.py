@@ -153,7 +153,7 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, i
             _walk(path, f"{prefix}{normal_id(entry.name)}/", listing, visited)
         elif is_file or kind in {"other", "unreadable"}:
             listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
-        elif entry.is_symlink():
+        elif entry.is_symlink() and not _is(path.exists):
             what = "the link points to no file; restore the file (`dvc pull`?)"
             listing.problems.append(Problem(printable(path), what))
         else:  # opening a pipe would block

@@ -20,11 +20,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
+import math
 import re
 import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Never
 
 import numpy as np
@@ -32,7 +35,14 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.deep_colour import byte_modes, is_deep_in_planes, join_bytes, raw_mode, set_raw_mode
+from stages.imaging.formats import FORMATS, explain_unknown_format, explain_unreadable
+from stages.imaging.jpeg import REDUCIBLE, decode_jpeg, reduction
+from stages.imaging.png import check_png, check_png_end
 from stages.imaging.samples import printable
+from stages.imaging.tiff import check_tiff, use_tags
+from stages.imaging.tiff_messages import load_listening
+from stages.imaging.upright import ORIENTATIONS, TURNED_ORIENTATIONS, margins, turn
+from store.disk.regular import open_regular, read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,26 +55,18 @@ __all__ = [
     "check_picture",
     "decode_picture",
     "memo_key",
+    "open_header",
     "open_picture",
     "picture_size",
     "read_file",
-    "reduction",
     "refuse",
 ]
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
-OTHER_FORMATS = (
-    (4, b"ftypheic", "a HEIC photo"),
-    (4, b"ftypavif", "an AVIF photo"),
-    (128, b"DICM", "a DICOM file"),
-    (0, b"\x93NUMPY", "a numpy array"),
-    (0, b"%PDF", "a PDF"),
-)
-"""(position, bytes, name) of common formats that are not read, to name them in the message."""
-REDUCTIONS = (8, 4, 2)  # offered by JPEG decoders
-REDUCIBLE = ("JPEG", "MPO")
+LARGEST = 2 * 2**30
+"""Largest number of bytes of a file that is read: twice what the largest picture needs in 16-bit colour."""
 LONGEST_WEBP_HEADER = 65536  # bytes searched for the name of the pixels' chunk; a colour profile comes first
-TURNED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+# Pillow logs some of the errors that it raises as well. Here each becomes the problem of its file.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 # Until Python 3.14 the list of warning filters belongs to the whole process. Two threads that replace and restore it
 # at the same time could leave it changed.
@@ -75,16 +77,16 @@ _WARNINGS_LOCK = threading.Lock()
 class Picture:
     """Hold a decoded picture file."""
 
-    image: Image.Image
-    """The only page, loaded and upright, in the file's own mode."""
+    loaded: Image.Image
+    """The only page. It is loaded and upright, in the file's own mode, unless there are `pixels`."""
     digest: str
     """SHA-256 of the file's bytes, 64 hexadecimal digits."""
     size: tuple[int, int]
     """(height, width) of the upright picture in the file, before any reduction."""
     reduced: int
-    """Reduction of `image` along each side: 1, 2, 4 or 8."""
+    """Reduction of the pixels along each side: 1, 2, 4 or 8."""
     box: tuple[float, float, float, float]
-    """(left, top, right, bottom) of the picture in `image`, in pixels.
+    """(left, top, right, bottom) of the picture as decoded, in pixels.
 
     If a reduction does not divide the sides, the picture ends inside the last row or column of pixels.
     """
@@ -92,18 +94,21 @@ class Picture:
     """True if the file's compression changes values: JPEG, WebP that is not lossless, TIFF with JPEG inside."""
     deep_colours: NDArray[np.uint16] | None = None
     """(height, width, 3 or 4) RGB or RGBA, upright, of a colour picture of 16 bits; `image` has the high bytes only."""
+    pixels: NDArray[np.uint8] | None = None
+    """The pixels of most JPEGs, upright: (height, width, 1) grey, or (height, width, 4) RGB and an unused byte."""
 
+    @cached_property
+    def image(self) -> Image.Image:
+        """The only page, loaded and upright, in the file's own mode."""
+        if self.pixels is None:
+            return self.loaded
+        channels = self.pixels.shape[2]
+        return Image.fromarray(self.pixels[..., 0] if channels == 1 else np.ascontiguousarray(self.pixels[..., :3]))
 
-def reduction(size: tuple[int, int], side: int) -> int:
-    """Return the largest reduction of a JPEG that leaves both sides at least `side` pixels long: 1, 2, 4 or 8.
-
-    One length serves both sides, so the result does not depend on the orientation in which the picture is stored.
-
-    Args:
-        size: The picture's two sides in pixels, in any order.
-        side: In pixels, at least 1.
-    """
-    return next((by for by in REDUCTIONS if min(size) // side >= by), 1)
+    @property
+    def reducible(self) -> bool:
+        """True if the file can be decoded at a fraction of its size."""
+        return self.loaded.format in REDUCIBLE
 
 
 def open_picture(path: Path) -> Picture:
@@ -120,16 +125,20 @@ def open_picture(path: Path) -> Picture:
     return decode_picture(path, read_file(path))
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, *, limit: int = LARGEST) -> bytes:
     """Read the bytes of a file.
 
+    Args:
+        path: A regular file or a link to one.
+        limit: Largest number of bytes that are read.
+
     Raises:
-        InputProblemsError: the file cannot be read.
+        InputProblemsError: the file cannot be read, is no regular file, or is too large.
     """
     try:
-        return path.read_bytes()
+        return read_limited(path, limit=limit)
     except OSError as error:
-        refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
+        refuse(path, explain_unreadable(error))
 
 
 def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Picture:
@@ -143,7 +152,7 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     Raises:
         InputProblemsError: as in `open_picture`.
     """
-    image = _read_header(path, io.BytesIO(data))
+    image = open_header(path, io.BytesIO(data))
     width, height = image.size
     raw, modes = raw_mode(image), byte_modes(image)
     if is_deep_in_planes(image):
@@ -152,42 +161,78 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
         )
     lossy = _is_lossy(image, data)
     reduced = reduction(image.size, side) if side is not None and image.format in REDUCIBLE else 1
+    pixels = None
     try:
-        if reduced > 1:
-            image.draft(None, (side, side))  # type: ignore[arg-type]  # mypy: the stub knows no None for the mode
-        columns, rows, orientation = _load_upright(image)
+        if image.format in REDUCIBLE:
+            pixels = decode_jpeg(data, image.mode, (height, width), reduced)
+        elif image.format == "PNG":
+            check_png(data)
+        elif image.format == "TIFF":
+            check_tiff(data, image)
+        if pixels is not None:
+            rows, columns = pixels.shape[:2]
+            orientation = _orientation(image)
+            pixels = turn(pixels, orientation)
+        else:
+            if reduced > 1:
+                image.draft(None, (side, side))  # type: ignore[arg-type]  # mypy: the stub knows no None for the mode
+            columns, rows, orientation = _load_upright(image, path, data)
         halves = []
         for mode in modes or ():
-            half = _read_header(path, io.BytesIO(data))
+            half = open_header(path, io.BytesIO(data))
             set_raw_mode(half, mode)
-            _load_upright(half)
+            _load_upright(half, path, data)
             halves.append(half)
     except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
         refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
-    left, top, right, bottom = _margins(columns - width / reduced, rows - height / reduced, orientation)
+    turned = orientation in TURNED_ORIENTATIONS
+    left, top, right, bottom = margins(columns - width / reduced, rows - height / reduced, orientation)
+    across, down = (rows, columns) if turned else (columns, rows)
     return Picture(
         image,
         hashlib.sha256(data).hexdigest(),
-        size=(width, height) if orientation in TURNED_ORIENTATIONS else (height, width),
+        size=(width, height) if turned else (height, width),
         reduced=reduced,
-        box=(left, top, image.width - right, image.height - bottom),
+        box=(left, top, across - right, down - bottom),
         lossy=lossy,
         deep_colours=join_bytes(raw, halves[0], halves[1]) if modes else None,
+        pixels=pixels,
     )
 
 
-def _load_upright(image: Image.Image) -> tuple[int, int, int]:
+def _load_upright(image: ImageFile.ImageFile, path: Path, data: bytes) -> tuple[int, int, int]:
     """Decode an opened picture and turn it upright, in place.
 
     Returns:
         Columns and rows as stored, and the EXIF orientation, 1 to 8.
+
+    Raises:
+        Exception: Pillow cannot decode it, or its pixels are damaged.
     """
-    image.load()
-    with _ignore_pillow_warnings():
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)  # in a PNG it may follow the pixels
+    if image.format == "TIFF" and image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+        with _ignore_pillow_warnings():  # above half of its limit, Pillow warns again when it allocates the memory
+            image.load_prepare()
+    if image.tile and image.tile[0].codec_name == "libtiff":
+        message = load_listening(image.load, lambda: open_header(path, io.BytesIO(data)).load())
+        if message:
+            raise ValueError(message)
+    else:
+        image.load()
+    if image.format == "PNG":
+        check_png_end(data, image)
+    orientation = _orientation(image)  # in a PNG it may follow the pixels
     columns, rows = image.size
-    ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
+    if orientation != 1:
+        with _ignore_pillow_warnings():
+            ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
     return columns, rows, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an opened picture, 1 to 8."""
+    with _ignore_pillow_warnings():
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in ORIENTATIONS else 1
 
 
 def _is_lossy(image: Image.Image, data: bytes) -> bool:
@@ -211,7 +256,7 @@ def memo_key(path: Path, data: bytes, digest: str) -> str:
     Raises:
         InputProblemsError: the file is no picture.
     """
-    if path.suffix.lower() == ".npz" or byte_modes(_read_header(path, io.BytesIO(data))) is None:
+    if path.suffix.lower() == ".npz" or byte_modes(open_header(path, io.BytesIO(data))) is None:
         return digest
     return hashlib.sha256(f"{digest} 16-bit colour".encode()).hexdigest()
 
@@ -223,10 +268,10 @@ def check_picture(path: Path) -> Problem | None:
         The problem that `open_picture` would raise, or None. Damaged pixels are not detected.
     """
     try:
-        with path.open("rb") as file:
-            _read_header(path, file)
+        with open_regular(path) as file:
+            open_header(path, file)
     except OSError as error:
-        return Problem(printable(path), f"cannot be read ({error.strerror}); restore the file or allow reading it")
+        return Problem(printable(path), explain_unreadable(error))
     except InputProblemsError as error:
         return error.problems[0]
     return None
@@ -239,10 +284,10 @@ def picture_size(path: Path) -> tuple[int, int]:
         InputProblemsError: as in `open_picture`, as far as the header shows it.
     """
     try:
-        with path.open("rb") as file:
-            width, height = _read_header(path, file).size
+        with open_regular(path) as file:
+            width, height = open_header(path, file).size
     except OSError as error:
-        refuse(path, f"cannot be read ({error.strerror}); restore the file or allow reading it")
+        refuse(path, explain_unreadable(error))
     return height, width
 
 
@@ -251,7 +296,7 @@ def refuse(path: Path, what: str) -> Never:
     raise InputProblemsError([Problem(printable(path), what)])
 
 
-def _read_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
+def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
     """Open a picture without decoding its pixels.
 
     Raises:
@@ -261,8 +306,11 @@ def _read_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
         try:
             image = Image.open(file, formats=FORMATS)
             pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+            # Values are converted when they are first used. They are used here, where warnings about them are ignored.
+            if image.format == "TIFF":
+                use_tags(image)
             if image.format != "PNG":  # for PNG this would decode the pixels
-                image.getexif()  # so that warnings about damaged EXIF data come here, where they are ignored
+                image.getexif().get(ExifTags.Base.Orientation)
         except Image.DecompressionBombError:
             limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
             what = (
@@ -270,7 +318,7 @@ def _read_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
             )
             refuse(path, f"{what}; scale it down")
         except UnidentifiedImageError:
-            refuse(path, _explain_unknown_format(file))
+            refuse(path, explain_unknown_format(file))
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the system, not of Pillow
                 raise
@@ -289,37 +337,6 @@ def _ignore_pillow_warnings() -> Iterator[None]:
     with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _margins(right: float, bottom: float, orientation: int) -> tuple[float, float, float, float]:
-    """Return the margins (left, top, right, bottom) of the upright picture.
-
-    Args:
-        right: Margin at the right of the picture as stored, in pixels.
-        bottom: Margin at its bottom, in pixels.
-        orientation: EXIF orientation, 1 to 8.
-    """
-    turned = {
-        2: (right, 0.0, 0.0, bottom),
-        3: (right, bottom, 0.0, 0.0),
-        4: (0.0, bottom, right, 0.0),
-        5: (0.0, 0.0, bottom, right),
-        6: (bottom, 0.0, 0.0, right),
-        7: (bottom, right, 0.0, 0.0),
-        8: (0.0, right, bottom, 0.0),
-    }
-    return turned.get(orientation, (0.0, 0.0, right, bottom))
-
-
-def _explain_unknown_format(file: IO[bytes]) -> str:
-    """Return the problem of a file that no reader recognised, and the remedy."""
-    if file.seek(0, io.SEEK_END) == 0:
-        return "is empty (0 bytes); restore it from its source"
-    for position, signature, name in OTHER_FORMATS:
-        file.seek(position)
-        if file.read(len(signature)) == signature:
-            return f"is {name} whatever its name says, and {', '.join(FORMATS)} are read; convert it to PNG"
-    return f"is not a picture in one of {', '.join(FORMATS)}, or of a kind of these that is not read; convert it to PNG"
 
 
 def _reason(error: Exception) -> str:

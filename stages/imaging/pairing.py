@@ -37,6 +37,7 @@ from stages.imaging.sorting import sort_files
 from stages.imaging.suggesting import suggest_groups
 from stages.imaging.table import read_table
 from stages.imaging.trees import Trees
+from stages.outputs.cells import safe_cell
 
 __all__ = [
     "LAYOUTS",
@@ -136,7 +137,9 @@ def find_masks(
     """
     if csv is not None:
         samples, problems = read_table(csv)
-        return {one.id: one.masks for one in samples if one.id in ids and one.masks}, problems
+        # Up to version 0.2 marks were taken as part of an id.
+        named = {one.id if one.id in ids else safe_cell(one.id): one.masks for one in samples if one.masks}
+        return {id_: found for id_, found in named.items() if id_ in ids}, problems
     if masks is None:
         return {}, []
     listing = _list_masks(masks)

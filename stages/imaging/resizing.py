@@ -27,12 +27,12 @@ __all__ = ["resize_image", "resize_mask", "resize_probabilities"]
 
 
 def resize_image(
-    pixels: NDArray[np.uint8], size: Size, box: tuple[float, float, float, float] | None = None
+    pixels: NDArray[np.uint8] | Image.Image, size: Size, box: tuple[float, float, float, float] | None = None
 ) -> NDArray[np.uint8]:
     """Stretch an image to a size. The bytes equal those of `torchvision.transforms.Resize(size)` on a PIL image.
 
     Args:
-        pixels: (height, width, 3) uint8 RGB.
+        pixels: (height, width, 3) uint8 RGB, or an image of mode L, RGB or RGBX. An image is not copied first.
         size: (height, width) of the result, at least 1 x 1.
         box: (left, top, right, bottom) of the region to stretch, in pixels, fractions allowed; None for all.
 
@@ -42,7 +42,11 @@ def resize_image(
     Raises:
         UsageError: a side of `size` is less than 1.
     """
-    return np.array(Image.fromarray(pixels).resize(_columns_rows(size), Image.Resampling.BILINEAR, box))
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    resized = np.array(image.resize(_columns_rows(size), Image.Resampling.BILINEAR, box))
+    if resized.ndim == 2:  # noqa: PLR2004 - grey
+        return np.repeat(resized[..., None], 3, axis=2)
+    return resized if resized.shape[2] == 3 else np.ascontiguousarray(resized[..., :3])  # noqa: PLR2004 - RGB
 
 
 def resize_mask(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 The table is a comma-separated file in UTF-8, with or without a byte-order mark. Its first line names the columns. Paths
 are absolute, or relative to the table's folder. If the group is empty, the id is the group. Other columns, empty lines
-and blanks around a cell are ignored.
+and blanks around a cell are ignored. Ids and groups may have the marks of `stages.outputs.cells`.
 
     mask          one file, or several separated by `;`; empty for a sample without a mask
     mask:NAME     the file with the class NAME, in place of `mask`; one column for each class
@@ -25,12 +25,16 @@ from typing import TYPE_CHECKING
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.annotating import Entries
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, normal_id, printable
+from stages.outputs.cells import plain_cell
+from store.disk.regular import IrregularFileError, read_limited
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["read_table"]
 
+LARGEST = 2**28
+"""Largest number of bytes of a table: more than a million rows."""
 MASK = "mask"
 MASK_OF_CLASS = "mask:"
 """Beginning of the name of a column with the masks of one class; the class follows."""
@@ -77,9 +81,11 @@ def read_table(table: Path, *, masks_used: bool = True) -> tuple[list[SourceSamp
 def _read_text(table: Path) -> str:
     """Return the text of the file, without a byte-order mark."""
     try:
-        data = table.read_bytes()
+        data = read_limited(table, limit=LARGEST)
     except FileNotFoundError:
         raise UsageError(f"{printable(table)}: there is no such table. Check the path.") from None
+    except IrregularFileError as error:
+        raise InputProblemsError([Problem(printable(table), f"{error.strerror}; give a table in CSV")]) from error
     except OSError as error:
         what = f"cannot be read ({error.strerror}); allow reading it, or give another file"
         raise InputProblemsError([Problem(printable(table), what)]) from error
@@ -109,6 +115,7 @@ def _parse_rows(table: Path, text: str, *, masks_used: bool) -> tuple[list[Row],
             else:
                 row = dict.fromkeys((*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS), "")
                 row.update(zip(columns, cells, strict=False))  # the missing last cells of a short row are empty
+                row |= {name: plain_cell(row[name]) for name in ("id", "group")}  # as this program writes them
                 rows.append((reader.line_num, row))
     except csv.Error as error:
         what = f"is not a comma-separated table ({error}); fix the quotes"

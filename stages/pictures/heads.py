@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from stages.pictures.marked import heads_mark
+
 __all__ = ["draw_heads"]
 
 TILE = 128
@@ -39,7 +41,7 @@ def draw_heads(
         masks: (n, row, column) uint8 class index, drawn between image and maps; None for no column of masks.
 
     Returns:
-        The bytes of a PNG.
+        The bytes of a PNG with the mark of `stages.pictures.marked`.
     """
     rows, columns = images.shape[1:3]
     tile = (round(TILE * rows / max(rows, columns)), round(TILE * columns / max(rows, columns)))
@@ -60,7 +62,7 @@ def draw_heads(
         for column, picture in enumerate(shown):
             sheet.paste(picture, (GAP + (tile[1] + GAP) * column, TITLE + GAP + (tile[0] + GAP) * row))
     content = io.BytesIO()
-    sheet.save(content, format="PNG")
+    sheet.save(content, format="PNG", pnginfo=heads_mark())
     return content.getvalue()
 
 

@@ -42,7 +42,7 @@ class Predictor:
         """Return the prediction of a sample, for the original size of its image.
 
         Raises:
-            PipelineError: there is not enough memory for one sample.
+            PipelineError: the output is NaN or infinite, or there is not enough memory for one sample.
         """
         views = FLIPS if self.flips else FLIPS[:1]
         image = torch.from_numpy(sample.image).movedim(-1, 0)
@@ -51,7 +51,9 @@ class Predictor:
             mask=_flipped(torch.from_numpy(sample.mask), views).to(self.device),
             attention=_flipped(torch.from_numpy(sample.attention), views).to(self.device),
         )
-        probabilities = predict_probabilities(self.model, batch, self.card.attention_norm)
+        probabilities = predict_probabilities(
+            self.model, batch, self.card.attention_norm, name=lambda _: f"image {sample.id}"
+        )
         upright = [one.flip(axes) for one, axes in zip(probabilities, views, strict=True)]
         mean = torch.stack(upright).mean(dim=0) if self.flips else upright[0]
         size = (sample.height, sample.width)

@@ -20,7 +20,6 @@ drawn by hand.
 from __future__ import annotations
 
 import io
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +27,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from stages.outputs.marks import json_of
 from stages.segmentation.mask_painter import MaskPainter
-from store.disk.regular import disk_fails, named_failures
+from store.disk.regular import disk_fails, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,13 +69,11 @@ def is_ours(path: Path) -> bool:
     """
     try:
         if path.suffix == ".geojson":
-            written = json.loads(path.read_bytes())
-            return isinstance(written, dict) and written.get("generator") == SOFTWARE
-        with Image.open(path) as picture:
+            return json_of(path).get("generator") == SOFTWARE
+        with open_regular(path) as file, Image.open(file) as picture:
             tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})
             return SOFTWARE in (picture.info.get("Software"), tags.get(SOFTWARE_TAG))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         if isinstance(error, OSError) and disk_fails(error):
-            with named_failures(path):
-                raise
+            raise
         return False

@@ -23,9 +23,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from stages.errors import UsageError
 from stages.imaging.decoding import read_resized
@@ -39,6 +41,7 @@ from stages.segmentation.checkpoint import MODEL_FILE, ModelCard
 from stages.segmentation.instances import split_instances
 from stages.settings import PredictSettings, Size
 from store.disk.publish import replace_file
+from store.disk.regular import open_regular
 
 __all__ = ["OutputWriter"]
 
@@ -58,6 +61,8 @@ class OutputWriter:
         self._multilabel = card.network.multilabel
         self._painter = MaskPainter.of(card.classes, (card.masks or {}).get("values"))
         self._rows: list[Row] = []
+        self._replaceable: set[str] = set()
+        """Names of files that existed at the start and that an earlier `predict` wrote."""
 
     def require_free(self, sources: Sequence[SourceSample]) -> None:
         """Make sure that no file overwrites an image, a mask drawn by hand, a store, a run, or another output.
@@ -78,10 +83,7 @@ class OutputWriter:
             self._require_ours(source)
         table = self._out / TABLE_FILE
         if self._settings.table and table.exists() and not is_our_table(table):
-            raise UsageError(
-                f"--out {self._out}: {TABLE_FILE} there was not written by `predict` and would be overwritten.\n"
-                "  Give another folder."
-            )
+            raise self._not_ours(TABLE_FILE)
 
     def write(self, source: SourceSample, prediction: Prediction) -> None:
         """Write all files of one image.
@@ -152,7 +154,18 @@ class OutputWriter:
             self._write(f"{name}_instances.png", as_png(objects.astype(np.uint16)))
 
     def _write(self, name: str, content: bytes) -> None:
-        replace_file(self._out / name, content)
+        """Write a file, unless one of the user has come to its place since the start."""
+        path = self._out / name
+        ours = is_our_table(path) if name == TABLE_FILE else name in self._replaceable or is_ours(path)
+        if path.exists() and not ours:
+            raise self._not_ours(name)
+        replace_file(path, content)
+
+    def _not_ours(self, name: str) -> UsageError:
+        return UsageError(
+            f"--out {self._out}: {name} there was not written by `predict` and would be overwritten.\n"
+            "  Give another folder, or move the file away."
+        )
 
     def _label_names(self, identifier: str) -> list[str]:
         """Return the beginnings of the file names of a multi-label run, one for every label."""
@@ -192,17 +205,34 @@ class OutputWriter:
     def _require_ours(self, source: SourceSample) -> None:
         """Make sure that `predict` wrote all files that are to be replaced for one image.
 
-        A NumPy file cannot hold a mark. It counts as written by `predict` if the first mask of the image does.
+        A NumPy file cannot hold a mark. It counts as written by `predict` if the first mask of the image does, and if
+        it holds probabilities of the size of that mask.
         """
         names = list(self._names(source.id))
         for name in names:
             path = self._out / name
-            marked = self._out / names[0] if path.suffix == ".npy" else path
-            if path.exists() and not is_ours(marked):
+            if not path.exists():
+                continue
+            ours = _is_our_array(path, self._out / names[0]) if path.suffix == ".npy" else is_ours(path)
+            self._replaceable.add(name)
+            if not ours:
                 raise UsageError(
                     f"--out {self._out}: the prediction of {source.image} would overwrite {name}, which was not "
                     "written by `predict`.\n  Give another folder."
                 )
+
+
+def _is_our_array(path: Path, mask: Path) -> bool:
+    """Return True if a NumPy file has the form of `_as_npy`, and a mask of this program has the same size."""
+    if not is_ours(mask):
+        return False
+    try:
+        with open_regular(path) as file, open_regular(mask) as picture, Image.open(picture) as opened:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            return dtype == np.dtype("<f2") and len(shape) == 3 and shape[1:] == opened.size[::-1]  # noqa: PLR2004 - axes
+    except (OSError, ValueError):
+        return False
 
 
 def _draw(source: SourceSample, classes: Sequence[tuple[str, NDArray[np.int32]]], size: Size) -> bytes:

@@ -17,7 +17,8 @@ import io
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
-from store.disk.regular import disk_fails, named_failures
+from stages.outputs.cells import safe_cell
+from store.disk.regular import disk_fails, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,13 +44,22 @@ class Row:
 
 
 def as_csv(rows: Sequence[Row]) -> bytes:
-    """Return the bytes of the table, with a header. Fractions have six significant digits."""
+    """Return the bytes of the table, with a header. Fractions have six significant digits.
+
+    A text that a spreadsheet could take as a formula gets a mark in front; see `stages.outputs.cells`.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in astuple(row)])
+        writer.writerow(map(_cell, astuple(row)))
     return text.getvalue().encode()
+
+
+def _cell(value: str | float | None) -> str | float | None:
+    if isinstance(value, str):
+        return safe_cell(value)
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def is_our_table(path: Path) -> bool:
@@ -60,10 +70,9 @@ def is_our_table(path: Path) -> bool:
     """
     header = (",".join(COLUMNS) + "\n").encode()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(len(header)) == header
     except OSError as error:
         if disk_fails(error):
-            with named_failures(path):
-                raise
+            raise
         return False

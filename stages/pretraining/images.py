@@ -17,7 +17,8 @@ from torch import Tensor
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.classes import ClassMap
-from stages.imaging.decoding import read_resized
+from stages.imaging.costs import decoding_bytes
+from stages.imaging.decoding import OVERSAMPLING, read_resized
 from stages.imaging.masks import read_mask
 from stages.imaging.pairing import Inputs, find_samples
 from stages.imaging.resizing import resize_mask
@@ -72,7 +73,11 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
     watched = _spread(samples)
     digests = []
     with progress.task("reading", len(samples)) as task:
-        outcomes = look_ahead(lambda at: _decode(samples[at], side, with_mask=at in watched), range(len(samples)))
+        outcomes = look_ahead(
+            lambda at: _decode(samples[at], side, with_mask=at in watched),
+            range(len(samples)),
+            weigh=lambda at: decoding_bytes(samples[at], OVERSAMPLING * side, labels=at in watched),
+        )
         for at, outcome in enumerate(outcomes):
             task.advance()
             if isinstance(outcome, list):

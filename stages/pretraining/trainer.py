@@ -20,6 +20,7 @@ from torch.optim import AdamW
 
 from stages.attention.architectures import build_transformer
 from stages.attention.models import ModelEntry
+from stages.errors import PipelineError
 from stages.pretraining.crops import Crops
 from stages.pretraining.head import ProjectionHead
 from stages.pretraining.images import UnlabelledImages
@@ -31,7 +32,8 @@ from stages.pretraining.watch import feature_deviation, head_figures, head_maps
 from stages.runs.history import Row
 from stages.runs.precision import autocast
 from stages.runs.schedules import mixed_seed
-from stages.runs.state import RunState
+from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
+from stages.runs.state import RunState, restore_optimizer
 from stages.runtime.progress import Task
 from stages.settings import PretrainSettings
 
@@ -136,13 +138,37 @@ class DistillationTrainer:
         )
 
     def restore(self, state: RunState) -> None:
-        """Continue from the state of an interrupted run of the same identity."""
+        """Continue from the state of an interrupted run of the same identity.
+
+        Raises:
+            ValueError, KeyError, TypeError: the parts of the state do not fit each other, or are not finite.
+        """
+        for name, network in (("student", self.student), ("teacher", self.teacher)):
+            require_same_tensors(state.tensors[name], network.state_dict())
+        centre = state.tensors["objective"]["centre"]
+        require_same_tensors({"centre": centre}, {"centre": self.centre})
+        restore_optimizer(self.optimizer, state)
         self.student.load_state_dict(state.tensors["student"])
         self.teacher.load_state_dict(state.tensors["teacher"])
-        self.optimizer.load_state_dict(dict(state.optimizer))
-        self.centre = state.tensors["objective"]["centre"].to(self.device)
+        self.centre = centre.to(self.device)
         self.step = state.done
         self.history = list(state.history)
+        self.require_finite()
+
+    def require_finite(self) -> None:
+        """Make sure that weights, moments and centre are numbers: the loss was computed before the last step.
+
+        Raises:
+            PipelineError: one holds NaN or infinity.
+        """
+        networks = (("student", self.student), ("teacher", self.teacher))
+        weights = {f"{kind} {name}": tensor for kind, one in networks for name, tensor in one.state_dict().items()}
+        name = first_not_finite(weights | named_moments(self.optimizer) | {"centre": self.centre})
+        if name is not None:
+            raise PipelineError(
+                f"step {self.step}: `{name}` holds NaN or infinity; nothing was published.\n"
+                "  Train with a lower --lr or --weight-decay, or with --precision float32."
+            )
 
     def _train_step(self, step: int) -> Tensor:
         """Take one step of the optimiser; return (3,): loss, the teacher's entropy, and the deviation of its tokens."""

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.outputs.kinds import LIVE_FOLDER
 from stages.runs.history import Row
 
 __all__ = ["LIVE_FOLDER", "live_log"]
 
-LIVE_FOLDER = "dvclive"
+_STUDIO_OFFLINE = "DVC_STUDIO_OFFLINE"
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def live_log(folder: Path, history: Sequence[Row], columns: Sequence[str]) -> Iterator[Callable[[Row], None]]:
+def live_log(
+    folder: Path, history: Sequence[Row], columns: Sequence[str], *, offline: bool = False
+) -> Iterator[Callable[[Row], None]]:
     """Write a DVCLive log in `folder`, and yield a function that adds a row to it.
 
     An interrupted run may have logged epochs whose state was never saved. So the log is always started anew, with the
@@ -29,9 +33,11 @@ def live_log(folder: Path, history: Sequence[Row], columns: Sequence[str]) -> It
         folder: where the log's folder is created.
         history: rows so far.
         columns: figures to log, in this order; a figure that is None is left out.
+        offline: write the log only. Otherwise DVCLive reports to DVC Studio where the user has set that up.
     """
     shutil.rmtree(folder / LIVE_FOLDER, ignore_errors=True)
-    live = _open_live(folder / LIVE_FOLDER)
+    with _studio_switched_off() if offline else contextlib.nullcontext():
+        live = _open_live(folder / LIVE_FOLDER)
     if live is None:
         yield lambda _row: None
         return
@@ -47,6 +53,20 @@ def live_log(folder: Path, history: Sequence[Row], columns: Sequence[str]) -> It
         for row in history:
             log(row)
         yield log
+
+
+@contextlib.contextmanager
+def _studio_switched_off() -> Iterator[None]:
+    """Set the variable with which DVC's client of DVC Studio is switched off. DVCLive reads it when a log is opened."""
+    before = os.environ.get(_STUDIO_OFFLINE)
+    os.environ[_STUDIO_OFFLINE] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_STUDIO_OFFLINE]
+        else:
+            os.environ[_STUDIO_OFFLINE] = before
 
 
 def _open_live(folder: Path) -> Any:

@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from stages.errors import CheckpointError
 from stages.runs.history import Row
 from stages.runs.tensor_file import load_tensors, save_tensors
 
-__all__ = ["RunState", "StateFormat", "load_state", "save_state"]
+__all__ = ["RunState", "StateFormat", "load_state", "restore_optimizer", "save_state"]
 
 VERSION = 1
 REMEDY = "start without --resume"
@@ -112,3 +113,45 @@ def load_state(path: Path, form: StateFormat) -> RunState:
         history=list(history or ()),
         settings=settings,
     )
+
+
+def restore_optimizer(optimizer: Optimizer, state: RunState) -> None:
+    """Put the moments of a state into an optimiser of the same parameters.
+
+    Torch would accept moments of another shape or type, and fail or compute wrong steps later.
+
+    Raises:
+        ValueError: the moments or the groups of parameters do not fit.
+        KeyError, TypeError: a value of the optimiser's description is missing or of another kind.
+    """
+    _require_moments(optimizer, state.optimizer["state"])
+    for own, saved in zip(optimizer.param_groups, state.optimizer["param_groups"], strict=True):
+        if len(own["params"]) != len(saved["params"]):
+            raise ValueError("the groups of parameters differ")
+        for key, value in own.items():
+            if key != "params" and not _alike(saved[key], value):
+                raise TypeError(f"{key} of the optimiser is {saved[key]!r}")
+    optimizer.load_state_dict(dict(state.optimizer))
+
+
+def _require_moments(optimizer: Optimizer, moments: Mapping[int, Mapping[str, Tensor]]) -> None:
+    """Make sure that moments have the shape and type of their parameter. A parameter without a step yet has none."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not set(moments) <= set(range(len(parameters))):
+        raise ValueError(f"there are moments of parameter {max(moments)}, and the network has {len(parameters)}")
+    if len({frozenset(slots) for slots in moments.values()}) > 1:
+        raise ValueError("some parameters lack a moment that others have")
+    for number, slots in moments.items():
+        for slot, tensor in slots.items():
+            expected = parameters[number]
+            if slot != "step" and (tensor.shape, tensor.dtype) != (expected.shape, expected.dtype):
+                raise ValueError(f"{slot} of parameter {number} has another shape or type than the parameter")
+
+
+def _alike(saved: object, own: object) -> bool:
+    """Return True if a value of a file can take the place of an optimiser's own: JSON has lists in place of tuples."""
+    if isinstance(own, tuple):
+        return isinstance(saved, list | tuple) and len(saved) == len(own) and all(map(_alike, saved, own))
+    if isinstance(own, float):
+        return isinstance(saved, int | float) and not isinstance(saved, bool)
+    return type(saved) is type(own)

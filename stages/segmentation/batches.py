@@ -6,6 +6,7 @@ Larger ones are read batch by batch, the next one while the current one is in us
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +72,7 @@ def open_samples(
 ) -> ResidentSamples | StreamedSamples:
     """Return resident samples if they fill at most `MEMORY_SHARE` of the free memory, else streamed ones."""
     per_sample = sum(
-        int(np.prod(store.array(name).shape[1:])) * store.array(name).dtype.itemsize
+        math.prod(store.arrays[name].shape[1:]) * store.arrays[name].dtype.itemsize
         for name in ("image", "mask", "attention")
     )
     if len(indices) * per_sample <= MEMORY_SHARE * _free_memory(device):

@@ -23,17 +23,17 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from stages.errors import CheckpointError, UsageError
-from stages.runs.live_log import LIVE_FOLDER
+from stages.outputs.kinds import HISTORY_FILE, MODEL_FILE, RUN, RUN_KEY, SPLITS_FILE, STATE_FILE
+from stages.runs.soundness import first_not_finite, require_same_tensors
 from stages.runs.state import RunState, StateFormat
 from stages.runs.state import load_state as load_run_state
 from stages.runs.state import save_state as save_run_state
 from stages.runs.tables import entry_of
 from stages.runs.tensor_file import load_tensors, save_tensors
-from stages.runs.work_folder import HISTORY_FILE, STATE_FILE
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.normalisation import NORMALISATIONS
 from store import AttentionStore
-from store.disk.publish import holds_only
+from store.format import recipe_sha256
 
 __all__ = [
     "HISTORY_FILE",
@@ -49,9 +49,7 @@ __all__ = [
     "save_state",
 ]
 
-MODEL_FILE = "model.safetensors"
-SPLITS_FILE = "splits.csv"
-METADATA_KEY = "diamant"
+METADATA_KEY = RUN_KEY
 VERSION = 1
 STATE_FORMAT = StateFormat(key=METADATA_KEY, counter="epoch")
 
@@ -83,7 +81,7 @@ class ModelCard:
 
 def is_run(folder: Path) -> bool:
     """Return whether a folder holds the files of a training run and nothing else."""
-    return holds_only(folder, {MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE, LIVE_FOLDER})
+    return RUN(folder)
 
 
 def save_model(path: Path, weights: Mapping[str, Tensor], card: ModelCard) -> None:
@@ -114,20 +112,43 @@ def load_model(run: Path, device: torch.device) -> tuple[Segmenter, ModelCard]:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced
             model = Segmenter(card.network)
         entry_of(NORMALISATIONS, card.attention_norm, "attention_norm")
+        require_same_tensors(weights, model.state_dict())
+        _require_consistent(card)
         model.load_state_dict(weights)
     except UsageError as error:
         raise CheckpointError(
             f"{path}: cannot be used by this version of the program: {error}\n  Update the program, or train again."
         ) from None
-    except (ValidationError, RuntimeError) as error:
+    except (ValidationError, ValueError, RuntimeError, RecursionError) as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: its weights and its description do not fit: {first}\n  Train again.") from None
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise CheckpointError(
-                f"{path}: `{name}` holds values that are not finite.\n  Train again, at a lower --lr."
-            )
+    if (name := first_not_finite(weights)) is not None:
+        raise CheckpointError(f"{path}: `{name}` holds values that are not finite.\n  Train again, at a lower --lr.")
     return model.to(device).to(memory_format=torch.channels_last).eval(), card
+
+
+def _require_consistent(card: ModelCard) -> None:
+    """Make sure that the parts of a card describe one model. The weights do not show which classes and heads they mean.
+
+    Raises:
+        ValueError: two parts contradict each other; the message says which.
+    """
+    network, recipe = card.network, card.recipe
+    if len(card.classes) != network.classes:
+        raise ValueError(f"it names {len(card.classes)} classes, and the network has {network.classes}")
+    if len(set(card.classes)) != len(card.classes):
+        raise ValueError(f"it names a class twice: {', '.join(card.classes)}")
+    if recipe_sha256(recipe) != card.recipe_sha256:
+        raise ValueError("the digest of its recipe belongs to another recipe")
+    heads, grid = recipe.get("heads", ()), recipe.get("grid", network.grid)
+    if heads and len(heads) != network.heads:
+        raise ValueError(f"its recipe has {len(heads)} heads, and the network takes {network.heads}")
+    if list(grid) != list(network.grid):
+        raise ValueError(f"its recipe has maps of {grid}, and the network takes {list(network.grid)}")
+    if card.val_dice is not None and not 0 <= card.val_dice <= 1:
+        raise ValueError(f"its validation Dice is {card.val_dice}")
+    if card.epoch < 1:
+        raise ValueError(f"its epoch is {card.epoch}")
 
 
 def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:

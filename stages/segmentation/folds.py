@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import UsageError
+from stages.outputs.kinds import CROSS_VALIDATION, METRICS_FILE, PREDICTIONS, ROWS_FILE
 from stages.segmentation.balancing import Traits
 from stages.segmentation.bootstrap import mean_interval
-from stages.segmentation.checkpoint import is_run
 from stages.segmentation.exact_splits import deal, part_sizes
 from stages.segmentation.fold_predictions import write_prediction
 from stages.segmentation.mask_painter import MaskPainter
 from stages.segmentation.metrics import SampleScores
-from stages.segmentation.score_files import METRICS_FILE, ROWS_FILE, cells_of, write_metrics, write_rows
+from stages.segmentation.score_files import cells_of, write_metrics, write_rows
 from stages.segmentation.scoring import Scored
 from stages.segmentation.splits import group_traits, spread
 from stages.segmentation.summary import summarise
@@ -33,7 +33,6 @@ from store import AttentionStore
 
 __all__ = ["fold_name", "fold_splits", "is_cross_validation", "write_summary"]
 
-PREDICTIONS = "predictions"
 BOOTSTRAP_SEED = 0
 
 
@@ -44,10 +43,7 @@ def fold_name(number: int) -> str:
 
 def is_cross_validation(folder: Path) -> bool:
     """Return True if a folder holds a finished cross-validation and nothing else."""
-    entries = {entry.name: entry for entry in folder.iterdir()}
-    folds = [entry for name, entry in entries.items() if name.startswith("fold") and name[4:].isdecimal()]
-    others = entries.keys() - {fold.name for fold in folds}
-    return bool(folds) and others <= {METRICS_FILE, ROWS_FILE, PREDICTIONS} and all(map(is_run, folds))
+    return CROSS_VALIDATION(folder)
 
 
 def fold_splits(store: AttentionStore, *, folds: int, seed: int, val: float) -> list[list[str]]:

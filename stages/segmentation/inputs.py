@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor
 
+from stages.errors import PipelineError
 from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.segmentation.augmentation import RANGES, change_colours, draw_affines, resize_attention, warp
 from stages.segmentation.batches import TensorBatch
@@ -69,7 +72,11 @@ def adaptive_batch_for(batch_size: int, config: NetworkConfig, device: torch.dev
 
 @torch.inference_mode()
 def predict_probabilities(
-    model: Segmenter, batch: TensorBatch, norm: str, adaptive_batch: AdaptiveBatch | None = None
+    model: Segmenter,
+    batch: TensorBatch,
+    norm: str,
+    adaptive_batch: AdaptiveBatch | None = None,
+    name: Callable[[int], str] = lambda position: f"sample {position} of the batch",
 ) -> Tensor:
     """Return (sample, class, row, column) float32 probabilities of a model in evaluation mode.
 
@@ -82,9 +89,11 @@ def predict_probabilities(
         norm: scaling of attention, a name in `NORMALISATIONS`.
         adaptive_batch: shared by all calls, so that a size that ran out of memory is not tried again; without it, every
             call starts with the whole batch.
+        name: returns the name of the sample at a position in the batch, for messages.
 
     Raises:
-        PipelineError: there is not enough memory even for one sample.
+        PipelineError: an output is NaN or infinite, as with finite weights that are much too large; or there is not
+            enough memory even for one sample.
     """
     if adaptive_batch is None:
         adaptive_batch = adaptive_batch_for(len(batch.image), model.config, batch.image.device)
@@ -92,9 +101,19 @@ def predict_probabilities(
     def probabilities(some: slice) -> Tensor:
         part = TensorBatch(batch.image[some], batch.mask[some], batch.attention[some])
         logits: Tensor = model(*plain_inputs(part, model.config, norm))
+        sound = logits.isfinite().flatten(start_dim=1).all(dim=1)
+        if not sound.all():
+            raise PipelineError(_not_finite(name(some.start + int(sound.logical_not().nonzero()[0]))))
         if model.config.multilabel:
             labels = logits.float().sigmoid()
             return torch.cat([(1 - labels).prod(dim=1, keepdim=True), labels], dim=1)
         return logits.float().softmax(dim=1)
 
     return torch.cat([part for _, part in adaptive_batch.run(len(batch.image), probabilities)])
+
+
+def _not_finite(name: str) -> str:
+    return (
+        f"{name}: the network's output is NaN or infinite: its weights are too large, or the maps are damaged.\n"
+        "  Train with a lower --lr or with --precision float32; `pipeline verify` checks the store."
+    )

@@ -20,6 +20,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from annotated_types import Interval
 from torch import Tensor, nn
 
+from stages.errors import UsageError
 from stages.runs.tables import entry_of
 from stages.segmentation.blocks import block, convolution
 from stages.segmentation.fusions import FUSIONS
@@ -128,6 +129,28 @@ class NetworkConfig:
         stride = self.first_stride * 2**level
         rows, columns = (math.ceil(extent / stride) for extent in self.size)
         return rows, columns
+
+
+def require_values_to_normalise(settings: TrainSettings, config: NetworkConfig, samples: int) -> None:
+    """Make sure that batch normalisation has more than one value per channel, also at the deepest level.
+
+    Args:
+        settings: of the training.
+        config: of the network.
+        samples: number of training samples.
+
+    Raises:
+        UsageError: a batch would have one value per channel there.
+    """
+    smallest = samples // max(1, math.ceil(samples / settings.batch_size))
+    if smallest == 1 and config.deepest_size == (1, 1):
+        rows, columns = config.size
+        raise UsageError(
+            f"{settings.store}: {samples} training samples in batches of {settings.batch_size} leave a batch of one, "
+            f"and images of {rows} x {columns} are too small to normalise over one alone.\n"
+            f"  Train on two samples or more with a larger --batch-size (3 or more is always enough), or extract with "
+            "a larger --image-size."
+        )
 
 
 class Segmenter(nn.Module):

@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.outputs.cells import safe_cell
+from stages.outputs.kinds import METRICS_FILE, ROWS_FILE
 from stages.segmentation.bootstrap import mean_interval
 from stages.segmentation.instances import INSTANCE_METRICS, InstanceScores
 from stages.segmentation.metrics import METRICS, SampleScores
 
 __all__ = ["METRICS_FILE", "ROWS_FILE", "cells_of", "summarise_instances", "write_metrics", "write_rows"]
-
-METRICS_FILE = "metrics.json"
-ROWS_FILE = "per_sample.csv"
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
@@ -25,11 +24,14 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write one row per sample; all rows have the cells of the first, in its order."""
+    """Write one row per sample; all rows have the cells of the first, in its order.
+
+    A cell that a spreadsheet could take as a formula gets a mark in front; see `stages.outputs.cells`.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
-        table.writerows(rows)
+        table.writerows({name: safe_cell(cell) for name, cell in row.items()} for row in rows)
 
 
 def cells_of(scores: SampleScores, instances: InstanceScores | None = None, *, prefix: str = "") -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from stages.segmentation.metrics import SampleScores, score_sample
 from stages.segmentation.network import Segmenter
 from store import AttentionStore
 
-__all__ = ["Scored", "lost_classes", "lost_objects", "score_store"]
+__all__ = ["Scored", "lost_classes", "lost_objects", "name_of", "score_store"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +58,15 @@ def score_store(
         task: Advanced by one per sample.
 
     Raises:
-        PipelineError: there is not enough memory even for one sample.
+        PipelineError: an output is NaN or infinite, or there is not enough memory even for one sample.
         StoreError: a sample cannot be read.
     """
     order = in_order(indices, batch_size)
     adaptive_batch = adaptive_batch_for(batch_size, card.network, device)
     multilabel, count = card.network.multilabel, len(card.classes)
     for positions, batch in zip(order, StreamedSamples(store, device).batches(order), strict=True):
-        probabilities = predict_probabilities(model, batch, card.attention_norm, adaptive_batch).cpu().numpy()
+        name = name_of(store, positions)
+        probabilities = predict_probabilities(model, batch, card.attention_norm, adaptive_batch, name).cpu().numpy()
         for index, probability, truth in zip(positions.tolist(), probabilities, batch.mask.cpu().numpy(), strict=True):
             prediction = decide(probability, multilabel=multilabel)
             lost = lost_classes(store, index)
@@ -77,6 +78,11 @@ def score_store(
                 scores=score_sample(prediction, truth, count, multilabel=multilabel, lost=lost),
             )
             task.advance()
+
+
+def name_of(store: AttentionStore, positions: NDArray[np.int64]) -> Callable[[int], str]:
+    """Return a function that gives the name of a batch's sample for messages; `positions` are those in the store."""
+    return lambda position: f"{store.path}: sample {store.ids[positions[position]]}"
 
 
 def lost_classes(store: AttentionStore, index: int) -> set[int]:

@@ -30,12 +30,13 @@ import csv
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from stages.errors import CheckpointError, InputProblemsError, Problem, UsageError
+from stages.outputs.cells import plain_cell, safe_cell
 from stages.segmentation.balancing import Traits
 from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
 from stages.settings import SplitRule
@@ -155,12 +156,14 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
 def split_by_csv(store: AttentionStore, path: Path) -> list[str]:
     """Return the split of every sample as a table `id,split` gives it; "" for samples it does not name.
 
+    The table may be a run's `splits.csv`, or another one that holds ids with the marks of `stages.outputs.cells`.
+
     Raises:
         UsageError: the table cannot be read or lacks these columns.
         InputProblemsError: rows that do not fit, and groups or copies in more than one split; all of them.
     """
-    wanted, problems = _read_csv(path)
     known = set(map(str, store.ids))
+    wanted, problems = _read_csv(path, known)
     problems += [Problem(str(path), f"`{id_}` is not in {store.path}") for id_ in wanted if id_ not in known]
     splits = [wanted.get(str(id_), "") for id_ in store.ids]
     for position in [at for at, split in enumerate(splits) if split and not store.labelled[at]]:
@@ -185,11 +188,12 @@ def splits_sha256(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> None:
-    """Write `split_rows` as a table `id,group,digest,split`."""
+    """Write `split_rows` as a table `id,group,digest,split`, with the marks of `stages.outputs.cells`."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, ROW)
         table.writeheader()
-        table.writerows(split_rows(store, splits))
+        rows = split_rows(store, splits)
+        table.writerows({name: safe_cell(cell) for name, cell in row.items()} for row in rows)
 
 
 def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:
@@ -218,6 +222,10 @@ def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:
             f"{path}: is damaged or was changed after training, so it is not known what the run was trained on; "
             f"a row lacks one of the columns {', '.join(ROW)}.\n  Restore the file (`dvc checkout`?), or train again."
         )
+    # Version 0.2 and before wrote every cell as it is. The digest says which of the two a table is.
+    plain = [row | {name: plain_cell(row[name]) for name in ROW} for row in rows]
+    if expected_sha256 and splits_sha256(plain) == expected_sha256:
+        return plain
     if expected_sha256 and splits_sha256(rows) != expected_sha256:
         raise CheckpointError(
             f"{path}: was changed after training, so it is not known what the run was trained on.\n"
@@ -276,7 +284,25 @@ def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> lis
     return list(problems.values())
 
 
-def _read_csv(path: Path) -> tuple[dict[str, str], list[Problem]]:
+def _id_of(cell: str, known: Collection[str], *, marked: bool) -> str:
+    """Return the id that a cell stands for.
+
+    Args:
+        cell: Of the column `id`.
+        known: Ids of the store.
+        marked: The table is a run's, so its cells have marks. Otherwise an id counts as it is written, if it is known.
+    """
+    forms = (plain_cell(cell), cell) if marked else (cell, plain_cell(cell))
+    return next((id_ for id_ in (*forms, *(form.strip() for form in forms)) if id_ in known), cell.strip())
+
+
+def _read_csv(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[Problem]]:
+    """Return the split of every id that a table names, and the problems of its rows.
+
+    Args:
+        path: Of the table.
+        known: Ids of the store.
+    """
     try:
         with named_failures(path), path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
@@ -299,7 +325,8 @@ def _read_csv(path: Path) -> tuple[dict[str, str], list[Problem]]:
     wanted: dict[str, str] = {}
     problems = []
     for line, row in enumerate(rows, start=2):
-        id_, split = (row["id"] or "").strip(), (row["split"] or "").strip().lower()
+        id_ = _id_of(row["id"] or "", known, marked=set(ROW) <= set(found))
+        split = (row["split"] or "").strip().lower()
         if split not in (*SPLITS, ""):
             problems.append(Problem(f"{path} line {line}", f"split is `{split}`; use train, val or test"))
         elif id_ in wanted:
@@ -321,3 +348,8 @@ def _require(splits: Sequence[str], needed: set[str], where: str) -> None:
             f"{where} puts no sample in {' and '.join(empty)} ({sum(map(bool, splits))} labelled samples in all).\n"
             "  Use more images, another --split-seed, other shares (--val, --test), or a --split-csv."
         )
+
+
+def splits_digest(splits: Sequence[str]) -> str:
+    """Return the digest of the splits by which a run is recognised."""
+    return hashlib.sha256("\n".join(splits).encode()).hexdigest()

@@ -7,7 +7,6 @@ with eight labels an epoch is one step, and writing would take longer than the s
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -16,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.optim import AdamW
 
-from stages.errors import PipelineError, UsageError
+from stages.errors import CheckpointError, PipelineError
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
 from stages.runs.precision import autocast
 from stages.runs.schedules import WarmupCosine, mixed_seed
-from stages.runs.state import RunState
+from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
+from stages.runs.state import RunState, restore_optimizer
 from stages.runtime.progress import Task
-from stages.segmentation.batches import ResidentSamples, StreamedSamples, in_order, open_samples, shuffled
+from stages.segmentation.batches import ResidentSamples, StreamedSamples, open_samples, shuffled
 from stages.segmentation.checkpoint import (
     HISTORY_FILE,
     MODEL_FILE,
@@ -36,18 +35,16 @@ from stages.segmentation.checkpoint import (
     save_model,
     save_state,
 )
-from stages.segmentation.decisions import LIKELY
-from stages.segmentation.inputs import adaptive_batch_for, augmented_inputs, predict_probabilities
+from stages.segmentation.inputs import augmented_inputs
 from stages.segmentation.label_losses import loss_for
-from stages.segmentation.losses import foreground_dice
-from stages.segmentation.network import NetworkConfig, Segmenter
-from stages.segmentation.scoring import lost_classes
-from stages.segmentation.splits import split_rows, splits_sha256
+from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
+from stages.segmentation.splits import split_rows, splits_digest, splits_sha256
+from stages.segmentation.validation import Validation
 from stages.settings import TrainSettings
 from store import AttentionStore
 from store.disk.publish import replace_file
 
-__all__ = ["COLUMNS", "FEWEST_TO_CHOOSE", "SAVE_SECONDS", "SegmentationTrainer", "TrainingReport", "splits_digest"]
+__all__ = ["COLUMNS", "FEWEST_TO_CHOOSE", "SAVE_SECONDS", "SegmentationTrainer", "TrainingReport"]
 
 COLUMNS = ("epoch", "loss", "val_dice", "lr")
 """Columns of the history, one row per epoch."""
@@ -56,8 +53,13 @@ FEWEST_TO_CHOOSE = 10
 """Smallest number of validation samples that choose the best epoch. With fewer the choice would be chance, so the last
 epoch is used."""
 
+ONE_CLASS = (
+    "warning: the model predicts one class everywhere. Train longer or with another --lr, and look at the masks "
+    "(`pipeline inspect STORE --picture FILE`)"
+)
+
 SAVE_SECONDS = 10.0
-"""Shortest time between two writes of the state. A killed run loses at most this much, and the epoch it was in."""
+"""Shortest time between two writes of the state: what a killed run loses, beside the epoch it was in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,19 +108,20 @@ class SegmentationTrainer:
             split: np.flatnonzero(np.array(splits) == split).astype(np.int64) for split in ("train", "val", "test")
         }
         config = NetworkConfig.of(settings, store)
-        _require_values_to_normalise(settings, config, len(self.indices["train"]))
+        require_values_to_normalise(settings, config, len(self.indices["train"]))
         self._loss = loss_for(settings.loss, multilabel=config.multilabel)
         # Channels last: on a CPU a step takes up to a quarter less time (no less on one with AMX). On a GPU the tensor
         # cores need this layout.
         self.model = _new_model(settings.seed, config).to(device).to(memory_format=torch.channels_last)
         self.optimizer = AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         self._learning_rate = _learning_rate(settings, self._steps_per_epoch)
-        self._adaptive_batch = adaptive_batch_for(settings.batch_size, config, device)
+        self._validation = Validation(settings, store, device, config)
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
         self._best_score = -math.inf
         self._best_epoch = 0
         self._best_weights: dict[str, Tensor] = {}
         self._saved_at = -math.inf
+        self.one_class = False  # the finished model predicts one class everywhere in samples that hold several
 
     def run_epoch(self, epoch: int, task: Task) -> Row:
         """Train on every training sample once, then score the validation samples.
@@ -131,18 +134,19 @@ class SegmentationTrainer:
             The new row of the history.
 
         Raises:
-            PipelineError: the loss is not finite.
+            PipelineError: the loss, a weight, a moment of the optimiser, or an output for a validation sample is not
+                finite.
         """
         loss = self._train(epoch, task)
-        val_dice = self._validate()
+        self._require_finite(epoch)
         row: Row = {
             "epoch": epoch,
             "loss": loss,
-            "val_dice": val_dice,
+            "val_dice": self._validate(),
             "lr": self._learning_rate.at(epoch * self._steps_per_epoch),
         }
         self.history.append(row)
-        if self._record_if_best(val_dice):
+        if self._record_if_best(row["val_dice"]):
             self._best_weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         return row
 
@@ -150,6 +154,19 @@ class SegmentationTrainer:
         """Write the state, unless that was done less than `SAVE_SECONDS` ago."""
         if time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self._save_state(folder)
+
+    def try_best_model(self) -> None:
+        """Predict one batch with the best weights, as every user of the model will: in evaluation mode.
+
+        Raises:
+            PipelineError: the output is NaN or infinite, or there is not enough memory.
+        """
+        split = "val" if len(self.indices["val"]) else "train"
+        model = _new_model(self.settings.seed, self.model.config).to(self.device)
+        model.load_state_dict(self._best_weights)
+        self.one_class = self._validation.predicts_one_class(
+            model.eval(), self._open(split), self.indices[split][: self.settings.batch_size]
+        )
 
     def finish(self, folder: Path) -> None:
         """Write the files of a finished run: the best model, the history, the state."""
@@ -167,13 +184,27 @@ class SegmentationTrainer:
             CheckpointError: the run was started with other settings or data.
         """
         self.identity().require_match(state.settings, source)
+        try:
+            self._restore(state)
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{source}: its parts do not fit each other ({error}).\n  Start without --resume."
+            ) from None
+
+    def _restore(self, state: RunState) -> None:
+        weights = self.model.state_dict()
+        if state.done != len(state.history):
+            raise ValueError(f"{state.done} epochs are done, and the history has {len(state.history)}")
+        require_same_tensors(state.tensors["model"], weights)
+        restore_optimizer(self.optimizer, state)
         self.model.load_state_dict(state.tensors["model"])
-        self.optimizer.load_state_dict(dict(state.optimizer))
         for row in state.history:
-            self.history.append(row)
+            self.history.append({name: row[name] for name in COLUMNS})
             self._record_if_best(row["val_dice"])
         best = state.tensors["model" if self._best_epoch == state.done else "best"]
+        require_same_tensors(best, weights)
         self._best_weights = {name: tensor.to(self.device, copy=True) for name, tensor in best.items()}
+        self._require_finite(state.done)
 
     def identity(self) -> RunIdentity:
         """Return the settings and data that must be the same for the run to be resumed."""
@@ -194,6 +225,7 @@ class SegmentationTrainer:
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             best_epoch=self._best_epoch,
             val_dice=best["val_dice"],
+            notes=[ONE_CLASS] if self.one_class else [],
         )
 
     def _train(self, epoch: int, task: Task) -> float:
@@ -227,29 +259,20 @@ class SegmentationTrainer:
         """Return the mean Dice of the validation samples; None where there are none."""
         if not len(self.indices["val"]):
             return None
-        self.model.eval()
-        order = in_order(self.indices["val"], self.settings.batch_size)
-        scores = []
-        for positions, batch in zip(order, self._open("val").batches(order), strict=True):
-            with self._autocast():
-                probabilities = predict_probabilities(
-                    self.model, batch, self.settings.attention_norm, self._adaptive_batch
-                )
-            scores.append(self._dice(probabilities, batch.mask, positions))
-        return float(torch.cat(scores).mean())
+        return self._validation.mean_dice(self.model.eval(), self._open("val"), self.indices["val"])
 
-    def _dice(self, probabilities: Tensor, mask: Tensor, positions: NDArray[np.int64]) -> Tensor:
-        """Return the Dice of every sample of a batch, (sample,)."""
-        config = self.model.config
-        predicted = probabilities.argmax(dim=1)
-        if config.multilabel:
-            bits = torch.arange(config.outputs, device=mask.device).view(1, -1, 1, 1)
-            predicted = ((probabilities[:, 1:] > LIKELY).int() << bits).sum(dim=1)
-        lost = torch.zeros(len(positions), config.classes - 1, dtype=torch.bool)
-        for row, index in enumerate(positions.tolist()):
-            for label in lost_classes(self.store, index):
-                lost[row, label - 1] = True
-        return foreground_dice(predicted, mask, config.classes, multilabel=config.multilabel, lost=lost.to(self.device))
+    def _require_finite(self, epoch: int) -> None:
+        """Make sure that weights and moments are numbers: the loss was computed before the last step.
+
+        Raises:
+            PipelineError: one holds NaN or infinity.
+        """
+        name = first_not_finite(self.model.state_dict() | named_moments(self.optimizer))
+        if name is not None:
+            raise PipelineError(
+                f"epoch {epoch}: `{name}` holds NaN or infinity; nothing was published.\n"
+                "  Train with a lower --lr or --weight-decay, or with --precision float32."
+            )
 
     def _draw_silenced(self, count: int, generator: Generator) -> Tensor:
         """Draw the samples whose image features, and whose attention features, are set to zero: (count, 2) bool."""
@@ -315,24 +338,6 @@ class SegmentationTrainer:
         last = self.history[-1] if self.history else {"loss": None, "val_dice": None}
         figures = [f"{name} {last[key]:.3f}" for name, key in (("loss", "loss"), ("val Dice", "val_dice")) if last[key]]
         return f"epoch {epoch}/{self.settings.epochs} {' '.join(figures)}"
-
-
-def splits_digest(splits: Sequence[str]) -> str:
-    """Return the digest of the splits by which a run is recognised."""
-    return hashlib.sha256("\n".join(splits).encode()).hexdigest()
-
-
-def _require_values_to_normalise(settings: TrainSettings, config: NetworkConfig, samples: int) -> None:
-    """Make sure that batch normalisation has more than one value per channel, also at the deepest level."""
-    smallest = samples // max(1, math.ceil(samples / settings.batch_size))
-    if smallest == 1 and config.deepest_size == (1, 1):
-        rows, columns = config.size
-        raise UsageError(
-            f"{settings.store}: {samples} training samples in batches of {settings.batch_size} leave a batch of one, "
-            f"and images of {rows} x {columns} are too small to normalise over one alone.\n"
-            f"  Train on two samples or more with a larger --batch-size (3 or more is always enough), or extract with "
-            "a larger --image-size."
-        )
 
 
 def _new_model(seed: int, config: NetworkConfig) -> Segmenter:

@@ -3,7 +3,7 @@
 It is written beside its final path under a hidden temporary name, then exchanged with the previous one
 in one step of the file system. Until that step the previous folder stays unchanged. Only one process at a time
 writes a folder for a path (`store.disk.locks`). So a temporary folder that exists when a process begins was left by a
-killed one, and is removed.
+killed one, and is removed. Only what the program wrote itself is ever removed (`store.disk.contents`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import ctypes
 import errno
 import glob
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from store.disk.contents import Contents, Output, refuse_entries, refuse_foreign, remove_ours
 from store.disk.locks import exclusive_lock, lock_file
 from store.disk.regular import named_failures
-from store.errors import PipelineError, UsageError
+from store.errors import PipelineError
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -29,16 +29,12 @@ DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """System errors of writing: no space, no quota, a file larger than allowed, a read-only disk."""
 
 
-Ours = Callable[[Path], bool]
-"""Returns True for a folder that this program wrote and may therefore replace."""
-
-
 @contextlib.contextmanager
-def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
+def published_folder(path: Path, *, ours: Output) -> Iterator[Path]:
     """Make an empty folder that replaces `path` when the block succeeds, and is removed when it fails.
 
     Raises:
-        UsageError: `path` holds something that is not `ours`.
+        UsageError: `path`, or a temporary folder of a killed process, holds something that is not `ours`.
         PipelineError: another process is writing it, or the disk is full.
         OSError: the parent folder cannot be written to.
     """
@@ -47,13 +43,13 @@ def published_folder(path: Path, *, ours: Ours) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(path, "writing") as alone, explain_disk_failures(path):
         if alone:
-            _clear_abandoned(path)
+            _clear_abandoned(path, ours)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
         try:
             yield temporary  # private until it is complete
             replace_folder(temporary, path, ours=ours)
         finally:
-            _remove(temporary)
+            remove_ours(temporary, ours.contents(temporary))
 
 
 @contextlib.contextmanager
@@ -80,28 +76,19 @@ def explain_disk_failures(path: Path) -> Iterator[None]:
         ) from None
 
 
-def holds_only(folder: Path, names: Collection[str]) -> bool:
-    """Return True if every entry of a folder has one of these names. Any other file may be the user's own."""
-    return all(entry.name in names for entry in folder.iterdir())
+def refuse_foreign_leftovers(path: Path, ours: Output) -> None:
+    """Make sure that the temporary folders that killed processes left beside `path` hold nothing of the user's.
 
-
-def refuse_foreign(path: Path, ours: Ours) -> None:
-    """Make sure that replacing `path` only removes this program's own output.
+    `published_folder` removes them. Calling this first finds the fault before any work.
 
     Raises:
-        UsageError: it is a file, or a folder with something in it that is not `ours`.
+        UsageError: one of them does; the message names what is foreign.
     """
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path}: is a file, and a folder is to be written there.\n  Choose another path.")
-    if not path.exists() or not any(path.iterdir()) or ours(path):
-        return
-    raise UsageError(
-        f"{path}: holds something that this command did not write, and would be replaced.\n"
-        "  Choose another path, or move it away."
-    )
+    for leftover in _leftovers(path):
+        refuse_entries(leftover, ours.contents(leftover))
 
 
-def replace_folder(new: Path, path: Path, *, ours: Ours) -> None:
+def replace_folder(new: Path, path: Path, *, ours: Output) -> None:
     """Move the finished folder `new` to `path`, in one step if the system can, and remove the previous folder.
 
     Both must be on one file system; the safest is the same parent folder.
@@ -111,10 +98,11 @@ def replace_folder(new: Path, path: Path, *, ours: Ours) -> None:
     """
     path = path.resolve()
     refuse_foreign(path, ours)
+    previous = ours.contents(path)  # what is added to the previous folder from now on is kept
     new.chmod(0o777 & ~_umask())  # it was private; now others may read it
     _sync(new)
-    _replace(new, path)
-    _remove(new)
+    _replace(new, path, previous)
+    remove_ours(new, previous)
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -141,10 +129,11 @@ def replace_file(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def remove_partial_files(folder: Path) -> None:
+def remove_partial_files(folder: Path, contents: Contents) -> None:
     """Remove the temporary files of a killed `replace_file`. No other process may be writing to the folder."""
     for leftover in folder.glob(".*.partial"):
-        leftover.unlink()
+        if contents.has_file(leftover.name):
+            leftover.unlink()
 
 
 @contextlib.contextmanager
@@ -164,13 +153,21 @@ def exclusive_folder(path: Path, work: str) -> Iterator[None]:
         yield
 
 
-def restore_replaced(path: Path) -> None:
-    """Undo an interrupted replacement. Call only while holding the lock on `path`."""
+def restore_replaced(path: Path, ours: Output) -> None:
+    """Undo an interrupted replacement. Call only while holding the lock on `path`.
+
+    Raises:
+        UsageError: the previous folder is to be removed, and holds something that is not `ours`.
+    """
     old = _moved_away(path)
-    if path.exists():
-        _remove(old)
-    elif old.exists():
+    if not old.is_dir():
+        return
+    if not path.exists():
         old.rename(path)
+        return
+    contents = ours.contents(old)
+    refuse_entries(old, contents)
+    remove_ours(old, contents)
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -181,7 +178,7 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _replace(new: Path, path: Path) -> None:
+def _replace(new: Path, path: Path, previous: Contents) -> None:
     """Move `new` to `path`; afterwards the previous folder, if any, is at `new` or removed.
 
     After an error both are where they were.
@@ -203,7 +200,7 @@ def _replace(new: Path, path: Path) -> None:
         _sync(path.parent)
         undo.pop_all()
     if old is not None:
-        _remove(old)
+        remove_ours(old, previous)
 
 
 def _moved_away(path: Path) -> Path:
@@ -219,21 +216,23 @@ def _exchanged(one: Path, other: Path) -> bool:
     return bool(renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0)
 
 
-def _clear_abandoned(path: Path) -> None:
-    """Remove the temporary folders of killed processes, and undo an interrupted replacement."""
-    restore_replaced(path)
-    for leftover in sorted(path.parent.glob(f".{glob.escape(path.name)}.partial-*")):
-        _remove(leftover)
+def _clear_abandoned(path: Path, ours: Output) -> None:
+    """Remove the temporary folders of killed processes, and undo an interrupted replacement.
+
+    Raises:
+        UsageError: one of these folders holds something that is not `ours`; nothing was removed from it.
+    """
+    restore_replaced(path, ours)
+    for leftover in _leftovers(path):
+        contents = ours.contents(leftover)
+        refuse_entries(leftover, contents)
+        remove_ours(leftover, contents)
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder of ours as far as possible, after taking off its write protection. A missing one is no error."""
-    with contextlib.suppress(OSError):
-        for inner in (folder, *folder.rglob("*")):
-            if inner.is_dir() and not inner.is_symlink():
-                inner.chmod(0o700)
-    with contextlib.suppress(OSError):  # rmtree raises some errors in spite of `ignore_errors`
-        shutil.rmtree(folder, ignore_errors=True)
+def _leftovers(path: Path) -> list[Path]:
+    """Return the temporary folders of other or killed processes that write, or wrote, the output at `path`."""
+    found = sorted(path.parent.glob(f".{glob.escape(path.name)}.partial-*"))
+    return [folder for folder in found if folder.is_dir() and not folder.is_symlink()]
 
 
 def _sync(folder: Path) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "disk_fails",
     "named_failures",
     "open_regular",
+    "present",
     "read_limited",
     "require_regular",
 ]
@@ -127,6 +128,22 @@ def read_limited(path: Path, *, limit: int) -> bytes:
     raise IrregularFileError(
         errno.EINVAL, f"is larger than {_size(limit)}, the most that such a file can have", str(path)
     )
+
+
+def present(path: Path) -> bool:
+    """Return True if there is something at a path, whatever it is, also a link that leads nowhere.
+
+    `Path.is_file` and `Path.exists` return False also where a disk fails or a folder may not be searched. Then work
+    would begin anew beside a state that is there.
+
+    Raises:
+        OSError: it cannot be found out.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def require_regular(path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 import zarr
 from safetensors.torch import load_file, save_file
 
-from store.format import ATTRIBUTE
+from store.format import ATTRIBUTE, recipe_sha256
 from tests.faults.kinds import Kind, write
 
 STORE, RUN = "s.zarr", "run"
@@ -98,7 +98,7 @@ def _other_recipe(room: Path) -> None:
     weights = room.parent / "house" / MODEL
     with safe_header(weights) as (tensors, card):
         card["recipe"]["layers"] = [0]
-        card["recipe_sha256"] = "0" * 64
+        card["recipe_sha256"] = recipe_sha256(card["recipe"])
     (room / "run").mkdir()
     save_file(tensors, room / MODEL, metadata={"diamant": json.dumps(card)})
     shutil.copy(weights.with_name("splits.csv"), room / "run")
@@ -179,7 +179,7 @@ def silent_hub(room: Path) -> Iterator[None]:
             f"http://127.0.0.1:{server.getsockname()[1]}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
         ),
         patch("huggingface_hub.constants.HF_HUB_CACHE", str(room / "cache")),
-        patch("stages.attention.weight_files._HUB_TIMEOUT", 0.5),
+        patch("stages.attention.hub._TIMEOUT", 0.5),
     ):
         yield
 

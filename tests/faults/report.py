@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -12,20 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults import bad_annotations, bad_disks, bad_files, bad_images, bad_masks, bad_tables
 from tests.faults.kinds import Kind, Observation, furnish, observe
 
 FILE = Path(__file__).with_name("FAULTS.md")
 HEADING = "## Bad input"
 LONGEST = 260  # characters of a message in the table
-KINDS = [
-    *bad_images.KINDS,
-    *bad_masks.KINDS,
-    *bad_annotations.KINDS,
-    *bad_tables.KINDS,
-    *bad_files.KINDS,
-    *bad_disks.KINDS,
-]
+MODULES = sorted(path.stem for path in FILE.parent.glob("bad_*.py"))
+KINDS: list[Kind] = [kind for module in MODULES for kind in importlib.import_module(f"tests.faults.{module}").KINDS]
 INTRODUCTION = f"""{HEADING}
 
 Written by `python -m tests.faults.report` from the kinds that `test_bad_inputs.py` tests. Each row ends with NAME; its

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import console
+from pipeline import failures
 from stages import evaluate, extract, predict, pretrain, train
 from stages.segmentation.checkpoint import load_state
 from stages.settings import EvaluateSettings, PredictSettings
@@ -59,7 +59,7 @@ def _failure(work: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> 
     capsys.readouterr()
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the console decides which errors are failures
         work()
-    assert console.report_error(caught.value) == console.EXIT_FAILURE, caught.value
+    assert failures.report_error(caught.value) == failures.EXIT_FAILURE, caught.value
     message = capsys.readouterr().err
     assert message.count("error: ") == 1
     assert "free some" in message.lower()
@@ -197,7 +197,7 @@ def test_a_limit_on_the_size_of_files(phantoms, forks, tmp_path):
         "--memo", tmp_path / "memo", "--model", "untrained_tiny8", "--image-size", "32x40", "--attention-size", "32x40",
     ]  # fmt: skip
     finished = forks.run(limited, *arguments)
-    assert finished.returncode == console.EXIT_FAILURE
+    assert finished.returncode == failures.EXIT_FAILURE
     assert finished.stderr.count("error: ") == 1
     assert str(tmp_path / "memo") in finished.stderr.replace("\n", "")
     assert "Traceback" not in finished.stderr

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline import console
+from pipeline import failures
 from stages import evaluate, predict, pretrain, train
 from stages.errors import PipelineError
 from stages.pretraining.trainer import DistillationTrainer
@@ -116,7 +116,7 @@ def test_a_prediction_without_memory_is_one_message(phantoms, trained, memo, tmp
     image = phantoms / "images" / "phantom_0000.png"
     with pytest.raises(PipelineError) as caught:
         predict.run(PredictSettings(images=image, run=trained, out=tmp_path / "out", memo=memo, device="cpu"))
-    assert console.report_error(caught.value) == 1
+    assert failures.report_error(caught.value) == 1
     assert capsys.readouterr().err.startswith("error: not enough memory on cpu for one sample of 32x40")
     assert not list((tmp_path / "out").iterdir())
 
@@ -162,7 +162,7 @@ def test_pretraining_says_what_to_change(phantoms, tmp_path, monkeypatch):
 @pytest.mark.parametrize("error", SHORTAGES)
 def test_out_of_memory_outside_the_stages_is_one_message(error, capsys):
     """This happens, for example, if other programs fill the GPU and the network itself does not fit."""
-    assert console.report_error(error) == 1
+    assert failures.report_error(error) == 1
     message = capsys.readouterr().err
     assert message.startswith("error: not enough memory (")
     assert "--batch-size" in message
@@ -170,4 +170,4 @@ def test_out_of_memory_outside_the_stages_is_one_message(error, capsys):
 
 def test_another_failure_is_still_a_bug():
     """Any other error keeps its traceback."""
-    assert console.report_error(RuntimeError("shape mismatch")) is None
+    assert failures.report_error(RuntimeError("shape mismatch")) is None

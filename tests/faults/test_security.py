@@ -17,6 +17,7 @@ from stages.evaluate import run as evaluate
 from stages.imaging.samples import id_problem
 from stages.settings import EvaluateSettings
 from store import AttentionStore, NotAStoreError, UsageError
+from store.disk.contents import Contents, Output
 from store.disk.publish import exclusive_folder, published_folder, replace_file
 from store.writer import Layout, new_store
 from tests.conftest import random_sample
@@ -28,9 +29,10 @@ MODULES = {
     "contextlib", "csv", "dask", "dataclasses", "difflib", "distributed", "dvclive", "errno", "fcntl", "functools",
     "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io", "ipaddress", "itertools", "json",
     "logging", "math", "mmap", "numcodecs", "numpy", "operator", "os", "pathlib", "pipeline", "pydantic", "re",
-    "resource", "rich", "safetensors", "scipy", "shutil", "skimage", "socket", "sqlite3", "stages", "statistics",
-    "store", "struct", "sys", "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer", "types",
-    "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
+    "codecs", "pickletools", "resource", "rich", "safetensors", "scipy", "shutil", "simplejpeg", "skimage", "socket",
+    "sqlite3", "stages", "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "time",
+    "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile",
+    "zlib",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/disk/publish.py"}
@@ -198,7 +200,9 @@ def test_temporary_files_are_private_until_they_are_published(tmp_path: Path):
         patch.setattr(os, "fsync", looking)
         replace_file(tmp_path / "a.txt", b"x")
     assert modes == [0o600]
-    with published_folder(tmp_path / "f", ours=lambda _: True) as folder:
+    with published_folder(
+        tmp_path / "f", ours=Output(kind="a test", is_marked=bool, contents=lambda _: Contents())
+    ) as folder:
         assert folder.parent == tmp_path
         assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IRWXU
     umask = os.umask(0o022)

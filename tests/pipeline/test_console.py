@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import console
+from pipeline.failures import report_error
 from stages.errors import InputProblemsError, Problem
 
 
@@ -24,7 +25,7 @@ def _error(count: int) -> InputProblemsError:
 
 def test_thirty_problems_are_all_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     """Thirty problems fit on a screen, so no file is written."""
-    assert console.report_error(_error(30)) == 1
+    assert report_error(_error(30)) == 1
     shown = capsys.readouterr().err.splitlines()
     assert shown[0] == "error: 30 problems with the input:"
     assert len(shown) == 32
@@ -35,7 +36,7 @@ def test_hundreds_of_problems_are_cut_and_kept_whole_in_a_private_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     """The message has the first thirty, the number of other lines, the file with all of them, and the remedy."""
-    console.report_error(_error(692))
+    report_error(_error(692))
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 34
     assert shown[1] == "  0.png: is empty; restore it"
@@ -52,7 +53,7 @@ def test_the_message_is_cut_even_where_no_file_can_be_written(
 ):
     """A full disk may be the reason for the message."""
     monkeypatch.setattr("tempfile.tempdir", "/dev/null/no folder")
-    console.report_error(_error(692))
+    report_error(_error(692))
     shown = capsys.readouterr().err.splitlines()
     assert shown[31].strip() == "… and 661 more lines"
 

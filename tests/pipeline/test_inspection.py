@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.inspection import describe_store, draw_store, show_store
-from store import Sample, StoreCorruptError
+from store import Sample, StoreCorruptError, UsageError
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
 from tests.store.conformance import CASES, write_case
@@ -139,3 +140,18 @@ def test_a_store_with_malformed_lost_classes_is_an_error(tmp_path: Path):
     (case,) = (case for case in CASES if case.name == "lost_classes_spaced")
     with pytest.raises(StoreCorruptError, match=r"s\.zarr: `lost_classes` has ' 1', which is no list of classes"):
         describe_store(write_case(case, tmp_path / "s.zarr"), stats=False)
+
+
+def test_only_an_earlier_picture_of_heads_is_replaced(make_store: MakeStore, tmp_path: Path):
+    """A link is looked through; a picture of the user and a text with the name of a picture are kept."""
+    store, out = make_store(2), tmp_path / "heads.png"
+    for _ in range(2):
+        draw_store(store, out=out, samples=1)
+    Image.new("RGB", (4, 4)).save(tmp_path / "mine.png")
+    (tmp_path / "text.png").write_text("mine")
+    (tmp_path / "link.png").symlink_to(tmp_path / "mine.png")
+    for name in ("mine.png", "text.png", "link.png"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(UsageError, match="did not write this file"):
+            draw_store(store, out=tmp_path / name, samples=1)
+        assert (tmp_path / name).read_bytes() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 
 from pipeline import __version__
 from pipeline.params import RENAMED, load_settings
+from pipeline.values import without_none
 from stages.settings import (
     EvaluateSettings,
     ExtractSettings,
@@ -115,7 +117,7 @@ def test_classes_may_be_a_file(params: Path, tmp_path: Path):
 def test_malformed_classes_in_a_file(params: Path, written: str, message: str):
     """The message names the setting and shows how to write it."""
     params.write_text(f"extract:\n  classes: {written}\n")
-    with pytest.raises(UsageError, match=rf"params.yaml: extract.classes: .*{message}"):
+    with pytest.raises(UsageError, match=rf"params.yaml line 2: extract.classes: .*{message}"):
         load_settings(ExtractSettings, "extract", {}, params)
 
 
@@ -250,3 +252,72 @@ def test_under_dvc_another_version_of_the_program_is_refused(params: Path, monke
         load_settings(TrainSettings, "train", {}, params)
     params.write_text(f"pipeline_version: {__version__}\n")
     load_settings(TrainSettings, "train", {}, params)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 1e308])
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (TrainSettings, "lr"),
+        (TrainSettings, "weight_decay"),
+        (PretrainSettings, "clip"),
+        (PredictSettings, "pixel_mm"),
+        (ExtractSettings, "threshold"),
+    ],
+)
+def test_settings_made_in_python_are_finite(settings: type[Any], name: str, value: float):
+    """Their ranges are not checked, but a number that is not finite would give a run without any result."""
+    with pytest.raises(UsageError, match=rf"{name} is .*finite"):
+        settings(**{name: value})
+
+
+def test_every_number_with_a_fraction_has_a_range_without_infinity(params: Path):
+    """A setting that is added later must not take infinity or NaN either."""
+    for section, settings in SECTIONS.items():
+        hints = typing.get_type_hints(settings)
+        names = [name for name, hint in hints.items() if without_none(hint) is float]
+        for name in names:
+            for value in (float("inf"), float("nan")):
+                with pytest.raises(UsageError, match=rf"--{name.replace('_', '-')}: give a finite number"):
+                    load_settings(settings, section, {name: value}, params)
+
+
+def test_an_optional_setting_may_be_null(params: Path):
+    """It then has no value, as if it were not written."""
+    params.write_text("extract:\n  threshold: ~\n  masks:\npredict:\n  pixel_mm: null\n")
+    assert load_settings(ExtractSettings, "extract", {}, params).threshold is None
+    assert load_settings(PredictSettings, "predict", {}, params).pixel_mm is None
+
+
+@pytest.mark.parametrize("written", ["1e-3", "1E-3", "0.001", "1.0e-3", "+1e-3"])
+def test_every_usual_form_of_a_number_is_one(params: Path, written: str):
+    """YAML 1.1 reads `1e-3` as text."""
+    params.write_text(f"train:\n  lr: {written}\n")
+    assert load_settings(TrainSettings, "train", {}, params).lr == 0.001
+
+
+@pytest.mark.parametrize("name", ["prepare", "featurize", "preprocess", "test", "train_cnn", "metrics", "vars", "data"])
+def test_sections_of_other_stages_are_left_alone(params: Path, name: str):
+    """Projects of DVC keep the settings of all their stages in one file."""
+    params.write_text(f"{name}: {{epochs: 3}}\ntrain: {{epochs: 2}}\n")
+    assert load_settings(TrainSettings, "train", {}, params).epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("training", "train"), ("Train", "train"), ("trian", "train"), ("extraction", "extract"), ("pred", "predict"),
+     ("evaluation", "evaluate"), ("phantoms", "phantom"), ("input", "inputs"),
+     ("pipeline-version", "pipeline_version")],
+)  # fmt: skip
+def test_a_section_with_nearly_the_right_name_is_an_error(params: Path, name: str, meant: str):
+    """Its settings would be ignored, and the defaults used. The message has its line, in every command."""
+    params.write_text(f"# settings\n{name}: {{epochs: 3}}\n")
+    with pytest.raises(UsageError, match=rf"params.yaml line 2: there is no section `{name}`; did you mean `{meant}`"):
+        load_settings(PhantomSettings, "phantom", {}, params)
+
+
+def test_merged_sections_are_read(params: Path):
+    """References and merge keys are allowed as long as they are few."""
+    params.write_text("own: &own {epochs: 3, seed: 5}\ntrain:\n  <<: *own\n  seed: 6\n")
+    loaded = load_settings(TrainSettings, "train", {}, params)
+    assert (loaded.epochs, loaded.seed) == (3, 6)

@@ -21,7 +21,7 @@ from tests.conftest import extract_settings
 def perfect(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the prediction by the mask in the store, as probabilities."""
 
-    def answer(_model, batch, _norm, _portions) -> torch.Tensor:
+    def answer(_model, batch, _norm, _portions, _name) -> torch.Tensor:
         return torch.nn.functional.one_hot(batch.mask.long(), 2).movedim(-1, 1).float()
 
     monkeypatch.setattr("stages.segmentation.scoring.predict_probabilities", answer)
@@ -281,7 +281,7 @@ def test_a_network_that_finds_nothing_scores_zero_where_the_store_lost_the_lesio
     from store.writer import Layout, new_store
     from tests.conftest import RECIPE, random_sample, train_settings
 
-    def nothing(_model, batch, _norm, _portions) -> torch.Tensor:
+    def nothing(_model, batch, _norm, _portions, _name) -> torch.Tensor:
         empty = torch.zeros(len(batch.image), 2, *batch.image.shape[2:])
         empty[:, 0] = 1
         return empty
@@ -293,7 +293,7 @@ def test_a_network_that_finds_nothing_scores_zero_where_the_store_lost_the_lesio
         for index in range(16):
             sample = random_sample(index, layout)
             writer.append(replace(sample, mask=sample.mask * 0, lost_classes="1", group=sample.id))
-    for module in ("scoring", "trainer"):
+    for module in ("scoring", "validation"):
         monkeypatch.setattr(f"stages.segmentation.{module}.predict_probabilities", nothing)
     trained = train(train_settings(tmp_path / "s.zarr", tmp_path / "run", epochs=1))
     assert "1.000" not in str(trained)

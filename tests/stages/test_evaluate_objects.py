@@ -34,7 +34,7 @@ def test_objects_are_scored_at_both_sizes(phantoms: Path, tmp_path: Path, memo: 
     extract(extract_settings(phantoms, store, memo, masks=masks, labels="instances"))
     train(train_settings(store, tmp_path / "run", epochs=1))
 
-    def answer(_model, batch, _norm, _portions) -> torch.Tensor:
+    def answer(_model, batch, _norm, _portions, _name) -> torch.Tensor:
         return torch.nn.functional.one_hot(batch.mask.long(), 2).movedim(-1, 1).float()
 
     monkeypatch.setattr("stages.segmentation.scoring.predict_probabilities", answer)
@@ -87,7 +87,7 @@ def test_labels_that_overlap_are_trained_and_scored_at_both_sizes(
     settings = EvaluateSettings(store=store, run=trained, out=tmp_path / "r", masks=root / "masks", overlays=1)
     assert run(settings).metrics["dice"]["mean"] < 1
 
-    def bits(_model, batch, _norm, _portions) -> torch.Tensor:
+    def bits(_model, batch, _norm, _portions, _name) -> torch.Tensor:
         labels = [(batch.mask >> label & 1).float() for label in range(2)]
         return torch.stack([torch.zeros_like(labels[0]), *labels], dim=1)
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from scipy.ndimage import label
 
 from stages import extract, predict, train
+from stages.attention.cls_attention import cls_attention
 from stages.attention.extractor import AttentionExtractor
 from stages.segmentation.checkpoint import MODEL_FILE, load_model, save_model
 from stages.settings import PredictSettings
@@ -259,19 +260,21 @@ def test_a_trained_run_records_the_meaning_of_its_masks(trained: Path):
 
 
 def test_one_image_costs_one_image(phantoms: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A single photograph is not padded to a batch, and its maps never take the place of those of a full batch."""
-    loaded: list[int] = []
-    original = AttentionExtractor.from_recipe
+    """A single photograph is not padded to a batch, and its maps are those that it has among others."""
+    computed: list[int] = []
 
-    def watched(*arguments: Any, batch_size: int, **options: Any) -> AttentionExtractor:
-        loaded.append(batch_size)
-        return original(*arguments, batch_size=batch_size, **options)
+    def recorded(module: torch.nn.Module, batch: torch.Tensor, layers: tuple[int, ...]) -> torch.Tensor:
+        computed.append(len(batch))
+        return cls_attention(module, batch, layers)
 
-    monkeypatch.setattr(AttentionExtractor, "from_recipe", watched)
-    own_memo = tmp_path / "memo"
-    predict.run(_settings(phantoms / "images" / "phantom_0000.png", trained, tmp_path / "one", own_memo, batch_size=16))
-    predict.run(_settings(phantoms / "images", trained, tmp_path / "all", own_memo, batch_size=16))
-    assert loaded == [1, 16]
+    monkeypatch.setattr("stages.attention.extractor.cls_attention", recorded)
+    own_memo, image = tmp_path / "memo", phantoms / "images" / "phantom_0000.png"
+    predict.run(_settings(image, trained, tmp_path / "one", own_memo, batch_size=1_000_000_000))
+    assert computed == [1]
+    computed.clear()
+    report = predict.run(_settings(phantoms / "images", trained, tmp_path / "all", own_memo, batch_size=4))
+    assert report.images == 16
+    assert sum(computed) <= 15 + 2 * 4, "more was computed than the other 15 images and one trial of a batch of four"
     np.testing.assert_array_equal(
         _read(tmp_path / "one" / "phantom_0000.png"), _read(tmp_path / "all" / "phantom_0000.png")
     )
@@ -280,13 +283,13 @@ def test_one_image_costs_one_image(phantoms: Path, trained: Path, tmp_path: Path
 def test_a_store_does_not_depend_on_earlier_predictions_of_few_images(
     phantoms: Path, phantom_store: Path, trained: Path, tmp_path: Path
 ):
-    """Predicting a few images first leaves the bytes of a store unchanged."""
+    """Maps that were computed for single images are the maps of a store, and are not computed again."""
     own_memo, store = tmp_path / "memo", tmp_path / "s.zarr"
     for index in range(3):
         image = phantoms / "images" / f"phantom_{index:04}.png"
         predict.run(_settings(image, trained, tmp_path / "out", own_memo))
     report = extract.run(extract_settings(phantoms, store, own_memo))
-    assert report.computed == 16
+    assert report.computed == 13
     assert (
         AttentionStore.open(store).description.contents_sha256
         == AttentionStore.open(phantom_store).description.contents_sha256

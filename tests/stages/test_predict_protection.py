@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from stages import predict
 from stages.errors import UsageError
+from stages.prediction.inference import Predictor
 from stages.settings import PredictSettings
 
 EVERYTHING: dict[str, Any] = {
@@ -76,3 +78,57 @@ def test_outputs_that_would_overwrite_each_other_are_refused(phantoms: Path, tra
     predict.run(_settings(tmp_path, trained, tmp_path / "out", memo, csv=table))
     with pytest.raises(UsageError, match=r"a_overlay\.png[\s\S]*Rename"):
         predict.run(_settings(tmp_path, trained, tmp_path / "other", memo, csv=table, overlay=True))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "replaced"),
+    [
+        *(((2, 36, 48), "<f2", True), ((5, 36, 48), "<f2", True), ((2, 36, 47), "<f2", False)),
+        *(((2, 36, 48), "<f4", False), ((36, 48), "<f2", False)),
+    ],
+)
+def test_an_array_of_another_form_beside_our_mask_is_kept(
+    phantoms: Path, trained: Path, tmp_path: Path, memo: Path, shape, dtype, replaced
+):
+    """An array cannot hold a mark. One of the size of our mask is replaced, another one is somebody's own."""
+    image = phantoms / "images" / "phantom_0000.png"
+    settings = _settings(image, trained, tmp_path / "out", memo, probabilities=True)
+    predict.run(_settings(image, trained, tmp_path / "out", memo))
+    np.save(tmp_path / "out" / "phantom_0000.npy", np.zeros(shape, dtype))
+    if replaced:
+        predict.run(settings)
+        assert np.load(tmp_path / "out" / "phantom_0000.npy").any()
+        return
+    with pytest.raises(UsageError, match=r"phantom_0000\.npy.*not written by `predict`"):
+        predict.run(settings)
+    assert np.load(tmp_path / "out" / "phantom_0000.npy").shape == shape
+
+
+@pytest.mark.parametrize("name", ["phantom_0000.npy", "phantom_0000.png", "table.csv", "phantom_0000.geojson"])
+def test_a_file_of_the_user_that_comes_during_the_work_is_kept(
+    phantoms: Path, trained: Path, tmp_path: Path, memo: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    """The files are looked at before the work begins and again right before they are written."""
+    image = phantoms / "images" / "phantom_0000.png"
+    original = Predictor.predict
+
+    def late(predictor: Predictor, sample: Any) -> Any:
+        (tmp_path / "out" / name).write_text("mine")
+        return original(predictor, sample)
+
+    monkeypatch.setattr(Predictor, "predict", late)
+    with pytest.raises(UsageError, match="not written by `predict`"):
+        predict.run(_settings(image, trained, tmp_path / "out", memo, **EVERYTHING))
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_an_image_of_another_size_under_the_same_name_is_predicted_again(
+    phantoms: Path, trained: Path, tmp_path: Path, memo: Path
+):
+    """The earlier array fits the earlier mask, so both are replaced."""
+    for size in ((48, 36), (60, 40)):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        with Image.open(phantoms / "images" / "phantom_0000.png") as picture:
+            picture.resize(size).save(tmp_path / "images" / "a.png")
+        predict.run(_settings(tmp_path / "images", trained, tmp_path / "out", memo, probabilities=True))
+        assert np.load(tmp_path / "out" / "a.npy").shape == (2, *size[::-1])

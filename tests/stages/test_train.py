@@ -112,10 +112,11 @@ def test_two_trainings_into_one_folder_do_not_destroy_each_other(phantom_store: 
     from store.disk.publish import exclusive_folder
 
     with exclusive_folder(tmp_path / ".a.training", "training"):
-        (tmp_path / ".a.training" / "theirs").write_text("epochs of work")
+        theirs = tmp_path / ".a.training" / "state.safetensors"
+        theirs.write_text("epochs of work")
         with pytest.raises(PipelineError, match="another process is training here"):
             run(train_settings(phantom_store, tmp_path / "a"))
-        assert (tmp_path / ".a.training" / "theirs").exists()
+        assert theirs.read_text() == "epochs of work"
     run(train_settings(phantom_store, tmp_path / "a", epochs=1))
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
 

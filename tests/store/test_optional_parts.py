@@ -215,7 +215,7 @@ REASONS = {
     "instances_later_required": "`instances` has an encoding that this program does not know",
     "instances_codec_required": "`instances` is stored in a way that this program does not know",
     "label_bits_eight": "`mask` holds one bit per label, but there are 9 classes",
-    "label_bits_none": "`mask` holds one bit per label, but there are 1 classes",
+    "label_bits_none": "values of the wrong kind (`classes`)",
     "instances_absent": "`instances` is required, but the store does not have it",
     "rules_not_required": "values of the wrong kind (`required`)",
     "rules_labels": "values of the wrong kind (`masks`)",

@@ -198,7 +198,7 @@ def _edit_description(path: Path, **changes: object) -> None:
         pytest.param({"version": "2"}, StoreCorruptError, "wrong kind .`version`", id="kind_of_version"),
         pytest.param({"version": True}, StoreCorruptError, "wrong kind .`version`", id="truth_for_a_version"),
         pytest.param({"recipe": {"model": "other"}}, StoreCorruptError, "recipe", id="edited_recipe"),
-        pytest.param({"recipe": {"model": float("nan")}}, StoreCorruptError, "recipe", id="recipe_with_nan"),
+        pytest.param({"recipe": {"model": float("nan")}}, StoreCorruptError, "it has NaN", id="recipe_with_nan"),
         pytest.param({"surprise": 1}, StoreCorruptError, "was changed after", id="unknown_key"),
         pytest.param({"samples": 7}, StoreCorruptError, "was changed after", id="edited_count"),
     ],

@@ -18,6 +18,8 @@ from stages.settings import Size
 
 __all__ = ["FORMATS", "UNSUPPORTED", "annotated_images", "is_annotation", "label_names", "read_annotation"]
 
+LARGEST = 2**29
+"""Largest number of bytes of an annotation; COCO's own training set has nearly as many."""
 KEPT = 64
 """Number of parsed files kept in memory, because a file of many images is read once per image."""
 
@@ -71,7 +73,7 @@ def is_annotation(path: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES:
         return False
     try:
-        data = read_file(path)
+        data = read_file(path, limit=LARGEST)
     except InputProblemsError:
         return True
     try:
@@ -156,7 +158,7 @@ def _read(path: Path) -> Annotation:
 
 @lru_cache(maxsize=KEPT)  # two threads that ask at the same time may both parse; the results are equal
 def _parse(path: Path, version: tuple[int, int]) -> Annotation:  # noqa: ARG001 - a changed file is read again
-    content = parse_document(path, read_file(path))
+    content = parse_document(path, read_file(path, limit=LARGEST))
     name = _format_of(content)
     if name is None:
         other = _unsupported(content)

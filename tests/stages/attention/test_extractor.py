@@ -69,6 +69,51 @@ def test_maps_of_an_image_are_the_same_bytes_in_any_batch(images, precision):
     backwards = extractor.extract(images[::-1])[::-1]
     assert together.tobytes() == alone.tobytes()
     assert together.tobytes() == backwards.tobytes()
+    for batch_size in (1, 2, 3, 1_000_000_000):
+        assert _load(precision=precision, batch_size=batch_size).extract(images).tobytes() == together.tobytes()
+
+
+def _sizes(monkeypatch: pytest.MonkeyPatch, *, rounding: float = 0) -> list[int]:
+    """Record the size of every batch; with `rounding`, batches have other last bits than single images."""
+    sizes: list[int] = []
+
+    def recorded(module: torch.nn.Module, batch: Tensor, layers: tuple[int, ...]) -> Tensor:
+        sizes.append(len(batch))
+        return cls_attention(module, batch, layers) * (1 + rounding * (len(batch) > 1))
+
+    monkeypatch.setattr(extractor_module, "cls_attention", recorded)
+    return sizes
+
+
+def test_nothing_is_computed_besides_the_images(images, monkeypatch):
+    """No batch is padded: three images in a batch of a billion cost three, and a remainder costs what it holds."""
+    sizes = _sizes(monkeypatch)
+    extractor = _load(batch_size=1_000_000_000)
+    extractor.extract(images[:3])
+    assert sum(sizes) == 3
+    extractor = _load(batch_size=4)
+    extractor.extract(images[:4])  # with the trial on this machine
+    sizes.clear()
+    extractor.extract(images)
+    assert sum(sizes) == 6
+
+
+def test_where_a_batch_rounds_differently_images_are_computed_one_by_one(images, monkeypatch):
+    """The promise of equal bytes does not rest on this processor: a trial decides."""
+    sizes = _sizes(monkeypatch, rounding=1e-2)
+    extractor = _load(batch_size=4)
+    together = extractor.extract(images)
+    assert sizes[0] == 4, "no trial was made"
+    assert set(sizes[1:]) == {1}
+    alone = np.concatenate([extractor.extract(images[index : index + 1]) for index in range(len(images))])
+    assert together.tobytes() == alone.tobytes()
+
+
+def test_large_images_are_computed_one_by_one_on_a_cpu(monkeypatch):
+    """From 513 tokens on, a batch gains nothing and costs memory."""
+    sizes = _sizes(monkeypatch)
+    _load(batch_size=4, input_size=(192, 192)).extract(np.zeros((3, 192, 192, 3), np.uint8))
+    assert sizes == [1, 1, 1]
 
 
 def test_bfloat16_stays_near_float32(extractor, images):
@@ -137,7 +182,9 @@ def _with_memory_for(monkeypatch: pytest.MonkeyPatch, images: int, error: Except
 )
 def test_out_of_memory_halves_the_batch_and_goes_on(images, monkeypatch, caplog, error):
     """No image is lost, and the log says what happened."""
+    monkeypatch.setattr(AttentionExtractor, "_same_together", lambda _, size: size)  # the trial depends on the machine
     extractor = _load(batch_size=8)
+    images = np.concatenate([images, images])
     expected = extractor.extract(images)
     _with_memory_for(monkeypatch, 2, error)
     with caplog.at_level(logging.WARNING):

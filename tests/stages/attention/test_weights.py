@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from stages.attention import weight_files
+from stages.attention import hub
 from stages.attention.cls_attention import cls_attention
 from stages.attention.naming import find_model
 from stages.attention.weight_files import read_tensors, tensors_sha256
@@ -124,7 +124,7 @@ def test_digest_is_of_the_weights_not_of_the_file_or_the_size(vits8, vits8_file,
     wrapped = {"student": {}, "teacher": teacher, "args": argparse.Namespace(arch="vit_small"), "epoch": 800}
     torch.save(wrapped, tmp_path / "checkpoint.pth")
     save_file(vits8 | {"head.weight": torch.zeros(3, 3)}, tmp_path / "model.safetensors")
-    monkeypatch.setattr(weight_files, "hf_hub_download", lambda *_, **__: str(tmp_path / "model.safetensors"))
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: str(tmp_path / "model.safetensors"))
 
     expected = tensors_sha256(vits8)
     assert load_transformer("dino_vits8", input_size=(64, 96), weights=vits8_file).weights_sha256 == expected
@@ -281,8 +281,9 @@ def test_unreachable_hub_says_what_to_download(monkeypatch):
     def unreachable(*_args: Any, **_options: Any) -> str:
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr(weight_files, "hf_hub_download", unreachable)
-    monkeypatch.setattr(weight_files, "get_hf_file_metadata", unreachable)
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(hub, "hf_hub_download", unreachable)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", unreachable)
     with pytest.raises(WeightsError) as caught:
         load_transformer("dino_vits8", input_size=(64, 64))
     assert find_model("dino_vits8").url in str(caught.value)

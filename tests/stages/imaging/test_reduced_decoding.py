@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from stages.errors import InputProblemsError
 from stages.imaging.decoding import read_image, read_resized
-from stages.imaging.opening import reduction
+from stages.imaging.jpeg import reduction
 from stages.imaging.resizing import resize_image
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import PipelineError
+from stages.errors import PipelineError, UsageError
 from stages.runs.work_folder import WorkFolder, work_folder
 
 
@@ -67,3 +67,30 @@ def test_clearing_keeps_the_folder_and_removing_does_not(tmp_path: Path):
     assert not list(folder.path.iterdir())
     folder.remove()
     assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("name", ["notes.md", "dvclive/plots/mine.png", "old/", "model.safetensors.bak"])
+def test_a_file_of_the_user_is_never_removed(tmp_path: Path, name: str):
+    """A run does not begin while it is there, neither a new one nor a resumed one, and nothing is removed."""
+    path = tmp_path / ".a.training" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if name.endswith("/"):
+        path.mkdir()
+    else:
+        path.write_text("mine")
+    (tmp_path / ".a.training" / ".state.safetensors.partial").write_text("half")
+    with pytest.raises(UsageError, match=f"{name}, which this command did not write"):
+        work_folder(tmp_path / "a", "training").__enter__()
+    assert path.exists()
+    assert (tmp_path / ".a.training" / ".state.safetensors.partial").exists()
+
+
+def test_a_file_of_the_user_that_comes_during_a_run_stays(tmp_path: Path):
+    """Clearing and removing take only what a run writes."""
+    folder = WorkFolder.beside(tmp_path / "a", "pretraining")
+    folder.path.mkdir()
+    folder.state.write_text("old")
+    (folder.path / "notes.md").write_text("mine")
+    folder.clear()
+    folder.remove()
+    assert [entry.name for entry in folder.path.iterdir()] == ["notes.md"]

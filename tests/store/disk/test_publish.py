@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from store.disk import publish
+from store.disk.contents import Contents, Output
 from store.disk.publish import (
     DISK_FAILURES,
     explain_disk_failures,
-    holds_only,
     published_folder,
     remove_partial_files,
     replace_file,
@@ -22,13 +22,12 @@ from store.disk.publish import (
 )
 from store.errors import PipelineError, UsageError
 
-
-def _ours(folder: Path) -> bool:
-    return (folder / "mark").exists()
+CONTENTS = Contents(files="mark", folders={"inner": Contents(files="file")})
+OURS = Output(kind="a test", is_marked=lambda folder: (folder / "mark").exists(), contents=lambda _: CONTENTS)
 
 
 def _publish(path: Path, text: str) -> None:
-    with published_folder(path, ours=_ours) as folder:
+    with published_folder(path, ours=OURS) as folder:
         (folder / "mark").write_text(text)
 
 
@@ -140,7 +139,7 @@ def test_published_output_has_the_permissions_of_the_umask(tmp_path: Path):
     """It is private while it is written, and others may read it afterwards. The umask itself is left unchanged."""
     before = os.umask(0o022)
     try:
-        with published_folder(tmp_path / "out", ours=_ours) as folder:
+        with published_folder(tmp_path / "out", ours=OURS) as folder:
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
             (folder / "mark").touch()
         replace_file(tmp_path / "file", b"one")
@@ -166,14 +165,14 @@ def test_another_error_of_the_system_stays_what_it_is(tmp_path: Path):
 def test_an_interrupted_replacement_is_undone(tmp_path: Path):
     """The previous folder comes back if nothing replaced it, and is removed otherwise."""
     moved = tmp_path / ".out.partial-replaced"
-    restore_replaced(tmp_path / "out")
+    restore_replaced(tmp_path / "out", OURS)
     assert not list(tmp_path.iterdir())
     moved.mkdir()
     (moved / "mark").write_text("old")
-    restore_replaced(tmp_path / "out")
+    restore_replaced(tmp_path / "out", OURS)
     assert (tmp_path / "out" / "mark").read_text() == "old"
     moved.mkdir()
-    restore_replaced(tmp_path / "out")
+    restore_replaced(tmp_path / "out", OURS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "mark").read_text() == "old"
 
@@ -190,14 +189,14 @@ def test_temporary_folders_of_killed_processes_are_removed_and_no_others(tmp_pat
 
 def test_a_failed_block_leaves_nothing(tmp_path: Path):
     """The parent folder is made if it is missing; only that stays."""
-    with pytest.raises(ValueError, match="broken"), published_folder(tmp_path / "a" / "b" / "out", ours=_ours):
+    with pytest.raises(ValueError, match="broken"), published_folder(tmp_path / "a" / "b" / "out", ours=OURS):
         raise ValueError("broken")
     assert sorted(entry.name for entry in tmp_path.rglob("*")) == ["a", "b"]
 
 
 def test_a_folder_that_became_foreign_in_the_meantime_is_not_replaced(tmp_path: Path):
     def publish() -> None:
-        with published_folder(tmp_path / "out", ours=_ours):
+        with published_folder(tmp_path / "out", ours=OURS):
             (tmp_path / "out").mkdir()
             (tmp_path / "out" / "thesis").write_text("mine")
 
@@ -216,24 +215,47 @@ def test_a_folder_moves_to_its_place_and_the_previous_one_is_removed(tmp_path: P
     for text in ("one", "two"):
         (tmp_path / "new").mkdir()
         (tmp_path / "new" / "mark").write_text(text)
-        replace_folder(tmp_path / "new", tmp_path / "out", ours=_ours)
+        replace_folder(tmp_path / "new", tmp_path / "out", ours=OURS)
         assert (tmp_path / "out" / "mark").read_text() == text
         assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
 def test_only_temporary_files_are_removed(tmp_path: Path):
-    for name in (".a.partial", "a.partial", ".a", "a"):
+    """A temporary file of a file that this program does not write belongs to somebody else."""
+    for name in (".mark.partial", "mark.partial", ".mark", "mark", ".mine.partial"):
         (tmp_path / name).touch()
-    remove_partial_files(tmp_path)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".a", "a", "a.partial"]
+    remove_partial_files(tmp_path, CONTENTS)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".mark", ".mine.partial", "mark", "mark.partial"]
 
 
-def test_a_folder_holds_only_the_named_entries(tmp_path: Path):
-    assert holds_only(tmp_path, ["a"])
-    (tmp_path / "a").touch()
-    assert holds_only(tmp_path, ["a", "b"])
-    (tmp_path / "c").touch()
-    assert not holds_only(tmp_path, ["a", "b"])
+@pytest.mark.parametrize("name", [".out.partial-1", ".out.partial-replaced"])
+def test_a_file_of_the_user_in_a_temporary_folder_is_never_removed(tmp_path: Path, name: str):
+    """The next process refuses to begin, and its message names the file. Nothing else in the folder is removed."""
+    _publish(tmp_path / "out", "one")
+    (tmp_path / name / "inner").mkdir(parents=True)
+    (tmp_path / name / "inner" / "file").touch()
+    (tmp_path / name / "inner" / "thesis").touch()
+    with pytest.raises(UsageError, match=r"\.out\.partial-.* holds inner/thesis, .*did not write"):
+        _publish(tmp_path / "out", "two")
+    assert (tmp_path / name / "inner" / "file").exists()
+    assert (tmp_path / name / "inner" / "thesis").exists()
+    assert (tmp_path / "out" / "mark").read_text() == "one"
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["in_one_step", "by_two_renames"])
+def test_a_file_that_comes_in_the_very_last_moment_is_kept(tmp_path: Path, monkeypatch, exchange):
+    """After the last check only what the program wrote is removed from the previous folder."""
+    _publish(tmp_path / "out", "one")
+    exchanged = publish._exchanged
+
+    def late(new: Path, path: Path) -> bool:
+        (path / "thesis").write_text("mine")
+        return exchange and exchanged(new, path)
+
+    monkeypatch.setattr("store.disk.publish._exchanged", late)
+    _publish(tmp_path / "out", "two")
+    assert (tmp_path / "out" / "mark").read_text() == "two"
+    assert [kept.read_text() for kept in tmp_path.glob(".out.partial-*/*")] == ["mine"]
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
@@ -250,14 +272,15 @@ def test_a_system_without_an_exchange_of_folders_is_no_error(tmp_path: Path, mon
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
-def test_removing_a_temporary_folder_does_not_follow_links(tmp_path: Path):
-    """The folder behind a link keeps its permissions and its files."""
+def test_a_link_to_a_folder_in_a_temporary_folder_is_not_followed(tmp_path: Path):
+    """It is somebody else's. The folder behind it keeps its permissions and its files."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis").touch()
     (tmp_path / "mine").chmod(0o555)
     (tmp_path / ".out.partial-1").mkdir()
-    (tmp_path / ".out.partial-1" / "link").symlink_to(tmp_path / "mine")
-    _publish(tmp_path / "out", "one")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["mine", "out"]
+    (tmp_path / ".out.partial-1" / "inner").symlink_to(tmp_path / "mine")
+    with pytest.raises(UsageError, match="holds inner, "):
+        _publish(tmp_path / "out", "one")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".out.partial-1", "mine"]
     assert stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o555
     assert (tmp_path / "mine" / "thesis").exists()

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from store.disk.regular import MIB, IrregularFileError, disk_fails, open_regular, read_limited, require_regular
+from store.disk.regular import (
+    MIB,
+    IrregularFileError,
+    disk_fails,
+    open_regular,
+    present,
+    read_limited,
+    require_regular,
+)
 
 
 def test_a_file_up_to_the_limit_is_read(tmp_path: Path) -> None:
@@ -74,6 +83,24 @@ def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     (tmp_path / "link").symlink_to("file")
     assert read_limited(tmp_path / "link", limit=MIB) == b"content"
+
+
+def test_whatever_is_at_a_path_is_present(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "file").touch()
+    assert all(present(tmp_path / name) for name in ("fifo", "link", "file"))
+    assert not present(tmp_path / "missing")
+    assert not present(tmp_path / "file" / "below")
+
+
+def test_a_failing_disk_is_not_an_absent_file(tmp_path: Path, monkeypatch) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "lstat", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        present(tmp_path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux, for a file whose reading fails")

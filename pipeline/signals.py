@@ -1,0 +1,174 @@
+"""Stop the program in order when a signal asks for it: Ctrl-C, SIGTERM of a batch system, SIGHUP of a closed terminal.
+
+The first signal raises `StopRequest` in the main thread. So every `with` and `finally` on the way runs: partial files
+are removed, locks are released, and what was computed stays in the memo or in the state of a run. The second signal
+ends the program at once. A signal that was ignored when the program started stays ignored, as `nohup` and background
+jobs of a shell want it.
+
+A program that was stopped by a signal also ends by it, after the usual end of Python. So a shell sees the signal (its
+exit status is 130, 143 or 129) and stops a loop or a script as well. Where the system does not let a process end by its
+own signal, as with the first process of a container, the exit status is the same number.
+
+Python runs signal handlers in the main thread only, between two steps of the interpreter. A long call into compiled
+code delays the first signal. So a thread, which the signals wake, watches for the second one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+RETRY_SECONDS = 0.05
+"""Time after which a request to stop is repeated that Python had to drop."""
+
+
+class StopRequest(BaseException):
+    """A signal asks the program to stop.
+
+    It is no `KeyboardInterrupt`, which Typer turns into an exit without a message, or with another status in some
+    versions.
+    """
+
+    def __init__(self, number: int) -> None:
+        """Keep the signal.
+
+        Args:
+            number: of the signal.
+        """
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def exit_status(self) -> int:
+        """Return the exit status that shells report for the signal."""
+        return 128 + self.number
+
+    @property
+    def cause(self) -> str:
+        """Return what asked for the stop, in words."""
+        name = signal.Signals(self.number).name
+        return f"Ctrl-C ({name})" if self.number == signal.SIGINT else name
+
+
+@dataclass
+class StopSignals:
+    """The signals that were received while `stop_signals` was active."""
+
+    first: int | None = None
+    """The number of the first one; None before it came."""
+    _replaced: dict[int, Any] = field(default_factory=dict)
+
+    def end_by_signal(self) -> None:
+        """End the process by the signal that stopped it; return if there was none, or if the system refuses."""
+        if self.first is None:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        signal.signal(self.first, signal.SIG_DFL)
+        os.kill(os.getpid(), self.first)
+
+    def _request_stop(self, number: int, _frame: FrameType | None) -> None:
+        """Raise the request in the main thread; end at once if there was one before."""
+        if self.first is not None:
+            os._exit(128 + number)
+        self.first = number
+        raise StopRequest(number)
+
+    def _repeat_request(self, _number: int, _frame: FrameType | None) -> None:
+        if self.first is not None:
+            raise StopRequest(self.first)
+
+    def _install(self) -> None:
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: a handler that is not of Python
+                self._replaced[number] = signal.signal(number, self._request_stop)
+
+    def _restore(self) -> None:
+        for number, handler in self._replaced.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[StopSignals]:
+    """Turn the first stop signal into `StopRequest`, and end at once at the second, while the block runs.
+
+    Outside the main thread nothing changes, because Python does not allow it.
+    """
+    received = StopSignals()
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    with _repeated_if_dropped(received), _second_signal_watched():
+        received._install()  # noqa: SLF001 - one class and its context manager
+        try:
+            yield received
+        finally:
+            received._restore()  # noqa: SLF001
+
+
+@contextlib.contextmanager
+def _repeated_if_dropped(received: StopSignals) -> Iterator[None]:
+    """Repeat a request that was raised where Python drops exceptions, such as in `__del__` or a weak reference."""
+    if not hasattr(signal, "setitimer") or signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, signal.SIG_IGN):
+        yield
+        return
+    hook, handler = sys.unraisablehook, signal.signal(signal.SIGALRM, received._repeat_request)  # noqa: SLF001
+
+    def repeat(dropped: Any) -> None:
+        if isinstance(dropped.exc_value, StopRequest):
+            signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
+        else:
+            hook(dropped)
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def _second_signal_watched() -> Iterator[None]:
+    """Let a thread end the process at the second signal, also while the main thread is in compiled code."""
+    if sys.platform == "win32":  # there only sockets can be woken
+        yield
+        return
+    try:
+        reading, writing = os.pipe()
+    except OSError:  # no file handles left: the second signal waits for the main thread
+        yield
+        return
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_end_at_second, args=(reading,), name="second-signal", daemon=True)
+    try:
+        with contextlib.suppress(RuntimeError):  # no threads left: likewise
+            watcher.start()
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        if watcher.ident is None:
+            os.close(reading)
+
+
+def _end_at_second(reading: int) -> None:
+    """Read the numbers of received signals, and end the process at the second stop signal."""
+    stops = 0
+    while received := os.read(reading, 1):
+        stops += received[0] in STOP_SIGNALS
+        if stops > 1:
+            os._exit(128 + received[0])
+    os.close(reading)

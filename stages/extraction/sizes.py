@@ -1,0 +1,29 @@
+"""Check the sizes that an extraction is asked for, before an image is read or a transformer is built."""
+
+from __future__ import annotations
+
+from stages.attention.input_size import check_input_size
+from stages.attention.naming import find_model
+from stages.errors import UsageError
+from stages.settings import ExtractSettings
+
+__all__ = ["MOST_PIXELS", "require_possible_sizes"]
+
+MOST_PIXELS = 2**26
+"""Pixels of an image in a store. One such image has 200 MB, and several are in memory at a time."""
+
+
+def require_possible_sizes(settings: ExtractSettings) -> None:
+    """Check the size of the stored images, and the size of the transformer's input for its model.
+
+    Raises:
+        UsageError: a size is not possible; UnknownModelError if there is no such model.
+        WeightsError: the model is a file that cannot be read.
+    """
+    height, width = settings.image_size
+    if height * width > MOST_PIXELS:
+        raise UsageError(
+            f"image size {height}x{width}: {height * width:,} pixels are too many for an image in a store, which is "
+            f"loaded whole; at most {MOST_PIXELS:,} are possible, such as 8192x8192. 224x224 is usual."
+        )
+    check_input_size(find_model(settings.model), settings.attention_size)

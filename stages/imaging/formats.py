@@ -1,0 +1,38 @@
+"""List the formats of pictures that are read, and explain in messages why a file is not read."""
+
+from __future__ import annotations
+
+import io
+from typing import IO
+
+from store.disk.regular import IrregularFileError
+
+__all__ = ["FORMATS", "explain_unknown_format", "explain_unreadable"]
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
+OTHER_FORMATS = (
+    (4, b"ftypheic", "a HEIC photo"),
+    (4, b"ftypavif", "an AVIF photo"),
+    (128, b"DICM", "a DICOM file"),
+    (0, b"\x93NUMPY", "a numpy array"),
+    (0, b"%PDF", "a PDF"),
+)
+"""(position, bytes, name) of common formats that are not read, to name them in the message."""
+
+
+def explain_unknown_format(file: IO[bytes]) -> str:
+    """Return the problem of a file that no reader recognised, and the remedy."""
+    if file.seek(0, io.SEEK_END) == 0:
+        return "is empty (0 bytes); restore it from its source"
+    for position, signature, name in OTHER_FORMATS:
+        file.seek(position)
+        if file.read(len(signature)) == signature:
+            return f"is {name} whatever its name says, and {', '.join(FORMATS)} are read; convert it to PNG"
+    return f"is not a picture in one of {', '.join(FORMATS)}, or of a kind of these that is not read; convert it to PNG"
+
+
+def explain_unreadable(error: OSError) -> str:
+    """Return the problem of a file that cannot be read, and the remedy."""
+    if isinstance(error, IrregularFileError):
+        return f"{error.strerror}; remove it, or put the right file in its place"
+    return f"cannot be read ({error.strerror}); restore the file or allow reading it"

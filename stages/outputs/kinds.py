@@ -1,0 +1,169 @@
+"""Describe the folders that commands write: a run, a cross-validation, a report, a set of phantoms.
+
+The names of the files are defined here, so that the descriptions need neither torch nor the stages. Outputs of all
+earlier versions are recognised. A store describes itself (`store.root`).
+
+A folder is recognised by what is in its files, and not by their names: `history.csv` and `metrics.json` are names that
+a user may give to files too. One file that is recognised is enough, because the others may be damaged.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from stages.outputs.cells import plain_cell
+from stages.outputs.marks import json_of, starts_with, tensors_metadata
+from store.disk.contents import Contents, Output
+from store.disk.regular import open_regular
+from store.root import STORE
+
+__all__ = [
+    "CROSS_VALIDATION",
+    "FOLD",
+    "HISTORY_FILE",
+    "LIVE_FOLDER",
+    "METRICS_FILE",
+    "MODEL_FILE",
+    "OUTPUTS",
+    "OVERLAYS",
+    "PHANTOMS",
+    "PHANTOM_FILE",
+    "PREDICTIONS",
+    "REPORT",
+    "ROWS_FILE",
+    "RUN",
+    "RUN_KEY",
+    "SPLITS_FILE",
+    "STATE_FILE",
+    "WORK",
+]
+
+MODEL_FILE = "model.safetensors"
+STATE_FILE = "state.safetensors"
+HISTORY_FILE = "history.csv"
+SPLITS_FILE = "splits.csv"
+LIVE_FOLDER = "dvclive"
+METRICS_FILE = "metrics.json"
+ROWS_FILE = "per_sample.csv"
+OVERLAYS = "overlays"
+PREDICTIONS = "predictions"
+PHANTOM_FILE = "phantom.json"
+
+RUN_KEY = "diamant"
+"""Entry of the header of a run's model and state; see `stages.runs.tensor_file`."""
+FOLD = re.compile(r"fold[1-9][0-9]*")
+
+_LIVE = Contents(
+    files=r"metrics\.json", folders={"plots": Contents(folders={"metrics": Contents(files=r"[a-z_0-9]+\.tsv")})}
+)
+"""What DVCLive writes."""
+
+
+def _names(*names: str) -> str:
+    """Return a regular expression that matches these names."""
+    return "|".join(map(re.escape, names))
+
+
+_RUN = Contents(files=_names(MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE), folders={LIVE_FOLDER: _LIVE})
+_PRETRAINING = Contents(files=_names(STATE_FILE, HISTORY_FILE))
+_REPORT = Contents(
+    files=_names(METRICS_FILE, ROWS_FILE), folders={OVERLAYS: Contents(files=r"(worst|median|best)_[0-9]+\.png")}
+)
+_PHANTOMS = Contents(
+    files=_names(PHANTOM_FILE),
+    folders={
+        "images": Contents(files=r"phantom_[0-9]{4,}\.png"),
+        "masks": Contents(files=r"phantom_[0-9]{4,}_segmentation\.png"),
+    },
+)
+
+
+def _is_run(folder: Path) -> bool:
+    return (
+        RUN_KEY in tensors_metadata(folder / MODEL_FILE)
+        or RUN_KEY in tensors_metadata(folder / STATE_FILE)
+        or starts_with(folder / SPLITS_FILE, "id,group,digest,split")
+        or starts_with(folder / HISTORY_FILE, "epoch,loss")
+    )
+
+
+def _is_report(folder: Path) -> bool:
+    if starts_with(folder / ROWS_FILE, "id,group,split"):
+        return True
+    return {"split", "dice", "includes_training_samples"} <= json_of(folder / METRICS_FILE).keys()
+
+
+def _is_phantoms(folder: Path) -> bool:
+    return "phantom" in json_of(folder / PHANTOM_FILE)
+
+
+def _is_cross_validation(folder: Path) -> bool:
+    return any(FOLD.fullmatch(entry.name) and _is_run(entry) for entry in _entries(folder))
+
+
+def _cross_validation(folder: Path) -> Contents:
+    """Return what a cross-validation may hold. Its pictures have the ids of the samples in their names.
+
+    A finished cross-validation that is resumed, or one in progress, also holds working folders of single folds.
+    """
+    tables = [entry / SPLITS_FILE for entry in _entries(folder) if entry.name.lstrip(".").startswith("fold")]
+    ids = next(filter(None, map(_ids, tables)), set())
+    return Contents(
+        files=_names(METRICS_FILE, ROWS_FILE) + rf"|\.\.{FOLD.pattern}\.training\.lock",
+        folders={
+            FOLD.pattern: _RUN,
+            rf"\.{FOLD.pattern}\.(training|partial-replaced)": _RUN,
+            PREDICTIONS: Contents(accepts=_picture_of(ids)),
+        },
+    )
+
+
+def _picture_of(ids: set[str]) -> Callable[[str], bool]:
+    """Return a function that recognises the pictures of samples: `<id>.png` and `<id>_<label>.png`."""
+
+    def accepts(name: str) -> bool:
+        stem, dot, ending = name.rpartition(".")
+        if not dot or ending != "png":
+            return False
+        return stem in ids or any(stem[:at] in ids for at, character in enumerate(stem) if character == "_")
+
+    return accepts
+
+
+def _ids(table: Path) -> set[str]:
+    """Return the ids in a run's table of splits, as written and as read; empty if it cannot be read."""
+    try:
+        with open_regular(table) as file:
+            text = file.read().decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, ValueError, csv.Error):
+        return set()
+    written = {row["id"] for row in rows if isinstance(row.get("id"), str)}
+    return written | {plain_cell(id_) for id_ in written}
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    except OSError:
+        return []
+
+
+RUN = Output(kind="a run", is_marked=_is_run, contents=lambda _: _RUN)
+CROSS_VALIDATION = Output(kind="a cross-validation", is_marked=_is_cross_validation, contents=_cross_validation)
+REPORT = Output(kind="a report", is_marked=_is_report, contents=lambda _: _REPORT)
+PHANTOMS = Output(kind="a set of phantoms", is_marked=_is_phantoms, contents=lambda _: _PHANTOMS)
+
+OUTPUTS = (STORE, RUN, CROSS_VALIDATION, REPORT, PHANTOMS)
+"""All kinds of folders that a command replaces as a whole."""
+
+WORK: dict[str, Callable[[Path], Contents]] = {
+    "training": lambda _: _RUN,
+    "folds": _cross_validation,
+    "pretraining": lambda _: _PRETRAINING,
+}
+"""What the hidden working folder `.<name>.<work>` beside an output may hold; see `stages.runs.work_folder`."""

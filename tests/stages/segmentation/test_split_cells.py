@@ -1,0 +1,106 @@
+"""Ids that a spreadsheet would take as formulas come back exactly from the tables of splits."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.errors import CheckpointError
+from stages.segmentation.splits import (
+    ROW,
+    read_splits,
+    split_by_csv,
+    split_rows,
+    splits_sha256,
+    write_splits,
+)
+
+FORMULAS = ["=1+1", "'=1+1", "''=1+1", "+a", "-a", "@a", "'a", "-1", "'-1", "\ta", " b ", 'c"d', "e,f", "g\r\nh"]
+IDS = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+    | st.builds("".join, st.lists(st.sampled_from(["'", "=", "-", "\t", "a", " "]), min_size=1)),
+    min_size=2,
+    unique=True,
+)
+
+
+class _Store:
+    """Stand in for a store. Hold the columns that splits read; every sample is a group of its own."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self.ids = np.array(ids, dtype=object)
+        self.labelled = np.ones(len(ids), dtype=bool)
+        self.path = Path("columns")
+        self._columns = {"group": self.ids, "digest": np.array([f"d{n}" for n in range(len(ids))], dtype=object)}
+
+    def column(self, name: str) -> np.ndarray:
+        return self._columns[name]
+
+
+def _splits(ids: list[str]) -> list[str]:
+    return [("train", "val", "test")[number % 3] for number in range(len(ids))]
+
+
+def _write_as_before(path: Path, rows: list[dict[str, str]], columns=ROW) -> None:
+    """Write cells as they are, as version 0.2 and users do."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, columns, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
+
+
+@given(IDS)
+def test_the_record_of_a_run_comes_back(tmp_path_factory: pytest.TempPathFactory, ids: list[str]):
+    """Read by the run, which knows its digest, and given to another training as `--split-csv`."""
+    store, splits = _Store(ids), _splits(ids)
+    table = tmp_path_factory.getbasetemp() / "splits.csv"
+    write_splits(table, store, splits)
+    rows = split_rows(store, splits)
+    assert read_splits(table, splits_sha256(rows)) == rows
+    assert split_by_csv(store, table) == splits
+
+
+@given(IDS)
+def test_the_record_of_an_older_run_comes_back(tmp_path_factory: pytest.TempPathFactory, ids: list[str]):
+    """Its cells have no marks. Also without a digest, which the oldest runs did not record."""
+    rows = split_rows(_Store(ids), _splits(ids))
+    table = tmp_path_factory.getbasetemp() / "older.csv"
+    _write_as_before(table, rows)
+    assert read_splits(table, splits_sha256(rows)) == rows
+    assert read_splits(table) == rows
+
+
+def test_no_cell_of_the_record_is_a_formula(tmp_path: Path):
+    write_splits(tmp_path / "splits.csv", _Store(FORMULAS), _splits(FORMULAS))
+    with (tmp_path / "splits.csv").open(newline="", encoding="utf-8") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))] == ["-1", "-1"]
+
+
+@pytest.mark.parametrize("ids", [["=a", "b"], ["'=a", "b"], ["'a", "b"], ["=a", "'=a"]])
+def test_a_table_of_the_user_names_ids_as_they_are(tmp_path: Path, ids: list[str]):
+    """An id that the store has counts as it is written, with or without marks."""
+    table = tmp_path / "mine.csv"
+    _write_as_before(table, split_rows(_Store(ids), _splits(ids)), ("id", "split"))
+    assert split_by_csv(_Store(ids), table) == _splits(ids)
+
+
+def test_a_table_of_the_user_made_from_a_table_of_ours_is_used(tmp_path: Path):
+    """Somebody copied ids with their marks out of `per_sample.csv`."""
+    (tmp_path / "mine.csv").write_text("id,split\n'=a,train\n b ,val\n")
+    assert split_by_csv(_Store(["=a", "b"]), tmp_path / "mine.csv") == ["train", "val"]
+
+
+def test_an_edited_record_with_marks_is_refused(tmp_path: Path):
+    store, splits = _Store(FORMULAS), _splits(FORMULAS)
+    write_splits(tmp_path / "splits.csv", store, splits)
+    digest = splits_sha256(split_rows(store, splits))
+    text = (tmp_path / "splits.csv").read_text(encoding="utf-8")
+    (tmp_path / "splits.csv").write_text(text.replace("'@a", "'@b"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="changed after training"):
+        read_splits(tmp_path / "splits.csv", digest)
