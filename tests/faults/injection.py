@@ -10,8 +10,8 @@ ends are right:
 
 MOMENTS are numbers of calls separated by commas, or `COUNT~SEED` for a random sample, or `sites` for one call of every
 function on every file, or `all`. The answer on standard output is JSON: the number of calls of an undisturbed run, the
-number of runs, the number of those in which a call was disturbed, and the wrong ends. The order of calls varies with the
-threads, so a run may have fewer calls.
+number of runs, the number of those in which a call was disturbed, and the wrong ends. The number of calls varies a
+little with the order of threads.
 """
 
 from __future__ import annotations
