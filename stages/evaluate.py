@@ -49,7 +49,7 @@ from stages.segmentation.score_files import (
     write_rows,
 )
 from stages.segmentation.scoring import Scored, lost_objects, score_store
-from stages.segmentation.splits import read_splits
+from stages.segmentation.split_tables import read_splits
 from stages.segmentation.summary import summarise
 from stages.settings import EvaluateSettings, Instances
 from store import AttentionStore

@@ -7,13 +7,13 @@ imported here, so that `pipeline --help` is fast.
 
 from __future__ import annotations
 
-import ast
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
 
+from stages.choices import names_in_table
 from store.errors import UsageError
 
 AtLeastOne = Annotated[int, Ge(1)]
@@ -43,27 +43,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 SEGMENTATION = Path(__file__).parent / "segmentation"
 IMAGING = Path(__file__).parent / "imaging"
 """The folders of the files with tables of choices."""
-
-
-def names_in_table(source: Path, table: str) -> tuple[str, ...]:
-    """Return the keys of a dict that a Python file defines, in the order of the source, without importing the file.
-
-    Losses and other choices that can be extended are tables: one file holds the entries, and a setting has their names
-    as choices. Importing the file would import torch and make `pipeline --help` slow, so its source is parsed.
-
-    Args:
-        source: the Python file.
-        table: name of the dict at the top of the file; its keys are literals.
-
-    Raises:
-        LookupError: the file has no such dict.
-    """
-    for statement in ast.parse(source.read_text(encoding="utf-8")).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-        entries = getattr(statement, "value", None)
-        if isinstance(entries, ast.Dict) and any(isinstance(one, ast.Name) and one.id == table for one in targets):
-            return tuple(ast.literal_eval(key) for key in entries.keys if key is not None)
-    raise LookupError(f"{source}: has no table {table}")
 
 
 if TYPE_CHECKING:

@@ -42,7 +42,8 @@ from stages.segmentation.fold_predictions import require_file_names
 from stages.segmentation.folds import fold_name, fold_splits, is_cross_validation, write_summary
 from stages.segmentation.near_duplicates import NearDuplicates, across_splits
 from stages.segmentation.scoring import Scored, score_store
-from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule, splits_digest, write_splits
+from stages.segmentation.split_tables import splits_digest, write_splits
+from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule
 from stages.segmentation.trainer import COLUMNS, FEWEST_TO_CHOOSE, SegmentationTrainer, TrainingReport
 from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore

@@ -1,6 +1,6 @@
 """Tables of choices, such as the losses: a setting names an entry, and one file holds the entries.
 
-The choices of a setting are the names in the table's source (`stages.settings.names_in_table`), so a new entry needs no
+The choices of a setting are the names in the table's source (`stages.choices.names_in_table`), so a new entry needs no
 second edit. The code that uses the setting looks the entry up here.
 """
 

@@ -26,25 +26,20 @@ image; give such images one group.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stages.errors import CheckpointError, InputProblemsError, Problem, UsageError
-from stages.outputs.cells import plain_cell, safe_cell
+from stages.errors import InputProblemsError, Problem, UsageError
 from stages.segmentation.balancing import Traits
 from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
+from stages.segmentation.split_tables import SPLITS, read_split_csv
 from stages.settings import SplitRule
 from store import AttentionStore
-from store.disk.regular import named_failures
 
-SPLITS = ("train", "val", "test")
-ROW = ("id", "group", "digest", "split")
 SMALL = 500
 """Smallest number of labelled groups for which the sizes that a hash gives are exact enough."""
 
@@ -163,7 +158,7 @@ def split_by_csv(store: AttentionStore, path: Path) -> list[str]:
         InputProblemsError: rows that do not fit, and groups or copies in more than one split; all of them.
     """
     known = set(map(str, store.ids))
-    wanted, problems = _read_csv(path, known)
+    wanted, problems = read_split_csv(path, known)
     problems += [Problem(str(path), f"`{id_}` is not in {store.path}") for id_ in wanted if id_ not in known]
     splits = [wanted.get(str(id_), "") for id_ in store.ids]
     for position in [at for at, split in enumerate(splits) if split and not store.labelled[at]]:
@@ -173,65 +168,6 @@ def split_by_csv(store: AttentionStore, path: Path) -> list[str]:
         raise InputProblemsError(problems)
     _require(splits, {"train"}, str(path))
     return splits
-
-
-def split_rows(store: AttentionStore, splits: Sequence[str]) -> list[dict[str, str]]:
-    """Return one row per sample of the store, with the cells `id`, `group`, `digest` and `split`."""
-    columns = (store.ids, store.column("group"), store.column("digest"), splits)
-    return [dict(zip(ROW, map(str, cells), strict=True)) for cells in zip(*columns, strict=True)]
-
-
-def splits_sha256(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return a digest of the rows in any order. A model records it, so that edited rows are noticed."""
-    cells = sorted([row[name] for name in ROW] for row in rows)
-    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
-
-
-def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> None:
-    """Write `split_rows` as a table `id,group,digest,split`, with the marks of `stages.outputs.cells`."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, ROW)
-        table.writeheader()
-        rows = split_rows(store, splits)
-        table.writerows({name: safe_cell(cell) for name, cell in row.items()} for row in rows)
-
-
-def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:
-    """Read the rows that `write_splits` wrote.
-
-    Args:
-        path: the run's table.
-        expected_sha256: digest of the rows that the run's model records; "" for older runs, which recorded none.
-
-    Raises:
-        CheckpointError: the table is missing, damaged, or was changed, so it is not known what the run was trained on.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: is missing, so it is not known what the run was trained on.") from None
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({error.strerror}).\n  Allow reading it, or check the disk."
-        ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CheckpointError(f"{path}: is damaged and cannot be read as UTF-8 CSV: {error}") from None
-    if not rows or any(not isinstance(row.get(name), str) for row in rows for name in ROW):
-        raise CheckpointError(
-            f"{path}: is damaged or was changed after training, so it is not known what the run was trained on; "
-            f"a row lacks one of the columns {', '.join(ROW)}.\n  Restore the file (`dvc checkout`?), or train again."
-        )
-    # Version 0.2 and before wrote every cell as it is. The digest says which of the two a table is.
-    plain = [row | {name: plain_cell(row[name]) for name in ROW} for row in rows]
-    if expected_sha256 and splits_sha256(plain) == expected_sha256:
-        return plain
-    if expected_sha256 and splits_sha256(rows) != expected_sha256:
-        raise CheckpointError(
-            f"{path}: was changed after training, so it is not known what the run was trained on.\n"
-            "  Restore the file (`dvc checkout`?), or train again."
-        )
-    return rows
 
 
 def linked_groups(groups: Iterable[str], digests: Iterable[str]) -> dict[str, str]:
@@ -284,58 +220,6 @@ def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> lis
     return list(problems.values())
 
 
-def _id_of(cell: str, known: Collection[str], *, marked: bool) -> str:
-    """Return the id that a cell stands for.
-
-    Args:
-        cell: Of the column `id`.
-        known: Ids of the store.
-        marked: The table is a run's, so its cells have marks. Otherwise an id counts as it is written, if it is known.
-    """
-    forms = (plain_cell(cell), cell) if marked else (cell, plain_cell(cell))
-    return next((id_ for id_ in (*forms, *(form.strip() for form in forms)) if id_ in known), cell.strip())
-
-
-def _read_csv(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[Problem]]:
-    """Return the split of every id that a table names, and the problems of its rows.
-
-    Args:
-        path: Of the table.
-        known: Ids of the store.
-    """
-    try:
-        with named_failures(path), path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            found = table.fieldnames or []
-            missing = sorted({"id", "split"} - set(found))
-            if missing:
-                present = ", ".join(map(ascii, found)) or "none"
-                remedy = " Separate the columns with commas." if any(set(";\t") & set(name) for name in found) else ""
-                lacks = f"lacks the column {' and '.join(missing)} and has {present}"
-                raise UsageError(f"{path}: {lacks}; it needs `id,split`.{remedy}")
-            rows = list(table)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such table.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: cannot be read as UTF-8. Save the table as `CSV UTF-8`.") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}). Name a file that may be read.") from None
-    except csv.Error as error:
-        raise UsageError(f"{path}: cannot be read as a comma-separated table ({error}). Correct the quotes.") from None
-    wanted: dict[str, str] = {}
-    problems = []
-    for line, row in enumerate(rows, start=2):
-        id_ = _id_of(row["id"] or "", known, marked=set(ROW) <= set(found))
-        split = (row["split"] or "").strip().lower()
-        if split not in (*SPLITS, ""):
-            problems.append(Problem(f"{path} line {line}", f"split is `{split}`; use train, val or test"))
-        elif id_ in wanted:
-            problems.append(Problem(f"{path} line {line}", f"`{id_}` is listed twice"))
-        elif split:
-            wanted[id_] = split
-    return wanted, problems
-
-
 def _require_shares(val: float, test: float) -> None:
     if val + test >= 1:
         raise UsageError(f"val ({val}) and test ({test}) leave nothing to train on; their sum must be below 1.")
@@ -348,8 +232,3 @@ def _require(splits: Sequence[str], needed: set[str], where: str) -> None:
             f"{where} puts no sample in {' and '.join(empty)} ({sum(map(bool, splits))} labelled samples in all).\n"
             "  Use more images, another --split-seed, other shares (--val, --test), or a --split-csv."
         )
-
-
-def splits_digest(splits: Sequence[str]) -> str:
-    """Return the digest of the splits by which a run is recognised."""
-    return hashlib.sha256("\n".join(splits).encode()).hexdigest()

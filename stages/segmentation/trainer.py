@@ -38,7 +38,7 @@ from stages.segmentation.checkpoint import (
 from stages.segmentation.inputs import augmented_inputs
 from stages.segmentation.label_losses import loss_for
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
-from stages.segmentation.splits import split_rows, splits_digest, splits_sha256
+from stages.segmentation.split_tables import split_rows, splits_digest, splits_sha256
 from stages.segmentation.validation import Validation
 from stages.settings import TrainSettings
 from store import AttentionStore

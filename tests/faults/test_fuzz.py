@@ -33,7 +33,8 @@ from stages.imaging.samples import id_problem
 from stages.imaging.table import read_table
 from stages.pretraining.state import load_state as load_pretraining
 from stages.segmentation.checkpoint import MODEL_FILE, STATE_FILE, load_model, load_state
-from stages.segmentation.splits import read_splits, split_by_csv
+from stages.segmentation.split_tables import read_splits
+from stages.segmentation.splits import split_by_csv
 from stages.settings import ExtractSettings
 from store import AttentionStore
 from store.check import verify_store

@@ -30,7 +30,7 @@ from stages.runs.identity import RunIdentity
 from stages.segmentation.batches import in_order, open_samples
 from stages.segmentation.checkpoint import load_model, load_state, require_fit
 from stages.segmentation.inputs import predict_probabilities
-from stages.segmentation.splits import read_splits
+from stages.segmentation.split_tables import read_splits
 from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import PretrainSettings, TrainSettings, setting
 from store import AttentionStore

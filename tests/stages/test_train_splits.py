@@ -13,7 +13,8 @@ import pytest
 
 from stages.errors import CheckpointError
 from stages.segmentation.near_duplicates import similar_pairs
-from stages.segmentation.splits import read_splits, split_by_hash, split_exactly
+from stages.segmentation.split_tables import read_splits
+from stages.segmentation.splits import split_by_hash, split_exactly
 from stages.train import run
 from store import AttentionStore
 from store.writer import Layout, new_store

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.params import load_settings
+from stages.choices import names_in_table
 from stages.errors import UsageError
 from stages.runs.tables import entry_of
-from stages.settings import SEGMENTATION, TrainSettings, names_in_table
+from stages.settings import SEGMENTATION, TrainSettings
 
 TABLES = {
     "loss": ("losses", "LOSSES"),

@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.errors import CheckpointError
-from stages.segmentation.splits import (
-    ROW,
-    read_splits,
-    split_by_csv,
-    split_rows,
-    splits_sha256,
-    write_splits,
-)
+from stages.segmentation.split_tables import ROW, read_splits, split_rows, splits_sha256, write_splits
+from stages.segmentation.splits import split_by_csv
 
 FORMULAS = ["=1+1", "'=1+1", "''=1+1", "+a", "-a", "@a", "'a", "-1", "'-1", "\ta", " b ", 'c"d', "e,f", "g\r\nh"]
 IDS = st.lists(

@@ -12,14 +12,8 @@ from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from stages.errors import CheckpointError, InputProblemsError, UsageError
-from stages.segmentation.splits import (
-    read_splits,
-    split_by_csv,
-    split_by_hash,
-    split_rows,
-    splits_sha256,
-    write_splits,
-)
+from stages.segmentation.split_tables import read_splits, split_rows, splits_sha256, write_splits
+from stages.segmentation.splits import split_by_csv, split_by_hash
 from store import AttentionStore
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
