@@ -56,7 +56,7 @@ GOING_ON = {
     "extract": ": the attention computed so far is in the memo",
     "predict": ": the attention computed so far is in the memo",
 }
-"""What running a command again after an interruption makes use of."""
+"""Name what a command uses again when it is run again after an interruption."""
 
 StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]

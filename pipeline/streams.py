@@ -27,7 +27,7 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 PAUSE = 0.01
 """Seconds to wait for a non-blocking stream that is full."""
 TRIES = 100
-"""How often to try to write a message to such a stream."""
+"""Number of attempts to write a message to such a stream."""
 
 
 class OutputError(PipelineError):

@@ -200,7 +200,7 @@ PARSERS: dict[Any, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True)
 class _Kind:
-    """What YAML gives for a setting of some type, and what to write where it gave something else."""
+    """Describe the values that YAML gives for a setting of some type, and what to write in place of others."""
 
     types: tuple[type, ...]
     advice: str

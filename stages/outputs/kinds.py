@@ -60,7 +60,7 @@ FOLD = re.compile(r"fold[1-9][0-9]*")
 _LIVE = Contents(
     files=r"metrics\.json", folders={"plots": Contents(folders={"metrics": Contents(files=r"[a-z_0-9]+\.tsv")})}
 )
-"""What DVCLive writes."""
+"""Files that DVCLive writes."""
 
 
 def _names(*names: str) -> str:
@@ -170,4 +170,4 @@ WORK: dict[str, Callable[[Path], Contents]] = {
     "folds": _cross_validation,
     "pretraining": lambda _: _PRETRAINING,
 }
-"""What the hidden working folder `.<name>.<work>` beside an output may hold; see `stages.runs.work_folder`."""
+"""Contents of the hidden working folder `.<name>.<work>` beside an output; see `stages.runs.work_folder`."""

@@ -25,7 +25,7 @@ class WorkFolder:
 
     path: Path
     work: str
-    """What the run does, such as "training"."""
+    """Name of the work, such as "training"."""
 
     @classmethod
     def beside(cls, out: Path, work: str) -> WorkFolder:
