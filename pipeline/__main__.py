@@ -1,5 +1,22 @@
-"""Run the command line with `python -m pipeline`."""
+"""Run the command line: `pipeline`, or `python -m pipeline`."""
 
-from pipeline.cli import main
+from __future__ import annotations
 
-main()
+import signal
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Load the commands and run one. Ctrl-C while they are loaded ends the process at once, without a traceback."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from pipeline.cli import main as run
+
+    signal.signal(signal.SIGINT, handler)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -250,8 +250,9 @@ def verify(
 ) -> None:
     """Check the bytes of a store against its checksums, and print the verdict.
 
-    Without --sample every byte is read. Exit status: 0 the store is sound; 1 it is damaged; 2 the request is wrong, or
-    the store needs another version of this program; 3 there is no store, or parts of it are missing.
+    Without --sample every byte is read. Exit status: 0 the store is sound; 1 it is damaged; 2 the request is wrong, the
+    store needs another version of this program, or the verdict of a sound store cannot be written; 3 there is no store,
+    or parts of it are missing.
     """
     with console.said_if_slow(f"verify: reading {store}"):
         from pipeline.verification import run_verification

@@ -12,8 +12,10 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 import tempfile
+import textwrap
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -31,6 +33,9 @@ UNFOLDED = 10_000
 SLOW = 0.4
 """Seconds after which a command that prints its result at once says that it works."""
 
+NARROWEST = 40
+"""Columns below which a message is not wrapped further."""
+
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that control a terminal or reverse the direction of writing. Line feed and tab are allowed."""
 
@@ -45,15 +50,16 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     def literal(value: object) -> Text:
         return Text(_escaped(f"{value:.4g}" if isinstance(value, float) else str(value)))
 
+    folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if folded else UNFOLDED)
     table = Table(title=literal(title), title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1))
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
-        # The first column names the row. Users copy it, so it is never broken over two lines.
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0)
+        # The first column names the row. Users copy it, so it is not broken over two lines, if others have space too.
+        whole = position == 0 and max((len(str(row[0])) for row in rows), default=0) <= console.width // 2
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*map(literal, row))
-    folded = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(width=None if folded else UNFOLDED)
     with console.capture() as printed:  # printing directly, rich would end the program if the reader has ended
         console.print(table)
     write_result("\n".join(line.rstrip() for line in printed.get().splitlines()) + "\n")
@@ -70,14 +76,14 @@ def show_text(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print a message on standard error. A long text is cut."""
+    """Print a message on standard error. A long text is cut, and on a terminal its lines are wrapped between words."""
     text = _escaped(text)
     lines = text.splitlines()
     if len(lines) > MOST_LINES + LAST_LINES + 1:
         hidden = len(lines) - MOST_LINES - LAST_LINES
         more = f"  … and {hidden} more lines{_saved_copy(text)}"
         text = "\n".join([*lines[:MOST_LINES], more, *lines[-LAST_LINES:]])
-    write_message(text + "\n")
+    write_message(_wrapped(text) + "\n")
 
 
 @contextlib.contextmanager
@@ -104,6 +110,27 @@ class MessageHandler(logging.Handler):
 def _escaped(text: str) -> str:
     """Return the text with control characters escaped, so that a name cannot control a terminal."""
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _wrapped(text: str) -> str:
+    """Return the text in lines that fit the terminal; unchanged if it goes elsewhere. No word or path is broken."""
+    if not sys.stderr.isatty():
+        return text
+    width = max(shutil.get_terminal_size().columns, NARROWEST)
+    lines = []
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(
+            line.lstrip(),
+            width,
+            initial_indent=indent,
+            replace_whitespace=False,
+            expand_tabs=False,
+            subsequent_indent=f"{indent}  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return "\n".join(lines)
 
 
 def _saved_copy(text: str) -> str:

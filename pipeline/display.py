@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,10 @@ FIRST_LINE = 10.0
 LATER_LINES = 60.0
 """Seconds from one line to the next."""
 
+AT_ONCE = 1.0
+"""Seconds within which steps were not done by this run."""
+BETWEEN_MARKS, MARKS = 10.0, 4
+"""Seconds between the times from which the rate is measured, and how many of them are kept."""
 SHORTEST_BAR, LONGEST_BAR = 4, 40
 LEAST_TIME = 7
 """Columns of a time such as 0:12:34."""
@@ -37,6 +42,41 @@ def progress_display() -> Progress:
     """Return the display that fits standard error."""
     terminal = sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
     return BarProgress() if terminal else LineProgress()
+
+
+class Speed:
+    """Measure how fast steps are done, over about the last half minute.
+
+    Steps of the first second do not count later: they were done by an earlier run, or their results were in the memo.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Begin to measure.
+
+        Args:
+            clock: returns seconds.
+        """
+        self._clock = clock
+        self._began = clock()
+        self._done = 0
+        self._marks = deque([(self._began, 0)], maxlen=MARKS)
+
+    def advance(self, steps: int) -> None:
+        """Count some steps as done now."""
+        now = self._clock()
+        self._done += steps
+        if now - self._began < AT_ONCE:
+            self._marks[0] = (now, self._done)
+        elif now - self._marks[-1][0] >= BETWEEN_MARKS:
+            self._marks.append((now, self._done))
+
+    def per_second(self) -> float | None:
+        """Return steps per second; None if that is not known yet."""
+        now = self._clock()
+        since, before = self._marks[0]
+        if now - self._began < AT_ONCE or now <= since or self._done <= before:
+            return None
+        return (self._done - before) / (now - since)
 
 
 class LineProgress(Progress):
@@ -73,16 +113,14 @@ class _Lines(Task):
         self._due = self._began + FIRST_LINE
         self._done = 0
         self._printed = False
-        self._since: tuple[float, int] | None = None
-        """Time and steps from which the rate is measured. The first steps may have been done by an earlier run."""
+        self._speed = Speed(clock)
         self._note = ""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         now = self._clock()
         self._done += steps
         self._note = note or self._note
-        if self._since is None:
-            self._since = (now, self._done)
+        self._speed.advance(steps)
         if now >= self._due and self._done < self._total:
             self._print(now)
 
@@ -92,14 +130,11 @@ class _Lines(Task):
             self._write(f"{self._description}: {self._done:,} of {self._total:,} {self._unit} in {took}")
 
     def _print(self, now: float) -> None:
-        since, before = self._since or (now, self._done)
         parts = [f"{self._description}: {self._done:,} of {self._total:,} {self._unit}"]
-        if now > since and self._done > before:
-            speed = (self._done - before) / (now - since)
+        if speed := self._speed.per_second():
             parts += [rate(speed, self._unit), f"{duration((self._total - self._done) / speed)} left"]
         self._write(", ".join([*parts, *filter(None, [self._note])]))
         self._printed = True
-        self._since = (now, self._done)
         self._due = now + LATER_LINES
 
 
@@ -126,10 +161,12 @@ class BarProgress(Progress):
 class _Bar(Task):
     def __init__(self, bars: Bars, task: TaskID, unit: str) -> None:
         self._bars, self._task, self._unit = bars, task, unit
+        self._speed = Speed(time.monotonic)
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self._bars.advance(self._task, steps)
-        speed = self._bars.tasks[self._task].speed
+        self._speed.advance(steps)
+        speed = self._speed.per_second()
         fields = {"rate": rate(speed, self._unit)} if speed else {}
         if note:
             fields["note"] = note

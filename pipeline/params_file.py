@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from store.disk.regular import MIB, read_limited
+from store.disk.regular import MIB, disk_fails, read_limited
 from store.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _explained(path: Path) -> Iterator[None]:
             f"{path}: holds the control character {chr(error.character)!r}, which YAML does not allow. Remove it."
         ) from None
     except OSError as error:
+        if disk_fails(error):
+            raise
         raise UsageError(f"{path}: cannot be read ({error.strerror}). Allow reading it, or move it away.") from None
     except ValueError as error:  # an impossible date, a number of thousands of digits
         raise UsageError(f"{path}: holds a value that cannot be read ({error}). Put it in quotes.") from None

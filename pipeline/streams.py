@@ -17,14 +17,17 @@ import errno
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+import time
+from typing import Any, TextIO
 
 from store.errors import PipelineError
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
 STDIN, STDOUT, STDERR = 0, 1, 2
+
+PAUSE = 0.01
+"""Seconds to wait for a non-blocking stream that is full."""
+TRIES = 100
+"""How often to try to write a message to such a stream."""
 
 
 class OutputError(PipelineError):
@@ -79,30 +82,34 @@ def write_message(text: str) -> None:
 class _Results(io.FileIO):
     """Standard output, whose errors are no `OSError`: Typer and rich would handle a broken pipe in their own ways."""
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write some of the bytes and return how many.
 
         Raises:
-            OutputError: nothing can be written. Everything later is dropped, so that the program can end in peace.
+            OutputError: nothing can be written. Later output is dropped: the end of the program must not fail too.
         """
         try:
-            written: int | None = super().write(data)
+            while (
+                written := super().write(data)
+            ) is None:  # another program made the stream non-blocking, and it is full
+                time.sleep(PAUSE)
         except OSError as error:
             _redirect_to_null(STDOUT)
             raise OutputError(error) from None
-        return written or 0
+        return written
 
 
 class _Messages(io.FileIO):
     """Standard error, on which text that cannot be written is dropped."""
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write the bytes if possible, and return how many of them are done with."""
-        try:
-            written: int | None = super().write(data)
-        except OSError:
-            written = None
-        return memoryview(data).nbytes if written is None else written
+        with contextlib.suppress(OSError):
+            for _ in range(TRIES):
+                if (written := super().write(data)) is not None:
+                    return written
+                time.sleep(PAUSE)
+        return memoryview(data).nbytes
 
 
 def _open_closed_streams() -> None:

@@ -13,11 +13,11 @@ A class that is given twice on the command line has the values of both.
 
 from __future__ import annotations
 
-import datetime as dt
 import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -68,14 +68,14 @@ def show_input(value: Any) -> str:
     """Return a value from YAML or the command line as a user would write it, shortened."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
-    if isinstance(value, dt.date):
+    if isinstance(value, date):
         return f"the date {value.isoformat()}"
     shown = repr(value)
     return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
 
 
 def describe_range(hint: Any) -> str | None:
-    """Return the range of a number in words, such as "a finite number above 0 and at most 1e+12".
+    """Return the range of a number in words, such as "a finite number above 0 and at most 1e+38".
 
     Args:
         hint: the field's type with `Annotated`; None if it has no range.

@@ -20,8 +20,8 @@ AtLeastOne = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Interval(ge=0, lt=2**63)]  # a seed: torch takes 64 bits
 Share = Annotated[float, Interval(ge=0, lt=1)]
 
-LARGEST = 1e12
-"""Largest value of a setting that is not a whole number. So infinity is out of every range, like NaN."""
+LARGEST = 1e38
+"""Largest value of a setting that is not a whole number: more is infinite in float32. So infinity is out of range."""
 Above0 = Annotated[float, Interval(gt=0, le=LARGEST)]
 AtLeast0 = Annotated[float, Interval(ge=0, le=LARGEST)]
 

@@ -54,7 +54,8 @@ class AttentionMemo:
         self._shape = (len(recipe.heads), *recipe.grid)
         self._length = int(np.prod(self._shape)) * _DTYPE.itemsize
         _create_private(self.path)
-        self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        with self._explain_errors():
+            self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
             with self._explain_errors():
                 limit_values(self._connection, self._length)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import codecs
 import contextlib
 import pickletools
+import struct
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,8 +42,11 @@ def pickle_problem(path: Path, *, zipped: bool) -> str | None:
     """
     calls, texts = set(), set()
     with open_regular(path) as file:
-        for pickled in _zipped_pickles(file) if zipped else [file] * _OLD_FORM:
-            with contextlib.suppress(ValueError, UnicodeDecodeError):
+        pickles: Sequence[bytes | BinaryIO] | None = _zipped_pickles(file) if zipped else [file] * _OLD_FORM
+        if pickles is None:  # torch does not check the sums of a zip, so it would follow what cannot be looked through
+            return "has a damaged list of tensors"
+        for pickled in pickles:
+            with contextlib.suppress(ValueError):
                 for instruction, argument, _ in pickletools.genops(pickled):
                     if instruction.name == "GLOBAL":
                         calls.add(str(argument))
@@ -54,12 +59,13 @@ def pickle_problem(path: Path, *, zipped: bool) -> str | None:
     return None
 
 
-def _zipped_pickles(file: BinaryIO) -> Iterator[BinaryIO]:
-    with contextlib.suppress(zipfile.BadZipFile, EOFError), zipfile.ZipFile(file) as archive:
-        for entry in archive.infolist():
-            if entry.filename.endswith(_PICKLE):
-                with archive.open(entry) as pickled:
-                    yield pickled  # type: ignore[misc] # reads like a binary file
+def _zipped_pickles(file: BinaryIO) -> Sequence[bytes] | None:
+    """Return the pickles of a zip; None if one is damaged, encrypted or cannot be read for another reason."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return [archive.read(entry) for entry in archive.infolist() if entry.filename.endswith(_PICKLE)]
+    except (zipfile.BadZipFile, EOFError, OSError, OverflowError, RuntimeError, ValueError, struct.error, zlib.error):
+        return None
 
 
 def _is_other_codec(text: str) -> bool:

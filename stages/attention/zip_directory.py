@@ -50,7 +50,7 @@ def zip_problem(path: Path) -> str | None:
         try:
             with zipfile.ZipFile(file) as archive:
                 listed = archive.infolist()
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, RecursionError):
+        except (zipfile.BadZipFile, ValueError, RuntimeError, OverflowError, OSError, struct.error):
             return "has a damaged zip directory"
     return _problem_of_entries(listed, size)
 

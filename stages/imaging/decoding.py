@@ -168,7 +168,7 @@ def _resize_array(path: Path, sizes: Sequence[Size]) -> ResizedImage:
 def _pixels(path: Path, picture: Picture) -> NDArray[np.uint8]:
     """Return the picture as (height, width, 3) uint8 RGB, writable."""
     if picture.pixels is not None:
-        return np.repeat(picture.pixels, 3, 2) if picture.pixels.shape[2] == 1 else picture.pixels[..., :3].copy()
+        return np.repeat(picture.pixels, 3, 2) if picture.pixels.shape[2] == 1 else picture.pixels[..., :3]
     return np.array(_to_image(path, picture))  # array, not asarray: a view of Pillow's memory would be read-only
 
 
@@ -176,6 +176,8 @@ def _to_image(path: Path, picture: Picture) -> Image.Image:
     """Return the picture in mode L, RGB or RGBX, with as few copies of its pixels as possible."""
     if picture.pixels is not None:
         height, width, channels = picture.pixels.shape
+        if channels == 3:  # noqa: PLR2004 - RGB
+            return Image.fromarray(picture.pixels)
         # Pillow uses the same memory for this image: nothing is copied.
         return Image.frombuffer("L" if channels == 1 else "RGBX", (width, height), picture.pixels)
     if picture.deep_colours is not None:

@@ -39,8 +39,6 @@ __all__ = ["REDUCIBLE", "JpegDamagedError", "check_scan", "decode_jpeg", "reduct
 REDUCIBLE = ("JPEG", "MPO")
 """Pillow's names of the formats that can be decoded at a fraction of their size."""
 REDUCTIONS = (8, 4, 2)
-COLOUR_SPACES = {"RGB": "RGBX", "L": "GRAY"}
-"""Pillow's modes that are decoded here, with their names in `simplejpeg`. Four bytes a pixel suit Pillow's resize."""
 SMALL = 8
 """Below this many rows and columns, other reductions than the one asked for give the same size."""
 MOST_REPAIRS = 8
@@ -82,7 +80,9 @@ def reduction(size: tuple[int, int], side: int) -> int:
     return next((by for by in REDUCTIONS if min(size) // side >= by), 1)
 
 
-def decode_jpeg(data: bytes, mode: str, size: tuple[int, int], reduced: int = 1) -> NDArray[np.uint8] | None:
+def decode_jpeg(
+    data: bytes, mode: str, size: tuple[int, int], reduced: int = 1, *, padded: bool = False
+) -> NDArray[np.uint8] | None:
     """Decode a JPEG, or only check it.
 
     Args:
@@ -90,17 +90,18 @@ def decode_jpeg(data: bytes, mode: str, size: tuple[int, int], reduced: int = 1)
         mode: Pillow's mode of the picture, from its header.
         size: (height, width) from its header.
         reduced: Reduction along each side: 1, 2, 4 or 8.
+        padded: Add an unused byte to each pixel in colour. Pillow resizes such pixels without copying them.
 
     Returns:
-        (height, width, 4) RGB and an unused byte, or (height, width, 1) grey; each side is divided by `reduced` and
-        rounded up. None for a picture that only Pillow decodes: CMYK, very small, or of a kind that libjpeg-turbo does
-        not know. Its scan was checked.
+        (height, width, 3) RGB, with `padded` (height, width, 4), or (height, width, 1) grey; each side is divided by
+        `reduced` and rounded up. None for a picture that only Pillow decodes: CMYK, very small, or of a kind that
+        libjpeg-turbo does not know. Its scan was checked if libjpeg-turbo can read it.
 
     Raises:
         JpegDamagedError: libjpeg warns about damage of the pixels.
     """
     rows, columns = -(-size[0] // reduced), -(-size[1] // reduced)
-    space = COLOUR_SPACES.get(mode)
+    space = {"L": "GRAY", "RGB": "RGBX" if padded else "RGB"}.get(mode)
     if space is None or max(rows, columns) < SMALL:
         check_scan(data)
         return None
@@ -156,7 +157,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     end = 2  # after the start of the image
     while True:
         start = data.find(b"\xff", end)
-        while data[start + 1 : start + 2] in {b"\xff", b"\x00"}:  # fill bytes, and bytes that are no marker
+        while start >= 0 and data[start + 1 : start + 2] in {b"\xff", b"\x00"}:  # fill bytes, and what is no marker
             start = data.find(b"\xff", start + 1)
         if start < 0 or start + 4 > len(data):
             return

@@ -18,7 +18,16 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.samples import normal_id, printable
 from store.disk.regular import disk_fails
 
-__all__ = ["EXTENSIONS", "Listing", "SourceFile", "explain_no_picture", "list_file", "list_folder", "unreadable_format"]
+__all__ = [
+    "EXTENSIONS",
+    "Listing",
+    "SourceFile",
+    "explain_no_picture",
+    "is_kind",
+    "list_file",
+    "list_folder",
+    "unreadable_format",
+]
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 """Extensions of pictures, in lower case."""
@@ -85,7 +94,7 @@ def list_folder(folder: Path) -> Listing:
         InputProblemsError: the folder itself cannot be listed.
         OSError: the disk fails.
     """
-    if not _is(folder.is_dir):
+    if not is_kind(folder.is_dir):
         raise UsageError(f"{printable(folder)}: there is no such folder, or it may not be entered. Check the path.")
     listing = Listing(folder)
     _walk(folder, "", listing, visited=set())
@@ -141,8 +150,8 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, i
         # Made from `folder`, because the listing of `./a` would give `./a/b` and a Path gives `a/b`.
         path, kind = folder / entry.name, kind_of(entry.name)
         try:
-            is_folder = kind != "hidden" and _is(entry.is_dir)
-            is_file = not is_folder and _is(entry.is_file)
+            is_folder = kind != "hidden" and is_kind(entry.is_dir)
+            is_file = not is_folder and is_kind(entry.is_file)
         except OSError as error:  # it could be a folder with many images
             what = f"cannot be looked at ({error.strerror}); check the disk"
             listing.problems.append(Problem(printable(path), what))
@@ -153,14 +162,14 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, i
             _walk(path, f"{prefix}{normal_id(entry.name)}/", listing, visited)
         elif is_file or kind in {"other", "unreadable"}:
             listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
-        elif entry.is_symlink() and not _is(path.exists):
+        elif entry.is_symlink() and not is_kind(path.exists):
             what = "the link points to no file; restore the file (`dvc pull`?)"
             listing.problems.append(Problem(printable(path), what))
         else:  # opening a pipe would block
             listing.problems.append(Problem(printable(path), "is not a file but a pipe or a device; remove it"))
 
 
-def _is(question: Callable[[], bool]) -> bool:
+def is_kind(question: Callable[[], bool]) -> bool:
     """Return the answer of `is_dir` or `is_file`; False if the path, or the target of a link, may not be looked at.
 
     Raises:

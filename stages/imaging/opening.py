@@ -95,15 +95,14 @@ class Picture:
     deep_colours: NDArray[np.uint16] | None = None
     """(height, width, 3 or 4) RGB or RGBA, upright, of a colour picture of 16 bits; `image` has the high bytes only."""
     pixels: NDArray[np.uint8] | None = None
-    """The pixels of most JPEGs, upright: (height, width, 1) grey, or (height, width, 4) RGB and an unused byte."""
+    """The pixels of most JPEGs, upright: (height, width, 1) grey, (height, width, 3) RGB, or with an unused byte 4."""
 
     @cached_property
     def image(self) -> Image.Image:
         """The only page, loaded and upright, in the file's own mode."""
         if self.pixels is None:
             return self.loaded
-        channels = self.pixels.shape[2]
-        return Image.fromarray(self.pixels[..., 0] if channels == 1 else np.ascontiguousarray(self.pixels[..., :3]))
+        return Image.fromarray(self.pixels[..., 0] if self.pixels.shape[2] == 1 else self.pixels[..., :3])
 
     @property
     def reducible(self) -> bool:
@@ -164,7 +163,7 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     pixels = None
     try:
         if image.format in REDUCIBLE:
-            pixels = decode_jpeg(data, image.mode, (height, width), reduced)
+            pixels = decode_jpeg(data, image.mode, (height, width), reduced, padded=side is not None)
         elif image.format == "PNG":
             check_png(data)
         elif image.format == "TIFF":

@@ -14,7 +14,6 @@ problems and never samples, so the returned samples are always safe to use. Noth
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from stages.imaging.forms import Forms
 from stages.imaging.groups import Grouping, find_groups
 from stages.imaging.inputs import Found, Inputs, LeftOut
 from stages.imaging.layouts import LAYOUTS, MASK_ENDINGS
-from stages.imaging.listing import Listing, explain_no_picture, kind_of, list_file, list_folder
+from stages.imaging.listing import Listing, explain_no_picture, is_kind, kind_of, list_file, list_folder
 from stages.imaging.matching import Matched, assign_labels, match_files
 from stages.imaging.owners import Owners
 from stages.imaging.recognition import choose_layout
@@ -192,10 +191,9 @@ def _from_table(inputs: Inputs, csv: Path, *, masks_used: bool) -> Found:
 
 def _list_images(images: Path) -> Listing:
     """List the file `images` itself, or all files in the folder `images`."""
-    # Not Path.is_file: it raises if a parent folder may not be entered.
-    if os.path.isfile(images):  # noqa: PTH113
+    if is_kind(images.is_file):
         return list_file(images)
-    if not os.path.isdir(images):  # noqa: PTH112
+    if not is_kind(images.is_dir):
         what = "there is no such folder or image, or it may not be entered"
         raise UsageError(f"{printable(images)}: {what}. Check the path.")
     return list_folder(images)
@@ -203,7 +201,7 @@ def _list_images(images: Path) -> Listing:
 
 def _list_masks(masks: Path) -> Listing:
     """List all files in the folder of masks, or the one file that annotates all images."""
-    if kind_of(masks.name) == "annotation" and os.path.isfile(masks):  # noqa: PTH113 - as above
+    if kind_of(masks.name) == "annotation" and is_kind(masks.is_file):
         return list_file(masks)
     listing = list_folder(masks)
     if not any(file.kind in {*USABLE, "annotation"} for file in listing.files):

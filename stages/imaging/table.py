@@ -17,13 +17,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.annotating import Entries
+from stages.imaging.listing import is_kind
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, normal_id, printable
 from stages.outputs.cells import plain_cell
 from store.disk.regular import IrregularFileError, read_limited
@@ -213,8 +213,7 @@ def _parse_pixel(cell: str) -> tuple[float | None, str | None]:
 
 def _missing_file(kind: str, path: Path) -> str | None:
     """Return the problem if there is no file at the path; None if there is."""
-    # Not Path.is_file: it raises if a name is too long or holds NUL, or if a folder may not be entered.
-    if os.path.isfile(path):  # noqa: PTH113
+    if is_kind(path.is_file):
         return None
     return f"there is no {kind} {printable(path)}; paths are relative to the table's folder"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from stages.outputs.cells import plain_cell
 from stages.outputs.marks import json_of, starts_with, tensors_metadata
 from store.disk.contents import Contents, Output
-from store.disk.regular import open_regular
+from store.disk.regular import disk_fails, open_regular
 from store.root import STORE
 
 __all__ = [
@@ -140,7 +140,9 @@ def _ids(table: Path) -> set[str]:
         with open_regular(table) as file:
             text = file.read().decode("utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    except (OSError, ValueError, csv.Error):
+    except (OSError, ValueError, csv.Error) as error:
+        if isinstance(error, OSError) and disk_fails(error):
+            raise
         return set()
     written = {row["id"] for row in rows if isinstance(row.get("id"), str)}
     return written | {plain_cell(id_) for id_ in written}
@@ -149,7 +151,9 @@ def _ids(table: Path) -> set[str]:
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(entry for entry in folder.iterdir() if entry.is_dir())
-    except OSError:
+    except OSError as error:
+        if disk_fails(error):
+            raise
         return []
 
 

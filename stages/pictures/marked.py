@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from store.disk.regular import open_regular
+from store.disk.regular import disk_fails, open_regular
 
 __all__ = ["heads_mark", "is_heads_picture"]
 
@@ -22,9 +22,15 @@ def heads_mark() -> PngInfo:
 
 
 def is_heads_picture(path: Path) -> bool:
-    """Return True if a file is a PNG with the mark. Only its header is read."""
+    """Return True if a file is a PNG with the mark. Only its header is read.
+
+    Raises:
+        OSError: the disk fails, so it is not known.
+    """
     try:
         with open_regular(path) as file, Image.open(file, formats=("PNG",)) as picture:
             return picture.info.get("Software") == _SOFTWARE
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError) as error:
+        if isinstance(error, OSError) and disk_fails(error):
+            raise
         return False

@@ -41,7 +41,7 @@ from stages.segmentation.checkpoint import MODEL_FILE, ModelCard
 from stages.segmentation.instances import split_instances
 from stages.settings import PredictSettings, Size
 from store.disk.publish import replace_file
-from store.disk.regular import open_regular
+from store.disk.regular import disk_fails, open_regular
 
 __all__ = ["OutputWriter"]
 
@@ -231,7 +231,9 @@ def _is_our_array(path: Path, mask: Path) -> bool:
             np.lib.format.read_magic(file)
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             return dtype == np.dtype("<f2") and len(shape) == 3 and shape[1:] == opened.size[::-1]  # noqa: PLR2004 - axes
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and disk_fails(error):
+            raise
         return False
 
 

@@ -15,6 +15,7 @@ Other keys are ignored. A change that an older reader must not ignore raises `ve
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,5 +154,5 @@ def _alike(saved: object, own: object) -> bool:
     if isinstance(own, tuple):
         return isinstance(saved, list | tuple) and len(saved) == len(own) and all(map(_alike, saved, own))
     if isinstance(own, float):
-        return isinstance(saved, int | float) and not isinstance(saved, bool)
-    return type(saved) is type(own)
+        return isinstance(saved, int | float) and not isinstance(saved, bool) and math.isfinite(saved)
+    return type(saved) is type(own) and saved == own  # switches of the optimiser, which no setting changes

@@ -109,12 +109,12 @@ def load_model(run: Path, device: torch.device) -> tuple[Segmenter, ModelCard]:
     _refuse_unknown(path, metadata)
     try:
         card = TypeAdapter(ModelCard).validate_python(metadata)
-        with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced
+        with torch.device("meta"):  # without memory: the card may claim a network of any size
             model = Segmenter(card.network)
         entry_of(NORMALISATIONS, card.attention_norm, "attention_norm")
         require_same_tensors(weights, model.state_dict())
         _require_consistent(card)
-        model.load_state_dict(weights)
+        model.load_state_dict(weights, assign=True)
     except UsageError as error:
         raise CheckpointError(
             f"{path}: cannot be used by this version of the program: {error}\n  Update the program, or train again."

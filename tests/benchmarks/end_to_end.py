@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from stages.attention.extractor import AttentionExtractor, ExtractorConfig
@@ -42,7 +43,7 @@ def measure() -> Iterator[Measurement]:
 def _large(paths: list[Path]) -> Measurement:
     seconds = side_by_side(
         {
-            "full": lambda: [resize_image(read_image(path).pixels, SIZE) for path in paths],
+            "full": lambda: [_by_pillow(path) for path in paths],
             "reduced": lambda: [read_resized(path, [SIZE]) for path in paths],
         }
     )
@@ -53,9 +54,15 @@ def _large(paths: list[Path]) -> Measurement:
         name="end to end: 12 megapixels",
         ratio=seconds["full"] / seconds["reduced"],
         target=3,
-        claim="full / reduced decode and resize to 224²",
+        claim="Pillow's full decode / our reduced and strict one, with the resize to 224²",
         details={"mean difference of 255": float(apart.mean()), "largest": float(apart.max()), **seconds},
     )
+
+
+def _by_pillow(path: Path) -> Image.Image:
+    """Decode an image at its full size and resize it, as most programs do."""
+    with Image.open(path) as image:
+        return image.convert("RGB").resize(SIZE, Image.Resampling.BILINEAR)
 
 
 def _whole(folder: Path, paths: list[Path]) -> Iterator[Measurement]:

@@ -50,6 +50,16 @@ def card(**values: Any) -> Change:
     return lambda _, described: described.update(values)
 
 
+def network(**values: Any) -> Change:
+    """Return a change of a card's network."""
+    return lambda _, described: described["network"].update(values)
+
+
+def group(**values: Any) -> Change:
+    """Return a change of a state's first group of parameters."""
+    return lambda _, described: described["param_groups"][0].update(values)
+
+
 def recipe(**values: Any) -> Change:
     """Return a change of a card's recipe, with the right digest."""
 
@@ -111,14 +121,14 @@ def no_head_names(tensors: dict[str, torch.Tensor], described: dict[str, Any]) -
 
 
 FIT, RESUME = "do not fit", "train --resume"
+OVERFLOW = "--lr 1e12 --weight-decay 1e12 --batch-size 8"
 # fmt: off
 KINDS = [
-    Kind("lr_overflow", "a learning rate at which the weights overflow in the last step", nothing, "train --lr 1e30 --batch-size 8", 1, ("NaN or infin", "--lr")),
-    Kind("lr_overflow_steps", "a learning rate at which the loss overflows", nothing, "train --lr 1e30 --epochs 3", 1, ("epoch 1", "--lr")),
-    Kind("lr_largest", "a learning rate at which the first step gives infinity", nothing, "train --lr 1e308 --batch-size 8", 1, ("NaN or infin", "--lr")),
-    Kind("decay_overflow", "a weight decay at which the weights become infinite", nothing, "train --weight-decay 1e300 --batch-size 8", 1, ("NaN or infin", "--weight-decay")),
-    Kind("folds_overflow", "a learning rate at which the weights of a fold overflow", nothing, "train --folds 2 --out crossed --lr 1e30 --batch-size 8", 1, ("NaN or infin", "--lr")),
-    Kind("pretrain_overflow", "a pretraining whose weights become infinite", nothing, "pretrain --lr 1e308", 1, ("NaN or infin", "--lr")),
+    Kind("lr_too_large", "a learning rate with which every number overflows", nothing, "train --lr 1e30", 2, ("--lr", "at most 1e+12")),
+    Kind("weights_overflow", "settings with which the output overflows after the last step, whose loss is finite", nothing, f"train {OVERFLOW}", 1, ("lesion_", "NaN or infinite", "--lr")),
+    Kind("weights_overflow_validated", "the same with validation samples", nothing, f"train {OVERFLOW} --val 0.4", 1, ("lesion_", "NaN or infinite", "--lr")),
+    Kind("folds_overflow", "the same in a fold", nothing, f"train --folds 2 --out crossed {OVERFLOW}", 1, ("lesion_", "NaN or infinite")),
+    Kind("pretrain_overflow", "the same in a pretraining", nothing, "pretrain --lr 1e12 --weight-decay 1e12 --steps 6 --watch-every 6", 1, ("--lr",)),
     Kind("run_overflow_predict", "a model of finite weights whose output overflows", weights_of(1e38), "predict", 1, ("lesion_1", "NaN or infinite", "--lr")),
     Kind("run_overflow_evaluate", "the same, scored", weights_of(1e38), "evaluate", 1, ("lesion_", "NaN or infinite", "--lr")),
     Kind("run_infinite", "a model with infinite weights", weights_of(float("inf")), "evaluate", 1, (MODEL, "not finite")),
@@ -136,13 +146,18 @@ KINDS = [
     Kind("run_complex", "a model with a complex tensor", edited(MODEL, as_type(torch.complex64)), "evaluate", 1, (MODEL, FIT, "complex64")),
     Kind("run_half", "a model with a tensor of half precision", edited(MODEL, as_type(torch.float16)), "predict", 1, (MODEL, FIT, "float16")),
     Kind("run_tensor_missing", "a model without one of its tensors", edited(MODEL, without("head.bias")), "predict", 1, (MODEL, FIT, "head.bias")),
+    Kind("run_wide", "a run card that claims a network of gigabytes", edited(MODEL, network(width=255, heads=16384)), "predict", 1, (MODEL, FIT, "shape")),
     Kind("run_fifo", "a FIFO in place of a model", replaced(MODEL, os.mkfifo), "predict", 1, (MODEL, "FIFO")),
     Kind("run_zeros", "a link to /dev/zero in place of a model", replaced(MODEL, zeros), "evaluate", 1, (MODEL, "device")),
-    Kind("state_fifo", "a FIFO in place of a state", replaced(STATE, os.mkfifo), RESUME, 1, (STATE, "FIFO")),
+    Kind("state_fifo", "a FIFO in place of a state", replaced(STATE, os.mkfifo), RESUME, 2, ("run", "state.safetensors")),
     Kind("state_moment_shape", "a state with a moment of another shape", edited(STATE, first_moment(lambda one: one.flatten()[:1])), RESUME, 1, ("run", "another shape")),
     Kind("state_moment_missing", "a state without one moment", edited(STATE, without("optimizer.0.exp_avg_sq")), RESUME, 1, ("run", "lack a moment")),
     Kind("state_moment_infinite", "a state with an infinite moment", edited(STATE, first_moment(lambda one: one + float("inf"))), RESUME, 1, ("NaN or infinity",)),
     Kind("state_weights", "a state without one of the weights", edited(STATE, without("model.head.bias")), RESUME, 1, ("run", "head.bias")),
+    Kind("state_group_flag", "a state with another switch of the optimiser", edited(STATE, group(capturable=True)), RESUME, 1, ("run", "capturable")),
+    Kind("state_group_rate", "a state whose learning rate is text", edited(STATE, group(lr="x")), RESUME, 1, ("run", "lr of the optimiser")),
+    Kind("state_group_betas", "a state with one beta", edited(STATE, group(betas=[0.9])), RESUME, 1, ("run", "betas")),
+    Kind("state_group_params", "a state whose group has no parameters", edited(STATE, group(params=[])), RESUME, 1, ("run", "groups of parameters")),
     Kind("state_history", "a state with less history than epochs", edited(STATE, card(history=[])), RESUME, 1, ("run", "history has 0")),
     Kind("state_row", "a state whose history lacks a column", edited(STATE, card(history=[{"epoch": 1}])), RESUME, 1, ("run", "do not fit")),
 ]

@@ -21,7 +21,16 @@ from stages.attention.card import METADATA_KEY, read_card
 from stages.attention.models import MODELS
 from tests.faults.kinds import MEMO, Kind
 from tests.faults.network import no_network
-from tests.stages.attention.hostile_weights import View, header_only, rezipped, save_pickle
+from tests.stages.attention.hostile_weights import (
+    HUGE_ARRAY,
+    View,
+    doubled,
+    header_only,
+    rezipped,
+    save_pickle,
+    small_pickle,
+    zipped_pickle,
+)
 
 PTH, SAFE, MODEL = "weights.pth", "weights.safetensors", "model.safetensors"
 TINY = f"extract --model vit_tiny_patch8 --weights {PTH}"
@@ -190,6 +199,8 @@ KINDS = [
     Kind("weights_itself", "a dictionary that holds itself", _wrapped_in_itself, TINY, 1, (PTH, "holds itself")),
     Kind("weights_deep", "a hundred dictionaries around the weights", _deep, TINY, 1, (PTH, "dictionaries deep")),
     Kind("weights_bomb", "a compressed .pth that unpacks to a thousand times its size", _zip_bomb, TINY, 1, (PTH, "unpacks to", "does not compress")),
+    Kind("weights_codec", "a pickle of 3,000 bytes that encodes its text into exabytes", lambda room: zipped_pickle(room / PTH, small_pickle(doubled("hex", 60))), TINY, 1, (PTH, "encodes bytes as 'hex'")),
+    Kind("weights_array", "a pickle of 50 bytes that asks for two gigabytes", lambda room: zipped_pickle(room / PTH, small_pickle(HUGE_ARRAY)), TINY, 1, (PTH, "bytearray")),
     Kind("weights_entries", "a .pth of too many entries", _many_entries, TINY, 1, (PTH, "50,001 entries")),
     Kind("weights_long_header", "a safetensors header of 90 MB", _long_header, TINY_SAFE, 1, (SAFE, "damaged")),
     Kind("weights_fifo", "a FIFO for a weights file", fifo(PTH), TINY, 1, (PTH, "is a FIFO")),

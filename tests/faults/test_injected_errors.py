@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.faults.injection import KINDS, STAGES, compile_shim
 from tests.forks import Forks
 
 PROGRAM = "from tests.faults.injection import main; main()"
-SAMPLE = {"EIO": 16, "EIO-stays": 8, "ENOSPC": 10, "EINTR": 6, "short": 6}
+SAMPLE = {"EIO": 16, "EIO-stays": 6, "ENOSPC": 8, "EINTR": 4, "short": 4}
 """Number of calls of a command that are disturbed, by kind."""
 SEED = 5
 CASES = [(stage, kind) for stage in STAGES for kind in KINDS]
@@ -44,7 +45,8 @@ def _disturb(forks: Forks, project: Path, stage: str, kind: str, moments: str) -
     finished = forks.run(PROGRAM, project, stage, kind, moments)
     assert finished.returncode == 0, finished.stderr
     answer = json.loads(finished.stdout.splitlines()[-1])
-    assert answer["disturbed"] > 0
+    sys.stdout.write(f"{stage}, {kind}: {answer['calls']} calls, {answer['disturbed']} disturbed\n")  # for `-rP`
+    assert answer["hit"] > answer["disturbed"] // 2, "most runs were not disturbed"
     assert not answer["wrong"], "\n".join(
         f"{end['moment']} of {answer['calls']} ({end['hit']}): {end['wrong']}\n  {end['err']}"
         for end in answer["wrong"]

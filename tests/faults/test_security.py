@@ -25,14 +25,14 @@ from tests.conftest import random_sample
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
-    "PIL", "__future__", "_typeshed", "annotated_types", "argparse", "ast", "atexit", "base64", "binascii", "collections", "concurrent",
-    "contextlib", "csv", "dask", "dataclasses", "datetime", "difflib", "distributed", "dvclive", "errno", "fcntl", "functools",
-    "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io", "ipaddress", "itertools", "json",
-    "logging", "math", "mmap", "numcodecs", "numpy", "operator", "os", "pathlib", "pipeline", "pydantic", "re",
-    "codecs", "pickletools", "resource", "rich", "safetensors", "scipy", "shutil", "signal", "simplejpeg", "skimage", "socket",
-    "sqlite3", "stages", "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "time",
-    "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile",
-    "zlib",
+    "PIL", "__future__", "_typeshed", "annotated_types", "argparse", "ast", "atexit", "base64", "binascii", "codecs",
+    "collections", "concurrent", "contextlib", "csv", "dask", "dataclasses", "datetime", "difflib", "distributed",
+    "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io",
+    "ipaddress", "itertools", "json", "logging", "math", "mmap", "numcodecs", "numpy", "operator", "os", "pathlib",
+    "pickletools", "pipeline", "pydantic", "re", "resource", "rich", "safetensors", "scipy", "shutil", "signal",
+    "simplejpeg", "skimage", "socket", "sqlite3", "stages", "stat", "statistics", "store", "struct", "sys",
+    "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib",
+    "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/disk/publish.py"}
@@ -57,7 +57,7 @@ def _forbidden_import(node: ast.AST, where: str) -> bool:
     elif isinstance(node, ast.Import):
         modules = [alias.name for alias in node.names]
         renamed = {alias.name for alias in node.names if alias.asname}
-        if renamed - {"numpy", "dask.array", "torch.nn.functional", "torch.distributed"}:
+        if renamed - {"datetime", "numpy", "dask.array", "torch.nn.functional", "torch.distributed"}:
             return True
     else:
         return False

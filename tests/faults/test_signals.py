@@ -15,7 +15,8 @@ from tests.faults.forked import contents
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 AT_FILE = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests themselves may run with SIGINT ignored
 number, event_name, part, count = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 seen = 0
 def watch(event, arguments):
@@ -53,7 +54,10 @@ def _python(
     program: str, *arguments: object, folder: Path, ignored: tuple[int, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in a new interpreter, with some signals ignored from its start."""
-    start = "import os, signal, sys\n" + "".join(f"signal.signal({int(one)}, signal.SIG_IGN)\n" for one in ignored)
+    start = "import os, signal, sys\n" + "".join(  # the tests themselves may run with SIGINT ignored
+        f"signal.signal({int(one.values[0])}, signal.SIG_{'IGN' if one.values[0] in ignored else 'DFL'})\n"
+        for one in SIGNALS
+    )
     command = [sys.executable, "-c", f"{start}os.execv(sys.executable, [sys.executable, '-c', *sys.argv[1:]])"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     return subprocess.run(
@@ -243,3 +247,20 @@ threading.Thread.start = refuse
     ended = _python(AT_CALL.format(definition=definition), int(signal.SIGTERM), "phantom", folder=tmp_path)
     assert ended.returncode == -signal.SIGTERM
     assert "Traceback" not in ended.stderr
+
+
+def test_ctrl_c_while_the_commands_are_loaded(tmp_path: Path):
+    """The handlers are not installed yet, so the process ends as any other program does."""
+    program = """
+import os, signal, sys
+class Sending:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Sending())
+from pipeline.__main__ import main
+main()
+"""
+    ended = _python(program, folder=tmp_path)
+    assert ended.returncode == -signal.SIGINT
+    assert ended.stderr == ""

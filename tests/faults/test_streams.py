@@ -184,3 +184,20 @@ def test_a_table_is_not_folded_without_a_terminal(room: Path):
     digest = json.loads(_shell("p inspect --json s.zarr", room).stdout)["recipe"]["weights_sha256"]
     assert digest in shown
     assert not [line for line in shown.splitlines() if line != line.rstrip()]
+
+
+def test_a_full_pipe_that_does_not_block_is_waited_for(room: Path):
+    """Some programs set their pipes so. Without care a long result is cut."""
+    program = (
+        "import os\n"
+        "os.set_blocking(1, False)\n"
+        "from pipeline.streams import guard_streams, write_result\n"
+        "guard_streams()\n"
+        "write_result('x' * 1_000_000)\n"
+        "os.set_blocking(1, True)\n"
+    )
+    (room / "program.py").write_text(program)
+    reader = f"'{sys.executable}' -c 'import sys, time; time.sleep(0.1); print(len(sys.stdin.read()))'"
+    run = _shell(f"'{sys.executable}' program.py | {reader}", room)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "1000000\n"

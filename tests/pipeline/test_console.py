@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import stat
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -75,3 +78,53 @@ def test_names_are_printed_literally(capsys: pytest.CaptureFixture[str], name: s
     console.show_table(name, ["a"], [[name]])
     title, *_, row = capsys.readouterr().out.rstrip().splitlines()
     assert (title.strip(), row.strip()) == (shown, shown)
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_a_message_is_wrapped_between_words(monkeypatch: pytest.MonkeyPatch):
+    """A path and a long name stay whole, so that they can be copied. Later lines are indented."""
+    monkeypatch.setattr("sys.stderr", _Terminal())
+    monkeypatch.setenv("COLUMNS", "40")
+    path = "/data/" + "x" * 60 + "/a-b.png"
+    console.say(f"error: one two three four five six seven eight nine\n  {path}: is empty")
+    assert sys.stderr.getvalue().splitlines() == [
+        "error: one two three four five six seven",
+        "  eight nine",
+        f"  {path}:",
+        "    is empty",
+    ]
+
+
+def test_elsewhere_a_line_stays_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """A program that reads a log wants whole messages."""
+    monkeypatch.setenv("COLUMNS", "40")
+    console.say("word " * 100)
+    assert capsys.readouterr().err == "word " * 100 + "\n"
+
+
+def test_a_long_name_of_a_row_is_not_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """The other columns keep their space."""
+    monkeypatch.setenv("COLUMNS", "80")
+    console.show_table("classes", ["class", "share"], [["name" * 30, "12 %"]])
+    shown = capsys.readouterr().out
+    assert shown.count("name") == 30
+    assert "12 %" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_slow_command_says_that_it_works(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """A quick one says nothing but its result."""
+    said = threading.Event()
+    monkeypatch.setattr(console, "SLOW", 0.0)
+    monkeypatch.setattr(console, "say", lambda text: (sys.stderr.write(text), said.set()))
+    with console.said_if_slow("verify: reading s.zarr"):
+        assert said.wait(60)
+    assert capsys.readouterr().err == "verify: reading s.zarr"
+    monkeypatch.setattr(console, "SLOW", 3600.0)
+    with console.said_if_slow("verify: reading s.zarr"):
+        pass
+    assert capsys.readouterr().err == ""

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from pipeline import display
-from pipeline.display import BarProgress, LineProgress, progress_display
+from pipeline.display import BarProgress, LineProgress, Speed, progress_display
 
 
 class _Clock:
@@ -67,7 +67,7 @@ def test_steps_of_an_earlier_run_do_not_count_as_fast(clock: _Clock):
     assert lines[0] == "training: 910 of 1,000 samples, 1 samples/s, 1 min left"
 
 
-def test_the_rate_is_that_since_the_last_line(clock: _Clock):
+def test_the_rate_is_that_of_the_last_half_minute(clock: _Clock):
     """Images from the memo are quick; they say nothing about those that are computed."""
     lines: list[str] = []
     with LineProgress(lines.append, clock).task("extracting", 2_000) as task:
@@ -78,7 +78,18 @@ def test_the_rate_is_that_since_the_last_line(clock: _Clock):
             clock.now += 10
             task.advance()
     assert lines[0].startswith("extracting: 640 of 2,000 images, 64 images/s")
-    assert lines[2].startswith("extracting: 1,012 of 2,000 images, 0.1 images/s, 2 h 44 min left")
+    assert lines[1].startswith("extracting: 1,006 of 2,000 images, 0.1 images/s, 2 h 45 min left")
+
+
+def test_a_batch_that_ends_at_once_is_not_fast(clock: _Clock):
+    """Its images are all counted at the moment when the batch ends."""
+    lines: list[str] = []
+    with LineProgress(lines.append, clock).task("predicting", 100) as task:
+        for _ in range(2):
+            clock.now += 8
+            for _ in range(16):
+                task.advance()
+    assert lines[0].startswith("predicting: 17 of 100 images, 1.1 images/s")
 
 
 def test_an_error_prints_no_end(clock: _Clock):
@@ -102,7 +113,14 @@ def test_track_counts_every_item(clock: _Clock):
     lines: list[str] = []
     for _ in LineProgress(lines.append, clock).track(range(3), "drawing"):
         clock.now += 11
-    assert lines == ["drawing: 1 of 3 images", "drawing: 3 of 3 images in 33 s"]
+    assert lines == ["drawing: 1 of 3 images, 0.091 images/s, 22 s left", "drawing: 3 of 3 images in 33 s"]
+
+
+def test_an_instant_task_has_no_rate():
+    """It would be one of thousands of images a second, and differ from that of the report."""
+    speed = Speed(lambda: 5.0)
+    speed.advance(10)
+    assert speed.per_second() is None
 
 
 @pytest.mark.parametrize(
@@ -151,6 +169,7 @@ def test_without_threads_a_bar_becomes_lines(monkeypatch: pytest.MonkeyPatch):
         ("epoch 3/3 loss 1.502 val Dice 0.369", "val Dice 0.369"),
         ("epoch 1000/1000 loss 1.559 validation Dice 0.369 and more", "validation D…"),
     ],
+    ids=["no_note", "short_note", "long_note"],
 )
 def test_a_bar_fits_80_columns_without_cutting_a_number(monkeypatch: pytest.MonkeyPatch, note: str, end: str):
     """First the bar is shorter, then the note is."""

@@ -12,7 +12,10 @@ from typing import Any
 
 import torch
 
-__all__ = ["View", "header_only", "rezipped", "save_pickle", "zipped_pickle"]
+__all__ = ["HUGE_ARRAY", "View", "doubled", "header_only", "rezipped", "save_pickle", "small_pickle", "zipped_pickle"]
+
+HUGE_ARRAY = b"cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R"
+"""Instructions of a pickle that make two gigabytes of zeros."""
 
 
 class View:
@@ -63,3 +66,24 @@ def header_only(path: Path, header: Mapping[str, Any], *, body: bytes = b"", cla
     """Write a `.safetensors` file with any header. `claimed` replaces its length."""
     raw = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(raw) if claimed is None else claimed) + raw + body)
+
+
+def small_pickle(instructions: bytes) -> bytes:
+    """Return a pickle of a dictionary with one value, which these instructions make."""
+    return b"\x80\x02}" + _text("a") + instructions + b"s."
+
+
+def doubled(codec: str, times: int) -> bytes:
+    """Return instructions that encode four letters again and again with a codec."""
+    content = _encoded(_text("aaaa"), "latin1")
+    for _ in range(times):
+        content = _encoded(content, codec)
+    return content
+
+
+def _text(text: str) -> bytes:
+    return b"X" + len(text.encode()).to_bytes(4, "little") + text.encode()
+
+
+def _encoded(inner: bytes, codec: str) -> bytes:
+    return b"c_codecs\nencode\n" + inner + _text(codec) + b"\x86R"

@@ -223,6 +223,19 @@ def test_closing_releases_the_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [_path(tmp_path).name]
 
 
+def test_a_file_that_sqlite_cannot_open_is_an_error(tmp_path, monkeypatch):
+    """A disk can fail between two system calls; the message names the file and the option."""
+
+    def failing(*_arguments: object, **_options: object) -> None:
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+    monkeypatch.setattr("sqlite3.connect", failing)
+    with pytest.raises(PipelineError, match=r"sqlite: cannot be read or written .*--memo"):
+        AttentionMemo(tmp_path, _RECIPE)
+
+
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     """A file at the folder's path is an error that names the option to use."""
     (tmp_path / "taken").write_text("")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from stages.errors import InputProblemsError
 from stages.imaging.decoding import read_image, read_resized
-from stages.imaging.jpeg import JpegDamagedError, decode_jpeg
+from stages.imaging.jpeg import JpegDamagedError, _segments, decode_jpeg
 from stages.imaging.opening import open_picture
 
 SCAN, END = b"\xff\xda", b"\xff\xd9"
@@ -194,6 +194,28 @@ def test_a_harmless_fault_does_not_hide_a_damaged_scan(fault: str):
     data = HARMLESS[fault](without_middle(jpeg()))
     with pytest.raises(JpegDamagedError):
         decode_jpeg(data, "RGB", (200, 260))
+
+
+@pytest.mark.parametrize("fault", HARMLESS)
+def test_headers_that_end_anywhere_are_one_problem(tmp_path: Path, fault: str):
+    """The search for the harmless part ends with the file, wherever that is cut."""
+    data = HARMLESS[fault](jpeg(size=(40, 40)))
+    for end in range(4, data.rindex(SCAN) + 20, 7):
+        (tmp_path / "a.jpg").write_bytes(data[:end])
+        with pytest.raises(InputProblemsError):
+            read_image(tmp_path / "a.jpg")
+
+
+def test_the_search_for_headers_ends_with_the_file():
+    """No scan follows, and no marker at all."""
+    for data in (
+        b"\xff\xd8",
+        b"\xff\xd8\xff\xe0\0\x10JFIF",
+        b"\xff\xd8\xff\xff\xff",
+        b"\xff\xd8\xff\0\xff\0",
+        b"\xff\xd8abc",
+    ):
+        assert len(list(_segments(data))) <= 1
 
 
 def test_a_phone_picture_with_previews_is_decoded_as_by_pillow(tmp_path: Path):

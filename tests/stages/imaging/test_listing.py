@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from stages.imaging.listing import list_folder
+from stages.imaging.pairing import Inputs, find_samples
 
 
 class _FailingEntry:
@@ -55,3 +56,13 @@ def test_a_folder_that_cannot_be_looked_at_is_not_called_missing(tmp_path: Path,
     monkeypatch.setattr(Path, "is_dir", failing)
     with pytest.raises(OSError, match="Input/output error"):
         list_folder(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["is_dir", "is_file"])
+def test_a_folder_of_images_that_cannot_be_looked_at_is_not_called_missing(tmp_path, monkeypatch, method):
+    def failing(path: Path) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(Path, method, failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        find_samples(Inputs(images=tmp_path))

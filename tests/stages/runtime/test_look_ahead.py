@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -75,3 +76,26 @@ def test_an_error_comes_after_the_results_before_it():
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="3"):
         next(results)
+
+
+def test_what_has_not_begun_is_cancelled_when_the_consumer_stops(monkeypatch: pytest.MonkeyPatch):
+    """After an error or Ctrl-C only the items that threads are working on are waited for."""
+    begun, may_end = [], threading.Event()
+    shut_down = ThreadPoolExecutor.shutdown
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item:
+            may_end.wait()
+        return item
+
+    def shutdown(pool: ThreadPoolExecutor, **options: bool) -> None:
+        shut_down(pool, **{**options, "wait": False})
+        may_end.set()
+        shut_down(pool)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shutdown)
+    results = look_ahead(work, range(100))
+    assert next(results) == 0
+    results.close()
+    assert len(begun) <= 3  # the first one, and one of each thread
