@@ -49,7 +49,9 @@ def published_folder(path: Path, *, ours: Output) -> Iterator[Path]:
             yield temporary  # private until it is complete
             replace_folder(temporary, path, ours=ours)
         finally:
-            remove_ours(temporary, ours.contents(temporary))
+            # The output is in place by now, or another error is on its way: tidying up must not fail the command.
+            with contextlib.suppress(OSError, PipelineError):
+                remove_ours(temporary, ours.contents(temporary))
 
 
 @contextlib.contextmanager

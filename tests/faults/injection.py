@@ -4,8 +4,8 @@ The process runs with `shim.c` loaded by LD_PRELOAD. It imports the stages once 
 call. A child runs one command in a copy of a small project, with its n-th call on the project's files disturbed. Two
 ends are right:
 
-- exit status 1 with one message that names the file or the output, and no file of the project changed. The same command
-  must then work;
+- exit status 1 (or 2, see `REFUSED`) with one message that names the file or the output, and no file of the project
+  changed. The same command must then work;
 - exit status 0, with the bytes of an undisturbed run in all files.
 
 MOMENTS are numbers of calls separated by commas, or `COUNT~SEED` for a random sample, or `sites` for one call of every
@@ -102,6 +102,9 @@ LEFT = re.compile(rf"(\S+/)?\.[^/]+\.partial|{WORK.pattern}")
 """What a run may leave if the system refuses to remove it."""
 HIDDEN = re.compile(r"^\.+(.+?)\.(partial.*|lock|training(\.lock)?|pretraining(\.lock)?)$")
 """The hidden name of a file or folder that becomes, or locks, the output `\\1`."""
+
+REFUSED = re.compile(r"Invalid value for '--\w+': path '\w+' (is not readable|does not exist)")
+"""The one exception from exit status 1: the library that reads the command line looks at paths and hides the reason."""
 
 
 def compile_shim(folder: Path) -> Path | None:
@@ -216,6 +219,8 @@ class Trial:
         found = snapshot(self._room)
         if end.status == 0:
             return self._wrong_success(end, found)
+        if end.status == 2 and REFUSED.search(end.err):
+            return self._wrong_failure(end, found)
         if end.status != 1:
             return "the exit status is neither 0 nor 1"
         if self.disturbance.must_work:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,19 @@ def test_a_replacement_that_the_disk_does_not_confirm_is_undone(tmp_path, monkey
         _publish(tmp_path / "out", "two")
     assert [entry.name for entry in tmp_path.iterdir()] == (["out"] if older else [])
     assert not older or (tmp_path / "out" / "mark").read_text() == "one"
+
+
+def test_tidying_up_cannot_fail_a_finished_command(tmp_path: Path):
+    """The new folder is in place when the description of the older one, which is to be removed, cannot be read."""
+
+    def contents(folder: Path) -> Contents:
+        if ".partial-" in folder.name:
+            raise PipelineError("cannot be read")
+        return CONTENTS
+
+    with published_folder(tmp_path / "out", ours=replace(OURS, contents=contents)) as folder:
+        (folder / "mark").write_text("one")
+    assert (tmp_path / "out" / "mark").read_text() == "one"
 
 
 def test_an_error_of_writing_names_the_file(tmp_path, monkeypatch):
