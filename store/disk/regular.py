@@ -122,7 +122,10 @@ def read_limited(path: Path, *, limit: int) -> bytes:
         with named_failures(path):
             size = os.fstat(file.fileno()).st_size
         if size <= limit:
-            content = file.read(limit + 1)  # some systems report 0 bytes for files that have content
+            # Some systems report 0 bytes for files that have content. `read` reserves what it is asked for.
+            content = file.read(size + 1)
+            if len(content) > size:
+                content += file.read(limit + 1 - len(content))
             if len(content) <= limit:
                 return content
     raise IrregularFileError(

@@ -18,7 +18,7 @@ from tests.faults.injection import KINDS, STAGES, compile_shim
 from tests.forks import Forks
 
 PROGRAM = "from tests.faults.injection import main; main()"
-SAMPLE = {"EIO": 16, "EIO-stays": 6, "ENOSPC": 8, "EINTR": 4, "short": 4}
+SAMPLE = {"EIO": 8, "EIO-stays": 3, "ENOSPC": 4, "EINTR": 2, "short": 2}
 """Number of calls of a command that are disturbed, by kind."""
 SEED = 5
 CASES = [(stage, kind) for stage in STAGES for kind in KINDS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,15 @@ def write(tmp_path: Path) -> Callable[..., AttentionStore]:
         with new_store(path, layout=LAYOUT, recipe=RECIPE) as writer:
             for index, (id_, group, digest) in enumerate(rows):
                 sample = random_sample(index, LAYOUT)
-                writer.append(replace(sample, id=id_, group=group, digest=digest, labelled=labelled))
+                writer.append(
+                    replace(
+                        sample,
+                        id=id_,
+                        group=group,
+                        digest=hashlib.sha256(digest.encode()).hexdigest(),
+                        labelled=labelled,
+                    )
+                )
         return AttentionStore.open(path)
 
     return make
