@@ -203,8 +203,8 @@ def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> lis
     linked = linked_groups(store.column("group"), store.column("digest"))
     groups, digests = store.column("group"), store.column("digest")
     kinds = (
-        ([f"group `{group}`" for group in groups], "{} is"),
-        ([f"the same image (SHA-256 {str(digest)[:12]}…)" for digest in digests], "{} is"),
+        ([str(group) for group in groups], "group `{}` is"),
+        ([str(digest) for digest in digests], "the same image (SHA-256 {:.12}…) is"),
         ([linked[str(group)] for group in groups], "copied images connect groups, one of them `{}`, that are"),
     )
     problems: dict[int, Problem] = {}

@@ -297,10 +297,13 @@ def test_every_usual_form_of_a_number_is_one(params: Path, written: str):
 
 
 @pytest.mark.parametrize("name", ["prepare", "featurize", "preprocess", "test", "train_cnn", "metrics", "vars", "data"])
-def test_sections_of_other_stages_are_left_alone(params: Path, name: str):
-    """Projects of DVC keep the settings of all their stages in one file."""
-    params.write_text(f"{name}: {{epochs: 3}}\ntrain: {{epochs: 2}}\n")
+def test_sections_of_other_programs_are_marked(params: Path, name: str):
+    """Projects of DVC may keep the settings of all their stages in one file. Without the mark a misspelling is silent."""
+    params.write_text(f"x-{name}: {{epochs: 3}}\ntrain: {{epochs: 2}}\n")
     assert load_settings(TrainSettings, "train", {}, params).epochs == 2
+    params.write_text(f"{name}: {{epochs: 3}}\ntrain: {{epochs: 2}}\n")
+    with pytest.raises(UsageError, match=f"there is no section `{name}`; the nearest is .* begins with `x-`"):
+        load_settings(TrainSettings, "train", {}, params)
 
 
 @pytest.mark.parametrize(
@@ -312,12 +315,14 @@ def test_sections_of_other_stages_are_left_alone(params: Path, name: str):
 def test_a_section_with_nearly_the_right_name_is_an_error(params: Path, name: str, meant: str):
     """Its settings would be ignored, and the defaults used. The message has its line, in every command."""
     params.write_text(f"# settings\n{name}: {{epochs: 3}}\n")
-    with pytest.raises(UsageError, match=rf"params.yaml line 2: there is no section `{name}`; did you mean `{meant}`"):
+    with pytest.raises(
+        UsageError, match=rf"params.yaml line 2: there is no section `{name}`; the nearest is `{meant}`"
+    ):
         load_settings(PhantomSettings, "phantom", {}, params)
 
 
 def test_merged_sections_are_read(params: Path):
     """References and merge keys are allowed as long as they are few."""
-    params.write_text("own: &own {epochs: 3, seed: 5}\ntrain:\n  <<: *own\n  seed: 6\n")
+    params.write_text("x-own: &own {epochs: 3, seed: 5}\ntrain:\n  <<: *own\n  seed: 6\n")
     loaded = load_settings(TrainSettings, "train", {}, params)
     assert (loaded.epochs, loaded.seed) == (3, 6)

@@ -105,8 +105,9 @@ def test_a_huge_description_of_a_data_set_is_refused(tmp_path: Path):
 
 
 def test_a_huge_table_of_groups_is_not_read(tmp_path: Path):
-    """It lies beside the images by chance, so it is ignored, as any table that has no groups."""
+    """It may name the patients, so it is a problem, and nothing goes on without it."""
     with (tmp_path / "groups.csv").open("wb") as file:
         file.truncate(groups.LARGEST + 1)
     wanted = GroupTable(file="groups.csv", key="id", group="group")
-    assert groups._read_groups(tmp_path / "groups.csv", wanted) == {}
+    with pytest.raises(InputProblemsError, match="is larger than 256 MiB"):
+        groups._read_groups(tmp_path / "groups.csv", wanted)
