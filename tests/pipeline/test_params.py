@@ -298,7 +298,7 @@ def test_every_usual_form_of_a_number_is_one(params: Path, written: str):
 
 @pytest.mark.parametrize("name", ["prepare", "featurize", "preprocess", "test", "train_cnn", "metrics", "vars", "data"])
 def test_sections_of_other_programs_are_marked(params: Path, name: str):
-    """Projects of DVC may keep the settings of all their stages in one file. Without the mark a misspelling is silent."""
+    """Projects of DVC may keep the settings of all stages in one file. Without a mark a misspelling would be silent."""
     params.write_text(f"x-{name}: {{epochs: 3}}\ntrain: {{epochs: 2}}\n")
     assert load_settings(TrainSettings, "train", {}, params).epochs == 2
     params.write_text(f"{name}: {{epochs: 3}}\ntrain: {{epochs: 2}}\n")
