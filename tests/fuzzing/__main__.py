@@ -20,6 +20,8 @@ from tests.fuzzing.targets import NAMES
 WORK = Path(".fuzzing")
 MOST_STARTS = 50
 """Processes of one run. Each crash, hang or excess of memory ends one."""
+LONGEST_REPLAY = 300
+"""Seconds of real time after which a replayed input counts as a hang."""
 SHORTEST = 5
 """Seconds that must be left to start another process."""
 COVERAGE = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)/")
@@ -62,8 +64,21 @@ def fuzz(name: str, work: Path, seconds: float) -> Outcome:
         if done.returncode and not EXECUTED.search(text) and not PULSE.search(text):
             sys.exit(f"{name}: cannot be fuzzed:\n{text[-2000:]}")
     outcome.seconds = time.monotonic() - start
+    _forget_passing(name, work / "crashes")
     outcome.findings = len(list((work / "findings").glob("*.txt"))) + len(list((work / "crashes").iterdir()))
     return outcome
+
+
+def _forget_passing(name: str, crashes: Path) -> None:
+    """Remove the inputs that ended a process, but pass in a fresh one."""
+    for path in sorted(crashes.iterdir()):
+        command = [sys.executable, "-m", "tests.fuzzing.replay", name, str(path)]
+        try:
+            passes = subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=LONGEST_REPLAY).returncode == 0
+        except subprocess.TimeoutExpired:
+            passes = False
+        if passes:
+            path.unlink()
 
 
 def _add(outcome: Outcome, log: str) -> None:

@@ -20,8 +20,6 @@ HANG_SECONDS = 120
 """Real time after which libFuzzer ends the process; `target.MOST_SECONDS` of processor time are found before."""
 MOST_RESIDENT = 2048
 """MiB of memory at which libFuzzer ends the process."""
-MOST_ADDRESSES = 12 << 30
-"""Bytes of address space: a larger request is a MemoryError, and no other program loses its memory."""
 INSTRUMENTED = [
     "pipeline", "stages", "store", "csv", "json", "yaml", "zipfile", "xml", "torch._weights_only_unpickler", "torch.serialization",
     "torch._utils", "numpy.lib.format", "numpy.lib._format_impl",
@@ -39,6 +37,7 @@ def instrumented() -> contextlib.AbstractContextManager[None]:
 
 
 with instrumented():
+    from tests.fuzzing.replay import MOST_ADDRESSES
     from tests.fuzzing.target import Finding, check
     from tests.fuzzing.targets import find_target
 

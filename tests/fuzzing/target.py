@@ -43,8 +43,10 @@ class Target:
     run: Callable[[bytes], object]
     """Feed one input to the parser."""
     seeds: Callable[[], Sequence[bytes]]
-    """Make the inputs to start from, with the project's own writers where possible. All are sound, unless a seed is
-    made to lead to a place that mutations would hardly find."""
+    """Make the inputs to start from, with the project's own writers where possible. The sound ones are first. The others
+    lead to places that mutations would hardly find."""
+    sound: int
+    """Number of sound seeds: they are read without an error, so the mutations start behind all checks."""
     mutate: Mutate
     """Mutations that keep the structure of the format, such as valid JSON with another value."""
     tokens: Sequence[str] = ()
@@ -112,6 +114,9 @@ def _place(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename.startswith(tuple(f"{ROOT}/{name}/" for name in PACKAGES))
     ]
+    if not places:  # in a library that the target calls
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [f"{Path(frames[-1].filename).name}:{frames[-1].name}"]
     return " > ".join(places[-3:])
 
 

@@ -64,10 +64,9 @@ def seeds() -> list[bytes]:
         labelme(drawn[0]),
         coco([FLAT]),
         coco({"size": list(SIZE), "counts": [1, 2, 45]}, [FLAT, FLAT], iscrowd=0),
-        coco({"size": list(SIZE), "counts": "1203"}, iscrowd=1),
-        {"type": "FeatureCollection", "features": [feature("Polygon", [SQUARE, SQUARE]), feature("Polygon", [SQUARE], None)]},
+        coco({"size": list(SIZE), "counts": [40, 8]}, iscrowd=1),
+        {"type": "FeatureCollection", "features": [feature("Polygon", [SQUARE, SQUARE]), feature("Polygon", [SQUARE], "cell")]},
         [feature("MultiPolygon", [[SQUARE], [SQUARE]])],
-        {"categories": {}, "items": []},
     ]
     shapes = (
         '<polygon label="cell" points="1,1;4,1;4,3"/><box label="cell" xtl="1" ytl="1" xbr="4" ybr="3" rotation="30"/>'
@@ -78,6 +77,8 @@ def seeds() -> list[bytes]:
         *(json.dumps(document).encode() for document in documents),
         cvat(shapes).encode(),
         cvat(shapes).replace("utf-8", "utf-16").encode("utf-16"),
+        json.dumps({"categories": {}, "items": []}).encode(),
+        json.dumps(coco({"size": list(SIZE), "counts": "06l2"})).encode(),
     ]
 
 
@@ -109,6 +110,7 @@ TARGET = Target(
     parser="annotations of LabelMe, COCO, CVAT and GeoJSON",
     run=run,
     seeds=seeds,
+    sound=9,
     mutate=mutate,
     tokens=WORDS,
     longest=1 << 13,

@@ -59,6 +59,7 @@ TARGET = Target(
     parser="array files (`.npz`)",
     run=run,
     seeds=seeds,
+    sound=4,
     mutate=mutate,
     tokens=["descr", "fortran_order", "shape", "image.npy", "label.npy"],
     longest=1 << 14,

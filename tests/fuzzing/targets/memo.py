@@ -87,6 +87,7 @@ TARGET = Target(
     parser="the memo (SQLite)",
     run=run,
     seeds=seeds,
+    sound=2,
     mutate=mutate,
     tokens=["CREATE TABLE", "CREATE VIEW", "digest", "maps", "crc", "recipe", "attention", "SQLite format 3"],
 )

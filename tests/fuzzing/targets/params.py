@@ -61,9 +61,9 @@ def seeds() -> list[bytes]:
         (ROOT / "pipeline" / "template" / "params.yaml.template").read_text(encoding="utf-8"),
         *(_every_key(section) for section in SECTIONS),
         "extract:\n  classes: {skin: 0, lesion: '1-255'}\n  image_size: [192, 256]\n  layers: -1\n",
+        "base: &a {seed: 1}\ntrain:\n  <<: *a\n  epochs: 3\n",
         f"{NESTED}extract: {{batch_size: *h}}\n",
         f"{NESTED}extract: {{classes: {{a: *h}}}}\n",
-        "base: &a {seed: 1}\ntrain:\n  <<: *a\n  epochs: 3\n",
         "a: &a\n  b: *a\nextract: *a\n",
     ]
     return [text.encode() for text in texts]
@@ -75,7 +75,8 @@ def _every_key(section: str) -> str:
         value = field.default
         if isinstance(value, tuple):
             value = list(value)
-        shown = "null" if value is None or value is dataclasses.MISSING else value
+        text = value is dataclasses.MISSING or field.type == "str"
+        shown = "x" if text else "null" if value is None else value
         lines.append(f"  {field.name}: {shown.as_posix() if isinstance(shown, Path) else shown}\n")
     return f"{section}:\n" + "".join(lines)
 
@@ -98,6 +99,7 @@ TARGET = Target(
     parser="`params.yaml`",
     run=run,
     seeds=seeds,
+    sound=10,
     mutate=mutate,
     tokens=[*SECTIONS, *KEYS, *WORDS],
     longest=1 << 13,

@@ -22,9 +22,10 @@ from stages.segmentation.checkpoint import METADATA_KEY, MODEL_FILE, STATE_FILE,
 from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import TrainSettings
 from store import AttentionStore
-from tests.conftest import RECIPE, random_sample
+from tests.conftest import random_sample
 from tests.fuzzing.mutations import change_safetensors, lay_out
 from tests.fuzzing.target import Target
+from tests.fuzzing.targets.memo import SQL_RECIPE
 from tests.fuzzing.targets.place import folder, write
 
 MODEL, STATE, PRETRAINING_STATE = range(3)
@@ -45,7 +46,7 @@ def small_store() -> AttentionStore:
 
     path = folder() / "runs.zarr"
     layout = Layout(size=(32, 32), grid=(4, 4), heads=["L1H0", "L1H1"], keys=17, classes=["skin", "lesion"])
-    with new_store(path, layout=layout, recipe=RECIPE) as writer:
+    with new_store(path, layout=layout, recipe=SQL_RECIPE.to_dict()) as writer:
         for index in range(4):
             writer.append(random_sample(index, layout))
     return AttentionStore.open(path)
@@ -140,6 +141,7 @@ TARGET = Target(
     parser="models and states of runs",
     run=run,
     seeds=seeds,
+    sound=4,
     mutate=mutate,
     tokens=WORDS,
     longest=1 << 16,

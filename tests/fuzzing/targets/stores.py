@@ -137,6 +137,7 @@ TARGET = Target(
     parser="attention stores: description, metadata, columns, shards",
     run=run,
     seeds=seeds,
+    sound=10,
     mutate=mutate,
     tokens=WORDS,
     longest=1 << 17,

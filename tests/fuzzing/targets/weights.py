@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from stages.attention.architectures import build_transformer
 from stages.attention.card import METADATA_KEY, Card, read_card
-from stages.attention.models import ModelEntry
+from stages.attention.models import MODELS, ModelEntry
 from stages.attention.weight_files import read_tensors, tensors_sha256
 from stages.attention.weights import load_transformer
 from tests.fuzzing.mutations import change_bytes, change_safetensors, change_zip
@@ -26,6 +26,7 @@ from tests.fuzzing.target import Target
 from tests.fuzzing.targets.place import write
 
 SIDE, PATCH, DIM = 8, 4, 8
+TINY = ModelEntry("tiny_for_fuzzing", "", PATCH, 2, DIM, 1, "", "", "")
 GLOBALS = (
     b"cbuiltins\nbytearray\n", b"c_codecs\nencode\n", b"ccollections\nOrderedDict\n", b"ccollections\nCounter\n",
     b"ctorch\nSize\n", b"ctorch\nFloatStorage\n", b"ctorch\nDoubleStorage\n", b"ctorch._utils\n_rebuild_tensor_v2\n",
@@ -39,8 +40,12 @@ OPCODES = tuple(opcode.code.encode("latin1") for opcode in pickletools.opcodes)
 
 
 def run(data: bytes) -> None:
-    """Read the tensors and the card, and build the transformer that the card describes."""
-    path = write("w.safetensors", data)
+    """Read the tensors and the card, and build the transformer that the card describes.
+
+    A pickle has no card; it is loaded as the model `TINY`.
+    """
+    has_card = data[8:9] == b"{"
+    path = write("w.safetensors" if has_card else "w.pth", data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -48,15 +53,18 @@ def run(data: bytes) -> None:
         finally:
             read_card(path)
         tensors_sha256({name: tensor for name, tensor in tensors.items() if tensor.numel() < 1 << 20})
-        load_transformer(str(path), input_size=(SIDE, SIDE))
+        if has_card:
+            load_transformer(str(path), input_size=(SIDE, SIDE))
+        else:
+            MODELS.setdefault(TINY.name, TINY)
+            load_transformer(TINY.name, input_size=(SIDE, SIDE), weights=path)
 
 
 @cache
 def sound_tensors() -> dict[str, Any]:
     """Return the tensors of a tiny transformer."""
     torch.manual_seed(0)
-    entry = ModelEntry("", "", PATCH, 2, DIM, 1, "", "", "")
-    return dict(build_transformer(entry, SIDE).state_dict())
+    return dict(build_transformer(TINY, SIDE).state_dict())
 
 
 @cache
@@ -87,7 +95,10 @@ def seeds() -> list[bytes]:
     """Return sound files of every form, and some that name unusual classes."""
     tensors = sound_tensors()
     few = {name: tensors[name] for name in ("cls_token", "patch_embed.proj.weight", "norm.weight")}
-    checkpoint = {"teacher": {f"module.backbone.{name}": one for name, one in few.items()}, "args": argparse.Namespace(a=1)}
+    checkpoint = {
+        "teacher": {f"module.backbone.{name}": one for name, one in tensors.items()},
+        "args": argparse.Namespace(a=1),
+    }
     unusual = {
         "sparse": torch.eye(3).to_sparse(),
         "parameter": torch.nn.Parameter(torch.ones(2)),
@@ -95,14 +106,18 @@ def seeds() -> list[bytes]:
         "wide": torch.zeros(1).expand(1000),
         "scalar": torch.tensor(1),
     }
+    own: dict[str, Any] = {"x": 1}
+    own["teacher"] = own  # holds itself
     return [
         with_card(sound_card(), tensors),
+        pickled(tensors, zipped=True),
+        pickled(checkpoint, zipped=True),
+        pickled(checkpoint, zipped=False),
         with_card({**sound_card(), "heads": 3}, {"patch_embed.proj.weight": torch.zeros(DIM, 0, 0, PATCH)}),
         bytes(save(few)),
         pickled(few, zipped=True),
-        pickled(checkpoint, zipped=True),
-        pickled(checkpoint, zipped=False),
         pickled({"model": unusual}, zipped=True),
+        pickled(own, zipped=True),
         pickle.dumps(few["cls_token"].tolist(), protocol=2),
         b"PK\x03\x04",
         b"\x80\x02}q\x00.",
@@ -167,6 +182,7 @@ TARGET = Target(
     parser="weights files: pickles in zip, bare pickles, safetensors, cards",
     run=run,
     seeds=seeds,
+    sound=4,
     mutate=mutate,
     tokens=["teacher", "state_dict", "module.", "backbone.", "pos_embed", "blocks.0.", "__metadata__", METADATA_KEY],
 )
