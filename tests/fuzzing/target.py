@@ -7,12 +7,15 @@ processor time, and more than `MOST_MEMORY` of additional memory.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import resource
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,8 @@ __all__ = ["MOST_MEMORY", "MOST_SECONDS", "Finding", "Mutate", "Target", "check"
 
 MOST_SECONDS = 8.0
 """Processor time of one input. The first inputs of a process take longer, because modules are imported."""
+HANG_SECONDS = 20.0
+"""Processor time after which an input is stopped."""
 MOST_MEMORY = 768
 """MiB by which one input may raise the peak of the process's memory."""
 
@@ -70,7 +75,10 @@ def check(target: Target, data: bytes) -> Finding | None:
     """Run one input and return what went wrong, or None."""
     start, peak = time.process_time(), _peak()
     try:
-        target.run(data)
+        with _limited_time():
+            target.run(data)
+    except _HangError:
+        found = Finding("time", f"hang {target.name}", f"more than {HANG_SECONDS} s")
     except PipelineError as error:
         found = _fault_of_message(error)
     except OSError as error:
@@ -89,6 +97,29 @@ def check(target: Target, data: bytes) -> Finding | None:
         if found is None:
             found = Finding("memory", f"memory {target.name}", f"{grown} MiB more")
     return found
+
+
+class _HangError(BaseException):
+    """Raised in an input that takes too long. No `except Exception` of a parser stops it."""
+
+
+@contextlib.contextmanager
+def _limited_time() -> Iterator[None]:
+    """Raise `_HangError` in the block after `HANG_SECONDS` of processor time, at the next step of Python code."""
+
+    def stop(*_: object) -> None:
+        raise _HangError
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _fault_of_message(error: PipelineError) -> Finding | None:

@@ -6,19 +6,14 @@ These runs need no fuzzer. Where atheris is installed, it runs for a few seconds
 from __future__ import annotations
 
 import importlib.util
-import random
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.fuzzing.engine import mutated, try_mutations, try_seeds
-from tests.fuzzing.mutations import change_json, change_zip, join_bundle, lay_out, split_bundle
-from tests.fuzzing.signing import sign
-from tests.fuzzing.target import ROOT, Finding, Target, check
+from tests.fuzzing.engine import try_mutations, try_seeds
+from tests.fuzzing.target import ROOT
 from tests.fuzzing.targets import NAMES, find_target
-from store.errors import PipelineError
 
 MOST, SECONDS = 3000, 5.0
 """Inputs, and processor time, of a short run. A busy machine tries fewer inputs; that does not fail the test."""
@@ -37,6 +32,7 @@ def test_mutations_are_no_findings(name):
     assert [f"{one.where}: {one.detail}\n{data!r}" for data, one in found.values()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_fuzzer_finds_nothing_in_some_seconds(name, tmp_path):
