@@ -12,6 +12,7 @@ import json
 import math
 import random
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -280,10 +281,13 @@ def lay_out(header: dict[str, Any], sound: bytes) -> bytes:
             continue
         try:
             size = SIZES[tensor["dtype"]] * math.prod(map(int, tensor["shape"]))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            size = 4
+        try:
             begin, end = old[name]["data_offsets"]
             values = sound[8 + length + begin : 8 + length + end]
-        except (KeyError, TypeError, ValueError, OverflowError):
-            size, values = 4, b""
+        except (KeyError, TypeError, ValueError):
+            values = b""
         if len(values) != size:
             values = bytes(max(0, min(size, MOST_ZEROS)))
         content.append(values)
@@ -323,7 +327,8 @@ def change_zip(data: bytes, rng: random.Random, inner: Callable[[str, bytes, ran
             members[at] = (name, inner(name, content, rng))
     written = io.BytesIO()
     compression = zipfile.ZIP_DEFLATED if rng.random() < 0.1 else zipfile.ZIP_STORED
-    with zipfile.ZipFile(written, "w", compression) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(written, "w", compression) as archive:
+        warnings.simplefilter("ignore")  # two members of one name are on purpose
         for one, bytes_of_it in members:
             with contextlib.suppress(ValueError, UnicodeError):
                 archive.writestr(zipfile.ZipInfo(one), bytes_of_it, compression)

@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +74,11 @@ class Finding:
 
 def check(target: Target, data: bytes) -> Finding | None:
     """Run one input and return what went wrong, or None."""
+    _forget_peak()
     start, peak = time.process_time(), _peak()
     try:
-        with _limited_time():
+        with _limited_time(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             target.run(data)
     except _HangError:
         found = Finding("time", f"hang {target.name}", f"more than {HANG_SECONDS} s")
@@ -92,10 +95,8 @@ def check(target: Target, data: bytes) -> Finding | None:
     if found is None and seconds > MOST_SECONDS:
         found = Finding("time", f"time {target.name}", f"{seconds:.1f} s")
     grown = _peak() - peak
-    if grown > MOST_MEMORY:
-        _forget_peak()
-        if found is None:
-            found = Finding("memory", f"memory {target.name}", f"{grown} MiB more")
+    if found is None and grown > MOST_MEMORY:
+        found = Finding("memory", f"memory {target.name}", f"{grown} MiB more")
     return found
 
 

@@ -170,10 +170,10 @@ def test_a_signed_store_looks_sound(number):
     target = find_target("stores")
     names = list(files)
     for name in ("height/c.0", "image/c.0.0.0.0"):
-        if number == 4:  # the columns of version 1 are packed, so other bytes cannot be unpacked
+        if number == 4 or (number == 1 and name.startswith("image")):  # packed, so other bytes cannot be unpacked
             continue
         content = bytearray(files[name])
         content[0] ^= 1
         target.run(flags + join_bundle([(names.index(name), bytes(content))]))
         with pytest.raises(PipelineError):
-            target.run(flags[:0] + bytes([number * 16]) + join_bundle([(names.index(name), bytes(content))]))
+            target.run(bytes([number * 16]) + join_bundle([(names.index(name), bytes(content))]))
