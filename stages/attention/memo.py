@@ -153,6 +153,8 @@ class AttentionMemo:
         """Turn SQLite's errors into errors that say what to do."""
         try:
             yield
+        except UnicodeDecodeError:  # sqlite3 raises it for an error message that quotes a damaged name
+            raise PipelineError(self._unusable_message("names in it are not text")) from None
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
             # On a full disk the index of the log cannot grow, and SQLite reports that as an I/O error.

@@ -69,6 +69,7 @@ def test_memory_and_time_are_findings(monkeypatch: pytest.MonkeyPatch):
     found = check(_target(endless), b"")
     assert found is not None
     assert found.kind == "time"
+    monkeypatch.setattr(target_module, "HANG_SECONDS", 60.0)
     found = check(_target(lambda _: np.ones(400 << 20, np.uint8)), b"")
     assert found is not None
     assert found.kind == "memory"

@@ -35,8 +35,8 @@ WORDS = (
     "192x256", "-1", "9,10", "skin=0,lesion=1", "{skin: 0, lesion: '1-255'}", "{skin: 0, lesion: [1, 2]}", "ftp://a/b",
     "s3://b/c", "#ff0000", "%YAML 1.1", "---", "...", "'", '"', "\t",
 )  # fmt: skip
-NESTED = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join(['*' + before] * 8)}]\n" for before, name in zip("abcdefg", "bcdefgh", strict=True)
+NESTED = "x-a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"x-{name}: &{name} [{', '.join(['*' + before] * 8)}]\n" for before, name in zip("abcdefg", "bcdefgh", strict=True)
 )
 """Lists that hold each other: 30 lines that stand for 8⁸ values."""
 
@@ -61,10 +61,10 @@ def seeds() -> list[bytes]:
         (ROOT / "pipeline" / "template" / "params.yaml.template").read_text(encoding="utf-8"),
         *(_every_key(section) for section in SECTIONS),
         "extract:\n  classes: {skin: 0, lesion: '1-255'}\n  image_size: [192, 256]\n  layers: -1\n",
-        "base: &a {seed: 1}\ntrain:\n  <<: *a\n  epochs: 3\n",
+        "x-base: &a {seed: 1}\ntrain:\n  <<: *a\n  epochs: 3\n",
         f"{NESTED}extract: {{batch_size: *h}}\n",
         f"{NESTED}extract: {{classes: {{a: *h}}}}\n",
-        "a: &a\n  b: *a\nextract: *a\n",
+        "x-a: &a\n  b: *a\nextract: *a\n",
     ]
     return [text.encode() for text in texts]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -30,6 +31,7 @@ from tests.fuzzing.targets.place import folder, write
 
 MODEL, STATE, PRETRAINING_STATE = range(3)
 LENGTH_BYTES = 8
+RECIPE = replace(SQL_RECIPE, input_size=(32, 32), grid=(4, 4), keys=17)
 SPLITS = ["train", "train", "train", "val"]
 WORDS = (
     "network", "classes", "attention_norm", "recipe", "recipe_sha256", "epoch", "val_dice", "masks", "size", "grid", "heads",
@@ -46,7 +48,7 @@ def small_store() -> AttentionStore:
 
     path = folder() / "runs.zarr"
     layout = Layout(size=(32, 32), grid=(4, 4), heads=["L1H0", "L1H1"], keys=17, classes=["skin", "lesion"])
-    with new_store(path, layout=layout, recipe=SQL_RECIPE.to_dict()) as writer:
+    with new_store(path, layout=layout, recipe=RECIPE.to_dict()) as writer:
         for index in range(4):
             writer.append(random_sample(index, layout))
     return AttentionStore.open(path)

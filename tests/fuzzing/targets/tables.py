@@ -17,7 +17,7 @@ from stages.imaging.describing import _read_labels
 from stages.imaging.groups import GroupTable, _read_groups
 from stages.imaging.samples import id_problem
 from stages.imaging.table import read_table
-from stages.phantom import _is_marked
+from stages.outputs.marks import json_of
 from stages.prediction.mask_files import is_ours
 from stages.segmentation.splits import read_splits, split_by_csv, write_splits
 from store import AttentionStore
@@ -78,7 +78,7 @@ READERS: tuple[tuple[str, Callable[[Path], object]], ...] = (
     ("classes.txt", _classes),
     ("groups.tsv", lambda path: _read_groups(path, GroupTable(file="*", key="id", group="group"))),
     ("dataset.json", _labels),
-    ("phantom.json", _is_marked),
+    ("phantom.json", json_of),
     ("p.geojson", is_ours),
 )
 """The name of the file, and the function that reads it, by the first byte of an input."""
