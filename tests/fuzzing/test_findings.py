@@ -50,6 +50,15 @@ def _chain_of_wrappers() -> bytes:
     return weights.pickled(one, zipped=True)
 
 
+def _zipped_pickle(content: bytes) -> bytes:
+    """Return an archive of `torch.save` with another list of tensors."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(_pickle())) as sound, zipfile.ZipFile(made, "w") as archive:
+        for entry in sound.infolist():
+            archive.writestr(entry.filename, content if entry.filename.endswith(".pkl") else sound.read(entry))
+    return made.getvalue()
+
+
 def _norm(tensor: torch.Tensor) -> Build:
     return lambda: _pickle(**{"norm.weight": tensor})
 
@@ -79,6 +88,9 @@ WEIGHTS: dict[str, Build] = {
     "pickle: conjugated": lambda: _norm(torch.zeros(8, dtype=torch.complex64).conj())(),
     "pickle: complex": lambda: _norm(torch.zeros(8, dtype=torch.complex64))(),
     "pickle: two gigabytes in 32 bytes": lambda: b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x80\x00\x85R.",
+    "pickle: an instruction with an argument of terabytes": lambda: b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b".",
+    "pickle: the same in an archive": lambda: _zipped_pickle(b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b"."),
+    "pickle: a text of 2**63 bytes": lambda: b"\x80\x05\x8d" + (2**63 - 1).to_bytes(8, "little") + b".",
     "pickle: a wrapper that holds itself": _itself,
     "pickle: two wrappers that hold each other": _chain_of_wrappers,
 }
@@ -237,6 +249,10 @@ RUNS: dict[str, Build] = {
     "state: a learning rate that is a text": _group(lr="x"),
     "state: capturable": _group(capturable=True),
     "state: parameters that are lists": _group(params=[[0]]),
+    "state: parameters in another order": _state(lambda _, card: card["param_groups"][0]["params"].reverse()),
+    "state: a parameter twice": _state(
+        lambda _, card: card["param_groups"][0].update(params=[card["param_groups"][0]["params"][1], *card["param_groups"][0]["params"][1:]])
+    ),
     "state: a value nested deep": _group(eps=json.loads("[" * 900 + "]" * 900)),
     "state: a history without a score": _state(lambda _, card: card["history"][0].pop("val_dice")),
     "state: a score that is a text": _state(lambda _, card: card["history"][0].update(val_dice="a")),
@@ -270,6 +286,7 @@ def test_what_the_fuzzer_found_is_handled(name, label):
         ("weights", "pickle: complex"), ("weights", "pickle: a wrapper that holds itself"),
         ("runs", "state: more epochs than rows"), ("runs", "state: a negative number of epochs"),
         ("runs", "state: one beta"), ("runs", "state: a slot is missing"),
+        ("runs", "state: parameters in another order"), ("runs", "state: a parameter twice"),
         ("params", "lists that hold each other, as a section"), ("arrays", "negative shape"),
         ("stores", "column of texts that claims too few"),
     ],
