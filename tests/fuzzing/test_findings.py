@@ -154,10 +154,19 @@ def _sql(*statements: str) -> bytes:
     return file.read_bytes()
 
 
+def _changed_schema() -> bytes:
+    """Return a small memo whose schema is read from another place. SQLite calls that a lack of memory."""
+    data = bytearray(_sql("PRAGMA page_size=512", "CREATE TABLE recipe (json TEXT NOT NULL)", "CREATE TABLE attention (a)"))
+    data[109] = 199
+    data[455:459] = b"\xff\xff\xff\xff"
+    return bytes(data)
+
+
 RECIPE_TABLE = ("CREATE TABLE recipe (json TEXT NOT NULL)",)
 MEMO: dict[str, Build] = {
     "schema that is not UTF-8": lambda: memo.seeds()[0].replace(b"attention", b"\x80ttention", 1),
     "all texts of the schema not UTF-8": lambda: memo.seeds()[0].replace(b"maps", b"\xff\xfeps"),
+    "schema that seems to take all memory": _changed_schema,
     "digests that are numbers": lambda: _sql(
         *RECIPE_TABLE,
         "CREATE VIEW attention AS SELECT 5 AS digest, zeroblob(48) AS maps, 0 AS crc",
