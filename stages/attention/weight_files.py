@@ -112,7 +112,9 @@ def _read_pickle(path: Path, start: bytes) -> Any:
     if not start.startswith(_PICKLES):  # for example a web page that was saved in place of the file
         raise WeightsError(_broken(path))
     if path.name.endswith(_OTHER_NAME):  # torch 2.15 reads a path of this name as safetensors, whatever it holds
-        raise WeightsError(f"{path}: is a pickle of torch, and its name says safetensors. Rename it: `{path.stem}.pth`.")
+        raise WeightsError(
+            f"{path}: is a pickle of torch, and its name says safetensors. Rename it: `{path.stem}.pth`."
+        )
     zipped = start.startswith(_ZIP)
     if (problem := (zip_problem(path) if zipped else None) or pickle_problem(path, zipped=zipped)) is not None:
         raise WeightsError(f"{path}: {problem}. Download it again, or save it again with `torch.save`.")

@@ -57,7 +57,9 @@ def fuzz(name: str, work: Path, seconds: float) -> Outcome:
             break
         command = [sys.executable, "-m", "tests.fuzzing.child", name, str(work), str(max(1, int(left)))]
         with (work / "log.txt").open("w+", encoding="utf-8", errors="replace") as log:
-            done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})  # noqa: E501
+            done = subprocess.run(
+                command, stdout=log, stderr=subprocess.STDOUT, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            )
             log.seek(0)
             text = log.read()
         _add(outcome, text)
@@ -74,7 +76,9 @@ def _forget_passing(name: str, crashes: Path) -> None:
     for path in sorted(crashes.iterdir()):
         command = [sys.executable, "-m", "tests.fuzzing.replay", name, str(path)]
         try:
-            passes = subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=LONGEST_REPLAY).returncode == 0
+            passes = (
+                subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=LONGEST_REPLAY).returncode == 0
+            )
         except subprocess.TimeoutExpired:
             passes = False
         if passes:

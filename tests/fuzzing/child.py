@@ -27,7 +27,6 @@ INSTRUMENTED = [
 """Modules whose branches guide the fuzzer: the project, and readers in Python that it uses."""
 
 
-
 def instrumented() -> contextlib.AbstractContextManager[None]:
     """Return a context in which imports are instrumented."""
     context: contextlib.AbstractContextManager[None] = atheris.instrument_imports(
@@ -67,8 +66,8 @@ def main(name: str, work: Path, seconds: int) -> None:
             record(data, found)
 
     def mutate(data: bytes, longest: int, seed: int) -> bytes:
-        rng = random.Random(seed)  # noqa: S311 - no secret
-        if rng.random() < 0.2:  # noqa: PLR2004 - libFuzzer's own mutations, with its dictionary
+        rng = random.Random(seed)
+        if rng.random() < 0.2:
             return bytes(atheris.Mutate(data, longest))
         return target.mutate(data, rng)[:longest]
 
@@ -78,7 +77,9 @@ def main(name: str, work: Path, seconds: int) -> None:
             one(data)
     words = work / "words.dict"
     tokens = [token for token in target.tokens if token.isascii() and token.isprintable()]
-    words.write_text("".join('"' + token.replace("\\", "\\\\").replace('"', '\\"') + '"\n' for token in tokens), encoding="utf-8")
+    words.write_text(
+        "".join('"' + token.replace("\\", "\\\\").replace('"', '\\"') + '"\n' for token in tokens), encoding="utf-8"
+    )
     resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
     options = {
         "max_total_time": seconds,

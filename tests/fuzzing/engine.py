@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tests.fuzzing.target import Finding, Target, check
 
-__all__ = ["mutated", "try_seeds", "try_mutations"]
+__all__ = ["mutated", "try_mutations", "try_seeds"]
 
 MOST_KEPT = 200
 """Inputs that are mutated again."""
@@ -25,23 +25,25 @@ def mutated(target: Target, rng: random.Random) -> Iterator[bytes]:
     pool = list(seeds)
     while True:
         data = target.mutate(rng.choice(pool), rng)
-        while rng.random() < 0.4:  # noqa: PLR2004 - several mutations in a row
+        while rng.random() < 0.4:
             data = target.mutate(data, rng)
         data = data[: target.longest]
         yield data
-        if rng.random() < 0.1:  # noqa: PLR2004 - few, so that most inputs stay near a sound one
+        if rng.random() < 0.1:
             if len(pool) > MOST_KEPT:
                 del pool[len(seeds) :: 2]
             pool.append(data)
 
 
-def try_mutations(target: Target, *, seed: int, most: int, seconds: float) -> tuple[int, dict[str, tuple[bytes, Finding]]]:
+def try_mutations(
+    target: Target, *, seed: int, most: int, seconds: float
+) -> tuple[int, dict[str, tuple[bytes, Finding]]]:
     """Run mutations until their number or the processor time is reached.
 
     Returns:
         The number of inputs, and the first input and finding for each place.
     """
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)
     found: dict[str, tuple[bytes, Finding]] = {}
     end = time.process_time() + seconds
     count = 0

@@ -1,4 +1,4 @@
-"""Mutations that keep the structure of a format, so that the fuzzer gets past the first check of a parser.
+"""Mutations of bytes, JSON, lines and bundles that keep their structure, so that the fuzzer gets past the first check of a parser.
 
 Every function takes any bytes and a generator of random numbers, and returns changed bytes. Bytes that do not have the
 structure are changed as plain bytes.
@@ -7,13 +7,9 @@ structure are changed as plain bytes.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import math
 import random
 import struct
-import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,10 +18,9 @@ __all__ = [
     "change_bytes",
     "change_json",
     "change_lines",
-    "change_safetensors",
-    "change_zip",
+    "change_text",
+    "dump_json",
     "join_bundle",
-    "lay_out",
     "split_bundle",
 ]
 
@@ -40,9 +35,6 @@ TEXTS = (
     "", " ", "a", "0", "-1", "1e5", "nan", "None", "null", "true", "\x00", "\x1b[2J", "\ud800", "é", "\u2028", "..", "../x", "/",
     "a/b", "a" * 300, "%s", "{}", "{id}", "*", "ignore", "background", "٣", "²",
 )  # fmt: skip
-SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1}
-"""Bytes of one value of a tensor, by the name of its type in `.safetensors`."""
-MOST_ZEROS = 1 << 20
 MOST_NESTING = 3000
 MOST_PLACES = 4000
 """Values of one document among which a mutation chooses."""
@@ -58,7 +50,9 @@ def change_bytes(data: bytes, rng: random.Random) -> bytes:
             case 0 if changed:
                 changed[min(at, len(changed) - 1)] ^= 1 << rng.randrange(8)
             case 1 if changed:
-                changed[min(at, len(changed) - 1)] = rng.choice((0, 1, 0x20, 0x22, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+                changed[min(at, len(changed) - 1)] = rng.choice(
+                    (0, 1, 0x20, 0x22, 0x7F, 0x80, 0xFF, rng.randrange(256))
+                )
             case 2:
                 del changed[at : at + length]
             case 3:
@@ -123,7 +117,7 @@ def change_value(document: Any, rng: random.Random, tokens: Sequence[str] = ()) 
         case 3 | 4 if isinstance(holder, dict):
             holder[rng.choice((*tokens, *TEXTS))] = holder.pop(key) if rng.random() < 0.5 else _copied(value)
         case 5 if isinstance(value, str):
-            holder[key] = _change_text(value, rng, tokens)
+            holder[key] = change_text(value, rng, tokens)
         case 5 | 6 if isinstance(value, int | float):
             holder[key] = value + rng.choice((-2, -1, 1, 2, 0.5, 10**9)) if rng.random() < 0.6 else -value
         case _:
@@ -155,7 +149,8 @@ def any_value(rng: random.Random, tokens: Sequence[str] = ()) -> Any:
             return rng.randrange(-5, 300)
 
 
-def _change_text(text: str, rng: random.Random, tokens: Sequence[str]) -> str:
+def change_text(text: str, rng: random.Random, tokens: Sequence[str]) -> str:
+    """Insert a word, remove a part, end it with another character, repeat it, or exchange small and large letters."""
     at = rng.randrange(len(text) + 1)
     match rng.randrange(5):
         case 0:
@@ -215,124 +210,6 @@ def change_lines(data: bytes, rng: random.Random, tokens: Sequence[str] = (), se
     if at < len(lines) and lines[at] and len(cells) < 1000:
         lines[at] = b",".join(cells)
     return b"\n".join(lines)
-
-
-def change_safetensors(data: bytes, rng: random.Random, key: str, tokens: Sequence[str] = ()) -> bytes:
-    """Change the JSON header of a `.safetensors` file, or the JSON document under `key` of its metadata."""
-    length = int.from_bytes(data[:8], "little")
-    if rng.random() < 0.04 or not 2 <= length <= len(data) - 8:
-        return change_bytes(data, rng)
-    header, body = data[8 : 8 + length], data[8 + length :]
-    try:
-        parsed = json.loads(header)
-        card = parsed["__metadata__"][key]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        parsed, card = None, None
-    choice = rng.random()
-    if isinstance(parsed, dict) and choice < 0.25:  # noqa: PLR2004 - a share of the mutations
-        return lay_out(_change_tensors(parsed, rng), data)
-    if isinstance(card, str) and choice < 0.85:  # noqa: PLR2004
-        parsed["__metadata__"][key] = change_json(card.encode(errors="replace"), rng, tokens).decode(errors="replace")
-        header = dump_json(parsed)
-    elif choice < 0.94:  # noqa: PLR2004
-        header = change_json(header, rng, (*tokens, "F64", "I64", "BOOL", "U8", "BF16", "F8_E4M3", "dtype", "shape"))
-    else:
-        body = change_bytes(body, rng)
-    return struct.pack("<Q", len(header)) + header + body
-
-
-def _change_tensors(header: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-    """Return a header without a tensor, or with one of another name, type or shape. The offsets become wrong."""
-    names = [name for name, value in header.items() if name != "__metadata__" and isinstance(value, dict)]
-    if not names:
-        return header
-    name = rng.choice(names)
-    tensor = dict(header[name])
-    changed = {key: value for key, value in header.items() if key != name}
-    match rng.randrange(4):
-        case 0:
-            return changed
-        case 1:
-            return {**changed, _change_text(name, rng, names): tensor}
-        case 2:
-            tensor["dtype"] = rng.choice(list(SIZES))
-        case _:
-            tensor["shape"] = rng.choice(([], [0], [1], [2, 3], [0, 10**9], [2**31, 0], [1] * 70, [1, 1, 1]))
-    return {**changed, name: tensor}
-
-
-def lay_out(header: dict[str, Any], sound: bytes) -> bytes:
-    """Return a `.safetensors` with right offsets. Tensors have the bytes that they have in `sound`, or zeros.
-
-    Args:
-        header: the parsed header; its offsets do not matter.
-        sound: a file with tensors of the same names, or any bytes.
-    """
-    length = int.from_bytes(sound[:8], "little")
-    try:
-        old = json.loads(sound[8 : 8 + length])
-    except (ValueError, RecursionError):
-        old = {}
-    content, at = [], 0
-    laid: dict[str, Any] = {}
-    for name, tensor in header.items():
-        if name == "__metadata__" or not isinstance(tensor, dict):
-            laid[name] = tensor
-            continue
-        try:
-            size = SIZES[tensor["dtype"]] * math.prod(map(int, tensor["shape"]))
-        except (KeyError, TypeError, ValueError, OverflowError):
-            size = 4
-        try:
-            begin, end = old[name]["data_offsets"]
-            values = sound[8 + length + begin : 8 + length + end]
-        except (KeyError, TypeError, ValueError):
-            values = b""
-        if len(values) != size:
-            values = bytes(max(0, min(size, MOST_ZEROS)))
-        content.append(values)
-        laid[name] = {**tensor, "data_offsets": [at, at + len(values)]}
-        at += len(values)
-    written = dump_json(laid)
-    return struct.pack("<Q", len(written)) + written + b"".join(content)
-
-
-def change_zip(data: bytes, rng: random.Random, inner: Callable[[str, bytes, random.Random], bytes]) -> bytes:
-    """Change a member of a zip archive, with a right checksum, or the list of members.
-
-    Args:
-        data: the archive.
-        rng: random numbers.
-        inner: changes the bytes of a member, given its name.
-    """
-    if rng.random() < 0.15:
-        return change_bytes(data, rng)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [(one.filename, archive.read(one)) for one in archive.infolist() if one.file_size < 1 << 20]
-    except Exception:  # noqa: BLE001 - damaged archives raise many kinds of exceptions
-        return change_bytes(data, rng)
-    if not members:
-        return change_bytes(data, rng)
-    at = rng.randrange(len(members))
-    name, content = members[at]
-    match rng.randrange(10):
-        case 0:
-            del members[at]
-        case 1:
-            members[at] = (rng.choice((rng.choice(members)[0], "../x", "/x", "a\x00b", name + "x")), content)
-        case 2:
-            members.append((name, rng.choice(members)[1]))
-        case _:
-            members[at] = (name, inner(name, content, rng))
-    written = io.BytesIO()
-    compression = zipfile.ZIP_DEFLATED if rng.random() < 0.1 else zipfile.ZIP_STORED
-    with warnings.catch_warnings(), zipfile.ZipFile(written, "w", compression) as archive:
-        warnings.simplefilter("ignore")  # two members of one name are on purpose
-        for one, bytes_of_it in members:
-            with contextlib.suppress(ValueError, UnicodeError):
-                archive.writestr(zipfile.ZipInfo(one), bytes_of_it, compression)
-    return written.getvalue()
 
 
 def join_bundle(parts: Sequence[tuple[int, bytes]]) -> bytes:

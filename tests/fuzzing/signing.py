@@ -82,7 +82,9 @@ def _sign_shard(files: Files, path: str, *, at_start: bool) -> list[int]:
     content = bytearray(files[path])
     checksums: list[int] = []
     capacity = 1
-    while True:  # the number of chunks is not known here: the index whose entries fill the file exactly is the right one
+    while (
+        True
+    ):  # the number of chunks is not known here: the index whose entries fill the file exactly is the right one
         size = capacity * 16
         if size + CRC_BYTES > len(content):
             return []
@@ -93,7 +95,7 @@ def _sign_shard(files: Files, path: str, *, at_start: bool) -> list[int]:
             break
         capacity *= 2
     for offset, length in written.astype(object).tolist():
-        if not CRC_BYTES <= length or offset + length > len(content):
+        if not length >= CRC_BYTES or offset + length > len(content):
             return []
         chunk = _with_crc(bytes(content[offset : offset + length - CRC_BYTES]))
         content[offset : offset + length] = chunk

@@ -16,7 +16,8 @@ import torch
 
 from stages.attention.weight_files import read_tensors
 from stages.errors import PipelineError, WeightsError
-from tests.fuzzing.mutations import join_bundle, lay_out
+from tests.fuzzing.containers import lay_out
+from tests.fuzzing.mutations import join_bundle
 from tests.fuzzing.target import check
 from tests.fuzzing.targets import find_target, memo, params, place, runs, stores, weights
 
@@ -83,12 +84,14 @@ WEIGHTS: dict[str, Build] = {
     "pickle: a tensor that claims more than the file has": lambda: _pickle(
         pos_embed=torch.zeros(1).expand(1, 4001**2, weights.DIM)
     ),
-    "pickle: sparse": lambda: _norm(torch.zeros(8).to_sparse())(),
-    "pickle: without data": lambda: _norm(torch.zeros(8, device="meta"))(),
-    "pickle: conjugated": lambda: _norm(torch.zeros(8, dtype=torch.complex64).conj())(),
-    "pickle: complex": lambda: _norm(torch.zeros(8, dtype=torch.complex64))(),
+    "pickle: sparse": _norm(torch.zeros(8).to_sparse()),
+    "pickle: without data": _norm(torch.zeros(8, device="meta")),
+    "pickle: conjugated": _norm(torch.zeros(8, dtype=torch.complex64).conj()),
+    "pickle: complex": _norm(torch.zeros(8, dtype=torch.complex64)),
     "pickle: two gigabytes in 32 bytes": lambda: b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x80\x00\x85R.",
-    "pickle: an instruction with an argument of terabytes": lambda: b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b".",
+    "pickle: an instruction with an argument of terabytes": lambda: (
+        b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b"."
+    ),
     "pickle: the same in an archive": lambda: _zipped_pickle(b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b"."),
     "pickle: a text of 2**63 bytes": lambda: b"\x80\x05\x8d" + (2**63 - 1).to_bytes(8, "little") + b".",
     "pickle: a wrapper that holds itself": _itself,
@@ -156,7 +159,9 @@ def _sql(*statements: str) -> bytes:
 
 def _changed_schema() -> bytes:
     """Return a small memo whose schema is read from another place. SQLite calls that a lack of memory."""
-    data = bytearray(_sql("PRAGMA page_size=512", "CREATE TABLE recipe (json TEXT NOT NULL)", "CREATE TABLE attention (a)"))
+    data = bytearray(
+        _sql("PRAGMA page_size=512", "CREATE TABLE recipe (json TEXT NOT NULL)", "CREATE TABLE attention (a)")
+    )
     data[109] = 199
     data[455:459] = b"\xff\xff\xff\xff"
     return bytes(data)
@@ -179,12 +184,12 @@ MEMO: dict[str, Build] = {
 }
 
 PARAMS: dict[str, Build] = {
-    "lists that hold each other, as a number": lambda: f"{params.NESTED}extract: {{batch_size: *h}}\n".encode(),
-    "lists that hold each other, as classes": lambda: f"{params.NESTED}extract: {{classes: {{a: *h}}}}\n".encode(),
-    "lists that hold each other, as a size": lambda: f"{params.NESTED}extract: {{image_size: *h}}\n".encode(),
-    "lists that hold each other, as layers": lambda: f"{params.NESTED}extract: {{layers: *h}}\n".encode(),
-    "lists that hold each other, as a key": lambda: f"{params.NESTED}extract: {{*h : 1}}\n".encode(),
-    "lists that hold each other, as a section": lambda: f"{params.NESTED}extract: *h\n".encode(),
+    "lists that hold each other, as a number": f"{params.NESTED}extract: {{batch_size: *h}}\n".encode,
+    "lists that hold each other, as classes": f"{params.NESTED}extract: {{classes: {{a: *h}}}}\n".encode,
+    "lists that hold each other, as a size": f"{params.NESTED}extract: {{image_size: *h}}\n".encode,
+    "lists that hold each other, as layers": f"{params.NESTED}extract: {{layers: *h}}\n".encode,
+    "lists that hold each other, as a key": f"{params.NESTED}extract: {{*h : 1}}\n".encode,
+    "lists that hold each other, as a section": f"{params.NESTED}extract: *h\n".encode,
     "a mapping that holds itself": lambda: b"extract: &a\n  classes: *a\n",
 }
 
@@ -260,7 +265,9 @@ RUNS: dict[str, Build] = {
     "state: parameters that are lists": _group(params=[[0]]),
     "state: parameters in another order": _state(lambda _, card: card["param_groups"][0]["params"].reverse()),
     "state: a parameter twice": _state(
-        lambda _, card: card["param_groups"][0].update(params=[card["param_groups"][0]["params"][1], *card["param_groups"][0]["params"][1:]])
+        lambda _, card: card["param_groups"][0].update(
+            params=[card["param_groups"][0]["params"][1], *card["param_groups"][0]["params"][1:]]
+        )
     ),
     "state: a value nested deep": _group(eps=json.loads("[" * 900 + "]" * 900)),
     "state: a history without a score": _state(lambda _, card: card["history"][0].pop("val_dice")),

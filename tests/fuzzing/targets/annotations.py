@@ -65,7 +65,10 @@ def seeds() -> list[bytes]:
         coco([FLAT]),
         coco({"size": list(SIZE), "counts": [1, 2, 45]}, [FLAT, FLAT], iscrowd=0),
         coco({"size": list(SIZE), "counts": [40, 8]}, iscrowd=1),
-        {"type": "FeatureCollection", "features": [feature("Polygon", [SQUARE, SQUARE]), feature("Polygon", [SQUARE], "cell")]},
+        {
+            "type": "FeatureCollection",
+            "features": [feature("Polygon", [SQUARE, SQUARE]), feature("Polygon", [SQUARE], "cell")],
+        },
         [feature("MultiPolygon", [[SQUARE], [SQUARE]])],
     ]
     shapes = (

@@ -8,7 +8,8 @@ import random
 import numpy as np
 
 from stages.imaging.arrays import array_size, read_image_array, read_label_array
-from tests.fuzzing.mutations import change_bytes, change_zip
+from tests.fuzzing.containers import change_zip
+from tests.fuzzing.mutations import change_bytes
 from tests.fuzzing.target import Target
 from tests.fuzzing.targets.place import write
 

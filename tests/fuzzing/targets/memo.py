@@ -63,7 +63,9 @@ def seeds() -> list[bytes]:
             for statement in script.split("; "):
                 if "TRIGGER" not in statement and statement != "END":
                     connection.execute(statement)
-            connection.executescript(script[script.index("CREATE TRIGGER") :] + ";" if "CREATE TRIGGER" in script else "")
+            connection.executescript(
+                script[script.index("CREATE TRIGGER") :] + ";" if "CREATE TRIGGER" in script else ""
+            )
             if "INSERT INTO recipe" not in script and "VIEW recipe" not in script and "CHECK" not in script:
                 connection.execute("INSERT INTO recipe VALUES (?)", (json.dumps(SQL_RECIPE.to_dict()),))
         connection.close()
@@ -73,9 +75,11 @@ def seeds() -> list[bytes]:
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
     """Change bytes anywhere, in the header, or in the texts of the schema."""
-    if rng.random() < 0.3 and len(data) > 100:  # noqa: PLR2004 - the length of the file's header
+    if rng.random() < 0.3 and len(data) > 100:
         return change_bytes(data[:100], rng)[:100].ljust(100, b"\0") + data[100:]
-    word = rng.choice((b"digest", b"maps", b"crc", b"recipe", b"attention", b"json", b"TEXT", b"BLOB", b"INTEGER", b"NULL"))
+    word = rng.choice(
+        (b"digest", b"maps", b"crc", b"recipe", b"attention", b"json", b"TEXT", b"BLOB", b"INTEGER", b"NULL")
+    )
     if rng.random() < 0.3 and word in data:
         new = rng.choice((b"rowid", b"x", b"VIEW", b"recipe", b"UNIQUE", b"CHECK(1)"))[: len(word)].ljust(len(word))
         return data.replace(word, new, rng.choice((1, -1)))

@@ -48,7 +48,7 @@ def run(data: bytes) -> None:
     for section, kind in SECTIONS.items():
         try:
             load_settings(kind, section, {}, path)
-        except PipelineError as error:  # noqa: PERF203 - all sections are read
+        except PipelineError as error:
             first = first or error
     if first is not None:
         raise first

@@ -24,7 +24,7 @@ from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import TrainSettings
 from store import AttentionStore
 from tests.conftest import random_sample
-from tests.fuzzing.mutations import change_safetensors, lay_out
+from tests.fuzzing.containers import change_safetensors, lay_out
 from tests.fuzzing.target import Target
 from tests.fuzzing.targets.memo import SQL_RECIPE
 from tests.fuzzing.targets.place import folder, write
@@ -37,7 +37,7 @@ WORDS = (
     "network", "classes", "attention_norm", "recipe", "recipe_sha256", "epoch", "val_dice", "masks", "size", "grid", "heads",
     "branches", "dual", "image", "attention", "width", "blocks", "fusion", "stem", "light", "full", "multilabel", "version",
     "settings", "history", "param_groups", "lr", "betas", "eps", "weight_decay", "params", "optimizer.0.step",
-    "optimizer.0.exp_avg", "optimizer.9.exp_avg", "optimizer.0.x", "model.x", "best.x", "concat", "gated", "told", "step",
+    "optimizer.0.exp_avg", "optimizer.9.exp_avg", "optimizer.0.x", "model.x", "best.x", "concat", "gated", "step",
 )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
         return bytes([rng.randrange(6)]) + data[1:]
     key = PRETRAINING.key if data[0] % 3 == PRETRAINING_STATE else METADATA_KEY
     changed = change_safetensors(data[1:], rng, key, WORDS)
-    return data[:1] + (_header(changed) if data[0] % 6 < 3 else changed)  # noqa: PLR2004 - three kinds of headers
+    return data[:1] + (_header(changed) if data[0] % 6 < 3 else changed)
 
 
 TARGET = Target(

@@ -115,7 +115,7 @@ def seeds() -> list[bytes]:
         parts = [part for part in enumerate(files.values()) if part[1][:1] == b"{"]
         made.append(bytes([number * BASE + SIGN_METADATA]) + join_bundle(parts))
         made.append(bytes([number * BASE + 7]) + join_bundle(parts))
-        if number == 2:  # noqa: PLR2004 - the store with all optional parts
+        if number == 2:
             made += [bytes([number * BASE + 7]) + join_bundle([part]) for part in enumerate(files.values())]
     return made
 

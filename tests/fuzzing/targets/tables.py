@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from stages.imaging.classes import ClassMap
 from stages.imaging.class_files import read_classes
+from stages.imaging.classes import ClassMap
 from stages.imaging.describing import _read_labels
 from stages.imaging.groups import GroupTable, _read_groups
 from stages.imaging.samples import id_problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import pickle
@@ -21,7 +22,8 @@ from stages.attention.card import METADATA_KEY, Card, read_card
 from stages.attention.models import MODELS, ModelEntry
 from stages.attention.weight_files import read_tensors, tensors_sha256
 from stages.attention.weights import load_transformer
-from tests.fuzzing.mutations import change_bytes, change_safetensors, change_zip
+from tests.fuzzing.containers import change_safetensors, change_zip
+from tests.fuzzing.mutations import change_bytes
 from tests.fuzzing.target import Target
 from tests.fuzzing.targets.place import write
 
@@ -127,9 +129,11 @@ def seeds() -> list[bytes]:
 def mutate(data: bytes, rng: random.Random) -> bytes:
     """Change the header of a `.safetensors`, a member of a zip, or the opcodes of a pickle."""
     if data[8:9] == b"{":
-        return change_safetensors(data, rng, METADATA_KEY, (*sound_card(), "vit_tiny_patch16_224", "vit_base_patch16_224"))
+        return change_safetensors(
+            data, rng, METADATA_KEY, (*sound_card(), "vit_tiny_patch16_224", "vit_base_patch16_224")
+        )
     if data.startswith(b"PK"):
-        return change_zip(data, rng, lambda name, content, rng: _member(name, content, rng))
+        return change_zip(data, rng, _member)
     return change_pickle(data, rng)
 
 
@@ -140,12 +144,9 @@ def _member(name: str, content: bytes, rng: random.Random) -> bytes:
 def change_pickle(data: bytes, rng: random.Random) -> bytes:
     """Change, remove, repeat or insert an opcode of a pickle."""
     ends = []
-    try:
-        for _, _, position in pickletools.genops(data):
-            ends.append(position)
-    except Exception:  # noqa: BLE001 - the positions up to the damaged place are enough
-        pass
-    if len(ends) < 2 or rng.random() < 0.2:  # noqa: PLR2004 - one opcode to change and one after it
+    with contextlib.suppress(Exception):  # the positions up to the damaged place are enough
+        ends.extend(position for _, _, position in pickletools.genops(data))
+    if len(ends) < 2 or rng.random() < 0.2:
         return change_bytes(data, rng)
     at = rng.randrange(len(ends) - 1)
     start, stop = ends[at], ends[at + 1]
