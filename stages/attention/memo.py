@@ -157,7 +157,7 @@ class AttentionMemo:
             raise PipelineError(self._unusable_message("names in it are not text")) from None
         except MemoryError:  # SQLite reports some damage of the schema so
             raise PipelineError(
-                self._unusable_message("SQLite ran out of memory; if no memory is free, end other programs instead")
+                self._unusable_message("SQLite has no memory to read it; if none is free, end other programs instead")
             ) from None
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)

@@ -19,7 +19,8 @@ from stages.imaging.samples import id_problem
 from stages.imaging.table import read_table
 from stages.outputs.marks import json_of
 from stages.prediction.mask_files import is_ours
-from stages.segmentation.splits import read_splits, split_by_csv, write_splits
+from stages.segmentation.split_tables import read_splits, write_splits
+from stages.segmentation.splits import split_by_csv
 from store import AttentionStore
 from tests.conftest import RECIPE, random_sample
 from tests.fuzzing.mutations import change_json, change_lines
