@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import random
 from pathlib import Path
 
@@ -47,7 +49,8 @@ def run(data: bytes) -> None:
     first: PipelineError | None = None
     for section, kind in SECTIONS.items():
         try:
-            load_settings(kind, section, {}, path)
+            with contextlib.redirect_stderr(io.StringIO()):  # notes about single lines
+                load_settings(kind, section, {}, path)
         except PipelineError as error:
             first = first or error
     if first is not None:
