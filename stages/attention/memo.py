@@ -153,6 +153,12 @@ class AttentionMemo:
         """Turn SQLite's errors into errors that say what to do."""
         try:
             yield
+        except UnicodeDecodeError:  # sqlite3 raises it for an error message that quotes a damaged name
+            raise PipelineError(self._unusable_message("names in it are not text")) from None
+        except MemoryError:  # SQLite reports some damage of the schema so
+            raise PipelineError(
+                self._unusable_message("SQLite has no memory to read it; if none is free, end other programs instead")
+            ) from None
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
             # On a full disk the index of the log cannot grow, and SQLite reports that as an I/O error.

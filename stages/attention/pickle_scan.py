@@ -45,13 +45,16 @@ def pickle_problem(path: Path, *, zipped: bool) -> str | None:
         pickles: Sequence[bytes | BinaryIO] | None = _zipped_pickles(file) if zipped else [file] * _OLD_FORM
         if pickles is None:  # torch does not check the sums of a zip, so it would follow what cannot be looked through
             return "has a damaged list of tensors"
-        for pickled in pickles:
-            with contextlib.suppress(ValueError):
-                for instruction, argument, _ in pickletools.genops(pickled):
-                    if instruction.name == "GLOBAL":
-                        calls.add(str(argument))
-                    elif isinstance(argument, str) and len(argument) <= _LONGEST_CODEC:
-                        texts.add(argument)
+        try:
+            for pickled in pickles:
+                with contextlib.suppress(ValueError):
+                    for instruction, argument, _ in pickletools.genops(pickled):
+                        if instruction.name == "GLOBAL":
+                            calls.add(str(argument))
+                        elif isinstance(argument, str) and len(argument) <= _LONGEST_CODEC:
+                            texts.add(argument)
+        except (MemoryError, OverflowError):  # an instruction claims an argument of terabytes
+            return "has a damaged list of tensors"
     if any(call.endswith(_ARRAY) for call in calls):
         return "holds a bytearray, which can have any length"
     if _BYTES in calls and (found := sorted(filter(_is_other_codec, texts))):

@@ -2,7 +2,7 @@
 
 A `.pth` is a pickle, and a pickle can run code. It is read with torch's restricted unpickler, which builds tensors and
 plain containers and refuses everything else. A `.safetensors` cannot hold code. The first bytes of a file decide the
-format, not its name.
+format; a pickle whose name says safetensors is refused.
 
 All that a file promises is compared with its size before memory is allocated. The zip form of a `.pth` is mapped:
 otherwise torch would trust the length that the pickle gives for a tensor, and read memory outside of it. Nothing here
@@ -35,6 +35,7 @@ __all__ = ["read_tensors", "tensors_sha256"]
 
 _ZIP = b"PK"  # first bytes of a zip of a pickle, which torch.save writes
 _PICKLES = (_ZIP, b"\x80")  # and of a bare pickle, which older versions wrote
+_OTHER_NAME = ".safetensors"
 _DEEPEST_WRAPPER = 8  # dictionaries around the tensors; checkpoints have three at most
 _WRAPPERS = ("teacher", "state_dict", "model", "student")  # DINO evaluates its teacher, so the teacher comes first
 _PREFIXES = ("module.", "teacher.", "backbone.")
@@ -110,6 +111,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pickle(path: Path, start: bytes) -> Any:
     if not start.startswith(_PICKLES):  # for example a web page that was saved in place of the file
         raise WeightsError(_broken(path))
+    if path.name.endswith(_OTHER_NAME):  # torch 2.15 reads a path of this name as safetensors, whatever it holds
+        raise WeightsError(
+            f"{path}: is a pickle of torch, and its name says safetensors. Rename it: `{path.stem}.pth`."
+        )
     zipped = start.startswith(_ZIP)
     if (problem := (zip_problem(path) if zipped else None) or pickle_problem(path, zipped=zipped)) is not None:
         raise WeightsError(f"{path}: {problem}. Download it again, or save it again with `torch.save`.")

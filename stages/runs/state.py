@@ -126,8 +126,9 @@ def restore_optimizer(optimizer: Optimizer, state: RunState) -> None:
         KeyError, TypeError: a value of the optimiser's description is missing or of another kind.
     """
     _require_moments(optimizer, state.optimizer["state"])
-    for own, saved in zip(optimizer.param_groups, state.optimizer["param_groups"], strict=True):
-        if len(own["params"]) != len(saved["params"]):
+    numbers = optimizer.state_dict()["param_groups"]  # torch numbers the parameters in their order
+    for own, numbered, saved in zip(optimizer.param_groups, numbers, state.optimizer["param_groups"], strict=True):
+        if saved["params"] != numbered["params"]:  # other numbers would give moments to other parameters
             raise ValueError("the groups of parameters differ")
         for key, value in own.items():
             if key != "params" and not _alike(saved[key], value):
