@@ -49,7 +49,7 @@ from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore
 from store.disk.contents import Output, refuse_foreign
 from store.disk.publish import explain_disk_failures, replace_folder, restore_replaced
-from store.disk.regular import present
+from store.disk.regular import MIB, present, read_limited
 
 NAMED = 3
 """Number of pairs of images that a note names."""
@@ -163,7 +163,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
             ]
         if finished:
             work.remove()
-            metrics = json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))
+            metrics = _finished_metrics(out / METRICS_FILE)
         else:
             with progress.task("scoring", int(store.labelled.sum())) as task:
                 scored = (
@@ -174,6 +174,22 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
             replace_folder(folder, out, ours=CROSS_VALIDATION)
     notes = _fold_notes(fewest=min(report.samples["val"] for report in reports))
     return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
+
+
+def _finished_metrics(path: Path) -> dict[str, Any]:
+    """Return the summary of a finished cross-validation.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        metrics = json.loads(read_limited(path, limit=MIB))
+        str(CrossValidationReport(out=path, metrics=metrics, notes=[]))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}).\n  Start without --resume.") from None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise CheckpointError(f"{path}: is damaged or was changed.\n  Start without --resume.") from None
+    return dict(metrics)
 
 
 def _score(

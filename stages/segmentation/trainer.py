@@ -164,9 +164,8 @@ class SegmentationTrainer:
         split = "val" if len(self.indices["val"]) else "train"
         model = _new_model(self.settings.seed, self.model.config).to(self.device)
         model.load_state_dict(self._best_weights)
-        self.one_class = self._validation.predicts_one_class(
-            model.eval(), self._open(split), self.indices[split][: self.settings.batch_size]
-        )
+        some = self.indices[split][: self.settings.batch_size]
+        self.one_class = self._validation.predicts_one_class(model.eval(), self._open(split), some)
 
     def finish(self, folder: Path) -> None:
         """Write the files of a finished run: the best model, the history, the state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -160,6 +161,19 @@ def test_a_finished_cross_validation_is_not_trained_again(
     assert trained == []
     assert before == {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
     assert [file.name for file in tmp_path.iterdir()] == ["cv"]
+
+
+@pytest.mark.parametrize(
+    "written", ["", "[]", "{", '{"folds": []}', '{"dice": 3, "folds": 3, "fold_dice": null, "n": 1}', "[" * 2000]
+)
+def test_a_damaged_summary_of_a_finished_cross_validation_is_an_error(
+    phantom_store: Path, validated: Path, tmp_path: Path, written: str
+):
+    """Its figures are never shown as the result."""
+    shutil.copytree(validated, tmp_path / "cv")
+    (tmp_path / "cv" / "metrics.json").write_text(written)
+    with pytest.raises((CheckpointError, UsageError), match=r"metrics\.json|did not write"):
+        run(train_settings(phantom_store, tmp_path / "cv", epochs=1, folds=FOLDS, resume=True))
 
 
 def test_the_report_names_every_fold_and_says_that_the_last_epoch_counts(validated: Path):
