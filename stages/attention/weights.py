@@ -87,9 +87,19 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
         outline = build_transformer(entry, side)
     fitted = _convert(source, entry, tensors, outline)
     _check_fit(source, entry, fitted, outline)
-    module = build_transformer(entry, side)
+    module = _with_memory(outline) or build_transformer(entry, side)
     module.load_state_dict(fitted)
     return _finish(module, entry, tensors_sha256(fitted), input_size)
+
+
+def _with_memory(outline: nn.Module) -> nn.Module | None:
+    """Give memory to a module whose tensors are all about to be loaded. Drawing random ones takes longer than that.
+
+    Return None if it has tensors that are computed and not loaded, such as rotary embeddings.
+    """
+    if {name for name, _ in outline.named_buffers()} - outline.state_dict().keys():
+        return None
+    return outline.to_empty(device="cpu")
 
 
 def _untrained(entry: ModelEntry, input_size: tuple[int, int], weights: Path | None) -> Transformer:
