@@ -22,7 +22,7 @@ from torch import nn
 from stages.attention.models import OWN_ARCHITECTURES, ModelEntry
 from stages.errors import UnknownModelError
 
-__all__ = ["Shape", "build_transformer", "find_architecture", "shape_in_timm"]
+__all__ = ["Shape", "build_outline", "build_transformer", "find_architecture", "shape_in_timm"]
 
 _PLAIN_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?", re.ASCII)
 
@@ -110,6 +110,15 @@ def build_transformer(entry: ModelEntry, side: int, **options: Any) -> nn.Module
                 **options,
             )
     return module
+
+
+def build_outline(entry: ModelEntry, side: int) -> nn.Module:
+    """Build the model as `build_transformer` does, on torch's device `meta`: shapes without memory and values."""
+    family = timm.models.model_entrypoint(entry.timm_id).__module__ if entry.timm_id else VisionTransformer.__module__
+    # The class of the plain ViTs can leave out drawing, which takes time on `meta` too. Others have no such option.
+    options = {"weight_init": "skip"} if family == VisionTransformer.__module__ else {}
+    with torch.device("meta"):
+        return build_transformer(entry, side, **options)
 
 
 def _is_timms(name: str) -> bool:

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stages.attention.architectures import build_transformer
+from stages.attention.architectures import build_outline, build_transformer
 from stages.attention.card import read_card
 from stages.attention.foreign_text import quoted
 from stages.attention.hub import hub_file
@@ -83,8 +83,7 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
     tensors = read_tensors(source)
     _check_architecture(source, entry, tensors)
     side = _native_side(source, entry, tensors)
-    with torch.device("meta"):  # shapes without memory: a file must not make us allocate more than it holds
-        outline = build_transformer(entry, side)
+    outline = build_outline(entry, side)  # without memory: a file must not make us allocate more than it holds
     fitted = _convert(source, entry, tensors, outline)
     _check_fit(source, entry, fitted, outline)
     module = _with_memory(outline) or build_transformer(entry, side)

@@ -144,10 +144,12 @@ def test_the_largest_sizes_take_no_memory_before_the_tensors_are_compared(
     built = []
 
     def recorded(*arguments: Any) -> Any:
-        built.append(build_transformer(*arguments))
+        built.append(build_outline(*arguments))
         return built[-1]
 
-    monkeypatch.setattr("stages.attention.weights.build_transformer", recorded)
+    monkeypatch.setattr("stages.attention.weights.build_outline", recorded)
+    for name in ("_with_memory", "build_transformer"):
+        monkeypatch.setattr(f"stages.attention.weights.{name}", lambda *_: pytest.fail("memory was allocated"))
     with pytest.raises(WeightsError, match="missing: "):
         load_transformer(str(path), input_size=(32, 32))
     assert [parameter.device.type for parameter in built[0].parameters()] == ["meta"] * len(list(built[0].parameters()))
