@@ -11,7 +11,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from stages.attention.architectures import build_transformer, find_architecture, shape_in_timm
+from stages.attention.architectures import build_outline, build_transformer, find_architecture, shape_in_timm
 from stages.attention.card import METADATA_KEY, read_card
 from stages.attention.models import MODELS
 from stages.attention.naming import find_model
