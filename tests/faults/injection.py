@@ -276,7 +276,9 @@ class Trial:
             return "the message is not one of this program"
         if self.disturbance.stays:  # one of many failing calls is reported
             return "" if any(name.partition("/")[0] in said for name in self.before) else "the message names no file"
-        names = {re.sub(HIDDEN, r"\1", part) for part in Path(end.path).parts} or {self._room.name}
+        names = {re.sub(HIDDEN, r"\1", part) for part in Path(end.path).parts}
+        if not names:  # a call on the project's folder itself: the message names the output that lies in it
+            names = {self._room.name, *(name.partition("/")[0] for name in self.before)}
         if not any(name in "".join(said.split()) for name in names):
             return "the message does not name the file"
         return ""
