@@ -1,8 +1,7 @@
 """Check that tensors hold numbers, before a training saves or publishes them.
 
 A loss is computed before its step of the optimiser. So a finite loss says nothing about the weights after that step,
-and after the last step of a run no further loss is computed. Therefore the weights and the optimiser's moments are checked
-themselves.
+and after the last step of a run no further loss is computed. Therefore weights and moments are checked themselves.
 """
 
 from __future__ import annotations
