@@ -30,7 +30,7 @@ from stages.attention.hub import weights_without_network
 from stages.attention.input_size import require_few_tokens
 from stages.attention.models import MODELS, ModelEntry
 from stages.attention.weights import load_transformer
-from stages.errors import CheckpointError, UsageError, WeightsError
+from stages.errors import UsageError, WeightsError
 from stages.outputs.marks import starts_with
 from stages.outputs.places import require_outside
 from stages.pictures.heads import draw_heads
@@ -42,6 +42,7 @@ from stages.pretraining.trainer import DistillationTrainer
 from stages.pretraining.watch import require_sound
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
+from stages.runs.state import explain_misfit
 from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
@@ -230,12 +231,8 @@ def _resume(trainer: DistillationTrainer, identity: RunIdentity, work: WorkFolde
     if present(work.state):
         state = load_state(work.state)
         identity.require_match(state.settings, work.state)
-        try:
+        with explain_misfit(work.state):
             trainer.restore(state)
-        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{work.state}: its parts do not fit each other ({error}).\n  Start without --resume."
-            ) from None
         return None
     card = read_card(out) if out.exists() else None
     if card is not None:

@@ -15,9 +15,10 @@ Other keys are ignored. A change that an older reader must not ignore raises `ve
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from stages.errors import CheckpointError
 from stages.runs.history import Row
 from stages.runs.tensor_file import load_tensors, save_tensors
 
-__all__ = ["RunState", "StateFormat", "load_state", "restore_optimizer", "save_state"]
+__all__ = ["RunState", "StateFormat", "explain_misfit", "load_state", "restore_optimizer", "save_state"]
 
 VERSION = 1
 REMEDY = "start without --resume"
@@ -114,6 +115,24 @@ def load_state(path: Path, form: StateFormat) -> RunState:
         history=list(history or ()),
         settings=settings,
     )
+
+
+@contextlib.contextmanager
+def explain_misfit(source: Path) -> Iterator[None]:
+    """Turn the errors of restoring a state whose parts do not fit each other into one with a remedy.
+
+    Args:
+        source: where the state comes from, for the message.
+
+    Raises:
+        CheckpointError: in place of the error.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{source}: its parts do not fit each other ({error}).\n  Start without --resume."
+        ) from None
 
 
 def restore_optimizer(optimizer: Optimizer, state: RunState) -> None:

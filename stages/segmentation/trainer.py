@@ -18,13 +18,13 @@ import torch
 from torch import Generator, Tensor
 from torch.optim import AdamW
 
-from stages.errors import CheckpointError, PipelineError
+from stages.errors import PipelineError
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
 from stages.runs.precision import autocast
 from stages.runs.schedules import WarmupCosine, mixed_seed
 from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
-from stages.runs.state import RunState, restore_optimizer
+from stages.runs.state import RunState, explain_misfit, restore_optimizer
 from stages.runtime.progress import Task
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, open_samples, shuffled
 from stages.segmentation.checkpoint import (
@@ -183,12 +183,8 @@ class SegmentationTrainer:
             CheckpointError: the run was started with other settings or data.
         """
         self.identity().require_match(state.settings, source)
-        try:
+        with explain_misfit(source):
             self._restore(state)
-        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{source}: its parts do not fit each other ({error}).\n  Start without --resume."
-            ) from None
 
     def _restore(self, state: RunState) -> None:
         weights = self.model.state_dict()
