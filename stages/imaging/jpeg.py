@@ -16,9 +16,9 @@ drops the warning. Here libjpeg-turbo is called by `simplejpeg`, which raises th
 | unknown code of Adobe's colour transform               | read        |
 | parameters of a progressive scan in a sequential file  | read        |
 
-The warnings that are read past do not concern the pixels. Bytes after the end of the picture cause no warning. Damage
-after which the decoder happens to find the same number of blocks causes none either, and cannot be detected: most
-changes of a single byte, and some gaps of a few bytes. Pictures with unusual sampling of their colours (not 4:4:4,
+The warnings that are ignored do not concern the pixels. Bytes after the end of the picture cause no warning. Some damage
+cannot be detected, because the decoder still finds the right number of blocks: most changes of a single byte, and some
+gaps of a few bytes. Pictures with unusual sampling of their colours (not 4:4:4,
 4:4:0, 4:2:2, 4:2:0, 4:1:1 or 4:4:1) are decoded by Pillow without this check.
 
 The pixels are those of Pillow, bit for bit, at full size and reduced: both use libjpeg-turbo with the same settings. So
