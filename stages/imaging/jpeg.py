@@ -16,7 +16,7 @@ drops the warning. Here libjpeg-turbo is called by `simplejpeg`, which raises th
 | unknown code of Adobe's colour transform               | read        |
 | parameters of a progressive scan in a sequential file  | read        |
 
-The warnings that are ignored do not concern the pixels. Bytes after the end of the picture cause no warning. Some damage
+Warnings that are ignored do not concern the pixels. Bytes after the end of the picture cause no warning. Some damage
 cannot be detected, because the decoder still finds the right number of blocks: most changes of a single byte, and some
 gaps of a few bytes. Pictures with unusual sampling of their colours (not 4:4:4,
 4:4:0, 4:2:2, 4:2:0, 4:1:1 or 4:4:1) are decoded by Pillow without this check.
