@@ -1,0 +1,1 @@
+"""Compare ways to train: a resumable matrix of runs, and what it says."""

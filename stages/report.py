@@ -1,0 +1,1 @@
+"""Stage `report`: write one HTML page about runs or a comparison."""

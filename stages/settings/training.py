@@ -1,0 +1,185 @@
+"""Settings of the stages that work from a store: `train`, `evaluate`, `predict`, `compare`, `report`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+from stages.settings.fields import (
+    OFFLINE,
+    Above0,
+    AtLeast0,
+    AtLeastOne,
+    Augment,
+    Blocks,
+    Branches,
+    Device,
+    FusionName,
+    Instances,
+    LayoutName,
+    LossName,
+    NormalisationName,
+    NotNegative,
+    Settings,
+    Share,
+    SplitRule,
+    Stem,
+    TrainingPrecision,
+    Width,
+    setting,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(Settings):
+    """Settings of `pipeline train`, which makes a segmentation model from a store."""
+
+    store: Path = setting(Path("store/phantom.zarr"), "Attention store to train from.", may_change=True)
+    out: Path = setting(Path("runs/dual"), "Folder for the model, its history and its splits.", may_change=True)
+    branches: Branches = setting("dual", "Encoders to use.")
+    epochs: AtLeastOne = setting(40, "Passes over the training samples.")
+    batch_size: AtLeastOne = setting(16, "Samples per step.")
+    lr: Above0 = setting(1e-3, "Peak learning rate of AdamW.")
+    weight_decay: AtLeast0 = setting(1e-4, "Weight decay of AdamW.")
+    warmup: Share = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
+    loss: LossName = setting(
+        "dice_ce", "Training loss: soft Dice plus cross-entropy, Dice plus focal, or cross-entropy."
+    )
+    width: Width = setting(8, "Channels of the first level; doubled at every level below.")
+    blocks: Blocks = setting("residual", "Convolution blocks of every level.")
+    fusion: FusionName = setting("levels", "Where the branches meet: at every level, or at the bottleneck only.")
+    stem: Stem = setting(
+        "light", "light: the image starts at stride 2 and attention at its own grid; full: both at full resolution."
+    )
+    attention_norm: NormalisationName = setting(
+        "log", "Scaling of every map: log, then mean 0 and deviation 1; minmax: to [0, 1]; none: as stored."
+    )
+    branch_dropout: Share = setting(0.0, "Share of training samples with one branch silenced (dual only).")
+    augment: Augment = setting(
+        "full", "full: any orientation (dermoscopy, histology); light: left-right flips and small turns; none."
+    )
+    seed: NotNegative = setting(0, "Seed of weights, order and augmentation.")
+    split_seed: NotNegative = setting(0, "Seed of the train/val/test split.")
+    val: Share = setting(0.15, "Share of the samples for choosing the checkpoint.")
+    test: Share = setting(0.2, "Share of the samples kept for `pipeline evaluate`.")
+    split_rule: SplitRule = setting(
+        "auto",
+        "exact: the given sizes, similar foreground in all splits; hash: adding images never moves a test image; "
+        "auto: exact for small sets.",
+        may_change=True,
+    )
+    split_csv: Path | None = setting(
+        None, "Table `id,split` with train, val or test in place of the seeded split.", may_change=True
+    )
+    folds: Annotated[int, Interval(ge=0, le=100)] = setting(
+        0, "Cross-validation: number of models, each tested on another part of the samples; 0 trains a single model."
+    )
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
+    precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    offline: bool = setting(
+        False,
+        "Send nothing: DVCLive writes its log without reporting to DVC Studio. Also PIPELINE_OFFLINE=1.",
+        may_change=True,
+        switched_on_by=OFFLINE[:1],
+    )
+    resume: bool = setting(
+        False, "Resume an interrupted run in the same folder from its last saved epoch.", may_change=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings(Settings):
+    """Settings of `pipeline evaluate`, which scores a run on a store."""
+
+    store: Path = setting(Path("store/phantom.zarr"), "Attention store with the samples to score.")
+    run: Path = setting(Path("runs/dual"), "Folder that `pipeline train` wrote.")
+    split: Literal["test", "val", "train", "all"] = setting("test", "Samples to score, as the run's splits.csv says.")
+    masks: Path | None = setting(None, "Folder of source masks, for scores at their original size too.")
+    csv: Path | None = setting(None, "Table with the source masks, in place of --masks.")
+    instances: Instances = setting(
+        "none", "Score single objects too (AJI, PQ): split the prediction into components or by watershed."
+    )
+    out: Path = setting(Path("reports/dual"), "Folder for metrics.json, per_sample.csv and pictures.")
+    include_training: bool = setting(False, "Allow samples that the run was trained on; such scores are too high.")
+    overlays: NotNegative = setting(4, "Pictures of each of the worst, median and best cases.")
+    batch_size: AtLeastOne = setting(32, "Samples per batch.")
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings(Settings):
+    """Settings of `pipeline predict`, which segments new images with a run."""
+
+    images: Path = setting(Path("data/phantom/images"), "An image, or a folder of images.")
+    csv: Path | None = setting(None, "Table `id,image` in place of the folder.")
+    layout: LayoutName = setting("auto", "Layout of the folder; auto recognises it by the names of the files.")
+    image_pattern: str | None = setting(None, "Names of the images, such as `{id}.{ext}` or `{group}/{id}.png`.")
+    run: Path = setting(Path("runs/dual"), "Folder that `pipeline train` wrote.")
+    out: Path = setting(Path("predictions"), "Folder for the masks.")
+    probabilities: bool = setting(False, "Also write `<id>.npy`, the probability of every class.")
+    overlay: bool = setting(False, "Also write `<id>_overlay.png`, the image with the outlines of the mask.")
+    contours: bool = setting(False, "Also write `<id>.geojson`, the outlines as polygons in pixels (QuPath reads it).")
+    table: bool = setting(False, "Also write `table.csv`: area, objects and confidence of every image and class.")
+    instances: Instances = setting(
+        "none", "Also write `<id>_instances.png`, one number per object: connected components, or split by watershed."
+    )
+    uncertainty: bool = setting(False, "Also write `<id>_uncertainty.png`: the entropy of the probabilities, 0 to 255.")
+    flips: bool = setting(False, "Average the predictions of the image and its flips (test-time augmentation).")
+    pixel_mm: Above0 | None = setting(None, "Side of a pixel of the original images in millimetres, for areas in mm².")
+    weights: Path | None = setting(None, "The transformer's weights file, if the store was made with one.")
+    offline: bool = setting(
+        False,
+        "Download nothing: use a weights file, or weights that were downloaded earlier. Also PIPELINE_OFFLINE=1.",
+        switched_on_by=OFFLINE,
+    )
+    memo: Path = setting(Path(".memo"), "Folder that caches computed attention.")
+    on_error: Literal["stop", "skip"] = setting("stop", "What to do with a broken image: stop, or skip it.")
+    batch_size: AtLeastOne = setting(16, "Images per batch.")
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings(Settings):
+    """Settings of `pipeline compare`, which trains several arms with few and many labels and compares them."""
+
+    store: Path = setting(Path("store/phantom.zarr"), "Attention store to train and test on.")
+    out: Path = setting(Path("reports/compare"), "Folder for the report, the tables and the runs.")
+    arms: tuple[str, ...] = setting(
+        ("dual", "image"), "Arms with the settings of `train`: dual, image, attention. The first is compared."
+    )
+    arm: tuple[str, ...] = setting(
+        (), "A further arm, NAME=BRANCHES[,setting=value...] such as wide=dual,width=16; can be repeated."
+    )
+    labels: tuple[str, ...] = setting(
+        ("16", "64", "all"), "Numbers of labelled training samples; all is the whole training split."
+    )
+    seeds: tuple[str, ...] = setting(("0-2",), "Seeds of labels drawn, weights and augmentation, such as 0-4 or 1,5,9.")
+    steps: AtLeastOne = setting(400, "Steps of the optimiser in every run.")
+    score: Literal["test", "val"] = setting("test", "Split that is scored; choose settings on val, report on test.")
+    checkpoint: Literal["last", "best"] = setting(
+        "last", "last: the model after the last step; best: the best on the validation samples, which need labels too."
+    )
+    keep_models: Literal["none", "first", "all"] = setting(
+        "first", "Models that are kept, to predict with: of no seed, of the first, or of all."
+    )
+    images: Path | None = setting(None, "Folder of source images, to show them at their own resolution in the report.")
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings(Settings):
+    """Settings of `pipeline report`, which makes one HTML page of runs or of a comparison."""
+
+    store: Path = setting(Path("store/phantom.zarr"), "Attention store with the samples of the report.")
+    split: Literal["test", "val", "train", "all"] = setting("test", "Samples to show, as each run's splits.csv says.")
+    out: Path = setting(Path("report.html"), "The page to write.")
+    images: Path | None = setting(None, "Folder of source images, to show them at their own resolution.")
+    masks: Path | None = setting(None, "Folder of source masks, for contours and scores at the original size.")
+    csv: Path | None = setting(None, "Table with the source images and masks, in place of --images and --masks.")
+    cases: NotNegative = setting(500, "Largest number of cases with pictures; every case is in the table.")
+    include_training: bool = setting(False, "Allow samples that a run was trained on; such scores are too high.")
+    batch_size: AtLeastOne = setting(32, "Samples per batch.")
+    device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")

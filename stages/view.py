@@ -1,0 +1,1 @@
+"""Stage `view`: show a store in the browser of this machine."""

@@ -1,0 +1,1 @@
+"""Serve a store to a browser on this machine, sample by sample."""
