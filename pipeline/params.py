@@ -21,14 +21,14 @@ import typer
 
 from pipeline.console import say
 from pipeline.params_file import PARAMS, ParamsFile, read_params
-from pipeline.values import describe_range, parse_value, require_kind, show_input, show_value, without_none
+from pipeline.values import NAMED_TEXTS, describe_range, parse_value, require_kind, show_input, show_value, without_none
 from pipeline.watched import INPUTS, VERSION_KEY, require_version, require_watched
 from store.disk.paths import require_local
 from store.errors import UsageError
 
 Settings = TypeVar("Settings")
 
-SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict")
+SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict", "compare")
 """Commands that take settings from a section of `params.yaml`."""
 
 OWN = "x-"
@@ -265,8 +265,10 @@ def _checked(
 
 
 def _option_type(hint: Any) -> Any:
-    """Return the type that Typer parses an option as: plain types unchanged, all others as text."""
+    """Return the type that Typer parses an option as: plain types unchanged, a list if repeated, others as text."""
     hint = without_none(hint)
+    if hint == NAMED_TEXTS:
+        return list[str]
     plain = hint in (int, float, bool, str, Path) or typing.get_origin(hint) is typing.Literal
     return hint if plain else str
 
