@@ -36,8 +36,11 @@ OWN = "x-"
 SHORTEST_NAME = 3
 """Letters of an abbreviation, such as `eval`, that is taken for one of a section's name."""
 
-TOGETHER = (frozenset({"images", "masks", "csv"}),)
+TOGETHER = (frozenset({"images", "masks", "csv"}), frozenset({"epochs", "steps"}))
 """Settings that belong together: if one is on the command line, the others are not taken from `params.yaml`."""
+
+ALTERNATIVES = (frozenset({"epochs", "steps"}),)
+"""Settings of which one is given: two on the command line, or two in `params.yaml`, contradict each other."""
 
 RENAMED: dict[str, dict[str, str]] = {
     "phantom": {"size": "image_size"},
@@ -123,11 +126,26 @@ def _load(settings: type[Settings], section: str, given: Mapping[str, Any], file
     for together in TOGETHER:
         if together & from_line.keys():
             from_file = {key: value for key, value in from_file.items() if key not in together}
+    _require_one(section, from_file, from_line, file)
     checked = _checked(settings, section, from_file, from_line, file)
     if "DVC_STAGE" in os.environ:  # DVC sets it for the command of a stage
         require_version(file.content, file.path)
         require_watched(checked, section, file.content, file.path)
     return checked
+
+
+def _require_one(section: str, from_file: Mapping[str, Any], from_line: Mapping[str, Any], file: ParamsFile) -> None:
+    """Make sure that of settings that exclude each other only one is given.
+
+    Raises:
+        UsageError: two are.
+    """
+    for alternatives in ALTERNATIVES:
+        for values, show in ((from_line, _flag), (from_file, lambda name: f"{section}.{name}")):
+            given = sorted(name for name in alternatives if values.get(name) is not None)
+            if len(given) > 1:
+                where = "" if values is from_line else f"{file.place(section, given[-1])}: "
+                raise UsageError(f"{where}{' and '.join(map(show, given))} exclude each other. Give only one of them.")
 
 
 def _switched_on(settings: type[Any]) -> list[str]:

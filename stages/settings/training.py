@@ -41,6 +41,13 @@ class TrainSettings(Settings):
     out: Path = setting(Path("runs/dual"), "Folder for the model, its history and its splits.", may_change=True)
     branches: Branches = setting("dual", "Encoders to use.")
     epochs: AtLeastOne = setting(40, "Passes over the training samples.")
+    steps: AtLeastOne | None = setting(
+        None,
+        "Steps of the optimiser, in place of --epochs; equal steps make runs with few and many samples comparable.",
+    )
+    labels: AtLeastOne | None = setting(
+        None, "Train on only so many of the training samples, drawn by --seed; larger numbers contain the smaller ones."
+    )
     batch_size: AtLeastOne = setting(16, "Samples per step.")
     lr: Above0 = setting(1e-3, "Peak learning rate of AdamW.")
     weight_decay: AtLeast0 = setting(1e-4, "Weight decay of AdamW.")

@@ -28,7 +28,7 @@ MODULES = {
     "PIL", "__future__", "_typeshed", "annotated_types", "argparse", "ast", "atexit", "base64", "binascii", "codecs",
     "collections", "concurrent", "contextlib", "csv", "dask", "dataclasses", "datetime", "difflib", "distributed",
     "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io",
-    "ipaddress", "itertools", "json", "logging", "math", "mmap", "numcodecs", "numpy", "operator", "os", "pathlib",
+    "ipaddress", "itertools", "jinja2", "json", "logging", "math", "matplotlib", "mmap", "numcodecs", "numpy", "operator", "os", "pathlib",
     "pickletools", "pipeline", "pydantic", "re", "resource", "rich", "safetensors", "scipy", "shutil", "signal",
     "simplejpeg", "skimage", "socket", "sqlite3", "stages", "stat", "statistics", "store", "struct", "sys",
     "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib",
