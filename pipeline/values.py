@@ -95,7 +95,7 @@ def describe_range(hint: Any) -> str | None:
 
 def show_value(value: Any, hint: Any) -> str | bool:
     """Return a default as a user would type it; False if there is nothing to show."""
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or value == ():
         return False
     if isinstance(value, tuple):
         return ("x" if without_none(hint) == SIZE else ",").join(str(part) for part in value)

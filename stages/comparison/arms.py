@@ -28,7 +28,17 @@ from stages.errors import UsageError
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.settings import Branches, CompareSettings, TrainSettings
 
-__all__ = ["SHARED", "UNUSED", "Arm", "Network", "changed_settings", "parse_arm", "read_arms", "shared_settings"]
+__all__ = [
+    "OWN_OPTION",
+    "SHARED",
+    "UNUSED",
+    "Arm",
+    "Network",
+    "changed_settings",
+    "parse_arm",
+    "read_arms",
+    "shared_settings",
+]
 
 Network = Callable[[NetworkConfig], Segmenter]
 """Function that builds another network from the configuration of ours."""

@@ -26,7 +26,7 @@ from stages.runtime.wording import counted
 from stages.segmentation.budget import Budget
 from stages.segmentation.labelled_subset import labelled_subset
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
-from stages.segmentation.trainer import FEWEST_TO_CHOOSE
+from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from stages.settings import CompareSettings, TrainSettings
 
 __all__ = ["WORK", "Job", "Plan", "make_plan"]

@@ -13,16 +13,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from stages.comparison.results import RunResult
-from stages.outputs.kinds import MODEL_FILE, RESULTS, RUNS
+from stages.outputs.kinds import HISTORY_FILE, MODEL_FILE, RESULTS, RUNS, SPLITS_FILE
 from store.disk.publish import replace_file
 from store.disk.regular import MIB, disk_fails, open_regular, read_limited
 
@@ -142,26 +141,27 @@ def find_result(folders: Sequence[Path], identity: str, *, with_model: bool) -> 
     return Found(stored=None, damaged=damaged)
 
 
-def copy_stored(stored: Stored, folder: Path, *, name: str, with_model: bool) -> None:
+def copy_stored(stored: Stored, folder: Path, *, arm: str, with_model: bool) -> None:
     """Copy a result, and its model if asked for, from an earlier output into the working folder.
 
     Args:
         stored: what was found.
         folder: the working folder.
-        name: of the run's folder in this comparison.
+        arm: name of the arm in this comparison.
         with_model: copy the model too.
     """
+    copied = replace(stored, folder=folder, result=replace(stored.result, arm=arm), model=stored.model if with_model else "")
     if with_model:
-        target = folder / RUNS / name
-        target.mkdir(parents=True, exist_ok=True)
-        for file in sorted(stored.run_folder.iterdir()):
-            shutil.copyfile(file, target / file.name)
-    write_result(folder, stored.identity, stored.result, model=stored.model if with_model else "")
+        copied.run_folder.mkdir(parents=True, exist_ok=True)
+        for name in (MODEL_FILE, HISTORY_FILE, SPLITS_FILE):
+            replace_file(copied.run_folder / name, (stored.run_folder / name).read_bytes())
+    write_result(folder, copied.identity, copied.result, model=copied.model)
 
 
 def _has_model(stored: Stored) -> bool:
-    """Return True if the kept model is there and is the one that was scored."""
-    return bool(stored.model) and model_digest(stored.run_folder) == stored.model
+    """Return True if the files of the kept model are there and the weights are those that were scored."""
+    others = (stored.run_folder / name for name in (HISTORY_FILE, SPLITS_FILE))
+    return bool(stored.model) and model_digest(stored.run_folder) == stored.model and all(map(Path.is_file, others))
 
 
 def model_digest(run: Path) -> str:
