@@ -15,8 +15,8 @@ def choose_pictured(scores: NDArray[np.floating], most: int) -> list[int]:
     """Return the positions of the cases that get a picture.
 
     A quarter are the worst of the first arm, a quarter its best, and a quarter those with the largest difference
-    between any two arms. The rest are spread evenly over the other cases in the order of the first arm's score. With one
-    arm, the worst get the place of the most different. Cases without a score come last in that order.
+    between any two arms. The rest are spread evenly over the other cases in the order of the first arm's score. With
+    one arm, the worst get the place of the most different. Cases without a score come last in that order.
 
     Args:
         scores: (arm, case) Dice, nan where it is not defined.
