@@ -30,6 +30,7 @@ __all__ = [
     "MODEL_FILE",
     "OUTPUTS",
     "OVERLAYS",
+    "PAGE_FILE",
     "PHANTOMS",
     "PHANTOM_FILE",
     "PREDICTIONS",
@@ -37,6 +38,7 @@ __all__ = [
     "ROWS_FILE",
     "RUN",
     "RUN_KEY",
+    "SCORES_FILE",
     "SPLITS_FILE",
     "STATE_FILE",
     "WORK",
@@ -48,7 +50,9 @@ HISTORY_FILE = "history.csv"
 SPLITS_FILE = "splits.csv"
 LIVE_FOLDER = "dvclive"
 METRICS_FILE = "metrics.json"
+SCORES_FILE = "scores.json"
 ROWS_FILE = "per_sample.csv"
+PAGE_FILE = "report.html"
 OVERLAYS = "overlays"
 PREDICTIONS = "predictions"
 PHANTOM_FILE = "phantom.json"
@@ -71,7 +75,8 @@ def _names(*names: str) -> str:
 _RUN = Contents(files=_names(MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE), folders={LIVE_FOLDER: _LIVE})
 _PRETRAINING = Contents(files=_names(STATE_FILE, HISTORY_FILE))
 _REPORT = Contents(
-    files=_names(METRICS_FILE, ROWS_FILE), folders={OVERLAYS: Contents(files=r"(worst|median|best)_[0-9]+\.png")}
+    files=_names(METRICS_FILE, SCORES_FILE, ROWS_FILE, PAGE_FILE),
+    folders={OVERLAYS: Contents(files=r"(worst|median|best)_[0-9]+\.png")},
 )
 _PHANTOMS = Contents(
     files=_names(PHANTOM_FILE),
@@ -94,7 +99,10 @@ def _is_run(folder: Path) -> bool:
 def _is_report(folder: Path) -> bool:
     if starts_with(folder / ROWS_FILE, "id,group,split"):
         return True
-    return {"split", "dice", "includes_training_samples"} <= json_of(folder / METRICS_FILE).keys()
+    if {"n", "dice", "dice_low", "dice_high"} <= json_of(folder / METRICS_FILE).keys():
+        return True
+    wanted = {"split", "dice", "includes_training_samples"}  # up to version 0.3 all scores were in `metrics.json`
+    return any(wanted <= json_of(folder / name).keys() for name in (SCORES_FILE, METRICS_FILE))
 
 
 def _is_phantoms(folder: Path) -> bool:
@@ -113,7 +121,7 @@ def _cross_validation(folder: Path) -> Contents:
     tables = [entry / SPLITS_FILE for entry in _entries(folder) if entry.name.lstrip(".").startswith("fold")]
     ids = next(filter(None, map(_ids, tables)), set())
     return Contents(
-        files=_names(METRICS_FILE, ROWS_FILE) + rf"|\.\.{FOLD.pattern}\.training\.lock",
+        files=_names(METRICS_FILE, SCORES_FILE, ROWS_FILE) + rf"|\.\.{FOLD.pattern}\.training\.lock",
         folders={
             FOLD.pattern: _RUN,
             rf"\.{FOLD.pattern}\.(training|partial-replaced)": _RUN,
