@@ -48,6 +48,7 @@ from store.records import IGNORE
 
 __all__ = [
     "ALL_METRICS",
+    "DEFAULT_RULES",
     "METRICS",
     "ClassScores",
     "Metric",
