@@ -10,12 +10,13 @@ import numpy as np
 from stages.errors import UsageError
 from stages.reporting.arms import Arm
 from stages.reporting.content import Block, Figure, Paragraph, Section, Table
+from stages.reporting.evaluation_inputs import EvaluationInputs
 from stages.reporting.figures import MUTED, SERIES, new_figure, to_svg
 from stages.reporting.wording import NOTHING, number
 from stages.runtime.wording import counted
 from stages.segmentation.bootstrap import Interval, paired_difference
 
-__all__ = ["PairedArms", "difference_section", "pair_arms"]
+__all__ = ["PairedArms", "difference_section", "pair_arms", "require_common"]
 
 SEED = 0
 TIE = 1e-9
@@ -54,16 +55,31 @@ def pair_arms(arms: Sequence[Arm]) -> list[PairedArms]:
     Raises:
         UsageError: two runs have no image in common.
     """
+    require_common([arm.name for arm in arms], [arm.inputs for arm in arms])
     return [_pair(arms[0], other) for other in arms[1:]]
+
+
+def require_common(names: Sequence[str], inputs: Sequence[EvaluationInputs]) -> None:
+    """Make sure that the first run can be compared with each other one, before any of them is scored.
+
+    Args:
+        names: Of the runs.
+        inputs: Of the runs, on one store.
+
+    Raises:
+        UsageError: two runs have no image in common.
+    """
+    first = set(inputs[0].indices.tolist())
+    for name, one in zip(names[1:], inputs[1:], strict=True):
+        if first.isdisjoint(one.indices.tolist()):
+            raise UsageError(
+                f"{names[0]} and {name} were tested on different images, and none is common to both: they cannot be "
+                "compared.\n  Train both with the same splits (--split-seed, --split-csv), or make a report of each."
+            )
 
 
 def _pair(main: Arm, other: Arm) -> PairedArms:
     common = sorted(main.cases.keys() & other.cases.keys())
-    if not common:
-        raise UsageError(
-            f"{main.name} and {other.name} were tested on different images, and none is common to both: they cannot be "
-            "compared.\n  Train both with the same splits (--split-seed, --split-csv), or make a report of each."
-        )
     group_of = dict(zip(main.inputs.indices.tolist(), main.inputs.groups(), strict=True))
     return PairedArms(
         main=main,

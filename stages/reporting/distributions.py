@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.reporting.arms import Arm, size_of
+from stages.reporting.chart_style import MARKERS, whole_numbers
 from stages.reporting.content import Block, Figure, Paragraph, Section, Table
 from stages.reporting.figures import SERIES, new_figure, to_svg
 from stages.reporting.wording import POOR, number, percent
@@ -21,7 +22,6 @@ BINS = 5
 """Groups of about equal number whose median is drawn over the sizes."""
 FEWEST_FOR_BINS = 15
 WORST_GROUPS = 10
-MARKERS = ("o", "s", "^", "D", "v", "P")
 QUANTILES = (("worst", 0.0), ("5 %", 0.05), ("25 %", 0.25), ("median", 0.5), ("75 %", 0.75), ("best", 1.0))
 
 
@@ -49,7 +49,7 @@ def distribution_section(arms: Sequence[Arm]) -> Section:
     axes.set_xlim(-0.01, 1.01)
     axes.set_xlabel("Dice; every line below is one image", labelpad=8 + 12 * len(arms))
     axes.set_ylabel("images")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    whole_numbers(axes.yaxis)
     axes.tick_params(axis="x", pad=6 + 14 * len(arms))
     if len(arms) > 1:
         axes.legend(loc="upper left")

@@ -17,11 +17,11 @@ from stages.reporting.differences import difference_section, pair_arms
 from stages.reporting.distributions import distribution_section, group_section, size_section
 from stages.reporting.model_sections import calibration_section, class_section, training_section
 from stages.reporting.overview import facts, notes, verdict
+from stages.reporting.page_file import write_page
 from stages.reporting.run_files import read_history, read_settings
 from stages.reporting.scoring import Evaluation
 from stages.reporting.sources import Sources, find_sources
 from stages.runtime.progress import SILENT, Progress
-from store.disk.publish import replace_file
 
 __all__ = ["MOST_PICTURES", "evaluation_page", "write_report"]
 
@@ -110,8 +110,6 @@ def write_report(
     Raises:
         StoreError, InputProblemsError, PipelineError: a sample or a source file cannot be read, or not be predicted.
     """
-    from stages.reporting.page import render
-
     name = run.resolve().name
     arm = Arm.of(name, evaluation, doubts)
     page = evaluation_page(
@@ -121,4 +119,4 @@ def write_report(
         sources=find_sources([evaluation.inputs]),
         progress=progress,
     )
-    replace_file(path, render(page).encode("utf-8", "surrogateescape"))
+    write_page(path, page)

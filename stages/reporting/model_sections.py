@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.reporting.arms import Arm
+from stages.reporting.chart_style import MARKERS, plotted, whole_numbers
 from stages.reporting.content import Block, Figure, Paragraph, Section, Table
 from stages.reporting.figures import MUTED, SERIES, new_figure, to_svg
 from stages.reporting.wording import NOTHING, number, percent, with_interval
 
 __all__ = ["calibration_section", "class_section", "training_section"]
 
-MARKERS = ("o", "s", "^", "D", "v", "P")
 PROBABILITY = {
     "foreground": "probability of the foreground",
     "top_label": "probability of the predicted class",
@@ -128,16 +128,18 @@ def _curves(arm: Arm, history: Sequence[Mapping[str, float | None]], *, several:
     """Draw loss and validation Dice over the epochs."""
     title = f"Training of {arm.name}" if several else "Training"
     figure, axes = new_figure(height=2.8)
-    epochs = [row["epoch"] for row in history]
-    axes.plot(epochs, [row.get("loss") for row in history], color=SERIES[1], label="loss (training)", linestyle="--")
+    epochs = plotted(row["epoch"] for row in history)
+    axes.plot(
+        epochs, plotted(row.get("loss") for row in history), color=SERIES[1], label="loss (training)", linestyle="--"
+    )
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss")
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    whole_numbers(axes.xaxis)
     words = f"Loss fell from {number(history[0].get('loss'))} to {number(history[-1].get('loss'))}."
     if any(row.get("val_dice") is not None for row in history):
         right = axes.twinx()
-        right.plot(epochs, [row.get("val_dice") for row in history], color=SERIES[0], label="Dice (validation)")
+        right.plot(epochs, plotted(row.get("val_dice") for row in history), color=SERIES[0], label="Dice (validation)")
         right.axvline(arm.inputs.card.epoch, color=MUTED, linewidth=1, linestyle=":")
         right.set_ylim(0, 1)
         right.set_ylabel("Dice")
