@@ -32,7 +32,13 @@ function createCaseView({ arms, scores }) {
   const controls = makeCaseControls(arms, state, () => draw());
   const heads = makeHeads(state, { onPick: (head) => chooseHead(head), onScale: () => draw() });
   const figures = make("div", { class: "case-figures" });
-  const stageArea = make("div", { class: "case-stage" }, stage, make("div", { class: "stage-bar" }, legend, zoom.element), failure);
+  const stageArea = make(
+    "div",
+    { class: "case-stage" },
+    make("div", { class: "stage-frame" }, stage, zoom.element),
+    legend,
+    failure,
+  );
   const side = make("div", { class: "case-side" }, controls.element, figures);
   const element = make("div", { class: "case-view" }, stageArea, side, heads.element);
 
@@ -96,9 +102,6 @@ function createCaseView({ arms, scores }) {
     } else if (names.length > 1) {
       names.forEach((name, at) => entry("class", name, CLASS_COLOURS[at % CLASS_COLOURS.length]));
       entries.push(make("span", { class: "key" }, "solid: truth, dashed: prediction"));
-    } else {
-      if (state.truth && picture.truth.length) entry("line truth", "ground truth");
-      if (state.prediction && picture.predictions[state.arm]) entry("line prediction", `prediction ${state.arm}`);
     }
     if (kind === "probability") colours.set("0", "1");
     if (kind === "attention") {
@@ -126,7 +129,7 @@ function createCaseView({ arms, scores }) {
     if (!picture) return;
     image.src = picture.image;
     overlay.hidden = true;
-    stage.style.setProperty("--aspect", String(picture.width / picture.height));
+    stage.parentElement.style.setProperty("--aspect", String(picture.width / picture.height));
     if (picture.maps) {
       const shownItem = item;
       state.head = picture.maps.best ?? 0;

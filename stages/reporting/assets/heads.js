@@ -54,8 +54,8 @@ function makeHeads(state, { onPick, onScale }) {
     "section",
     { class: "heads" },
     make("div", { class: "heads-bar" }, make("h3", {}, "Attention heads"), more, scale.element),
-    note,
     list,
+    note,
   );
 
   const toggle = () => {
