@@ -150,15 +150,23 @@ class PredictSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings(Settings):
-    """Settings of `pipeline compare`, which trains several arms with few and many labels and compares them."""
+    """Settings of `pipeline compare`, which trains several arms with few and many labels and compares them.
+
+    The settings that all arms share, such as the learning rate, are those of `train`; see `stages.comparison.arms`.
+    """
 
     store: Path = setting(Path("store/phantom.zarr"), "Attention store to train and test on.")
-    out: Path = setting(Path("reports/compare"), "Folder for the report, the tables and the runs.")
+    out: Path = setting(Path("reports/compare"), "Folder for the report, the tables and the models.")
     arms: tuple[str, ...] = setting(
-        ("dual", "image"), "Arms with the settings of `train`: dual, image, attention. The first is compared."
+        ("dual", "image"), "Arms by branches: dual, image, attention. The first is compared with every other one."
     )
-    arm: tuple[str, ...] = setting(
-        (), "A further arm, NAME=BRANCHES[,setting=value...] such as wide=dual,width=16; can be repeated."
+    arm: dict[str, str] | None = setting(
+        None,
+        "A further arm, NAME=BRANCHES[,setting=value...] with settings of train, such as wide=dual,width=16 or "
+        "other=dual,store=OTHER; can be repeated. To have no others, give --arms none.",
+    )
+    common: tuple[str, ...] = setting(
+        (), "Settings of train for all arms, setting=value,...; those not given are taken from the section train."
     )
     labels: tuple[str, ...] = setting(
         ("16", "64", "all"), "Numbers of labelled training samples; all is the whole training split."
