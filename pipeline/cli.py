@@ -230,22 +230,26 @@ def predict(settings: PredictSettings) -> None:
 def inspect(
     store: StorePath,
     *,
+    everything: Annotated[bool, typer.Option("--all", help="Also show the recipe and every array.")] = False,
+    run: Annotated[Path | None, typer.Option(help="Also count the samples in the splits of this run.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Also read it all and describe every head.")] = False,
     picture: Annotated[Path | None, typer.Option(help="Also draw what every head looks at, as a .png file.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples in the picture.")] = 6,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a store holds."""
+    """Show what a store holds: samples, classes, groups and sizes."""
     with console.said_if_slow(f"inspect: reading {store}"):
-        from pipeline.inspection import describe_store, draw_store, show_store
+        from pipeline.inspection import cheap_class_shares, describe_store, draw_store
+        from pipeline.inspection_tables import show_store
 
         if picture is not None:
             draw_store(store, out=picture, samples=samples)
-        described = describe_store(store, stats=stats)
+        described = describe_store(store, stats=stats, run=run)
+        shares = None if as_json or stats else cheap_class_shares(store)
     if as_json:
         console.show_json(described)
     else:
-        show_store(described)
+        show_store(described, everything=everything, shares=shares)
 
 
 @app.command()
@@ -315,19 +319,16 @@ def upgrade(store: StorePath) -> None:
 @app.command()
 def models(*, as_json: AsJson = False) -> None:
     """List the transformers that `extract --model` takes by name. It also takes a file that `pretrain` wrote."""
-    from dataclasses import asdict
-
     from stages.attention.models import MODELS
 
-    entries = [asdict(entry) for entry in MODELS.values()]
     if as_json:
-        console.show_json(entries)
+        from dataclasses import asdict
+
+        console.show_json([asdict(entry) for entry in MODELS.values()])
         return
-    for title, columns in (
-        ("models", ["name", "patch", "heads", "dim", "depth", "licence"]),
-        ("sources", ["name", "source"]),  # a table of its own: with the others it would not fit into 80 columns
-    ):
-        console.show_table(title, columns, [[entry[column] for column in columns] for entry in entries])
+    from pipeline.model_tables import show_models
+
+    show_models(list(MODELS.values()))
 
 
 if __name__ == "__main__":
