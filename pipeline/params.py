@@ -70,7 +70,7 @@ def options_of(
         for field in dataclasses.fields(settings)  # type: ignore[arg-type]
     }
     renamed = RENAMED.get(section, {})
-    options |= {old: typing.Annotated[str | None, typer.Option(_flag(old), hidden=True)] for old in renamed}
+    options |= {old: typing.Annotated[str | None, typer.Option(flag_of(old), hidden=True)] for old in renamed}
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in options.items()
@@ -80,7 +80,7 @@ def options_of(
         def run(**given: Any) -> None:
             for old, new in renamed.items():
                 if given.pop(old) is not None:
-                    raise UsageError(f"{_flag(old)} is now called {_flag(new)}: use the new name.")
+                    raise UsageError(f"{flag_of(old)} is now called {flag_of(new)}: use the new name.")
             file = read_params(PARAMS)
             checked = _load(settings, section, given, file)
             _require_images(checked, section, given, file)
@@ -128,6 +128,26 @@ def _load(settings: type[Settings], section: str, given: Mapping[str, Any], file
         require_version(file.content, file.path)
         require_watched(checked, section, file.content, file.path)
     return checked
+
+
+def settings_of_file(settings: type[Settings], section: str) -> Settings | None:
+    """Return the settings of a command that is run without options in this folder.
+
+    Returns:
+        None if `params.yaml` cannot be used for the command.
+    """
+    try:
+        file = read_params(PARAMS)
+        from_file = _section(file, section)
+        _require_known(from_file, settings, section, file)
+        return _checked(settings, section, from_file, {}, file)
+    except UsageError:
+        return None
+
+
+def flag_of(name: str) -> str:
+    """Return the option of a setting, such as `--batch-size`."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _switched_on(settings: type[Any]) -> list[str]:
@@ -236,7 +256,7 @@ def _checked(
     from pydantic import TypeAdapter, ValidationError
 
     def place(name: str) -> str:
-        return _flag(name) if name in from_line else f"{file.place(section, name)}: {section}.{name}"
+        return flag_of(name) if name in from_line else f"{file.place(section, name)}: {section}.{name}"
 
     complaints: dict[str, str] = {}
     values: dict[str, Any] = {}
@@ -276,8 +296,4 @@ def _option(field: dataclasses.Field[Any], hint: Any, argument: str | None) -> A
     default = show_value(field.default, hint)
     if field.name == argument:
         return typer.Argument(help=text, show_default=default)
-    return typer.Option(_flag(field.name), help=text, show_default=default)
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return typer.Option(flag_of(field.name), help=text, show_default=default)

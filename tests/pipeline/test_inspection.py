@@ -186,7 +186,8 @@ def test_the_keys_of_json_stay(make_store: MakeStore):
     """Programs read them."""
     keys = {
         "store", "version", "count", "labelled", "classes", "multilabel", "instances", "groups", "objects", "heads",
-        "recipe", "recipe_sha256", "contents_sha256", "upgraded_from", "size", "masks", "arrays", "files", "bytes", "skipped",
+        "recipe", "recipe_sha256", "contents_sha256", "upgraded_from", "size", "masks", "arrays", "files", "bytes",
+        "skipped",
     }  # fmt: skip
     described = describe_store(make_store(2), stats=True)
     assert keys <= described.keys()
