@@ -23,10 +23,11 @@ import typer
 from pipeline import __version__, console
 from pipeline.display import progress_display
 from pipeline.next_steps import say_next_steps
-from pipeline.params import options_of
+from pipeline.params import load_settings, options_of
 from pipeline.running import run_process
 from stages.runtime.wording import counted
 from stages.settings import (
+    CompareSettings,
     EvaluateSettings,
     ExtractSettings,
     PhantomSettings,
@@ -149,6 +150,29 @@ def evaluate(settings: EvaluateSettings) -> None:
     from stages import evaluate as stage
 
     report = stage.run(settings, progress=progress_display())
+    console.say(str(report))
+    say_next_steps(settings, report)
+
+
+@app.command()
+@options_of(CompareSettings, section="compare")
+def compare(settings: CompareSettings, *, as_json: AsJson = False) -> None:
+    """Train several arms with few and many labels, and compare them on the same images.
+
+    Settings such as the learning rate are those of the section train of params.yaml, with the changes of --common for
+    all arms and of --arm for one. Its epochs, seed and labels are not used: they come from --steps, --seeds and
+    --labels. Finished runs are kept: the same command continues an interrupted comparison, and with more arms, labels
+    or seeds only what is missing is trained.
+    """
+    console.say(f"compare: {settings.store} → {settings.out}")
+    base = load_settings(TrainSettings, "train", {})
+    from stages import compare as stage
+
+    planned = stage.plan(settings, base)
+    console.say(str(planned))
+    report = stage.run(planned, progress=progress_display())
+    if as_json:
+        console.show_json(report.content)
     console.say(str(report))
     say_next_steps(settings, report)
 

@@ -20,6 +20,7 @@ GOING_ON = {
     "pretrain": " with --resume: it goes on from the last saved step",
     "extract": ": the attention computed so far is in the memo",
     "predict": ": the attention computed so far is in the memo",
+    "compare": ": finished runs are not trained again",
 }
 """Name what a command uses again when it is run again after an interruption."""
 
