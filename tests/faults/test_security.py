@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.inspection import describe_store, show_store
+from pipeline.inspection import describe_store
+from pipeline.inspection_tables import show_store
 from stages.evaluate import run as evaluate
 from stages.imaging.samples import id_problem
 from stages.settings import EvaluateSettings
