@@ -75,7 +75,9 @@ def rewrite_links(markdown: str, *, source: Path, name: str) -> str:
         elif path in published:
             inside = published[path]
         else:
-            return f"{link['text']} (`{path.relative_to(ROOT)}`)" if link["text"].strip("`") != target else f"`{target}`"
+            return (
+                f"{link['text']} (`{path.relative_to(ROOT)}`)" if link["text"].strip("`") != target else f"`{target}`"
+            )
         there = os.path.relpath(inside, start=Path(name).parent)
         return f"{link['mark']}[{link['text']}]({there}{link['anchor'] or ''})"
 

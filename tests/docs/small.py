@@ -16,7 +16,6 @@ OPTIONS: dict[tuple[str, str], str] = {
     ("train", "--width"): "4",
     ("train", "--folds"): "2",
     ("pretrain", "--image-size"): "32",
-    ("pretrain", "--steps"): "2",
 }
 """Small value by command and option; it replaces whatever value the page gives."""
 
