@@ -9,7 +9,7 @@ print, and the exit status:
     130    ended by Ctrl-C (SIGINT); 143 by SIGTERM; 129 by SIGHUP. The process ends by the signal itself
     141    the reader of standard output has ended, as in `inspect STORE | head -1`
 
-`verify` adds to these; see its help.
+`verify` adds to these; see its help. `view` runs until Ctrl-C, which is its normal end: status 0.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -26,11 +27,12 @@ import typer
 from pipeline import __version__, console
 from pipeline.display import progress_display
 from pipeline.failures import report_error
-from pipeline.params import options_of
+from pipeline.params import load_settings, options_of
 from pipeline.signals import StopRequest, stop_signals
 from pipeline.streams import guard_streams
 from stages.runtime.wording import counted
 from stages.settings import (
+    CompareSettings,
     EvaluateSettings,
     ExtractSettings,
     PhantomSettings,
@@ -55,8 +57,12 @@ GOING_ON = {
     "pretrain": " with --resume: it goes on from the last saved step",
     "extract": ": the attention computed so far is in the memo",
     "predict": ": the attention computed so far is in the memo",
+    "compare": ": finished runs are not trained again",
 }
 """Name what a command uses again when it is run again after an interruption."""
+
+ENDED_BY_CTRL_C = frozenset({"view"})
+"""Commands that run until Ctrl-C, so that it is their normal end: the exit status is 0."""
 
 StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]
@@ -72,8 +78,13 @@ def main() -> None:
         try:
             status = _run_command()
         except StopRequest as stop:
-            console.say(f"interrupted by {stop.cause}; {_how_to_go_on(sys.argv[1:])}")
-            status = stop.exit_status
+            if stop.number == signal.SIGINT and _command(sys.argv[1:]) in ENDED_BY_CTRL_C:
+                console.say(f"{_command(sys.argv[1:])}: ended")
+                received.forget()
+                status = 0
+            else:
+                console.say(f"interrupted by {stop.cause}; {_how_to_go_on(sys.argv[1:])}")
+                status = stop.exit_status
     sys.exit(status)
 
 
@@ -95,8 +106,12 @@ def _run_command() -> int:
 
 def _how_to_go_on(arguments: list[str]) -> str:
     """Return what to do after an interruption of the command that these arguments name."""
-    command = next((argument for argument in arguments if argument in GOING_ON), "")
-    return f"run the command again{GOING_ON.get(command, '')}"
+    return f"run the command again{GOING_ON.get(_command(arguments), '')}"
+
+
+def _command(arguments: list[str]) -> str:
+    """Return the name of the command that these arguments run: the first that is no option."""
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
 def _allow_many_files() -> None:
@@ -203,6 +218,28 @@ def evaluate(settings: EvaluateSettings) -> None:
 
 
 @app.command()
+@options_of(CompareSettings, section="compare")
+def compare(settings: CompareSettings, *, as_json: AsJson = False) -> None:
+    """Train several arms with few and many labels, and compare them on the same images.
+
+    Settings such as the learning rate are those of the section train of params.yaml, with the changes of --common for
+    all arms and of --arm for one. Its epochs, seed and labels are not used: they come from --steps, --seeds and
+    --labels. Finished runs are kept: the same command continues an interrupted comparison, and with more arms, labels
+    or seeds only what is missing is trained.
+    """
+    console.say(f"compare: {settings.store} → {settings.out}")
+    base = load_settings(TrainSettings, "train", {})
+    from stages import compare as stage
+
+    planned = stage.plan(settings, base)
+    console.say(str(planned))
+    report = stage.run(planned, progress=progress_display())
+    if as_json:
+        console.show_json(report.content)
+    console.say(str(report))
+
+
+@app.command()
 @options_of(PredictSettings, section="predict", argument="images")
 def predict(settings: PredictSettings) -> None:
     """Segment new images: one PNG mask per image, at its original size."""
@@ -233,6 +270,29 @@ def inspect(
         console.show_json(described)
     else:
         show_store(described)
+
+
+@app.command()
+def view(
+    store: StorePath,
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 for any free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser, if there is a display.")] = True,
+) -> None:
+    """Show the samples of a store in the browser: image, mask and heads.
+
+    Only this machine is answered, and only with the random token in the printed address. Ctrl-C ends the viewer, with
+    exit status 0.
+    """
+    with console.said_if_slow(f"view: opening {store}"):
+        from stages import view as stage
+
+        opened_server = stage.open_viewer(store, port=port)
+    with opened_server as server:
+        console.show_text(server.url)
+        opened = browser and stage.open_browser(server)
+        console.say(f"view: {'opened the browser' if opened else 'open this address in a browser'}; Ctrl-C ends it")
+        server.serve_forever()
 
 
 @app.command()

@@ -124,6 +124,10 @@ class _Lines(Task):
         if now >= self._due and self._done < self._total:
             self._print(now)
 
+    def report(self, line: str) -> None:
+        self._write(line)
+        self._due = max(self._due, self._clock() + FIRST_LINE)
+
     def close(self) -> None:
         if self._printed:
             took = duration(self._clock() - self._began)

@@ -21,14 +21,14 @@ import typer
 
 from pipeline.console import say
 from pipeline.params_file import PARAMS, ParamsFile, read_params
-from pipeline.values import describe_range, parse_value, require_kind, show_input, show_value, without_none
+from pipeline.values import NAMED_TEXTS, describe_range, parse_value, require_kind, show_input, show_value, without_none
 from pipeline.watched import INPUTS, VERSION_KEY, require_version, require_watched
 from store.disk.paths import require_local
 from store.errors import UsageError
 
 Settings = TypeVar("Settings")
 
-SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict")
+SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict", "compare")
 """Commands that take settings from a section of `params.yaml`."""
 
 OWN = "x-"
@@ -36,8 +36,11 @@ OWN = "x-"
 SHORTEST_NAME = 3
 """Letters of an abbreviation, such as `eval`, that is taken for one of a section's name."""
 
-TOGETHER = (frozenset({"images", "masks", "csv"}),)
+TOGETHER = (frozenset({"images", "masks", "csv"}), frozenset({"epochs", "steps"}))
 """Settings that belong together: if one is on the command line, the others are not taken from `params.yaml`."""
+
+ALTERNATIVES = (frozenset({"epochs", "steps"}),)
+"""Settings of which one is given: two on the command line, or two in `params.yaml`, contradict each other."""
 
 RENAMED: dict[str, dict[str, str]] = {
     "phantom": {"size": "image_size"},
@@ -54,8 +57,10 @@ NOT_NOTICED = frozenset({"size", "nfiles"})
 
 def options_of(
     settings: type[Settings], *, section: str, argument: str | None = None
-) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator: it turns a function that takes settings into one that takes options, for a Typer command.
+
+    Further parameters of the function, such as `--json`, are options that are no settings.
 
     Args:
         settings: the dataclass; its fields become options.
@@ -76,20 +81,28 @@ def options_of(
         for name, annotation in options.items()
     ]
 
-    def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints_of_command = typing.get_type_hints(command, include_extras=True)
+        further = [
+            parameter.replace(annotation=hints_of_command[name])
+            for name, parameter in list(inspect.signature(command).parameters.items())[1:]
+        ]
+
         def run(**given: Any) -> None:
+            own = {parameter.name: given.pop(parameter.name) for parameter in further}
             for old, new in renamed.items():
                 if given.pop(old) is not None:
                     raise UsageError(f"{_flag(old)} is now called {_flag(new)}: use the new name.")
             file = read_params(PARAMS)
+            given = {name: None if value == [] else value for name, value in given.items()}  # no repeated option given
             checked = _load(settings, section, given, file)
             _require_images(checked, section, given, file)
-            command(checked)
+            command(checked, **own)
 
         run.__name__ = command.__name__
         run.__doc__ = command.__doc__
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = options
+        run.__signature__ = inspect.Signature([*parameters, *further])  # type: ignore[attr-defined]
+        run.__annotations__ = options | {parameter.name: parameter.annotation for parameter in further}
         return run
 
     return decorate
@@ -123,11 +136,26 @@ def _load(settings: type[Settings], section: str, given: Mapping[str, Any], file
     for together in TOGETHER:
         if together & from_line.keys():
             from_file = {key: value for key, value in from_file.items() if key not in together}
+    _require_one(section, from_file, from_line, file)
     checked = _checked(settings, section, from_file, from_line, file)
     if "DVC_STAGE" in os.environ:  # DVC sets it for the command of a stage
         require_version(file.content, file.path)
         require_watched(checked, section, file.content, file.path)
     return checked
+
+
+def _require_one(section: str, from_file: Mapping[str, Any], from_line: Mapping[str, Any], file: ParamsFile) -> None:
+    """Make sure that of settings that exclude each other only one is given.
+
+    Raises:
+        UsageError: two are.
+    """
+    for alternatives in ALTERNATIVES:
+        for values, show in ((from_line, _flag), (from_file, lambda name: f"{section}.{name}")):
+            given = sorted(name for name in alternatives if values.get(name) is not None)
+            if len(given) > 1:
+                where = "" if values is from_line else f"{file.place(section, given[-1])}: "
+                raise UsageError(f"{where}{' and '.join(map(show, given))} exclude each other. Give only one of them.")
 
 
 def _switched_on(settings: type[Any]) -> list[str]:
@@ -265,8 +293,10 @@ def _checked(
 
 
 def _option_type(hint: Any) -> Any:
-    """Return the type that Typer parses an option as: plain types unchanged, all others as text."""
+    """Return the type that Typer parses an option as: plain types unchanged, a list if repeated, others as text."""
     hint = without_none(hint)
+    if hint == NAMED_TEXTS:
+        return list[str]
     plain = hint in (int, float, bool, str, Path) or typing.get_origin(hint) is typing.Literal
     return hint if plain else str
 

@@ -67,6 +67,10 @@ class StopSignals:
     """The number of the first one; None before it came."""
     _replaced: dict[int, Any] = field(default_factory=dict)
 
+    def forget(self) -> None:
+        """Forget the signal: it was the normal end of the command, and the process ends with an exit status."""
+        self.first = None
+
     def end_by_signal(self) -> None:
         """End the process by the signal that stopped it; return if there was none, or if the system refuses."""
         if self.first is None:

@@ -6,6 +6,8 @@ A setting is parsed by the type of its field, never by its name.
 |---|---|---|
 | `Size` | `192`, `192x256` or `[192, 256]` | `192` or `192x256` |
 | `tuple[int, ...]` | `-1` or `[9, 10]` | `-1` or `9,10` |
+| `tuple[str, ...]` | `16`, `16,all` or `[16, all]` | `16,all` |
+| `dict[str, str]` | `{wide: "dual,width=16"}` | `wide=dual,width=16`, repeated |
 | `Classes` | `{skin: 0, lesion: "1-255"}`, `{skin: 0, lesion: [1, 2]}` or a file | `skin=0,lesion=1+2` or a file |
 
 A class that is given twice on the command line has the values of both.
@@ -93,7 +95,7 @@ def describe_range(hint: Any) -> str | None:
 
 def show_value(value: Any, hint: Any) -> str | bool:
     """Return a default as a user would type it; False if there is nothing to show."""
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or value == ():
         return False
     if isinstance(value, tuple):
         return ("x" if without_none(hint) == SIZE else ",").join(str(part) for part in value)
@@ -131,6 +133,35 @@ def _parse_numbers(value: Any) -> tuple[int, ...]:
         return tuple(_whole_number(number) for number in numbers)
     except (TypeError, ValueError):
         raise ValueError(f"give whole numbers separated by commas, such as -1 or 9,10,11, not {value!r}") from None
+
+
+def _parse_texts(value: Any) -> tuple[str, ...]:
+    """Convert one value, `16,64,all` or a list into a tuple of texts, without the blanks around them."""
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(part, int | str) and not isinstance(part, bool) for part in parts):
+        raise ValueError(f"give values separated by commas, such as 16,64,all, not {show_input(value)}")
+    texts = [str(part).strip() for part in parts]
+    if "" in texts and texts != [""]:
+        raise ValueError(f"{show_input(value)} has an empty part between commas; delete it")
+    return tuple(text for text in texts if text)
+
+
+def _parse_named_texts(value: Any) -> dict[str, str]:
+    """Convert several NAME=TEXT, or a mapping, into a dictionary."""
+    if isinstance(value, dict):
+        wrong = [name for name, text in value.items() if not isinstance(name, str) or not isinstance(text, str)]
+        if wrong:
+            raise ValueError(f"{show_input(wrong[0])}: write NAME: TEXT, in quotes if it looks like something else")
+        return value
+    named: dict[str, str] = {}
+    for item in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]:
+        name, found, text = item.partition("=") if isinstance(item, str) else ("", "", "")
+        if not found or not name.strip() or not text.strip():
+            raise ValueError(f"give NAME=TEXT, not {show_input(item)}")
+        if name.strip() in named:
+            raise ValueError(f"the name {name.strip()!r} is given twice; choose another one")
+        named[name.strip()] = text.strip()
+    return named
 
 
 def _parse_classes(value: Any) -> Any:
@@ -190,9 +221,14 @@ SIZE = tuple[int, int]
 CLASSES = dict[str, int | str | list[int | str]] | Path
 """`stages.settings.Classes`, as `typing.get_type_hints` returns it."""
 
+NAMED_TEXTS = dict[str, str]
+"""Texts by name. On the command line such an option can be repeated."""
+
 PARSERS: dict[Any, Callable[[Any], Any]] = {
     SIZE: _parse_size,
     tuple[int, ...]: _parse_numbers,
+    tuple[str, ...]: _parse_texts,
+    NAMED_TEXTS: _parse_named_texts,
     CLASSES: _parse_classes,
 }
 """Types that need parsing, and the function for each."""

@@ -37,22 +37,23 @@ from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
+from stages.segmentation.budget import Budget
 from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, load_model, load_state
 from stages.segmentation.fold_predictions import require_file_names
 from stages.segmentation.folds import fold_name, fold_splits, is_cross_validation, write_summary
-from stages.segmentation.near_duplicates import NearDuplicates, across_splits
+from stages.segmentation.labelled_subset import labelled_subset
+from stages.segmentation.near_duplicates import across_splits
 from stages.segmentation.scoring import Scored, score_store
+from stages.segmentation.split_notes import duplicate_notes, fold_duplicate_notes, fold_notes, missing_class_notes
 from stages.segmentation.split_tables import splits_digest, write_splits
 from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule
-from stages.segmentation.trainer import COLUMNS, FEWEST_TO_CHOOSE, SegmentationTrainer, TrainingReport
+from stages.segmentation.trainer import COLUMNS, SegmentationTrainer
+from stages.segmentation.training_report import TrainingReport
 from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore
 from store.disk.contents import Output, refuse_foreign
 from store.disk.publish import explain_disk_failures, replace_folder, restore_replaced
 from store.disk.regular import MIB, present, read_limited
-
-NAMED = 3
-"""Number of pairs of images that a note names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +100,12 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
     if settings.folds:
         return _run_folds(settings, store, progress)
     splits, rule = _split(store, settings)
-    notes = [*rule, *_duplicates(across_splits(store, splits))]  # now: after the training nothing may fail any more
-    steps = settings.epochs * splits.count("train")
-    with progress.task("training", steps, unit="samples") as task:
+    notes = [
+        *rule,
+        *missing_class_notes(store, splits, settings),
+        *duplicate_notes(across_splits(store, splits)),
+    ]  # now: after the training nothing may fail any more
+    with progress.task("training", _samples_seen(settings, splits), unit="samples") as task:
         report = _run_once(settings, store, splits, task)
     return replace(report, notes=[*report.notes, *notes])
 
@@ -128,7 +132,7 @@ def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str],
         restore_replaced(out, RUN)
         if settings.resume and _resume(trainer, work, out):
             work.remove()
-            task.advance(settings.epochs * len(trainer.indices["train"]))
+            task.advance(trainer.budget.samples_until(trainer.budget.epochs))
             return trainer.report()
         if not trainer.history:
             work.clear()
@@ -146,9 +150,12 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
     if settings.split_csv is not None:
         raise UsageError("--folds divides the samples itself. Give --folds or --split-csv, not both.")
     require_file_names(store)
-    divisions = fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
-    duplicates = _fold_duplicates(store, divisions)
-    steps = settings.epochs * sum(splits.count("train") for splits in divisions)
+    divisions = [
+        labelled_subset(store, splits, count=settings.labels, seed=settings.seed)
+        for splits in fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
+    ]
+    duplicates = fold_duplicate_notes(store, divisions)
+    samples = sum(_samples_seen(settings, splits) for splits in divisions)
     out = settings.out.resolve()
     with work_folder(out, "folds", keep=_holds_folds) as work, explain_disk_failures(settings.out):
         restore_replaced(out, CROSS_VALIDATION)
@@ -156,7 +163,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
         folder = out if finished else work.path
         if not settings.resume:
             work.clear()
-        with progress.task("training", steps, unit="samples") as task:
+        with progress.task("training", samples, unit="samples") as task:
             reports = [
                 _run_once(replace(settings, out=folder / fold_name(number)), store, splits, task)
                 for number, splits in enumerate(divisions, start=1)
@@ -172,7 +179,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
                 )
                 metrics = write_summary(folder, store, scored)
             replace_folder(folder, out, ours=CROSS_VALIDATION)
-    notes = _fold_notes(fewest=min(report.samples["val"] for report in reports))
+    notes = fold_notes(fewest=min(report.samples["val"] for report in reports))
     return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
 
 
@@ -213,22 +220,32 @@ def _split(store: AttentionStore, settings: TrainSettings) -> tuple[list[str], l
     Raises:
         CheckpointError: the settings ask for another rule than the one that the resumed run was started with.
     """
+    drawn = partial(labelled_subset, store, count=settings.labels, seed=settings.seed)
     if settings.split_csv is not None:
-        return split_by_csv(store, settings.split_csv), []
-    by_rule = partial(split_by_rule, store, seed=settings.split_seed, val=settings.val, test=settings.test)
+        return drawn(split_by_csv(store, settings.split_csv)), []
+
+    def by_rule(rule: SplitRule) -> list[str]:
+        return drawn(split_by_rule(store, rule=rule, seed=settings.split_seed, val=settings.val, test=settings.test))
+
     rule = resolve_rule(store, settings.split_rule)
     recorded = _recorded_splits(settings) if settings.resume else None
     other: SplitRule = "exact" if rule == "hash" else "hash"
     with contextlib.suppress(UsageError):  # the other rule may fail for these samples
-        if recorded is not None and recorded == splits_digest(earlier := by_rule(rule=other)):
+        if recorded is not None and recorded == splits_digest(earlier := by_rule(other)):
             if settings.split_rule == "auto":  # all runs of version 0.2 and before were split by the hash
                 return earlier, [f"split by the rule that the run was started with (--split-rule {other})"]
-            if recorded != splits_digest(by_rule(rule=rule)):
+            if recorded != splits_digest(by_rule(rule)):
                 raise CheckpointError(
                     f"{settings.out}: the run was started with --split-rule {other}, and other splits would mix "
                     f"training and test samples.\n  Resume with --split-rule {other}, or start anew without --resume."
                 )
-    return by_rule(rule=rule), [_describe_rule(settings, rule)]
+    return by_rule(rule), [_describe_rule(settings, rule)]
+
+
+def _samples_seen(settings: TrainSettings, splits: Sequence[str]) -> int:
+    """Return how many samples a training with these splits trains on, repeats included."""
+    budget = Budget.of(settings, splits.count("train"))
+    return budget.samples_until(budget.epochs)
 
 
 def _describe_rule(settings: TrainSettings, rule: SplitRule) -> str:
@@ -249,40 +266,8 @@ def _recorded_splits(settings: TrainSettings) -> str | None:
     return None
 
 
-def _fold_notes(*, fewest: int) -> list[str]:
-    """Return a note about few validation samples, if the smallest number of a fold is below the limit."""
-    text = (
-        f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last counts "
-        f"(the smallest has {fewest})"
-    )
-    return [text] if fewest < FEWEST_TO_CHOOSE else []
-
-
-def _fold_duplicates(store: AttentionStore, divisions: Sequence[Sequence[str]]) -> list[str]:
-    """Return the note about images in different folds that look the same; `divisions` are the splits of every fold."""
-    fold_of = [
-        next((fold_name(number) for number, splits in enumerate(divisions, start=1) if splits[index] == "test"), "")
-        for index in range(len(store))
-    ]
-    return _duplicates(across_splits(store, fold_of))
-
-
 def _figure(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
-
-
-def _duplicates(pairs: NearDuplicates) -> list[str]:
-    """Return the note that names some of the pairs; nothing without pairs."""
-    if not pairs:
-        return []
-    some = "; ".join(f"{one} in {place}, {other} in {other_place}" for one, place, other, other_place in pairs[:NAMED])
-    more = "; …" if len(pairs) > NAMED else ""
-    count = "1 pair of images looks" if len(pairs) == 1 else f"{len(pairs)} pairs of images look"
-    text = (
-        f"note: {count} the same across splits ({some}{more}): scores may be too high. Give them one group (extract "
-        "--csv with a column `group`), or remove one of each."
-    )
-    return [text]
 
 
 def _resume(trainer: SegmentationTrainer, work: WorkFolder, out: Path) -> bool:
@@ -305,14 +290,14 @@ def _is_finished(trainer: SegmentationTrainer, out: Path) -> bool:
     if not present(out / STATE_FILE):
         return False
     state = load_state(out / STATE_FILE)
-    return trainer.identity().matches(state.settings) and state.done == trainer.settings.epochs
+    return trainer.identity().matches(state.settings) and state.done == trainer.budget.epochs
 
 
 def _train(trainer: SegmentationTrainer, work: WorkFolder, task: Task) -> None:
     """Run the epochs that are left, and save the state from time to time."""
-    done, epochs = len(trainer.history), trainer.settings.epochs
+    done, epochs = len(trainer.history), trainer.budget.epochs
     figures = [name for name in COLUMNS if name != "epoch"]
-    task.advance(done * len(trainer.indices["train"]))
+    task.advance(trainer.budget.samples_until(done))
     with live_log(work.path, trainer.history, figures, offline=trainer.settings.offline) as log:
         for epoch in range(done + 1, epochs + 1):
             row = trainer.run_epoch(epoch, task)

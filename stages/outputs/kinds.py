@@ -1,4 +1,4 @@
-"""Describe the folders that commands write: a run, a cross-validation, a report, a set of phantoms.
+"""Describe the folders that commands write: a run, a cross-validation, a report, a comparison, a set of phantoms.
 
 The names of the files are defined here, so that the descriptions need neither torch nor the stages. Outputs of all
 earlier versions are recognised. A store describes itself (`store.root`).
@@ -22,23 +22,31 @@ from store.disk.regular import disk_fails, open_regular
 from store.root import STORE
 
 __all__ = [
+    "COMPARISON",
+    "COMPARISON_FILE",
     "CROSS_VALIDATION",
+    "CURVE_FILE",
     "FOLD",
     "HISTORY_FILE",
+    "IMAGES_FILE",
     "LIVE_FOLDER",
     "METRICS_FILE",
     "MODEL_FILE",
     "OUTPUTS",
     "OVERLAYS",
+    "PAGE_FILE",
     "PHANTOMS",
     "PHANTOM_FILE",
     "PREDICTIONS",
     "REPORT",
+    "RESULTS",
     "ROWS_FILE",
     "RUN",
+    "RUNS",
     "RUN_KEY",
     "SPLITS_FILE",
     "STATE_FILE",
+    "TABLE_FILE",
     "WORK",
 ]
 
@@ -52,6 +60,13 @@ ROWS_FILE = "per_sample.csv"
 OVERLAYS = "overlays"
 PREDICTIONS = "predictions"
 PHANTOM_FILE = "phantom.json"
+COMPARISON_FILE = "comparison.json"
+IMAGES_FILE = "per_image.csv"
+TABLE_FILE = "table.md"
+CURVE_FILE = "curve.png"
+PAGE_FILE = "report.html"
+RESULTS = "results"
+RUNS = "runs"
 
 RUN_KEY = "diamant"
 """Entry of the header of a run's model and state; see `stages.runs.tensor_file`."""
@@ -72,6 +87,13 @@ _RUN = Contents(files=_names(MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE),
 _PRETRAINING = Contents(files=_names(STATE_FILE, HISTORY_FILE))
 _REPORT = Contents(
     files=_names(METRICS_FILE, ROWS_FILE), folders={OVERLAYS: Contents(files=r"(worst|median|best)_[0-9]+\.png")}
+)
+_COMPARISON = Contents(
+    files=_names(COMPARISON_FILE, IMAGES_FILE, TABLE_FILE, CURVE_FILE, METRICS_FILE, PAGE_FILE),
+    folders={
+        RESULTS: Contents(files=r"[0-9a-f]{64}\.json"),
+        RUNS: Contents(folders={r"[A-Za-z0-9][A-Za-z0-9_.+-]*-[0-9]+-seed[0-9]+": _RUN}),
+    },
 )
 _PHANTOMS = Contents(
     files=_names(PHANTOM_FILE),
@@ -95,6 +117,12 @@ def _is_report(folder: Path) -> bool:
     if starts_with(folder / ROWS_FILE, "id,group,split"):
         return True
     return {"split", "dice", "includes_training_samples"} <= json_of(folder / METRICS_FILE).keys()
+
+
+def _is_comparison(folder: Path) -> bool:
+    if starts_with(folder / IMAGES_FILE, "arm,labels,seed,id"):
+        return True
+    return {"comparison", "arms", "seeds"} <= json_of(folder / COMPARISON_FILE).keys()
 
 
 def _is_phantoms(folder: Path) -> bool:
@@ -160,14 +188,16 @@ def _entries(folder: Path) -> list[Path]:
 RUN = Output(kind="a run", is_marked=_is_run, contents=lambda _: _RUN)
 CROSS_VALIDATION = Output(kind="a cross-validation", is_marked=_is_cross_validation, contents=_cross_validation)
 REPORT = Output(kind="a report", is_marked=_is_report, contents=lambda _: _REPORT)
+COMPARISON = Output(kind="a comparison", is_marked=_is_comparison, contents=lambda _: _COMPARISON)
 PHANTOMS = Output(kind="a set of phantoms", is_marked=_is_phantoms, contents=lambda _: _PHANTOMS)
 
-OUTPUTS = (STORE, RUN, CROSS_VALIDATION, REPORT, PHANTOMS)
+OUTPUTS = (STORE, RUN, CROSS_VALIDATION, REPORT, COMPARISON, PHANTOMS)
 """All kinds of folders that a command replaces as a whole."""
 
 WORK: dict[str, Callable[[Path], Contents]] = {
     "training": lambda _: _RUN,
     "folds": _cross_validation,
     "pretraining": lambda _: _PRETRAINING,
+    "compare": lambda _: _COMPARISON,
 }
 """Contents of the hidden working folder `.<name>.<work>` beside an output; see `stages.runs.work_folder`."""

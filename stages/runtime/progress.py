@@ -18,6 +18,9 @@ class Task:
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Count `steps` more steps as done; `note` is a short line shown beside the bar."""
 
+    def report(self, line: str) -> None:
+        """Take a line about a part that has ended. It is displayed only where there are no bars."""
+
 
 class Progress:
     """Receive the progress of a stage, and display nothing."""

@@ -1,119 +1,180 @@
 """Score predicted masks against the ground truth, image by image. `stages.segmentation.summary` averages the scores.
 
 One confusion matrix per image gives tp, fp, fn and tn of every foreground class, and all overlap scores are computed
-from these. HD95 is defined as in MONAI: the distances from the border pixels of each mask to the nearest border pixel
-of the other, the 95th percentile of each direction, and the larger of the two, in pixels of the given masks. It is
-computed with scipy, because importing MONAI takes longer than scoring a test set; tests compare the two. Pixels whose
-truth is 255 (ignore) are not counted, and for distances both masks are background there.
+from these (`stages.segmentation.counts`). HD95 and NSD are computed from the distances between the borders of the masks
+(`stages.segmentation.surfaces`). Pixels whose truth is 255 (ignore) are not counted, and for distances both masks are
+background there.
+
+Distances are in pixels of the given masks. At the store's size these are pixels of the store: images are resized to it
+without keeping their aspect, so only distances at the original size can be given in millimetres.
 
 Values where something is empty ("-" is nan, which every mean leaves out):
 
-    truth    prediction   Dice, IoU   HD95             sensitivity   specificity
-    present  present      counts      distance         counts        counts
-    present  empty        0           image diagonal   0             counts
-    empty    present      0           image diagonal   -             counts
-    empty    empty        1           0                -             counts
-    lost     empty        0           image diagonal   0             counts
-    lost     present      0           image diagonal   0             counts
-    no background in the truth                                       -
-    every pixel ignored   -           -                -             -
+    truth    prediction   Dice, IoU   HD95             NSD      sensitivity   specificity
+    present  present      counts      distance         counts   counts        counts
+    present  empty        0           image diagonal   0        0             counts
+    empty    present      0           image diagonal   0        -             counts
+    empty    empty        1           0                1        -             counts
+    lost     empty        0           image diagonal   0        0             counts
+    lost     present      0           image diagonal   0        0             counts
+    no background in the truth                                                -
+    every pixel ignored   -           -                -        -             -
 
 "Lost" means that the source mask has the class, but its objects are too small for the scored mask. An empty prediction
 is then wrong, so it scores 0.
 
 An image's score is the mean over the foreground classes in its truth or its prediction, and those that are lost; if
 there are none, over all foreground classes (the "empty, empty" row). The background is never part of the mean.
+
+A further metric is one entry of `METRICS`, with a function of a `Region`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
-from scipy.ndimage import binary_erosion
-from scipy.spatial import KDTree
+from numpy.typing import NDArray
 
 from stages.errors import UsageError
+from stages.segmentation.counts import Counts
 from stages.segmentation.decisions import region_of
+from stages.segmentation.surfaces import BorderDistances, border_distances
 from store.records import IGNORE
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from numpy.typing import NDArray
-
-__all__ = ["METRICS", "ClassScores", "Counts", "SampleScores", "hd95", "score_sample"]
-
-METRICS = ("dice", "iou", "sensitivity", "specificity", "hd95")
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Counts of the pixels of one class against the rest, in one image or in many."""
-
-    tp: int
-    """True positives: the class in truth and prediction."""
-    fp: int
-    """False positives: the class in the prediction only."""
-    fn: int
-    """False negatives: the class in the truth only."""
-    tn: int
-    """True negatives: the class in neither."""
-
-    @property
-    def present(self) -> bool:
-        """Return whether the truth or the prediction has the class."""
-        return self.tp + self.fp + self.fn > 0
-
-    @property
-    def dice(self) -> float:
-        """Return 2 tp / (2 tp + fp + fn), in [0, 1]."""
-        return _share(2 * self.tp, 2 * self.tp + self.fp + self.fn, otherwise=self._both_empty)
-
-    @property
-    def iou(self) -> float:
-        """Return the intersection over union (Jaccard), tp / (tp + fp + fn), in [0, 1]."""
-        return _share(self.tp, self.tp + self.fp + self.fn, otherwise=self._both_empty)
-
-    @property
-    def sensitivity(self) -> float:
-        """Return the share of the class that was found, tp / (tp + fn), in [0, 1]; nan if the truth lacks the class."""
-        return _share(self.tp, self.tp + self.fn, otherwise=math.nan)
-
-    @property
-    def specificity(self) -> float:
-        """Return the share of the rest that was not predicted, tn / (tn + fp), in [0, 1]; nan if there is no rest."""
-        return _share(self.tn, self.tn + self.fp, otherwise=math.nan)
-
-    @property
-    def _both_empty(self) -> float:
-        return 1.0 if self.tn else math.nan  # without a counted pixel, nothing is right or wrong
+__all__ = [
+    "ALL_METRICS",
+    "METRICS",
+    "ClassScores",
+    "Metric",
+    "MetricRules",
+    "Region",
+    "SampleScores",
+    "metrics_for",
+    "score_sample",
+]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class MetricRules:
+    """Hold what the definition of a metric depends on. The defaults are those of `pipeline evaluate`."""
+
+    hd95: str = "monai"
+    """Definition of HD95: a name in `stages.segmentation.surfaces.HD95`."""
+    tolerance: float = 2.0
+    """Distance in pixels up to which a border counts as right in NSD."""
+    pixel_mm: float | None = None
+    """Side of a pixel of the given masks in mm; nan if only this image's is not known; None: no scores in mm."""
+    tolerance_mm: float | None = None
+    """Distance in mm up to which a border counts as right in the NSD in mm; None: no such score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """Hold one class of one image: where it is predicted, where it is, and what its metrics depend on."""
+
+    prediction: NDArray[np.bool_]
+    """(height, width) False where the truth is ignored."""
+    truth: NDArray[np.bool_]
+    """(height, width) False where the truth is ignored."""
+    counts: Counts
+    rules: MetricRules
+
+    @cached_property
+    def distances(self) -> BorderDistances:
+        """Return the distances between the two borders; both masks must have a pixel."""
+        return border_distances(self.prediction, self.truth)
+
+    def surface_score(self, score: Callable[[BorderDistances], float], *, both_empty: float, one_empty: float) -> float:
+        """Return a score of the borders, or what it is where a mask is empty or lost; nan if no pixel is counted."""
+        counts = self.counts
+        if not counts.tp + counts.fp + counts.fn + counts.tn:
+            return math.nan
+        if not counts.present:
+            return both_empty
+        if counts.lost or not counts.tp + counts.fp or not counts.tp + counts.fn:
+            return one_empty
+        return score(self.distances)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """Describe a metric: how it is computed and how it is shown."""
+
+    heading: str
+    """Its name for readers, such as `HD95`."""
+    unit: Literal["", "px", "mm"] = ""
+    """Unit; "" for a share from 0 to 1."""
+    better: Literal["higher", "lower"] = "higher"
+    """Which values are better."""
+    of: Callable[[Region], float]
+    """Return the score of one class in one image; nan if it is not defined."""
+
+
+def _hd95(region: Region) -> float:
+    """Return HD95 in pixels: 0 if both masks are empty; the image diagonal, √(height² + width²), if one is."""
+    diagonal = math.hypot(*region.truth.shape)
+    return region.surface_score(lambda one: one.hd95(region.rules.hd95), both_empty=0.0, one_empty=diagonal)
+
+
+def _nsd(region: Region, tolerance: float) -> float:
+    """Return NSD for a tolerance in pixels: 1 if both masks are empty, 0 if one is; nan if the tolerance is."""
+    if math.isnan(tolerance):
+        return math.nan
+    return region.surface_score(lambda one: one.nsd(tolerance), both_empty=1.0, one_empty=0.0)
+
+
+def _hd95_mm(region: Region) -> float:
+    return _hd95(region) * _known(region.rules.pixel_mm)
+
+
+def _nsd_mm(region: Region) -> float:
+    return _nsd(region, _known(region.rules.tolerance_mm) / _known(region.rules.pixel_mm))
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+METRICS: dict[str, Metric] = {
+    "dice": Metric(heading="Dice", of=lambda region: region.counts.dice),
+    "iou": Metric(heading="IoU", of=lambda region: region.counts.iou),
+    "sensitivity": Metric(heading="Sensitivity", of=lambda region: region.counts.sensitivity),
+    "specificity": Metric(heading="Specificity", of=lambda region: region.counts.specificity),
+    "hd95": Metric(heading="HD95", unit="px", better="lower", of=_hd95),
+    "nsd": Metric(heading="NSD", of=lambda region: _nsd(region, region.rules.tolerance)),
+}
+"""Metrics of every evaluation, by name."""
+
+METRICS_IN_MM: dict[str, Metric] = {
+    "hd95_mm": Metric(heading="HD95", unit="mm", better="lower", of=_hd95_mm),
+    "nsd_mm": Metric(heading="NSD (tolerance in mm)", of=_nsd_mm),
+}
+"""Metrics that need the size of a pixel, by name."""
+
+ALL_METRICS: dict[str, Metric] = {**METRICS, **METRICS_IN_MM}
+
+
+def metrics_for(rules: MetricRules) -> dict[str, Metric]:
+    """Return the metrics that can be computed by these rules, by name."""
+    wanted = {"hd95_mm": rules.pixel_mm, "nsd_mm": None if rules.pixel_mm is None else rules.tolerance_mm}
+    return METRICS | {name: METRICS_IN_MM[name] for name, needed in wanted.items() if needed is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassScores(Counts):
     """Scores of one foreground class in one image."""
 
-    hd95: float
-    """95th percentile Hausdorff distance in pixels."""
-    lost: bool = False
-    """True if the source mask has the class and this mask lacks it, because its objects are too small."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Score by name of the metric; nan where it is not defined."""
 
-    @property
-    def present(self) -> bool:
-        """Return True if the truth, the prediction or the source mask has the class."""
-        return self.lost or super().present
-
-    @property
-    def sensitivity(self) -> float:
-        """Return the share of the class that was found, in [0, 1]; 0 if it is lost, nan if the truth lacks it."""
-        return 0.0 if self.lost else super().sensitivity
-
-    @property
-    def _both_empty(self) -> float:
-        return 0.0 if self.lost else super()._both_empty
+    def value(self, metric: str) -> float:
+        """Return a score by the metric's name; nan where it is not defined."""
+        return self.values.get(metric, math.nan)
 
 
 @dataclass(frozen=True)
@@ -124,34 +185,48 @@ class SampleScores:
     """Scores of class 1, 2, …, in this order."""
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """Return the names of the metrics that were computed."""
+        return tuple(self.classes[0].values)
+
+    def value(self, metric: str) -> float:
+        """Return the mean of a metric over the present classes; nan where it is not defined."""
+        classes = [scores for scores in self.classes if scores.present] or self.classes
+        values = [value for scores in classes if not math.isnan(value := scores.value(metric))]
+        return math.fsum(values) / len(values) if values else math.nan
+
+    @property
     def dice(self) -> float:
         """Return the mean Dice of the present classes, in [0, 1]."""
-        return self._mean("dice")
+        return self.value("dice")
 
     @property
     def iou(self) -> float:
         """Return the mean IoU of the present classes, in [0, 1]."""
-        return self._mean("iou")
+        return self.value("iou")
 
     @property
     def sensitivity(self) -> float:
         """Return the mean sensitivity of the present classes, in [0, 1]; nan if the truth is empty."""
-        return self._mean("sensitivity")
+        return self.value("sensitivity")
 
     @property
     def specificity(self) -> float:
         """Return the mean specificity of the present classes, in [0, 1]; nan if the truth has no background."""
-        return self._mean("specificity")
+        return self.value("specificity")
 
     @property
     def hd95(self) -> float:
         """Return the mean 95th percentile Hausdorff distance of the present classes in pixels."""
-        return self._mean("hd95")
+        return self.value("hd95")
 
-    def _mean(self, metric: str) -> float:
-        classes = [scores for scores in self.classes if scores.present] or self.classes
-        values = [value for scores in classes if not math.isnan(value := getattr(scores, metric))]
-        return math.fsum(values) / len(values) if values else math.nan
+    @property
+    def nsd(self) -> float:
+        """Return the mean normalised surface distance of the present classes, in [0, 1]."""
+        return self.value("nsd")
+
+
+DEFAULT_RULES = MetricRules()
 
 
 def score_sample(
@@ -161,6 +236,7 @@ def score_sample(
     *,
     multilabel: bool = False,
     lost: Collection[int] = (),
+    rules: MetricRules = DEFAULT_RULES,
 ) -> SampleScores:
     """Score one predicted mask.
 
@@ -170,49 +246,30 @@ def score_sample(
         n_classes: number of classes, background (0) included; at least 2.
         multilabel: both masks hold one bit for each foreground class; each class is scored by itself.
         lost: classes that the source mask has and `truth` lacks.
+        rules: definitions of the metrics.
 
     Returns:
-        Counts and HD95 of every foreground class.
+        Counts and all metrics of every foreground class.
 
     Raises:
         UsageError: the masks' shapes differ, or a mask holds a class or a label that does not exist.
     """
     if multilabel:
         _require_bits(prediction, truth, n_classes)
-        return SampleScores(tuple(_score_label(k, prediction, truth, k in lost) for k in range(1, n_classes)))
+        return SampleScores(tuple(_score_label(k, prediction, truth, k in lost, rules) for k in range(1, n_classes)))
     counted = _counted_pixels(prediction, truth, n_classes)
     truth = np.where(counted, truth, 0)
     prediction = np.where(counted, prediction, 0)
     confusion = _confusion(prediction, truth, n_classes)
     confusion[0, 0] -= counted.size - np.count_nonzero(counted)  # ignored pixels were counted as background
-    return SampleScores(
-        tuple(_score_class(index, prediction, truth, confusion, index in lost) for index in range(1, n_classes)),
-    )
-
-
-def hd95(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Return the symmetric 95th percentile Hausdorff distance of two masks of one class.
-
-    Args:
-        prediction: (height, width) bool.
-        truth: (height, width) bool.
-
-    Returns:
-        Distance in pixels: the larger of the two directions' 95th percentiles (linear interpolation).
-        0 if both are empty; the image diagonal, √(height² + width²), if one is.
-    """
-    if not prediction.any() and not truth.any():
-        return 0.0
-    if not prediction.any() or not truth.any():
-        return math.hypot(*truth.shape)
-    # The edge of the image counts as the border of a mask, so cropping to the masks does not move a border.
-    box = _bounding_box(prediction | truth)
-    from_prediction, from_truth = _border(prediction[box]), _border(truth[box])
-    return max(_percentile_distance(from_prediction, from_truth), _percentile_distance(from_truth, from_prediction))
-
-
-def _share(part: int, whole: int, *, otherwise: float) -> float:
-    return part / whole if whole else otherwise
+    metrics = metrics_for(rules)
+    scores = []
+    for index in range(1, n_classes):
+        counts = _count(confusion, index, lost=index in lost)
+        region = Region(prediction=prediction == index, truth=truth == index, counts=counts, rules=rules)
+        values = {name: metric.of(region) for name, metric in metrics.items()}
+        scores.append(ClassScores(**vars(counts), values=values))
+    return SampleScores(tuple(scores))
 
 
 def _counted_pixels(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> NDArray[np.bool_]:
@@ -251,43 +308,23 @@ def _confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classe
     return np.bincount(pairs.ravel(), minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
-def _score_label(index: int, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], lost: bool) -> ClassScores:  # noqa: FBT001
+def _count(confusion: NDArray[np.int64], index: int, *, lost: bool) -> Counts:
+    """Return the counts of one class from the confusion matrix."""
+    tp = int(confusion[index, index])
+    fp = int(confusion[:, index].sum()) - tp
+    fn = int(confusion[index].sum()) - tp
+    return Counts(tp=tp, fp=fp, fn=fn, tn=int(confusion.sum()) - tp - fp - fn, lost=lost and tp + fn == 0)
+
+
+def _score_label(
+    index: int,
+    prediction: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    lost: bool,  # noqa: FBT001 - a private function with one caller
+    rules: MetricRules,
+) -> ClassScores:
     """Score one label that may overlap others."""
     ignored = truth == IGNORE
     one_truth = np.where(ignored, IGNORE, region_of(truth, index, multilabel=True)).astype(np.uint8)
     one_guess = region_of(np.where(ignored, 0, prediction).astype(np.uint8), index, multilabel=True).astype(np.uint8)
-    return score_sample(one_guess, one_truth, 2, lost={1} if lost else set()).classes[0]
-
-
-def _score_class(
-    index: int,
-    prediction: NDArray[np.uint8],
-    truth: NDArray[np.uint8],
-    confusion: NDArray[np.int64],
-    lost: bool,  # noqa: FBT001 - a private function with one caller
-) -> ClassScores:
-    tp = int(confusion[index, index])
-    fp = int(confusion[:, index].sum()) - tp
-    fn = int(confusion[index].sum()) - tp
-    tn = int(confusion.sum()) - tp - fp - fn
-    lost = lost and tp + fn == 0
-    distance = hd95(prediction == index, truth == index) if confusion.any() else math.nan
-    if lost:
-        distance = math.hypot(*truth.shape)
-    return ClassScores(tp=tp, fp=fp, fn=fn, tn=tn, hd95=distance, lost=lost)
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _border(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return (n, 2) rows and columns of the mask's pixels that have a direct neighbour outside it."""
-    return np.argwhere(mask & ~binary_erosion(mask))
-
-
-def _percentile_distance(border: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    """Return the 95th percentile of the distances from each pixel of one border to the nearest of the other."""
-    distances, _ = KDTree(other).query(border)
-    return float(np.percentile(distances, 95))
+    return score_sample(one_guess, one_truth, 2, lost={1} if lost else set(), rules=rules).classes[0]

@@ -13,7 +13,7 @@ from stages.outputs.cells import safe_cell
 from stages.outputs.kinds import METRICS_FILE, ROWS_FILE
 from stages.segmentation.bootstrap import mean_interval
 from stages.segmentation.instances import INSTANCE_METRICS, InstanceScores
-from stages.segmentation.metrics import METRICS, SampleScores
+from stages.segmentation.metrics import SampleScores
 
 __all__ = ["METRICS_FILE", "ROWS_FILE", "cells_of", "summarise_instances", "write_metrics", "write_rows"]
 
@@ -42,7 +42,7 @@ def cells_of(scores: SampleScores, instances: InstanceScores | None = None, *, p
         instances: Scores of its objects, if they were scored.
         prefix: Written before each column's name.
     """
-    values = {metric: getattr(scores, metric) for metric in METRICS}
+    values = {metric: scores.value(metric) for metric in scores.metrics}
     if instances is not None:
         values |= {metric: getattr(instances, metric) for metric in INSTANCE_METRICS}
         values |= {"true_objects": instances.true_objects, "predicted_objects": instances.predicted_objects}

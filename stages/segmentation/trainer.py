@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from stages.runs.soundness import first_not_finite, named_moments, require_same_
 from stages.runs.state import RunState, explain_misfit, restore_optimizer
 from stages.runtime.progress import Task
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, open_samples, shuffled
+from stages.segmentation.budget import Budget
 from stages.segmentation.checkpoint import (
     HISTORY_FILE,
     MODEL_FILE,
@@ -35,10 +35,12 @@ from stages.segmentation.checkpoint import (
     save_model,
     save_state,
 )
+from stages.segmentation.convergence import still_improving
 from stages.segmentation.inputs import augmented_inputs
 from stages.segmentation.label_losses import loss_for
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
 from stages.segmentation.split_tables import split_rows, splits_digest, splits_sha256
+from stages.segmentation.training_report import FEWEST_TO_CHOOSE, TrainingReport
 from stages.segmentation.validation import Validation
 from stages.settings import TrainSettings
 from store import AttentionStore
@@ -49,10 +51,6 @@ __all__ = ["COLUMNS", "FEWEST_TO_CHOOSE", "SAVE_SECONDS", "SegmentationTrainer",
 COLUMNS = ("epoch", "loss", "val_dice", "lr")
 """Columns of the history, one row per epoch."""
 
-FEWEST_TO_CHOOSE = 10
-"""Smallest number of validation samples that choose the best epoch. With fewer the choice would be chance, so the last
-epoch is used."""
-
 ONE_CLASS = (
     "warning: the model predicts one class everywhere. Train longer or with another --lr, and look at the masks "
     "(`pipeline inspect STORE --picture FILE`)"
@@ -60,35 +58,6 @@ ONE_CLASS = (
 
 SAVE_SECONDS = 10.0
 """Shortest time between two writes of the state: what a killed run loses, beside the epoch it was in."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingReport:
-    """Summary of a finished run."""
-
-    out: Path
-    samples: dict[str, int]
-    """Samples per split."""
-    parameters: int
-    """Number of parameters of the network."""
-    best_epoch: int
-    """Counted from 1."""
-    val_dice: float | None
-    """Mean Dice on the validation samples at that epoch; None when there were none."""
-    notes: Sequence[str] = ()
-    """Sentences that the user should know."""
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{count} {split}" for split, count in self.samples.items())
-        score = "no validation samples" if self.val_dice is None else f"validation Dice {self.val_dice:.3f}"
-        few = 0 < self.samples["val"] < FEWEST_TO_CHOOSE
-        epoch = f"last epoch {self.best_epoch}" if few else f"best epoch {self.best_epoch}"
-        lines = [f"{self.out}: {self.parameters / 1e6:.2f} M parameters, {counts}; {epoch}, {score}"]
-        if few:
-            lines.append(
-                f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: the last counts"
-            )
-        return "\n".join([*lines, *self.notes])
 
 
 class SegmentationTrainer:
@@ -114,7 +83,8 @@ class SegmentationTrainer:
         # cores need this layout.
         self.model = _new_model(settings.seed, config).to(device).to(memory_format=torch.channels_last)
         self.optimizer = AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-        self._learning_rate = _learning_rate(settings, self._steps_per_epoch)
+        self.budget = Budget.of(settings, len(self.indices["train"]))
+        self._learning_rate = _learning_rate(settings, self.budget.steps)
         self._validation = Validation(settings, store, device, config)
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
         self._best_score = -math.inf
@@ -143,7 +113,7 @@ class SegmentationTrainer:
             "epoch": epoch,
             "loss": loss,
             "val_dice": self._validate(),
-            "lr": self._learning_rate.at(epoch * self._steps_per_epoch),
+            "lr": self._learning_rate.at(min(epoch * self.budget.steps_per_epoch, self.budget.steps)),
         }
         self.history.append(row)
         if self._record_if_best(row["val_dice"]):
@@ -220,16 +190,21 @@ class SegmentationTrainer:
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             best_epoch=self._best_epoch,
             val_dice=best["val_dice"],
+            epochs=len(self.history),
+            steps=self.budget.steps,
+            improving=still_improving(self.history),
             notes=[ONE_CLASS] if self.one_class else [],
         )
 
     def _train(self, epoch: int, task: Task) -> float:
-        """Train on every training sample once and return the mean loss."""
+        """Train on every training sample once, or until no step is left, and return the mean loss."""
         self.model.train()
         generator = Generator().manual_seed(mixed_seed(self.settings.seed, epoch))
         order = shuffled(self.indices["train"], self.settings.batch_size, seed=self.settings.seed, epoch=epoch)
+        first = (epoch - 1) * len(order)
+        order = order[: self.budget.steps_in(epoch)]
         losses = []
-        for step, batch in enumerate(self._open("train").batches(order), start=(epoch - 1) * len(order)):
+        for step, batch in enumerate(self._open("train").batches(order), start=first):
             image, mask, attention = augmented_inputs(
                 batch, self.model.config, self.settings.attention_norm, self.settings.augment, generator
             )
@@ -274,10 +249,6 @@ class SegmentationTrainer:
         chosen = torch.rand(count, generator=generator) < self.settings.branch_dropout
         attention = torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - both branches are equally likely
         return torch.stack([chosen & ~attention, chosen & attention], dim=1).to(self.device)
-
-    @property
-    def _steps_per_epoch(self) -> int:
-        return max(1, math.ceil(len(self.indices["train"]) / self.settings.batch_size))
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.settings.precision, self.device)
@@ -332,7 +303,7 @@ class SegmentationTrainer:
         """Return the line beside the progress bar: epoch, loss and validation Dice."""
         last = self.history[-1] if self.history else {"loss": None, "val_dice": None}
         figures = [f"{name} {last[key]:.3f}" for name, key in (("loss", "loss"), ("val Dice", "val_dice")) if last[key]]
-        return f"epoch {epoch}/{self.settings.epochs} {' '.join(figures)}"
+        return f"epoch {epoch}/{self.budget.epochs} {' '.join(figures)}"
 
 
 def _new_model(seed: int, config: NetworkConfig) -> Segmenter:
@@ -341,6 +312,5 @@ def _new_model(seed: int, config: NetworkConfig) -> Segmenter:
         return Segmenter(config)
 
 
-def _learning_rate(settings: TrainSettings, steps_per_epoch: int) -> WarmupCosine:
-    total = settings.epochs * steps_per_epoch
-    return WarmupCosine(peak=settings.lr, warmup=round(settings.warmup * total), total=total)
+def _learning_rate(settings: TrainSettings, steps: int) -> WarmupCosine:
+    return WarmupCosine(peak=settings.lr, warmup=round(settings.warmup * steps), total=steps)

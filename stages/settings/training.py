@@ -41,6 +41,13 @@ class TrainSettings(Settings):
     out: Path = setting(Path("runs/dual"), "Folder for the model, its history and its splits.", may_change=True)
     branches: Branches = setting("dual", "Encoders to use.")
     epochs: AtLeastOne = setting(40, "Passes over the training samples.")
+    steps: AtLeastOne | None = setting(
+        None,
+        "Steps of the optimiser, in place of --epochs; equal steps make runs with few and many samples comparable.",
+    )
+    labels: AtLeastOne | None = setting(
+        None, "Train on only so many of the training samples, drawn by --seed; larger numbers contain the smaller ones."
+    )
     batch_size: AtLeastOne = setting(16, "Samples per step.")
     lr: Above0 = setting(1e-3, "Peak learning rate of AdamW.")
     weight_decay: AtLeast0 = setting(1e-4, "Weight decay of AdamW.")
@@ -143,15 +150,23 @@ class PredictSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings(Settings):
-    """Settings of `pipeline compare`, which trains several arms with few and many labels and compares them."""
+    """Settings of `pipeline compare`, which trains several arms with few and many labels and compares them.
+
+    The settings that all arms share, such as the learning rate, are those of `train`; see `stages.comparison.arms`.
+    """
 
     store: Path = setting(Path("store/phantom.zarr"), "Attention store to train and test on.")
-    out: Path = setting(Path("reports/compare"), "Folder for the report, the tables and the runs.")
+    out: Path = setting(Path("reports/compare"), "Folder for the report, the tables and the models.")
     arms: tuple[str, ...] = setting(
-        ("dual", "image"), "Arms with the settings of `train`: dual, image, attention. The first is compared."
+        ("dual", "image"), "Arms by branches: dual, image, attention. The first is compared with every other one."
     )
-    arm: tuple[str, ...] = setting(
-        (), "A further arm, NAME=BRANCHES[,setting=value...] such as wide=dual,width=16; can be repeated."
+    arm: dict[str, str] | None = setting(
+        None,
+        "A further arm, NAME=BRANCHES[,setting=value...] with settings of train, such as wide=dual,width=16 or "
+        "other=dual,store=OTHER; can be repeated. To have no others, give --arms none.",
+    )
+    common: tuple[str, ...] = setting(
+        (), "Settings of train for all arms, setting=value,...; those not given are taken from the section train."
     )
     labels: tuple[str, ...] = setting(
         ("16", "64", "all"), "Numbers of labelled training samples; all is the whole training split."

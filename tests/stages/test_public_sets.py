@@ -73,7 +73,7 @@ def test_a_public_set_goes_from_its_folders_to_predicted_masks(name: str, tmp_pa
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_documentation_gives_the_options_of_the_set(name: str, tmp_path: Path):
-    """The table of public data sets in the documentation has a row with exactly the options that the test above uses."""
+    """The table of public data sets in the documentation has a row with the options that the test above uses."""
     expected = SETS[name](tmp_path)
     row = next(line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name}"))
     command = re.search(r"`(--images[^`]*)`", row)

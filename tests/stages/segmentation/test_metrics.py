@@ -1,4 +1,4 @@
-"""Scores of one sample, their summary over samples, and bootstrap intervals."""
+"""Scores of one sample, and their summary over samples."""
 
 from __future__ import annotations
 
@@ -15,16 +15,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from stages.errors import UsageError
-from stages.segmentation.bootstrap import mean_interval, paired_difference
-from stages.segmentation.metrics import (
-    IGNORE,
-    METRICS,
-    ClassScores,
-    Counts,
-    SampleScores,
-    hd95,
-    score_sample,
-)
+from stages.segmentation.counts import Counts
+from stages.segmentation.metrics import IGNORE, METRICS, ClassScores, SampleScores, score_sample
 from stages.segmentation.summary import summarise
 
 Mask = NDArray[np.uint8]
@@ -32,7 +24,6 @@ Mask = NDArray[np.uint8]
 unhurried = settings(max_examples=60, deadline=None)  # no deadline: a slow machine is not a failure
 masks = arrays(np.uint8, (7, 9), elements=st.integers(0, 2))
 binary_masks = arrays(np.uint8, (7, 9), elements=st.integers(0, 1))
-scores_lists = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
 
 def square(top: int, left: int, side: int, shape: tuple[int, int] = (24, 32), value: int = 1) -> Mask:
@@ -47,7 +38,9 @@ def random_samples(n: int, seed: int = 0) -> list[SampleScores]:
 
 
 def one_class(dice_tp: int, fp: int = 0, fn: int = 0, tn: int = 10) -> SampleScores:
-    return SampleScores((ClassScores(tp=dice_tp, fp=fp, fn=fn, tn=tn, hd95=0.0),))
+    counts = Counts(tp=dice_tp, fp=fp, fn=fn, tn=tn)
+    values = {name: getattr(counts, name) for name in ("dice", "iou", "sensitivity", "specificity")}
+    return SampleScores((ClassScores(**vars(counts), values=values | {"hd95": 0.0, "nsd": 1.0}),))
 
 
 def test_counts_and_scores_of_two_overlapping_squares() -> None:
@@ -96,7 +89,7 @@ def test_truth_without_background_has_no_specificity() -> None:
 def test_image_with_every_pixel_ignored_scores_nothing() -> None:
     """Without a known pixel every score is NaN."""
     scores = score_sample(square(2, 2, 4), np.full((24, 32), IGNORE, dtype=np.uint8), 2)
-    assert all(math.isnan(getattr(scores, metric)) for metric in METRICS)
+    assert all(math.isnan(scores.value(metric)) for metric in METRICS)
 
 
 def test_score_is_the_mean_over_classes_in_truth_or_prediction() -> None:
@@ -167,14 +160,15 @@ def test_counts_of_a_class_sum_to_the_pixels_that_count(prediction: Mask, truth:
 @settings(max_examples=50, deadline=None)
 @given(binary_masks, binary_masks, st.integers(0, 5), st.integers(0, 5))
 def test_distance_does_not_depend_on_the_empty_surroundings(a: Mask, b: Mask, rows: int, columns: int) -> None:
-    """HD95 is computed on the joint bounding box and equals that of the whole image."""
+    """HD95 and NSD are computed on the joint bounding box and equal those of the whole image."""
     a[0, 0] = b[-1, -1] = 1
     padding = ((1 + rows, 1), (2, 1 + columns))
-    assert hd95(a == 1, b == 1) == hd95(np.pad(a, padding) == 1, np.pad(b, padding) == 1)
+    inside, padded = score_sample(a, b, 2), score_sample(np.pad(a, padding), np.pad(b, padding), 2)
+    assert (inside.hd95, inside.nsd) == (padded.hd95, padded.nsd)
 
 
 def test_scores_agree_with_monai() -> None:
-    """Dice, IoU, HD95, sensitivity and specificity are MONAI's on random masks of three classes."""
+    """Dice, IoU, HD95, NSD, sensitivity and specificity are MONAI's on random masks of three classes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI's own, about its own arguments
         # Importing MONAI takes seconds, and only this test needs it.
@@ -182,6 +176,7 @@ def test_scores_agree_with_monai() -> None:
         from monai.metrics.hausdorff_distance import compute_hausdorff_distance
         from monai.metrics.meandice import compute_dice
         from monai.metrics.meaniou import compute_iou
+        from monai.metrics.surface_dice import compute_surface_dice
 
         rng = np.random.default_rng(7)
         # Blobs rather than noise: coarse labels enlarged, the prediction shifted.
@@ -198,13 +193,14 @@ def test_scores_agree_with_monai() -> None:
             "dice": compute_dice(hot_prediction, hot_truth, include_background=False).numpy(),
             "iou": compute_iou(hot_prediction, hot_truth, include_background=False).numpy(),
             "hd95": compute_hausdorff_distance(hot_prediction, hot_truth, percentile=95).numpy(),
+            "nsd": compute_surface_dice(hot_prediction, hot_truth, class_thresholds=[2.0, 2.0]).numpy(),
             "sensitivity": tp / (tp + fn),
             "specificity": tn / (tn + fp),
         }
 
     scored = [score_sample(one, other, 3) for one, other in zip(prediction, truth, strict=True)]
     for metric in METRICS:
-        ours = [[getattr(one, metric) for one in sample.classes] for sample in scored]
+        ours = [[one.value(metric) for one in sample.classes] for sample in scored]
         np.testing.assert_allclose(ours, expected[metric], rtol=1e-6, err_msg=metric)
 
 
@@ -227,8 +223,9 @@ def test_undefined_scores_are_left_out_and_counted() -> None:
     """The mean is over the images in which the score is defined, and `n` is their number. Without any it is None."""
     nothing_there = one_class(0)
     summary = summarise([nothing_there, one_class(3, fn=1)], seed=0)
-    assert summary["sensitivity"] == {"mean": 0.75, "low": 0.75, "high": 0.75, "n": 1}
-    assert summarise([nothing_there], seed=0)["sensitivity"] == {"mean": None, "low": None, "high": None, "n": 0}
+    assert summary["sensitivity"] == {"mean": 0.75, "low": None, "high": None, "n": 1, "groups": 1}
+    undefined = {"mean": None, "low": None, "high": None, "n": 0, "groups": 0}
+    assert summarise([nothing_there], seed=0)["sensitivity"] == undefined
 
 
 def test_summary_per_class_is_over_the_images_that_have_the_class() -> None:
@@ -248,16 +245,20 @@ def test_summary_per_class_is_over_the_images_that_have_the_class() -> None:
 def test_binary_summary_has_no_table_of_classes() -> None:
     """With one foreground class `per_class` would repeat the summary. All values can be written as JSON."""
     summary = summarise(random_samples(5), seed=0, class_names=["skin", "lesion"])
-    assert set(summary) == {"n", *METRICS, "thresholded_jaccard", "pooled_dice"}
+    assert set(summary) == {"n", "groups", *METRICS, "thresholded_jaccard", "pooled_dice"}
     json.dumps(summary, allow_nan=False)
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.permutations(range(9)))
+@given(st.permutations(range(12)))
 def test_order_of_samples_does_not_change_the_summary(order: list[int]) -> None:
     """The same samples in another order give the same means and, with the same seed, the same intervals."""
-    scores = random_samples(9)
+    scores = random_samples(12)
     assert summarise([scores[index] for index in order], seed=3) == summarise(scores, seed=3)
+    groups = [f"patient {max(0, index - 1)}" for index in range(12)]
+    grouped = summarise(scores, seed=3, groups=groups)
+    assert grouped["dice"]["low"] is not None
+    assert summarise([scores[i] for i in order], seed=3, groups=[groups[i] for i in order]) == grouped
 
 
 @pytest.mark.parametrize(
@@ -276,68 +277,6 @@ def test_scores_that_cannot_be_summarised_are_an_error(scores: list[SampleScores
     """Having no samples, or samples with different numbers of classes, is an error."""
     with pytest.raises(UsageError):
         summarise(scores, seed=0, class_names=class_names)
-
-
-def test_interval_covers_the_mean_as_often_as_it_says() -> None:
-    """About 95 % of 200 intervals, each of 40 values, contain the true mean: the width is right."""
-    rng = np.random.default_rng(1)
-    intervals = [mean_interval(rng.normal(0.8, 0.1, 40), seed=0) for _ in range(200)]
-    holds = [
-        one["low"] <= 0.8 <= one["high"] for one in intervals if one["low"] is not None and one["high"] is not None
-    ]
-    assert 0.88 <= sum(holds) / 200 <= 0.99
-
-
-def test_interval_of_one_value_is_the_value() -> None:
-    """Resampling one value always gives this value."""
-    assert mean_interval([0.25], seed=0) == {"mean": 0.25, "low": 0.25, "high": 0.25, "n": 1}
-
-
-def test_interval_depends_on_the_seed_only_a_little() -> None:
-    """The same seed gives the same interval. Another seed gives one that is close but not equal."""
-    values = np.random.default_rng(0).random(50)
-    first, again, other = (mean_interval(values, seed=seed) for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
-    assert first["low"] == pytest.approx(other["low"], abs=0.01)
-
-
-def test_interval_of_no_values_is_an_error() -> None:
-    """An empty test set has no mean."""
-    with pytest.raises(UsageError, match="no samples"):
-        mean_interval([], seed=0)
-
-
-@settings(max_examples=15, deadline=None)
-@given(scores_lists)
-def test_model_does_not_differ_from_itself(values: list[float]) -> None:
-    """The paired difference of the same scores is exactly zero, and so is its interval."""
-    assert paired_difference(values, values, seed=0) == {"mean": 0.0, "low": 0.0, "high": 0.0, "n": len(values)}
-
-
-def test_paired_difference_sees_what_two_intervals_hide() -> None:
-    """For a small, steady gain on images of different difficulty, the intervals overlap but the difference is clear."""
-    rng = np.random.default_rng(0)
-    b = rng.uniform(0.2, 0.9, 60)
-    a = b + rng.normal(0.02, 0.01, 60)
-    first, second, difference = mean_interval(a, seed=0), mean_interval(b, seed=0), paired_difference(a, b, seed=0)
-    assert first["low"] is not None
-    assert second["high"] is not None
-    assert difference["low"] is not None
-    assert first["low"] < second["high"]
-    assert difference["low"] > 0.0
-    assert difference["mean"] == pytest.approx(0.02, abs=0.005)
-
-
-def test_paired_difference_leaves_out_pairs_with_nan() -> None:
-    """A pair counts only when both models have a score."""
-    assert paired_difference([1.0, math.nan, 0.5], [0.5, 0.5, math.nan], seed=0)["n"] == 1
-
-
-def test_paired_difference_of_different_samples_is_an_error() -> None:
-    """Scores of 2 and of 3 samples are not pairs."""
-    with pytest.raises(UsageError, match="2 and 3"):
-        paired_difference([0.1, 0.2], [0.1, 0.2, 0.3], seed=0)
 
 
 def test_counts_hold_no_distance() -> None:

@@ -1,0 +1,65 @@
+"""Say what a reader must know before believing a comparison."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from stages.comparison.plan import Plan
+from stages.comparison.results import Comparison
+from stages.runtime.wording import counted
+from stages.segmentation.budget import FEW_STEPS
+from stages.segmentation.near_duplicates import across_splits
+from stages.segmentation.split_notes import duplicate_notes
+
+__all__ = ["notes_before", "notes_of"]
+
+NAMED = 3
+"""Number of groups of runs that a note names."""
+
+
+def notes_before(plan: Plan) -> list[str]:
+    """Return the notes that are known before the first training."""
+    notes = duplicate_notes(across_splits(plan.samples.store, plan.samples.splits))
+    if plan.settings.steps < FEW_STEPS:
+        notes.append(
+            f"note: {counted(plan.settings.steps, 'step')} are few, so arms that learn slowly look worse than they "
+            f"are; {FEW_STEPS} or more are usual (--steps)"
+        )
+    if plan.settings.score == "val":
+        notes.append("note: scored on the validation split, for choosing settings. Report the scores of --score test")
+    if plan.settings.checkpoint == "best":
+        notes.append(
+            f"note: {counted(plan.samples.count('val'), 'labelled validation sample')} chose the epoch of every run, "
+            "which are needed beside the numbers of labels in the table"
+        )
+    return notes
+
+
+def notes_of(comparison: Comparison) -> list[str]:
+    """Return the notes that follow from the results."""
+    return [*_still_improving(comparison), *_left_out(comparison)]
+
+
+def _still_improving(comparison: Comparison) -> list[str]:
+    """Return a note if runs were still getting better at the last step."""
+    improving = Counter((run.arm, run.labels) for run in comparison.runs if run.improving)
+    if not improving:
+        return []
+    total, steps = sum(improving.values()), comparison.runs[0].steps
+    named = [f"{arm} with {labels} labels" for (arm, labels), _ in improving.most_common(NAMED)]
+    more = ", …" if len(improving) > NAMED else ""
+    were = "was" if total == 1 else "were"
+    return [
+        f"note: {total} of {counted(len(comparison.runs), 'run')} {were} still improving at the last step "
+        f"({', '.join(named)}{more}): train longer (--steps {2 * steps})"
+    ]
+
+
+def _left_out(comparison: Comparison) -> list[str]:
+    left_out: Sequence[str] = comparison.left_out
+    if not left_out:
+        return []
+    named = ", ".join(left_out[:NAMED]) + (", …" if len(left_out) > NAMED else "")
+    have = "has" if len(left_out) == 1 else "have"
+    return [f"note: {counted(len(left_out), 'image')} {have} no defined Dice and {have} been left out ({named})"]

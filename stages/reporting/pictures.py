@@ -1,0 +1,166 @@
+"""Make the picture of one case: image, contours, probability and attention, as small as the page allows.
+
+All layers share one frame: the aspect of the original image, with 960 pixels along the longest side. Contours are
+paths in this frame. Image, probability and maps are stretched to it by the page.
+
+The image is the store's, stretched back to the original aspect; or the source image, if it is given. Where bytes are
+scarce, first the image gets smaller and coarser, then the maps get fewer grey levels, and at last the probability is
+left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from stages.reporting.content import CasePicture, Maps, Shape
+from stages.reporting.contours import trace
+from stages.reporting.picture_coding import (
+    COARSE_LEVELS,
+    FINE_LEVELS,
+    embedded,
+    encode_image,
+    encode_maps,
+    encode_probability,
+)
+from stages.segmentation.decisions import region_of
+from store.agreement import head_agreement
+from store.records import IGNORE, Sample
+
+__all__ = ["FRAME", "LARGE", "Source", "case_picture", "frame_of", "picture_size", "shapes_of"]
+
+FRAME = 960
+"""Longest side of the frame, in pixels."""
+LARGE = 400_000
+"""Characters of one case in a page that shows few cases."""
+LEAST_FOR_IMAGE = 6_000
+"""Characters that are kept for the image: maps and probability give way."""
+LARGEST_MASK = 1024
+"""Source masks with a longer side are reduced to it before they are traced."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Hold the source files of a sample, decoded, at their own size."""
+
+    image: NDArray[np.uint8] | None = None
+    """(height, width, 3) uint8 RGB; None without the file."""
+    mask: NDArray[np.uint8] | None = None
+    """(height, width) class index or bits of labels, 255 ignored; None without the file."""
+
+
+def case_picture(
+    sample: Sample,
+    *,
+    classes: Sequence[str],
+    heads: Sequence[str],
+    multilabel: bool = False,
+    predictions: Mapping[str, NDArray[np.uint8]] | None = None,
+    probabilities: Mapping[str, NDArray[np.float32]] | None = None,
+    source: Source | None = None,
+    limit: int = LARGE,
+) -> CasePicture:
+    """Return the picture of one sample of a store.
+
+    Args:
+        sample: The sample, as the store holds it.
+        classes: Names of all classes, background first.
+        heads: Names of the attention maps.
+        multilabel: Masks and predictions hold one bit for each label.
+        predictions: By arm, (row, column) class index or bits, at any size.
+        probabilities: By arm, (class, row, column) in [0, 1], at any size.
+        source: Source image and source mask; they are shown in place of the stored ones.
+        limit: Characters that the picture may take in the page, for all layers together.
+
+    Returns:
+        The picture. A sample without a mask has no truth. It takes more than `limit` only if contours, coarse maps and
+        an image of 64 pixels take more.
+    """
+    source = source or Source()
+    frame = frame_of(sample.height, sample.width)
+    mask = sample.mask if source.mask is None else _reduced(source.mask)
+    picture = CasePicture(
+        width=frame[1],
+        height=frame[0],
+        image=b"",
+        image_type="image/webp",
+        truth=shapes_of(mask, classes, frame, multilabel=multilabel) if sample.labelled else (),
+        ignored=trace(mask == IGNORE, frame) if sample.labelled else "",
+        predictions={
+            arm: shapes_of(prediction, classes, frame, multilabel=multilabel)
+            for arm, prediction in (predictions or {}).items()
+        },
+        probability={arm: encode_probability(one) for arm, one in (probabilities or {}).items()},
+        maps=_maps(sample, heads, FINE_LEVELS),
+    )
+    if limit - picture_size(picture) < LEAST_FOR_IMAGE:
+        picture = replace(picture, maps=_maps(sample, heads, COARSE_LEVELS))
+    if limit - picture_size(picture) < LEAST_FOR_IMAGE:
+        picture = replace(picture, probability={})
+    shown = sample.image if source.image is None else source.image
+    image = encode_image(shown, (sample.height, sample.width), limit=max(0, limit - picture_size(picture)))
+    return replace(picture, image=image.content)
+
+
+def frame_of(height: int, width: int) -> tuple[int, int]:
+    """Return (height, width) of the frame of an image of this size: the longest side has 960 pixels."""
+    scale = FRAME / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def shapes_of(
+    mask: NDArray[np.uint8], classes: Sequence[str], frame: tuple[int, int], *, multilabel: bool = False
+) -> list[Shape]:
+    """Return the outline of every foreground class that has a pixel.
+
+    Args:
+        mask: (row, column) class index or bits of labels; 255 is ignored.
+        classes: Names of all classes, background first.
+        frame: (height, width) of the picture.
+        multilabel: The mask holds one bit for each label.
+    """
+    paths = (
+        (name, trace(region_of(mask, index, multilabel=multilabel), frame))
+        for index, name in enumerate(classes[1:], start=1)
+    )
+    return [Shape(name=name, path=path) for name, path in paths if path]
+
+
+def picture_size(picture: CasePicture) -> int:
+    """Return the characters that a picture takes in a page, without the names of its fields."""
+    shapes = [*picture.truth, *(shape for shapes in picture.predictions.values() for shape in shapes)]
+    files = [picture.image, *picture.probability.values(), *([picture.maps.sheet] if picture.maps else [])]
+    return len(picture.ignored) + sum(len(shape.path) for shape in shapes) + sum(map(embedded, files))
+
+
+def _maps(sample: Sample, heads: Sequence[str], levels: int) -> Maps | None:
+    """Return the sample's attention maps with their agreement with its mask; None without heads."""
+    if not len(heads):
+        return None
+    sheet, low, high = encode_maps(sample.attention, levels=levels)
+    agreement = (
+        head_agreement(sample.attention[None], sample.mask[None])[0] if sample.labelled else np.full(len(heads), np.nan)
+    )
+    return Maps(
+        heads=[str(name) for name in heads],
+        grid=(sample.attention.shape[1], sample.attention.shape[2]),
+        sheet=sheet,
+        low=low,
+        high=high,
+        agreement=agreement.tolist(),
+        best=None if np.isnan(agreement).all() else int(np.nanargmax(agreement)),
+    )
+
+
+def _reduced(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a mask with at most 1,024 pixels a side, by nearest neighbour."""
+    longest = max(mask.shape)
+    if longest <= LARGEST_MASK:
+        return mask
+    scale = LARGEST_MASK / longest
+    size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
+    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))

@@ -1,0 +1,50 @@
+"""Count the steps of a training: given in epochs, or in steps of the optimiser.
+
+A number of steps is exact. The last epoch ends where they are used up, so that trainings with different numbers of
+samples can be compared after the same number of steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from stages.settings import TrainSettings
+
+__all__ = ["FEW_STEPS", "Budget"]
+
+FEW_STEPS = 200
+"""Steps below which a training is most likely too short."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Length of a training."""
+
+    samples: int
+    """Training samples."""
+    steps_per_epoch: int
+    steps: int
+    """Steps of the optimiser in the whole training."""
+
+    @classmethod
+    def of(cls, settings: TrainSettings, samples: int) -> Budget:
+        """Return the length of a training with these settings on `samples` training samples."""
+        each = max(1, math.ceil(samples / settings.batch_size))
+        steps = settings.epochs * each if settings.steps is None else settings.steps
+        return cls(samples=samples, steps_per_epoch=each, steps=steps)
+
+    @property
+    def epochs(self) -> int:
+        """Return the number of epochs; the last may be shorter than the others."""
+        return math.ceil(self.steps / self.steps_per_epoch)
+
+    def steps_in(self, epoch: int) -> int:
+        """Return the number of steps in an epoch, counted from 1."""
+        return min(self.steps_per_epoch, self.steps - (epoch - 1) * self.steps_per_epoch)
+
+    def samples_until(self, epoch: int) -> int:
+        """Return how many samples are trained on, repeats included, until the end of an epoch, counted from 1."""
+        whole, extra = divmod(self.samples, self.steps_per_epoch)
+        last = self.steps_in(epoch)  # the first batches are the larger ones, by at most one sample
+        return (epoch - 1) * self.samples + last * whole + min(last, extra) if epoch else 0

@@ -1,0 +1,63 @@
+"""Draw a part of the training samples, to train with few labels on purpose.
+
+Samples are ordered by a hash of (seed, id), and the first ones are taken. So the sets of one seed are nested: a larger
+number contains the smaller ones. Labels cost work image by image, so images are drawn and not groups. The samples that
+are not drawn have no split; the validation and test samples stay the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from stages.errors import UsageError
+from stages.segmentation.balancing import CLASS
+from stages.segmentation.exact_splits import describe_samples
+from store import AttentionStore
+
+__all__ = ["labelled_subset", "missing_classes"]
+
+MOST_READ = 1000
+"""Number of drawn samples up to which their masks are read, to look for classes that none of them has."""
+
+
+def labelled_subset(store: AttentionStore, splits: Sequence[str], *, count: int | None, seed: int) -> list[str]:
+    """Return the splits with only some of the training samples; "" for those that were not drawn.
+
+    Args:
+        store: the samples.
+        splits: (sample,) the split of every sample, in the store's order.
+        count: number of training samples to keep, at least 1; None keeps all.
+        seed: of the draw. Of one seed, a larger number contains the smaller ones.
+
+    Raises:
+        UsageError: there are fewer training samples.
+    """
+    if count is None:
+        return list(splits)
+    training = [index for index, split in enumerate(splits) if split == "train"]
+    if len(training) < count:
+        raise UsageError(
+            f"{store.path}: {count} labelled samples are asked for, but the training split has only {len(training)}.\n"
+            "  Use a smaller number of --labels, or smaller --val and --test."
+        )
+    drawn = set(sorted(training, key=lambda index: _hash(seed, str(store.ids[index])))[:count])
+    return [split if split != "train" or index in drawn else "" for index, split in enumerate(splits)]
+
+
+def missing_classes(store: AttentionStore, splits: Sequence[str]) -> list[str]:
+    """Return the names of the foreground classes that no training sample has.
+
+    Masks are read only where there are at most `MOST_READ` training samples; with more, nothing is returned.
+    """
+    training = np.flatnonzero(np.array(splits) == "train").astype(np.int64)
+    if len(training) > MOST_READ:
+        return []
+    found = frozenset().union(*describe_samples(store, training).values())
+    return [name for number, name in enumerate(store.classes) if number and f"{CLASS}{number}" not in found]
+
+
+def _hash(seed: int, identifier: str) -> bytes:
+    return hashlib.sha256(f"{seed}\n{identifier}".encode()).digest()

@@ -1,0 +1,61 @@
+"""Write the notes and warnings about the samples of a training: classes that are missing, images that look the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stages.segmentation.folds import fold_name
+from stages.segmentation.labelled_subset import missing_classes
+from stages.segmentation.near_duplicates import NearDuplicates, across_splits
+from stages.segmentation.training_report import FEWEST_TO_CHOOSE
+from stages.settings import TrainSettings
+from store import AttentionStore
+
+__all__ = ["duplicate_notes", "fold_duplicate_notes", "fold_notes", "missing_class_notes"]
+
+NAMED = 3
+"""Number of pairs of images that a note names."""
+
+
+def missing_class_notes(store: AttentionStore, splits: Sequence[str], settings: TrainSettings) -> list[str]:
+    """Return a note if none of the drawn training samples has a certain class."""
+    missing = missing_classes(store, splits) if settings.labels is not None else []
+    if not missing:
+        return []
+    text = (
+        f"warning: none of the {settings.labels} samples drawn has {' or '.join(missing)}, so the model cannot learn "
+        "it. Use more --labels or another --seed"
+    )
+    return [text]
+
+
+def fold_notes(*, fewest: int) -> list[str]:
+    """Return a note about few validation samples, if the smallest number of a fold is below the limit."""
+    text = (
+        f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last counts "
+        f"(the smallest has {fewest})"
+    )
+    return [text] if fewest < FEWEST_TO_CHOOSE else []
+
+
+def fold_duplicate_notes(store: AttentionStore, divisions: Sequence[Sequence[str]]) -> list[str]:
+    """Return the note about images in different folds that look the same; `divisions` are the splits of every fold."""
+    fold_of = [
+        next((fold_name(number) for number, splits in enumerate(divisions, start=1) if splits[index] == "test"), "")
+        for index in range(len(store))
+    ]
+    return duplicate_notes(across_splits(store, fold_of))
+
+
+def duplicate_notes(pairs: NearDuplicates) -> list[str]:
+    """Return the note that names some of the pairs; nothing without pairs."""
+    if not pairs:
+        return []
+    some = "; ".join(f"{one} in {place}, {other} in {other_place}" for one, place, other, other_place in pairs[:NAMED])
+    more = "; …" if len(pairs) > NAMED else ""
+    count = "1 pair of images looks" if len(pairs) == 1 else f"{len(pairs)} pairs of images look"
+    text = (
+        f"note: {count} the same across splits ({some}{more}): scores may be too high. Give them one group (extract "
+        "--csv with a column `group`), or remove one of each."
+    )
+    return [text]
