@@ -57,9 +57,12 @@ def read_scores(folder: Path) -> dict[str, Any]:
         ValueError: it is not a JSON object.
     """
     path = folder / (SCORES_FILE if present(folder / SCORES_FILE) else METRICS_FILE)
-    content = json.loads(read_limited(path, limit=LARGEST))
+    try:
+        content = json.loads(read_limited(path, limit=LARGEST))
+    except (ValueError, RecursionError):
+        content = None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: is not a JSON object")  # noqa: TRY004 - like any other content that is not JSON
+        raise ValueError(f"{path}: is damaged or was changed: it is not a JSON object")  # noqa: TRY004 - as documented
     return content
 
 

@@ -77,8 +77,8 @@ def class_table(per_class: Mapping[str, Scores]) -> list[str]:
         shown = {name: shown[name] for name in order[:MOST_CLASSES]}
     rows: list[tuple[str, ...]] = [("class", "images", "Dice (95 % interval)", "HD95 px", "NSD")]
     for name, one in shown.items():
-        distances = [figure(one["hd95"]["mean"], 1), figure(one["nsd"]["mean"]) if "nsd" in one else ""]
-        rows.append((_short(name), f"{one['n']:,}", interval_text(one["dice"]), *distances))
+        borders = (_cell(one, "hd95", 1), _cell(one, "nsd", 3))
+        rows.append((_short(name), f"{one['n']:,}", interval_text(one["dice"]), *borders))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_aligned(row, widths) for row in rows]
     if hidden := len(per_class) - len(shown):
@@ -114,6 +114,12 @@ def note_lines(scores: Scores) -> list[str]:
 
 def _pixels(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.1f} px"
+
+
+def _cell(scores: Scores, metric: str, digits: int) -> str:
+    """Return a mean for the table; "-" where it is not defined or was not computed."""
+    mean = scores.get(metric, {}).get("mean")
+    return "-" if mean is None else figure(mean, digits)
 
 
 def _of_some(scores: Scores, metric: str) -> str:

@@ -33,7 +33,9 @@ ALL_LABELS = "every label everywhere"
 def trivial_dice(
     truth: NDArray[np.uint8], class_names: Sequence[str], *, multilabel: bool = False, lost: Collection[int] = ()
 ) -> dict[str, float]:
-    """Return the Dice of every trivial prediction of one image, by name; nan if every pixel is ignored.
+    """Return the Dice of every trivial prediction of one image, by name.
+
+    It is nan if every pixel is ignored and no class is lost.
 
     Args:
         truth: (height, width) uint8 class index, or bits of labels; 255 for ignored pixels.
@@ -45,7 +47,7 @@ def trivial_dice(
     foreground = range(1, len(class_names))
     if not counted:
         names = [ALL_LABELS] if multilabel else [f"everything {class_names[index]}" for index in foreground]
-        return dict.fromkeys([*names, NOTHING], math.nan)
+        return dict.fromkeys([*names, NOTHING], 0.0 if lost else math.nan)
     if multilabel:
         pixels = {index: int(region_of(truth, index, multilabel=True).sum()) for index in foreground}
     else:

@@ -1,13 +1,16 @@
 // One case, enlarged: the image in its own aspect, layers above it, its scores, its attention heads.
 
 /**
- * Return {element, show} that draws one case at a time.
+ * Return {element, show, chooseHead, state} that draws one case at a time.
  *
  * `arms` are the names of the runs, the first is shown first. `scores` maps keys of scores to headings. `show(item)`
  * takes the JSON that `stages/reporting/serialise.py` describes. The reader's choice of layers stays when the case
  * changes. The report and `pipeline view` both use this.
+ *
+ * `start` replaces values of the first state, such as the overlay. `onHead(head)` is called when a head is chosen.
+ * `chooseHead(head)` shows a head, as a click on it does.
  */
-function createCaseView({ arms, scores }) {
+function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
   const state = {
     arm: arms[0] ?? "",
     truth: true,
@@ -16,6 +19,9 @@ function createCaseView({ arms, scores }) {
     opacity: 0.6,
     head: 0,
     scale: "own",
+    allHeads: false,
+    keepHead: false, // when the case changes; else the head that agrees most is chosen
+    ...start,
   };
   let item = null;
   let sheet = null; // promise of the decoded maps of the case
@@ -32,13 +38,21 @@ function createCaseView({ arms, scores }) {
   const controls = makeCaseControls(arms, state, () => draw());
   const heads = makeHeads(state, { onPick: (head) => chooseHead(head), onScale: () => draw() });
   const figures = make("div", { class: "case-figures" });
-  const stageArea = make("div", { class: "case-stage" }, stage, make("div", { class: "stage-bar" }, legend, zoom.element), failure);
+  const stageArea = make(
+    "div",
+    { class: "case-stage" },
+    make("div", { class: "stage-frame" }, stage, zoom.element),
+    legend,
+    failure,
+  );
   const side = make("div", { class: "case-side" }, controls.element, figures);
   const element = make("div", { class: "case-view" }, stageArea, side, heads.element);
 
   const chooseHead = (head) => {
     state.head = head;
     state.overlay = "attention";
+    heads.mark();
+    onHead(head);
     draw();
   };
 
@@ -96,9 +110,6 @@ function createCaseView({ arms, scores }) {
     } else if (names.length > 1) {
       names.forEach((name, at) => entry("class", name, CLASS_COLOURS[at % CLASS_COLOURS.length]));
       entries.push(make("span", { class: "key" }, "solid: truth, dashed: prediction"));
-    } else {
-      if (state.truth && picture.truth.length) entry("line truth", "ground truth");
-      if (state.prediction && picture.predictions[state.arm]) entry("line prediction", `prediction ${state.arm}`);
     }
     if (kind === "probability") colours.set("0", "1");
     if (kind === "attention") {
@@ -126,10 +137,11 @@ function createCaseView({ arms, scores }) {
     if (!picture) return;
     image.src = picture.image;
     overlay.hidden = true;
-    stage.style.setProperty("--aspect", String(picture.width / picture.height));
+    stage.parentElement.style.setProperty("--aspect", String(picture.width / picture.height));
     if (picture.maps) {
       const shownItem = item;
-      state.head = picture.maps.best ?? 0;
+      if (!state.keepHead) state.head = picture.maps.best ?? 0;
+      onHead(state.head);
       sheet = loadGrey(picture.maps.sheet);
       sheet.then((decoded) => shownItem === item && heads.show(picture, decoded)).catch(() => {
         if (shownItem === item) failure.textContent = "The attention maps cannot be decoded.";
@@ -137,7 +149,7 @@ function createCaseView({ arms, scores }) {
     }
     draw();
   };
-  return { element, show };
+  return { element, show, chooseHead, state };
 }
 
 /** Return the facts and the table of scores of one case. */

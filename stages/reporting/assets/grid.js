@@ -28,6 +28,7 @@ function createCaseGrid(table, { pictureOf, open }) {
 
   const several = groups.length > 1;
   const count = make("p", { class: "count", role: "status" });
+  const legend = make("p", { class: "cards-legend" });
   const holder = make("div", { class: "case-holder" });
   const more = make("button", { type: "button", class: "more no-print", on: { click: () => extend() } });
 
@@ -70,10 +71,14 @@ function createCaseGrid(table, { pictureOf, open }) {
     shownCount = 0;
     waiting.clear();
     observer.disconnect();
+    legend.hidden = state.kind !== "grid";
+    legend.replaceChildren(...cardKeys(table, state.arm));
     if (items.length === 0) {
       holder.replaceChildren(make("p", { class: "empty" }, "No case matches. Clear the text or choose other filters."), make("ul"));
     } else if (state.kind === "grid") {
-      holder.replaceChildren(make("ul", { class: "cards" }));
+      const cards = make("ul", { class: "cards" });
+      cards.style.setProperty("--card-aspect", String(cardAspect(items)));
+      holder.replaceChildren(cards);
     } else {
       const list = make("table", { class: "case-list" }, make("caption", { class: "visually-hidden" }, "Cases"), makeListHead(table, several), make("tbody"));
       holder.replaceChildren(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "List of cases" }, list));
@@ -82,10 +87,30 @@ function createCaseGrid(table, { pictureOf, open }) {
   };
 
   const bar = makeGridBar(table, state, { groups, flags, mixed, withPicture, render });
-  const element = make("div", { class: "case-grid" }, bar, count, holder, more);
+  const line = make("div", { class: "count-line" }, count, legend);
+  const element = make("div", { class: "case-grid" }, bar, line, holder, more);
   window.addEventListener("beforeprint", () => [...waiting.keys()].forEach(drawPicture));
   render();
   return { element, items: () => items };
+}
+
+/** Return what the lines and the figures of the cards mean. */
+function cardKeys(table, arm) {
+  const key = (line, text) =>
+    make("span", { class: "key" }, make("span", { class: `swatch line ${line}`, "aria-hidden": "true" }), shown(text));
+  const score = Object.values(table.scores)[0];
+  return [
+    key("truth", "ground truth"),
+    arm ? key("prediction", table.arms.length > 1 ? `prediction of ${arm}` : "prediction") : null,
+    table.arms.length > 1 && score ? make("span", {}, "numbers: ", shown(score)) : null,
+  ].filter(Boolean);
+}
+
+/** Return width / height of the cards' pictures: the median of the images, within 3 : 4 and 3 : 2. */
+function cardAspect(items) {
+  const aspects = items.filter((item) => item.width > 0 && item.height > 0).map((item) => item.width / item.height);
+  aspects.sort((a, b) => a - b);
+  return Math.min(1.5, Math.max(0.75, aspects[Math.floor(aspects.length / 2)] ?? 1));
 }
 
 /** Return the controls of the grid. They change `state` and call `render`. */
