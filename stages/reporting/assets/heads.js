@@ -29,13 +29,12 @@ function attentionText(value) {
 }
 
 /**
- * Return {element, show}: a panel with the heads of one case.
+ * Return {element, show, mark}: a panel with the heads of one case.
  *
- * `state.head` is the chosen head, `state.scale` "own" or "common". `onPick(head)` is called when a head is pressed,
- * `onScale()` when the scale changes.
+ * `state.head` is the chosen head, `state.scale` "own" or "common", `state.allHeads` whether all are shown.
+ * `onPick(head)` is called when a head is pressed, `onScale()` when the scale changes.
  */
 function makeHeads(state, { onPick, onScale }) {
-  let all = false;
   let current = null; // {maps, sheet, picture} of the case that is shown
   const list = make("ul", { class: "heads-list" });
   const note = make("p", { class: "hint" });
@@ -59,7 +58,7 @@ function makeHeads(state, { onPick, onScale }) {
   );
 
   const toggle = () => {
-    all = !all;
+    state.allHeads = !state.allHeads;
     draw();
   };
   const tile = (head) => {
@@ -82,12 +81,7 @@ function makeHeads(state, { onPick, onScale }) {
       make("span", { class: "number" }, agreement === null ? "" : `agreement ${agreement.toFixed(2)}`),
     );
     const pressed = state.head === head;
-    const pick = () => {
-      onPick(head);
-      for (const [at, button] of [...list.querySelectorAll("button")].entries()) {
-        button.setAttribute("aria-pressed", String(headOrder(maps)[at] === head));
-      }
-    };
+    const pick = () => onPick(head);
     return make("li", {}, make("button", { type: "button", "aria-pressed": String(pressed), on: { click: pick } }, frame, label));
   };
   const draw = () => {
@@ -99,14 +93,21 @@ function makeHeads(state, { onPick, onScale }) {
         ? "Agreement with a ground truth is not defined for this case. The heads are in the order of the network."
         : `${visible(best)} agrees most with the ground truth. Agreement is |AUROC − 0.5|: 0 is none, 0.5 is perfect.`;
     more.hidden = order.length < 2;
-    more.textContent = all ? "Show only the first head" : `Show all ${order.length} heads`;
-    more.setAttribute("aria-expanded", String(all));
+    more.textContent = state.allHeads ? "Show only the first head" : `Show all ${order.length} heads`;
+    more.setAttribute("aria-expanded", String(state.allHeads));
     scale.element.hidden = order.length < 2;
-    list.replaceChildren(...(all ? order : order.slice(0, 1)).map(tile));
+    list.replaceChildren(...(state.allHeads ? order : order.slice(0, 1)).map(tile));
   };
 
   return {
     element,
+    /** Mark the chosen head. */
+    mark() {
+      const order = current ? headOrder(current.maps) : [];
+      for (const [at, button] of [...list.querySelectorAll("button")].entries()) {
+        button.setAttribute("aria-pressed", String(order[at] === state.head));
+      }
+    },
     /** Show the heads of `picture`, whose sheet is decoded. */
     show(picture, sheet) {
       current = { maps: picture.maps, sheet, picture };
