@@ -29,9 +29,9 @@ function attentionText(value) {
 }
 
 /**
- * Return {element, show}: a panel with the heads of one case.
+ * Return {element, show, mark}: a panel with the heads of one case.
  *
- * `state.head` is the chosen head, `state.scale` "own" or "common". `onPick(head)` is called when a head is pressed,
+ * `state.head` is the chosen head, `state.scale` "own" or "common", `state.overlay` what lies above the image. `onPick(head)` is called when a head is pressed,
  * `onScale()` when the scale changes.
  */
 function makeHeads(state, { onPick, onScale }) {
@@ -81,14 +81,15 @@ function makeHeads(state, { onPick, onScale }) {
       shown(maps.heads[head]),
       make("span", { class: "number" }, agreement === null ? "" : `agreement ${agreement.toFixed(2)}`),
     );
-    const pressed = state.head === head;
-    const pick = () => {
-      onPick(head);
-      for (const [at, button] of [...list.querySelectorAll("button")].entries()) {
-        button.setAttribute("aria-pressed", String(headOrder(maps)[at] === head));
-      }
-    };
-    return make("li", {}, make("button", { type: "button", "aria-pressed": String(pressed), on: { click: pick } }, frame, label));
+    return make("li", {}, make("button", { type: "button", on: { click: () => onPick(head) } }, frame, label));
+  };
+  /** Mark the head that lies above the image, if one does. */
+  const mark = () => {
+    if (!current) return;
+    const order = headOrder(current.maps);
+    [...list.querySelectorAll("button")].forEach((button, at) => {
+      button.setAttribute("aria-pressed", String(state.overlay === "attention" && state.head === order[at]));
+    });
   };
   const draw = () => {
     const { maps } = current;
@@ -103,10 +104,12 @@ function makeHeads(state, { onPick, onScale }) {
     more.setAttribute("aria-expanded", String(all));
     scale.element.hidden = order.length < 2;
     list.replaceChildren(...(all ? order : order.slice(0, 1)).map(tile));
+    mark();
   };
 
   return {
     element,
+    mark,
     /** Show the heads of `picture`, whose sheet is decoded. */
     show(picture, sheet) {
       current = { maps: picture.maps, sheet, picture };
