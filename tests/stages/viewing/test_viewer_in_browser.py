@@ -244,7 +244,7 @@ def test_the_position_in_the_address_is_kept_and_taken(opened, server: ViewerSer
         page.evaluate("location.hash = '#3'")
         at(page, "case-003")
     page.evaluate("location.hash = '#999999'")
-    page.wait_for_function("document.title.includes('gnp')")
+    page.wait_for_function("() => document.title.includes('gnp')")
     page.get_by_label("Position").fill("5")
     page.keyboard.press("Enter")
     at(page, "case-005")
