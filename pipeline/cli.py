@@ -33,6 +33,7 @@ from stages.settings import (
     PhantomSettings,
     PredictSettings,
     PretrainSettings,
+    ReportSettings,
     TrainSettings,
 )
 from store.errors import PipelineError
@@ -175,6 +176,22 @@ def compare(settings: CompareSettings, *, as_json: AsJson = False) -> None:
         console.show_json(report.content)
     console.say(str(report))
     say_next_steps(settings, report)
+
+
+@app.command()
+@options_of(ReportSettings, section="report")
+def report(
+    settings: ReportSettings,
+    *,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Runs to show; the first is compared with the others.")
+    ],
+) -> None:
+    """Make one HTML page of one or more runs: verdict, analysis and cases. It needs no network."""
+    console.say(f"report: {', '.join(map(str, runs))} on {settings.store} → {settings.out}")
+    from stages import report as stage
+
+    console.say(str(stage.run(runs, settings, progress=progress_display())))
 
 
 @app.command()

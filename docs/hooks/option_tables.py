@@ -33,7 +33,9 @@ def option_table(command: str) -> str:
     Raises:
         PluginError: there is no such command.
     """
-    callbacks = {str(one.name or getattr(one.callback, "__name__", "")): one.callback for one in app.registered_commands}
+    callbacks = {
+        str(one.name or getattr(one.callback, "__name__", "")): one.callback for one in app.registered_commands
+    }
     if (callback := callbacks.get(command)) is None:
         raise PluginError(f"there is no command `{command}`")
     parameters = inspect.signature(callback, eval_str=True).parameters.values()

@@ -29,8 +29,11 @@ PAGES = {
 }
 """File of the repository by its path in the site."""
 
-LINK = re.compile(r"(?P<mark>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
-CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+LINK = re.compile(
+    r"(?P<code>^```.*?^```$|(?<!\[)`[^`\n]+`)"  # links in code stay; a link's text may itself be code
+    r"|(?P<mark>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -62,7 +65,7 @@ def rewrite_links(markdown: str, *, source: Path, name: str) -> str:
 
     def rewritten(link: re.Match[str]) -> str:
         target = link["target"]
-        if re.match(r"[a-z]+:", target):
+        if link["code"] or re.match(r"[a-z]+:", target):
             return link[0]
         path = Path(os.path.normpath(source.parent / target))
         if not path.exists():
@@ -72,9 +75,10 @@ def rewrite_links(markdown: str, *, source: Path, name: str) -> str:
         elif path in published:
             inside = published[path]
         else:
-            return f"{link['text']} (`{path.relative_to(ROOT)}`)" if link["text"].strip("`") != target else f"`{target}`"
+            return (
+                f"{link['text']} (`{path.relative_to(ROOT)}`)" if link["text"].strip("`") != target else f"`{target}`"
+            )
         there = os.path.relpath(inside, start=Path(name).parent)
         return f"{link['mark']}[{link['text']}]({there}{link['anchor'] or ''})"
 
-    parts = CODE.split(markdown)
-    return "".join(part if CODE.fullmatch(part) else LINK.sub(rewritten, part) for part in parts)
+    return LINK.sub(rewritten, markdown)

@@ -1,7 +1,7 @@
 """Miniatures of public data sets: the folders, names and kinds of files in which each set is distributed.
 
-Every builder makes six images with an ellipse each, and returns the options of `pipeline extract` that the README
-gives for the set, relative to the folder. File names and folder names are those of the real sets.
+Every builder makes six images with an ellipse each, and returns the options of `pipeline extract` that
+`docs/own-data.md` gives for the set, relative to the folder. File names and folder names are those of the real sets.
 """
 
 from __future__ import annotations

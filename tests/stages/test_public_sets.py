@@ -1,4 +1,4 @@
-"""Public data sets go from their folders to predicted masks, with the options that the README gives."""
+"""Public data sets go from their folders to predicted masks, with the options that the documentation gives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from store import AttentionStore
 from tests.conftest import train_settings
 from tests.stages.public_sets import COUNT, HEIGHT, SETS, WIDTH, Expected
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "own-data.md"
 
 
 def _extract_settings(root: Path, expected: Expected) -> ExtractSettings:
@@ -72,10 +72,10 @@ def test_a_public_set_goes_from_its_folders_to_predicted_masks(name: str, tmp_pa
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_the_readme_gives_the_options_of_the_set(name: str, tmp_path: Path):
-    """The table of public data sets in the README has a row with exactly the options that the test above uses."""
+def test_the_documentation_gives_the_options_of_the_set(name: str, tmp_path: Path):
+    """The table of public data sets in the documentation has a row with the options that the test above uses."""
     expected = SETS[name](tmp_path)
-    row = next(line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name}"))
+    row = next(line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name}"))
     command = re.search(r"`(--images[^`]*)`", row)
     assert command is not None, row
     words = shlex.split(command[1])

@@ -1,0 +1,1 @@
+"""Extend MkDocs for this site; `mkdocs.yml` names the modules."""
