@@ -31,8 +31,13 @@ function attentionText(value) {
 /**
  * Return {element, show, mark}: a panel with the heads of one case.
  *
+<<<<<<< HEAD
+ * `state.head` is the chosen head, `state.scale` "own" or "common", `state.overlay` what lies above the image. `onPick(head)` is called when a head is pressed,
+ * `onScale()` when the scale changes.
+=======
  * `state.head` is the chosen head, `state.scale` "own" or "common", `state.allHeads` whether all are shown.
  * `onPick(head)` is called when a head is pressed, `onScale()` when the scale changes.
+>>>>>>> main
  */
 function makeHeads(state, { onPick, onScale }) {
   let current = null; // {maps, sheet, picture} of the case that is shown
@@ -80,9 +85,21 @@ function makeHeads(state, { onPick, onScale }) {
       shown(maps.heads[head]),
       make("span", { class: "number" }, agreement === null ? "" : `agreement ${agreement.toFixed(2)}`),
     );
+<<<<<<< HEAD
+    return make("li", {}, make("button", { type: "button", on: { click: () => onPick(head) } }, frame, label));
+  };
+  /** Mark the head that lies above the image, if one does. */
+  const mark = () => {
+    if (!current) return;
+    const order = headOrder(current.maps);
+    [...list.querySelectorAll("button")].forEach((button, at) => {
+      button.setAttribute("aria-pressed", String(state.overlay === "attention" && state.head === order[at]));
+    });
+=======
     const pressed = state.head === head;
     const pick = () => onPick(head);
     return make("li", {}, make("button", { type: "button", "aria-pressed": String(pressed), on: { click: pick } }, frame, label));
+>>>>>>> main
   };
   const draw = () => {
     const { maps } = current;
@@ -96,11 +113,19 @@ function makeHeads(state, { onPick, onScale }) {
     more.textContent = state.allHeads ? "Show only the first head" : `Show all ${order.length} heads`;
     more.setAttribute("aria-expanded", String(state.allHeads));
     scale.element.hidden = order.length < 2;
+<<<<<<< HEAD
+    list.replaceChildren(...(all ? order : order.slice(0, 1)).map(tile));
+    mark();
+=======
     list.replaceChildren(...(state.allHeads ? order : order.slice(0, 1)).map(tile));
+>>>>>>> main
   };
 
   return {
     element,
+<<<<<<< HEAD
+    mark,
+=======
     /** Mark the chosen head. */
     mark() {
       const order = current ? headOrder(current.maps) : [];
@@ -108,6 +133,7 @@ function makeHeads(state, { onPick, onScale }) {
         button.setAttribute("aria-pressed", String(order[at] === state.head));
       }
     },
+>>>>>>> main
     /** Show the heads of `picture`, whose sheet is decoded. */
     show(picture, sheet) {
       current = { maps: picture.maps, sheet, picture };
