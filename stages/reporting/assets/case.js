@@ -51,7 +51,6 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
   const chooseHead = (head) => {
     state.head = head;
     state.overlay = "attention";
-    heads.mark();
     onHead(head);
     draw();
   };

@@ -31,13 +31,9 @@ function attentionText(value) {
 /**
  * Return {element, show, mark}: a panel with the heads of one case.
  *
-<<<<<<< HEAD
- * `state.head` is the chosen head, `state.scale` "own" or "common", `state.overlay` what lies above the image. `onPick(head)` is called when a head is pressed,
- * `onScale()` when the scale changes.
-=======
- * `state.head` is the chosen head, `state.scale` "own" or "common", `state.allHeads` whether all are shown.
- * `onPick(head)` is called when a head is pressed, `onScale()` when the scale changes.
->>>>>>> main
+ * `state.head` is the chosen head, `state.scale` "own" or "common", `state.allHeads` whether all are shown,
+ * `state.overlay` what lies above the image. `onPick(head)` is called when a head is pressed, `onScale()` when the scale
+ * changes.
  */
 function makeHeads(state, { onPick, onScale }) {
   let current = null; // {maps, sheet, picture} of the case that is shown
@@ -85,7 +81,6 @@ function makeHeads(state, { onPick, onScale }) {
       shown(maps.heads[head]),
       make("span", { class: "number" }, agreement === null ? "" : `agreement ${agreement.toFixed(2)}`),
     );
-<<<<<<< HEAD
     return make("li", {}, make("button", { type: "button", on: { click: () => onPick(head) } }, frame, label));
   };
   /** Mark the head that lies above the image, if one does. */
@@ -95,11 +90,6 @@ function makeHeads(state, { onPick, onScale }) {
     [...list.querySelectorAll("button")].forEach((button, at) => {
       button.setAttribute("aria-pressed", String(state.overlay === "attention" && state.head === order[at]));
     });
-=======
-    const pressed = state.head === head;
-    const pick = () => onPick(head);
-    return make("li", {}, make("button", { type: "button", "aria-pressed": String(pressed), on: { click: pick } }, frame, label));
->>>>>>> main
   };
   const draw = () => {
     const { maps } = current;
@@ -113,27 +103,13 @@ function makeHeads(state, { onPick, onScale }) {
     more.textContent = state.allHeads ? "Show only the first head" : `Show all ${order.length} heads`;
     more.setAttribute("aria-expanded", String(state.allHeads));
     scale.element.hidden = order.length < 2;
-<<<<<<< HEAD
-    list.replaceChildren(...(all ? order : order.slice(0, 1)).map(tile));
-    mark();
-=======
     list.replaceChildren(...(state.allHeads ? order : order.slice(0, 1)).map(tile));
->>>>>>> main
+    mark();
   };
 
   return {
     element,
-<<<<<<< HEAD
     mark,
-=======
-    /** Mark the chosen head. */
-    mark() {
-      const order = current ? headOrder(current.maps) : [];
-      for (const [at, button] of [...list.querySelectorAll("button")].entries()) {
-        button.setAttribute("aria-pressed", String(order[at] === state.head));
-      }
-    },
->>>>>>> main
     /** Show the heads of `picture`, whose sheet is decoded. */
     show(picture, sheet) {
       current = { maps: picture.maps, sheet, picture };
