@@ -14,10 +14,6 @@ print, and the exit status:
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import logging
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -26,10 +22,9 @@ import typer
 
 from pipeline import __version__, console
 from pipeline.display import progress_display
-from pipeline.failures import report_error
+from pipeline.next_steps import say_next_steps
 from pipeline.params import load_settings, options_of
-from pipeline.signals import StopRequest, stop_signals
-from pipeline.streams import guard_streams
+from pipeline.running import run_process
 from stages.runtime.wording import counted
 from stages.settings import (
     CompareSettings,
@@ -38,6 +33,7 @@ from stages.settings import (
     PhantomSettings,
     PredictSettings,
     PretrainSettings,
+    ReportSettings,
     TrainSettings,
 )
 from store.errors import PipelineError
@@ -52,76 +48,13 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich with its Markdown takes longer than all other imports
 )
 
-GOING_ON = {
-    "train": " with --resume: it goes on from the last saved epoch",
-    "pretrain": " with --resume: it goes on from the last saved step",
-    "extract": ": the attention computed so far is in the memo",
-    "predict": ": the attention computed so far is in the memo",
-    "compare": ": finished runs are not trained again",
-}
-"""Name what a command uses again when it is run again after an interruption."""
-
-ENDED_BY_CTRL_C = frozenset({"view"})
-"""Commands that run until Ctrl-C, so that it is their normal end: the exit status is 0."""
-
 StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]
 
 
 def main() -> None:
-    """Run the command line. This is the only place where an error or a signal becomes an exit status."""
-    guard_streams()
-    _allow_many_files()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[console.MessageHandler()])
-    with stop_signals() as received:
-        atexit.register(received.end_by_signal)  # runs last, so that everything else is cleaned up
-        try:
-            status = _run_command()
-        except StopRequest as stop:
-            if stop.number == signal.SIGINT and _command(sys.argv[1:]) in ENDED_BY_CTRL_C:
-                console.say(f"{_command(sys.argv[1:])}: ended")
-                received.forget()
-                status = 0
-            else:
-                console.say(f"interrupted by {stop.cause}; {_how_to_go_on(sys.argv[1:])}")
-                status = stop.exit_status
-    sys.exit(status)
-
-
-def _run_command() -> int:
-    """Run the command that `sys.argv` names and return the exit status."""
-    try:
-        try:
-            app(prog_name="pipeline")  # also for `python -m pipeline`
-        except SystemExit as left:
-            status = left.code
-        sys.stdout.flush()  # help is not written by `console`
-    except Exception as error:
-        reported = report_error(error)
-        if reported is None:
-            raise
-        return reported
-    return status if isinstance(status, int) else int(status is not None)
-
-
-def _how_to_go_on(arguments: list[str]) -> str:
-    """Return what to do after an interruption of the command that these arguments name."""
-    return f"run the command again{GOING_ON.get(_command(arguments), '')}"
-
-
-def _command(arguments: list[str]) -> str:
-    """Return the name of the command that these arguments run: the first that is no option."""
-    return next((argument for argument in arguments if not argument.startswith("-")), "")
-
-
-def _allow_many_files() -> None:
-    """Raise the limit of open files as far as the system allows: every mapped shard is an open file."""
-    if sys.platform != "win32":
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(ValueError, OSError):  # some systems refuse a value that they report as allowed
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Run the command line and end the process."""
+    run_process(app)
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - the signature that Typer calls
@@ -166,6 +99,7 @@ def phantom(settings: PhantomSettings) -> None:
 
     stage.run(settings, progress=progress_display().track)
     console.say(f"{counted(settings.samples, 'image')} with {counted(settings.samples, 'mask')} in {settings.out}")
+    say_next_steps(settings)
 
 
 @app.command()
@@ -177,6 +111,7 @@ def pretrain(settings: PretrainSettings) -> None:
 
     report = stage.run(settings, progress=progress_display())
     console.say(str(report))
+    say_next_steps(settings, report)
 
 
 @app.command()
@@ -193,6 +128,7 @@ def extract(settings: ExtractSettings) -> None:
         return
     report = stage.run(settings, progress=progress_display())
     console.say(str(report))
+    say_next_steps(settings, report)
 
 
 @app.command()
@@ -204,6 +140,7 @@ def train(settings: TrainSettings) -> None:
 
     report = stage.run(settings, progress=progress_display())
     console.say(str(report))
+    say_next_steps(settings, report)
 
 
 @app.command()
@@ -215,6 +152,7 @@ def evaluate(settings: EvaluateSettings) -> None:
 
     report = stage.run(settings, progress=progress_display())
     console.say(str(report))
+    say_next_steps(settings, report)
 
 
 @app.command()
@@ -237,6 +175,23 @@ def compare(settings: CompareSettings, *, as_json: AsJson = False) -> None:
     if as_json:
         console.show_json(report.content)
     console.say(str(report))
+    say_next_steps(settings, report)
+
+
+@app.command()
+@options_of(ReportSettings, section="report")
+def report(
+    settings: ReportSettings,
+    *,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Runs to show; the first is compared with the others.")
+    ],
+) -> None:
+    """Make one HTML page of one or more runs: verdict, analysis and cases. It needs no network."""
+    console.say(f"report: {', '.join(map(str, runs))} on {settings.store} → {settings.out}")
+    from stages import report as stage
+
+    console.say(str(stage.run(runs, settings, progress=progress_display())))
 
 
 @app.command()
@@ -248,28 +203,33 @@ def predict(settings: PredictSettings) -> None:
 
     report = stage.run(settings, progress=progress_display())
     console.say(str(report))
+    say_next_steps(settings, report)
 
 
 @app.command()
 def inspect(
     store: StorePath,
     *,
+    everything: Annotated[bool, typer.Option("--all", help="Also show the recipe and every array.")] = False,
+    run: Annotated[Path | None, typer.Option(help="Also count the samples in the splits of this run.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Also read it all and describe every head.")] = False,
     picture: Annotated[Path | None, typer.Option(help="Also draw what every head looks at, as a .png file.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples in the picture.")] = 6,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a store holds."""
+    """Show what a store holds: samples, classes, groups and sizes."""
     with console.said_if_slow(f"inspect: reading {store}"):
-        from pipeline.inspection import describe_store, draw_store, show_store
+        from pipeline.inspection import cheap_class_shares, describe_store, draw_store
+        from pipeline.inspection_tables import show_store
 
         if picture is not None:
             draw_store(store, out=picture, samples=samples)
-        described = describe_store(store, stats=stats)
+        described = describe_store(store, stats=stats, run=run)
+        shares = None if as_json or stats else cheap_class_shares(store)
     if as_json:
         console.show_json(described)
     else:
-        show_store(described)
+        show_store(described, everything=everything, shares=shares)
 
 
 @app.command()
@@ -339,19 +299,16 @@ def upgrade(store: StorePath) -> None:
 @app.command()
 def models(*, as_json: AsJson = False) -> None:
     """List the transformers that `extract --model` takes by name. It also takes a file that `pretrain` wrote."""
-    from dataclasses import asdict
-
     from stages.attention.models import MODELS
 
-    entries = [asdict(entry) for entry in MODELS.values()]
     if as_json:
-        console.show_json(entries)
+        from dataclasses import asdict
+
+        console.show_json([asdict(entry) for entry in MODELS.values()])
         return
-    for title, columns in (
-        ("models", ["name", "patch", "heads", "dim", "depth", "licence"]),
-        ("sources", ["name", "source"]),  # a table of its own: with the others it would not fit into 80 columns
-    ):
-        console.show_table(title, columns, [[entry[column] for column in columns] for entry in entries])
+    from pipeline.model_tables import show_models
+
+    show_models(list(MODELS.values()))
 
 
 if __name__ == "__main__":

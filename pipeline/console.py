@@ -86,6 +86,11 @@ def say(text: str) -> None:
     write_message(_wrapped(text) + "\n")
 
 
+def say_literally(text: str) -> None:
+    """Print a message on standard error without breaking its lines: users copy the commands in it."""
+    write_message(_escaped(text) + "\n")
+
+
 @contextlib.contextmanager
 def said_if_slow(text: str) -> Iterator[None]:
     """Print a message while the block runs, unless it is done within `SLOW` seconds."""

@@ -1,29 +1,37 @@
-"""`pipeline inspect`: describe a store as JSON-ready values, print tables of them, and draw a picture of its heads."""
+"""`pipeline inspect`: describe a store as JSON-ready values, and draw a picture of its heads.
+
+`pipeline.inspection_tables` prints the values.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.console import say, show_table
-from stages.runtime.wording import counted
+from pipeline.console import say
 from store import AttentionStore
 from store.disk.publish import replace_file
-from store.errors import UsageError
+from store.errors import StoreError, UsageError
 from store.values import count_lost_classes
 
+CHEAP_PIXELS = 2**26
+"""Largest number of mask pixels that are read without being asked for: about 1300 masks of 224 × 224, 0.2 s."""
 
-def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
+
+def describe_store(path: Path, *, stats: bool, run: Path | None = None) -> dict[str, Any]:
     """Describe a store as values that are ready for JSON.
 
     Args:
         path: of the store.
         stats: also read every sample, and describe every class and every head.
+        run: folder of a run, to count the store's samples in each of its splits; None for no such count.
 
     Raises:
-        StoreError: it cannot be opened.
+        StoreError: the store cannot be opened.
+        CheckpointError: the run has no table of splits that can be read.
     """
     store = AttentionStore.open(path)
     description = store.description
@@ -43,14 +51,18 @@ def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
         "contents_sha256": description.contents_sha256,
         "upgraded_from": description.upgraded_from,
         "size": list(store.size),
+        "original_sizes": _describe_sizes(store),
         "masks": asdict(description.masks),
         "arrays": {name: _describe_array(store, name) for name in store.arrays},
         "files": sum(1 for file in path.rglob("*") if file.is_file()),
         "bytes": _bytes(path),
         "skipped": description.skipped,
     }
+    if run is not None:
+        described["splits"] = _describe_splits(store, run)
     if stats:
-        from store.statistics import class_shares, head_statistics
+        from store.class_shares import class_shares
+        from store.statistics import head_statistics
 
         shares = class_shares(store)
         described["class_shares"] = shares and dict(zip(store.classes, shares, strict=True))
@@ -61,46 +73,23 @@ def describe_store(path: Path, *, stats: bool) -> dict[str, Any]:
     return described
 
 
-def show_store(described: dict[str, Any]) -> None:
-    """Print the values of `describe_store` as tables."""
-    show_table(
-        described["store"],
-        ["property", "value"],
-        [
-            ["version", str(described["version"])],
-            ["samples", f"{described['count']} ({described['labelled']} with a mask)"],
-            ["classes", ", ".join(described["classes"]) + ("; they may overlap" if described["multilabel"] else "")],
-            *_rows_of_groups(described["groups"]),
-            *_rows_of_objects(described),
-            ["heads", f"{len(described['heads'])}: {', '.join(described['heads'])}"],
-            ["on disk", f"{_readable(described['bytes'])} in {counted(described['files'], 'file')}"],
-            ["recipe", described["recipe_sha256"][:16]],
-            *([f"  {key}", str(value)] for key, value in described["recipe"].items() if key != "heads"),
-        ],
-    )
-    show_table(
-        "arrays",
-        ["array", "shape", "dtype", "chunks", "shards", "on disk"],
-        [
-            [
-                name,
-                _extents(array["shape"]),
-                array["dtype"],
-                _extents(array["chunks"]),
-                _extents(array["shards"]) if array["shards"] else "-",
-                _readable(array["bytes"]),
-            ]
-            for name, array in described["arrays"].items()
-        ],
-    )
-    if described.get("class_shares"):
-        rows = [[name, f"{share:.2%}"] for name, share in described["class_shares"].items()]
-        show_table("classes", ["class", "share of pixels"], rows)
-    if "head_statistics" in described:
-        columns = ["head", "mean", "contrast", "separation"]
-        show_table("heads", columns, [[head[column] for column in columns] for head in described["head_statistics"]])
-    if described["skipped"]:
-        say("\n".join(f"left out: {skipped['where']}: {skipped['what']}" for skipped in described["skipped"]))
+def cheap_class_shares(path: Path) -> dict[str, float] | None:
+    """Return the share of pixels of every class if that takes little time.
+
+    Returns:
+        Shares from 0 to 1 by class; None if the store is too large, no pixel counts, or a mask cannot be read.
+    """
+    from store.class_shares import class_shares
+
+    store = AttentionStore.open(path)
+    if len(store) * math.prod(store.size) > CHEAP_PIXELS:
+        return None
+    try:
+        shares = class_shares(store)
+    except StoreError as error:
+        say(f"note: {error}")
+        return None
+    return None if shares is None else dict(zip(store.classes, shares, strict=True))
 
 
 def draw_store(path: Path, *, out: Path, samples: int) -> None:
@@ -151,6 +140,26 @@ def _describe_groups(store: AttentionStore) -> dict[str, Any]:
     return {"count": len(sizes), "largest": {"name": name, "samples": samples} if samples > 1 else None}
 
 
+def _describe_sizes(store: AttentionStore) -> dict[str, list[int]] | None:
+    """Return the smallest and the largest height and width of the original images; None for an empty store."""
+    heights, widths = store.column("height"), store.column("width")
+    if not len(store):
+        return None
+    return {"height": [int(heights.min()), int(heights.max())], "width": [int(widths.min()), int(widths.max())]}
+
+
+def _describe_splits(store: AttentionStore, run: Path) -> dict[str, int]:
+    """Return the number of the store's samples in each split of a run, and of those that the run does not know.
+
+    Samples are found by the digests of their images, because ids can change.
+    """
+    from stages.segmentation.split_tables import SPLITS, read_splits
+
+    split_of = {row["digest"]: row["split"] for row in read_splits(run / "splits.csv")}
+    counts = Counter(split_of.get(str(digest), "none") for digest in store.column("digest"))
+    return {name: counts[name] for name in (*SPLITS, "none")}
+
+
 def _describe_objects(store: AttentionStore) -> dict[str, Any] | None:
     """Return how many objects the masks had, and what is too small for the store; None if it was not recorded.
 
@@ -168,30 +177,6 @@ def _describe_objects(store: AttentionStore) -> dict[str, Any] | None:
     }
 
 
-def _rows_of_groups(groups: dict[str, Any]) -> list[list[str]]:
-    largest = groups["largest"]
-    if largest is None:
-        return [["groups", "every sample is a group of its own"]]
-    return [
-        ["groups", f"{groups['count']}; the largest is {largest['name']} ({counted(largest['samples'], 'sample')})"]
-    ]
-
-
-def _rows_of_objects(described: dict[str, Any]) -> list[list[str]]:
-    objects, rows = described["objects"], []
-    if objects is not None:
-        text = f"{objects['count']} in the mask files"
-        if objects["lost"]:
-            size = _extents(described["size"])
-            lost = f"{objects['lost']} in {counted(objects['samples_with_lost'], 'sample')}"
-            text += f"; too small for {size} pixels: {lost}"
-        rows = [["objects", text]]
-        if objects["lost_classes"]:
-            lost = ", ".join(f"{name} in {counted(count, 'sample')}" for name, count in objects["lost_classes"].items())
-            rows.append(["lost classes", lost])
-    return [*rows, ["instances", "yes, objects are numbered"]] if described["instances"] else rows
-
-
 def _describe_array(store: AttentionStore, name: str) -> dict[str, Any]:
     array = store.arrays[name]
     sharded = name in store.description.sharded
@@ -206,15 +191,3 @@ def _describe_array(store: AttentionStore, name: str) -> dict[str, Any]:
 
 def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _extents(extents: list[int]) -> str:
-    return " × ".join(str(extent) for extent in extents)
-
-
-def _readable(size: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:  # noqa: PLR2004 - the units are powers of 1024
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

@@ -28,7 +28,7 @@ from store.errors import UsageError
 
 Settings = TypeVar("Settings")
 
-SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict", "compare")
+SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict", "compare", "report")
 """Commands that take settings from a section of `params.yaml`."""
 
 OWN = "x-"
@@ -75,7 +75,7 @@ def options_of(
         for field in dataclasses.fields(settings)  # type: ignore[arg-type]
     }
     renamed = RENAMED.get(section, {})
-    options |= {old: typing.Annotated[str | None, typer.Option(_flag(old), hidden=True)] for old in renamed}
+    options |= {old: typing.Annotated[str | None, typer.Option(flag_of(old), hidden=True)] for old in renamed}
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in options.items()
@@ -92,7 +92,7 @@ def options_of(
             own = {parameter.name: given.pop(parameter.name) for parameter in further}
             for old, new in renamed.items():
                 if given.pop(old) is not None:
-                    raise UsageError(f"{_flag(old)} is now called {_flag(new)}: use the new name.")
+                    raise UsageError(f"{flag_of(old)} is now called {flag_of(new)}: use the new name.")
             file = read_params(PARAMS)
             given = {name: None if value == [] else value for name, value in given.items()}  # no repeated option given
             checked = _load(settings, section, given, file)
@@ -144,6 +144,26 @@ def _load(settings: type[Settings], section: str, given: Mapping[str, Any], file
     return checked
 
 
+def settings_of_file(settings: type[Settings], section: str) -> Settings | None:
+    """Return the settings of a command that is run without options in this folder.
+
+    Returns:
+        None if `params.yaml` cannot be used for the command.
+    """
+    try:
+        file = read_params(PARAMS)
+        from_file = _section(file, section)
+        _require_known(from_file, settings, section, file)
+        return _checked(settings, section, from_file, {}, file)
+    except UsageError:
+        return None
+
+
+def flag_of(name: str) -> str:
+    """Return the option of a setting, such as `--batch-size`."""
+    return f"--{name.replace('_', '-')}"
+
+
 def _require_one(section: str, from_file: Mapping[str, Any], from_line: Mapping[str, Any], file: ParamsFile) -> None:
     """Make sure that of settings that exclude each other only one is given.
 
@@ -151,7 +171,7 @@ def _require_one(section: str, from_file: Mapping[str, Any], from_line: Mapping[
         UsageError: two are.
     """
     for alternatives in ALTERNATIVES:
-        for values, show in ((from_line, _flag), (from_file, lambda name: f"{section}.{name}")):
+        for values, show in ((from_line, flag_of), (from_file, lambda name: f"{section}.{name}")):
             given = sorted(name for name in alternatives if values.get(name) is not None)
             if len(given) > 1:
                 where = "" if values is from_line else f"{file.place(section, given[-1])}: "
@@ -264,7 +284,7 @@ def _checked(
     from pydantic import TypeAdapter, ValidationError
 
     def place(name: str) -> str:
-        return _flag(name) if name in from_line else f"{file.place(section, name)}: {section}.{name}"
+        return flag_of(name) if name in from_line else f"{file.place(section, name)}: {section}.{name}"
 
     complaints: dict[str, str] = {}
     values: dict[str, Any] = {}
@@ -306,8 +326,4 @@ def _option(field: dataclasses.Field[Any], hint: Any, argument: str | None) -> A
     default = show_value(field.default, hint)
     if field.name == argument:
         return typer.Argument(help=text, show_default=default)
-    return typer.Option(_flag(field.name), help=text, show_default=default)
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return typer.Option(flag_of(field.name), help=text, show_default=default)

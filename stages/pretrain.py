@@ -71,7 +71,6 @@ class PretrainReport:
         lines = [
             f"{self.out}: {self.card.arch}, {work}, {self.seconds:.0f} s",
             ", ".join(f"{name} {figures[name]:.3f}" for name in names if figures[name] is not None),
-            f"use it with: pipeline extract --model {self.out}",
         ]
         return "\n".join(lines)
 

@@ -50,7 +50,7 @@ def _drawn(project: Project) -> dict[str, Any]:
 
 
 def _metrics(project: Project) -> dict[str, Any]:
-    metrics: dict[str, Any] = json.loads((project.folder / "reports/dual/metrics.json").read_text())
+    metrics: dict[str, Any] = json.loads((project.folder / "reports/dual/scores.json").read_text())
     return metrics
 
 
@@ -243,7 +243,7 @@ TINY_OWN: dict[str, dict[str, Any]] = {
 def test_paths_may_hold_spaces(own: Project):
     """All stages work if the paths of images, masks and store have spaces."""
     assert own.repro() == EVERYTHING - {"phantom"}
-    metrics = json.loads((own.folder / "reports/dual/metrics.json").read_text())
+    metrics = json.loads((own.folder / "reports/dual/scores.json").read_text())
     assert metrics["n"] > 0
     assert metrics["original"]["n"] == metrics["n"]
     assert (own.folder / "stores/my store.zarr/zarr.json").is_file()

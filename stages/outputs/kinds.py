@@ -44,6 +44,7 @@ __all__ = [
     "RUN",
     "RUNS",
     "RUN_KEY",
+    "SCORES_FILE",
     "SPLITS_FILE",
     "STATE_FILE",
     "TABLE_FILE",
@@ -56,7 +57,9 @@ HISTORY_FILE = "history.csv"
 SPLITS_FILE = "splits.csv"
 LIVE_FOLDER = "dvclive"
 METRICS_FILE = "metrics.json"
+SCORES_FILE = "scores.json"
 ROWS_FILE = "per_sample.csv"
+PAGE_FILE = "report.html"
 OVERLAYS = "overlays"
 PREDICTIONS = "predictions"
 PHANTOM_FILE = "phantom.json"
@@ -86,7 +89,8 @@ def _names(*names: str) -> str:
 _RUN = Contents(files=_names(MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE), folders={LIVE_FOLDER: _LIVE})
 _PRETRAINING = Contents(files=_names(STATE_FILE, HISTORY_FILE))
 _REPORT = Contents(
-    files=_names(METRICS_FILE, ROWS_FILE), folders={OVERLAYS: Contents(files=r"(worst|median|best)_[0-9]+\.png")}
+    files=_names(METRICS_FILE, SCORES_FILE, ROWS_FILE, PAGE_FILE),
+    folders={OVERLAYS: Contents(files=r"(worst|median|best)_[0-9]+\.png")},
 )
 _COMPARISON = Contents(
     files=_names(COMPARISON_FILE, IMAGES_FILE, TABLE_FILE, CURVE_FILE, METRICS_FILE, PAGE_FILE),
@@ -116,7 +120,10 @@ def _is_run(folder: Path) -> bool:
 def _is_report(folder: Path) -> bool:
     if starts_with(folder / ROWS_FILE, "id,group,split"):
         return True
-    return {"split", "dice", "includes_training_samples"} <= json_of(folder / METRICS_FILE).keys()
+    if {"n", "dice", "dice_low", "dice_high"} <= json_of(folder / METRICS_FILE).keys():
+        return True
+    wanted = {"split", "dice", "includes_training_samples"}  # up to version 0.3 all scores were in `metrics.json`
+    return any(wanted <= json_of(folder / name).keys() for name in (SCORES_FILE, METRICS_FILE))
 
 
 def _is_comparison(folder: Path) -> bool:
@@ -141,7 +148,7 @@ def _cross_validation(folder: Path) -> Contents:
     tables = [entry / SPLITS_FILE for entry in _entries(folder) if entry.name.lstrip(".").startswith("fold")]
     ids = next(filter(None, map(_ids, tables)), set())
     return Contents(
-        files=_names(METRICS_FILE, ROWS_FILE) + rf"|\.\.{FOLD.pattern}\.training\.lock",
+        files=_names(METRICS_FILE, SCORES_FILE, ROWS_FILE) + rf"|\.\.{FOLD.pattern}\.training\.lock",
         folders={
             FOLD.pattern: _RUN,
             rf"\.{FOLD.pattern}\.(training|partial-replaced)": _RUN,

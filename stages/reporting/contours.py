@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["outline", "trace"]
+__all__ = ["outline", "simplify", "trace"]
 
 NEAREST_CENTRE = math.sqrt(0.5) / 2
 """Distance of an outline from the nearest centre of a pixel, in pixels."""
@@ -61,16 +61,53 @@ def outline(mask: NDArray[np.bool_], frame: tuple[int, int]) -> str:
     """
     if not mask.any():
         return ""
-    from skimage.measure import approximate_polygon, find_contours  # a quarter of a second
+    from skimage.measure import find_contours  # a quarter of a second
 
     scale = np.array([frame[0] / mask.shape[0], frame[1] / mask.shape[1]])
     decimals, rounding = _decimals(scale)
     tolerance = NEAREST_CENTRE * 0.97 - rounding
     parts = []
     for ring in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
-        corners = ring if len(ring) <= FEWEST_CORNERS else approximate_polygon(ring, tolerance)
+        corners = ring if len(ring) <= FEWEST_CORNERS else simplify(ring, tolerance)
         parts.append(_ring((corners[:-1] - 0.5) * scale, decimals))  # padding moved it by 1, a centre lies at 0.5
     return "".join(parts)
+
+
+def simplify(points: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+    """Leave out points of a line that lie near the line without them (Douglas & Peucker 1973).
+
+    All pieces of the line are split at once, which takes a few steps where one piece after the other takes hundreds.
+
+    Args:
+        points: (point, 2) the line; a closed one repeats its first point at the end.
+        tolerance: Largest distance of a point that is left out from the line between its kept neighbours.
+
+    Returns:
+        (kept, 2) some of the points in their order, with the first and the last.
+    """
+    kept = np.array([0, len(points) - 1])
+    numbers = np.arange(len(points))
+    while True:
+        piece = np.minimum(np.searchsorted(kept, numbers, side="right") - 1, len(kept) - 2)
+        far = _distances(points, points[kept[piece]], points[kept[piece + 1]])
+        farthest = np.maximum.reduceat(far, kept[:-1])
+        found = np.flatnonzero((far == farthest[piece]) & (far > tolerance))
+        if not found.size:
+            return points[kept]
+        _, first = np.unique(piece[found], return_index=True)
+        kept = np.union1d(kept, found[first])
+
+
+def _distances(
+    points: NDArray[np.float64], starts: NDArray[np.float64], ends: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the distance of each point from its own straight line between two points, (point,)."""
+    along = ends - starts
+    squared = (along**2).sum(axis=1)
+    share = ((points - starts) * along).sum(axis=1) / np.where(squared > 0, squared, 1)
+    nearest = starts + np.clip(share, 0, 1)[:, None] * along
+    distances: NDArray[np.float64] = np.sqrt(((points - nearest) ** 2).sum(axis=1))
+    return distances
 
 
 def _decimals(scale: NDArray[np.float64]) -> tuple[int, float]:

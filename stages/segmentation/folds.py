@@ -5,7 +5,8 @@ in `stages.segmentation.exact_splits`. The samples of the other folds are split 
 rule.
 
     out/fold1 …            one run per fold, each complete
-    out/metrics.json       scores of all samples, each predicted by the model that did not see it
+    out/metrics.json       a few figures over all samples, each predicted by the model that did not see it
+    out/scores.json        all of their scores, with intervals
     out/per_sample.csv     the same scores, one row per sample, with its fold
     out/predictions/       the predictions of all samples; see `stages.segmentation.fold_predictions`
 """
@@ -18,17 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import UsageError
-from stages.outputs.kinds import CROSS_VALIDATION, METRICS_FILE, PREDICTIONS, ROWS_FILE
+from stages.outputs.kinds import CROSS_VALIDATION, PREDICTIONS, ROWS_FILE
+from stages.segmentation.all_scores import scores_of_test_set
 from stages.segmentation.balancing import Traits
 from stages.segmentation.bootstrap import mean_interval
+from stages.segmentation.calibration import Calibration
 from stages.segmentation.exact_splits import deal, part_sizes
 from stages.segmentation.fold_predictions import write_prediction
 from stages.segmentation.mask_painter import MaskPainter
-from stages.segmentation.metrics import SampleScores
-from stages.segmentation.score_files import cells_of, write_metrics, write_rows
-from stages.segmentation.scoring import Scored
-from stages.segmentation.splits import group_traits, spread
-from stages.segmentation.summary import summarise
+from stages.segmentation.metrics import DEFAULT_RULES, SampleScores
+from stages.segmentation.score_files import cells_of, write_rows, write_scores
+from stages.segmentation.scoring import Scored, lost_classes
+from stages.segmentation.splits import group_traits, linked_groups, spread
+from stages.segmentation.trivial import trivial_dice
 from store import AttentionStore
 
 __all__ = ["fold_name", "fold_splits", "is_cross_validation", "write_summary"]
@@ -86,19 +89,25 @@ def write_summary(folder: Path, store: AttentionStore, scored: Iterable[Iterable
         scored: The scored samples of every fold's test part.
 
     Returns:
-        The content of `metrics.json`: the keys of `pipeline evaluate` over all samples; `folds`, a list with each
+        The content of `scores.json`: the keys of `pipeline evaluate` over all samples; `folds`, a list with each
         fold's number, number of samples `n` and mean `dice` with its interval; and `fold_dice`, the mean, standard
-        deviation `sd`, `min` and `max` of these means.
+        deviation `sd`, `min` and `max` of these means. `calibration` mixes the models of all folds.
     """
     predictions = folder / PREDICTIONS
     predictions.mkdir(exist_ok=True)
     painter = MaskPainter.of(store.classes, store.description.masks.values)
     heights, widths, groups = (store.column(name) for name in ("height", "width", "group"))
+    names = list(map(str, groups))
+    linked = linked_groups(names, store.column("digest"))  # copies of an image are one group
+    calibration = Calibration(len(store.classes), multilabel=store.multilabel)
     rows: list[dict[str, str]] = []
     every: list[SampleScores] = []
+    every_trivial: list[dict[str, float]] = []
+    every_group: list[str] = []
     folds: list[dict[str, Any]] = []
     for number, part in enumerate(scored, start=1):
         scores: list[SampleScores] = []
+        fold_groups: list[str] = []
         for one in part:
             identifier = str(store.ids[one.index])
             size = (int(heights[one.index]), int(widths[one.index]))
@@ -114,19 +123,32 @@ def write_summary(folder: Path, store: AttentionStore, scored: Iterable[Iterable
             row = {"id": identifier, "group": str(groups[one.index]), "split": "test", "fold": str(number)}
             rows.append(row | cells_of(one.scores))
             scores.append(one.scores)
-        folds.append(
-            {"fold": number, "n": len(scores), "dice": mean_interval([one.dice for one in scores], seed=BOOTSTRAP_SEED)}
-        )
+            fold_groups.append(str(linked[names[one.index]]))
+            calibration.add(one.probabilities, one.truth)
+            lost = lost_classes(store, one.index)
+            every_trivial.append(trivial_dice(one.truth, store.classes, multilabel=store.multilabel, lost=lost))
+        dice = mean_interval([one.dice for one in scores], seed=BOOTSTRAP_SEED, groups=fold_groups)
+        folds.append({"fold": number, "n": len(scores), "dice": dice})
         every += scores
+        every_group += fold_groups
     metrics = {
         "split": "all",
         "includes_training_samples": False,
-        **summarise(every, seed=BOOTSTRAP_SEED, class_names=store.classes),
+        "chosen_on_these_samples": False,
+        **scores_of_test_set(
+            every,
+            every_trivial,
+            class_names=store.classes,
+            groups=every_group,
+            rules=DEFAULT_RULES,
+            calibration=calibration,
+            seed=BOOTSTRAP_SEED,
+        ),
         "folds": folds,
         "fold_dice": _spread_of([one["dice"]["mean"] for one in folds]),
     }
     write_rows(folder / ROWS_FILE, sorted(rows, key=lambda row: row["id"]))
-    write_metrics(folder / METRICS_FILE, metrics)
+    write_scores(folder, metrics)
     return metrics
 
 

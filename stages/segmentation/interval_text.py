@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from stages.runtime.wording import counted
 from stages.segmentation.bootstrap import FEW, FEWEST
 
-__all__ = ["few_note", "figure", "interval_text"]
+__all__ = ["few_note", "figure", "interval_text", "wrapped"]
 
+WIDTH = 80
 COVERAGE = "64 % of cases for 5 images, 75 % for 8, 80 % for 13, 86 % for 20, 93 % from 43"
 """How often a 95 % interval holds the true mean, measured on Dice scores."""
 
@@ -49,9 +51,11 @@ def few_note(images: int, groups: int | None = None) -> str | None:
     grouped = groups != images
     what = f"{counted(groups, 'group')} with {counted(images, 'image')}" if grouped else counted(images, "image")
     if groups < FEWEST:
-        kind = "groups" if grouped else "images"
-        return f"note: no interval: fewer than ten {kind} ({what})"
-    return (
-        f"note: {what} are few: the 95 % intervals are too narrow. Measured, such intervals\n"
-        f"  hold the true mean in {COVERAGE}"
-    )
+        return f"note: no interval: fewer than ten {'groups' if grouped else 'images'} ({what})"
+    text = f"note: {what} are few: the 95 % intervals are too narrow. Measured, they hold the true mean in {COVERAGE}"
+    return wrapped(text)
+
+
+def wrapped(text: str) -> str:
+    """Return a sentence in lines of at most 80 characters; the lines after the first are indented."""
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -48,6 +48,7 @@ from store.records import IGNORE
 
 __all__ = [
     "ALL_METRICS",
+    "DEFAULT_RULES",
     "METRICS",
     "ClassScores",
     "Metric",
@@ -92,13 +93,13 @@ class Region:
     def surface_score(self, score: Callable[[BorderDistances], float], *, both_empty: float, one_empty: float) -> float:
         """Return a score of the borders, or what it is where a mask is empty or lost; nan if no pixel is counted."""
         counts = self.counts
+        if counts.lost:
+            return one_empty
         if not counts.tp + counts.fp + counts.fn + counts.tn:
             return math.nan
         if not counts.present:
             return both_empty
-        if counts.lost or not counts.tp + counts.fp or not counts.tp + counts.fn:
-            return one_empty
-        return score(self.distances)
+        return score(self.distances) if counts.tp + counts.fp and counts.tp + counts.fn else one_empty
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from stages.segmentation.batches import StreamedSamples, in_order
 from stages.segmentation.checkpoint import ModelCard
 from stages.segmentation.decisions import decide
 from stages.segmentation.inputs import adaptive_batch_for, predict_probabilities
-from stages.segmentation.metrics import SampleScores, score_sample
+from stages.segmentation.metrics import DEFAULT_RULES, MetricRules, SampleScores, score_sample
 from stages.segmentation.network import Segmenter
 from store import AttentionStore
 
@@ -45,6 +45,7 @@ def score_store(
     device: torch.device,
     batch_size: int,
     task: Task,
+    rules: MetricRules = DEFAULT_RULES,
 ) -> Iterator[Scored]:
     """Predict and score samples in the given order, batch by batch.
 
@@ -56,12 +57,14 @@ def score_store(
         device: Where the model is.
         batch_size: Samples per batch; halved when memory runs out.
         task: Advanced by one per sample.
+        rules: Definitions of the metrics. Distances are in pixels of the store; the size of a pixel is left out.
 
     Raises:
         PipelineError: an output is NaN or infinite, or there is not enough memory even for one sample.
         StoreError: a sample cannot be read.
     """
     order = in_order(indices, batch_size)
+    rules = replace(rules, pixel_mm=None)
     adaptive_batch = adaptive_batch_for(batch_size, card.network, device)
     multilabel, count = card.network.multilabel, len(card.classes)
     for positions, batch in zip(order, StreamedSamples(store, device).batches(order), strict=True):
@@ -75,7 +78,7 @@ def score_store(
                 probabilities=probability,
                 prediction=prediction,
                 truth=truth,
-                scores=score_sample(prediction, truth, count, multilabel=multilabel, lost=lost),
+                scores=score_sample(prediction, truth, count, multilabel=multilabel, lost=lost, rules=rules),
             )
             task.advance()
 

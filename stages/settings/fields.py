@@ -45,10 +45,12 @@ if TYPE_CHECKING:
     FusionName = str
     NormalisationName = str
     LayoutName = str
+    Hd95Name = str
 else:  # at run time the choices are the names in the tables, so a new entry needs no edit here
     LossName = Literal[names_in_table(SEGMENTATION / "losses.py", "LOSSES")]
     FusionName = Literal[names_in_table(SEGMENTATION / "fusions.py", "FUSIONS")]
     NormalisationName = Literal[names_in_table(SEGMENTATION / "normalisation.py", "NORMALISATIONS")]
+    Hd95Name = Literal[names_in_table(SEGMENTATION / "surfaces.py", "HD95")]
     LayoutName = Literal["auto", *names_in_table(IMAGING / "layouts.py", "LAYOUTS")]
 
 Classes = dict[str, int | str | list[int | str]] | Path

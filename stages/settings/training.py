@@ -18,6 +18,7 @@ from stages.settings.fields import (
     Branches,
     Device,
     FusionName,
+    Hd95Name,
     Instances,
     LayoutName,
     LossName,
@@ -109,7 +110,16 @@ class EvaluateSettings(Settings):
     instances: Instances = setting(
         "none", "Score single objects too (AJI, PQ): split the prediction into components or by watershed."
     )
-    out: Path = setting(Path("reports/dual"), "Folder for metrics.json, per_sample.csv and pictures.")
+    hd95: Hd95Name = setting(
+        "monai", "HD95: the larger percentile of both directions (monai), or of all distances together (pooled: medpy)."
+    )
+    tolerance: AtLeast0 = setting(2.0, "Distance in pixels up to which a border counts as right in NSD (surface Dice).")
+    tolerance_mm: AtLeast0 | None = setting(None, "Also give NSD with this tolerance in mm, at the original size.")
+    pixel_mm: Above0 | None = setting(
+        None,
+        "Side of a pixel of the original images in mm, for distances in mm; a column pixel_mm of --csv comes first.",
+    )
+    out: Path = setting(Path("reports/dual"), "Folder for metrics.json, scores.json, per_sample.csv and pictures.")
     include_training: bool = setting(False, "Allow samples that the run was trained on; such scores are too high.")
     overlays: NotNegative = setting(4, "Pictures of each of the worst, median and best cases.")
     batch_size: AtLeastOne = setting(32, "Samples per batch.")

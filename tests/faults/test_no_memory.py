@@ -89,7 +89,7 @@ def _metrics(store: Path, run: Path, out: Path, *, batch_size: int) -> dict[str,
             batch_size=batch_size,
         )
     )
-    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    metrics: dict[str, Any] = json.loads((out / "scores.json").read_text())
     return metrics
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.inspection import describe_store, show_store
+from pipeline.inspection import describe_store
+from pipeline.inspection_tables import show_store
 from stages.evaluate import run as evaluate
 from stages.imaging.samples import id_problem
 from stages.settings import EvaluateSettings
@@ -28,11 +29,11 @@ MODULES = {
     "PIL", "__future__", "_typeshed", "annotated_types", "argparse", "ast", "atexit", "base64", "binascii", "codecs",
     "collections", "concurrent", "contextlib", "csv", "dask", "dataclasses", "datetime", "difflib", "distributed",
     "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io",
-    "ipaddress", "itertools", "jinja2", "json", "logging", "math", "matplotlib",
-    "mmap", "numcodecs", "numpy", "operator", "os", "pathlib", "pickletools", "pipeline", "pydantic", "re", "resource", "rich", "safetensors", "scipy", "shutil", "signal",
-    "simplejpeg", "skimage", "socket", "sqlite3", "stages", "stat", "statistics", "store", "struct", "sys",
-    "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib",
-    "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
+    "ipaddress", "itertools", "jinja2", "json", "logging", "math", "matplotlib", "mmap", "numcodecs", "numpy",
+    "operator", "os", "pathlib", "pickletools", "pipeline", "pydantic", "re", "resource", "rich", "safetensors",
+    "scipy", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages", "stat", "statistics",
+    "store", "struct", "sys", "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer", "types",
+    "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/disk/publish.py"}
@@ -175,7 +176,7 @@ def test_ids_of_a_foreign_store_name_no_file_and_are_printed_literally(
     evaluate(EvaluateSettings(store=path, run=trained, split="all", out=out, overlays=1))
     written = {*tmp_path.rglob("*")} - before - {out.parent, out}
     assert {str(file.relative_to(out)) for file in written} == {
-        *("metrics.json", "per_sample.csv", "overlays"),
+        *("metrics.json", "scores.json", "per_sample.csv", "overlays"),
         *("overlays/best_1.png", "overlays/median_1.png", "overlays/worst_1.png"),
     }
     with (out / "per_sample.csv").open(newline="", encoding="utf-8") as file:

@@ -180,7 +180,7 @@ def test_json_is_whole_without_a_terminal(room: Path):
 
 def test_a_table_is_not_folded_without_a_terminal(room: Path):
     """`grep` would not find a value that is broken over two lines."""
-    shown = _shell("unset COLUMNS; p inspect s.zarr", room).stdout
+    shown = _shell("unset COLUMNS; p inspect --all s.zarr", room).stdout
     digest = json.loads(_shell("p inspect --json s.zarr", room).stdout)["recipe"]["weights_sha256"]
     assert digest in shown
     assert not [line for line in shown.splitlines() if line != line.rstrip()]

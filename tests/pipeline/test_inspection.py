@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.inspection import describe_store, draw_store, show_store
+from pipeline.inspection import CHEAP_PIXELS, cheap_class_shares, describe_store, draw_store
+from pipeline.inspection_tables import MOST_SKIPPED, show_store
+from stages.errors import CheckpointError
 from store import Sample, StoreCorruptError, UsageError
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
@@ -155,3 +157,89 @@ def test_only_an_earlier_picture_of_heads_is_replaced(make_store: MakeStore, tmp
         with pytest.raises(UsageError, match="did not write this file"):
             draw_store(store, out=tmp_path / name, samples=1)
         assert (tmp_path / name).read_bytes() == before
+
+
+def test_what_a_person_asks_comes_first_and_the_rest_on_request(
+    three_classes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Without `--all` there is one short table: no recipe, no digest, no array."""
+    monkeypatch.setenv("COLUMNS", "80")
+    described = describe_store(three_classes, stats=False)
+    show_store(described)
+    short = capsys.readouterr()
+    rows = [line.split()[0] for line in short.out.splitlines() if line.startswith("  ") and not line.startswith("   ")]
+    assert rows[1:4] == ["samples", "classes", "groups"]
+    assert "4 (3 with a mask)" in short.out
+    assert "size 10 × 14 pixels in the store; the images have 100-103 × 200-203" in " ".join(short.out.split())
+    assert "2 maps of 2 × 3 by test" in short.out
+    for hidden in (described["recipe_sha256"][:16], "L1H0", "uint8", "shards"):
+        assert hidden not in short.out
+    assert f"pipeline view {three_classes}" in short.err
+    assert max(map(len, short.out.splitlines())) <= 80
+    show_store(described, everything=True)
+    long = capsys.readouterr().out
+    for shown in (described["recipe_sha256"][:16], "L1H0, L1H1", "uint8", "shards", "input_size"):
+        assert shown in long
+
+
+def test_the_keys_of_json_stay(make_store: MakeStore):
+    """Programs read them."""
+    keys = {
+        "store", "version", "count", "labelled", "classes", "multilabel", "instances", "groups", "objects", "heads",
+        "recipe", "recipe_sha256", "contents_sha256", "upgraded_from", "size", "masks", "arrays", "files", "bytes",
+        "skipped",
+    }  # fmt: skip
+    described = describe_store(make_store(2), stats=True)
+    assert keys <= described.keys()
+    assert described.keys() - keys == {"class_shares", "head_statistics", "original_sizes"}
+    assert described["original_sizes"] == {"height": [100, 101], "width": [200, 201]}
+
+
+def test_shares_are_shown_without_being_asked_for_where_they_are_cheap(
+    three_classes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    shares = cheap_class_shares(three_classes)
+    show_store(describe_store(three_classes, stats=False), shares=shares)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "background 90.0%, gland 10.0%, vessel 0.0% of the pixels" in shown
+    assert CHEAP_PIXELS > 1000 * 224 * 224
+    monkeypatch.setattr("pipeline.inspection.CHEAP_PIXELS", 4 * 10 * 14 - 1)
+    assert cheap_class_shares(three_classes) is None
+
+
+def test_a_damaged_mask_leaves_the_shares_out_and_is_said(make_store: MakeStore, capsys: pytest.CaptureFixture[str]):
+    path = make_store(2)
+    (path / "mask" / "c.0.0.0").unlink()
+    assert cheap_class_shares(path) is None
+    assert "mask" in capsys.readouterr().err
+
+
+def test_the_splits_of_a_run_are_counted_by_image(
+    phantom_store: Path, trained: Path, make_store: MakeStore, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    """Samples that the run does not know are named; a folder without a run is an error."""
+    described = describe_store(phantom_store, stats=False, run=trained)
+    assert (sum(described["splits"].values()), described["splits"]["none"]) == (16, 0)
+    assert min(described["splits"][name] for name in ("train", "val", "test")) > 0
+    show_store(described)
+    assert "splits train 8, val 4, test 4" in " ".join(capsys.readouterr().out.split())
+    show_store(describe_store(make_store(2), stats=False, run=trained))
+    assert "train 0, val 0, test 0; the run does not know 2" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(CheckpointError, match=r"splits\.csv: is missing"):
+        describe_store(phantom_store, stats=False, run=tmp_path)
+
+
+def test_only_some_inputs_that_were_left_out_are_listed(make_store: MakeStore, capsys: pytest.CaptureFixture[str]):
+    skipped = [{"where": f"{number}.png", "what": "is damaged"} for number in range(MOST_SKIPPED + 3)]
+    described = {**describe_store(make_store(1), stats=False), "skipped": skipped}
+    show_store(described)
+    shown = capsys.readouterr().err
+    assert shown.count("is damaged") == MOST_SKIPPED
+    assert "3 more; --all lists them" in shown
+    show_store(described, everything=True)
+    assert capsys.readouterr().err.count("is damaged") == MOST_SKIPPED + 3
+
+
+def test_advice_quotes_a_path_for_the_shell(make_store: MakeStore, capsys: pytest.CaptureFixture[str]):
+    show_store(describe_store(make_store(1, name="my store.zarr"), stats=False))
+    assert "my store.zarr'" in capsys.readouterr().err

@@ -76,14 +76,14 @@ def test_scores_are_those_of_evaluate_on_each_fold(phantom_store: Path, validate
         for row in _rows(out / "per_sample.csv"):
             assert rows[row["id"]]["fold"] == str(number)
             assert float(rows[row["id"]]["dice"]) == pytest.approx(float(row["dice"]), abs=1e-5)
-    metrics = json.loads((validated / "metrics.json").read_text())
+    metrics = json.loads((validated / "scores.json").read_text())
     assert metrics["n"] == 16
     assert metrics["dice"]["mean"] == pytest.approx(np.mean([float(row["dice"]) for row in rows.values()]), abs=1e-5)
     means = [np.mean([float(row["dice"]) for row in rows.values() if row["fold"] == fold]) for fold in "123"]
     assert [one["dice"]["mean"] for one in metrics["folds"]] == pytest.approx(means, abs=1e-5)
     assert [one["n"] for one in metrics["folds"]] == [[row["fold"] for row in rows.values()].count(f) for f in "123"]
     assert metrics["fold_dice"]["sd"] == pytest.approx(np.std(means, ddof=1), abs=1e-5)
-    evaluated = json.loads((tmp_path / "1" / "metrics.json").read_text())
+    evaluated = json.loads((tmp_path / "1" / "scores.json").read_text())
     assert evaluated.keys() <= metrics.keys()
 
 
@@ -129,19 +129,19 @@ def test_an_interrupted_cross_validation_goes_on_with_the_unfinished_fold(
     """The former result stays until the end. The resumed result is the same byte for byte."""
     out = tmp_path / "cv"
     run(train_settings(phantom_store, out, epochs=1, folds=2))
-    former = (out / "metrics.json").read_bytes()
+    former = (out / "scores.json").read_bytes()
     settings = train_settings(phantom_store, out, epochs=1, folds=FOLDS)
     with monkeypatch.context() as patch:
         _count_epochs(patch, stop_at=2)
         with pytest.raises(KeyboardInterrupt):
             run(settings)
-    assert (out / "metrics.json").read_bytes() == former
+    assert (out / "scores.json").read_bytes() == former
     assert is_cross_validation(out)
     with monkeypatch.context() as patch:
         trained = _count_epochs(patch)
         run(replace(settings, resume=True))
     assert len(trained) == 2  # the second and the third fold
-    for name in ("metrics.json", "per_sample.csv", "fold1/model.safetensors", "fold3/model.safetensors"):
+    for name in ("metrics.json", "scores.json", "per_sample.csv", "fold1/model.safetensors", "fold3/model.safetensors"):
         assert (out / name).read_bytes() == (validated / name).read_bytes()
     assert [file.name for file in tmp_path.iterdir()] == ["cv"]
 
@@ -178,7 +178,7 @@ def test_a_damaged_summary_of_a_finished_cross_validation_is_an_error(
 
 def test_the_report_names_every_fold_and_says_that_the_last_epoch_counts(validated: Path):
     """Two or three validation samples of a fold are too few to choose an epoch."""
-    metrics = json.loads((validated / "metrics.json").read_text())
+    metrics = json.loads((validated / "scores.json").read_text())
     text = str(CrossValidationReport(out=validated, metrics=metrics, notes=["note: x"]))
     assert f"16 samples, each predicted by the one of {FOLDS} models that did not see it" in text
     assert [line.split(":")[0] for line in text.splitlines()[2:5]] == ["fold 1", "fold 2", "fold 3"]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from store import AttentionStore
+from store.class_shares import class_shares
 from store.records import IGNORE
-from store.statistics import class_shares, head_statistics
+from store.statistics import head_statistics
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
 

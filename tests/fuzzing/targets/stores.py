@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from store.check import check_store
+from store.class_shares import class_shares
 from store.reader import AttentionStore
 from store.root import is_store
-from store.statistics import class_shares
 from store.upgrade import upgrade_store
 from store.values import count_lost_classes
 from store.writer import Layout, new_store

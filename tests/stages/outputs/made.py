@@ -30,6 +30,7 @@ def make_cross_validation(folder: Path) -> Path:
     for number in (1, 2, 10):
         make_run(folder / f"fold{number}")
     touch(folder / "metrics.json", "{}")
+    touch(folder / "scores.json", "{}")
     touch(folder / "per_sample.csv", "id,group,split,fold\n")
     touch(folder / "predictions" / "Fall-ä03.png")
     touch(folder / "predictions" / "Fall-ä03_a_label.png")
@@ -38,7 +39,9 @@ def make_cross_validation(folder: Path) -> Path:
 
 def make_report(folder: Path) -> Path:
     """Write a report."""
-    touch(folder / "metrics.json", json.dumps({"split": "test", "dice": {}, "includes_training_samples": False}))
+    touch(folder / "metrics.json", json.dumps({"n": 3, "dice": 0.5, "dice_low": None, "dice_high": None}))
+    touch(folder / "scores.json", json.dumps({"split": "test", "dice": {}, "includes_training_samples": False}))
+    touch(folder / "report.html", "<!doctype html>")
     touch(folder / "per_sample.csv", "id,group,split,dice\n")
     for kind in ("worst", "median", "best"):
         touch(folder / "overlays" / f"{kind}_12.png")

@@ -98,6 +98,22 @@ def test_a_file_of_the_user_with_a_name_of_ours_is_not_a_report(tmp_path: Path, 
     assert not any(kind(tmp_path) for kind in OUTPUTS)
 
 
+@pytest.mark.parametrize("kept", ["metrics.json", "scores.json", "per_sample.csv"])
+def test_a_damaged_report_is_recognised_by_any_of_its_files(tmp_path: Path, kept: str):
+    """A report whose other files are lost or empty may still be replaced."""
+    folder = make_report(tmp_path / "report")
+    for file in folder.iterdir():
+        if file.is_file() and file.name != kept:
+            file.write_bytes(b"")
+    assert REPORT(folder)
+
+
+def test_a_report_of_an_earlier_version_is_recognised(tmp_path: Path):
+    """Up to version 0.3 `metrics.json` held all scores."""
+    touch(tmp_path / "metrics.json", '{"split": "test", "dice": {}, "includes_training_samples": false}')
+    assert REPORT(tmp_path)
+
+
 @pytest.mark.parametrize("kept", ["model.safetensors", "splits.csv", "history.csv"])
 def test_a_damaged_run_is_recognised_by_any_of_its_files(tmp_path: Path, kept: str):
     """A run whose other files are lost or empty may still be replaced."""

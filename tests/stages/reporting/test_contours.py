@@ -8,7 +8,7 @@ from hypothesis import given, strategies
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter
 
-from stages.reporting.contours import outline, trace
+from stages.reporting.contours import outline, simplify, trace
 from tests.stages.reporting.rasters import rasterise, rings_of
 
 
@@ -58,3 +58,17 @@ def test_an_empty_mask_has_no_path() -> None:
 def test_the_path_of_noise_is_traced_at_a_lower_resolution() -> None:
     noise = np.random.default_rng(0).random((128, 128)) < 0.5
     assert len(trace(noise, (960, 960), longest=30_000)) <= 30_000 < len(outline(noise, (960, 960)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_points_that_are_left_out_lie_near_the_line_that_remains(seed: int) -> None:
+    line = np.cumsum(np.random.default_rng(seed).standard_normal((200, 2)), axis=0)
+    kept = simplify(line, 1.5)
+    assert len(kept) < len(line)
+    at = [int(np.flatnonzero((line == corner).all(axis=1))[0]) for corner in kept]
+    assert (at[0], at[-1]) == (0, len(line) - 1)
+    for first, last in zip(at, at[1:], strict=False):
+        steps = np.linspace(0, 1, 2001)[:, None]
+        between = line[first] + steps * (line[last] - line[first])
+        for point in line[first : last + 1]:
+            assert np.hypot(*(between - point).T).min() < 1.51

@@ -1,0 +1,188 @@
+// One case, enlarged: the image in its own aspect, layers above it, its scores, its attention heads.
+
+/**
+ * Return {element, show, chooseHead, state} that draws one case at a time.
+ *
+ * `arms` are the names of the runs, the first is shown first. `scores` maps keys of scores to headings. `show(item)`
+ * takes the JSON that `stages/reporting/serialise.py` describes. The reader's choice of layers stays when the case
+ * changes. The report and `pipeline view` both use this.
+ *
+ * `start` replaces values of the first state, such as the overlay. `onHead(head)` is called when a head is chosen.
+ * `chooseHead(head)` shows a head, as a click on it does.
+ */
+function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
+  const state = {
+    arm: arms[0] ?? "",
+    truth: true,
+    prediction: true,
+    overlay: "none",
+    opacity: 0.6,
+    head: 0,
+    scale: "own",
+    allHeads: false,
+    keepHead: false, // when the case changes; else the head that agrees most is chosen
+    ...start,
+  };
+  let item = null;
+  let sheet = null; // promise of the decoded maps of the case
+
+  const image = make("img", { alt: "" });
+  const overlay = make("canvas", { class: "overlay", "aria-hidden": "true" });
+  const drawing = makeSvg("svg", { preserveAspectRatio: "none", "aria-hidden": "true" });
+  const inner = make("div", { class: "stage-inner" }, image, overlay, drawing);
+  const stage = make("div", { class: "stage", role: "img" }, inner);
+  const zoom = makeZoom(stage, inner);
+  const failure = make("p", { class: "hint", role: "status" });
+  const legend = make("div", { class: "case-legend" });
+  const colours = makeLegend("× uniform attention");
+  const controls = makeCaseControls(arms, state, () => draw());
+  const heads = makeHeads(state, { onPick: (head) => chooseHead(head), onScale: () => draw() });
+  const figures = make("div", { class: "case-figures" });
+  const stageArea = make(
+    "div",
+    { class: "case-stage" },
+    make("div", { class: "stage-frame" }, stage, zoom.element),
+    legend,
+    failure,
+  );
+  const side = make("div", { class: "case-side" }, controls.element, figures);
+  const element = make("div", { class: "case-view" }, stageArea, side, heads.element);
+
+  const chooseHead = (head) => {
+    state.head = head;
+    state.overlay = "attention";
+    heads.mark();
+    onHead(head);
+    draw();
+  };
+
+  /** Draw what the state asks for. Decoded data that arrives after a change of the case is dropped. */
+  const draw = async () => {
+    const { picture } = item;
+    if (!picture) return;
+    const drawn = item;
+    controls.update(picture);
+    const names = classNames(picture);
+    drawing.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
+    drawing.replaceChildren(
+      ...(state.truth ? [makeContours(picture.truth, names, "truth")] : []),
+      ...(state.prediction ? [makeContours(picture.predictions[state.arm] || [], names, "prediction")] : []),
+    );
+    const kind = overlaysOf(picture, state.arm).has(state.overlay) ? state.overlay : "none";
+    describe(picture, names, kind);
+    try {
+      await paintOverlay(picture, kind, () => drawn === item);
+    } catch (error) {
+      if (drawn === item) failure.textContent = error.message;
+    }
+  };
+
+  /** Paint the colours above the image, unless `current` says that another case is shown by now. */
+  const paintOverlay = async (picture, kind, current) => {
+    if (kind === "errors") {
+      paintErrors(overlay, picture, state.arm);
+    } else if (kind === "probability") {
+      const grey = await loadGrey(picture.probability[state.arm]);
+      if (!current() || state.overlay !== kind) return;
+      paintValues(overlay, grey.values, grey.width, grey.height);
+    } else if (kind === "attention") {
+      const decoded = await sheet;
+      if (!current() || state.overlay !== kind) return;
+      paintHead(overlay, picture.maps, decoded, state.head, state.scale);
+    }
+    overlay.hidden = kind === "none";
+    overlay.className = `overlay ${kind}`;
+    overlay.style.opacity = String(state.opacity);
+  };
+
+  /** Write the legend below the image and the text that stands for the image. */
+  const describe = (picture, names, kind) => {
+    const entries = [];
+    const entry = (swatch, text, colour = null) => {
+      const mark = make("span", { class: `swatch ${swatch}`, "aria-hidden": "true" });
+      if (colour) mark.style.setProperty("--swatch", colour);
+      entries.push(make("span", { class: "key" }, mark, shown(text)));
+    };
+    if (kind === "errors") {
+      entry("both", "both (true positive)");
+      entry("only-prediction", "only predicted (false positive)");
+      entry("only-truth", "only in the truth (false negative)");
+    } else if (names.length > 1) {
+      names.forEach((name, at) => entry("class", name, CLASS_COLOURS[at % CLASS_COLOURS.length]));
+      entries.push(make("span", { class: "key" }, "solid: truth, dashed: prediction"));
+    }
+    if (kind === "probability") colours.set("0", "1");
+    if (kind === "attention") {
+      const [low, high] = headRange(picture.maps, state.head, state.scale);
+      colours.set(attentionText(low), attentionText(high));
+      entries.push(make("span", { class: "key" }, "head ", shown(picture.maps.heads[state.head])));
+    }
+    colours.element.querySelector(".legend-unit").textContent =
+      kind === "attention" ? "uniform attention" : "probability of not being background";
+    const usesColours = kind === "probability" || kind === "attention";
+    legend.replaceChildren(...entries, ...(usesColours ? [colours.element] : []));
+    const layers = OVERLAYS.find(([key]) => key === kind)[1].toLowerCase();
+    stage.setAttribute("aria-label", `Case ${visible(item.id)}, ${layers}, ${legend.textContent}`);
+  };
+
+  const show = (next) => {
+    item = next;
+    failure.textContent = "";
+    figures.replaceChildren(...makeScores(item, arms, scores));
+    const { picture } = item;
+    stageArea.hidden = controls.element.hidden = !picture;
+    heads.element.hidden = !picture?.maps;
+    element.classList.toggle("listed", !picture);
+    zoom.reset();
+    if (!picture) return;
+    image.src = picture.image;
+    overlay.hidden = true;
+    stage.parentElement.style.setProperty("--aspect", String(picture.width / picture.height));
+    if (picture.maps) {
+      const shownItem = item;
+      if (!state.keepHead) state.head = picture.maps.best ?? 0;
+      onHead(state.head);
+      sheet = loadGrey(picture.maps.sheet);
+      sheet.then((decoded) => shownItem === item && heads.show(picture, decoded)).catch(() => {
+        if (shownItem === item) failure.textContent = "The attention maps cannot be decoded.";
+      });
+    }
+    draw();
+  };
+  return { element, show, chooseHead, state };
+}
+
+/** Return the facts and the table of scores of one case. */
+function makeScores(item, arms, scores) {
+  const facts = [
+    ["Group", item.group],
+    ["Image", item.width && item.height ? `${item.width} × ${item.height} px` : ""],
+    ["Foreground", item.size === null ? "" : shareText(item.size)],
+  ].filter(([, value]) => value);
+  const parts = [
+    make("dl", { class: "case-facts" }, facts.map(([label, value]) => make("div", {}, make("dt", {}, label), make("dd", {}, shown(value))))),
+  ];
+  if (item.flags.length) parts.push(makeFlags(item.flags));
+  const keys = Object.keys(scores);
+  const rows = arms.filter((arm) => item.scores[arm]);
+  if (keys.length && rows.length) {
+    const head = make("tr", {}, make("th", { scope: "col" }, "Run"), rows.map((arm) => make("th", { scope: "col", class: "number" }, shown(arm))));
+    const body = keys.map((key) =>
+      make(
+        "tr",
+        {},
+        make("th", { scope: "row" }, shown(scores[key])),
+        rows.map((arm) => make("td", { class: "number" }, scoreText(item.scores[arm][key]))),
+      ),
+    );
+    const table = make("table", {}, make("caption", {}, "Scores of this case"), make("thead", {}, head), make("tbody", {}, body));
+    parts.push(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Scores of this case" }, table));
+  }
+  if (!item.picture) parts.push(make("p", { class: "hint" }, "This case is listed without a picture."));
+  return parts;
+}
+
+/** Return the flags of a case as a list. */
+function makeFlags(flags) {
+  return make("ul", { class: "flags", "aria-label": "Remarks" }, flags.map((flag) => make("li", {}, shown(flag))));
+}

@@ -1,0 +1,178 @@
+"""Show how the scores are distributed: over images, against the size of the object, and by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.reporting.arms import Arm, size_of
+from stages.reporting.chart_style import MARKERS, whole_numbers
+from stages.reporting.content import Block, Figure, Paragraph, Section, Table
+from stages.reporting.figures import SERIES, new_figure, to_svg
+from stages.reporting.wording import POOR, number, percent
+from store import AttentionStore
+
+__all__ = ["distribution_section", "group_section", "size_section"]
+
+STEPS = 21
+"""Edges of the histogram's bars from 0 to 1."""
+BINS = 5
+"""Groups of about equal number whose median is drawn over the sizes."""
+FEWEST_FOR_BINS = 15
+WORST_GROUPS = 10
+QUANTILES = (("worst", 0.0), ("5 %", 0.05), ("25 %", 0.25), ("median", 0.5), ("75 %", 0.75), ("best", 1.0))
+
+
+def distribution_section(arms: Sequence[Arm]) -> Section:
+    """Return the distribution of Dice over the images: histogram with every image, and a table of quantiles."""
+    values = [_defined(arm.dice(list(arm.cases))) for arm in arms]
+    figure, axes = new_figure(height=1.9 + 0.25 * len(arms))
+    edges = np.linspace(0, 1, STEPS)
+    for position, (arm, dice) in enumerate(zip(arms, values, strict=True)):
+        colour = SERIES[position % len(SERIES)]
+        if len(arms) == 1:
+            axes.hist(dice, bins=list(edges), color=colour, alpha=0.35, label=arm.name)
+        else:
+            axes.hist(dice, bins=list(edges), color=colour, histtype="step", linewidth=1.8, label=arm.name)
+        height = -0.06 - 0.07 * position
+        axes.plot(
+            dice,
+            np.full(len(dice), height),
+            "|",
+            color=colour,
+            markersize=7,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+        )
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_xlabel("Dice; every line below is one image", labelpad=8 + 12 * len(arms))
+    axes.set_ylabel("images")
+    whole_numbers(axes.yaxis)
+    axes.tick_params(axis="x", pad=6 + 14 * len(arms))
+    if len(arms) > 1:
+        axes.legend(loc="upper left")
+    rows = [
+        [
+            arm.name,
+            *(number(float(np.quantile(dice, share)) if dice.size else None) for _, share in QUANTILES),
+            f"{int((dice < POOR).sum())} of {dice.size}",
+        ]
+        for arm, dice in zip(arms, values, strict=True)
+    ]
+    blocks: list[Block] = [
+        Figure(
+            title="Distribution of Dice",
+            svg=to_svg(figure, "Distribution of Dice"),
+            description="Histogram of the Dice of every image. " + _in_words(arms, values),
+        ),
+        Table(
+            title="Dice in quantiles",
+            columns=["run", *(name for name, _ in QUANTILES), f"below {POOR}"],
+            rows=rows,
+            numeric=range(1, 2 + len(QUANTILES)),
+        ),
+    ]
+    return Section(id="distribution", title="How good in single images", blocks=blocks)
+
+
+def _in_words(arms: Sequence[Arm], values: Sequence[NDArray[np.float64]]) -> str:
+    return " ".join(
+        f"{arm.name}: median {number(float(np.median(dice)))}, lowest {number(float(dice.min()))}."
+        for arm, dice in zip(arms, values, strict=True)
+        if dice.size
+    )
+
+
+def size_section(arms: Sequence[Arm]) -> Section:
+    """Return Dice against the size of the object: every image, and the median of every fifth of the images."""
+    figure, axes = new_figure()
+    words = []
+    drawn = False
+    for position, arm in enumerate(arms):
+        sizes = np.array([size_of(case.scores) for case in arm.cases.values()])
+        dice = arm.dice(list(arm.cases))
+        known = ~np.isnan(sizes) & ~np.isnan(dice) & (sizes > 0)
+        sizes, dice = sizes[known], dice[known]
+        drawn = drawn or sizes.size > 0
+        colour, marker = SERIES[position % len(SERIES)], MARKERS[position % len(MARKERS)]
+        axes.plot(sizes, dice, marker, color=colour, alpha=0.45, markersize=4, label=arm.name, markeredgewidth=0)
+        if sizes.size >= FEWEST_FOR_BINS:
+            parts = np.array_split(np.argsort(sizes, kind="stable"), BINS)
+            middles = [float(np.median(sizes[part])) for part in parts]
+            medians = [float(np.median(dice[part])) for part in parts]
+            axes.plot(middles, medians, color=colour, linewidth=1.8)
+            words.append(
+                f"{arm.name}: median Dice {number(medians[0])} in the fifth with the smallest objects, "
+                f"{number(medians[-1])} in the fifth with the largest."
+            )
+    if drawn:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: percent(float(value)))
+        axes.xaxis.set_minor_formatter(lambda _value, _position: "")
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel("share of the image that the label marks")
+    axes.set_ylabel("Dice")
+    if len(arms) > 1:
+        axes.legend(loc="lower right")
+    caption = "Lines: medians of fifths of the images, by size." if words else ""
+    return Section(
+        id="size",
+        title="Small and large objects",
+        blocks=[
+            Figure(
+                title="Dice against the size of the object",
+                svg=to_svg(figure, "Dice against the size of the object"),
+                description=" ".join(words) or "Dice of every image over the share of its pixels that are foreground.",
+                caption=" ".join([caption, *words]).strip(),
+            )
+        ],
+    )
+
+
+def group_section(store: AttentionStore, arms: Sequence[Arm]) -> Section | None:
+    """Return the groups with the lowest mean Dice; None if no group has several images."""
+    groups: dict[str, list[int]] = {}
+    for index in sorted({index for arm in arms for index in arm.cases}):
+        groups.setdefault(str(store.column("group")[index]), []).append(index)
+    if all(len(members) == 1 for members in groups.values()):
+        return None
+    means = {name: _mean(arms[0].dice(members)) for name, members in groups.items()}
+    worst = sorted((name for name in means if not np.isnan(means[name])), key=means.__getitem__)[:WORST_GROUPS]
+    rows = [
+        [
+            name,
+            str(len(groups[name])),
+            *(number(_mean(arm.dice(groups[name]))) for arm in arms),
+            number(float(np.nanmin(arms[0].dice(groups[name])))),
+        ]
+        for name in worst
+    ]
+    caption = f"The {len(worst)} of {len(groups)} groups with the lowest mean." if len(worst) < len(groups) else ""
+    return Section(
+        id="groups",
+        title="By group",
+        blocks=[
+            Paragraph(
+                text="A group is a patient or a lesion, as the store records it. Its images are scored one by one and "
+                "averaged; intervals resample whole groups."
+            ),
+            Table(
+                title="Groups with the lowest Dice",
+                columns=["group", "images", *(f"{arm.name}: mean" for arm in arms), "lowest"],
+                rows=rows,
+                caption=caption,
+                numeric=range(1, 3 + len(arms)),
+            ),
+        ],
+    )
+
+
+def _defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[~np.isnan(values)]
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    defined = _defined(values)
+    return float(defined.mean()) if defined.size else float("nan")

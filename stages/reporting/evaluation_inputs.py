@@ -1,0 +1,183 @@
+"""Load a run and the samples of a store that it is scored on, and check that they may be scored.
+
+Leakage is an error. Samples that the run was trained on are rejected, by image and by patient, also in another store
+(`stages.segmentation.leakage`). Samples that were used to choose the checkpoint are rejected too, unless the split
+`val` is asked for. `include_training` overrides both, and the scores then record it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stages.errors import UsageError
+from stages.imaging.labels import LabelRules
+from stages.imaging.pixel_sizes import pixel_sizes
+from stages.imaging.samples import LabelFile
+from stages.imaging.source_masks import find_source_masks
+from stages.runtime.devices import resolve_device
+from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
+from stages.segmentation.leakage import leaked_samples
+from stages.segmentation.metrics import MetricRules
+from stages.segmentation.network import Segmenter
+from stages.segmentation.split_tables import read_splits
+from stages.segmentation.splits import linked_groups
+from stages.segmentation.trainer import FEWEST_TO_CHOOSE
+from store import AttentionStore
+
+__all__ = ["EvaluationInputs", "Request", "load_inputs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Say what is scored and how. The names are those of the options of `pipeline evaluate`."""
+
+    run: Path
+    """Folder of the run."""
+    store: Path
+    split: str = "test"
+    """`train`, `val`, `test` or `all`."""
+    include_training: bool = False
+    masks: Path | None = None
+    csv: Path | None = None
+    instances: str = "none"
+    rules: MetricRules = MetricRules()  # noqa: RUF009 - a frozen value
+    """Definitions of the metrics; its `pixel_mm` holds for images whose row in the table gives no size."""
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationInputs:
+    """Hold everything that scoring needs, checked before the first sample is scored."""
+
+    store: AttentionStore
+    model: Segmenter
+    card: ModelCard
+    device: torch.device
+    indices: NDArray[np.int64]
+    """(sample,) positions in the store of the samples to score."""
+    split: str
+    includes_training: bool
+    """True if any of these samples, or others of their group, were used in training or to choose the checkpoint."""
+    chosen_on_these: bool
+    """True if these are the validation samples by which the checkpoint was chosen."""
+    masks: Mapping[str, Sequence[LabelFile]]
+    """Source label files by sample id; empty when neither folder nor table was given."""
+    labels: LabelRules
+    """Meaning of the source label files."""
+    instances: str
+    """Method by which predictions are split into objects; `none` scores no objects."""
+    rules: MetricRules
+    """Definitions of the metrics, without the size of a pixel."""
+    pixel_mm: Mapping[str, float]
+    """Side of a pixel of the original image in mm by sample id, where it is known."""
+
+    def groups(self) -> list[str]:
+        """Return the group of every sample to score. Groups that share an image (equal digests) are one."""
+        names = [str(group) for group in self.store.column("group")]
+        linked = linked_groups(names, self.store.column("digest"))
+        return [str(linked[names[index]]) for index in self.indices]
+
+
+def load_inputs(request: Request) -> EvaluationInputs:
+    """Load the run and open the store, choose the samples, and find their source masks.
+
+    Raises:
+        StoreError, CheckpointError: the store or the run cannot be read, or they do not fit each other.
+        UsageError: the split is empty, or holds samples that were used in training or to choose the checkpoint;
+            objects are to be scored and the store has none; or millimetres are asked for and cannot be given.
+        InputProblemsError: source masks are missing.
+    """
+    _require_masks_for_mm(request)
+    device = resolve_device(request.device)
+    model, card = load_model(request.run, device)
+    store = AttentionStore.open(request.store)
+    require_fit(card, request.run, store)
+    if request.instances != "none" and not store.has("instances"):
+        raise UsageError(
+            f"--instances {request.instances}: {request.store} has no objects to compare with.\n"
+            "  Extract it with --labels instances, from masks in which every object has its own number."
+        )
+    rows = read_splits(request.run / SPLITS_FILE, card.splits_sha256)
+    indices, includes_training = _choose_samples(store, rows, request)
+    ids = [str(store.ids[index]) for index in indices]
+    masks = find_source_masks(ids, store.description.masks, masks=request.masks, csv=request.csv)
+    val_samples = sum(row["split"] == "val" for row in rows)
+    return EvaluationInputs(
+        store=store,
+        model=model,
+        card=card,
+        device=device,
+        indices=indices,
+        split=request.split,
+        includes_training=includes_training,
+        chosen_on_these=request.split == "val" and val_samples >= FEWEST_TO_CHOOSE,
+        masks=masks,
+        labels=LabelRules.from_source(store.description.masks, store.classes),
+        instances=request.instances,
+        rules=request.rules,
+        pixel_mm=_pixel_sizes(request, ids),
+    )
+
+
+def _choose_samples(
+    store: AttentionStore, rows: Sequence[Mapping[str, str]], request: Request
+) -> tuple[NDArray[np.int64], bool]:
+    """Return the positions of the samples to score, and True if any of them are leaked.
+
+    Raises:
+        UsageError: no labelled sample is in the split, or leaked samples are among them and were not asked for.
+    """
+    split_of = {row["digest"]: row["split"] for row in rows if row["split"]}
+    chosen = [
+        index
+        for index, digest in enumerate(store.column("digest"))
+        if store.labelled[index] and request.split in ("all", split_of.get(str(digest)))
+    ]
+    if not chosen:
+        raise UsageError(
+            f"{request.store}: none of its samples with a mask is in the split `{request.split}` of {request.run}.\n"
+            "  For a store that was not used in training, use --split all."
+        )
+    is_leaked = leaked_samples(store, rows, by={"train"} if request.split == "val" else {"train", "val"})
+    leaked = [index for index in chosen if is_leaked[index]]
+    if leaked and not request.include_training:
+        some = ", ".join(str(store.ids[index]) for index in leaked[:3])
+        raise UsageError(
+            f"{request.run} was trained on {len(leaked)} of these {len(chosen)} samples, or on others of their "
+            f"group,\n  or its checkpoint was chosen by them ({some}, …): their scores would be biased.\n"
+            "  Use --split test. To score them all the same, add --include-training."
+        )
+    return np.array(chosen, dtype=np.int64), bool(leaked)
+
+
+def _require_masks_for_mm(request: Request) -> None:
+    """Make sure that there are scores at the original size if scores in millimetres are asked for."""
+    for option, value in (("--pixel-mm", request.rules.pixel_mm), ("--tolerance-mm", request.rules.tolerance_mm)):
+        if value is not None and request.masks is None and request.csv is None:
+            raise UsageError(
+                f"{option} {value:g}: distances in millimetres are computed at the images' original size.\n"
+                "  Give the source masks too, with --masks or --csv."
+            )
+
+
+def _pixel_sizes(request: Request, ids: Sequence[str]) -> dict[str, float]:
+    """Return the side of a pixel by id: from the table, else from the option.
+
+    Raises:
+        UsageError: a tolerance in millimetres is given, but no image's pixel size is known.
+    """
+    sizes = {} if request.rules.pixel_mm is None else dict.fromkeys(ids, request.rules.pixel_mm)
+    if request.csv is not None:
+        sizes |= pixel_sizes(request.csv, set(ids))
+    if request.rules.tolerance_mm is not None and not sizes:
+        raise UsageError(
+            f"--tolerance-mm {request.rules.tolerance_mm:g}: the size of a pixel is known for none of these images.\n"
+            "  Give it with --pixel-mm, or in a column `pixel_mm` of the table of --csv."
+        )
+    return sizes

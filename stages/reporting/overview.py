@@ -1,0 +1,153 @@
+"""Write the top of a page: the verdict in one sentence, the figures beside it, and what limits them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stages.reporting.arms import Arm
+from stages.reporting.content import Fact
+from stages.reporting.differences import PairedArms
+from stages.reporting.wording import POOR, named_classes, number, with_interval
+from stages.runtime.wording import counted
+from stages.segmentation.bootstrap import FEWEST
+from stages.segmentation.interval_text import few_note
+from stages.segmentation.metrics import ALL_METRICS
+
+__all__ = ["facts", "notes", "verdict"]
+
+SPLITS = {"train": "training", "val": "validation", "test": "test", "all": ""}
+SCORES = ("dice", "iou", "hd95", "nsd")
+
+
+def verdict(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> str:
+    """Return the answer in one or two sentences, with the interval and the number of images.
+
+    Args:
+        arms: The runs; the first is the main one.
+        pairs: The first run against each other run.
+    """
+    main = arms[0]
+    dice = main.scores["dice"]
+    if dice["mean"] is None:
+        return f"No score is defined on these {counted(len(main.cases), 'image')}: every pixel is ignored."
+    kind = f"{SPLITS[main.inputs.split]} image".strip()
+    values = [case.scores.dice for case in main.cases.values()]
+    poor = sum(value < POOR for value in values)
+    single = "this model" if len(arms) == 1 else main.name
+    failed = "none" if not poor else str(poor)
+    sentence = (
+        f"On {counted(dice['n'], kind)}{_from_groups(dice)} {single} finds {named_classes(main.inputs.card.classes)} "
+        f"with a mean Dice of {_interval(dice)}; in {failed} of them Dice is below {POOR}."
+    )
+    return " ".join([sentence, *(_difference(main, pair) for pair in pairs)])
+
+
+def _from_groups(interval: Mapping[str, Any]) -> str:
+    groups = interval.get("groups", interval["n"])
+    return f" from {counted(groups, 'group')}" if groups != interval["n"] else ""
+
+
+def _interval(interval: Mapping[str, Any], digits: int = 2) -> str:
+    """Return a mean with its interval in words; says so if there is none."""
+    if interval.get("low") is None:
+        unit = "groups" if interval.get("groups", interval["n"]) != interval["n"] else "images"
+        why = f" (no interval: fewer than {FEWEST} {unit})" if interval.get("groups", interval["n"]) < FEWEST else ""
+        return number(interval["mean"], digits) + why
+    low, high = number(interval["low"], digits), number(interval["high"], digits)
+    return f"{number(interval['mean'], digits)} (95 % interval {low} to {high})"
+
+
+def _difference(main: Arm, pair: PairedArms) -> str:
+    """Return the comparison with another run in one sentence; claims nothing where the interval holds zero."""
+    difference = pair.difference
+    if difference["mean"] is None:
+        return f"There is no common image with a score to compare it with {pair.other.name}."
+    images = "the same images" if pair.all_common else f"the {counted(pair.common, 'image')} that both have"
+    low, high = difference["low"], difference["high"]
+    mean = f"{difference['mean']:+.3f}"
+    if low is None or high is None:
+        return (
+            f"On {images} its Dice differs from that of {pair.other.name} by {mean} on average; these are too few for "
+            "an interval, so nothing can be concluded."
+        )
+    ends = f"95 % interval {low:+.3f} to {high:+.3f}"
+    if low > 0 or high < 0:
+        side = "ahead of" if low > 0 else "behind"
+        return f"On {images} {main.name} is {side} {pair.other.name} by {abs(difference['mean']):.3f} ({ends})."
+    return f"On {images} no difference to {pair.other.name} can be shown: {mean} ({ends})."
+
+
+def facts(arms: Sequence[Arm]) -> list[Fact]:
+    """Return the main figures: those of the first run, and the Dice of the others."""
+    main = arms[0]
+    shown = []
+    for name in SCORES:
+        if name in main.scores and isinstance(main.scores[name], Mapping):
+            metric = ALL_METRICS[name]
+            digits = 3 if metric.unit == "" else 1
+            label = metric.heading + (f" ({metric.unit})" if metric.unit else "")
+            shown.append(Fact(label=label, value=number(main.scores[name]["mean"], digits), detail=_ends(main, name)))
+    if original := main.scores.get("original"):
+        detail = with_interval(original["dice"]).removeprefix(number(original["dice"]["mean"])).strip(" ()")
+        shown.append(
+            Fact(
+                label="Dice, original size", value=number(original["dice"]["mean"]), detail=detail and f"95 %: {detail}"
+            )
+        )
+    dice = main.scores["dice"]
+    shown.append(Fact(label="Images", value=str(dice["n"]), detail=_from_groups(dice).strip()))
+    shown += [
+        Fact(label=f"Dice of {arm.name}", value=number(arm.scores["dice"]["mean"]), detail=_ends(arm, "dice"))
+        for arm in arms[1:]
+    ]
+    trivial = main.scores.get("trivial") or {}
+    shown += [
+        Fact(label=f"Dice of predicting {name}", value=number(value), detail="for comparison")
+        for name, value in sorted(trivial.items(), key=lambda item: -(item[1] or 0))[:2]
+    ]
+    return shown
+
+
+def _ends(arm: Arm, name: str) -> str:
+    interval = arm.scores[name]
+    digits = 3 if ALL_METRICS[name].unit == "" else 1
+    if interval.get("low") is None:
+        return ""
+    return f"95 %: {number(interval['low'], digits)} to {number(interval['high'], digits)}"
+
+
+def notes(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> list[str]:
+    """Return what a reader must know before believing the figures."""
+    found: list[str] = []
+    for arm in arms:
+        whose = "" if len(arms) == 1 else f"{arm.name}: "
+        if arm.inputs.includes_training:
+            found.append(
+                f"{whose}Some of these images, or others of their group, were used in training: too high scores."
+            )
+        if arm.scores.get("chosen_on_these_samples"):
+            found.append(f"{whose}The checkpoint was chosen by its score on these images. The scores are optimistic.")
+        found += [f"{whose}The model {note}." for note in arm.scores.get("one_sided", [])]
+        if lost := arm.scores.get("lost"):
+            found.append(
+                f"{whose}In {counted(lost, 'image')} the store's mask lost a class that the source mask has. They "
+                "count as missed (Dice 0 of this class). Extract at a larger --image-size."
+            )
+    few = few_note(arms[0].scores["n"], arms[0].scores.get("groups"))
+    if few is not None:
+        found.append(_sentence(few))
+    found += [
+        f"{pair.main.name} and {pair.other.name} were scored on different images. They are compared on the "
+        f"{pair.common} images that both have; {pair.only_main} and {pair.only_other} are left out of the comparison."
+        for pair in pairs
+        if not pair.all_common
+    ]
+    return found
+
+
+def _sentence(note: str) -> str:
+    """Return a note of the terminal as one sentence."""
+    text = re.sub(r"\s+", " ", note.removeprefix("note: "))
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

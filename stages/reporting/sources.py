@@ -1,0 +1,102 @@
+"""Find and read the source images and masks of a store's samples, to show cases at their own resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import InputProblemsError, Problem, UsageError
+from stages.imaging.decoding import read_image
+from stages.imaging.labels import LabelRules, read_labels
+from stages.imaging.pairing import Inputs, PairingRule, find_samples
+from stages.imaging.rules import TABLE
+from stages.imaging.samples import LabelFile, printable
+from stages.outputs.cells import safe_cell
+from stages.reporting.evaluation_inputs import EvaluationInputs
+from stages.reporting.pictures import Source
+from store import AttentionStore
+from store.records import Sample
+
+__all__ = ["Sources", "find_sources"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Hold the source files of samples by id, and the rules to read them."""
+
+    images: Mapping[str, Path] = field(default_factory=dict)
+    masks: Mapping[str, Sequence[LabelFile]] = field(default_factory=dict)
+    rules: LabelRules | None = None
+    """Meaning of the masks; None without masks."""
+
+    def read(self, sample: Sample) -> Source:
+        """Read the source files of one sample; what was not given stays None.
+
+        Raises:
+            InputProblemsError: a file cannot be used, or the image is not the one that the store was made from.
+        """
+        path = self.images.get(sample.id)
+        image = None if path is None else _read_image(path, sample)
+        files = self.masks.get(sample.id) if sample.labelled else None
+        mask = read_labels(files, self.rules, (sample.height, sample.width)).mask if files and self.rules else None
+        return Source(image=image, mask=mask)
+
+
+def _read_image(path: Path, sample: Sample) -> NDArray[np.uint8]:
+    decoded = read_image(path)
+    if decoded.digest != sample.digest:
+        raise InputProblemsError(
+            [Problem(printable(path), f"is not the image from which the store's sample {sample.id!r} was made")],
+            "Give the images that the store was extracted from, or leave --images and --csv out.",
+        )
+    return decoded.pixels
+
+
+def find_sources(inputs: Sequence[EvaluationInputs], *, images: Path | None = None, csv: Path | None = None) -> Sources:
+    """Find the source files of the samples of some evaluations on one store. No file is decoded.
+
+    Args:
+        inputs: The evaluations, with the source masks that were found for them; at least one.
+        images: Folder of images, searched by the rule that the store records; None to show the stored ones.
+        csv: Table of images, in place of the folder.
+
+    Raises:
+        UsageError: a folder and a table are given, or one that does not exist.
+        InputProblemsError: a sample has no image there.
+    """
+    if csv is not None and images is not None:
+        raise UsageError(f"{csv}: the table names the images itself. Give a table or --images, not both.")
+    store = inputs[0].store
+    ids = {str(store.ids[index]) for one in inputs for index in one.indices}
+    return Sources(
+        images=_find_images(store, ids, images, csv),
+        masks={id_: files for one in inputs for id_, files in one.masks.items()},
+        rules=inputs[0].labels,
+    )
+
+
+def _find_images(store: AttentionStore, ids: set[str], images: Path | None, csv: Path | None) -> dict[str, Path]:
+    """Return the image of every sample by id; nothing without a folder and without a table."""
+    place = csv or images
+    if place is None:
+        return {}
+    rule = PairingRule.from_dict(store.description.masks.pairing)
+    searched = Inputs(
+        images=place,
+        csv=csv,
+        layout="auto" if rule.layout == TABLE else rule.layout,
+        image_pattern=rule.image_pattern,
+    )
+    found = {sample.id: sample.image for sample in find_samples(searched, labels="ignored").samples}
+    found |= {safe_cell(id_): path for id_, path in found.items()}  # how version 0.2 and older named such samples
+    if missing := sorted(ids - found.keys()):
+        option = "--csv" if csv else "--images"
+        raise InputProblemsError(
+            [Problem(printable(place), f"no image for `{id_}`") for id_ in missing],
+            f"Give the images that the store was extracted from, or leave {option} out.",
+        )
+    return {id_: found[id_] for id_ in ids}
