@@ -51,7 +51,6 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
   const chooseHead = (head) => {
     state.head = head;
     state.overlay = "attention";
-    heads.mark();
     onHead(head);
     draw();
   };
@@ -62,6 +61,7 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     if (!picture) return;
     const drawn = item;
     controls.update(picture);
+    heads.mark();
     const names = classNames(picture);
     drawing.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
     drawing.replaceChildren(
@@ -122,7 +122,7 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     const usesColours = kind === "probability" || kind === "attention";
     legend.replaceChildren(...entries, ...(usesColours ? [colours.element] : []));
     const layers = OVERLAYS.find(([key]) => key === kind)[1].toLowerCase();
-    stage.setAttribute("aria-label", `Case ${visible(item.id)}, ${layers}, ${legend.textContent}`);
+    stage.setAttribute("aria-label", `Case ${visible(item.id)}: ${[layers, ...entries.map((one) => one.textContent)].join("; ")}`);
   };
 
   const show = (next) => {
