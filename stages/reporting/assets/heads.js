@@ -31,9 +31,9 @@ function attentionText(value) {
 /**
  * Return {element, show, mark}: a panel with the heads of one case.
  *
- * `state.head` is the chosen head, `state.scale` "own" or "common", `state.allHeads` whether all are shown,
- * `state.overlay` what lies above the image. `onPick(head)` is called when a head is pressed, `onScale()` when the scale
- * changes.
+ * `state.head` is the chosen head, `state.scale` "own" or "common", `state.allHeads` whether all are shown, and
+ * `state.overlay` what lies above the image. `onPick(head)` is called when a head is pressed, `onScale()` when the
+ * scale changes. `mark()` follows a change of the head or the overlay.
  */
 function makeHeads(state, { onPick, onScale }) {
   let current = null; // {maps, sheet, picture} of the case that is shown
@@ -83,10 +83,8 @@ function makeHeads(state, { onPick, onScale }) {
     );
     return make("li", {}, make("button", { type: "button", on: { click: () => onPick(head) } }, frame, label));
   };
-  /** Mark the head that lies above the image, if one does. */
   const mark = () => {
-    if (!current) return;
-    const order = headOrder(current.maps);
+    const order = current ? headOrder(current.maps) : [];
     [...list.querySelectorAll("button")].forEach((button, at) => {
       button.setAttribute("aria-pressed", String(state.overlay === "attention" && state.head === order[at]));
     });

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -25,20 +26,21 @@ class Elements(HTMLParser):
         self._open = ""
         self.feed(text)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, attrs):  # noqa: D102 - named by the library, as the next two
         self.elements.append((tag, dict(attrs)))
         self._open = tag
         if tag in {"script", "style"}:
             self.texts.setdefault(tag, []).append("")
 
-    def handle_data(self, data):
+    def handle_data(self, data):  # noqa: D102 - likewise
         if self._open in self.texts:
             self.texts[self._open][-1] += data
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag):  # noqa: ARG002, D102 - likewise
         self._open = ""
 
     def all(self, tag):
+        """Return the attributes of every element `tag`."""
         return [attributes for name, attributes in self.elements if name == tag]
 
 
@@ -108,10 +110,7 @@ def test_text_of_any_place_is_escaped():
     )
     text = render(content)
     assert not Elements(text).all("img")
-    assert "49" not in re.findall(r"\{\{ 7 \* 7 \}\}|49", text.replace("sha256-", ""))[:0] + re.findall(
-        r">[^<]*\b49\b", text
-    )
-    assert text.count("{{ 7 * 7 }}") > 15
+    assert text.count("{{ 7 * 7 }}") > 15  # a text is no template
     index = json.loads(re.search(r'id="case-index">(.*?)</script>', text, re.DOTALL)[1])
     assert index["cases"][0]["id"] == HOSTILE
     assert index["arms"] == [HOSTILE]
@@ -158,7 +157,7 @@ def test_headings_have_one_first_level_and_skip_none():
     ]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
 def test_tables_name_their_rows_and_columns():
