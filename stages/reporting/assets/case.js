@@ -51,7 +51,6 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
   const chooseHead = (head) => {
     state.head = head;
     state.overlay = "attention";
-    heads.mark();
     onHead(head);
     draw();
   };
@@ -62,6 +61,7 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     if (!picture) return;
     const drawn = item;
     controls.update(picture);
+    heads.mark();
     const names = classNames(picture);
     drawing.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
     drawing.replaceChildren(
@@ -120,9 +120,10 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     colours.element.querySelector(".legend-unit").textContent =
       kind === "attention" ? "uniform attention" : "probability of not being background";
     const usesColours = kind === "probability" || kind === "attention";
+    stage.classList.toggle("measured", usesColours);
     legend.replaceChildren(...entries, ...(usesColours ? [colours.element] : []));
     const layers = OVERLAYS.find(([key]) => key === kind)[1].toLowerCase();
-    stage.setAttribute("aria-label", `Case ${visible(item.id)}, ${layers}, ${legend.textContent}`);
+    stage.setAttribute("aria-label", `Case ${visible(item.id)}: ${[layers, ...entries.map((one) => one.textContent)].join("; ")}`);
   };
 
   const show = (next) => {
@@ -155,7 +156,7 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
 /** Return the facts and the table of scores of one case. */
 function makeScores(item, arms, scores) {
   const facts = [
-    ["Group", item.group],
+    ["Group", item.group === item.id ? "" : item.group],
     ["Image", item.width && item.height ? `${item.width} × ${item.height} px` : ""],
     ["Foreground", item.size === null ? "" : shareText(item.size)],
   ].filter(([, value]) => value);
