@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from stages.comparison.analysis import Analysis
-from stages.comparison.answers import GOAL, MORE, curve_answers
+from stages.comparison.answers import (
+    GOAL,
+    MORE,
+    curve_answers,
+    gain_cell,
+    gain_sentence,
+    labels_cell,
+    labels_sentence,
+    match_sentence,
+)
 from stages.comparison.figures import cost_figure, curve_figure, dice_figure, difference_figure
 from stages.comparison.holm import SIGNIFICANT
 from stages.comparison.paired import Estimate
@@ -158,46 +167,59 @@ def _difference_section(analysis: Analysis) -> Section:
 
 
 def _curve_section(analysis: Analysis, goal: float, more: int) -> Section:
-    answers = curve_answers(analysis, goal=goal, more=more)
-    curves = analysis.curves.by_arm.values()
+    curves = list(analysis.curves.by_arm.values())
     if not curves:
-        blocks: list[Block] = [Paragraph(text=answer, kind="note") for answer in answers]
-        return Section(id="learning-curve", title="How many labels?", blocks=blocks)
+        reason: list[Block] = [Paragraph(text=analysis.curves.reason, kind="note")]
+        return Section(id="learning-curve", title="How many labels?", blocks=reason)
+    first, *others = curves
+    answers = [labels_sentence(first, goal), *(match_sentence(first, other) for other in others[:1])]
+    answers.append(gain_sentence(first, more))
     title = "Fitted learning curves"
-    figure = Figure(
-        title=title,
-        svg=to_svg(curve_figure(analysis, goal=goal), title),
-        description=" ".join(answers),
-        caption="Curves: a − b n^−c for n labels, with 95 % intervals. Dashed: beyond the measured numbers. Dotted: "
-        f"{goal:g} Dice. The intervals hold if Dice follows such a curve, also where nothing was measured.",
-    )
-    rows = [[curve.arm, *(f"{value:.3g}" for value in curve.fit[0]), f"{curve.miss:.3f}"] for curve in curves]
-    table = Table(
-        title="Parameters of the curves",
-        columns=["arm", "a (many labels)", "b", "c", "largest miss"],
-        rows=rows,
-        numeric=(1, 2, 3, 4),
-    )
-    notes = [Paragraph(text=note, kind="note") for note in analysis.curves.notes]
-    paragraphs = [Paragraph(text=answer) for answer in answers]
-    return Section(id="learning-curve", title="How many labels?", blocks=[*paragraphs, *notes, figure, table])
+    blocks: list[Block] = [
+        Paragraph(text=" ".join(answers)),
+        *(Paragraph(text=note, kind="note") for note in analysis.curves.notes),
+        Figure(
+            title=title,
+            svg=to_svg(curve_figure(analysis, goal=goal), title),
+            description=" ".join(curve_answers(analysis, goal=goal, more=more)),
+            caption="Curves: a − b n^−c for n labels, with 95 % intervals. Dashed: beyond the measured numbers. "
+            f"Dotted: {goal:g} Dice. The intervals hold if Dice follows such a curve, also where nothing was measured.",
+        ),
+        Table(
+            title="What the curves answer",
+            columns=["arm", f"labels for {goal:g} Dice", f"gain of {more:,} more labels"],
+            rows=[[curve.arm, labels_cell(curve, goal), gain_cell(curve, more)] for curve in curves],
+            caption="With 95 % intervals. * beyond the measured numbers.",
+        ),
+        Table(
+            title="Parameters of the curves",
+            columns=["arm", "a (many labels)", "b", "c", "largest miss"],
+            rows=[[curve.arm, *(f"{part:.3g}" for part in curve.fit[0]), f"{curve.miss:.3f}"] for curve in curves],
+            caption="Largest miss: distance of a measured mean from its curve, in Dice.",
+            numeric=(1, 2, 3, 4),
+        ),
+    ]
+    return Section(id="learning-curve", title="How many labels?", blocks=blocks)
 
 
 def _seed_section(analysis: Analysis) -> Section:
-    """Return the means per seed, so that the variation between trainings can be seen."""
+    """Return the differences per seed, or the means of a single arm: the variation between trainings."""
     comparison = analysis.comparison
-    rows = [
-        [f"{count:,}", arm, *(dice_text(mean) for mean in analysis.means[arm, count].per_seed)]
-        for count in comparison.labels
-        for arm in comparison.arms
-    ]
-    rows += [
-        [f"{row.labels:,}", f"{row.first} − {row.second}", *(signed(mean) for mean in row.difference.per_seed)]
-        for row in analysis.rows
-    ]
+    if analysis.rows:
+        title, column = "Difference of Dice in every seed", "arms"
+        rows = [
+            [f"{row.labels:,}", f"{row.first} − {row.second}", *(signed(mean) for mean in row.difference.per_seed)]
+            for row in analysis.rows
+        ]
+    else:
+        title, column = "Mean Dice of every seed", "arm"
+        rows = [
+            [f"{count:,}", arm, *(dice_text(mean) for mean in estimate.per_seed)]
+            for (arm, count), estimate in analysis.means.items()
+        ]
     table = Table(
-        title="Mean Dice of every seed",
-        columns=["labels", "arm", *(f"seed {seed}" for seed in comparison.seeds)],
+        title=title,
+        columns=["labels", column, *(f"seed {seed}" for seed in comparison.seeds)],
         rows=rows,
         numeric=(0, *range(2, len(comparison.seeds) + 2)),
     )

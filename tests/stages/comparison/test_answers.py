@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.comparison.answers import answers_as_json, gain_sentence, labels_sentence, match_sentence
+from stages.comparison.answers import (
+    answers_as_json,
+    gain_cell,
+    gain_sentence,
+    labels_cell,
+    labels_sentence,
+    match_sentence,
+)
 from stages.comparison.learning_curve import LearningCurve
 from stages.comparison.power_law import dice_at
 
@@ -44,6 +51,28 @@ SMALLEST = "with the smallest number measured already, 16 labels"
 )
 def test_how_many_labels_a_dice_needs(goal, expected):
     assert labels_sentence(curve(), goal) == expected
+
+
+@pytest.mark.parametrize(
+    ("goal", "expected"),
+    [
+        (0.8, "32 (28 to 38)"),
+        (0.87, "240 * (150 to 450)"),
+        (0.895, "more than 1,560 * (810 to more than 1,560)"),
+        (0.95, "more than 1,560 *"),
+        (0.745, "at most 16 (fewer than 16 to 17)"),
+        (0.5, "at most 16"),
+    ],
+)
+def test_the_cell_of_the_number_of_labels(goal, expected):
+    assert labels_cell(curve(), goal) == expected
+
+
+def test_cells_without_an_interval_hold_the_value_alone():
+    assert labels_cell(curve(spread=0), 0.8) == "32"
+    assert gain_cell(curve(spread=0), 50) == "+0.006 *"
+    assert gain_cell(curve(), 50) == "+0.006 * (+0.006 to +0.006)"
+    assert gain_cell(curve(b=0.0), 50) == "–"
 
 
 def test_without_an_interval_it_is_said():

@@ -65,10 +65,20 @@ def test_two_numbers_of_labels_say_why_there_is_no_learning_curve():
     assert "at least 3 numbers of labels" in section.blocks[0].text
 
 
-def test_the_answers_of_the_learning_curve_are_paragraphs():
-    texts = [paragraph.text for paragraph in blocks(analysis(), Paragraph)]
-    assert any("50 more labels than 64 would bring dual" in text for text in texts)
-    assert any("0.85 Dice" in text for text in texts)
+def test_the_learning_curve_answers_for_the_first_arm_in_words_and_for_all_in_a_table():
+    one = analysis(arms=("dual", "image", "attention"))
+    [text] = [paragraph.text for paragraph in blocks(one, Paragraph) if "0.85 Dice" in paragraph.text]
+    assert "50 more labels than 64 would bring dual" in text
+    assert "what image reaches with 64" in text
+    [table] = [table for table in blocks(one, Table) if "labels for 0.85 Dice" in table.columns]
+    assert [row[0] for row in table.rows] == ["dual", "image", "attention"]
+
+
+def test_seeds_are_shown_by_their_differences_or_by_the_means_of_a_single_arm():
+    for arms, name in (("dual", "image"), "dual − image"), (("dual",), "dual"):
+        one = analysis(arms=arms)
+        [table] = [table for table in blocks(one, Table) if "seed 2" in table.columns]
+        assert [row[:2] for row in table.rows] == [["8", name], ["16", name], ["64", name]]
 
 
 def test_nothing_in_common_gives_one_warning_and_no_facts():
