@@ -7,8 +7,8 @@
  * takes the JSON that `stages/reporting/serialise.py` describes. The reader's choice of layers stays when the case
  * changes. The report and `pipeline view` both use this.
  *
- * `start` replaces values of the first state, such as the overlay. `onHead(head)` is called when a head is chosen.
- * `chooseHead(head)` shows a head, as a click on it does.
+ * `start` replaces values of the first state, such as the overlay. `onHead(head)` is called with the head that lies
+ * above the image, or null. `chooseHead(head)` shows a head, as a click on it does.
  */
 function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
   const state = {
@@ -51,7 +51,6 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
   const chooseHead = (head) => {
     state.head = head;
     state.overlay = "attention";
-    onHead(head);
     draw();
   };
 
@@ -62,6 +61,7 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     const drawn = item;
     controls.update(picture);
     heads.mark();
+    onHead(state.overlay === "attention" ? state.head : null);
     const names = classNames(picture);
     drawing.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
     drawing.replaceChildren(
@@ -141,7 +141,6 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     if (picture.maps) {
       const shownItem = item;
       if (!state.keepHead) state.head = picture.maps.best ?? 0;
-      onHead(state.head);
       sheet = loadGrey(picture.maps.sheet);
       sheet.then((decoded) => shownItem === item && heads.show(picture, decoded)).catch(() => {
         if (shownItem === item) failure.textContent = "The attention maps cannot be decoded.";
