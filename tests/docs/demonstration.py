@@ -15,7 +15,7 @@ from stages.settings import ExtractSettings, PhantomSettings, PredictSettings, T
 from store import AttentionStore
 from store.agreement import head_agreement
 
-SAMPLES, STEPS, SIDE, ATTENTION = 240, 500, 128, 256
+SAMPLES, STEPS, SIDE, ATTENTION = 160, 200, 128, 256
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def make_demonstration(folder: Path) -> Demonstration:
             device="cpu",
         )
     )
-    train.run(TrainSettings(store=store_path, out=run, steps=STEPS, device="cpu"))
+    train.run(TrainSettings(store=store_path, out=run, steps=STEPS, batch_size=8, device="cpu"))
     store = AttentionStore.open(store_path)
     splits = np.array([row["split"] for row in read_splits(run / "splits.csv")])  # in the order of the store
     tested = [int(position) for position in np.flatnonzero(splits == "test")]
