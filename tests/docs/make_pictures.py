@@ -37,7 +37,7 @@ def main() -> None:
         _save(draw_overview(made), PICTURES / "overview.png")
         _save(draw_heads(made), PICTURES / "heads.png")
         _save(draw_case(around_median(made.cases, 1)[0]), PICTURES / "case.png")
-        draw_screenshots(made, PICTURES)
+        draw_screenshots(made, around_median(made.cases, 1)[0].id, PICTURES)
 
 
 def around_median(cases: list[Case], count: int) -> list[Case]:
