@@ -120,6 +120,7 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     colours.element.querySelector(".legend-unit").textContent =
       kind === "attention" ? "uniform attention" : "probability of not being background";
     const usesColours = kind === "probability" || kind === "attention";
+    stage.classList.toggle("measured", usesColours);
     legend.replaceChildren(...entries, ...(usesColours ? [colours.element] : []));
     const layers = OVERLAYS.find(([key]) => key === kind)[1].toLowerCase();
     stage.setAttribute("aria-label", `Case ${visible(item.id)}: ${[layers, ...entries.map((one) => one.textContent)].join("; ")}`);
@@ -155,7 +156,7 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
 /** Return the facts and the table of scores of one case. */
 function makeScores(item, arms, scores) {
   const facts = [
-    ["Group", item.group],
+    ["Group", item.group === item.id ? "" : item.group],
     ["Image", item.width && item.height ? `${item.width} × ${item.height} px` : ""],
     ["Foreground", item.size === null ? "" : shareText(item.size)],
   ].filter(([, value]) => value);
