@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.faults.bad_places import linked, mine
-from tests.faults.kinds import IDS, Kind, picture
+from tests.faults.kinds import IDS, Kind, picture, write
 
 ALL = "--store s.zarr --split train --include-training"
 """The house's run was trained on all samples."""
@@ -162,6 +162,14 @@ KINDS = [
         ("pages: is a folder", "report.html"),
     ),
     Kind(
+        "report-below-a-file",
+        "--out below a file",
+        _nothing,
+        f"report run {ALL} --out params.yaml/page.html",
+        2,
+        ("params.yaml is a file",),
+    ),
+    Kind(
         "report-to-a-picture",
         "another ending",
         _nothing,
@@ -200,6 +208,14 @@ KINDS = [
         f"report run {ALL} --masks masks --out page.html",
         1,
         (f"{IDS[1]}_segmentation.png",),
+    ),
+    Kind(
+        "report-table-and-masks",
+        "a table and a folder of masks",
+        write("t.csv", "id,image,mask\n"),
+        f"report run {ALL} --masks masks --csv t.csv --out page.html",
+        2,
+        ("t.csv",),
     ),
     Kind(
         "report-without-history",
