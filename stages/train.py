@@ -197,9 +197,7 @@ def _finished_scores(out: Path) -> dict[str, Any]:
         scores = read_scores(out)
         str(CrossValidationReport(out=out, metrics=scores, notes=[]))
     except OSError as error:
-        raise CheckpointError(
-            f"{out}: cannot be read ({error.strerror}).\n  Start without --resume."
-        ) from None
+        raise CheckpointError(f"{out}: cannot be read ({error.strerror}).\n  Start without --resume.") from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise CheckpointError(f"{out / SCORES_FILE}: is damaged or was changed.\n  Start without --resume.") from None
     return scores
