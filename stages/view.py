@@ -36,6 +36,8 @@ def open_viewer(store: Path, *, port: int = 0) -> ViewerServer:
         UsageError: the port cannot be used.
     """
     catalogue = Catalogue(store)
+    # While the browser starts, a thread imports what the first sample needs.
+    threading.Thread(target=_import_drawing, name="imports", daemon=True).start()
     try:
         return ViewerServer(Api(catalogue), port)
     except OSError as error:
@@ -44,6 +46,10 @@ def open_viewer(store: Path, *, port: int = 0) -> ViewerServer:
         raise UsageError(
             f"--port {port}: {PORT_ERRORS[error.errno]}.\n  Choose another port, or leave --port out for any free one."
         ) from None
+
+
+def _import_drawing() -> None:
+    import stages.viewing.sample_json  # noqa: F401 - importing is the work
 
 
 def open_browser(server: ViewerServer) -> bool:

@@ -41,9 +41,8 @@ def _inside(mask: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.float6
         (np.arange(cells)[:, None] == (np.arange(extent) + 0.5) * cells // extent).astype(np.float64)
         for cells, extent in zip(grid, mask.shape[1:], strict=True)
     )
-    # As float64, because numpy multiplies other types a hundred times slower.
-    known = rows @ (mask != IGNORE).astype(np.float64) @ columns.T
-    covered = rows @ ((mask != IGNORE) & (mask != 0)).astype(np.float64) @ columns.T
+    known = rows @ (mask != IGNORE) @ columns.T
+    covered = rows @ ((mask != IGNORE) & (mask != 0)) @ columns.T
     with np.errstate(invalid="ignore"):
         inside = np.where(known > 0, (covered / known >= 0.5).astype(np.float64), np.nan)  # noqa: PLR2004 - most
     return inside.reshape(len(mask), -1)

@@ -151,11 +151,11 @@ def parse_arm(name: str, text: str, shared: TrainSettings) -> Arm:
 
 
 def changed_settings(arm: Arm, base: TrainSettings) -> dict[str, Any]:
-    """Return the settings in which an arm differs from others, as values for JSON."""
+    """Return the branches of an arm and the settings in which it differs from the shared ones, as values for JSON."""
     return {
         field.name: _as_json(value)
         for field in dataclasses.fields(arm.settings)
-        if (value := getattr(arm.settings, field.name)) != getattr(base, field.name)
+        if (value := getattr(arm.settings, field.name)) != getattr(base, field.name) or field.name == "branches"
     }
 
 
@@ -210,7 +210,9 @@ def _require_different(arms: Sequence[Arm]) -> None:
         UsageError: this is not so.
     """
     if len(arms) < 2:  # noqa: PLR2004 - a pair
-        raise UsageError("a comparison needs two arms or more: --arms dual,image, or --arm NAME=BRANCHES,setting=value.")
+        raise UsageError(
+            "a comparison needs two arms or more: --arms dual,image, or --arm NAME=BRANCHES,setting=value."
+        )
     names: dict[str, str] = {}
     for arm in arms:
         if other := names.get(arm.name.casefold()):
@@ -223,7 +225,7 @@ def _require_different(arms: Sequence[Arm]) -> None:
         for other_arm in arms[:position]:
             if arm.settings == other_arm.settings and arm.network is other_arm.network:
                 raise UsageError(
-                    f"the arms {other_arm.name} and {arm.name} have the same settings, so there is nothing to compare.\n"
+                    f"the arms {other_arm.name} and {arm.name} have the same settings, so nothing is compared.\n"
                     "  Leave one out."
                 )
 

@@ -79,9 +79,7 @@ def comparison_of(plan: Plan, results: Mapping[tuple[str, int, int], RunResult])
     )
 
 
-def content_of(
-    plan: Plan, comparison: Comparison, summary: Mapping[str, Any], notes: Sequence[str]
-) -> dict[str, Any]:
+def content_of(plan: Plan, comparison: Comparison, summary: Mapping[str, Any], notes: Sequence[str]) -> dict[str, Any]:
     """Return the content of `comparison.json`; see the table above."""
     return {
         "comparison": VERSION,
@@ -136,10 +134,8 @@ def read_comparison(folder: Path) -> FinishedComparison:
         results, models = {}, {}
         for run in content["runs"]:
             key = (str(run["arm"]), int(run["labels"]), int(run["seed"]))
-            stored = read_result(folder, str(run["result"]))
-            if stored is None:
-                raise ValueError(f"has no result of {key[0]}, {key[1]} labels, seed {key[2]}")
-            results[key] = dataclasses.replace(stored.result, arm=key[0])
+            if stored := read_result(folder, str(run["result"])):  # a missing one is reported by `Comparison`
+                results[key] = dataclasses.replace(stored.result, arm=key[0])
             if run["model"]:
                 models[key] = folder / RUNS / Path(run["model"]).name
         comparison = Comparison(

@@ -50,10 +50,11 @@ def _still_improving(comparison: Comparison) -> list[str]:
     named = [f"{arm} with {labels} labels" for (arm, labels), _ in improving.most_common(NAMED)]
     more = ", …" if len(improving) > NAMED else ""
     were = "was" if total == 1 else "were"
-    return [
+    text = (
         f"note: {total} of {counted(len(comparison.runs), 'run')} {were} still improving at the last step "
         f"({', '.join(named)}{more}): train longer (--steps {2 * steps})"
-    ]
+    )
+    return [text]
 
 
 def _left_out(comparison: Comparison) -> list[str]:

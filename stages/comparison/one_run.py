@@ -1,8 +1,8 @@
 """Train and score one run of a comparison.
 
-The training is that of `pipeline train`: the same trainer, loss and augmentation. With `checkpoint="last"` no validation
-sample chooses the model. Some of them are still scored now and then, only to see whether the training had converged.
-With `checkpoint="best"` they are all scored after every epoch, as in `train`, and the best epoch counts.
+The training is that of `pipeline train`: the same trainer, loss and augmentation. With `checkpoint="last"` no
+validation sample chooses the model. Some of them are still scored now and then, only to see whether the training had
+converged. With `checkpoint="best"` all are scored after every epoch, as in `train`, and the best epoch counts.
 
 The model is written as an ordinary run folder and read back before it is scored. So the scores are those of the files
 that `predict` and `evaluate` use.
@@ -71,7 +71,7 @@ def train_and_score(
         checkpoint: `last` or `best`.
         device: where to train.
         task: advanced by one per sample that is trained on.
-        network: builds another network than ours. Its last model is scored, whatever `checkpoint` says, and not written.
+        network: builds another network than ours. Its last model is scored, with any `checkpoint`, and not written.
 
     Raises:
         PipelineError: the loss or an output is not finite, or memory or disk space ran out.

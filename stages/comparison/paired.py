@@ -55,9 +55,9 @@ __all__ = [
     "FEW_SEEDS",
     "Difference",
     "Estimate",
-    "crossed_covariance",
     "estimate_mean",
     "group_columns",
+    "mean_squares",
     "paired_difference",
 ]
 
@@ -88,6 +88,11 @@ class Estimate:
     """Degrees of freedom of that variance; None where the interval is None."""
     notes: tuple[str, ...] = ()
     """What a reader must know before believing the interval."""
+
+    @property
+    def constant(self) -> bool:
+        """Return True if all values are equal, so that there is no interval, however many images there are."""
+        return self.low is None and self.groups >= FEWEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,39 +166,35 @@ def group_columns(values: Floats, clusters: Sequence[str]) -> Floats:
     return columns
 
 
-def crossed_covariance(columns: Floats) -> tuple[Floats, Floats]:
-    """Return the covariance of several grand means over the same seeds and groups, and the degrees of freedom of each.
-
-    The formulas are those of the module, for every pair of means. Only the variances have the lower bounds given there.
+def mean_squares(columns: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the mean squares of several tables over the same seeds and groups, and their mean products.
 
     Args:
-        columns: (mean, seed, group), as `group_columns` returns them.
+        columns: (table, seed, group), as `group_columns` returns them; at least two groups.
 
     Returns:
-        (mean, mean) covariance, not always positive definite, and (mean,) degrees of freedom. A mean whose values are
-        all equal has variance 0 and infinitely many degrees of freedom.
+        (table, table) each: A of the seeds, B of the groups and E of the rest. With one seed, A and E are 0.
     """
     count, seeds, groups = columns.shape
-    by_seed, by_group = columns.mean(axis=2), columns.mean(axis=1)
-    grand = columns.mean(axis=(1, 2))
-    off_group = by_group - grand[:, None]
-    groups_part = seeds * (off_group @ off_group.T) / max(1, groups - 1)
-    if seeds == 1:
-        variances = np.diag(groups_part)
-        return groups_part / groups, np.where(variances > 0, groups - 1.0, math.inf)
-    off_seed = by_seed - grand[:, None]
-    seeds_part = groups * (off_seed @ off_seed.T) / (seeds - 1)
+    by_seed, by_group, grand = columns.mean(axis=2), columns.mean(axis=1), columns.mean(axis=(1, 2))
+    off_seed, off_group = by_seed - grand[:, None], by_group - grand[:, None]
     rest = (columns - by_seed[:, :, None] - by_group[:, None, :] + grand[:, None, None]).reshape(count, -1)
-    rest_part = rest @ rest.T / ((seeds - 1) * max(1, groups - 1))
-    total = seeds_part + groups_part - rest_part
-    a, b, e = np.diag(seeds_part), np.diag(groups_part), np.diag(rest_part)
-    unbiased, floor = np.diag(total).copy(), np.maximum(a, b)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    freedom = max(1, seeds - 1)  # of the seeds; with one seed all their deviations are 0
+    of_seeds: Floats = groups * (off_seed @ off_seed.T) / freedom
+    of_groups: Floats = seeds * (off_group @ off_group.T) / (groups - 1)
+    of_rest: Floats = rest @ rest.T / (freedom * (groups - 1))
+    return of_seeds, of_groups, of_rest
+
+
+def _variance(columns: Floats) -> tuple[float, float]:
+    """Return the variance of the mean of a (seed, group) table and its degrees of freedom; see the module."""
+    seeds, groups = columns.shape
+    a, b, e = (float(part[0, 0]) for part in mean_squares(columns[None]))
+    cells, unbiased = seeds * groups, a + b - e
+    if unbiased > max(a, b):
         spread = a**2 / (seeds - 1) + b**2 / (groups - 1) + e**2 / ((seeds - 1) * (groups - 1))
-        degrees = np.where(unbiased > floor, unbiased**2 / spread, np.where(a >= b, seeds - 1.0, groups - 1.0))
-    degrees = np.where(floor > 0, degrees, math.inf)
-    total[np.diag_indices(count)] = np.maximum(unbiased, floor)
-    return total / (seeds * groups), degrees
+        return unbiased / cells, unbiased**2 / spread
+    return max(a, b) / cells, float(seeds - 1 if a > b else groups - 1)
 
 
 def _estimate(values: Floats, clusters: Sequence[str]) -> Estimate:
@@ -215,15 +216,14 @@ def _estimate(values: Floats, clusters: Sequence[str]) -> Estimate:
     if groups < FEWEST:
         note = f"There are {groups} {what}. An interval needs at least {FEWEST}, so none is given."
         return Estimate(notes=(note,), **plain)
-    covariance, degrees = crossed_covariance(group_columns(values, clusters)[None])
-    variance = float(covariance[0, 0])
+    variance, degrees = _variance(group_columns(values, clusters))
     if variance < ROUNDING:
-        return Estimate(notes=("All values are equal, so no interval can be computed.",), **plain)
+        return Estimate(**plain)
     from scipy.stats import t
 
-    half = float(t.ppf((1 + CONFIDENCE) / 2, degrees[0])) * math.sqrt(variance)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, degrees)) * math.sqrt(variance)
     plain |= {"low": plain["mean"] - half, "high": plain["mean"] + half}
-    plain |= {"variance": variance, "degrees": float(degrees[0])}
+    plain |= {"variance": variance, "degrees": degrees}
     return Estimate(notes=_notes(seeds, groups, what), **plain)
 
 

@@ -29,7 +29,7 @@ from stages.segmentation.network import NetworkConfig, Segmenter, require_values
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from stages.settings import CompareSettings, TrainSettings
 
-__all__ = ["WORK", "Job", "Plan", "make_plan"]
+__all__ = ["WORK", "Job", "Plan", "make_plan", "plan_of"]
 
 WORK = "compare"
 """Name of the working folder, `.<name>.compare` beside the output."""
@@ -105,7 +105,15 @@ def make_plan(settings: CompareSettings, base: TrainSettings) -> Plan:
         InputProblemsError: the table of splits does not fit the store.
     """
     shared = shared_settings(settings, base)
-    arms = read_arms(settings, shared)
+    return plan_of(settings, read_arms(settings, shared), shared)
+
+
+def plan_of(settings: CompareSettings, arms: Sequence[Arm], shared: TrainSettings) -> Plan:
+    """Check a comparison of these arms, whatever `settings.arms` and `settings.arm` say, and list its runs.
+
+    Raises:
+        StoreError, UsageError, InputProblemsError: as `make_plan`.
+    """
     seeds = parse_seeds(settings.seeds)
     _require_places(settings, arms, shared)
     device = resolve_device(settings.device)

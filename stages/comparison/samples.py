@@ -69,8 +69,7 @@ def open_samples(arms: Iterable[Arm], shared: TrainSettings) -> Samples:
     store = AttentionStore.open(shared.store)
     if not store.labelled.any():
         raise UsageError(
-            f"{shared.store}: no sample has a mask, so there is nothing to learn from.\n"
-            "  Extract a store with --masks."
+            f"{shared.store}: no sample has a mask, so there is nothing to learn from.\n  Extract a store with --masks."
         )
     splits = _split(store, shared)
     stores = {shared.store: store}

@@ -25,7 +25,16 @@ from stages.outputs.kinds import HISTORY_FILE, MODEL_FILE, RESULTS, RUNS, SPLITS
 from store.disk.publish import replace_file
 from store.disk.regular import MIB, disk_fails, open_regular, read_limited
 
-__all__ = ["Found", "Stored", "copy_stored", "find_result", "model_digest", "read_result", "result_path", "write_result"]
+__all__ = [
+    "Found",
+    "Stored",
+    "copy_stored",
+    "find_result",
+    "model_digest",
+    "read_result",
+    "result_path",
+    "write_result",
+]
 
 VERSION = 1
 VERSION_KEY = "compared_run"
@@ -150,7 +159,9 @@ def copy_stored(stored: Stored, folder: Path, *, arm: str, with_model: bool) -> 
         arm: name of the arm in this comparison.
         with_model: copy the model too.
     """
-    copied = replace(stored, folder=folder, result=replace(stored.result, arm=arm), model=stored.model if with_model else "")
+    copied = replace(
+        stored, folder=folder, result=replace(stored.result, arm=arm), model=stored.model if with_model else ""
+    )
     if with_model:
         copied.run_folder.mkdir(parents=True, exist_ok=True)
         for name in (MODEL_FILE, HISTORY_FILE, SPLITS_FILE):

@@ -93,9 +93,11 @@ def simplify(points: NDArray[np.float64], tolerance: float) -> NDArray[np.float6
         farthest = np.maximum.reduceat(far, kept[:-1])
         found = np.flatnonzero((far == farthest[piece]) & (far > tolerance))
         if not found.size:
-            return points[kept]
+            break
         _, first = np.unique(piece[found], return_index=True)
         kept = np.union1d(kept, found[first])
+    line: NDArray[np.float64] = points[kept]
+    return line
 
 
 def _distances(

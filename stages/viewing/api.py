@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.viewing.catalogue import Catalogue
-from stages.viewing.sample_json import sample_json, store_json
 from stages.viewing.static_files import STATIC_FILES
 from store.errors import PipelineError, StoreError
 
@@ -68,7 +67,7 @@ class Api:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self._routes: dict[str, Callable[[Mapping[str, str]], Any]] = {
-            "api/store": lambda _: store_json(catalogue.store),
+            "api/store": lambda _: self._store(),
             "api/sample": self._sample,
             "api/find": self._find,
             "api/unlabelled": lambda query: {"at": catalogue.unlabelled_after(_position(query, "after", least=-1))},
@@ -95,6 +94,12 @@ class Api:
         except PipelineError as error:
             return failure(FAILED, str(error))
 
+    def _store(self) -> dict[str, Any]:
+        """Describe the store. The answer has the same size for any number of samples."""
+        store = self.catalogue.store
+        model = str(store.recipe.get("model", ""))
+        return {"name": store.path.resolve().name, "samples": len(store), "model": model}
+
     def _sample(self, query: Mapping[str, str]) -> dict[str, Any]:
         position = _position(query, "at")
         try:
@@ -103,6 +108,8 @@ class Api:
             raise RequestError(NOT_FOUND, str(error)) from None
         except StoreError as error:
             raise SampleError(str(error), {"at": position, "id": self._id_of(position)}) from None
+        from stages.viewing.sample_json import sample_json  # imports scipy and scikit-image, a second
+
         return sample_json(self.catalogue.store, position, sample)
 
     def _id_of(self, position: int) -> str | None:

@@ -1,30 +1,21 @@
-"""Describe a store and its samples as values for the page, ready for JSON."""
+"""Describe a sample as values for the page, ready for JSON.
+
+A sample is described as a case of the report (`stages.reporting.serialise`), so that the same script draws both.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
+
+from stages.reporting.content import Case
+from stages.reporting.pictures import case_picture
+from stages.reporting.serialise import case_json
+from stages.runtime.wording import counted
 from store.reader import AttentionStore
-from store.records import Sample
-
-
-def store_json(store: AttentionStore) -> dict[str, Any]:
-    """Describe a store. The answer has the same size for any number of samples.
-
-    Args:
-        store: that is viewed.
-
-    Returns:
-        `name`, `samples`, `heads`, `classes` (the first is the background), `multilabel`, and `model`.
-    """
-    return {
-        "name": store.path.name,
-        "samples": len(store),
-        "heads": store.heads,
-        "classes": store.classes,
-        "multilabel": store.multilabel,
-        "model": str(store.recipe.get("model", "")),
-    }
+from store.records import IGNORE, Sample
 
 
 def sample_json(store: AttentionStore, position: int, sample: Sample) -> dict[str, Any]:
@@ -36,14 +27,35 @@ def sample_json(store: AttentionStore, position: int, sample: Sample) -> dict[st
         sample: as it was read.
 
     Returns:
-        `at`, `id`, `group`, `height` and `width` of the original image, and `labelled`.
+        `at`, the position; `labelled`; and `case`, see `stages.reporting.serialise`. A case has no scores here.
     """
-    return {
-        "at": position,
-        "id": sample.id,
-        "group": sample.group,
-        "height": sample.height,
-        "width": sample.width,
-        "labelled": sample.labelled,
-        "model": str(store.recipe.get("model", "")),
-    }
+    picture = case_picture(sample, classes=store.classes, heads=store.heads, multilabel=store.multilabel)
+    case = Case(
+        id=sample.id,
+        group="" if sample.group == sample.id else sample.group,
+        height=sample.height,
+        width=sample.width,
+        scores={},
+        size=_foreground(sample),
+        flags=_flags(sample),
+        picture=picture,
+    )
+    return {"at": position, "labelled": sample.labelled, "case": case_json(case)}
+
+
+def _foreground(sample: Sample) -> float:
+    """Return the share of the pixels with a known class that are foreground, 0 to 1; nan if there is none."""
+    known = sample.mask[sample.mask != IGNORE]
+    return float(np.count_nonzero(known) / known.size) if sample.labelled and known.size else math.nan
+
+
+def _flags(sample: Sample) -> list[str]:
+    """Return short remarks on a sample."""
+    flags = []
+    if not sample.labelled:
+        flags.append("no mask")
+    elif not (sample.mask[sample.mask != IGNORE]).any():
+        flags.append("empty mask")
+    if sample.lost_objects:
+        flags.append(f"{counted(sample.lost_objects, 'object')} too small for the store")
+    return flags

@@ -1,29 +1,46 @@
-"""List the files of the page: its HTML, script and style. Nothing else on the disk is ever served as a file."""
+"""List the files of the page: its HTML, script and style. Nothing else on the disk is ever served as a file.
+
+The script draws a sample with the same components as the report draws a case.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
+from importlib.resources import files
 
-OWN = Path(__file__).with_name("assets")
+from stages.reporting import bundle
+
 HTML, SCRIPT, STYLE = (f"text/{kind}; charset=utf-8" for kind in ("html", "javascript", "css"))
+SCRIPTS = ("api.js", "search.js", "steps.js", "head_bars.js", "viewer.js")
+"""The viewer's own scripts, in the order of their use."""
+STYLES = (*bundle.CASE_STYLES, "page.css")
+"""Style sheets of the report that the viewer uses."""
 
 
 @dataclass(frozen=True)
 class StaticFile:
-    """Hold one address: its content type, and the files whose contents follow each other."""
+    """Hold one address: its content type, and the function that returns its text."""
 
     kind: str
-    files: tuple[Path, ...]
+    text: Callable[[], str]
 
     def content(self) -> bytes:
         """Return the bytes to send."""
-        return b"\n".join(file.read_bytes() for file in self.files)
+        return self.text().encode()
+
+
+@cache
+def _own(name: str) -> str:
+    return (files("stages.viewing") / "assets" / name).read_text(encoding="utf-8")
 
 
 STATIC_FILES = {
-    "": StaticFile(HTML, (OWN / "viewer.html",)),
-    "viewer.js": StaticFile(SCRIPT, (OWN / "viewer.js",)),
-    "viewer.css": StaticFile(STYLE, (OWN / "viewer.css",)),
+    "": StaticFile(HTML, lambda: _own("viewer.html")),
+    "viewer.js": StaticFile(
+        SCRIPT, lambda: bundle.script(*bundle.CASE_SCRIPTS, extra=[_own(name) for name in SCRIPTS])
+    ),
+    "viewer.css": StaticFile(STYLE, lambda: f"{bundle.stylesheet(*STYLES)}\n{_own('viewer.css')}"),
 }
 """Addresses behind the token."""

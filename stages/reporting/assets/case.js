@@ -1,13 +1,16 @@
 // One case, enlarged: the image in its own aspect, layers above it, its scores, its attention heads.
 
 /**
- * Return {element, show} that draws one case at a time.
+ * Return {element, show, chooseHead, state} that draws one case at a time.
  *
  * `arms` are the names of the runs, the first is shown first. `scores` maps keys of scores to headings. `show(item)`
  * takes the JSON that `stages/reporting/serialise.py` describes. The reader's choice of layers stays when the case
  * changes. The report and `pipeline view` both use this.
+ *
+ * `start` replaces values of the first state, such as the overlay. `onHead(head)` is called when a head is chosen.
+ * `chooseHead(head)` shows a head, as a click on it does.
  */
-function createCaseView({ arms, scores }) {
+function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
   const state = {
     arm: arms[0] ?? "",
     truth: true,
@@ -16,6 +19,9 @@ function createCaseView({ arms, scores }) {
     opacity: 0.6,
     head: 0,
     scale: "own",
+    allHeads: false,
+    keepHead: false, // when the case changes; else the head that agrees most is chosen
+    ...start,
   };
   let item = null;
   let sheet = null; // promise of the decoded maps of the case
@@ -45,6 +51,7 @@ function createCaseView({ arms, scores }) {
   const chooseHead = (head) => {
     state.head = head;
     state.overlay = "attention";
+    onHead(head);
     draw();
   };
 
@@ -54,6 +61,7 @@ function createCaseView({ arms, scores }) {
     if (!picture) return;
     const drawn = item;
     controls.update(picture);
+    heads.mark();
     const names = classNames(picture);
     drawing.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
     drawing.replaceChildren(
@@ -114,7 +122,7 @@ function createCaseView({ arms, scores }) {
     const usesColours = kind === "probability" || kind === "attention";
     legend.replaceChildren(...entries, ...(usesColours ? [colours.element] : []));
     const layers = OVERLAYS.find(([key]) => key === kind)[1].toLowerCase();
-    stage.setAttribute("aria-label", `Case ${visible(item.id)}, ${layers}, ${legend.textContent}`);
+    stage.setAttribute("aria-label", `Case ${visible(item.id)}: ${[layers, ...entries.map((one) => one.textContent)].join("; ")}`);
   };
 
   const show = (next) => {
@@ -132,7 +140,8 @@ function createCaseView({ arms, scores }) {
     stage.parentElement.style.setProperty("--aspect", String(picture.width / picture.height));
     if (picture.maps) {
       const shownItem = item;
-      state.head = picture.maps.best ?? 0;
+      if (!state.keepHead) state.head = picture.maps.best ?? 0;
+      onHead(state.head);
       sheet = loadGrey(picture.maps.sheet);
       sheet.then((decoded) => shownItem === item && heads.show(picture, decoded)).catch(() => {
         if (shownItem === item) failure.textContent = "The attention maps cannot be decoded.";
@@ -140,7 +149,7 @@ function createCaseView({ arms, scores }) {
     }
     draw();
   };
-  return { element, show };
+  return { element, show, chooseHead, state };
 }
 
 /** Return the facts and the table of scores of one case. */

@@ -6,6 +6,7 @@ const OVERLAYS = [
   ["probability", "Probability"],
   ["attention", "Attention"],
 ];
+const PREDICTED = new Set(["errors", "probability"]);
 let controlGroups = 0; // gives the radio buttons of each view a name of their own
 
 /**
@@ -32,10 +33,12 @@ function makeCaseControls(arms, state, onChange) {
   });
   const run = makeSelect("Run", arms.map((arm) => [arm, arm]), state.arm, change("arm"));
   run.element.hidden = arms.length < 2;
+  prediction.element.hidden = !arms.length; // a store has no predictions
   const overlays = OVERLAYS.map(([key, label]) => [
     key,
     makeSwitch("radio", label, { name: group, checked: state.overlay === key, onChange: () => change("overlay")(key) }),
   ]);
+  for (const [key, one] of overlays) one.element.hidden = !arms.length && PREDICTED.has(key);
   const slider = make("input", {
     type: "range",
     min: 0,

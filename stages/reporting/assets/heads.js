@@ -29,13 +29,13 @@ function attentionText(value) {
 }
 
 /**
- * Return {element, show}: a panel with the heads of one case.
+ * Return {element, show, mark}: a panel with the heads of one case.
  *
- * `state.head` is the chosen head, `state.scale` "own" or "common". `onPick(head)` is called when a head is pressed,
- * `onScale()` when the scale changes.
+ * `state.head` is the chosen head, `state.scale` "own" or "common", `state.allHeads` whether all are shown, and
+ * `state.overlay` what lies above the image. `onPick(head)` is called when a head is pressed, `onScale()` when the
+ * scale changes. `mark()` follows a change of the head or the overlay.
  */
 function makeHeads(state, { onPick, onScale }) {
-  let all = false;
   let current = null; // {maps, sheet, picture} of the case that is shown
   const list = make("ul", { class: "heads-list" });
   const note = make("p", { class: "hint" });
@@ -59,7 +59,7 @@ function makeHeads(state, { onPick, onScale }) {
   );
 
   const toggle = () => {
-    all = !all;
+    state.allHeads = !state.allHeads;
     draw();
   };
   const tile = (head) => {
@@ -81,14 +81,13 @@ function makeHeads(state, { onPick, onScale }) {
       shown(maps.heads[head]),
       make("span", { class: "number" }, agreement === null ? "" : `agreement ${agreement.toFixed(2)}`),
     );
-    const pressed = state.head === head;
-    const pick = () => {
-      onPick(head);
-      for (const [at, button] of [...list.querySelectorAll("button")].entries()) {
-        button.setAttribute("aria-pressed", String(headOrder(maps)[at] === head));
-      }
-    };
-    return make("li", {}, make("button", { type: "button", "aria-pressed": String(pressed), on: { click: pick } }, frame, label));
+    return make("li", {}, make("button", { type: "button", on: { click: () => onPick(head) } }, frame, label));
+  };
+  const mark = () => {
+    const order = current ? headOrder(current.maps) : [];
+    [...list.querySelectorAll("button")].forEach((button, at) => {
+      button.setAttribute("aria-pressed", String(state.overlay === "attention" && state.head === order[at]));
+    });
   };
   const draw = () => {
     const { maps } = current;
@@ -99,14 +98,16 @@ function makeHeads(state, { onPick, onScale }) {
         ? "Agreement with a ground truth is not defined for this case. The heads are in the order of the network."
         : `${visible(best)} agrees most with the ground truth. Agreement is |AUROC − 0.5|: 0 is none, 0.5 is perfect.`;
     more.hidden = order.length < 2;
-    more.textContent = all ? "Show only the first head" : `Show all ${order.length} heads`;
-    more.setAttribute("aria-expanded", String(all));
+    more.textContent = state.allHeads ? "Show only the first head" : `Show all ${order.length} heads`;
+    more.setAttribute("aria-expanded", String(state.allHeads));
     scale.element.hidden = order.length < 2;
-    list.replaceChildren(...(all ? order : order.slice(0, 1)).map(tile));
+    list.replaceChildren(...(state.allHeads ? order : order.slice(0, 1)).map(tile));
+    mark();
   };
 
   return {
     element,
+    mark,
     /** Show the heads of `picture`, whose sheet is decoded. */
     show(picture, sheet) {
       current = { maps: picture.maps, sheet, picture };

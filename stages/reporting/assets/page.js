@@ -22,6 +22,6 @@ if (caseTable && caseTable.cases.length) {
     items: grid.items,
     complete: (item) => ({ ...item, picture: pictureOf(item) }),
   });
-  document.getElementById("case-area").append(grid.element);
+  document.getElementById("case-area").replaceChildren(grid.element);
   document.body.append(dialog.element);
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.params import load_settings
 from stages.errors import PipelineError
 from stages.settings import (
+    CompareSettings,
     EvaluateSettings,
     ExtractSettings,
     PhantomSettings,
@@ -29,6 +30,7 @@ SECTIONS = {
     "evaluate": EvaluateSettings,
     "predict": PredictSettings,
     "pretrain": PretrainSettings,
+    "compare": CompareSettings,
 }
 KEYS = sorted({field.name for kind in SECTIONS.values() for field in dataclasses.fields(kind)})
 WORDS = (

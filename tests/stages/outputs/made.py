@@ -48,6 +48,16 @@ def make_report(folder: Path) -> Path:
     return folder
 
 
+def make_comparison(folder: Path) -> Path:
+    """Write a comparison with one kept model."""
+    touch(folder / "comparison.json", json.dumps({"comparison": 1, "arms": [], "seeds": []}))
+    touch(folder / "per_image.csv", "arm,labels,seed,id,group,dice,hd95\n")
+    for name in ("metrics.json", "table.md", "curve.png", "report.html", f"results/{'0a' * 32}.json"):
+        touch(folder / name)
+    shutil.copytree(GOLDEN / "v1" / "run", folder / "runs" / "dual-16-seed0")
+    return folder
+
+
 def make_phantoms(folder: Path) -> Path:
     """Write a set of phantoms."""
     touch(folder / "phantom.json", '{"phantom": {}}')

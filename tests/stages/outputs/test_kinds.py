@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.outputs.kinds import CROSS_VALIDATION, OUTPUTS, PHANTOMS, REPORT, RUN, WORK
+from stages.outputs.kinds import COMPARISON, CROSS_VALIDATION, OUTPUTS, PHANTOMS, REPORT, RUN, WORK
 from store.disk.contents import Output, foreign_entries
 from store.root import STORE
 from tests.stages.outputs.made import (
     GOLDEN,
+    make_comparison,
     make_cross_validation,
     make_phantoms,
     make_report,
@@ -26,6 +27,7 @@ KINDS: list[tuple[Output, Callable[[Path], Path]]] = [
     (RUN, make_run),
     (CROSS_VALIDATION, make_cross_validation),
     (REPORT, make_report),
+    (COMPARISON, make_comparison),
     (PHANTOMS, make_phantoms),
 ]
 FOREIGN = {
@@ -36,6 +38,17 @@ FOREIGN = {
         *("predictions/mine.png", "predictions/x/", "predictions/Fall-ä03.npy", "predictions/Fall-ä03x.png"),
     ],
     "a report": ["overlays/mine.txt", "overlays/worst_1.png.orig", "overlays/worst_x.png", "notes/", "metrics.csv"],
+    "a comparison": [
+        *(
+            "results/mine.json",
+            "results/old/",
+            "runs/notes.md",
+            "runs/dual-16-seed0/x.csv",
+            "runs/best/",
+            "per_sample.csv",
+        ),
+        *("runs/dual-16-seedx/", "overlays/", "table.md.orig"),
+    ],
     "a set of phantoms": ["images/me.png", "masks/phantom_0000.png", "images/sub/", "images/phantom_1.png", "x.json"],
 }
 
@@ -112,6 +125,12 @@ def test_a_report_of_an_earlier_version_is_recognised(tmp_path: Path):
     """Up to version 0.3 `metrics.json` held all scores."""
     touch(tmp_path / "metrics.json", '{"split": "test", "dice": {}, "includes_training_samples": false}')
     assert REPORT(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["comparison.json", "per_image.csv"])
+def test_a_file_of_the_user_with_a_name_of_ours_is_not_a_comparison(tmp_path: Path, name: str):
+    touch(tmp_path / name, '{"comparison": "of two brands"}')
+    assert not any(kind(tmp_path) for kind in OUTPUTS)
 
 
 @pytest.mark.parametrize("kept", ["model.safetensors", "splits.csv", "history.csv"])

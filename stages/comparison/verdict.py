@@ -1,0 +1,161 @@
+"""Say what a comparison shows, in words that claim no more than the statistics.
+
+The rule is fixed beforehand, so that it cannot pick the row that looks best: the verdict names the row with the
+smallest number of labels, against the second arm, and then counts all rows. A difference is claimed only if its p is
+below .05 after Holm's correction over all rows. The intervals are not corrected, so one may leave zero out where
+nothing is claimed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from stages.comparison.analysis import Analysis, Row
+from stages.comparison.results import Comparison
+from stages.comparison.wording import dice_text, interval_text, listed, p_text, signed
+from stages.runtime.wording import counted
+
+__all__ = ["summary_lines", "verdict"]
+
+MOST_NAMED = 4
+"""Largest number of rows for which the numbers of labels are named in the verdict."""
+MOST_LINES = 2
+"""Largest number of arms with a line of their own in the summary."""
+
+
+def verdict(analysis: Analysis) -> str:
+    """Return the result in a few sentences: the row of the smallest number of labels, then all rows."""
+    comparison = analysis.comparison
+    if not comparison.ids:
+        return "Nothing can be compared: no image has a Dice in every run."
+    if not analysis.rows:
+        return _one_arm(analysis)
+    row = analysis.rows[0]
+    sentences = [_first_row(row, comparison), *_other_rows(analysis)]
+    if len(comparison.seeds) == 1 and any(row.ahead for row in analysis.rows):
+        sentences.append("There is one seed, so another training may give another result.")
+    return " ".join(sentences)
+
+
+def summary_lines(analysis: Analysis, report: str = "") -> list[str]:
+    """Return at most five lines for the end of a command, each readable on its own.
+
+    Args:
+        analysis: Of a comparison.
+        report: Path of the report, for the last line; "" for none.
+    """
+    comparison = analysis.comparison
+    arms = listed(list(comparison.arms))
+    numbers = listed([f"{count:,}" for count in comparison.labels])
+    what = f"{_images(comparison)}, {counted(len(comparison.seeds), 'seed')}"
+    verb = "Compared" if analysis.rows else "Measured"
+    lines = [f"{verb} {arms}, trained on {numbers} labels: mean Dice on {what}."]
+    if comparison.ids:
+        by_arm = [f"{arm} {_dice_by_labels(analysis, arm)}" for arm in comparison.arms]
+        lines += [f"  {line}" for line in (by_arm if len(by_arm) <= MOST_LINES else ["; ".join(by_arm)])]
+    lines.append(verdict(analysis))
+    if report:
+        lines.append(f"Report: {report}")
+    return lines
+
+
+def _first_row(row: Row, comparison: Comparison) -> str:
+    difference, first, second = row.difference, row.first, row.second
+    figures = f"95 % {interval_text(difference)}, p {_equals(row.p_corrected)}{_family(comparison)}"
+    basis = f"{counted(len(comparison.seeds), 'seed')}, {_images(comparison)}"
+    labels = f"With {counted(row.labels, 'label')}"
+    if row.p_corrected is None:
+        return (
+            f"{labels}, the mean difference of {first} and {second} is {signed(difference.mean)} Dice, "
+            f"without an interval ({basis}): this shows nothing yet."
+        )
+    if row.ahead is None:
+        return (
+            f"{labels}, no difference between {first} and {second} can be shown: "
+            f"{signed(difference.mean)} Dice ({figures}; {basis})."
+        )
+    better, worse = (first, second) if row.ahead == first else (second, first)
+    ahead = f"{better} is ahead of {worse} by {dice_text(abs(difference.mean))} Dice"
+    if better == second:
+        figures = f"{first} − {second}: {figures}"
+    return f"{labels}, {ahead} ({figures}; {basis})."
+
+
+def _other_rows(analysis: Analysis) -> list[str]:
+    """Return a sentence for each other arm that counts its rows; none if there is a single row."""
+    rows = [row for row in analysis.rows if row.p_corrected is not None]
+    if len(analysis.rows) == 1 or not rows:
+        return []
+    first, *others = analysis.comparison.arms
+    sentences = []
+    for other in others:
+        own = [row for row in rows if row.second == other]
+        if len(own) == 1 and len(others) > 1:
+            sentences.append(_single(own[0]) if other != others[0] else "")
+        elif own:
+            sentences.append(_counted(first, other, own))
+    return [sentence for sentence in sentences if sentence]
+
+
+def _single(row: Row) -> str:
+    change = signed(row.difference.mean)
+    if row.ahead is None:
+        return f"No difference between {row.first} and {row.second} can be shown ({change})."
+    worse = row.second if row.ahead == row.first else row.first
+    return f"{row.ahead} is ahead of {worse} ({row.first} − {row.second} {change})."
+
+
+def _counted(first: str, other: str, rows: list[Row]) -> str:
+    ahead = Counter(row.ahead for row in rows)
+    many = f"Of {len(rows)} numbers of labels, "
+    parts = [
+        f"{winner} is ahead of {loser} in {_named(winner, rows, ahead[winner])}"
+        for winner, loser in ((first, other), (other, first))
+        if ahead[winner]
+    ]
+    if not parts:
+        return f"{many}none shows a difference between {first} and {other}."
+    rest = ahead[None]
+    tail = f"; {rest} {'shows' if rest == 1 else 'show'} no difference" if rest else ""
+    return f"{many}{' and '.join(parts)}{tail}."
+
+
+def _named(winner: str, rows: list[Row], count: int) -> str:
+    if count == len(rows):
+        return f"all {count}"
+    named = ", ".join(f"{row.labels:,}" for row in rows if row.ahead == winner)
+    return f"{count} ({named})" if count <= MOST_NAMED else str(count)
+
+
+def _one_arm(analysis: Analysis) -> str:
+    comparison = analysis.comparison
+    [arm] = comparison.arms
+    count = comparison.labels[0]
+    mean = analysis.means[arm, count]
+    interval = interval_text(mean, with_sign=False)
+    figures = interval if mean.low is None else f"95 % {interval}"
+    basis = f"{figures}; {counted(len(comparison.seeds), 'seed')}, {_images(comparison)}"
+    reached = f"With {counted(count, 'label')}, {arm} reaches {dice_text(mean.mean)} Dice ({basis})."
+    return f"{reached} There is no other arm to compare it with."
+
+
+def _dice_by_labels(analysis: Analysis, arm: str) -> str:
+    means = ((count, analysis.means[arm, count].mean) for count in analysis.comparison.labels)
+    return ", ".join(f"{dice_text(mean)} with {count:,}" for count, mean in means)
+
+
+def _images(comparison: Comparison) -> str:
+    kind = {"test": "test", "val": "validation"}[comparison.score]
+    groups = len(set(comparison.clusters))
+    of = f" of {counted(groups, 'group')}" if groups < len(comparison.ids) else ""
+    return f"{counted(len(comparison.ids), f'{kind} image')}{of}"
+
+
+def _family(comparison: Comparison) -> str:
+    rows = len(comparison.labels) * (len(comparison.arms) - 1)
+    return f" after Holm's correction over {rows} comparisons" if rows > 1 else ""
+
+
+def _equals(p: float | None) -> str:
+    text = p_text(p)
+    return text if text.startswith("<") else f"= {text}"
