@@ -20,7 +20,7 @@ __all__ = ["outline", "simplify", "trace"]
 
 NEAREST_CENTRE = math.sqrt(0.5) / 2
 """Distance of an outline from the nearest centre of a pixel, in pixels."""
-MOST_ROUNDING = 0.17
+MOST_ROUNDING = 0.2
 """Largest error of a rounded corner in pixels of the mask. The rest of `NEAREST_CENTRE` is for leaving out corners."""
 MOST_DECIMALS = 4
 LONGEST_PATH = 24_000

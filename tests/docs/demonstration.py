@@ -15,7 +15,7 @@ from stages.settings import ExtractSettings, PhantomSettings, PredictSettings, T
 from store import AttentionStore
 from store.agreement import head_agreement
 
-SAMPLES, STEPS, SIDE, ATTENTION = 240, 500, 128, 256
+SAMPLES, STEPS, SIDE, ATTENTION = 160, 200, 128, 256
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Demonstration:
     """Hold the test cases, sorted from the best to the worst, and the heads in the order of their agreement."""
 
     folder: Path
-    """Folder with `data`, `s.zarr`, `run` and `predictions`."""
+    """Folder with `data`, `s.zarr`, the run `dual` and `predictions`."""
     heads: list[str]
     order: NDArray[np.intp]
     """Positions of the heads, the one that agrees most with the masks of the training samples first."""
@@ -49,7 +49,7 @@ class Demonstration:
 def make_demonstration(folder: Path) -> Demonstration:
     """Draw, extract, train and predict in an empty folder. It takes about two minutes on two cores."""
     data = phantom.run(PhantomSettings(out=folder / "data", samples=SAMPLES, image_size=(288, 384), seed=5))
-    store_path, run = folder / "s.zarr", folder / "run"
+    store_path, run = folder / "s.zarr", folder / "dual"
     extract.run(
         ExtractSettings(
             images=data / "images",
@@ -62,7 +62,7 @@ def make_demonstration(folder: Path) -> Demonstration:
             device="cpu",
         )
     )
-    train.run(TrainSettings(store=store_path, out=run, steps=STEPS, device="cpu"))
+    train.run(TrainSettings(store=store_path, out=run, steps=STEPS, batch_size=8, device="cpu"))
     store = AttentionStore.open(store_path)
     splits = np.array([row["split"] for row in read_splits(run / "splits.csv")])  # in the order of the store
     tested = [int(position) for position in np.flatnonzero(splits == "test")]

@@ -18,7 +18,7 @@ OPTIONS: dict[tuple[str, str], str] = {
     ("train", "--labels"): "4",
     ("train", "--steps"): "2",
     ("compare", "--labels"): "2,4",
-    ("compare", "--seeds"): "0-1",
+    ("compare", "--seeds"): "0",
     ("compare", "--steps"): "2",
     ("pretrain", "--image-size"): "32",
 }

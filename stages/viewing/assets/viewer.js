@@ -21,8 +21,8 @@ function startViewer(store) {
     },
   });
   const view = createCaseView({
-    arms: [],
-    scores: {},
+    arms: store.runs,
+    scores: store.runs.length ? { dice: "Dice" } : {},
     start: { overlay: "attention", allHeads: true },
     onHead: (head) => bars.mark(head),
   });

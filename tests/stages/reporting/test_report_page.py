@@ -185,7 +185,7 @@ def test_every_asset_is_short_readable_and_asks_nothing_of_the_network(name):
     text = bundle.asset(name)
     lines = text.splitlines()
     assert len(lines) <= 350
-    assert max(map(len, lines)) <= 200
+    assert max(map(len, lines)) <= 120
     assert not re.search(
         r"https?://(?!www\.w3\.org/2000/svg)|@import|\bfetch\(|XMLHttpRequest|innerHTML|\beval\(", text
     )
@@ -196,3 +196,26 @@ def test_scripts_share_one_strict_function_with_a_script_of_another_page():
     text = bundle.script("dom.js", extra=["make('p');"])
     assert text.index('"use strict"') < text.index("function make(") < text.index("make('p');")
     assert text.startswith("(() => {")
+
+
+def test_code_stands_out_and_is_still_escaped():
+    text = render(Page(title="t", verdict="v", notes=["Use `report <b>` now", "a ` alone", "two ` marks\n` apart"]))
+    assert "Use <code>report &lt;b&gt;</code> now" in text
+    assert "a ` alone" in text
+    assert "two ` marks\n` apart" in text
+
+
+def test_text_has_the_same_size_in_small_and_in_large_figures():
+    from stages.reporting.figures import new_figure, to_svg
+
+    figures = [Figure(title="t", svg=to_svg(new_figure(width, 3)[0]), description="d") for width in (3.0, 6.0)]
+    text = render(Page(title="t", verdict="v", sections=[Section(id="a", title="a", blocks=figures)]))
+    small, large = (int(svg["width"]) for svg in Elements(text).all("svg"))
+    assert large == pytest.approx(2 * small, abs=1)
+
+
+@pytest.mark.parametrize(("count", "columns"), [(0, 0), (1, 1), (5, 5), (6, 6), (7, 4), (8, 4), (9, 5), (13, 5)])
+def test_facts_stand_in_even_rows(count, columns):
+    facts = [Fact(label="l", value="v")] * count
+    classes = [dl["class"] for dl in Elements(render(Page(title="t", verdict="v", facts=facts))).all("dl")]
+    assert classes == ([f"facts columns-{columns}"] if count else [])
