@@ -8,7 +8,7 @@
  * changes. The report and `pipeline view` both use this.
  *
  * `classes` are the names of the classes of all cases, if they are known: each has one colour. `start` replaces values
- * of the first state, such as the overlay. `onHead(head)` is called when a head is chosen.
+ * of the first state, such as the overlay. `onHead(head)` is called with the head above the image, or null.
  * `chooseHead(head)` shows a head, as a click on it does.
  */
 function createCaseView({ arms, scores, classes = [], start = {}, onHead = () => {} }) {
@@ -52,7 +52,6 @@ function createCaseView({ arms, scores, classes = [], start = {}, onHead = () =>
   const chooseHead = (head) => {
     state.head = head;
     state.overlay = "attention";
-    onHead(head);
     draw();
   };
 
@@ -63,6 +62,7 @@ function createCaseView({ arms, scores, classes = [], start = {}, onHead = () =>
     const drawn = item;
     controls.update(item);
     heads.mark();
+    onHead(state.overlay === "attention" ? state.head : null);
     const names = classNames(picture);
     drawing.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
     drawing.replaceChildren(
@@ -145,7 +145,6 @@ function createCaseView({ arms, scores, classes = [], start = {}, onHead = () =>
     if (picture.maps) {
       const shownItem = item;
       if (!state.keepHead) state.head = picture.maps.best ?? 0;
-      onHead(state.head);
       sheet = loadGrey(picture.maps.sheet);
       sheet.then((decoded) => shownItem === item && heads.show(picture, decoded)).catch(() => {
         if (shownItem === item) failure.textContent = "The attention maps cannot be decoded.";
