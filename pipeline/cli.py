@@ -191,9 +191,9 @@ def report(
     console.say(f"report: {', '.join(map(str, runs))} on {settings.store} → {settings.out}")
     from stages import report as stage
 
-    made = stage.run(runs, settings, progress=progress_display())
-    console.say(str(made))
-    say_next_steps(settings, made)
+    written = stage.run(runs, settings, progress=progress_display())
+    console.say(str(written))
+    say_next_steps(settings, written)
 
 
 @app.command()

@@ -39,7 +39,7 @@ class Demonstration:
     """Hold the test cases, sorted from the best to the worst, and the heads in the order of their agreement."""
 
     folder: Path
-    """Folder with `data`, `s.zarr`, `run` and `predictions`."""
+    """Folder with `data`, `s.zarr`, the run `dual` and `predictions`."""
     heads: list[str]
     order: NDArray[np.intp]
     """Positions of the heads, the one that agrees most with the masks of the training samples first."""
@@ -49,7 +49,7 @@ class Demonstration:
 def make_demonstration(folder: Path) -> Demonstration:
     """Draw, extract, train and predict in an empty folder. It takes about two minutes on two cores."""
     data = phantom.run(PhantomSettings(out=folder / "data", samples=SAMPLES, image_size=(288, 384), seed=5))
-    store_path, run = folder / "s.zarr", folder / "run"
+    store_path, run = folder / "s.zarr", folder / "dual"
     extract.run(
         ExtractSettings(
             images=data / "images",

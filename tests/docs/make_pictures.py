@@ -1,9 +1,10 @@
 """Draw the pictures of the README and the site into `docs/pictures`: `python -m tests.docs.make_pictures`.
 
 Everything in them is made by this project: phantoms, the embedded transformer, and a network trained here. The cases
-are chosen by a rule, not by hand: the test images around the median Dice. The pictures have a transparent background
-and grey letters, so that they can be read on a light and on a dark page. With the same versions of the libraries on the
-same kind of processor they are the same, byte for byte. The screenshots need Chromium; without it they are not made.
+are chosen by a rule, not by hand: the test images around the median Dice, of those with a whole lesion. The pictures
+have a transparent background and grey letters, so that they can be read on a light and on a dark page. With the same
+versions of the libraries on the same kind of processor they are the same, byte for byte. The screenshots need Chromium;
+without it they are not made.
 """
 
 from __future__ import annotations
@@ -36,22 +37,30 @@ def main() -> None:
         _save(draw_overview(made), PICTURES / "overview.png")
         _save(draw_heads(made), PICTURES / "heads.png")
         _save(draw_case(around_median(made.cases, 1)[0]), PICTURES / "case.png")
-        draw_screenshots(made, PICTURES)
+        draw_screenshots(made, around_median(made.cases, 1)[0].id, PICTURES)
 
 
 def around_median(cases: list[Case], count: int) -> list[Case]:
-    """Return the cases in the middle of a sorted list."""
-    start = (len(cases) - count) // 2
-    return cases[start : start + count]
+    """Return the middle of a sorted list of cases, without those whose lesion is cut, tiny, or fills the picture."""
+    whole = [case for case in cases if _is_whole(case)]
+    start = (len(whole) - count) // 2
+    return whole[start : start + count]
+
+
+def _is_whole(case: Case) -> bool:
+    """Return whether the lesion covers 3 to 40 % of the picture and does not touch its edge."""
+    edge = np.ones_like(case.truth)
+    edge[1:-1, 1:-1] = False
+    return 0.03 < case.truth.mean() < 0.4 and not (case.truth & edge).any()
 
 
 def draw_overview(made: Demonstration) -> Figure:
     """Draw two cases: the image, three heads, and the outlines of truth and prediction."""
-    cases, heads = around_median(made.cases, 2), _different_heads(made, 3)
-    figure = Figure(figsize=(9.2, 3.0), dpi=110)
+    cases, heads = around_median(made.cases, 2), _different_heads(made, 3, alike=0.5)
+    figure = Figure(figsize=(9.2, 3.0), dpi=100)
     for row, case in enumerate(cases):
         for column in range(5):
-            axes = _panel(figure, row, column, gap=0.035 if column in {1, 2, 3} else 0.0)
+            axes = _panel(figure, row, column)
             if column == 0:
                 axes.imshow(case.image)
             elif column == 4:
@@ -65,14 +74,14 @@ def draw_overview(made: Demonstration) -> Figure:
             FancyArrowPatch((x, 0.45), (x + 0.019, 0.45), arrowstyle="-|>", mutation_scale=11, color=GREY, lw=1.2)
         )
     figure.text(0.5, 0.002, "computed once and stored", ha="center", va="bottom", color=GREY, fontsize=9)
-    figure.text(0.906, 0.002, "white: truth   orange: prediction", ha="center", va="bottom", color=GREY, fontsize=9)
+    figure.text(1, 0.004, "white: truth, orange: prediction", ha="right", va="bottom", color=GREY, fontsize=7.5)
     return figure
 
 
 def draw_heads(made: Demonstration) -> Figure:
     """Draw three cases with their masks and six heads."""
-    cases, heads = around_median(made.cases, 3), _different_heads(made, 6)
-    figure = Figure(figsize=(9.2, 2.75), dpi=110)
+    cases, heads = around_median(made.cases, 3), _different_heads(made, 6, alike=0.9)
+    figure = Figure(figsize=(9.2, 2.75), dpi=100)
     columns = 2 + len(heads)
     for row, case in enumerate(cases):
         for column in range(columns):
@@ -92,7 +101,7 @@ def draw_heads(made: Demonstration) -> Figure:
 
 def draw_case(case: Case) -> Figure:
     """Draw one case with both outlines and its Dice."""
-    figure = Figure(figsize=(4.6, 3.7), dpi=110)
+    figure = Figure(figsize=(4.6, 3.7), dpi=100)
     axes = figure.add_axes((0, 0, 1, 0.93))
     axes.axis("off")
     _show_outlines(axes, case)
@@ -101,18 +110,25 @@ def draw_case(case: Case) -> Figure:
     return figure
 
 
-def _different_heads(made: Demonstration, count: int) -> list[int]:
-    """Return the heads that agree most with the masks, at most one third of them from one block."""
+def _different_heads(made: Demonstration, count: int, *, alike: float) -> list[int]:
+    """Return the heads that agree most with the masks, without heads whose maps resemble those of a better one.
+
+    Args:
+        made: the demonstration.
+        count: number of heads.
+        alike: correlation of the logarithms of two heads' maps from which on they resemble each other.
+    """
+    maps = np.concatenate([np.log(np.maximum(case.maps, 1e-3)).reshape(len(made.heads), -1) for case in made.cases], 1)
+    correlation = np.corrcoef(maps)
     chosen: list[int] = []
     for head in map(int, made.order):
-        block = made.heads[head].partition("H")[0]
-        if sum(made.heads[one].startswith(f"{block}H") for one in chosen) < max(1, count // 3):
+        if all(correlation[head, one] < alike for one in chosen):
             chosen.append(head)
     return chosen[:count]
 
 
-def _panel(figure: Figure, row: int, column: int, *, gap: float) -> Axes:
-    del gap
+def _panel(figure: Figure, row: int, column: int) -> Axes:
+    """Return the axes of one picture of the overview; the columns leave room for the arrows."""
     left = (0.0, 0.222, 0.410, 0.598, 0.818)[column]
     axes = figure.add_axes((left, 0.075 + (1 - row) * 0.415, 0.184, 0.405))
     axes.axis("off")
@@ -136,10 +152,10 @@ def _show_outlines(axes: Axes, case: Case) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a PNG with a palette of 256 colours, without a date."""
+    """Write a PNG without a date."""
     content = io.BytesIO()
     figure.savefig(content, format="png", transparent=True, metadata={"Software": None})
-    Image.open(content).quantize(256, method=Image.Quantize.FASTOCTREE).save(path, optimize=True)
+    Image.open(content).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,21 @@ from stages import report
 from stages.settings import ReportSettings
 from tests.docs.demonstration import Demonstration
 
-SIZE = {"width": 1200, "height": 860}
+SIZE, LARGER = {"width": 1200, "height": 860}, {"width": 1200, "height": 1040}
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def draw_screenshots(made: Demonstration, pictures: Path) -> list[Path]:
+def draw_screenshots(made: Demonstration, case: str, pictures: Path) -> list[Path]:
     """Make a report of the demonstration's run and take its screenshots.
 
+    Args:
+        made: the demonstration.
+        case: id of the case that is shown enlarged.
+        pictures: folder to write into.
+
     Returns:
-        The files that were written: `report.png`, and `report-case.png` with the first case enlarged; none without
-        Chromium and playwright.
+        The files that were written: `report.png`, and `report-case.png` with the case; none without Chromium and
+        playwright.
     """
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     try:
@@ -37,8 +42,12 @@ def draw_screenshots(made: Demonstration, pictures: Path) -> list[Path]:
         view.goto(page.as_uri())
         view.wait_for_load_state("load")
         _save(view.screenshot(), pictures / "report.png")
+        view.set_viewport_size(LARGER)
+        view.get_by_label("Find").fill(case)
         view.locator(".card").first.click()
         view.locator("dialog .heads-list canvas").first.wait_for()
+        view.get_by_role("button", name="Show all").click()
+        view.locator("dialog .heads-list canvas").nth(len(made.heads) - 1).wait_for()
         _save(view.screenshot(), pictures / "report-case.png")
         browser.close()
     return [pictures / "report.png", pictures / "report-case.png"]
@@ -50,11 +59,10 @@ def _report(made: Demonstration) -> Path:
     settings = ReportSettings(
         store=made.folder / "s.zarr", out=out, images=data / "images", masks=data / "masks", device="cpu"
     )
-    report.run([made.folder / "run"], settings)
+    report.run([made.folder / "dual"], settings)
     return out
 
 
 def _save(content: bytes, path: Path) -> None:
-    """Write a screenshot with a palette of 256 colours."""
-    picture = Image.open(io.BytesIO(content)).convert("RGB")
-    picture.quantize(256, method=Image.Quantize.MEDIANCUT).save(path, optimize=True)
+    """Write a screenshot as a smaller PNG of the same pixels."""
+    Image.open(io.BytesIO(content)).convert("RGB").save(path, optimize=True)

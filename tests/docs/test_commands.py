@@ -22,7 +22,7 @@ from tests.forks import Forks
 CONTINUES = {
     "docs/training.md": "docs/own-data.md",
     "docs/compare.md": "docs/own-data.md",
-    "docs/report.md": "docs/own-data.md",
+    "docs/report.md": "docs/training.md",
     "docs/predict.md": "docs/own-data.md",
     "docs/reference/store.md": "docs/own-data.md",
 }

@@ -55,7 +55,7 @@ def test_every_option_in_the_text_exists():
     for page in PAGES:
         text = re.sub(r"^[ ]*```.*?^[ ]*```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         for code in re.findall(r"`([^`]+)`", text):
-            for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", code):
+            for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code):
                 assert option in known, f"{page.relative_to(ROOT)}: {option}"
 
 
