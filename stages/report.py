@@ -100,6 +100,7 @@ def _load(folder: Path, settings: ReportSettings) -> EvaluationInputs:
             masks=settings.masks,
             csv=settings.csv,
             device=settings.device,
+            batch_size=settings.batch_size,
         )
     )
 
