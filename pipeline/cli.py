@@ -191,7 +191,9 @@ def report(
     console.say(f"report: {', '.join(map(str, runs))} on {settings.store} → {settings.out}")
     from stages import report as stage
 
-    console.say(str(stage.run(runs, settings, progress=progress_display())))
+    written = stage.run(runs, settings, progress=progress_display())
+    console.say(str(written))
+    say_next_steps(settings, written)
 
 
 @app.command()

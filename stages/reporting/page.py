@@ -169,7 +169,7 @@ def _cases(table: CaseTable) -> dict[str, Any]:
             row["picture"] = len(pictures)
             pictures.append(_safe(script_text(picture)))
         rows.append(row)
-    index = {"arms": list(table.arms), "scores": dict(table.scores), "cases": rows}
+    index = {"arms": list(table.arms), "scores": dict(table.scores), "classes": _classes(table.cases), "cases": rows}
     return {
         "note": table.note,
         "total": len(rows),
@@ -177,6 +177,16 @@ def _cases(table: CaseTable) -> dict[str, Any]:
         "pictures": pictures,
         "table": _plain_table(table),
     }
+
+
+def _classes(cases: Sequence[Case]) -> list[str]:
+    """Return the names of all classes that a picture shows, in the order in which they first appear."""
+    names: dict[str, None] = {}
+    for case in cases:
+        if case.picture is not None:
+            for shapes in (case.picture.truth, *case.picture.predictions.values()):
+                names |= dict.fromkeys(shape.name for shape in shapes)
+    return list(names)
 
 
 def _plain_table(table: CaseTable) -> Table:

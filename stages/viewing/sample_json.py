@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 SPLIT_FLAGS = {
     "train": "the run was trained on this image",
-    "val": "validation image of the run",
-    "test": "test image of the run",
+    "val": "a validation image of the run",
     "": "the run does not know this image",
 }
-"""Remarks by the split of an image in a run."""
+"""Remarks by the split of an image in a run. A test image needs none."""
 
 
 def sample_json(
@@ -63,7 +62,7 @@ def sample_json(
         width=sample.width,
         scores={name: {"dice": one.dice} for name, one in predicted.items()},
         size=_foreground(sample),
-        flags=[*_flags(sample), *(SPLIT_FLAGS[one.split] for one in predicted.values())],
+        flags=[*_flags(sample), *(SPLIT_FLAGS[one.split] for one in predicted.values() if one.split in SPLIT_FLAGS)],
         picture=picture,
     )
     return {"at": position, "labelled": sample.labelled, "case": case_json(case)}

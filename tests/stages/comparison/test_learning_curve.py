@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from comparisons import a_comparison, simulated
 
+from stages.comparison import learning_curve
 from stages.comparison.learning_curve import fit_curves
 
 LABELS = (8, 16, 32, 64, 128)
@@ -32,8 +33,9 @@ def test_exact_values_give_the_known_answers():
     )
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say():
+def test_intervals_hold_the_truth_about_as_often_as_they_say(monkeypatch):
     """60 simulated comparisons give ±3 points at 95 %; the bounds leave room for the errors of few seeds."""
+    monkeypatch.setattr(learning_curve, "DRAWS", 400)
     needed, gained, matched = (0.8 / 0.05) ** (1 / 0.6), 0.8 * (128**-0.6 - 178**-0.6), []
     held = np.zeros(2)
     for seed in range(60):

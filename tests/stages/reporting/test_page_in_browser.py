@@ -313,6 +313,39 @@ def test_classes_have_a_colour_each_and_a_legend(opened):
     assert len(set(strokes)) == 2
 
 
+def test_a_class_has_the_same_colour_in_every_case(opened):
+    """The second case shows one of two classes: it keeps the colour of its class, not that of a truth."""
+    picture = made_case(0, (80, 80)).picture
+    assert picture is not None
+    shapes = [Shape(name="liver", path="M0,0L40,0L40,40Z"), Shape(name="tumour", path="M50,50L70,50L70,70Z")]
+    cases = [
+        replace(made_case(number, None), picture=replace(picture, truth=truth, predictions={}))
+        for number, truth in enumerate([shapes, shapes[1:]])
+    ]
+    page = opened(made_page(cases))
+    stroke = "(e) => getComputedStyle(e).stroke"
+    enlarge(page, 1)
+    both = page.locator(".stage .contour.truth").nth(1).evaluate(stroke)
+    page.keyboard.press("ArrowLeft")
+    assert page.locator(".stage .contour.truth").count() == 1
+    assert page.locator(".stage .contour.truth").evaluate(stroke) == both
+    assert not page.locator("dialog .switch .swatch").first.is_visible()
+
+
+def test_an_empty_mask_is_a_truth_and_a_missing_one_is_not(opened):
+    """Both give no contour of the truth; only where the truth is known are all predicted pixels false positives."""
+    picture = made_case(0, (80, 80)).picture
+    assert picture is not None
+    areas = replace(picture, truth=[], predictions={"dual": [Shape(name="lesion", path="M0,0L80,0L80,40L0,40Z")]})
+    for size, enabled in ((0.0, True), (math.nan, False)):
+        page = opened(made_page([replace(made_case(0, None), size=size, picture=areas)]))
+        errors = enlarge(page).get_by_role("radio", name="Agreement and errors")
+        assert errors.is_enabled() is enabled
+        if enabled:
+            errors.check()
+            assert pixel(page, ".overlay", 0.5, 0.2) == [230, 159, 0, 255]
+
+
 def test_the_theme_follows_the_system_until_the_button_is_pressed(opened):
     background = "getComputedStyle(document.body).backgroundColor"
     for scheme, colour, other in (
@@ -379,6 +412,10 @@ def test_hostile_ids_run_nothing_and_are_shown(opened):
     for number in range(len(HOSTILE)):
         enlarge(page, number)
         page.keyboard.press("Escape")
+    long = page.locator(".card").filter(has_text="xxxxx" * 60).locator(".card-id")
+    long.click()
+    assert page.locator("dialog .case-facts").get_by_text("x" * 300).is_visible()
+    page.keyboard.press("Escape")
     page.get_by_label("Find").fill("</script>")
     assert ids(page) == ["</script><script>alert(2)</script>"]
 

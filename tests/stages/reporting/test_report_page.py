@@ -185,7 +185,7 @@ def test_every_asset_is_short_readable_and_asks_nothing_of_the_network(name):
     text = bundle.asset(name)
     lines = text.splitlines()
     assert len(lines) <= 350
-    assert max(map(len, lines)) <= 200
+    assert max(map(len, lines)) <= 120
     assert not re.search(
         r"https?://(?!www\.w3\.org/2000/svg)|@import|\bfetch\(|XMLHttpRequest|innerHTML|\beval\(", text
     )

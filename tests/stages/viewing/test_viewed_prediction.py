@@ -36,14 +36,14 @@ def test_dice_is_that_of_evaluate(trained: Path, phantom_store: Path, tmp_path: 
 def test_a_prediction_is_drawn_with_its_probability_and_split(trained: Path, phantom_store: Path):
     store = AttentionStore.open(phantom_store)
     predictor = RunPredictor(trained, store)
-    seen = set()
+    seen: dict[str, set[str]] = {}
     for index in range(len(store)):
         case = sample_json(store, index, store[index], predictor)["case"]
         assert case["scores"].keys() == {"dual"}
         assert case["picture"]["predictions"].keys() == {"dual"}
         assert case["picture"]["probability"]["dual"].startswith("data:image/png")
-        seen.update(case["flags"])
-    assert {SPLIT_FLAGS[name] for name in ("train", "val", "test")} <= seen
+        seen.setdefault(predictor.predict(index, store[index]).split, set()).update(case["flags"])
+    assert seen == {"train": {SPLIT_FLAGS["train"]}, "val": {SPLIT_FLAGS["val"]}, "test": set()}
     foreign = predictor.predict(0, replace(store[0], digest="0" * 64))
     assert foreign.split == ""
 

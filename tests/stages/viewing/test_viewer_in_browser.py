@@ -179,6 +179,19 @@ def test_a_click_on_a_bar_or_a_map_shows_the_head(opened, server: ViewerServer):
     page.wait_for_function(f"expected => {PIXELS} === expected", arg=best)
 
 
+def test_without_attention_above_the_image_no_head_is_marked(opened, server: ViewerServer):
+    page = opened(server)
+    at(page, "case-000")
+    page.get_by_label("Image only").check()
+    assert page.locator("[aria-pressed=true]").count() == 0
+    page.get_by_role("button", name="Next sample").click()
+    at(page, "case-001")
+    assert page.get_by_label("Image only").is_checked()  # the choice stays
+    page.locator(".bars button", has_text="L1H0").click()
+    assert page.get_by_label("Attention", exact=True).is_checked()
+    assert pressed(page, ".bars") == pressed(page, ".heads-list") == "L1H0"
+
+
 def test_the_opacity_and_the_scale_change_the_picture(opened, server: ViewerServer):
     page = opened(server)
     at(page, "case-000")
