@@ -193,7 +193,9 @@ def report(
     console.say(f"report: {', '.join(map(str, runs))} on {settings.store} → {settings.out}")
     from stages import report as stage
 
-    console.say(str(stage.run(runs, settings, progress=progress_display())))
+    written = stage.run(runs, settings, progress=progress_display())
+    console.say(str(written))
+    say_next_steps(settings, written)
 
 
 @app.command()
@@ -238,6 +240,7 @@ def inspect(
 def view(
     store: StorePath,
     *,
+    run: Annotated[Path | None, typer.Option(help="Also show the prediction of this run.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 for any free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser, if there is a display.")] = True,
 ) -> None:
@@ -249,7 +252,7 @@ def view(
     with console.said_if_slow(f"view: opening {store}"):
         from stages import view as stage
 
-        opened_server = stage.open_viewer(store, port=port)
+        opened_server = stage.open_viewer(store, port=port, run=run)
     with opened_server as server:
         console.show_text(server.url)
         opened = browser and stage.open_browser(server)

@@ -32,10 +32,12 @@ WATCHED: dict[str, dict[str, str]] = {
     },
     "train": {"split_csv": "splits"},
     "evaluate": {"masks": "masks", "csv": "masks"},
+    "compare": {"images": "images"},
 }
 """Settings that name an input: section → setting → the key of `inputs` that should name the same input.
 
-In `dvc.yaml`, the stage of the section's name depends on these keys of `inputs`.
+In `dvc.yaml`, the stage of the section's name depends on these keys of `inputs`. The stage `compare` reads the section
+`train` too.
 """
 
 

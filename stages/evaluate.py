@@ -4,6 +4,7 @@
     out/scores.json      all scores with intervals; see `stages.segmentation.all_scores`
     out/per_sample.csv   the same scores, one row per sample
     out/overlays/        pictures of the worst, the median and the best samples
+    out/report.html      all of this and more on one page; see `stages.reporting.evaluation_page`
 
 Scores are computed at the store's resolution. With the source masks they are also computed at each image's original
 size (`stages.reporting.scoring`). The masks are found and read by the rules that the store records. With `instances`
@@ -22,10 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.outputs.kinds import OVERLAYS, REPORT, ROWS_FILE
+from stages.outputs.kinds import OVERLAYS, PAGE_FILE, REPORT, ROWS_FILE
 from stages.outputs.places import require_own_folder
 from stages.pictures.overlays import draw_overlay, pick_cases
+from stages.reporting.arms import Doubts
 from stages.reporting.evaluation_inputs import EvaluationInputs, Request, load_inputs
+from stages.reporting.evaluation_page import write_report
 from stages.reporting.evaluation_scores import evaluation_rows, evaluation_scores
 from stages.reporting.scoring import Evaluation, score_cases
 from stages.runtime.progress import SILENT, Progress
@@ -87,10 +90,19 @@ def run(settings: EvaluateSettings, progress: Progress = SILENT) -> EvaluationRe
     )
     inputs = load_inputs(_request(settings))
     with published_folder(settings.out, ours=REPORT) as folder:
-        evaluation = _evaluate(inputs, settings.batch_size, progress)
+        doubts = Doubts(inputs)
+        evaluation = _evaluate(inputs, settings.batch_size, progress, doubts)
         write_scores(folder, evaluation.scores)
         write_rows(folder / ROWS_FILE, evaluation_rows(inputs, evaluation.cases))
         _write_overlays(folder / OVERLAYS, inputs, evaluation.cases, settings.overlays)
+        write_report(
+            folder / PAGE_FILE,
+            evaluation,
+            doubts,
+            run=settings.run,
+            batch_size=settings.batch_size,
+            progress=progress,
+        )
     return EvaluationReport(out=settings.out, metrics=evaluation.scores)
 
 
@@ -114,7 +126,7 @@ def _request(settings: EvaluateSettings) -> Request:
     )
 
 
-def _evaluate(inputs: EvaluationInputs, batch_size: int, progress: Progress) -> Evaluation:
+def _evaluate(inputs: EvaluationInputs, batch_size: int, progress: Progress, doubts: Doubts) -> Evaluation:
     """Score all samples."""
     calibration = Calibration(len(inputs.card.classes), multilabel=inputs.store.multilabel)
     cases = list(
@@ -122,7 +134,7 @@ def _evaluate(inputs: EvaluationInputs, batch_size: int, progress: Progress) -> 
             inputs,
             batch_size=batch_size,
             progress=progress,
-            observers=[lambda scored: calibration.add(scored.probabilities, scored.truth)],
+            observers=[doubts, lambda scored: calibration.add(scored.probabilities, scored.truth)],
         )
     )
     return Evaluation(inputs=inputs, cases=cases, scores=evaluation_scores(inputs, cases, calibration))

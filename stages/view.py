@@ -24,22 +24,29 @@ PORT_ERRORS = {
 }
 
 
-def open_viewer(store: Path, *, port: int = 0) -> ViewerServer:
+def open_viewer(store: Path, *, port: int = 0, run: Path | None = None) -> ViewerServer:
     """Open a store and make a server for it. Use it as a context, and call `serve_forever` inside.
 
     Args:
         store: path of the store.
         port: 0 for any free one.
+        run: folder of a run that predicts every sample that is shown; None for no predictions.
 
     Raises:
         StoreError: the store cannot be opened.
+        CheckpointError: the run cannot be read, or does not fit the store.
         UsageError: the port cannot be used.
     """
     catalogue = Catalogue(store)
+    predictor = None
+    if run is not None:
+        from stages.viewing.prediction import RunPredictor  # imports torch
+
+        predictor = RunPredictor(run, catalogue.store)
     # While the browser starts, a thread imports what the first sample needs.
     threading.Thread(target=_import_drawing, name="imports", daemon=True).start()
     try:
-        return ViewerServer(Api(catalogue), port)
+        return ViewerServer(Api(catalogue, predictor), port)
     except OSError as error:
         if port == 0 or error.errno not in PORT_ERRORS:
             raise

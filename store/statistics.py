@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from store.agreement import head_agreement
 from store.reader import AttentionStore
-from store.records import IGNORE
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-VERBS = ("phantom", "extract", "train", "evaluate")
+VERBS = ("phantom", "extract", "train", "evaluate", "compare")
 READS_SETTINGS = {"pipeline/params.py", "pipeline/params_file.py", "pipeline/values.py"}
 """Files of the command line that decide which settings a stage gets."""
 

@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[1]
 TINY: dict[str, dict[str, Any]] = {
     "phantom": {"samples": 16, "image_size": "36x48", "seed": 0},
     "extract": {"image_size": 32, "attention_size": 32, "batch_size": 8},
-    "train": {"epochs": 2, "width": 4, "val": 0.25, "test": 0.25},
+    "train": {"steps": 2, "width": 4, "val": 0.25, "test": 0.25},
     "evaluate": {"overlays": 1},
+    "compare": {"labels": [4], "seeds": 0, "steps": 2},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from tests.warm import warm_pipeline
 
 pytestmark = pytest.mark.slow
 
-EVERYTHING = {"phantom", "extract", "train@dual", "train@image", "evaluate@dual", "evaluate@image"}
+EVERYTHING = {"phantom", "extract", "train", "evaluate", "compare"}
+MOST_COLUMNS = 8
+"""Columns of a table that fits a terminal."""
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +64,42 @@ def _trained_with(project: Project) -> str:
 
 
 def test_everything_runs_once_and_nothing_twice(warm: Project):
-    """The outputs are there, git has nothing new but the lock file, and DVC finds both runs' metrics."""
-    for branches in ("dual", "image"):
-        assert (warm.folder / "runs" / branches / "model.safetensors").is_file()
-        assert json.loads((warm.folder / "reports" / branches / "metrics.json").read_text())["n"] > 0
+    """The outputs are there, git has nothing new but the lock file, and DVC finds the comparison's metrics."""
+    assert (warm.folder / "runs/dual/model.safetensors").is_file()
+    for report in ("dual", "compare"):
+        assert json.loads((warm.folder / "reports" / report / "metrics.json").read_text())
     assert warm.run("git", "status", "--porcelain").split() == ["??", "dvc.lock"]
     assert warm.repro() == set()
     shown = json.loads(warm.run("dvc", "metrics", "show", "--json"))
-    assert set(shown[""]["data"]) == {"reports/dual/metrics.json", "reports/image/metrics.json"}
+    assert set(shown[""]["data"]) == {"reports/compare/metrics.json"}
+
+
+def test_metrics_fit_a_terminal(warm: Project):
+    """`dvc metrics show` has at most eight columns, for the project and for each report that is named."""
+    for report in ([], ["reports/compare/metrics.json"], ["reports/dual/metrics.json"]):
+        heading, _, *rows = warm.run("dvc", "metrics", "show", "--md", *report).strip().splitlines()
+        assert 1 < len(heading.strip("|").split("|")) <= 1 + MOST_COLUMNS
+        assert len(rows) == 1
+
+
+def test_the_comparison_ends_the_run_and_says_its_result(warm: Project):
+    """The comparison is the last stage, so that its verdict is what a newcomer sees last."""
+    warm.change({"extract": {"layers": [-1]}})
+    try:
+        output = warm.run("dvc", "repro")
+    finally:
+        warm.change({"extract": {"layers": [-3, -2, -1]}})
+        warm.repro()  # from the run cache
+    ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+    assert ran[-1] == "compare"
+    assert "reports/compare/report.html" in output[output.index("Running stage 'compare'") :]
+
+
+def test_both_reports_can_be_opened(warm: Project):
+    """Each is a page of its own."""
+    for report in ("dual", "compare"):
+        page = (warm.folder / "reports" / report / "report.html").read_text(encoding="utf-8")
+        assert page.lower().startswith("<!doctype html>")
 
 
 def test_other_layers_rerun_all_but_the_phantoms_and_going_back_runs_nothing(warm: Project):
@@ -84,8 +115,9 @@ def test_other_layers_rerun_all_but_the_phantoms_and_going_back_runs_nothing(war
     [
         pytest.param("stages/phantoms/lesion.py", {"phantom"}, id="phantoms"),
         pytest.param("stages/attention/recipe.py", {"extract"}, id="attention"),
-        pytest.param("stages/segmentation/metrics.py", {"train", "evaluate"}, id="metrics"),
-        pytest.param("store/disk/publish.py", {"phantom", "extract", "train", "evaluate"}, id="store"),
+        pytest.param("stages/segmentation/metrics.py", {"train", "evaluate", "compare"}, id="metrics"),
+        pytest.param("stages/comparison/paired.py", {"compare"}, id="comparison"),
+        pytest.param("store/disk/publish.py", EVERYTHING, id="store"),
     ],
 )
 def test_changed_code_is_noticed(warm: Project, file: str, verbs: set[str]):
@@ -97,7 +129,7 @@ def test_changed_code_is_noticed(warm: Project, file: str, verbs: set[str]):
         changed = json.loads(warm.run("dvc", "status", "--json"))
     finally:
         source.write_bytes(before)
-    assert {stage.split("@")[0] for stage, why in changed.items() if f"'{Path(file).parent}'" in str(why)} == verbs
+    assert {stage for stage, why in changed.items() if f"'{Path(file).parent}'" in str(why)} == verbs
 
 
 # Section, key, another value, and a function that finds the value in the stage's output.
@@ -113,17 +145,34 @@ CHANGES: list[tuple[str, str, Any, Trace]] = [
     ("extract", "image_size", "32x40", lambda p: _store(p).size == (32, 40)),
     ("extract", "attention_size", 40, lambda p: list(_store(p).recipe["input_size"]) == [40, 40]),
     ("extract", "layers", [-1], lambda p: len(_store(p).heads) == 6),
-    ("train", "epochs", 3, lambda p: len(_history(p)) == 3),
+    ("train", "steps", 3, lambda p: len(_history(p)) == 3),
     ("train", "batch_size", 5, lambda p: '"batch_size": 5,' in _trained_with(p)),
     ("train", "lr", 0.25, lambda p: '"lr": 0.25,' in _trained_with(p)),
     ("train", "seed", 11, lambda p: '"seed": 11,' in _trained_with(p)),
     ("train", "split_seed", 12, lambda p: '"split_seed": 12,' in _trained_with(p)),
+    ("train", "val", 0.3125, lambda p: _samples(p)["val"] == 5),
+    ("train", "test", 0.375, lambda p: _samples(p)["test"] == 6),
+    ("compare", "arms", ["attention", "image"], lambda p: _compared(p)["arms"] == ["attention", "image"]),
+    ("compare", "labels", [3, 4], lambda p: _compared(p)["labels"] == [3, 4]),
+    ("compare", "seeds", 3, lambda p: _compared(p)["seeds"] == [3]),
+    ("compare", "steps", 3, lambda p: _compared(p)["steps"] == 3),
+    ("compare", "images", None, lambda p: _compared(p)["settings"]["compare"]["images"] is None),
     ("evaluate", "split", "val", lambda p: _metrics(p)["split"] == "val"),
     ("evaluate", "masks", None, lambda p: "original" not in _metrics(p)),
     ("evaluate", "overlays", 2, lambda p: len(_pngs(p, "reports/dual/overlays")) > 3),
 ]
-NOT_IN_TINY = {"extract.batch_size", "train.width", "train.val", "train.test"}
+NOT_IN_TINY = {"extract.batch_size", "train.width"}
 """Keys that only make the tests quicker; the repository's params.yaml does not have them."""
+
+
+def _samples(project: Project) -> dict[str, int]:
+    with (project.folder / "runs/dual/splits.csv").open(newline="") as file:
+        return Counter(row["split"] for row in csv.DictReader(file))
+
+
+def _compared(project: Project) -> dict[str, Any]:
+    compared: dict[str, Any] = json.loads((project.folder / "reports/compare/comparison.json").read_text())
+    return compared
 
 
 def _pngs(project: Project, folder: str) -> list[Path]:
@@ -142,13 +191,12 @@ def test_the_changes_cover_every_key_of_params(warm: Project):
     assert {f"{section}.{key}" for section, key, *_ in CHANGES} == keys - inputs - NOT_IN_TINY
 
 
-@pytest.mark.parametrize("section", ["phantom", "extract", "train", "evaluate"])
+@pytest.mark.parametrize("section", ["phantom", "extract", "train", "evaluate", "compare"])
 def test_every_changed_setting_runs_its_stage_and_is_seen_in_the_output(warm: Project, section: str):
     """For each change the stage's command runs, in spite of the run cache, and its output has the new value."""
     if not (warm.folder / "fewer").exists():
         _fewer_files(warm)
     before = (warm.folder / "params.yaml").read_text()
-    stage = {"train": "train@dual", "evaluate": "evaluate@dual"}.get(section, section)
     try:
         for _, key, value, trace in (change for change in CHANGES if change[0] == section):
             (warm.folder / "params.yaml").write_text(before)
@@ -160,11 +208,11 @@ def test_every_changed_setting_runs_its_stage_and_is_seen_in_the_output(warm: Pr
                 warm.change(
                     {"extract": {"masks": "fewer/masks_of_images"}, "inputs": {"masks": "fewer/masks_of_images"}}
                 )
-            assert warm.repro("--single-item", stage) == {stage}, f"{section}.{key}: the change was not noticed"
+            assert warm.repro("--single-item", section) == {section}, f"{section}.{key}: the change was not noticed"
             assert trace(warm), f"{section}.{key}: the output does not have the new value"
     finally:
         (warm.folder / "params.yaml").write_text(before)
-        warm.run("dvc", "repro", "--single-item", stage)  # from the run cache
+        warm.run("dvc", "repro", "--single-item", section)  # from the run cache
 
 
 def _is_there(project: Project) -> bool:
@@ -190,8 +238,8 @@ def test_a_changed_entry_of_inputs_is_what_dvc_depends_on(warm: Project, key: st
         changed = json.loads(warm.run("dvc", "status", "--json"))
     finally:
         (warm.folder / "params.yaml").write_text(before)
-    stages = {stage.split("@")[0] for stage, why in changed.items() if "another" in str(why)}
-    expected = {"masks": {"extract", "evaluate"}, "splits": {"train"}}
+    stages = {stage for stage, why in changed.items() if "another" in str(why)}
+    expected = {"images": {"extract", "compare"}, "masks": {"extract", "evaluate"}, "splits": {"train", "compare"}}
     assert stages == expected.get(key, {"extract"})
 
 
@@ -235,8 +283,9 @@ TINY_OWN: dict[str, dict[str, Any]] = {
         "attention_size": 32,
         "layers": [-1],
     },
-    "train": {"epochs": 1, "width": 4, "val": 0.25, "test": 0.25},
+    "train": {"steps": 1, "width": 4, "val": 0.25, "test": 0.25},
     "evaluate": {"masks": MASKS, "overlays": 1},
+    "compare": {"images": PHOTOS, "labels": [4], "seeds": 0, "steps": 1},
 }
 
 
@@ -247,6 +296,20 @@ def test_paths_may_hold_spaces(own: Project):
     assert metrics["n"] > 0
     assert metrics["original"]["n"] == metrics["n"]
     assert (own.folder / "stores/my store.zarr/zarr.json").is_file()
+
+
+def test_a_project_of_an_earlier_version_runs_as_it_did(own: Project):
+    """`dvc.yaml` and `params.yaml` as `pipeline init` wrote them up to version 0.2 are used without a change."""
+    earlier = Path(__file__).with_name("earlier_project")
+    version = own.params()["pipeline_version"]
+    shutil.copy(earlier / "dvc.yaml", own.folder / "dvc.yaml")
+    text = (earlier / "params.yaml").read_text().replace("@VERSION@", version)
+    (own.folder / "params.yaml").write_text(text)
+    given = {section: values for section, values in TINY_OWN.items() if section != "compare"}
+    own.change({**given, "train": {"epochs": 1, "width": 4, "val": 0.25, "test": 0.25}})
+    assert own.repro() == {"extract", "train@dual", "train@image", "evaluate@dual", "evaluate@image"}
+    for branches in ("dual", "image"):
+        assert json.loads((own.folder / "reports" / branches / "metrics.json").read_text())["n"] > 0
 
 
 def test_a_table_works_through_params_and_its_changes_are_noticed(own: Project):

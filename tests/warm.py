@@ -63,7 +63,7 @@ def serve(address: Path) -> None:
 
     for module in (
         "pipeline.cli",
-        *(f"stages.{verb}" for verb in ("evaluate", "extract", "phantom", "predict", "train")),
+        *(f"stages.{verb}" for verb in ("compare", "evaluate", "extract", "phantom", "predict", "train")),
     ):
         importlib.import_module(module)
 

@@ -11,9 +11,19 @@ from typing import Any
 
 from stages.comparison.analysis import Analysis
 from stages.comparison.learning_curve import FARTHEST, Answer, LearningCurve
-from stages.comparison.wording import dice_text, labels_text, signed
+from stages.comparison.wording import MISSING, dice_text, labels_text, signed
 
-__all__ = ["GOAL", "MORE", "answers_as_json", "curve_answers", "gain_sentence", "labels_sentence", "match_sentence"]
+__all__ = [
+    "GOAL",
+    "MORE",
+    "answers_as_json",
+    "curve_answers",
+    "gain_cell",
+    "gain_sentence",
+    "labels_cell",
+    "labels_sentence",
+    "match_sentence",
+]
 
 GOAL = 0.85
 """Dice that is asked for unless another one is given."""
@@ -63,6 +73,30 @@ def gain_sentence(curve: LearningCurve, more: int) -> str:
     if answer.low is not None and answer.high is not None:
         interval = f"95 % {signed(answer.low)} to {signed(answer.high)}"
     return f"{subject} would bring {curve.arm} about {signed(answer.value)} Dice ({interval}; extrapolated)."
+
+
+def labels_cell(curve: LearningCurve, goal: float) -> str:
+    """Return the number of labels for a Dice as a cell, such as "150 (100 to 230)"; a star marks an extrapolation."""
+    answer, smallest, limit = curve.labels_for(goal), curve.labels[0], FARTHEST * curve.labels[-1]
+    if answer.value > limit:
+        value = f"more than {limit:,} *"
+    elif answer.value <= smallest:
+        value = f"at most {smallest:,}"
+    else:
+        value = f"{labels_text(answer.value)}{' *' if answer.extrapolated else ''}"
+    if answer.low is None or answer.low > limit or (answer.high is not None and answer.high <= smallest):
+        return value
+    return f"{value} ({_interval(answer, smallest, limit).removeprefix('95 % ')})"
+
+
+def gain_cell(curve: LearningCurve, more: int) -> str:
+    """Return the gain of further labels as a cell, such as "+0.012 * (+0.004 to +0.020)"; a dash for a flat curve."""
+    answer = curve.gain(more)
+    if not curve.rises:
+        return MISSING
+    if answer.low is None or answer.high is None:
+        return f"{signed(answer.value)} *"
+    return f"{signed(answer.value)} * ({signed(answer.low)} to {signed(answer.high)})"
 
 
 def answers_as_json(curve: LearningCurve, *, goal: float = GOAL, more: int = MORE) -> dict[str, Any]:

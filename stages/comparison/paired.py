@@ -1,41 +1,9 @@
 """Estimate mean Dice, and the difference of two arms, with an interval that holds for new trainings and new images.
 
-Dice is a table of seeds × images. Both are samples: another seed draws other labelled images and other weights, and
-another test set would hold other images. The model is that of two crossed random effects, for a difference as for a
-single arm:
+Two arms are compared by their differences per seed and image: a seed draws the same labelled images for both, and an
+image that is hard for one is hard for the other. `stages.comparison.crossed_effects` has the model and its accuracy.
 
-    dice[seed, image] = mean + effect of the seed + effect of the image + rest
-
-With S seeds and G images the mean squares of the seeds (A), of the images (B) and of the rest (E) estimate the variance
-of the grand mean without bias, and Satterthwaite's formula gives the degrees of freedom of Student's t:
-
-    variance = (A + B - E) / (S G)
-    degrees  = (A + B - E)² / (A² / (S-1) + B² / (G-1) + E² / ((S-1)(G-1)))
-
-With few seeds the estimate can be far too small by chance. So it is never taken below A / (S G) or B / (S G): the
-interval is at least as wide as the Student intervals over seeds alone and over images alone. One seed leaves
-B / (S G), and a note says what that interval lacks.
-
-**Groups.** Images of one patient are alike. The images of a group are first summed to one column of the table:
-y[seed, group] = mean + G / I × the sum of (dice - mean) over the group's images, for I images in G groups. The mean of
-y is the mean over images, and B becomes the variance between groups (linearised, as in cluster sampling).
-
-**Why not the percentile bootstrap.** Drawing seeds and images with replacement (the pigeonhole bootstrap, Owen 2007)
-gives intervals that are too narrow for few seeds and too wide where the rest dominates. Coverage of "95 %" intervals,
-simulated with 10 to 200 images and standard deviations of 0 to .03 for seeds, 0 to .1 for images, .02 to .1 for the
-rest:
-
-| seeds | pigeonhole bootstrap | this module | Student over seeds | Student over images |
-|------:|---------------------:|------------:|-------------------:|--------------------:|
-|     2 |           55 to 100 % | 87 to 98 % |         85 to 96 % |           8 to 96 % |
-|     3 |           72 to 100 % | 92 to 98 % |         64 to 96 % |           7 to 96 % |
-|     5 |           82 to 100 % | 94 to 98 % |         41 to 96 % |           8 to 96 % |
-|    10 |           88 to 100 % | 94 to 98 % |         26 to 96 % |           7 to 96 % |
-
-With skewed effects (exponential) the lowest coverage of this module is 82, 87, 88 and 90 %.
-
-Sources: Satterthwaite 1946, "An approximate distribution of estimates of variance components"; Searle, Casella and
-McCulloch 1992, "Variance Components", chapter 4; Owen 2007, "The pigeonhole bootstrap".
+There is no interval below ten groups of images, nor where all values are equal.
 """
 
 from __future__ import annotations
@@ -47,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.comparison.crossed_effects import crossed_error, group_columns
 from stages.comparison.results import Floats
 from stages.errors import UsageError
 from stages.segmentation.bootstrap import FEW, FEWEST
@@ -56,16 +25,13 @@ __all__ = [
     "Difference",
     "Estimate",
     "estimate_mean",
-    "group_columns",
-    "mean_squares",
     "paired_difference",
 ]
 
-CONFIDENCE = 0.95
 FEW_SEEDS = 5
 """Number of seeds below which a note is made."""
-ROUNDING = 1e-20
-"""Variance of a mean that rounding errors of equal values can reach."""
+ROUNDING = 1e-10
+"""Standard error that rounding errors of equal values can reach."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +48,8 @@ class Estimate:
     images: int
     groups: int
     """Number of groups of the images; equal to `images` if every image is its own group."""
-    variance: float | None
-    """Variance of the mean; None where the interval is None."""
-    degrees: float | None
-    """Degrees of freedom of that variance; None where the interval is None."""
+    p: float | None
+    """Two-sided p of "the true mean is 0", from the same distribution as the interval; None without one."""
     notes: tuple[str, ...] = ()
     """What a reader must know before believing the interval."""
 
@@ -99,8 +63,6 @@ class Estimate:
 class Difference(Estimate):
     """Hold the paired difference of two arms: the first minus the second, on the same images and seeds."""
 
-    p: float | None
-    """Two-sided p of "no difference on average", from the same t distribution as the interval; None without one."""
     wins: float
     """Share of the images on which the first arm is better on average over seeds; ties count half. nan if no image."""
 
@@ -139,62 +101,9 @@ def paired_difference(first: Floats, second: Floats, clusters: Sequence[str]) ->
         )
     difference = first - second
     estimate = _estimate(difference, clusters)
-    p = None
-    if estimate.variance is not None and estimate.degrees is not None:
-        from scipy.stats import t
-
-        p = float(2 * t.sf(abs(estimate.mean) / math.sqrt(estimate.variance), estimate.degrees))
     by_image = difference.mean(axis=0).round(12)  # equal Dice may differ in the last bit
     wins = float(np.mean((by_image > 0) + 0.5 * (by_image == 0))) if by_image.size else math.nan
-    return Difference(**_fields(estimate), p=p, wins=wins)
-
-
-def group_columns(values: Floats, clusters: Sequence[str]) -> Floats:
-    """Return the values by group, (…, seed, group), so that their mean is the mean over images.
-
-    Args:
-        values: (…, seed, image).
-        clusters: Group of each image, at least one.
-    """
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
-    number = np.array([numbers[name] for name in clusters])
-    order = np.argsort(number, kind="stable")
-    starts = np.searchsorted(number[order], np.arange(len(numbers)))
-    grand = values.mean(axis=(-2, -1), keepdims=True)
-    sums = np.add.reduceat((values - grand)[..., order], starts, axis=-1)
-    columns: Floats = grand + (len(numbers) / len(clusters)) * sums
-    return columns
-
-
-def mean_squares(columns: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the mean squares of several tables over the same seeds and groups, and their mean products.
-
-    Args:
-        columns: (table, seed, group), as `group_columns` returns them; at least two groups.
-
-    Returns:
-        (table, table) each: A of the seeds, B of the groups and E of the rest. With one seed, A and E are 0.
-    """
-    count, seeds, groups = columns.shape
-    by_seed, by_group, grand = columns.mean(axis=2), columns.mean(axis=1), columns.mean(axis=(1, 2))
-    off_seed, off_group = by_seed - grand[:, None], by_group - grand[:, None]
-    rest = (columns - by_seed[:, :, None] - by_group[:, None, :] + grand[:, None, None]).reshape(count, -1)
-    freedom = max(1, seeds - 1)  # of the seeds; with one seed all their deviations are 0
-    of_seeds: Floats = groups * (off_seed @ off_seed.T) / freedom
-    of_groups: Floats = seeds * (off_group @ off_group.T) / (groups - 1)
-    of_rest: Floats = rest @ rest.T / (freedom * (groups - 1))
-    return of_seeds, of_groups, of_rest
-
-
-def _variance(columns: Floats) -> tuple[float, float]:
-    """Return the variance of the mean of a (seed, group) table and its degrees of freedom; see the module."""
-    seeds, groups = columns.shape
-    a, b, e = (float(part[0, 0]) for part in mean_squares(columns[None]))
-    cells, unbiased = seeds * groups, a + b - e
-    if unbiased > max(a, b):
-        spread = a**2 / (seeds - 1) + b**2 / (groups - 1) + e**2 / ((seeds - 1) * (groups - 1))
-        return unbiased / cells, unbiased**2 / spread
-    return max(a, b) / cells, float(seeds - 1 if a > b else groups - 1)
+    return Difference(**_fields(estimate), wins=wins)
 
 
 def _estimate(values: Floats, clusters: Sequence[str]) -> Estimate:
@@ -207,7 +116,7 @@ def _estimate(values: Floats, clusters: Sequence[str]) -> Estimate:
         )
     groups = len(set(clusters))
     plain: dict[str, Any] = {"images": images, "groups": groups}
-    plain |= {"low": None, "high": None, "variance": None, "degrees": None}
+    plain |= {"low": None, "high": None, "p": None}
     if images == 0:
         note = "No image has a Dice in every run, so nothing can be compared."
         return Estimate(mean=math.nan, per_seed=(math.nan,) * seeds, notes=(note,), **plain)
@@ -216,14 +125,11 @@ def _estimate(values: Floats, clusters: Sequence[str]) -> Estimate:
     if groups < FEWEST:
         note = f"There are {groups} {what}. An interval needs at least {FEWEST}, so none is given."
         return Estimate(notes=(note,), **plain)
-    variance, degrees = _variance(group_columns(values, clusters))
-    if variance < ROUNDING:
+    error = crossed_error(group_columns(values, clusters))
+    if error.size < ROUNDING:
         return Estimate(**plain)
-    from scipy.stats import t
-
-    half = float(t.ppf((1 + CONFIDENCE) / 2, degrees)) * math.sqrt(variance)
-    plain |= {"low": plain["mean"] - half, "high": plain["mean"] + half}
-    plain |= {"variance": variance, "degrees": degrees}
+    half, mean = error.half_width(), plain["mean"]
+    plain |= {"low": mean - half, "high": mean + half, "p": error.p(mean)}
     return Estimate(notes=_notes(seeds, groups, what), **plain)
 
 

@@ -8,8 +8,6 @@ nothing is claimed.
 
 from __future__ import annotations
 
-from collections import Counter
-
 from stages.comparison.analysis import Analysis, Row
 from stages.comparison.results import Comparison
 from stages.comparison.wording import dice_text, interval_text, listed, p_text, signed
@@ -82,19 +80,17 @@ def _first_row(row: Row, comparison: Comparison) -> str:
 
 
 def _other_rows(analysis: Analysis) -> list[str]:
-    """Return a sentence for each other arm that counts its rows; none if there is a single row."""
-    rows = [row for row in analysis.rows if row.p_corrected is not None]
-    if len(analysis.rows) == 1 or not rows:
-        return []
+    """Return a sentence that counts the rows of every other arm; none for a single row, or if no row has a p."""
     first, *others = analysis.comparison.arms
-    sentences = []
+    if len(analysis.rows) == 1 or all(row.p_corrected is None for row in analysis.rows):
+        return []
+    if len(analysis.comparison.labels) == 1:
+        return [_single(row) for row in analysis.rows[1:]]
+    counts = []
     for other in others:
-        own = [row for row in rows if row.second == other]
-        if len(own) == 1 and len(others) > 1:
-            sentences.append(_single(own[0]) if other != others[0] else "")
-        elif own:
-            sentences.append(_counted(first, other, own))
-    return [sentence for sentence in sentences if sentence]
+        own = [row for row in analysis.rows if row.second == other]
+        counts.append(f"ahead of {other} in {_named(own, first)} and behind in {_named(own, other)}")
+    return [f"Of {len(analysis.comparison.labels)} numbers of labels, {first} is {'; '.join(counts)}."]
 
 
 def _single(row: Row) -> str:
@@ -105,26 +101,14 @@ def _single(row: Row) -> str:
     return f"{row.ahead} is ahead of {worse} ({row.first} − {row.second} {change})."
 
 
-def _counted(first: str, other: str, rows: list[Row]) -> str:
-    ahead = Counter(row.ahead for row in rows)
-    many = f"Of {len(rows)} numbers of labels, "
-    parts = [
-        f"{winner} is ahead of {loser} in {_named(winner, rows, ahead[winner])}"
-        for winner, loser in ((first, other), (other, first))
-        if ahead[winner]
-    ]
-    if not parts:
-        return f"{many}none shows a difference between {first} and {other}."
-    rest = ahead[None]
-    tail = f"; {rest} {'shows' if rest == 1 else 'show'} no difference" if rest else ""
-    return f"{many}{' and '.join(parts)}{tail}."
-
-
-def _named(winner: str, rows: list[Row], count: int) -> str:
-    if count == len(rows):
-        return f"all {count}"
-    named = ", ".join(f"{row.labels:,}" for row in rows if row.ahead == winner)
-    return f"{count} ({named})" if count <= MOST_NAMED else str(count)
+def _named(rows: list[Row], winner: str) -> str:
+    """Return how many rows an arm is ahead in, with their numbers of labels if they are some but few."""
+    ahead = [f"{row.labels:,}" for row in rows if row.ahead == winner]
+    if not ahead:
+        return "none"
+    if len(ahead) == len(rows):
+        return f"all {len(rows)}"
+    return f"{len(ahead)} ({', '.join(ahead)})" if len(ahead) <= MOST_NAMED else str(len(ahead))
 
 
 def _one_arm(analysis: Analysis) -> str:
@@ -153,7 +137,7 @@ def _images(comparison: Comparison) -> str:
 
 def _family(comparison: Comparison) -> str:
     rows = len(comparison.labels) * (len(comparison.arms) - 1)
-    return f" after Holm's correction over {rows} comparisons" if rows > 1 else ""
+    return " after Holm" if rows > 1 else ""
 
 
 def _equals(p: float | None) -> str:

@@ -20,7 +20,7 @@ __all__ = ["outline", "simplify", "trace"]
 
 NEAREST_CENTRE = math.sqrt(0.5) / 2
 """Distance of an outline from the nearest centre of a pixel, in pixels."""
-MOST_ROUNDING = 0.17
+MOST_ROUNDING = 0.2
 """Largest error of a rounded corner in pixels of the mask. The rest of `NEAREST_CENTRE` is for leaving out corners."""
 MOST_DECIMALS = 4
 LONGEST_PATH = 24_000
@@ -93,9 +93,11 @@ def simplify(points: NDArray[np.float64], tolerance: float) -> NDArray[np.float6
         farthest = np.maximum.reduceat(far, kept[:-1])
         found = np.flatnonzero((far == farthest[piece]) & (far > tolerance))
         if not found.size:
-            return points[kept]
+            break
         _, first = np.unique(piece[found], return_index=True)
         kept = np.union1d(kept, found[first])
+    line: NDArray[np.float64] = points[kept]
+    return line
 
 
 def _distances(

@@ -22,35 +22,32 @@ BINS = 5
 """Groups of about equal number whose median is drawn over the sizes."""
 FEWEST_FOR_BINS = 15
 WORST_GROUPS = 10
+SIZES = [step * 10.0**power for power in range(-5, 1) for step in (1, 2, 5)]
+"""Ticks of the axis of sizes."""
 QUANTILES = (("worst", 0.0), ("5 %", 0.05), ("25 %", 0.25), ("median", 0.5), ("75 %", 0.75), ("best", 1.0))
 
 
 def distribution_section(arms: Sequence[Arm]) -> Section:
     """Return the distribution of Dice over the images: histogram with every image, and a table of quantiles."""
     values = [_defined(arm.dice(list(arm.cases))) for arm in arms]
-    figure, axes = new_figure(height=1.9 + 0.25 * len(arms))
+    figure, axes = new_figure(height=2.6 + 0.15 * len(arms))
     edges = np.linspace(0, 1, STEPS)
     for position, (arm, dice) in enumerate(zip(arms, values, strict=True)):
         colour = SERIES[position % len(SERIES)]
         if len(arms) == 1:
-            axes.hist(dice, bins=list(edges), color=colour, alpha=0.35, label=arm.name)
+            axes.hist(dice, bins=list(edges), color=colour, alpha=0.35)
         else:
             axes.hist(dice, bins=list(edges), color=colour, histtype="step", linewidth=1.8, label=arm.name)
-        height = -0.06 - 0.07 * position
-        axes.plot(
-            dice,
-            np.full(len(dice), height),
-            "|",
-            color=colour,
-            markersize=7,
-            transform=axes.get_xaxis_transform(),
-            clip_on=False,
-        )
+    highest = max([1, *(int(np.histogram(dice, edges)[0].max()) for dice in values)])
+    for position, dice in enumerate(values):
+        height = -highest * (0.08 + 0.1 * position)
+        axes.plot(dice, np.full(len(dice), height), "|", color=SERIES[position % len(SERIES)], markersize=8)
     axes.set_xlim(-0.01, 1.01)
-    axes.set_xlabel("Dice; every line below is one image", labelpad=8 + 12 * len(arms))
+    axes.set_ylim(-highest * (0.06 + 0.1 * len(arms)), highest * 1.05)
+    axes.set_xlabel("Dice; every line below 0 is one image")
     axes.set_ylabel("images")
     whole_numbers(axes.yaxis)
-    axes.tick_params(axis="x", pad=6 + 14 * len(arms))
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= highest])
     if len(arms) > 1:
         axes.legend(loc="upper left")
     rows = [
@@ -109,8 +106,10 @@ def size_section(arms: Sequence[Arm]) -> Section:
             )
     if drawn:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: percent(float(value)))
-        axes.xaxis.set_minor_formatter(lambda _value, _position: "")
+        axes.minorticks_off()
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in SIZES if low <= tick <= high]
+        axes.set_xticks(ticks, [percent(tick) for tick in ticks])
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("share of the image that the label marks")
     axes.set_ylabel("Dice")

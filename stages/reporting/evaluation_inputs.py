@@ -27,7 +27,7 @@ from stages.segmentation.metrics import MetricRules
 from stages.segmentation.network import Segmenter
 from stages.segmentation.split_tables import read_splits
 from stages.segmentation.splits import linked_groups
-from stages.segmentation.trainer import FEWEST_TO_CHOOSE
+from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from store import AttentionStore
 
 __all__ = ["EvaluationInputs", "Request", "load_inputs"]

@@ -16,7 +16,7 @@ from stages.reporting.data_sections import doubt_section, left_out_section, prov
 from stages.reporting.differences import difference_section, pair_arms
 from stages.reporting.distributions import distribution_section, group_section, size_section
 from stages.reporting.model_sections import calibration_section, class_section, training_section
-from stages.reporting.overview import facts, notes, verdict
+from stages.reporting.overview import facts, notes, score_section, verdict
 from stages.reporting.page_file import write_page
 from stages.reporting.run_files import read_history, read_settings
 from stages.reporting.scoring import Evaluation
@@ -57,6 +57,7 @@ def evaluation_page(
     settings: dict[str, dict[str, Any]] = {name: read_settings(run) for name, run in runs.items()}
     sections: list[Section | None] = [
         difference_section(pairs) if pairs else None,
+        score_section(arms),
         distribution_section(arms),
         size_section(arms),
         class_section(arms),

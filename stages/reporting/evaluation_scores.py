@@ -9,8 +9,8 @@ Beside the keys of `stages.segmentation.all_scores`, `scores.json` has:
 | `chosen_on_these_samples`   | true if the checkpoint was chosen by these samples: their scores are optimistic   |
 | `instances`                 | scores of objects, if they were asked for                                         |
 | `original`                  | the summary at the original size, if source masks were given; distances in pixels |
-|                             | of the originals, and with known sizes of pixels also `hd95_mm`; with             |
-|                             | `tolerance_mm` also `nsd_mm`                                                      |
+|                             | of the originals (`tolerance_px` too), and with known sizes of pixels also        |
+|                             | `hd95_mm`; with `tolerance_mm` also `nsd_mm`                                      |
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def evaluation_scores(
             class_names=names,
             groups=[group for _, group in at_original],
         )
+        scores["original"]["tolerance_px"] = inputs.rules.tolerance
         if inputs.rules.tolerance_mm is not None:
             scores["original"]["tolerance_mm"] = inputs.rules.tolerance_mm
         found = [(case.original_instances, group) for case, group in grouped if case.original_instances is not None]

@@ -107,8 +107,8 @@ def to_svg(figure: Figure, title: str = "") -> str:
     label = ET.Element(f"{{{_SVG}}}title")
     label.text = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", name)
     root.insert(0, label)
+    ET.register_namespace("", _SVG)  # before the digest, which depends on it
     _rename(root)
-    ET.register_namespace("", _SVG)
     return ET.tostring(root, encoding="unicode")
 
 

@@ -54,7 +54,7 @@ def calibration_section(arms: Sequence[Arm]) -> Section | None:
     known = [(arm, arm.scores["calibration"]) for arm in arms if arm.scores.get("calibration", {}).get("pixels")]
     if not known:
         return None
-    figure, axes = new_figure(width=4.6, height=4.0)
+    figure, axes = new_figure(height=4.2)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
     for position, (arm, calibration) in enumerate(known):
         bins = [one for one in calibration["bins"] if one["count"]]

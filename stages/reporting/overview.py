@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.reporting.arms import Arm
-from stages.reporting.content import Fact
+from stages.reporting.content import Fact, Section, Table
 from stages.reporting.differences import PairedArms
-from stages.reporting.wording import POOR, named_classes, number, with_interval
+from stages.reporting.wording import NOTHING, POOR, named_classes, number, with_interval
 from stages.runtime.wording import counted
 from stages.segmentation.bootstrap import FEWEST
 from stages.segmentation.interval_text import few_note
 from stages.segmentation.metrics import ALL_METRICS
 
-__all__ = ["facts", "notes", "verdict"]
+__all__ = ["facts", "notes", "score_section", "verdict"]
 
 SPLITS = {"train": "training", "val": "validation", "test": "test", "all": ""}
 SCORES = ("dice", "iou", "hd95", "nsd")
@@ -35,13 +35,13 @@ def verdict(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> str:
     kind = f"{SPLITS[main.inputs.split]} image".strip()
     values = [case.scores.dice for case in main.cases.values()]
     poor = sum(value < POOR for value in values)
-    single = "this model" if len(arms) == 1 else main.name
-    failed = "none" if not poor else str(poor)
+    single = "this model" if len(arms) == 1 else _quoted(main.name)
+    failed = f"{poor or 'none'} of them {'are' if poor > 1 else 'is'} below {POOR}"
     sentence = (
         f"On {counted(dice['n'], kind)}{_from_groups(dice)} {single} finds {named_classes(main.inputs.card.classes)} "
-        f"with a mean Dice of {_interval(dice)}; in {failed} of them Dice is below {POOR}."
+        f"with a mean Dice of {_interval(dice)}; {failed}."
     )
-    return " ".join([sentence, *(_difference(main, pair) for pair in pairs)])
+    return " ".join([sentence, *map(_difference, pairs)])
 
 
 def _from_groups(interval: Mapping[str, Any]) -> str:
@@ -59,24 +59,29 @@ def _interval(interval: Mapping[str, Any], digits: int = 2) -> str:
     return f"{number(interval['mean'], digits)} (95 % interval {low} to {high})"
 
 
-def _difference(main: Arm, pair: PairedArms) -> str:
+def _difference(pair: PairedArms) -> str:
     """Return the comparison with another run in one sentence; claims nothing where the interval holds zero."""
     difference = pair.difference
+    other = _quoted(pair.other.name)
     if difference["mean"] is None:
-        return f"There is no common image with a score to compare it with {pair.other.name}."
-    images = "the same images" if pair.all_common else f"the {counted(pair.common, 'image')} that both have"
+        return f"No common image has a score to compare it with {other}."
+    images = "" if pair.all_common else f"On the {counted(pair.common, 'image')} that both have, "
     low, high = difference["low"], difference["high"]
-    mean = f"{difference['mean']:+.3f}"
     if low is None or high is None:
-        return (
-            f"On {images} its Dice differs from that of {pair.other.name} by {mean} on average; these are too few for "
-            "an interval, so nothing can be concluded."
+        text = (
+            f"its Dice differs from that of {other} by {difference['mean']:+.3f}, on too few images for a conclusion."
         )
-    ends = f"95 % interval {low:+.3f} to {high:+.3f}"
-    if low > 0 or high < 0:
+    elif low > 0 or high < 0:
+        ends = sorted((abs(low), abs(high)))
         side = "ahead of" if low > 0 else "behind"
-        return f"On {images} {main.name} is {side} {pair.other.name} by {abs(difference['mean']):.3f} ({ends})."
-    return f"On {images} no difference to {pair.other.name} can be shown: {mean} ({ends})."
+        text = f"it is {side} {other} by {abs(difference['mean']):.3f} ({ends[0]:.3f} to {ends[1]:.3f})."
+    else:
+        text = f"no difference to {other} can be shown: {difference['mean']:+.3f} ({low:+.3f} to {high:+.3f})."
+    return images + (text if images else text[0].upper() + text[1:])
+
+
+def _quoted(name: str) -> str:
+    return f"“{name}”"
 
 
 def facts(arms: Sequence[Arm]) -> list[Fact]:
@@ -86,9 +91,10 @@ def facts(arms: Sequence[Arm]) -> list[Fact]:
     for name in SCORES:
         if name in main.scores and isinstance(main.scores[name], Mapping):
             metric = ALL_METRICS[name]
-            digits = 3 if metric.unit == "" else 1
             label = metric.heading + (f" ({metric.unit})" if metric.unit else "")
-            shown.append(Fact(label=label, value=number(main.scores[name]["mean"], digits), detail=_ends(main, name)))
+            shown.append(
+                Fact(label=label, value=number(main.scores[name]["mean"], _digits(name)), detail=_ends(main, name))
+            )
     if original := main.scores.get("original"):
         detail = with_interval(original["dice"]).removeprefix(number(original["dice"]["mean"])).strip(" ()")
         shown.append(
@@ -110,9 +116,44 @@ def facts(arms: Sequence[Arm]) -> list[Fact]:
     return shown
 
 
+def score_section(arms: Sequence[Arm]) -> Section:
+    """Return the table of all scores of all runs, and of predicting one class everywhere."""
+    names = [name for name in ALL_METRICS if any(isinstance(arm.scores.get(name), Mapping) for arm in arms)]
+    heads = [
+        ALL_METRICS[name].heading + (f" ({ALL_METRICS[name].unit})" if ALL_METRICS[name].unit else "") for name in names
+    ]
+    rows = [
+        [arm.name, str(arm.scores["n"]), *(with_interval(arm.scores[name], _digits(name)) for name in names)]
+        for arm in arms
+    ]
+    for arm in arms:
+        if original := arm.scores.get("original"):
+            row = [with_interval(original[name], _digits(name)) if name in original else NOTHING for name in names]
+            rows.append([f"{arm.name}, original size", str(original["n"]), *row])
+    for name, value in (arms[0].scores.get("trivial") or {}).items():
+        rows.append([f"predicting {name}", str(arms[0].scores["n"]), number(value), *([NOTHING] * (len(names) - 1))])
+    return Section(
+        id="scores",
+        title="All scores",
+        blocks=[
+            Table(
+                title="Means over images, with their 95 % intervals",
+                columns=["run", "images", *heads],
+                rows=rows,
+                caption="A model is only useful if it is clearly better than predicting one class everywhere.",
+                numeric=range(1, 2 + len(names)),
+            )
+        ],
+    )
+
+
+def _digits(metric: str) -> int:
+    return 3 if ALL_METRICS[metric].unit == "" else 1
+
+
 def _ends(arm: Arm, name: str) -> str:
     interval = arm.scores[name]
-    digits = 3 if ALL_METRICS[name].unit == "" else 1
+    digits = _digits(name)
     if interval.get("low") is None:
         return ""
     return f"95 %: {number(interval['low'], digits)} to {number(interval['high'], digits)}"

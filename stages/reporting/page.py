@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from stages.reporting import bundle
-from stages.reporting.content import Block, Case, CaseTable, Figure, Page, Section, Table
+from stages.reporting.content import Block, Case, CaseTable, Figure, Page, Paragraph, Section, Table
 from stages.reporting.serialise import case_json, script_text
 
 if TYPE_CHECKING:
@@ -26,9 +26,19 @@ __all__ = ["render", "visible"]
 
 PLAIN_ROWS = 200
 """Cases in the table that readers without JavaScript see."""
+LARGEST_ROW = 6
+"""Facts that stand side by side."""
+HALF_WIDTH = 530
+"""Pixels of a table that stands beside another on a wide screen."""
+LARGEST_WORD = 24
+"""Letters of a cell that count for the width of a table; longer texts wrap."""
+PIXELS_PER_POINT = 1.3
+"""Scale of figures where there is room: text of 10 points is 13 pixels high."""
 
 # The same characters as `visible` in assets/dom.js, but for tab and line feed, which separate words of a text.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_CODE = re.compile(r"`([^`\n]+)`")
+_VIEW_BOX = re.compile(r'viewBox="[-.\d]+ [-.\d]+ ([.\d]+) [.\d]+"')
 _NOT_IN_SVG = re.compile(
     r"<\s*(script|style|foreignobject|iframe|a)\b|\sstyle\s*=|\son\w+\s*=|javascript:", re.IGNORECASE
 )
@@ -49,6 +59,7 @@ def render(page: Page) -> str:
         contents.append(("cases", "Cases"))
     return template.render(
         page=page,
+        fact_columns=_fact_columns(len(page.facts)),
         sections=sections,
         contents=contents,
         cases=None if page.cases is None else _cases(page.cases),
@@ -81,6 +92,8 @@ def _environment() -> Environment:
         finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     environment.filters["svg"] = _svg
+    environment.filters["prose"] = _prose
+    environment.tests["wide"] = _is_wide
     return environment
 
 
@@ -102,7 +115,32 @@ def _svg(text: str) -> Any:
     found = _NOT_IN_SVG.search(re.sub(r">[^<]*<", "><", text))
     if found:
         raise ValueError(f"A figure must not hold {found[0].strip()!r}: the page's policy forbids it.")
-    return _safe(text)
+    return _safe(_VIEW_BOX.sub(_with_width, text, count=1))
+
+
+def _with_width(match: re.Match[str]) -> str:
+    """Give an `<svg>` element its own width, so that text has the same size in small and in large figures."""
+    return f'{match[0]} width="{PIXELS_PER_POINT * float(match[1]):.0f}"'
+
+
+def _prose(text: str) -> Any:
+    """Return plain text as HTML, with what stands between backticks as code."""
+    from markupsafe import escape
+
+    return _safe(_CODE.sub(r"<code>\1</code>", str(escape(visible(text)))))
+
+
+def _is_wide(table: Table) -> bool:
+    """Return True if `table` would not fit beside another: estimated from its longest texts, which may wrap."""
+    columns = zip(table.columns, *table.rows, strict=False)
+    letters = sum(min(LARGEST_WORD, max(map(len, column))) for column in columns)
+    return 8 * letters + 16 * len(table.columns) > HALF_WIDTH
+
+
+def _fact_columns(count: int) -> int:
+    """Return how many facts stand side by side on a wide screen, so that the rows are as even as can be."""
+    rows = -(-count // LARGEST_ROW)
+    return -(-count // max(1, rows))
 
 
 def _section(section: Section) -> dict[str, Any]:
@@ -110,13 +148,13 @@ def _section(section: Section) -> dict[str, Any]:
 
 
 def _groups(blocks: Sequence[Block]) -> list[tuple[str, Any]]:
-    """Return the blocks as (kind, content). Figures that follow each other stand side by side."""
+    """Return the blocks as (kind, content). Figures and tables that follow each other stand side by side."""
     groups: list[tuple[str, Any]] = []
-    for is_figure, members in groupby(blocks, key=lambda block: isinstance(block, Figure)):
-        if is_figure:
-            groups.append(("figures", list(members)))
+    for is_text, members in groupby(blocks, key=lambda block: isinstance(block, Paragraph)):
+        if is_text:
+            groups += [("paragraph", member) for member in members]
         else:
-            groups += [("table" if isinstance(member, Table) else "paragraph", member) for member in members]
+            groups.append(("panels", [("figure" if isinstance(one, Figure) else "table", one) for one in members]))
     return groups
 
 
@@ -131,7 +169,7 @@ def _cases(table: CaseTable) -> dict[str, Any]:
             row["picture"] = len(pictures)
             pictures.append(_safe(script_text(picture)))
         rows.append(row)
-    index = {"arms": list(table.arms), "scores": dict(table.scores), "cases": rows}
+    index = {"arms": list(table.arms), "scores": dict(table.scores), "classes": _classes(table.cases), "cases": rows}
     return {
         "note": table.note,
         "total": len(rows),
@@ -139,6 +177,16 @@ def _cases(table: CaseTable) -> dict[str, Any]:
         "pictures": pictures,
         "table": _plain_table(table),
     }
+
+
+def _classes(cases: Sequence[Case]) -> list[str]:
+    """Return the names of all classes that a picture shows, in the order in which they first appear."""
+    names: dict[str, None] = {}
+    for case in cases:
+        if case.picture is not None:
+            for shapes in (case.picture.truth, *case.picture.predictions.values()):
+                names |= dict.fromkeys(shape.name for shape in shapes)
+    return list(names)
 
 
 def _plain_table(table: CaseTable) -> Table:

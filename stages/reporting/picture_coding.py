@@ -6,7 +6,6 @@ A page embeds files as base64, so every byte of a file takes 4/3 bytes of the pa
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +18,11 @@ SIDES = (1024, 768, 576, 448, 320, 256, 192, 128, 96, 64)
 """Longest side of an image in pixels, tried from the largest on."""
 QUALITIES = (82, 70, 55)
 """Qualities of WebP, 0 to 100, tried at every side."""
-LEAST_BYTES_PER_PIXEL = 0.01
-"""Files of images with texture are larger than this, so a side that cannot fit is not tried."""
+PROBE = 256
+"""Longest side at which a large image is encoded first, to find the sides that are worth a try."""
 PROBABILITY_SIDE = 96
-FINE_LEVELS, COARSE_LEVELS = 64, 16
-"""Grey levels of the attention maps: normally, and where bytes are scarce."""
+GREY_LEVELS = 64
+"""Grey levels of the attention maps, if there is room."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +48,27 @@ def encode_image(image: NDArray[np.uint8], aspect: tuple[int, int], *, limit: in
             axes, and the longest side has at most 1,024 pixels.
         limit: Characters that it may take in the page. The smallest file is returned even if it takes more.
     """
-    own = max(stretch(image.shape[:2], aspect))
-    result = None
-    for side, quality in _steps(own, limit, aspect):
-        size = _fit(aspect, side)
-        if result is None or result.size != size:
-            shown = Image.fromarray(image).resize(size[::-1], Image.Resampling.LANCZOS)
-        content = io.BytesIO()
-        shown.save(content, format="WEBP", quality=quality, method=4)
-        result = ImageFile(content.getvalue(), size)
-        if embedded(result.content) <= limit:
-            break
-    assert result is not None  # noqa: S101 - there is always a smallest side
-    return result
+    own = min(max(stretch(image.shape[:2], aspect)), SIDES[0])
+    whole = Image.fromarray(image)
+    sides = [own, *(side for side in SIDES if side < own)]
+    if own > PROBE:
+        taken = embedded(_webp(whole, _fit(aspect, PROBE), QUALITIES[1]))
+        largest = PROBE * max(1.0, limit / taken) ** 0.7  # files grow a little more slowly than the number of pixels
+        sides = [side for side in sides if side <= largest]
+    for side in sides:
+        for quality in QUALITIES:
+            content = _webp(whole, _fit(aspect, side), quality)
+            if embedded(content) <= limit:
+                return ImageFile(content, _fit(aspect, side))
+    return ImageFile(content, _fit(aspect, side))
 
 
-def _steps(own: int, limit: int, aspect: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield (longest side, quality) from the best to the smallest."""
-    sides = [min(own, SIDES[0]), *(side for side in SIDES if side < own)]
-    for number, side in enumerate(dict.fromkeys(sides), start=1):
-        height, width = _fit(aspect, side)
-        if height * width * LEAST_BYTES_PER_PIXEL * 4 / 3 <= limit or number == len(dict.fromkeys(sides)):
-            yield from ((side, quality) for quality in QUALITIES)
+def _webp(image: Image.Image, size: tuple[int, int], quality: int) -> bytes:
+    """Return an image at a (height, width) as WebP."""
+    content = io.BytesIO()
+    shown = image if image.size == size[::-1] else image.resize(size[::-1], Image.Resampling.LANCZOS)
+    shown.save(content, format="WEBP", quality=quality, method=4)
+    return content.getvalue()
 
 
 def stretch(size: tuple[int, ...], aspect: tuple[int, int]) -> tuple[int, int]:
@@ -105,7 +103,7 @@ def encode_probability(probabilities: NDArray[np.float32]) -> bytes:
 
 
 def encode_maps(
-    attention: NDArray[np.floating], *, levels: int = FINE_LEVELS
+    attention: NDArray[np.floating], *, levels: int = GREY_LEVELS
 ) -> tuple[bytes, list[float], list[float]]:
     """Encode the attention maps of a sample as one grey PNG, every map on its own scale.
 

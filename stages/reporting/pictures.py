@@ -4,24 +4,24 @@ All layers share one frame: the aspect of the original image, with 960 pixels al
 paths in this frame. Image, probability and maps are stretched to it by the page.
 
 The image is the store's, stretched back to the original aspect; or the source image, if it is given. Where bytes are
-scarce, first the image gets smaller and coarser, then the maps get fewer grey levels, and at last the probability is
-left out.
+scarce, the image gets smaller and coarser first. Where too little is left for it, the other layers get smaller in the
+steps of `STEPS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from stages.reporting.content import CasePicture, Maps, Shape
-from stages.reporting.contours import trace
+from stages.reporting.contours import LONGEST_PATH, trace
 from stages.reporting.picture_coding import (
-    COARSE_LEVELS,
-    FINE_LEVELS,
+    GREY_LEVELS,
     embedded,
     encode_image,
     encode_maps,
@@ -38,7 +38,30 @@ FRAME = 960
 LARGE = 400_000
 """Characters of one case in a page that shows few cases."""
 LEAST_FOR_IMAGE = 6_000
-"""Characters that are kept for the image: maps and probability give way."""
+"""Characters that are kept for the image: the other layers get smaller first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Say how large the layers beside the image are."""
+
+    levels: int
+    """Grey levels of the attention maps."""
+    longest: int
+    """Characters of the outline of a class; longer ones are traced at a lower resolution."""
+    probability: bool
+    """True if the probability is shown."""
+
+
+STEPS = (
+    Step(levels=GREY_LEVELS, longest=LONGEST_PATH, probability=True),
+    Step(levels=32, longest=LONGEST_PATH, probability=True),
+    Step(levels=16, longest=LONGEST_PATH, probability=True),
+    Step(levels=16, longest=2500, probability=True),
+    Step(levels=16, longest=2500, probability=False),
+    Step(levels=8, longest=1200, probability=False),
+)
+"""Sizes of the layers, from the best on."""
 LARGEST_MASK = 1024
 """Source masks with a longer side are reduced to it before they are traced."""
 
@@ -77,30 +100,33 @@ def case_picture(
         limit: Characters that the picture may take in the page, for all layers together.
 
     Returns:
-        The picture. A sample without a mask has no truth. It takes more than `limit` only if contours, coarse maps and
-        an image of 64 pixels take more.
+        The picture. A sample without a mask has no truth. It takes more than `limit` only if all layers at the last of
+        `STEPS` and an image of 64 pixels do.
     """
     source = source or Source()
     frame = frame_of(sample.height, sample.width)
     mask = sample.mask if source.mask is None else _reduced(source.mask)
-    picture = CasePicture(
-        width=frame[1],
-        height=frame[0],
-        image=b"",
-        image_type="image/webp",
-        truth=shapes_of(mask, classes, frame, multilabel=multilabel) if sample.labelled else (),
-        ignored=trace(mask == IGNORE, frame) if sample.labelled else "",
-        predictions={
-            arm: shapes_of(prediction, classes, frame, multilabel=multilabel)
-            for arm, prediction in (predictions or {}).items()
-        },
-        probability={arm: encode_probability(one) for arm, one in (probabilities or {}).items()},
-        maps=_maps(sample, heads, FINE_LEVELS),
-    )
-    if limit - picture_size(picture) < LEAST_FOR_IMAGE:
-        picture = replace(picture, maps=_maps(sample, heads, COARSE_LEVELS))
-    if limit - picture_size(picture) < LEAST_FOR_IMAGE:
-        picture = replace(picture, probability={})
+    encoded = {arm: encode_probability(one) for arm, one in (probabilities or {}).items()}
+
+    @cache
+    def shapes(arm: str | None, longest: int) -> list[Shape]:
+        drawn = mask if arm is None else (predictions or {})[arm]
+        return shapes_of(drawn, classes, frame, multilabel=multilabel, longest=longest)
+
+    for step in STEPS:
+        picture = CasePicture(
+            width=frame[1],
+            height=frame[0],
+            image=b"",
+            image_type="image/webp",
+            truth=shapes(None, step.longest) if sample.labelled else [],
+            ignored=trace(mask == IGNORE, frame, longest=step.longest) if sample.labelled else "",
+            predictions={arm: shapes(arm, step.longest) for arm in predictions or {}},
+            probability=encoded if step.probability else {},
+            maps=_maps(sample, heads, step.levels),
+        )
+        if limit - picture_size(picture) >= LEAST_FOR_IMAGE:
+            break
     shown = sample.image if source.image is None else source.image
     image = encode_image(shown, (sample.height, sample.width), limit=max(0, limit - picture_size(picture)))
     return replace(picture, image=image.content)
@@ -113,7 +139,12 @@ def frame_of(height: int, width: int) -> tuple[int, int]:
 
 
 def shapes_of(
-    mask: NDArray[np.uint8], classes: Sequence[str], frame: tuple[int, int], *, multilabel: bool = False
+    mask: NDArray[np.uint8],
+    classes: Sequence[str],
+    frame: tuple[int, int],
+    *,
+    multilabel: bool = False,
+    longest: int = LONGEST_PATH,
 ) -> list[Shape]:
     """Return the outline of every foreground class that has a pixel.
 
@@ -122,9 +153,10 @@ def shapes_of(
         classes: Names of all classes, background first.
         frame: (height, width) of the picture.
         multilabel: The mask holds one bit for each label.
+        longest: Characters of an outline; a longer one is traced at a lower resolution.
     """
     paths = (
-        (name, trace(region_of(mask, index, multilabel=multilabel), frame))
+        (name, trace(region_of(mask, index, multilabel=multilabel), frame, longest=longest))
         for index, name in enumerate(classes[1:], start=1)
     )
     return [Shape(name=name, path=path) for name, path in paths if path]

@@ -34,8 +34,8 @@ def with_interval(interval: Mapping[str, Any], digits: int = 3) -> str:
 
 
 def named_classes(classes: Sequence[str]) -> str:
-    """Return the foreground classes in words: `lesion`; `hair and lesion`; `4 classes` if there are more than three."""
+    """Return the foreground classes in words: `the lesion`, `hair and lesion`, `4 classes` for more than three."""
     names = list(classes[1:])
     if len(names) > 3:  # noqa: PLR2004 - a list of four is hard to read in a sentence
         return f"{len(names)} classes"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"the {names[0]}" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

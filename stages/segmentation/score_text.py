@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.runtime.wording import counted
+from stages.segmentation.bootstrap import FEW, FEWEST
 from stages.segmentation.interval_text import few_note, figure, interval_text, wrapped
 from stages.segmentation.trivial import NOTHING
 
@@ -52,14 +53,13 @@ def original_lines(scores: Scores) -> list[str]:
         return []
     lines = [f"at original size: Dice {interval_text(scores['dice'])}"]
     if "nsd" in scores:
-        distances = [f"HD95 {_pixels(scores['hd95']['mean'])}"]
+        hd95 = f"HD95 {_pixels(scores['hd95']['mean'])}"
         if "hd95_mm" in scores:
-            distances.append(f"HD95 {figure(scores['hd95_mm']['mean'], 2)} mm{_of_some(scores, 'hd95_mm')}")
-        distances.append(f"NSD {figure(scores['nsd']['mean'])}")
+            hd95 += f" ({figure(scores['hd95_mm']['mean'], 2)} mm{_of_some(scores, 'hd95_mm')})"
+        nsd = f"NSD {figure(scores['nsd']['mean'])} at {scores['tolerance_px']:g} px"
         if "nsd_mm" in scores:
-            known = _of_some(scores, "nsd_mm")
-            distances.append(f"NSD {figure(scores['nsd_mm']['mean'])} at {scores['tolerance_mm']:g} mm{known}")
-        lines.append(wrapped(f"at original size: {', '.join(distances)}"))
+            nsd += f" ({figure(scores['nsd_mm']['mean'])} at {scores['tolerance_mm']:g} mm{_of_some(scores, 'nsd_mm')})"
+        lines.append(wrapped(f"at original size: {hd95}, {nsd}"))
     return lines
 
 
@@ -100,6 +100,8 @@ def note_lines(scores: Scores) -> list[str]:
         )
     if (few := few_note(scores["n"], scores.get("groups"))) is not None:
         notes.append(few)
+    elif any(FEWEST <= one.get("groups", FEW) < FEW for one in scores.get("per_class", {}).values()):
+        notes.append(f"note: the intervals of classes in fewer than {FEW} images or groups are too narrow")
     if scores.get("chosen_on_these_samples"):
         notes.append(
             "note: the checkpoint is the best of all epochs on these validation samples: these scores are optimistic. "
@@ -125,7 +127,7 @@ def _cell(scores: Scores, metric: str, digits: int) -> str:
 def _of_some(scores: Scores, metric: str) -> str:
     """Return in how many images a metric in mm is known, if not in all."""
     known = scores[metric]["n"]
-    return f" (over {counted(known, 'image')} with a known pixel size)" if known < scores["n"] else ""
+    return f" over {counted(known, 'image')} with a known pixel size" if known < scores["n"] else ""
 
 
 def _or_last(mean: float | None) -> float:

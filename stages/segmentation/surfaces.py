@@ -9,7 +9,7 @@ centre to centre, in pixels; pixels are taken as square.
 - `monai`: the 95th percentile of the distances from the prediction to the truth, that of the distances from the truth
   to the prediction, and the larger of the two. So does MONAI's `compute_hausdorff_distance`.
 - `pooled`: the 95th percentile of the distances of both directions together. So does medpy's `hd95`. Measured on
-  predictions, it is 5 % smaller than MONAI's on average, and up to 32 %.
+  predictions of skin lesions, it is 5 to 7 % smaller than MONAI's on average, and up to 43 % for single images.
 
 **NSD**, the normalised surface distance or surface Dice (Nikolov et al. 2018, arXiv:1809.04430): the share of the
 border pixels of both masks whose distance is at most a tolerance, in [0, 1]. Border pixels are counted, as MONAI's

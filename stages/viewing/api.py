@@ -17,11 +17,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.viewing.catalogue import Catalogue
 from stages.viewing.static_files import STATIC_FILES
 from store.errors import PipelineError, StoreError
+
+if TYPE_CHECKING:
+    from stages.viewing.prediction import RunPredictor
 
 LONGEST_TEXT = 1000
 """Characters of an id that is searched for."""
@@ -62,10 +65,12 @@ class Api:
 
     Args:
         catalogue: of the store.
+        predictor: predicts every sample that is shown; None for no predictions.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, predictor: RunPredictor | None = None) -> None:
         self.catalogue = catalogue
+        self._predictor = predictor
         self._routes: dict[str, Callable[[Mapping[str, str]], Any]] = {
             "api/store": lambda _: self._store(),
             "api/sample": self._sample,
@@ -98,7 +103,8 @@ class Api:
         """Describe the store. The answer has the same size for any number of samples."""
         store = self.catalogue.store
         model = str(store.recipe.get("model", ""))
-        return {"name": store.path.resolve().name, "samples": len(store), "model": model}
+        runs = [] if self._predictor is None else [self._predictor.name]
+        return {"name": store.path.resolve().name, "samples": len(store), "model": model, "runs": runs}
 
     def _sample(self, query: Mapping[str, str]) -> dict[str, Any]:
         position = _position(query, "at")
@@ -110,7 +116,7 @@ class Api:
             raise SampleError(str(error), {"at": position, "id": self._id_of(position)}) from None
         from stages.viewing.sample_json import sample_json  # imports scipy and scikit-image, a second
 
-        return sample_json(self.catalogue.store, position, sample)
+        return sample_json(self.catalogue.store, position, sample, self._predictor)
 
     def _id_of(self, position: int) -> str | None:
         """Return the id of a sample; None if it cannot be read either."""

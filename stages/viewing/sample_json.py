@@ -6,7 +6,7 @@ A sample is described as a case of the report (`stages.reporting.serialise`), so
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,27 +17,52 @@ from stages.runtime.wording import counted
 from store.reader import AttentionStore
 from store.records import IGNORE, Sample
 
+if TYPE_CHECKING:
+    from stages.viewing.prediction import RunPredictor
 
-def sample_json(store: AttentionStore, position: int, sample: Sample) -> dict[str, Any]:
+SPLIT_FLAGS = {
+    "train": "the run was trained on this image",
+    "val": "a validation image of the run",
+    "": "the run does not know this image",
+}
+"""Remarks by the split of an image in a run. A test image needs none."""
+
+
+def sample_json(
+    store: AttentionStore, position: int, sample: Sample, predictor: RunPredictor | None = None
+) -> dict[str, Any]:
     """Describe one sample.
 
     Args:
         store: that holds it.
         position: in the store.
         sample: as it was read.
+        predictor: predicts it too; None for no prediction.
 
     Returns:
-        `at`, the position; `labelled`; and `case`, see `stages.reporting.serialise`. A case has no scores here.
+        `at`, the position; `labelled`; and `case`, see `stages.reporting.serialise`. With a prediction the case has the
+        score `dice` of the run.
+
+    Raises:
+        PipelineError: the sample cannot be predicted.
     """
-    picture = case_picture(sample, classes=store.classes, heads=store.heads, multilabel=store.multilabel)
+    predicted = {} if predictor is None else {predictor.name: predictor.predict(position, sample)}
+    picture = case_picture(
+        sample,
+        classes=store.classes,
+        heads=store.heads,
+        multilabel=store.multilabel,
+        predictions={name: one.mask for name, one in predicted.items()},
+        probabilities={name: one.probabilities for name, one in predicted.items()},
+    )
     case = Case(
         id=sample.id,
         group="" if sample.group == sample.id else sample.group,
         height=sample.height,
         width=sample.width,
-        scores={},
+        scores={name: {"dice": one.dice} for name, one in predicted.items()},
         size=_foreground(sample),
-        flags=_flags(sample),
+        flags=[*_flags(sample), *(SPLIT_FLAGS[one.split] for one in predicted.values() if one.split in SPLIT_FLAGS)],
         picture=picture,
     )
     return {"at": position, "labelled": sample.labelled, "case": case_json(case)}

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from stages.reporting import bundle
 
+OWN = Path(__file__).with_name("assets")
 HTML, SCRIPT, STYLE = (f"text/{kind}; charset=utf-8" for kind in ("html", "javascript", "css"))
 SCRIPTS = ("api.js", "search.js", "steps.js", "head_bars.js", "viewer.js")
 """The viewer's own scripts, in the order of their use."""
@@ -33,7 +34,7 @@ class StaticFile:
 
 @cache
 def _own(name: str) -> str:
-    return (files("stages.viewing") / "assets" / name).read_text(encoding="utf-8")
+    return (OWN / name).read_text(encoding="utf-8")
 
 
 STATIC_FILES = {

@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages import evaluate, extract, predict
+from stages.reporting import evaluation_inputs
+from stages.reporting import scoring as original_scoring
 from stages.segmentation import inputs, scoring
 from stages.segmentation.augmentation import RANGES, draw_affines
 from stages.segmentation.batches import StreamedSamples, TensorBatch
@@ -255,8 +257,8 @@ def test_evaluation_compares_aligned_masks(transformer, drawn, answers_from):
         folder = Path(name)
         world = _extracted(folder, transformer, drawn)
         card = world.card()
-        patch.setattr(evaluate, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
-        patch.setattr(evaluate, "score_sample", recorded)  # at the original size
+        patch.setattr(evaluation_inputs, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
+        patch.setattr(original_scoring, "score_sample", recorded)  # at the original size
         patch.setattr(scoring, "score_sample", recorded)  # at the store's size
         _write_test_splits(folder / "run", world.store)
         evaluate.run(

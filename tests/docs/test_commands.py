@@ -22,7 +22,7 @@ from tests.forks import Forks
 CONTINUES = {
     "docs/training.md": "docs/own-data.md",
     "docs/compare.md": "docs/own-data.md",
-    "docs/report.md": "docs/own-data.md",
+    "docs/report.md": "docs/training.md",
     "docs/predict.md": "docs/own-data.md",
     "docs/reference/store.md": "docs/own-data.md",
 }
@@ -79,8 +79,7 @@ def _run_block(block: Block, folder: Path, forks: Forks) -> None:
         assert result.returncode == 0, f"{block.place}:\n{block.text}\n{result.stderr}"
         return
     for words in block.commands:
-        if not is_pending(words):
-            _run_command(block, small.made_small(words), folder, forks)
+        _run_command(block, small.made_small(words), folder, forks)
 
 
 def _run_command(block: Block, words: list[str], folder: Path, forks: Forks) -> None:
@@ -94,11 +93,6 @@ def _run_command(block: Block, words: list[str], folder: Path, forks: Forks) -> 
     shown = f"{block.place}: {' '.join(words)}\n{result.stdout}{result.stderr}"
     assert result.returncode == 0, shown
     assert "Traceback" not in result.stderr, shown
-
-
-def is_pending(words: list[str]) -> bool:
-    """Return whether a command, or one of its options, is not a part of this version yet."""
-    return bool(small.PENDING & {words[1], *(f"{words[1]} {word}" for word in words[2:])}) if len(words) > 1 else False
 
 
 WITH_BLOCKS = [page.relative_to(ROOT).as_posix() for page in PAGES if any(map(runs, blocks_of(page)))]

@@ -13,9 +13,7 @@ import yaml
 from pipeline.cli import app
 from pipeline.params import SECTIONS, load_settings
 from stages import settings as all_settings
-from tests.docs import small
 from tests.docs.blocks import DOCS, PAGES, ROOT, Block, blocks_of
-from tests.docs.test_commands import is_pending
 
 GROUP: Any = typer.main.get_command(app)
 
@@ -30,8 +28,7 @@ FOREIGN = {
 def commands(block: Block) -> list[list[str]]:
     """Return the commands of this program in a block."""
     every = block.commands if block.language == "console" else []
-    own = [words[words.index("pipeline") :] for words in every if "pipeline" in words]
-    return [words for words in own if not is_pending(words)]
+    return [words[words.index("pipeline") :] for words in every if "pipeline" in words]
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page) if commands(block)]
@@ -54,14 +51,11 @@ def test_every_command_has_known_options_with_possible_values(
 
 def test_every_option_in_the_text_exists():
     known = {flag for command in GROUP.commands.values() for one in command.params for flag in one.opts}
-    known |= {"--version", "--help", *FOREIGN, *(option.split()[1] for option in small.PENDING if " " in option)}
-    for name in small.PENDING:  # the options of a pending command are those of its settings
-        settings = getattr(all_settings, f"{name.capitalize()}Settings", None)
-        known |= {f"--{field.replace('_', '-')}" for field in getattr(settings, "__dataclass_fields__", ())}
+    known |= {"--version", "--help", *FOREIGN}
     for page in PAGES:
         text = re.sub(r"^[ ]*```.*?^[ ]*```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         for code in re.findall(r"`([^`]+)`", text):
-            for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", code):
+            for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code):
                 assert option in known, f"{page.relative_to(ROOT)}: {option}"
 
 
@@ -97,11 +91,3 @@ def test_settings_shown_as_yaml_exist(tmp_path: Path):
         for section in content:
             if section in SECTIONS:
                 load_settings(getattr(all_settings, f"{section.capitalize()}Settings"), section, {}, file)
-
-
-@pytest.mark.parametrize("pending", sorted(small.PENDING))
-def test_what_is_pending_does_not_exist_yet(pending: str):
-    """An entry is deleted as soon as the command or option exists, and its commands are run from then on."""
-    name, *options = pending.split()
-    command = GROUP.commands.get(name)
-    assert command is None or (options and all(option not in one.opts for one in command.params for option in options))

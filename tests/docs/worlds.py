@@ -15,6 +15,7 @@ SMALL = {
     "extract": {"model": "untrained_tiny8", "image_size": 32, "attention_size": 32, "layers": [-1], "batch_size": 8},
     "train": {"epochs": 1, "width": 4, "val": 0.25, "test": 0.25},
     "evaluate": {"overlays": 1},
+    "compare": {"steps": 2},
     "pretrain": {"steps": 2, "batch_size": 4, "image_size": 32, "watch_every": 1, "prototypes": 16, "head_width": 16},
 }
 """Settings of `params.yaml` in the folder, for options that a page does not give."""

@@ -63,7 +63,7 @@ KINDS = [
         _nothing,
         f"evaluate {MASKS} --pixel-mm 0,1",
         2,
-        ("pixel-mm", "0,1"),
+        ("pixel-mm", "valid number"),
     ),
     Kind(
         "pixel_without_masks",
@@ -102,7 +102,7 @@ KINDS = [
         "a table with a negative size of a pixel",
         _table("-0.1"),
         "evaluate --csv t.csv",
-        2,
+        1,
         ("t.csv line 2", "pixel_mm is '-0.1'"),
     ),
     Kind(

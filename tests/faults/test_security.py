@@ -176,7 +176,7 @@ def test_ids_of_a_foreign_store_name_no_file_and_are_printed_literally(
     evaluate(EvaluateSettings(store=path, run=trained, split="all", out=out, overlays=1))
     written = {*tmp_path.rglob("*")} - before - {out.parent, out}
     assert {str(file.relative_to(out)) for file in written} == {
-        *("metrics.json", "scores.json", "per_sample.csv", "overlays"),
+        *("metrics.json", "scores.json", "per_sample.csv", "report.html", "overlays"),
         *("overlays/best_1.png", "overlays/median_1.png", "overlays/worst_1.png"),
     }
     with (out / "per_sample.csv").open(newline="", encoding="utf-8") as file:

@@ -118,7 +118,7 @@ def test_millimetres_come_from_the_option(evaluated: Callable[..., EvaluationRep
     for row in rows_of(tmp_path / "report"):
         assert float(row["original_hd95_mm"]) == pytest.approx(float(row["original_hd95"]) * 0.25, rel=1e-4)
         assert "hd95_mm" not in row
-    assert f"HD95 {original['hd95_mm']['mean']:.2f} mm" in flat(report)
+    assert f" px ({original['hd95_mm']['mean']:.2f} mm), NSD" in flat(report)
     assert "at 0.5 mm" in flat(report)
 
 
@@ -148,7 +148,7 @@ def test_millimetres_come_from_the_table_and_the_option_fills_the_rest(
     sizes = {row["id"]: row["original_hd95_mm"] for row in rows_of(tmp_path / "r")}
     assert {name: bool(cell) for name, cell in sizes.items()} == {f"n{n}": n % 2 == 1 for n in range(16)}
     assert report.metrics["original"]["hd95_mm"]["n"] == 8
-    assert "(over 8 images with a known pixel size)" in flat(report)
+    assert "mm over 8 images with a known pixel size)" in flat(report)
     run(replace(settings, pixel_mm=2.0))
     for row in rows_of(tmp_path / "r"):
         side = 0.5 if int(row["id"][1:]) % 2 else 2

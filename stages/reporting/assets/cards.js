@@ -28,20 +28,23 @@ function makeCard(item, table, { open, several, watch }) {
 
 /** Return the head of the list of cases. */
 function makeListHead(table, several) {
-  const heading = (text, numeric = false) => make("th", { scope: "col", class: numeric ? "number" : null }, shown(text));
+  const heading = (text, numeric = false) =>
+    make("th", { scope: "col", class: numeric ? "number" : null }, shown(text));
   const scores = Object.entries(table.scores).flatMap(([, name]) =>
     table.arms.map((arm) => heading(table.arms.length > 1 ? `${name}, ${arm}` : name, true)),
   );
+  const group = several ? heading("Group") : null;
   return make(
     "thead",
     {},
-    make("tr", {}, heading("Id"), several ? heading("Group") : null, heading("Foreground", true), scores, heading("Remarks")),
+    make("tr", {}, heading("Id"), group, heading("Foreground", true), scores, heading("Remarks")),
   );
 }
 
 /** Return a case as a row of the list. */
 function makeListRow(item, table, { open, several }) {
-  const button = make("button", { type: "button", class: "link", on: { click: () => open(item, button) } }, shown(item.id));
+  const press = { click: () => open(item, button) };
+  const button = make("button", { type: "button", class: "link", on: press }, shown(item.id));
   const scores = Object.keys(table.scores).flatMap((key) =>
     table.arms.map((arm) => make("td", { class: "number" }, scoreText(scoreOf(item, arm, key)))),
   );

@@ -7,10 +7,11 @@
  * takes the JSON that `stages/reporting/serialise.py` describes. The reader's choice of layers stays when the case
  * changes. The report and `pipeline view` both use this.
  *
- * `start` replaces values of the first state, such as the overlay. `onHead(head)` is called when a head is chosen.
+ * `classes` are the names of the classes of all cases, if they are known: each has one colour. `start` replaces values
+ * of the first state, such as the overlay. `onHead(head)` is called with the head above the image, or null.
  * `chooseHead(head)` shows a head, as a click on it does.
  */
-function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
+function createCaseView({ arms, scores, classes = [], start = {}, onHead = () => {} }) {
   const state = {
     arm: arms[0] ?? "",
     truth: true,
@@ -51,8 +52,6 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
   const chooseHead = (head) => {
     state.head = head;
     state.overlay = "attention";
-    heads.mark();
-    onHead(head);
     draw();
   };
 
@@ -61,14 +60,16 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     const { picture } = item;
     if (!picture) return;
     const drawn = item;
-    controls.update(picture);
+    controls.update(item);
+    heads.mark();
+    onHead(state.overlay === "attention" ? state.head : null);
     const names = classNames(picture);
     drawing.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
     drawing.replaceChildren(
       ...(state.truth ? [makeContours(picture.truth, names, "truth")] : []),
       ...(state.prediction ? [makeContours(picture.predictions[state.arm] || [], names, "prediction")] : []),
     );
-    const kind = overlaysOf(picture, state.arm).has(state.overlay) ? state.overlay : "none";
+    const kind = overlaysOf(item, state.arm).has(state.overlay) ? state.overlay : "none";
     describe(picture, names, kind);
     try {
       await paintOverlay(picture, kind, () => drawn === item);
@@ -120,9 +121,11 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     colours.element.querySelector(".legend-unit").textContent =
       kind === "attention" ? "uniform attention" : "probability of not being background";
     const usesColours = kind === "probability" || kind === "attention";
+    stage.classList.toggle("measured", usesColours);
     legend.replaceChildren(...entries, ...(usesColours ? [colours.element] : []));
     const layers = OVERLAYS.find(([key]) => key === kind)[1].toLowerCase();
-    stage.setAttribute("aria-label", `Case ${visible(item.id)}, ${layers}, ${legend.textContent}`);
+    const words = [layers, ...entries.map((one) => one.textContent)].join("; ");
+    stage.setAttribute("aria-label", `Case ${visible(item.id)}: ${words}`);
   };
 
   const show = (next) => {
@@ -130,9 +133,11 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     failure.textContent = "";
     figures.replaceChildren(...makeScores(item, arms, scores));
     const { picture } = item;
+    if (picture && classes.length) picture.classes = classes;
     stageArea.hidden = controls.element.hidden = !picture;
     heads.element.hidden = !picture?.maps;
     element.classList.toggle("listed", !picture);
+    element.classList.toggle("several-classes", Boolean(picture) && classNames(picture).length > 1);
     zoom.reset();
     if (!picture) return;
     image.src = picture.image;
@@ -141,7 +146,6 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
     if (picture.maps) {
       const shownItem = item;
       if (!state.keepHead) state.head = picture.maps.best ?? 0;
-      onHead(state.head);
       sheet = loadGrey(picture.maps.sheet);
       sheet.then((decoded) => shownItem === item && heads.show(picture, decoded)).catch(() => {
         if (shownItem === item) failure.textContent = "The attention maps cannot be decoded.";
@@ -152,21 +156,26 @@ function createCaseView({ arms, scores, start = {}, onHead = () => {} }) {
   return { element, show, chooseHead, state };
 }
 
+const LONG_ID = 60;
+
 /** Return the facts and the table of scores of one case. */
 function makeScores(item, arms, scores) {
   const facts = [
-    ["Group", item.group],
+    ["Id", item.id.length > LONG_ID ? item.id : ""], // the title may cut it
+    ["Group", item.group === item.id ? "" : item.group],
     ["Image", item.width && item.height ? `${item.width} × ${item.height} px` : ""],
     ["Foreground", item.size === null ? "" : shareText(item.size)],
   ].filter(([, value]) => value);
-  const parts = [
-    make("dl", { class: "case-facts" }, facts.map(([label, value]) => make("div", {}, make("dt", {}, label), make("dd", {}, shown(value))))),
-  ];
+  const pairs = facts.map(([label, value]) =>
+    make("div", {}, make("dt", {}, label), make("dd", {}, shown(value))),
+  );
+  const parts = [make("dl", { class: "case-facts" }, pairs)];
   if (item.flags.length) parts.push(makeFlags(item.flags));
   const keys = Object.keys(scores);
   const rows = arms.filter((arm) => item.scores[arm]);
   if (keys.length && rows.length) {
-    const head = make("tr", {}, make("th", { scope: "col" }, "Run"), rows.map((arm) => make("th", { scope: "col", class: "number" }, shown(arm))));
+    const names = rows.map((arm) => make("th", { scope: "col", class: "number" }, shown(arm)));
+    const head = make("tr", {}, make("th", { scope: "col" }, "Run"), names);
     const body = keys.map((key) =>
       make(
         "tr",
@@ -175,8 +184,10 @@ function makeScores(item, arms, scores) {
         rows.map((arm) => make("td", { class: "number" }, scoreText(item.scores[arm][key]))),
       ),
     );
-    const table = make("table", {}, make("caption", {}, "Scores of this case"), make("thead", {}, head), make("tbody", {}, body));
-    parts.push(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Scores of this case" }, table));
+    const title = "Scores of this case";
+    const caption = make("caption", {}, title);
+    const table = make("table", {}, caption, make("thead", {}, head), make("tbody", {}, body));
+    parts.push(makeScrolling(title, table));
   }
   if (!item.picture) parts.push(make("p", { class: "hint" }, "This case is listed without a picture."));
   return parts;

@@ -58,9 +58,10 @@ function makeCaseControls(arms, state, onChange) {
 
   return {
     element,
-    /** Enable what `picture` offers, and show the state, which the view may have changed. */
-    update(picture) {
-      const offered = overlaysOf(picture, state.arm);
+    /** Enable what the picture of `item` offers, and show the state, which the view may have changed. */
+    update(item) {
+      const { picture } = item;
+      const offered = overlaysOf(item, state.arm);
       for (const [key, one] of overlays) {
         one.input.checked = state.overlay === key;
         one.input.disabled = !offered.has(key);
@@ -72,10 +73,12 @@ function makeCaseControls(arms, state, onChange) {
   };
 }
 
-/** Return the keys of the overlays that `picture` has the data for. */
-function overlaysOf(picture, arm) {
+/** Return the keys of the overlays that `item` has the data for. A mask without foreground is a truth, too. */
+function overlaysOf(item, arm) {
+  const { picture } = item;
   const keys = new Set(["none"]);
-  if (picture.truth.length && picture.predictions[arm]) keys.add("errors");
+  const labelled = picture.truth.length > 0 || item.size !== null;
+  if (labelled && picture.predictions[arm]) keys.add("errors");
   if (picture.probability[arm]) keys.add("probability");
   if (picture.maps) keys.add("attention");
   return keys;

@@ -15,7 +15,12 @@ function createCaseDialog(view, { items, complete }) {
   const previous = button("←", "Previous case", () => step(-1));
   const next = button("→", "Next case", () => step(1));
   const close = button("Close", "Close, back to all cases", () => element.close());
-  const head = make("header", { class: "dialog-head" }, make("div", { class: "dialog-title" }, title, place), make("div", { class: "dialog-steps" }, previous, next, close));
+  const head = make(
+    "header",
+    { class: "dialog-head" },
+    make("div", { class: "dialog-title" }, title, place),
+    make("div", { class: "dialog-steps" }, previous, next, close),
+  );
   const element = make("dialog", { class: "case-dialog", "aria-labelledby": "case-title" }, head, view.element);
 
   const show = (item) => {

@@ -65,6 +65,11 @@ function countText(count, singular, plural) {
   return `${count.toLocaleString("en")} ${count === 1 ? singular : plural}`;
 }
 
+/** Return `table` in an area of its own that scrolls sideways, also by the keyboard. */
+function makeScrolling(label, table) {
+  return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
+}
+
 /** Return a labelled `<select>`. `choices` are [value, text] pairs. */
 function makeSelect(label, choices, value, onChange) {
   const select = make(

@@ -61,10 +61,11 @@ function createCaseGrid(table, { pictureOf, open }) {
     more.hidden = rest === 0;
     more.textContent = `Show ${Math.min(rest, PORTION[state.kind]).toLocaleString("en")} more`;
     const total = countText(table.cases.length, "case", "cases");
+    const matching = countText(items.length, "matching case", "matching cases");
     count.textContent =
       items.length === table.cases.length && rest === 0
-        ? `${total}`
-        : `${shownCount.toLocaleString("en")} of ${countText(items.length, "matching case", "matching cases")} shown, ${total} in all`;
+        ? total
+        : `${shownCount.toLocaleString("en")} of ${matching} shown, ${total} in all`;
   };
   const render = () => {
     items = sortCases(filterCases(table.cases, state.filter), state.order, state.arm, table);
@@ -74,14 +75,16 @@ function createCaseGrid(table, { pictureOf, open }) {
     legend.hidden = state.kind !== "grid";
     legend.replaceChildren(...cardKeys(table, state.arm));
     if (items.length === 0) {
-      holder.replaceChildren(make("p", { class: "empty" }, "No case matches. Clear the text or choose other filters."), make("ul"));
+      const hint = "No case matches. Clear the text or choose other filters.";
+      holder.replaceChildren(make("p", { class: "empty" }, hint), make("ul"));
     } else if (state.kind === "grid") {
       const cards = make("ul", { class: "cards" });
       cards.style.setProperty("--card-aspect", String(cardAspect(items)));
       holder.replaceChildren(cards);
     } else {
-      const list = make("table", { class: "case-list" }, make("caption", { class: "visually-hidden" }, "Cases"), makeListHead(table, several), make("tbody"));
-      holder.replaceChildren(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "List of cases" }, list));
+      const caption = make("caption", { class: "visually-hidden" }, "Cases");
+      const list = make("table", { class: "case-list" }, caption, makeListHead(table, several), make("tbody"));
+      holder.replaceChildren(makeScrolling("List of cases", list));
     }
     extend();
   };
@@ -99,9 +102,13 @@ function cardKeys(table, arm) {
   const key = (line, text) =>
     make("span", { class: "key" }, make("span", { class: `swatch line ${line}`, "aria-hidden": "true" }), shown(text));
   const score = Object.values(table.scores)[0];
+  const prediction = table.arms.length > 1 ? `prediction of ${arm}` : "prediction";
+  const lines =
+    table.classes.length > 1
+      ? [make("span", {}, "solid: ground truth, dashed: ", shown(prediction))]
+      : [key("truth", "ground truth"), arm ? key("prediction", prediction) : null];
   return [
-    key("truth", "ground truth"),
-    arm ? key("prediction", table.arms.length > 1 ? `prediction of ${arm}` : "prediction") : null,
+    ...lines,
     table.arms.length > 1 && score ? make("span", {}, "numbers: ", shown(score)) : null,
   ].filter(Boolean);
 }
@@ -123,25 +130,32 @@ function makeGridBar(table, state, { groups, flags, mixed, withPicture, render }
     state[key] = value;
     render();
   };
-  const search = make("input", { type: "search", placeholder: "part of an id or group", on: { input: () => filter("text")(search.value) } });
+  const search = make("input", {
+    type: "search",
+    placeholder: "part of an id or group",
+    on: { input: () => filter("text")(search.value) },
+  });
+  const same = (texts) => texts.map((text) => [text, text]);
   const parts = [
     make("label", { class: "field search" }, make("span", {}, "Find"), search),
     makeSelect("Order", orderChoices(table), state.order, choose("order")).element,
   ];
   if (table.arms.length > 1) {
-    parts.push(makeSelect("Run", table.arms.map((arm) => [arm, arm]), state.arm, choose("arm")).element);
+    parts.push(makeSelect("Run", same(table.arms), state.arm, choose("arm")).element);
   }
   if (groups.length > 1 && groups.length <= LARGEST_CHOICE) {
-    parts.push(makeSelect("Group", [["", "all"], ...groups.filter(Boolean).map((group) => [group, group])], "", filter("group")).element);
+    const choices = [["", "all"], ...same(groups.filter(Boolean))];
+    parts.push(makeSelect("Group", choices, "", filter("group")).element);
   }
   if (flags.length) {
-    parts.push(makeSelect("Remark", [["", "any or none"], ...flags.map((flag) => [flag, flag])], "", filter("flag")).element);
+    parts.push(makeSelect("Remark", [["", "any or none"], ...same(flags)], "", filter("flag")).element);
   }
   if (withPicture > 0) {
     parts.push(makeSelect("Show as", [["grid", "pictures"], ["list", "list"]], state.kind, choose("kind")).element);
   }
   if (mixed) {
-    parts.push(makeSwitch("checkbox", "Only cases with a picture", { checked: true, onChange: filter("pictures") }).element);
+    const only = makeSwitch("checkbox", "Only cases with a picture", { checked: true, onChange: filter("pictures") });
+    parts.push(only.element);
   }
   return make("div", { class: "grid-bar no-print", role: "group", "aria-label": "Sort and filter the cases" }, parts);
 }

@@ -31,8 +31,9 @@ function attentionText(value) {
 /**
  * Return {element, show, mark}: a panel with the heads of one case.
  *
- * `state.head` is the chosen head, `state.scale` "own" or "common", `state.allHeads` whether all are shown.
- * `onPick(head)` is called when a head is pressed, `onScale()` when the scale changes.
+ * `state.head` is the chosen head, `state.scale` "own" or "common", `state.allHeads` whether all are shown, and
+ * `state.overlay` what lies above the image. `onPick(head)` is called when a head is pressed, `onScale()` when the
+ * scale changes. `mark()` follows a change of the head or the overlay.
  */
 function makeHeads(state, { onPick, onScale }) {
   let current = null; // {maps, sheet, picture} of the case that is shown
@@ -80,9 +81,13 @@ function makeHeads(state, { onPick, onScale }) {
       shown(maps.heads[head]),
       make("span", { class: "number" }, agreement === null ? "" : `agreement ${agreement.toFixed(2)}`),
     );
-    const pressed = state.head === head;
-    const pick = () => onPick(head);
-    return make("li", {}, make("button", { type: "button", "aria-pressed": String(pressed), on: { click: pick } }, frame, label));
+    return make("li", {}, make("button", { type: "button", on: { click: () => onPick(head) } }, frame, label));
+  };
+  const mark = () => {
+    const order = current ? headOrder(current.maps) : [];
+    [...list.querySelectorAll("button")].forEach((button, at) => {
+      button.setAttribute("aria-pressed", String(state.overlay === "attention" && state.head === order[at]));
+    });
   };
   const draw = () => {
     const { maps } = current;
@@ -97,17 +102,12 @@ function makeHeads(state, { onPick, onScale }) {
     more.setAttribute("aria-expanded", String(state.allHeads));
     scale.element.hidden = order.length < 2;
     list.replaceChildren(...(state.allHeads ? order : order.slice(0, 1)).map(tile));
+    mark();
   };
 
   return {
     element,
-    /** Mark the chosen head. */
-    mark() {
-      const order = current ? headOrder(current.maps) : [];
-      for (const [at, button] of [...list.querySelectorAll("button")].entries()) {
-        button.setAttribute("aria-pressed", String(order[at] === state.head));
-      }
-    },
+    mark,
     /** Show the heads of `picture`, whose sheet is decoded. */
     show(picture, sheet) {
       current = { maps: picture.maps, sheet, picture };

@@ -50,8 +50,14 @@ function pathOf(shapes, name) {
   return shape ? shape.path : "";
 }
 
-/** Return the names of the classes of a picture, in the order in which they first appear. */
+/**
+ * Return the names of the classes of a picture.
+ *
+ * `picture.classes` holds those of all cases, if they are known, so that a class has the same colour in each of them.
+ * Else the names are in the order in which they first appear in the picture.
+ */
 function classNames(picture) {
+  if (picture.classes?.length) return picture.classes;
   const names = new Set(picture.truth.map((shape) => shape.name));
   for (const shapes of Object.values(picture.predictions)) for (const shape of shapes) names.add(shape.name);
   return [...names];
@@ -124,10 +130,11 @@ function makeContours(shapes, names, role) {
 /** Return an SVG of `picture`: the image, and above it the contours of the truth and of `arm`. */
 function makeThumbnail(picture, arm) {
   const names = classNames(picture);
+  const { width, height } = picture;
   return makeSvg(
     "svg",
-    { viewBox: `0 0 ${picture.width} ${picture.height}`, class: "thumbnail", "aria-hidden": "true" },
-    makeSvg("image", { href: picture.image, width: picture.width, height: picture.height, preserveAspectRatio: "none" }),
+    { viewBox: `0 0 ${width} ${height}`, class: "thumbnail", "aria-hidden": "true" },
+    makeSvg("image", { href: picture.image, width, height, preserveAspectRatio: "none" }),
     makeContours(picture.truth, names, "truth"),
     makeContours(picture.predictions[arm] || [], names, "prediction"),
   );

@@ -13,7 +13,8 @@ function orderChoices(table) {
   }
   choices.push(["large", "Largest foreground first"], ["small", "Smallest foreground first"], ["id", "By id"]);
   for (const key of keys.slice(1)) {
-    choices.push([`high:${key}`, `Highest ${table.scores[key]} first`], [`low:${key}`, `Lowest ${table.scores[key]} first`]);
+    const heading = table.scores[key];
+    choices.push([`high:${key}`, `Highest ${heading} first`], [`low:${key}`, `Lowest ${heading} first`]);
   }
   return choices;
 }
@@ -36,7 +37,8 @@ function differenceOf(item, arms, key) {
  */
 function sortCases(items, choice, arm, table) {
   const first = Object.keys(table.scores)[0];
-  const [kind, key] = choice.includes(":") ? [choice.slice(0, choice.indexOf(":")), choice.slice(choice.indexOf(":") + 1)] : [choice, first];
+  const [kind, ...rest] = choice.split(":");
+  const key = rest.length ? rest.join(":") : first;
   const values = {
     worst: (item) => scoreOf(item, arm, first),
     best: (item) => scoreOf(item, arm, first),

@@ -14,7 +14,9 @@ if (caseTable && caseTable.cases.length) {
   // The index holds the number of the element with the picture, so that a picture is parsed only when it is needed.
   const pictureOf = (item) => {
     if (item.picture === null) return null;
-    if (!pictures.has(item.picture)) pictures.set(item.picture, readJson(`picture-${item.picture}`));
+    if (!pictures.has(item.picture)) {
+      pictures.set(item.picture, { ...readJson(`picture-${item.picture}`), classes: caseTable.classes });
+    }
     return pictures.get(item.picture);
   };
   const grid = createCaseGrid(caseTable, { pictureOf, open: (item) => dialog.open(item) });
@@ -22,6 +24,6 @@ if (caseTable && caseTable.cases.length) {
     items: grid.items,
     complete: (item) => ({ ...item, picture: pictureOf(item) }),
   });
-  document.getElementById("case-area").append(grid.element);
+  document.getElementById("case-area").replaceChildren(grid.element);
   document.body.append(dialog.element);
 }

@@ -46,7 +46,7 @@ function createSearch(onPick) {
   };
   const mark = (next) => {
     active = next;
-    [...list.children].forEach((option, at) => {
+    [...list.querySelectorAll("[role=option]")].forEach((option, at) => {
       option.setAttribute("aria-selected", String(at === active));
       if (at === active) option.scrollIntoView({ block: "nearest" });
     });

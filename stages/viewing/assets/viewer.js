@@ -4,8 +4,7 @@ const content = document.getElementById("content");
 
 /** Return the position in the address, within the store; 0 if there is none. */
 function positionInAddress(count) {
-  const at = Number(decodeURIComponent(location.hash.slice(1)));
-  return Number.isInteger(at) ? Math.min(count - 1, Math.max(0, at)) : 0;
+  return /^#\d+$/.test(location.hash) ? Math.min(count - 1, Number(location.hash.slice(1))) : 0;
 }
 
 /** Show a message in place of everything else. */
@@ -22,8 +21,8 @@ function startViewer(store) {
     },
   });
   const view = createCaseView({
-    arms: [],
-    scores: {},
+    arms: store.runs,
+    scores: store.runs.length ? { dice: "Dice" } : {},
     start: { overlay: "attention", allHeads: true },
     onHead: (head) => bars.mark(head),
   });
@@ -39,7 +38,7 @@ function startViewer(store) {
   };
   const describe = (at, id) => {
     title.replaceChildren(id === null ? `Sample ${at}` : shown(id));
-    place.textContent = `Sample ${at.toLocaleString("en")} of ${countText(store.samples, "sample", "samples")}, counted from 0`;
+    place.textContent = `Position ${at.toLocaleString("en")}; the store has ${countText(store.samples, "sample", "samples")}, counted from 0`;
     document.title = `${id === null ? at : visible(id)} · ${visible(store.name)}`;
   };
   const load = async (at) => {
@@ -90,9 +89,9 @@ function startViewer(store) {
   };
   const steps = createSteps(store.samples, { go, unlabelled });
   document.getElementById("steps").replaceChildren(...steps.elements);
-  content.append(
-    make("p", { class: "hint keys" }, "Keys: ", ...[["←", "previous"], ["→", "next"], ["u", "next without mask"], ["r", "random"], ["/", "find an id"]].flatMap(([key, text]) => [make("kbd", {}, key), ` ${text} `])),
-  );
+  const keys = [["←", "previous"], ["→", "next"], ["u", "next without mask"], ["r", "random"], ["/", "find an id"]];
+  const words = keys.flatMap(([key, text]) => [make("kbd", {}, key), ` ${text} `]);
+  content.append(make("p", { class: "hint keys" }, "Keys: ", ...words));
   window.addEventListener("hashchange", () => go(positionInAddress(store.samples)));
   go(positionInAddress(store.samples));
 }

@@ -36,40 +36,14 @@ def test_images_that_are_all_alike_give_students_interval_over_seeds():
     assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_the_variance_is_that_of_two_crossed_random_effects():
-    """Compares with mean squares that are computed entry by entry, and with Satterthwaite's degrees of freedom."""
-    generator = np.random.default_rng(1)
-    dice = 0.6 + 0.05 * generator.normal(size=(4, 1)) + 0.1 * generator.normal(size=(1, 12))
-    dice = dice + 0.02 * generator.normal(size=(4, 12))
-    rows, columns, grand = dice.mean(axis=1), dice.mean(axis=0), dice.mean()
-    a = sum(12 * (row - grand) ** 2 for row in rows) / 3
-    b = sum(4 * (column - grand) ** 2 for column in columns) / 11
-    e = sum((dice[s, i] - rows[s] - columns[i] + grand) ** 2 for s in range(4) for i in range(12)) / 33
-    assert a + b - e > max(a, b)  # the example is one without the lower bound
-    degrees = (a + b - e) ** 2 / (a**2 / 3 + b**2 / 11 + e**2 / 33)
-    half = stats.t.ppf(0.975, degrees) * math.sqrt((a + b - e) / 48)
-    estimate = estimate_mean(dice, ALONE[:12])
-    assert (estimate.low, estimate.high) == pytest.approx((grand - half, grand + half))
-
-
-def test_the_interval_is_never_narrower_than_over_images_alone():
-    """Without effects of seeds or images, the unbiased estimate of the variance is often far too small by chance."""
-    generator = np.random.default_rng(2)
-    for _ in range(50):
-        dice = 0.5 + 0.1 * generator.normal(size=(2, 12))
-        estimate = paired_difference(dice, np.zeros_like(dice), ALONE[:12])
-        assert estimate.variance >= 0.99 * dice.mean(axis=0).var(ddof=1) / 12
-        assert estimate.variance >= 0.99 * dice.mean(axis=1).var(ddof=1) / 2
-
-
-@pytest.mark.parametrize(("seeds", "lowest"), [(3, 0.89), (5, 0.91), (10, 0.91)])
+@pytest.mark.parametrize("seeds", [2, 3, 10])
 @pytest.mark.parametrize("spread", [(0.0, 0.1, 0.05), (0.03, 0.1, 0.05), (0.03, 0.02, 0.05), (0.0, 0.0, 0.1)])
-def test_95_percent_intervals_hold_the_truth_about_that_often(seeds, lowest, spread):
-    """Simulates 600 comparisons with random effects of seeds, images and the rest; 600 give ±2 points."""
+def test_95_percent_intervals_hold_the_truth_about_that_often(seeds, spread):
+    """Simulates 300 comparisons with random effects of seeds, images and the rest; 300 give ±3 points."""
     generator = np.random.default_rng(3)
     of_seeds, of_images, rest = spread
     held = 0
-    for _ in range(600):
+    for _ in range(300):
         difference = (
             of_seeds * generator.normal(size=(seeds, 1))
             + of_images * generator.normal(size=(1, 24))
@@ -77,7 +51,7 @@ def test_95_percent_intervals_hold_the_truth_about_that_often(seeds, lowest, spr
         )
         estimate = paired_difference(difference, np.zeros_like(difference), ALONE[:24])
         held += estimate.low <= 0 <= estimate.high
-    assert lowest <= held / 600 <= 0.995
+    assert held / 300 >= 0.91
 
 
 def test_groups_are_sampled_as_groups():

@@ -32,8 +32,8 @@ def made_page(cases: Sequence[Case], *, arms: Sequence[str] = ARMS) -> Page:
     """Return a page with every kind of content and the given cases."""
     return Page(
         title="Skin lesions: does attention help?",
-        verdict="With 32 labelled images the dual network reaches Dice 0.812 (95 % interval 0.776 to 0.846, 43 images): "
-        "0.041 more than the image alone (0.018 to 0.066).",
+        verdict="With 32 labelled images the dual network reaches Dice 0.812 (95 % interval 0.776 to 0.846, "
+        "43 images): 0.041 more than the image alone (0.018 to 0.066).",
         facts=[
             Fact(label="Dice, dual", value="0.812", detail="0.776 to 0.846"),
             Fact(label="Dice, image only", value="0.771", detail="0.728 to 0.811"),
@@ -106,7 +106,7 @@ def histogram() -> Figure:
 
 
 def made_cases(count: int, *, pictures: int | None = None, size: tuple[int, int] = (384, 288)) -> list[Case]:
-    """Return `count` cases; the first `pictures` have a picture of `size` (width, height). Dice falls with the number."""
+    """Return `count` cases, the first with the best Dice; the first `pictures` have one of `size` (width, height)."""
     pictures = count if pictures is None else pictures
     return [made_case(number, size if number < pictures else None, count) for number in range(count)]
 

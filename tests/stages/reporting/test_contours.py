@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies
@@ -67,7 +69,7 @@ def test_points_that_are_left_out_lie_near_the_line_that_remains(seed: int) -> N
     assert len(kept) < len(line)
     at = [int(np.flatnonzero((line == corner).all(axis=1))[0]) for corner in kept]
     assert (at[0], at[-1]) == (0, len(line) - 1)
-    for first, last in zip(at, at[1:], strict=False):
+    for first, last in pairwise(at):
         steps = np.linspace(0, 1, 2001)[:, None]
         between = line[first] + steps * (line[last] - line[first])
         for point in line[first : last + 1]:

@@ -93,16 +93,17 @@ def test_a_class_name_cannot_control_the_terminal() -> None:
 
 
 def test_millimetres_are_named_and_so_is_what_lacks_them() -> None:
-    original = {"n": 5, "dice": INTERVAL, "hd95": {"mean": 12.34}, "nsd": {"mean": 0.7}}
+    original = {"n": 5, "dice": INTERVAL, "hd95": {"mean": 12.34}, "nsd": {"mean": 0.7}, "tolerance_px": 2.0}
     assert original_lines({}) == []
     assert original_lines(original) == [
         "at original size: Dice 0.812 (0.790 to 0.830)",
-        "at original size: HD95 12.3 px, NSD 0.700",
+        "at original size: HD95 12.3 px, NSD 0.700 at 2 px",
     ]
     in_mm = original | {"hd95_mm": {"mean": 0.6172, "n": 5}, "nsd_mm": {"mean": 0.9, "n": 5}, "tolerance_mm": 0.5}
-    assert original_lines(in_mm)[1] == "at original size: HD95 12.3 px, HD95 0.62 mm, NSD 0.700, NSD 0.900 at 0.5 mm"
+    expected = "at original size: HD95 12.3 px (0.62 mm), NSD 0.700 at 2 px (0.900 at 0.5 mm)"
+    assert " ".join(original_lines(in_mm)[1].split()) == expected
     partly = original | {"hd95_mm": {"mean": 0.6172, "n": 1}}
-    assert "HD95 0.62 mm (over 1 image with a known pixel size)" in " ".join(original_lines(partly)[1].split())
+    assert "HD95 12.3 px (0.62 mm over 1 image with a known pixel size)" in " ".join(original_lines(partly)[1].split())
 
 
 @pytest.mark.parametrize(
@@ -114,11 +115,13 @@ def test_millimetres_are_named_and_so_is_what_lacks_them() -> None:
         ({"lost": 3}, "in 3 of these samples the store's mask lost a class"),
         ({"n": 9, "groups": 9}, "no interval: fewer than ten images (9 images)"),
         ({"groups": 12}, "12 groups with 100 images are few"),
+        ({"per_class": {"a": {"groups": 100}, "b": {"groups": 29}}}, "classes in fewer than 30 images or groups"),
     ],
 )
 def test_what_a_reader_must_know_is_said(changes: dict[str, Any], words: str) -> None:
     sound = {"n": 100, "groups": 100, "one_sided": [], "chosen_on_these_samples": False}
     assert note_lines(sound) == []
+    assert note_lines(sound | {"per_class": {"a": {"groups": 30}, "b": {"groups": 9}}}) == []
     (note,) = note_lines(sound | changes)
     assert words in " ".join(note.split())
     assert max(map(len, note.splitlines())) <= 80

@@ -163,7 +163,9 @@ def test_the_store_and_its_samples_are_described(server: ViewerServer):
     status, store = ask_api(server, "store")
     assert (status, store["samples"], store["name"]) == (200, 5, "test.zarr")
     status, sample = ask_api(server, "sample?at=4")
-    assert (status, sample["at"], sample["id"], sample["group"]) == (200, 4, "sample-004", "patient-2")
+    assert (status, sample["at"], sample["labelled"]) == (200, 4, True)
+    assert (sample["case"]["id"], sample["case"]["group"]) == ("sample-004", "patient-2")
+    assert sample["case"]["picture"]["maps"]["heads"] == ["L1H0", "L1H1"]
     assert ask_api(server, "find?id=sample-003")[1]["exact"] == 3
     assert ask_api(server, "unlabelled?after=-1") == (200, {"at": None})
 
