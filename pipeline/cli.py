@@ -174,6 +174,8 @@ def compare(settings: CompareSettings, *, as_json: AsJson = False) -> None:
     report = stage.run(planned, progress=progress_display())
     if as_json:
         console.show_json(report.content)
+    else:
+        console.show_table("Dice", *report.table)
     console.say(str(report))
     say_next_steps(settings, report)
 

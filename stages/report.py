@@ -128,6 +128,7 @@ def _load(folder: Path, settings: ReportSettings, split: str) -> EvaluationInput
             masks=settings.masks,
             csv=settings.csv,
             device=settings.device,
+            batch_size=settings.batch_size,
         )
     )
 

@@ -31,13 +31,19 @@ MODULES = {
     "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io",
     "ipaddress", "itertools", "jinja2", "json", "logging", "math", "matplotlib", "mmap", "numcodecs", "numpy",
     "operator", "os", "pathlib", "pickletools", "pipeline", "pydantic", "re", "resource", "rich", "safetensors",
-    "scipy", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages", "stat", "statistics",
-    "store", "struct", "sys", "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer", "types",
-    "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
+    "scipy", "shlex", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages", "stat",
+    "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer",
+    "types", "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
-ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/disk/publish.py"}
-"""Modules that only one file may import: pickle for the name of an exception, ctypes for a system call."""
+ALONE = {
+    "pickle": "stages/attention/weight_files.py",
+    "ctypes": "store/disk/publish.py",
+    "webbrowser": "stages/view.py",
+    **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), "stages/viewing/server.py"),
+}
+"""Modules that only one file may import: pickle for the name of an exception, ctypes for a system call, the others for
+the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""
