@@ -43,8 +43,8 @@ ALONE = {
     "webbrowser": "stages/view.py",
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), "stages/viewing/server.py"),
 }
-"""Modules that only one file may import: pickle for the name of an exception, ctypes for a system call, importlib for the
-versions of installed packages, the others for the viewer."""
+"""Modules that only one file may import: pickle for the name of an exception, ctypes for a system call, importlib for
+the versions of installed packages, the others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""
