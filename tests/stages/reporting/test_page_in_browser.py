@@ -162,6 +162,15 @@ def test_the_enlarged_case_moves_by_arrow_keys_and_gives_the_focus_back(opened):
     assert page.evaluate("document.activeElement === document.querySelectorAll('.card')[1]")
 
 
+def test_a_click_beside_the_dialog_closes_it_and_one_on_its_edge_does_not(opened):
+    page = opened(made_page(made_cases(2)))
+    box = enlarge(page).bounding_box()
+    page.mouse.click(box["x"] + 5, box["y"] + box["height"] / 2)
+    assert page.locator("dialog").is_visible()
+    page.mouse.click(box["x"] - 10, box["y"] + box["height"] / 2)
+    assert not page.locator("dialog").is_visible()
+
+
 def test_the_focus_stays_in_the_dialog(opened):
     page = opened(made_page(made_cases(2)))
     enlarge(page)
