@@ -74,10 +74,10 @@ def new_figure(width: float = 6.4, height: float = 3.6) -> tuple[Figure, Axes]:
     The object interface is used, so that nothing is kept in pyplot's global state. Layout is "constrained": labels and
     legends find their place when the figure is written. Colours cycle through `SERIES`.
     """
-    import matplotlib as mpl
+    import matplotlib
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
     axes.set_prop_cycle(color=list(SERIES), linewidth=[1.8] * len(SERIES))
@@ -125,7 +125,7 @@ def _name(figure: Figure) -> str:
 
 def _drawn(figure: Figure) -> str:
     """Return the SVG that matplotlib writes, with text as text and without a date."""
-    import matplotlib as mpl
+    import matplotlib
     from matplotlib.legend import Legend
     from matplotlib.text import Text
 
@@ -137,7 +137,7 @@ def _drawn(figure: Figure) -> str:
             text.set_parse_math(False)  # the name of a run may hold a `$`
             text.set_text(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text.get_text()))
     out = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}), warnings.catch_warnings():
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}), warnings.catch_warnings():
         # Letters that matplotlib's font lacks are drawn by the reader's browser.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)

@@ -28,16 +28,23 @@ SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in
 MODULES = {
     "PIL", "__future__", "_typeshed", "annotated_types", "argparse", "ast", "atexit", "base64", "binascii", "codecs",
     "collections", "concurrent", "contextlib", "csv", "dask", "dataclasses", "datetime", "difflib", "distributed",
-    "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io",
-    "ipaddress", "itertools", "jinja2", "json", "logging", "math", "matplotlib", "mmap", "numcodecs", "numpy",
-    "operator", "os", "pathlib", "pickletools", "pipeline", "pydantic", "re", "resource", "rich", "safetensors",
-    "scipy", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages", "stat", "statistics",
-    "store", "struct", "sys", "tempfile", "textwrap", "threading", "time", "timm", "torch", "typer", "types",
-    "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
+    "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "hashlib", "hmac", "http", "huggingface_hub",
+    "inspect", "io", "ipaddress", "itertools", "jinja2", "json", "logging", "markupsafe", "math", "matplotlib",
+    "mmap", "numcodecs", "numpy", "operator", "os", "pathlib", "pickletools", "pipeline", "pydantic", "re",
+    "resource", "rich", "safetensors", "scipy", "secrets", "shlex", "shutil", "signal", "simplejpeg", "skimage",
+    "socket", "sqlite3", "stages", "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap",
+    "threading", "time", "timm", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "xml",
+    "yaml", "zarr", "zipfile", "zlib",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
-ALONE = {"pickle": "stages/attention/weight_files.py", "ctypes": "store/disk/publish.py"}
-"""Modules that only one file may import: pickle for the name of an exception, ctypes for a system call."""
+ALONE = {
+    "pickle": "stages/attention/weight_files.py",
+    "ctypes": "store/disk/publish.py",
+    "webbrowser": "stages/view.py",
+    **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), "stages/viewing/server.py"),
+}
+"""Modules that only one file may import: pickle for the name of an exception, ctypes for a system call, the others for
+the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""
