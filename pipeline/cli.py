@@ -186,10 +186,11 @@ def report(
     settings: ReportSettings,
     *,
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Runs to show; the first is compared with the others.")
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Runs; the first is compared with the others. Or one comparison."),
     ],
 ) -> None:
-    """Make one HTML page of one or more runs: verdict, analysis and cases. It needs no network."""
+    """Make one HTML page of runs or of a comparison: verdict, analysis and cases. It needs no network."""
     console.say(f"report: {', '.join(map(str, runs))} on {settings.store} → {settings.out}")
     from stages import report as stage
 
