@@ -77,7 +77,7 @@ def test_a_comparison_killed_before_any_step_of_publishing_is_old_or_new_and_goe
     *,
     exchange: bool,
 ):
-    """An output with one seed is extended by another. The kill comes before each file operation that moves something."""
+    """An output with one seed is extended by another. The kill comes before each operation that moves something."""
     if not exchange:  # as on a file system that cannot exchange two folders
         monkeypatch.setattr("store.disk.publish._exchanged", lambda *_: False)
     store, folder = make_store(30), tmp_path / "place"
