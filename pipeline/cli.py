@@ -174,6 +174,8 @@ def compare(settings: CompareSettings, *, as_json: AsJson = False) -> None:
     report = stage.run(planned, progress=progress_display())
     if as_json:
         console.show_json(report.content)
+    else:
+        console.show_table("Dice", *report.table)
     console.say(str(report))
     say_next_steps(settings, report)
 
@@ -184,10 +186,11 @@ def report(
     settings: ReportSettings,
     *,
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Runs to show; the first is compared with the others.")
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Runs; the first is compared with the others. Or one comparison."),
     ],
 ) -> None:
-    """Make one HTML page of one or more runs: verdict, analysis and cases. It needs no network."""
+    """Make one HTML page of runs or of a comparison: verdict, analysis and cases. It needs no network."""
     console.say(f"report: {', '.join(map(str, runs))} on {settings.store} → {settings.out}")
     from stages import report as stage
 

@@ -25,13 +25,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.comparison.analysis import Analysis, analyse
 from stages.comparison.comparison_file import comparison_of, content_of
 from stages.comparison.execution import keep_other_results, remove_other_models, run_jobs
 from stages.comparison.notes import notes_before, notes_of
 from stages.comparison.outputs import write_outputs
 from stages.comparison.plan import WORK, Plan, make_plan
+from stages.comparison.report_page import comparison_page
 from stages.comparison.results import Comparison
-from stages.outputs.kinds import COMPARISON, RESULTS
+from stages.comparison.tables import as_json, terminal_table
+from stages.comparison.verdict import summary_lines
+from stages.outputs.kinds import COMPARISON, PAGE_FILE, RESULTS
+from stages.reporting.page_file import write_page
 from stages.runs.work_folder import work_folder
 from stages.runtime.progress import SILENT, Progress
 from stages.settings import CompareSettings, TrainSettings
@@ -45,13 +50,23 @@ class ComparisonReport:
     """Hold a finished comparison; `str()` is the summary that users see."""
 
     out: Path
-    comparison: Comparison
+    analysis: Analysis
     content: dict[str, Any]
     """The content of `comparison.json`."""
     notes: Sequence[str]
 
+    @property
+    def comparison(self) -> Comparison:
+        """Return the results of all runs."""
+        return self.analysis.comparison
+
+    @property
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return the headings and the rows of the table for a terminal."""
+        return terminal_table(self.analysis)
+
     def __str__(self) -> str:
-        return "\n".join([*self.notes])
+        return "\n".join([*summary_lines(self.analysis), *(f"note: {one}" for one in self.notes)])
 
 
 def plan(settings: CompareSettings, base: TrainSettings) -> Plan:
@@ -86,12 +101,14 @@ def run(planned: Plan, progress: Progress = SILENT) -> ComparisonReport:
         results, damaged = run_jobs(planned, work.path, progress)
         remove_other_models(planned, work.path)
         keep_other_results(work.path, out)
-        comparison = comparison_of(planned, results)
-        notes = [*notes_of(comparison), *notes, *damaged]
-        content = content_of(planned, comparison, {}, notes)
-        write_outputs(work.path, planned, comparison, content)
+        analysis = analyse(comparison_of(planned, results))
+        notes = [*notes_of(analysis), *notes, *damaged]
+        summary = as_json(analysis, goal=planned.settings.goal, more=planned.settings.more)
+        content = content_of(planned, analysis.comparison, summary, notes)
+        write_outputs(work.path, analysis, content)
+        write_page(work.path / PAGE_FILE, comparison_page(planned, analysis, notes, work.path, progress))
         replace_folder(work.path, out, ours=COMPARISON)
-    return ComparisonReport(out=planned.settings.out, comparison=comparison, content=content, notes=notes)
+    return ComparisonReport(out=planned.settings.out, analysis=analysis, content=content, notes=notes)
 
 
 def _holds_results(folder: Path) -> bool:

@@ -123,6 +123,7 @@ def _request(settings: EvaluateSettings) -> Request:
             pixel_mm=settings.pixel_mm,
         ),
         device=settings.device,
+        batch_size=settings.batch_size,
     )
 
 

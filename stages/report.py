@@ -1,8 +1,10 @@
-"""Stage `report`: make one self-contained HTML page of one or more runs.
+"""Stage `report`: make one self-contained HTML page of one or more runs, or of a comparison.
 
 Every run is scored on the samples of a split, as `evaluate` does, with the same rules against leakage. The page holds
 the verdict, the analysis and the cases (`stages.reporting.evaluation_page`). With several runs, the first is compared
 with each of the others over the images that both were tested on.
+
+The page of a comparison has its statistics, and cases of models that it kept (`stages.comparison.finished_page`).
 
 Everything is checked before the first sample is scored, and the page is written atomically at the end.
 """
@@ -14,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.comparison.comparison_file import read_comparison
+from stages.comparison.finished_page import finished_page, pictured_models
 from stages.errors import UsageError
 from stages.outputs.kinds import COMPARISON, CROSS_VALIDATION, REPORT
 from stages.reporting.arms import score_arm
@@ -59,7 +63,8 @@ def run(runs: Sequence[Path], settings: ReportSettings, progress: Progress = SIL
     """Score runs and write their page.
 
     Args:
-        runs: Folders that `pipeline train` wrote; the first is compared with the others.
+        runs: Folders that `pipeline train` wrote, of which the first is compared with the others; or one folder that
+            `pipeline compare` wrote.
         settings: Of the command.
         progress: Shows how far it is.
 
@@ -71,14 +76,25 @@ def run(runs: Sequence[Path], settings: ReportSettings, progress: Progress = SIL
     """
     names = _names(runs)
     require_page_place(settings.out, option="--out")
-    inputs = [_load(one, settings) for one in runs]
+    page = (
+        _comparison(runs[0], settings, progress)
+        if COMPARISON.is_marked(runs[0])
+        else _runs(names, runs, settings, progress)
+    )
+    write_page(settings.out, page)
+    return _report(settings.out, page)
+
+
+def _runs(names: Sequence[str], runs: Sequence[Path], settings: ReportSettings, progress: Progress) -> Page:
+    """Score runs and return their page."""
+    inputs = [_load(one, settings, settings.split) for one in runs]
     require_common(names, inputs)
     sources = find_sources(inputs, images=settings.images, csv=settings.csv)
     arms = [
         score_arm(name, one, batch_size=settings.batch_size, progress=progress)
         for name, one in zip(names, inputs, strict=True)
     ]
-    page = evaluation_page(
+    return evaluation_page(
         arms,
         runs=dict(zip(names, runs, strict=True)),
         batch_size=settings.batch_size,
@@ -86,20 +102,33 @@ def run(runs: Sequence[Path], settings: ReportSettings, progress: Progress = SIL
         sources=sources,
         progress=progress,
     )
-    write_page(settings.out, page)
-    return _report(settings.out, page)
 
 
-def _load(folder: Path, settings: ReportSettings) -> EvaluationInputs:
+def _comparison(folder: Path, settings: ReportSettings, progress: Progress) -> Page:
+    """Return the page of a finished comparison, with the split that it scored."""
+    finished = read_comparison(folder)
+    models = pictured_models(finished)
+    return finished_page(
+        finished,
+        {arm: _load(model, settings, finished.comparison.score) for arm, model in models.items()},
+        batch_size=settings.batch_size,
+        most=settings.cases,
+        sources=lambda inputs: find_sources(inputs, images=settings.images, csv=settings.csv),
+        progress=progress,
+    )
+
+
+def _load(folder: Path, settings: ReportSettings, split: str) -> EvaluationInputs:
     return load_inputs(
         Request(
             run=folder,
             store=settings.store,
-            split=settings.split,
+            split=split,
             include_training=settings.include_training,
             masks=settings.masks,
             csv=settings.csv,
             device=settings.device,
+            batch_size=settings.batch_size,
         )
     )
 
@@ -124,6 +153,11 @@ def _names(runs: Sequence[Path]) -> list[str]:
     """
     if not runs:
         raise UsageError("no run is named: give one or more folders that `pipeline train` wrote.")
+    if len(runs) > 1 and (comparison := next(filter(COMPARISON.is_marked, runs), None)):
+        raise UsageError(
+            f"{comparison}: is a comparison, which has a page of its own.\n"
+            f"  Give it alone, or give runs that it kept (in {comparison / 'runs'})."
+        )
     for folder in runs:
         _require_run(folder)
     resolved = [folder.resolve() for folder in runs]
@@ -150,11 +184,6 @@ def _require_run(folder: Path) -> None:
         raise UsageError(
             f"{folder}: is a report of `pipeline evaluate`, which has scores and no model.\n"
             "  Give the run that it scored (its --run)."
-        )
-    if COMPARISON.is_marked(folder):
-        raise UsageError(
-            f"{folder}: is a comparison, which has its own page.\n"
-            f"  Open {folder / 'report.html'}, or give runs that it kept (in {folder / 'runs'})."
         )
     if CROSS_VALIDATION.is_marked(folder):
         raise UsageError(f"{folder}: is a cross-validation.\n  Give the runs of folds, such as {folder / 'fold1'}.")

@@ -18,7 +18,6 @@ With `folds` several such runs are trained, each tested on another part of the s
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +28,7 @@ import numpy as np
 import torch
 
 from stages.errors import CheckpointError, UsageError
-from stages.outputs.kinds import CROSS_VALIDATION, METRICS_FILE, RUN
+from stages.outputs.kinds import CROSS_VALIDATION, RUN
 from stages.outputs.places import require_own_folder
 from stages.runs.live_log import live_log
 from stages.runs.work_folder import WorkFolder, work_folder
@@ -41,8 +40,11 @@ from stages.segmentation.budget import Budget
 from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, load_model, load_state
 from stages.segmentation.fold_predictions import require_file_names
 from stages.segmentation.folds import fold_name, fold_splits, is_cross_validation, write_summary
+from stages.segmentation.interval_text import figure, interval_text
 from stages.segmentation.labelled_subset import labelled_subset
 from stages.segmentation.near_duplicates import across_splits
+from stages.segmentation.score_files import SCORES_FILE, read_scores
+from stages.segmentation.score_text import honest_lines, note_lines
 from stages.segmentation.scoring import Scored, score_store
 from stages.segmentation.split_notes import duplicate_notes, fold_duplicate_notes, fold_notes, missing_class_notes
 from stages.segmentation.split_tables import splits_digest, write_splits
@@ -53,7 +55,7 @@ from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore
 from store.disk.contents import Output, refuse_foreign
 from store.disk.publish import explain_disk_failures, replace_folder, restore_replaced
-from store.disk.regular import MIB, present, read_limited
+from store.disk.regular import present
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +64,22 @@ class CrossValidationReport:
 
     out: Path
     metrics: dict[str, Any]
-    """The content of `metrics.json`."""
+    """The content of `scores.json`."""
     notes: Sequence[str]
 
     def __str__(self) -> str:
-        dice, folds, spread = self.metrics["dice"], self.metrics["folds"], self.metrics["fold_dice"]
+        folds, spread = self.metrics["folds"], self.metrics["fold_dice"]
         samples = counted(self.metrics["n"], "sample")
         lines = [
-            f"{self.out}: Dice {_figure(dice['mean'])} ({_figure(dice['low'])} to {_figure(dice['high'])})",
+            f"{self.out}: Dice {interval_text(self.metrics['dice'])}",
             f"{samples}, each predicted by the one of {len(folds)} models that did not see it",
             *(
-                f"fold {one['fold']}: Dice {_figure(one['dice']['mean'])} over {counted(one['n'], 'sample')}"
+                f"fold {one['fold']}: Dice {figure(one['dice']['mean'])} over {counted(one['n'], 'sample')}"
                 for one in folds
             ),
-            f"mean of the folds {_figure(spread['mean'])}, standard deviation {_figure(spread['sd'])}",
+            f"mean of the folds {figure(spread['mean'])}, standard deviation {figure(spread['sd'])}",
+            *honest_lines(self.metrics),
+            *note_lines(self.metrics),
         ]
         return "\n".join([*lines, *self.notes])
 
@@ -170,7 +174,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
             ]
         if finished:
             work.remove()
-            metrics = _finished_metrics(out / METRICS_FILE)
+            metrics = _finished_scores(out)
         else:
             with progress.task("scoring", int(store.labelled.sum())) as task:
                 scored = (
@@ -183,20 +187,20 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
     return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
 
 
-def _finished_metrics(path: Path) -> dict[str, Any]:
-    """Return the summary of a finished cross-validation.
+def _finished_scores(out: Path) -> dict[str, Any]:
+    """Return the summary of a finished cross-validation, of this or an earlier version.
 
     Raises:
         CheckpointError: it cannot be read.
     """
     try:
-        metrics = json.loads(read_limited(path, limit=MIB))
-        str(CrossValidationReport(out=path, metrics=metrics, notes=[]))
+        scores = read_scores(out)
+        str(CrossValidationReport(out=out, metrics=scores, notes=[]))
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}).\n  Start without --resume.") from None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise CheckpointError(f"{path}: is damaged or was changed.\n  Start without --resume.") from None
-    return dict(metrics)
+        raise CheckpointError(f"{out}: cannot be read ({error.strerror}).\n  Start without --resume.") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise CheckpointError(f"{out / SCORES_FILE}: is damaged or was changed.\n  Start without --resume.") from None
+    return scores
 
 
 def _score(

@@ -44,7 +44,7 @@ def run_jobs(plan: Plan, folder: Path, progress: Progress) -> tuple[Results, lis
     with progress.task("training", sum(job.samples for job in plan.jobs), unit="samples") as task:
         for job in plan.jobs:
             found = find_result((folder, plan.out), job.identity, with_model=job.keep)
-            notes += [f"note: {path} is damaged and was not used; the run was trained again" for path in found.damaged]
+            notes += [f"{path} is damaged and was not used. The run was trained again." for path in found.damaged]
             stored = found.stored
             if stored is None or _has_wrong_name(stored, job, folder):
                 missing.append(job)

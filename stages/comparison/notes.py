@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from stages.comparison.analysis import Analysis
 from stages.comparison.plan import Plan
 from stages.comparison.results import Comparison
 from stages.runtime.wording import counted
@@ -20,25 +21,29 @@ NAMED = 3
 
 def notes_before(plan: Plan) -> list[str]:
     """Return the notes that are known before the first training."""
-    notes = duplicate_notes(across_splits(plan.samples.store, plan.samples.splits))
+    same = duplicate_notes(across_splits(plan.samples.store, plan.samples.splits))
+    notes = [note.removeprefix("note: ") for note in same]
     if plan.settings.steps < FEW_STEPS:
         notes.append(
-            f"note: {counted(plan.settings.steps, 'step')} are few, so arms that learn slowly look worse than they "
-            f"are; {FEW_STEPS} or more are usual (--steps)"
+            f"{counted(plan.settings.steps, 'step')} are few, so arms that learn slowly look worse than they are. "
+            f"{FEW_STEPS} or more are usual (--steps)."
         )
     if plan.settings.score == "val":
-        notes.append("note: scored on the validation split, for choosing settings. Report the scores of --score test")
+        notes.append(
+            "The validation split was scored, which is right for choosing settings. Report the scores of --score test."
+        )
     if plan.settings.checkpoint == "best":
         notes.append(
-            f"note: {counted(plan.samples.count('val'), 'labelled validation sample')} chose the epoch of every run, "
-            "which are needed beside the numbers of labels in the table"
+            f"{counted(plan.samples.count('val'), 'labelled validation sample')} chose the epoch of every run. They "
+            "are needed beside the numbers of labels in the table."
         )
     return notes
 
 
-def notes_of(comparison: Comparison) -> list[str]:
+def notes_of(analysis: Analysis) -> list[str]:
     """Return the notes that follow from the results."""
-    return [*_still_improving(comparison), *_left_out(comparison)]
+    comparison = analysis.comparison
+    return [*_still_improving(comparison), *analysis.notes, *analysis.curves.notes, *_left_out(comparison)]
 
 
 def _still_improving(comparison: Comparison) -> list[str]:
@@ -51,8 +56,8 @@ def _still_improving(comparison: Comparison) -> list[str]:
     more = ", …" if len(improving) > NAMED else ""
     were = "was" if total == 1 else "were"
     text = (
-        f"note: {total} of {counted(len(comparison.runs), 'run')} {were} still improving at the last step "
-        f"({', '.join(named)}{more}): train longer (--steps {2 * steps})"
+        f"{total} of {counted(len(comparison.runs), 'run')} {were} still improving at the last step "
+        f"({', '.join(named)}{more}): train longer (--steps {2 * steps})."
     )
     return [text]
 
@@ -63,4 +68,4 @@ def _left_out(comparison: Comparison) -> list[str]:
         return []
     named = ", ".join(left_out[:NAMED]) + (", …" if len(left_out) > NAMED else "")
     have = "has" if len(left_out) == 1 else "have"
-    return [f"note: {counted(len(left_out), 'image')} {have} no defined Dice and {have} been left out ({named})"]
+    return [f"{counted(len(left_out), 'image')} {have} no defined Dice and {have} been left out ({named})."]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from stages.comparison.crossed_effects import crossed_error, group_columns
 from stages.comparison.results import Floats
 from stages.errors import UsageError
+from stages.runtime.wording import counted
 from stages.segmentation.bootstrap import FEW, FEWEST
 
 __all__ = [
@@ -77,14 +78,11 @@ def estimate_mean(dice: Floats, clusters: Sequence[str]) -> Estimate:
     Raises:
         UsageError: there is no seed, or `clusters` has another length than the images.
     """
-    estimate = _estimate(dice, clusters)
-    if estimate.low is None or estimate.high is None:
-        return estimate
-    return replace(estimate, low=max(0.0, estimate.low), high=min(1.0, estimate.high))
+    return _estimate(dice, clusters, lowest=0.0)
 
 
 def paired_difference(first: Floats, second: Floats, clusters: Sequence[str]) -> Difference:
-    """Return the mean of `first` minus `second` with its interval, p and win rate.
+    """Return the mean of `first` minus `second` with its interval, which is cut to [-1, 1], p and win rate.
 
     Args:
         first: (seed, image) Dice of one arm, without nan.
@@ -100,14 +98,14 @@ def paired_difference(first: Floats, second: Floats, clusters: Sequence[str]) ->
             f"{second.shape} scores. Score both arms on the same split."
         )
     difference = first - second
-    estimate = _estimate(difference, clusters)
+    estimate = _estimate(difference, clusters, lowest=-1.0)
     by_image = difference.mean(axis=0).round(12)  # equal Dice may differ in the last bit
     wins = float(np.mean((by_image > 0) + 0.5 * (by_image == 0))) if by_image.size else math.nan
     return Difference(**_fields(estimate), wins=wins)
 
 
-def _estimate(values: Floats, clusters: Sequence[str]) -> Estimate:
-    """Return the mean of (seed, image) values with its interval and notes."""
+def _estimate(values: Floats, clusters: Sequence[str], *, lowest: float) -> Estimate:
+    """Return the mean of (seed, image) values in [lowest, 1] with its interval and notes."""
     seeds, images = values.shape
     if seeds == 0 or images != len(clusters):
         raise UsageError(
@@ -121,36 +119,45 @@ def _estimate(values: Floats, clusters: Sequence[str]) -> Estimate:
         note = "No image has a Dice in every run, so nothing can be compared."
         return Estimate(mean=math.nan, per_seed=(math.nan,) * seeds, notes=(note,), **plain)
     plain |= {"mean": float(values.mean()), "per_seed": tuple(map(float, values.mean(axis=1)))}
-    what = "images" if groups == images else "groups of images"
+    there = counted(images, "image") if groups == images else f"{counted(groups, 'group')} of images"
+    there = f"There {'is' if groups == 1 else 'are'} {there}."
     if groups < FEWEST:
-        note = f"There are {groups} {what}. An interval needs at least {FEWEST}, so none is given."
+        note = f"{there} An interval needs at least {FEWEST}, so none is given."
         return Estimate(notes=(note,), **plain)
     error = crossed_error(group_columns(values, clusters))
     if error.size < ROUNDING:
         return Estimate(**plain)
     half, mean = error.half_width(), plain["mean"]
-    plain |= {"low": mean - half, "high": mean + half, "p": error.p(mean)}
-    return Estimate(notes=_notes(seeds, groups, what), **plain)
+    plain |= {"low": max(lowest, mean - half), "high": min(1.0, mean + half), "p": error.p(mean)}
+    return Estimate(notes=_notes(seeds, groups, there), **plain)
 
 
-def _notes(seeds: int, groups: int, what: str) -> tuple[str, ...]:
+def _notes(seeds: int, groups: int, there: str) -> tuple[str, ...]:
     notes = []
     if seeds == 1:
         notes.append(
             "There is one seed. The intervals hold for other images, but not for another training: "
-            "how much the result varies between seeds is unknown. Use at least 3 seeds."
+            f"how much the result varies between seeds is unknown. Use {FEW_SEEDS} seeds, or 3 at least."
         )
     elif seeds < FEW_SEEDS:
         notes.append(
-            f"There are {seeds} seeds. From fewer than {FEW_SEEDS}, the variation between trainings is known only "
-            "roughly, and the intervals are wide for this reason."
+            f"There are {seeds} seeds, so the variation between trainings is known only roughly, and the intervals are "
+            f"wide for this reason. With {FEW_SEEDS} seeds they may be {_narrowing(seeds):.1f} times narrower."
         )
     if groups < FEW:
         notes.append(
-            f"There are {groups} {what}. Intervals from fewer than {FEW} are rough, "
-            "and too narrow where a few images are very different from the others."
+            f"{there} Intervals from fewer than {FEW} are rough, and too narrow where a few images are very "
+            "different from the others."
         )
     return tuple(notes)
+
+
+def _narrowing(seeds: int) -> float:
+    """Return how many times narrower an interval becomes with `FEW_SEEDS` seeds if only the seeds' part counts."""
+    from scipy.stats import t
+
+    now, then = (float(t.ppf(0.975, count - 1)) / math.sqrt(count) for count in (seeds, FEW_SEEDS))
+    return now / then
 
 
 def _fields(estimate: Estimate) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from stages.comparison.stored_results import find_result
 from stages.errors import UsageError
 from stages.outputs.kinds import COMPARISON
 from stages.outputs.places import require_own_folder
+from stages.reporting.sources import Sources, find_images
 from stages.runs.work_folder import WorkFolder
 from stages.runtime.devices import resolve_device
 from stages.runtime.wording import counted
@@ -60,6 +61,8 @@ class Plan:
     """Settings of `train` that all arms share."""
     matrix: Matrix
     samples: Samples
+    sources: Sources
+    """Source images for the report, if they were given."""
     device: torch.device
     jobs: Sequence[Job]
     """Every run, seeds outermost."""
@@ -121,8 +124,15 @@ def plan_of(settings: CompareSettings, arms: Sequence[Arm], shared: TrainSetting
     _require_scored(settings, samples)
     matrix = Matrix(arms, parse_labels(settings.labels, samples.count("train")), seeds)
     _require_networks(matrix, samples)
-    jobs = _jobs(settings, matrix, samples)
-    return Plan(settings=settings, shared=shared, matrix=matrix, samples=samples, device=device, jobs=jobs)
+    return Plan(
+        settings=settings,
+        shared=shared,
+        matrix=matrix,
+        samples=samples,
+        sources=_sources(settings, samples),
+        device=device,
+        jobs=_jobs(settings, matrix, samples),
+    )
 
 
 def _require_places(settings: CompareSettings, arms: Sequence[Arm], shared: TrainSettings) -> None:
@@ -133,6 +143,12 @@ def _require_places(settings: CompareSettings, arms: Sequence[Arm], shared: Trai
     others |= {f"--arm {arm.name} store": arm.settings.store for arm in arms if arm.settings.store != settings.store}
     require_own_folder(settings.out, COMPARISON, option="--out", others=others)
     WorkFolder.beside(settings.out.resolve(), WORK).refuse_foreign()
+
+
+def _sources(settings: CompareSettings, samples: Samples) -> Sources:
+    """Return the source image of every scored sample; nothing if no folder was given."""
+    ids = {str(id_) for id_, split in zip(samples.store.ids, samples.splits, strict=True) if split == settings.score}
+    return Sources(images=find_images(samples.store, ids, settings.images, None))
 
 
 def _require_scored(settings: CompareSettings, samples: Samples) -> None:

@@ -122,7 +122,7 @@ def _is_report(folder: Path) -> bool:
         return True
     if {"n", "dice", "dice_low", "dice_high"} <= json_of(folder / METRICS_FILE).keys():
         return True
-    wanted = {"split", "dice", "includes_training_samples"}  # up to version 0.3 all scores were in `metrics.json`
+    wanted = {"split", "dice", "includes_training_samples"}  # up to version 0.2 all scores were in `metrics.json`
     return any(wanted <= json_of(folder / name).keys() for name in (SCORES_FILE, METRICS_FILE))
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
+from pathlib import Path
 
 __all__ = ["CASE_SCRIPTS", "CASE_STYLES", "PAGE_SCRIPTS", "PAGE_STYLES", "asset", "policy", "script", "stylesheet"]
+
+ASSETS = Path(__file__).parent / "assets"
 
 CASE_SCRIPTS = (
     "dom.js",
@@ -37,7 +39,7 @@ PAGE_STYLES = (*CASE_STYLES, "page.css", "cases.css", "print.css")
 
 def asset(name: str) -> str:
     """Return the text of one file in `assets/`."""
-    return (files("stages.reporting") / "assets" / name).read_text(encoding="utf-8")
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 def script(*names: str, extra: Sequence[str] = ()) -> str:

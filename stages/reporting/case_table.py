@@ -19,7 +19,7 @@ from stages.reporting.sources import Sources
 from stages.runtime.progress import SILENT, Progress
 from stages.segmentation.batches import StreamedSamples, in_order
 from stages.segmentation.decisions import decide
-from stages.segmentation.inputs import adaptive_batch_for, predict_probabilities
+from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.metrics import ALL_METRICS
 from stages.segmentation.scored_cases import ScoredCase
 from stages.segmentation.scoring import lost_classes, name_of
@@ -105,10 +105,11 @@ def _predict(store: AttentionStore, arm: Arm, chosen: Sequence[int], batch_size:
     """Yield (class, row, column) probabilities of the chosen cases that this run was scored on, in their order."""
     model, card, device = arm.inputs.model, arm.inputs.card, arm.inputs.device
     order = in_order(np.array([index for index in chosen if index in arm.cases], dtype=np.int64), batch_size)
-    adaptive_batch = adaptive_batch_for(batch_size, card.network, device)
     for positions, batch in zip(order, StreamedSamples(store, device).batches(order), strict=True):
         name = name_of(store, positions)
-        yield from predict_probabilities(model, batch, card.attention_norm, adaptive_batch, name).cpu().numpy()
+        yield from (
+            predict_probabilities(model, batch, card.attention_norm, arm.inputs.adaptive_batch, name).cpu().numpy()
+        )
 
 
 def _headings(arms: Sequence[Arm]) -> dict[str, str]:

@@ -21,7 +21,9 @@ from stages.imaging.pixel_sizes import pixel_sizes
 from stages.imaging.samples import LabelFile
 from stages.imaging.source_masks import find_source_masks
 from stages.runtime.devices import resolve_device
+from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
+from stages.segmentation.inputs import adaptive_batch_for
 from stages.segmentation.leakage import leaked_samples
 from stages.segmentation.metrics import MetricRules
 from stages.segmentation.network import Segmenter
@@ -49,6 +51,8 @@ class Request:
     rules: MetricRules = MetricRules()  # noqa: RUF009 - a frozen value
     """Definitions of the metrics; its `pixel_mm` holds for images whose row in the table gives no size."""
     device: str = "auto"
+    batch_size: int = 32
+    """Samples per batch; halved when memory runs out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,8 @@ class EvaluationInputs:
     model: Segmenter
     card: ModelCard
     device: torch.device
+    adaptive_batch: AdaptiveBatch
+    """Batch size of all predictions of this model: what ran out of memory once is not tried again."""
     indices: NDArray[np.int64]
     """(sample,) positions in the store of the samples to score."""
     split: str
@@ -113,6 +119,7 @@ def load_inputs(request: Request) -> EvaluationInputs:
         model=model,
         card=card,
         device=device,
+        adaptive_batch=adaptive_batch_for(request.batch_size, card.network, device),
         indices=indices,
         split=request.split,
         includes_training=includes_training,

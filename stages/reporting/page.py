@@ -28,6 +28,8 @@ PLAIN_ROWS = 200
 """Cases in the table that readers without JavaScript see."""
 LARGEST_ROW = 6
 """Facts that stand side by side."""
+LONG_VERDICT = 200
+"""Letters of a verdict from which on it is set smaller, so that the facts below it stay on the first screen."""
 HALF_WIDTH = 530
 """Pixels of a table that stands beside another on a wide screen."""
 LARGEST_WORD = 24
@@ -59,6 +61,7 @@ def render(page: Page) -> str:
         contents.append(("cases", "Cases"))
     return template.render(
         page=page,
+        long_verdict=LONG_VERDICT,
         fact_columns=_fact_columns(len(page.facts)),
         sections=sections,
         contents=contents,

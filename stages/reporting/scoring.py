@@ -68,6 +68,7 @@ def score_cases(
             batch_size=batch_size,
             task=task,
             rules=inputs.rules,
+            adaptive_batch=inputs.adaptive_batch,
         ):
             for observe in observers:
                 observe(scored)

@@ -21,7 +21,7 @@ from stages.reporting.pictures import Source
 from store import AttentionStore
 from store.records import Sample
 
-__all__ = ["Sources", "find_sources"]
+__all__ = ["Sources", "find_images", "find_sources"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +73,19 @@ def find_sources(inputs: Sequence[EvaluationInputs], *, images: Path | None = No
     store = inputs[0].store
     ids = {str(store.ids[index]) for one in inputs for index in one.indices}
     return Sources(
-        images=_find_images(store, ids, images, csv),
+        images=find_images(store, ids, images, csv),
         masks={id_: files for one in inputs for id_, files in one.masks.items()},
         rules=inputs[0].labels,
     )
 
 
-def _find_images(store: AttentionStore, ids: set[str], images: Path | None, csv: Path | None) -> dict[str, Path]:
-    """Return the image of every sample by id; nothing without a folder and without a table."""
+def find_images(store: AttentionStore, ids: set[str], images: Path | None, csv: Path | None) -> dict[str, Path]:
+    """Return the image of every sample by id; nothing without a folder and without a table.
+
+    Raises:
+        UsageError: the folder or the table does not exist.
+        InputProblemsError: a sample has no image there.
+    """
     place = csv or images
     if place is None:
         return {}

@@ -6,7 +6,7 @@
 | `scores.json`    | all scores with intervals; see `stages.segmentation.all_scores` for both     |
 | `per_sample.csv` | one row per sample                                                           |
 
-Up to version 0.3, `metrics.json` held all scores and there was no `scores.json`. `read_scores` reads both.
+Up to version 0.2, `metrics.json` held all scores and there was no `scores.json`. `read_scores` reads both.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.runtime.progress import Task
 from stages.segmentation.batches import StreamedSamples, in_order
 from stages.segmentation.checkpoint import ModelCard
@@ -46,6 +47,7 @@ def score_store(
     batch_size: int,
     task: Task,
     rules: MetricRules = DEFAULT_RULES,
+    adaptive_batch: AdaptiveBatch | None = None,
 ) -> Iterator[Scored]:
     """Predict and score samples in the given order, batch by batch.
 
@@ -57,6 +59,8 @@ def score_store(
         device: Where the model is.
         batch_size: Samples per batch; halved when memory runs out.
         task: Advanced by one per sample.
+        adaptive_batch: Shared with other predictions of the same model, so that a size that ran out of memory is not
+            tried again; None starts with `batch_size`.
         rules: Definitions of the metrics. Distances are in pixels of the store; the size of a pixel is left out.
 
     Raises:
@@ -65,7 +69,7 @@ def score_store(
     """
     order = in_order(indices, batch_size)
     rules = replace(rules, pixel_mm=None)
-    adaptive_batch = adaptive_batch_for(batch_size, card.network, device)
+    adaptive_batch = adaptive_batch or adaptive_batch_for(batch_size, card.network, device)
     multilabel, count = card.network.multilabel, len(card.classes)
     for positions, batch in zip(order, StreamedSamples(store, device).batches(order), strict=True):
         name = name_of(store, positions)

@@ -83,7 +83,7 @@ class ViewerServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The address of the page. Whoever has it can see the store."""
+        """The address of the page. Anyone who has it can see the store."""
         return f"{self._origin}/{self.token}/"
 
     def launch_url(self) -> str:

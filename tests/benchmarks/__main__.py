@@ -34,6 +34,7 @@ BENCHMARKS = (
     "choices",
     "epoch",
     "usual_setup",
+    "report_page",
 )
 """Modules beside this one. Each has `measure()`, which yields measurements, and reasons for lines it cannot measure."""
 

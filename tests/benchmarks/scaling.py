@@ -63,12 +63,13 @@ def lines(probes: dict[int, dict[str, float]]) -> Iterator[Measurement]:
         "open": "seconds to open",
         "sample": "seconds of a random sample",
         "first": "seconds of the first sample by its position",
+        "view": "seconds until `pipeline view` has its first sample, without imports",
     }
     for key, claim in flat.items():
         yield Measurement(
             name=f"scaling: {key}",
             ratio=probes[many][key] / probes[few][key],
-            target=None if key == "first" else 2.0,
+            target=None if key in {"first", "view"} else 2.0,
             at_most=True,
             claim=f"{claim}, {many} samples / {few}",
             details={str(samples): costs[key] for samples, costs in probes.items()},
@@ -107,6 +108,9 @@ def write(path: Path, samples: int) -> float:
 def probe(path: str) -> None:
     """Print, as JSON, the seconds and the memory that one process needs for a store. Run it in its own process."""
     from stages.segmentation.splits import split_by_hash
+    from stages.viewing import sample_json  # noqa: F401 - so that the import is not measured
+    from stages.viewing.api import Api
+    from stages.viewing.catalogue import Catalogue
 
     before = _memory()
     began = time.perf_counter()
@@ -122,8 +126,13 @@ def probe(path: str) -> None:
     read = time.perf_counter()
     split_by_hash(store, seed=0, val=0.15, test=0.2)
     split = time.perf_counter()
+    memory = _memory() - before
+    viewer = Api(Catalogue(Path(path)))
+    assert viewer.answer("api/sample", {"at": str(len(store) // 2)}).status == 200
+    viewed = time.perf_counter()
     seconds = {"open": opened - began, "first": first - opened, "sample": (read - warm) / READS, "split": split - read}
-    sys.stdout.write(json.dumps({**seconds, "memory": _memory() - before}))
+    seconds["view"] = viewed - split
+    sys.stdout.write(json.dumps({**seconds, "memory": memory}))
 
 
 def memo(folder: Path, entries: int) -> dict[str, float]:

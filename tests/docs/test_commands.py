@@ -98,9 +98,21 @@ def _run_command(block: Block, words: list[str], folder: Path, forks: Forks) -> 
 WITH_BLOCKS = [page.relative_to(ROOT).as_posix() for page in PAGES if any(map(runs, blocks_of(page)))]
 
 
+PROMISED = {
+    "docs/own-data.md": ["heads.png", "reports/mine/per_sample.csv", "predictions/table.csv"],
+    "docs/training.md": ["runs/mine/model.safetensors", "runs/mine/history.csv", "runs/mine/splits.csv"],
+    "docs/report.md": ["reports/mine/report.html", "reports/mine/scores.json", "mine.html", "both.html"],
+    "docs/compare.md": ["reports/compare/comparison.json"],
+    "docs/predict.md": ["details/table.csv", "details/phantom_0000_overlay.png", "details/phantom_0000.geojson"],
+    "docs/tour.md": ["heads.png", "reports/tour/report.html", "predictions/table.csv", "reports/compare"],
+}
+"""Files that a page says its commands write."""
+
+
 @pytest.mark.parametrize("page", WITH_BLOCKS)
 def test_the_blocks_of_a_page_work_in_their_order(page: str, finish: Finish):
-    finish(page)
+    folder = finish(page)
+    assert [name for name in PROMISED.get(page, []) if not (folder / name).exists()] == []
 
 
 def test_every_entry_of_the_small_values_is_needed():
@@ -114,4 +126,4 @@ def test_every_entry_of_the_small_values_is_needed():
 
 
 def test_pages_continue_from_pages_that_run():
-    assert set(CONTINUES) | set(CONTINUES.values()) <= set(WITH_BLOCKS)
+    assert set(CONTINUES) | set(CONTINUES.values()) | set(PROMISED) <= set(WITH_BLOCKS)

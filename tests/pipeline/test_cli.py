@@ -103,24 +103,8 @@ def test_a_shell_completes_commands_options_and_choices(pipeline: Run, tmp_path:
     assert "--install-completion" in pipeline("--help").stdout
 
 
-def test_every_option_that_the_readme_names_exists(pipeline: Run):
-    """The options that the README names exist."""
-    promised = {
-        "extract": "--images --masks --csv --store --model --weights --image-size --attention-size --layers --device "
-        "--batch-size --precision --memo --on-error",
-        "train": "--store --branches --out --epochs --batch-size --lr --width --seed --device --precision --resume "
-        "--split-csv",
-        "evaluate": "--store --run --split --masks --out",
-        "predict": "--run --out --probabilities --weights",
-    }
-    for command, options in promised.items():
-        shown = pipeline(command, "--help").stdout
-        for option in options.split():
-            assert option in shown, f"{command} {option}"
-
-
 def test_the_whole_way_from_images_to_masks(pipeline: Run, tmp_path: Path):
-    """The commands of the README work one after the other in one folder."""
+    """The commands work one after the other in one folder. `tests/docs` runs those of the documentation."""
     extraction = "--store store/s.zarr --model untrained_tiny8 --image-size 32 --attention-size 32x48 --batch-size 4"
     for arguments in (
         "phantom --samples 16 --image-size 36x48 --out data",
@@ -148,7 +132,7 @@ def test_the_whole_way_from_images_to_masks(pipeline: Run, tmp_path: Path):
 
 
 def test_a_data_folder_called_store_does_not_hide_the_package(tmp_path: Path):
-    """The README puts stores into `store/` of the user's own folder; Python started there finds the package."""
+    """The documentation puts stores into `store/` of the user's own folder; Python started there finds the package."""
     (tmp_path / "store").mkdir()
     program = "from store import AttentionStore"
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)

@@ -171,8 +171,8 @@ def test_a_damaged_summary_of_a_finished_cross_validation_is_an_error(
 ):
     """Its figures are never shown as the result."""
     shutil.copytree(validated, tmp_path / "cv")
-    (tmp_path / "cv" / "metrics.json").write_text(written)
-    with pytest.raises((CheckpointError, UsageError), match=r"metrics\.json|did not write"):
+    (tmp_path / "cv" / "scores.json").write_text(written)
+    with pytest.raises((CheckpointError, UsageError), match=r"scores\.json|did not write"):
         run(train_settings(phantom_store, tmp_path / "cv", epochs=1, folds=FOLDS, resume=True))
 
 
@@ -183,8 +183,24 @@ def test_the_report_names_every_fold_and_says_that_the_last_epoch_counts(validat
     assert f"16 samples, each predicted by the one of {FOLDS} models that did not see it" in text
     assert [line.split(":")[0] for line in text.splitlines()[2:5]] == ["fold 1", "fold 2", "fold 3"]
     assert text.endswith("note: x")
+    assert "for comparison: Dice of everything foreground" in text
+    assert "16 images are few" in text
     undefined = metrics | {"dice": dict.fromkeys(("mean", "low", "high")), "fold_dice": {"mean": None, "sd": None}}
     assert "Dice undefined" in str(CrossValidationReport(out=validated, metrics=undefined, notes=[]))
+
+
+def test_a_finished_cross_validation_of_an_earlier_version_is_reported(
+    phantom_store: Path, validated: Path, tmp_path: Path
+):
+    """Up to version 0.3 `metrics.json` held all scores, and there was no `scores.json`."""
+    old = shutil.copytree(validated, tmp_path / "cv")
+    scores = json.loads((old / "scores.json").read_text())
+    for name in ("trivial", "one_sided", "calibration", "nsd", "groups", "hd95_definition", "tolerance_px"):
+        del scores[name]
+    (old / "scores.json").unlink()
+    (old / "metrics.json").write_text(json.dumps(scores))
+    report = run(train_settings(phantom_store, old, epochs=1, folds=FOLDS, resume=True))
+    assert f"Dice {scores['dice']['mean']:.3f}" in str(report)
 
 
 def test_a_run_and_a_cross_validation_do_not_replace_each_other(

@@ -99,9 +99,8 @@ function createCaseView({ arms, scores, classes = [], start = {}, onHead = () =>
   /** Write the legend below the image and the text that stands for the image. */
   const describe = (picture, names, kind) => {
     const entries = [];
-    const entry = (swatch, text, colour = null) => {
+    const entry = (swatch, text) => {
       const mark = make("span", { class: `swatch ${swatch}`, "aria-hidden": "true" });
-      if (colour) mark.style.setProperty("--swatch", colour);
       entries.push(make("span", { class: "key" }, mark, shown(text)));
     };
     if (kind === "errors") {
@@ -109,7 +108,7 @@ function createCaseView({ arms, scores, classes = [], start = {}, onHead = () =>
       entry("only-prediction", "only predicted (false positive)");
       entry("only-truth", "only in the truth (false negative)");
     } else if (names.length > 1) {
-      names.forEach((name, at) => entry("class", name, CLASS_COLOURS[at % CLASS_COLOURS.length]));
+      entries.push(...names.map(classKey));
       entries.push(make("span", { class: "key" }, "solid: truth, dashed: prediction"));
     }
     if (kind === "probability") colours.set("0", "1");

@@ -29,6 +29,13 @@ const viridisTable = (() => {
   return table;
 })();
 
+/** Return the legend's entry of the class `name`, at position `at` of all classes. */
+function classKey(name, at) {
+  const mark = make("span", { class: "swatch class", "aria-hidden": "true" });
+  mark.style.setProperty("--swatch", CLASS_COLOURS[at % CLASS_COLOURS.length]);
+  return make("span", { class: "key" }, mark, shown(name));
+}
+
 /** Paint viridis from low (left) to high (right) on `canvas`, as a legend. */
 function paintLegend(canvas) {
   canvas.width = 256;

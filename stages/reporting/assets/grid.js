@@ -105,7 +105,7 @@ function cardKeys(table, arm) {
   const prediction = table.arms.length > 1 ? `prediction of ${arm}` : "prediction";
   const lines =
     table.classes.length > 1
-      ? [make("span", {}, "solid: ground truth, dashed: ", shown(prediction))]
+      ? [...table.classes.map(classKey), make("span", {}, "solid: ground truth, dashed: ", shown(prediction))]
       : [key("truth", "ground truth"), arm ? key("prediction", prediction) : null];
   return [
     ...lines,

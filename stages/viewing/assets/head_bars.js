@@ -6,7 +6,7 @@ const LARGEST_AGREEMENT = 0.5; // |AUROC − 0.5|
 function createHeadBars({ onPick, onKeep }) {
   let order = [];
   const list = make("ul", { class: "bars" });
-  const hint = make("p", { class: "hint" });
+  const hint = make("p", { class: "hint" }, "Not defined without a mask. The heads are in the order of the network.");
   const keep = makeSwitch("checkbox", "Keep the head for other samples", { onChange: onKeep });
   const element = make(
     "section",
@@ -39,7 +39,6 @@ function createHeadBars({ onPick, onKeep }) {
     show(maps) {
       order = headOrder(maps);
       list.replaceChildren(...order.map((head) => bar(maps, head)));
-      hint.textContent = maps.best === null ? "Not defined without a mask. The heads are in the order of the network." : "";
       hint.hidden = maps.best !== null;
     },
     /** Mark the chosen head. */

@@ -9,7 +9,13 @@ function createSearch(onPick) {
   let timer = null;
   let asked = null; // AbortController of the request under way
 
-  const list = make("ul", { id: "suggestions", class: "suggestions", role: "listbox", "aria-label": "Ids", hidden: true });
+  const list = make("ul", {
+    id: "suggestions",
+    class: "suggestions",
+    role: "listbox",
+    "aria-label": "Ids",
+    hidden: true,
+  });
   const note = make("p", { class: "visually-hidden", role: "status" });
   const input = make("input", {
     type: "search",
@@ -53,20 +59,20 @@ function createSearch(onPick) {
     if (active >= 0) input.setAttribute("aria-activedescendant", `suggestion-${active}`);
     else input.removeAttribute("aria-activedescendant");
   };
+  const option = (match, at) => {
+    // `mousedown` comes before the field loses the focus, which closes the list.
+    const mousedown = (event) => {
+      event.preventDefault();
+      pick(match.at);
+    };
+    return make("li", { id: `suggestion-${at}`, role: "option", on: { mousedown } }, shown(match.id));
+  };
+  const remark = (text) => make("li", { class: "hint", role: "presentation" }, text);
   const show = (found) => {
     matches = found.suggestions;
-    const options = matches.map((match, at) =>
-      make(
-        "li",
-        // `mousedown` comes before the field loses the focus, which closes the list.
-        { id: `suggestion-${at}`, role: "option", on: { mousedown: (event) => { event.preventDefault(); pick(match.at); } } },
-        shown(match.id),
-      ),
-    );
-    const text = matches.length ? `${countText(matches.length, "id", "ids")}${found.more ? ", and more" : ""}` : "No such id";
-    note.textContent = text;
-    const last = !matches.length || found.more ? [make("li", { class: "hint", role: "presentation" }, matches.length ? "More ids match" : text)] : [];
-    list.replaceChildren(...options, ...last);
+    const last = matches.length ? (found.more ? ["More ids match"] : []) : ["No such id"];
+    note.textContent = [...(matches.length ? [countText(matches.length, "id", "ids")] : []), ...last].join(". ");
+    list.replaceChildren(...matches.map(option), ...last.map(remark));
     list.hidden = false;
     input.setAttribute("aria-expanded", String(matches.length > 0));
     mark(-1);
@@ -75,14 +81,15 @@ function createSearch(onPick) {
   const look = async () => {
     asked?.abort();
     asked = new AbortController();
-    const found = await ask(`api/find?id=${encodeURIComponent(input.value.toWellFormed?.() ?? input.value)}`, asked.signal);
+    const text = input.value.toWellFormed?.() ?? input.value;
+    const found = await ask(`api/find?id=${encodeURIComponent(text)}`, asked.signal);
     show(found);
     return found;
   };
   const fail = (error) => {
     if (error.name === "AbortError") return;
     close();
-    list.replaceChildren(make("li", { class: "hint", role: "presentation" }, error.message));
+    list.replaceChildren(remark(error.message));
     list.hidden = false;
   };
 

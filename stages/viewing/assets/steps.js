@@ -14,7 +14,14 @@ function createSteps(count, { go, unlabelled }) {
     make("button", { type: "button", "aria-label": label, "aria-keyshortcuts": key, on: { click: action } }, text);
   const previous = button("←", "ArrowLeft", () => step(-1), "Previous sample");
   const next = button("→", "ArrowRight", () => step(1), "Next sample");
-  const position = make("input", { type: "number", min: 0, max: count - 1, step: 1, required: true, inputmode: "numeric" });
+  const position = make("input", {
+    type: "number",
+    min: 0,
+    max: count - 1,
+    step: 1,
+    required: true,
+    inputmode: "numeric",
+  });
   const form = make(
     "form",
     {
@@ -29,7 +36,13 @@ function createSteps(count, { go, unlabelled }) {
     make("label", { class: "field" }, make("span", {}, `Position, 0 to ${(count - 1).toLocaleString("en")}`), position),
   );
   const search = createSearch(go);
-  const keys = { ArrowLeft: () => step(-1), ArrowRight: () => step(1), u: unlabelled, r: random, "/": () => search.input.focus() };
+  const keys = {
+    ArrowLeft: () => step(-1),
+    ArrowRight: () => step(1),
+    u: unlabelled,
+    r: random,
+    "/": () => search.input.focus(),
+  };
 
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input:not([type=checkbox]), select, textarea, .scroll");

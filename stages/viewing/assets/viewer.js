@@ -38,7 +38,8 @@ function startViewer(store) {
   };
   const describe = (at, id) => {
     title.replaceChildren(id === null ? `Sample ${at}` : shown(id));
-    place.textContent = `Position ${at.toLocaleString("en")}; the store has ${countText(store.samples, "sample", "samples")}, counted from 0`;
+    const all = countText(store.samples, "sample", "samples");
+    place.textContent = `Position ${at.toLocaleString("en")}; the store has ${all}, counted from 0`;
     document.title = `${id === null ? at : visible(id)} · ${visible(store.name)}`;
   };
   const load = async (at) => {
@@ -99,7 +100,8 @@ function startViewer(store) {
 document.getElementById("tools").append(makeThemeButton());
 ask("api/store").then(
   (store) => {
-    document.getElementById("store-name").replaceChildren(shown(store.name), store.model ? ` · ${visible(store.model)}` : "");
+    const model = store.model ? ` · ${visible(store.model)}` : "";
+    document.getElementById("store-name").replaceChildren(shown(store.name), model);
     if (store.samples) startViewer(store);
     else showOnly("This store has no samples.", "hint");
   },

@@ -84,3 +84,19 @@ def test_columns_keep_the_mean_over_images():
 def test_images_that_are_groups_of_their_own_are_the_columns():
     values = np.random.default_rng(6).uniform(0, 1, (3, 7))
     assert group_columns(values, list("gfedcba")) == pytest.approx(values)
+
+
+def test_the_error_has_a_part_of_the_seeds_and_one_of_the_images():
+    values = table()
+    a, b, e = (part[0, 0] for part in mean_squares(values[None]))
+    error = crossed_error(values)
+    assert (error.seed_degrees, error.image_degrees) == (3, 11)
+    assert error.seed_scale**2 == pytest.approx(a / 48)
+    assert error.image_scale**2 == pytest.approx((b - e) / 48)
+
+
+def test_images_that_differ_no_more_than_the_rest_have_no_part():
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(4, 12))
+    values -= values.mean(axis=0)
+    assert crossed_error(values).image_scale == 0

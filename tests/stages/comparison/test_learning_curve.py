@@ -7,6 +7,7 @@ import pytest
 from comparisons import a_comparison, simulated
 
 from stages.comparison import learning_curve
+from stages.comparison.crossed_effects import mean_squares
 from stages.comparison.learning_curve import fit_curves
 
 LABELS = (8, 16, 32, 64, 128)
@@ -121,3 +122,27 @@ def test_answers_beyond_the_measured_numbers_are_marked_as_extrapolated():
 def test_the_same_comparison_gives_the_same_curves():
     one, other = (fit_curves(comparison()).by_arm["dual"].gain(50) for _ in range(2))
     assert one == other
+
+
+def test_means_are_drawn_with_the_variance_of_the_crossed_effects():
+    """With 30 seeds and nothing but noise, B - E is close to 0 and must not be counted as B."""
+    columns = 0.5 + 0.02 * np.random.default_rng(0).normal(size=(4, 30, 40))
+    drawn = learning_curve._drawn_means(columns, np.random.default_rng(1))
+    a, _, _ = (np.diag(part) for part in mean_squares(columns))
+    assert drawn.var(axis=0).mean() == pytest.approx((a / 1200).mean(), rel=0.35)
+
+
+def test_few_seeds_leave_no_direction_without_error():
+    """Three seeds span two directions, but the means at five numbers of labels can err in five."""
+    effects = 0.02 * np.random.default_rng(0).normal(size=(5, 3, 1))
+    drawn = learning_curve._drawn_means(np.tile(0.5 + effects, (1, 1, 12)), np.random.default_rng(1))
+    spread = np.linalg.eigvalsh(np.corrcoef(drawn.T))
+    assert spread[0] > 0.02
+
+
+def test_errors_that_arms_share_cancel_where_arms_are_matched():
+    """All arms are scored on the same images, so a harder test set does not change which number matches."""
+    curves = fit_curves(comparison(3, seeds=10, seed_sd=0.001, image_sd=0.08, rest_sd=0.003)).by_arm
+    match, alone = curves["dual"].labels_to_match(curves["image"]), curves["dual"].labels_for(0.75)
+    assert match.high / match.low < 1.3
+    assert alone.high / alone.low > 1.5

@@ -149,6 +149,20 @@ def test_a_mean_stays_between_zero_and_one():
     assert (estimate.low, estimate.high) == (0.0, 1.0)
 
 
+def test_a_difference_stays_between_minus_one_and_one():
+    """With two seeds the interval would often be longer."""
+    first = np.tile([[0.9], [0.2]], (1, 20)) + np.linspace(0, 0.01, 20)
+    difference = paired_difference(first, np.zeros((2, 20)), ALONE[:20])
+    assert (difference.low, difference.high) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(("seeds", "times"), [(2, "7.2"), (3, "2.0"), (4, "1.3")])
+def test_a_note_says_what_five_seeds_would_bring(seeds, times):
+    """Compares t(seeds - 1) / sqrt(seeds) with that of five seeds."""
+    [note] = estimate_mean(np.random.default_rng(12).uniform(0, 1, (seeds, 40)), ALONE[:40]).notes
+    assert f"With 5 seeds they may be {times} times narrower" in note
+
+
 def test_no_image_is_noted_and_gives_no_number():
     difference = paired_difference(np.zeros((3, 0)), np.zeros((3, 0)), [])
     assert math.isnan(difference.mean)
@@ -161,3 +175,8 @@ def test_scores_of_other_images_are_refused():
         paired_difference(np.zeros((3, 4)), np.zeros((3, 5)), ALONE[:4])
     with pytest.raises(UsageError, match="group for every image"):
         estimate_mean(np.zeros((3, 4)), ALONE[:5])
+
+
+def test_one_group_is_named_in_the_singular():
+    [note] = estimate_mean(np.full((3, 4), 0.5), ["p"] * 4).notes
+    assert note.startswith("There is 1 group of images.")

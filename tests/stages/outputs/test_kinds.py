@@ -122,7 +122,7 @@ def test_a_damaged_report_is_recognised_by_any_of_its_files(tmp_path: Path, kept
 
 
 def test_a_report_of_an_earlier_version_is_recognised(tmp_path: Path):
-    """Up to version 0.3 `metrics.json` held all scores."""
+    """Up to version 0.2 `metrics.json` held all scores."""
     touch(tmp_path / "metrics.json", '{"split": "test", "dice": {}, "includes_training_samples": false}')
     assert REPORT(tmp_path)
 

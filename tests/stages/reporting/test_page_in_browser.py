@@ -47,7 +47,8 @@ def pixel(page: Any, selector: str, x: float, y: float) -> list[int]:
 
 
 def test_the_answer_is_on_the_first_screen(opened):
-    page = opened(made_page(made_cases(3)))
+    content = made_page(made_cases(3))
+    page = opened(replace(content, verdict=content.verdict + " The same holds for every group of patients." * 3))
     assert page.title() == "Skin lesions: does attention help?"
     for text in ("reaches Dice 0.812", "31 of 43", "43 images are few"):
         box = page.get_by_text(text).first.bounding_box()

@@ -32,7 +32,7 @@ def share_that_hold(truth: float, intervals: list[Interval]) -> float:
 
 
 def over_images(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    """Return the interval as versions before 0.4 computed it."""
+    """Return the interval as version 0.2 computed it."""
     interval = stats.bootstrap(
         (np.sort(values),),
         np.mean,

@@ -51,7 +51,7 @@ def test_all_scores_are_read_back(tmp_path: Path) -> None:
 
 
 def test_scores_of_earlier_versions_are_in_the_metrics(tmp_path: Path) -> None:
-    """Up to version 0.3 there was one file."""
+    """Up to version 0.2 there was one file."""
     old = {"split": "test", "includes_training_samples": False, "n": 2, "dice": interval(0.5)}
     (tmp_path / "metrics.json").write_text(json.dumps(old))
     assert read_scores(tmp_path) == old

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from stages.view import open_viewer
+from stages.viewing.api import Answer, failure
 from stages.viewing.server import MOST_CONNECTIONS, ViewerServer
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
@@ -241,6 +242,37 @@ def test_silent_clients_do_not_keep_others_waiting(server: ViewerServer):
     for connection in silent:
         connection.close()
     assert ask_api(server, "store")[0] == 200
+
+
+def test_a_silent_client_is_dropped_after_a_while(server: ViewerServer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stages.viewing.server._Handler.timeout", 0.05)
+    with say(server, b"GET / HT") as connection:
+        assert connection.recv(1) == b""
+
+
+def test_more_requests_than_can_be_answered_at_once_are_refused(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch):
+    """No request waits in a queue without an end, and later ones are answered again."""
+    go_on, working = threading.Event(), threading.Semaphore(0)
+
+    def answer(*_: object) -> Answer:
+        working.release()
+        go_on.wait(WAIT)
+        return failure(404, "late")
+
+    with open_viewer(make_store(1)) as opened, serving(opened):
+        monkeypatch.setattr(opened.api, "answer", answer)
+        request = f"GET /{opened.token}/api/store HTTP/1.0\r\nHost: localhost\r\n\r\n".encode()
+        busy = [say(opened, request) for _ in range(MOST_CONNECTIONS)]
+        for _ in busy:
+            assert working.acquire(timeout=WAIT)
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+            ask_api(opened, "store")
+        go_on.set()
+        assert all(b" 404 " in connection.makefile("rb").readline() for connection in busy)
+        for connection in busy:
+            connection.close()
+        monkeypatch.undo()
+        assert ask_api(opened, "store")[0] == 200
 
 
 def test_clients_that_go_away_are_ignored(server: ViewerServer, capfd: pytest.CaptureFixture[str]):

@@ -182,13 +182,13 @@ def test_a_click_on_a_bar_or_a_map_shows_the_head(opened, server: ViewerServer):
 def test_without_attention_above_the_image_no_head_is_marked(opened, server: ViewerServer):
     page = opened(server)
     at(page, "case-000")
-    page.get_by_label("Image only").check()
+    page.get_by_role("radio", name="Image only").check()
     assert page.locator("[aria-pressed=true]").count() == 0
     page.get_by_role("button", name="Next sample").click()
     at(page, "case-001")
-    assert page.get_by_label("Image only").is_checked()  # the choice stays
+    assert page.get_by_role("radio", name="Image only").is_checked()  # the choice stays
     page.locator(".bars button", has_text="L1H0").click()
-    assert page.get_by_label("Attention", exact=True).is_checked()
+    assert page.get_by_role("radio", name="Attention").is_checked()
     assert pressed(page, ".bars") == pressed(page, ".heads-list") == "L1H0"
 
 
@@ -295,7 +295,7 @@ def test_ids_are_found_by_typing(opened, server: ViewerServer):
     page.keyboard.press("ArrowRight")  # the field has lost the focus
     at(page, "case-014")
     page.get_by_role("combobox", name="Find an id").fill("case")
-    page.get_by_text("More ids match").wait_for()
+    page.locator(".suggestions", has_text="More ids match").wait_for()
     page.locator("[role=option]", has_text="case-004").click()
     at(page, "case-004")
 
