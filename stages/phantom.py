@@ -26,7 +26,7 @@ from PIL import Image
 from stages.errors import UsageError
 from stages.outputs.kinds import PHANTOM_FILE, PHANTOMS
 from stages.outputs.places import require_own_folder
-from stages.phantoms.drawing import draw_phantom
+from stages.phantoms.drawing import WITHOUT_LESION, draw_phantom
 from stages.runtime.progress import SILENT
 from stages.settings import PhantomSettings
 from store.disk.publish import published_folder
@@ -76,7 +76,8 @@ def _draw_all(settings: PhantomSettings, folder: Path, progress: Track) -> None:
     masks.mkdir()
     for sample in progress(range(settings.samples), "drawing"):
         name = f"phantom_{sample:04d}"
-        phantom = draw_phantom(*settings.image_size, _generator(settings.seed, sample))
+        generator = _generator(settings.seed, sample)
+        phantom = draw_phantom(*settings.image_size, generator, without_lesion=settings.without_lesion)
         _save(phantom.image, images / f"{name}.png")
         _save(phantom.mask, masks / f"{name}_segmentation.png")
     (folder / PHANTOM_FILE).write_text(json.dumps(_description(settings), indent=2) + "\n", encoding="utf-8")
@@ -93,11 +94,12 @@ def _save(pixels: NDArray[np.uint8], file: Path) -> None:
 
 def _description(settings: PhantomSettings) -> dict[str, Any]:
     """Return the settings that determine the bytes of the files; the folder is not one of them."""
-    return {
-        "phantom": {
-            "version": _VERSION,
-            "samples": settings.samples,
-            "size": list(settings.image_size),
-            "seed": settings.seed,
-        }
+    description: dict[str, Any] = {
+        "version": _VERSION,
+        "samples": settings.samples,
+        "size": list(settings.image_size),
+        "seed": settings.seed,
     }
+    if settings.without_lesion != WITHOUT_LESION:  # so that the default gives the bytes of earlier versions
+        description["without_lesion"] = settings.without_lesion
+    return {"phantom": description}

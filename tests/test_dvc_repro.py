@@ -138,6 +138,7 @@ CHANGES: list[tuple[str, str, Any, Trace]] = [
     ("phantom", "samples", 17, lambda p: _drawn(p)["samples"] == 17 == len(_pngs(p, "data/phantom/images"))),
     ("phantom", "image_size", "40x48", lambda p: [40, 48] in _drawn(p).values()),
     ("phantom", "seed", 5, lambda p: _drawn(p)["seed"] == 5),
+    ("phantom", "without_lesion", 0.5, lambda p: _drawn(p)["without_lesion"] == 0.5),
     ("extract", "images", "fewer/images", lambda p: len(_store(p)) == 14),
     ("extract", "masks", "fewer/masks", lambda p: _store(p).labelled.sum() == 13),
     ("extract", "store", "store/other.zarr", lambda p: _store(p).path.name == "other.zarr"),

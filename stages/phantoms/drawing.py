@@ -20,7 +20,8 @@ from stages.phantoms import artefacts
 from stages.phantoms.canvas import HAEMOGLOBIN, MELANIN, Canvas, Plane, step
 from stages.phantoms.lesion import Lesion, lesion_outline, no_lesion, pigment_lesion
 
-_SHARE_WITHOUT_LESION = 0.03
+WITHOUT_LESION = 0.03
+"""Share of images without a lesion, unless another one is given."""
 
 _FITZPATRICK = np.array(
     [
@@ -48,16 +49,19 @@ class Phantom:
     mask: NDArray[np.uint8]
 
 
-def draw_phantom(height: int, width: int, generator: np.random.Generator) -> Phantom:
-    """Draw one sample. It depends on the size and on the state of the generator only.
+def draw_phantom(
+    height: int, width: int, generator: np.random.Generator, *, without_lesion: float = WITHOUT_LESION
+) -> Phantom:
+    """Draw one sample. It depends on the arguments and on the state of the generator only.
 
     Args:
         height: In pixels, at least 32.
         width: In pixels, at least 32.
         generator: Source of all random choices; it is advanced.
+        without_lesion: Probability that the image has no lesion. An image with a lesion is the same with any lower one.
     """
     canvas = Canvas(height, width, generator)
-    lesion = no_lesion(canvas) if canvas.chance(_SHARE_WITHOUT_LESION) else lesion_outline(canvas)
+    lesion = no_lesion(canvas) if canvas.chance(without_lesion) else lesion_outline(canvas)
     _draw_skin(canvas)
     _draw_surroundings(canvas, lesion)
     if lesion.mask.any():

@@ -36,6 +36,9 @@ class PhantomSettings(Settings):
     samples: AtLeastOne = setting(240, "Number of images to draw.")
     image_size: Size = setting((192, 256), "Height and width of the images in pixels.")
     seed: NotNegative = setting(0, "Seed. The same seed gives the same files, byte for byte.")
+    without_lesion: Share = setting(
+        0.03, "Share of images of skin only, with an empty mask; the other images are the same with any share."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from stages import phantom
 from stages.errors import UsageError
-from stages.phantoms.drawing import Phantom, draw_phantom
+from stages.phantoms.drawing import WITHOUT_LESION, Phantom, draw_phantom
 from stages.settings import PhantomSettings
 
 QUARTERS_OF_VERSION_1 = {
@@ -116,6 +116,35 @@ def test_a_few_images_have_no_lesion(many: list[Phantom]):
     empty = float((shares(many) == 0).mean())
 
     assert 0.005 < empty < 0.08
+
+
+def test_without_images_of_skin_only_the_others_stay_the_same(settings: PhantomSettings, tmp_path: Path):
+    """With a share of 0 every mask has a lesion, and images that had one keep their bytes."""
+    settings = replace(settings, samples=20, without_lesion=0.3)
+    every = replace(settings, without_lesion=0.0, out=tmp_path / "every")
+    phantom.run(settings)
+    phantom.run(every)
+
+    first, second = contents(settings.out), contents(every.out)
+    assert json.loads(second["phantom.json"])["phantom"]["without_lesion"] == 0
+    differing = {Path(name).stem.removesuffix("_segmentation") for name in first if first[name] != second[name]}
+    empty = {
+        file.stem.removesuffix("_segmentation")
+        for file in (settings.out / "masks").iterdir()
+        if not np.asarray(Image.open(file)).any()
+    }
+    assert empty
+    assert differing == empty | {"phantom"}
+    assert all(np.asarray(Image.open(file)).any() for file in (every.out / "masks").iterdir())
+
+
+def test_the_usual_share_of_skin_only_leaves_the_description_as_it_was(settings: PhantomSettings):
+    """The default draws what earlier versions drew, so the file of settings has the same bytes too."""
+    phantom.run(settings)
+
+    drawn = json.loads((settings.out / "phantom.json").read_text())["phantom"]
+    assert list(drawn) == ["version", "samples", "size", "seed"]
+    assert settings.without_lesion == WITHOUT_LESION
 
 
 def test_lesions_are_small_and_large_but_never_the_frame(many: list[Phantom]):
