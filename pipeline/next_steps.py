@@ -144,9 +144,13 @@ def _after_predict(settings: PredictSettings, _: object) -> Ending:
     return Ending(str(settings.out))
 
 
-def _after_compare(settings: CompareSettings, _: object) -> Ending:
+def _after_compare(settings: CompareSettings, report: object) -> Ending:
     page = settings.out / "report.html"
-    return Ending(f"{page}{BROWSER}" if page.is_file() else str(settings.out))
+    model = getattr(report, "model", None)  # None if no model was kept
+    return Ending(
+        f"{page}{BROWSER}" if page.is_file() else str(settings.out),
+        () if model is None else (_prediction(model),),
+    )
 
 
 def _after_report(settings: ReportSettings, _: object) -> Ending:

@@ -35,7 +35,7 @@ from stages.comparison.report_page import comparison_page
 from stages.comparison.results import Comparison
 from stages.comparison.tables import as_json, terminal_table
 from stages.comparison.verdict import summary_lines
-from stages.outputs.kinds import COMPARISON, PAGE_FILE, RESULTS
+from stages.outputs.kinds import COMPARISON, PAGE_FILE, RESULTS, RUNS
 from stages.reporting.page_file import write_page
 from stages.runs.work_folder import work_folder
 from stages.runtime.progress import SILENT, Progress
@@ -54,6 +54,8 @@ class ComparisonReport:
     content: dict[str, Any]
     """The content of `comparison.json`."""
     notes: Sequence[str]
+    model: Path | None
+    """Kept model to predict with: of the first arm with the most labels and the first seed. None if none was kept."""
 
     @property
     def comparison(self) -> Comparison:
@@ -108,7 +110,14 @@ def run(planned: Plan, progress: Progress = SILENT) -> ComparisonReport:
         write_outputs(work.path, analysis, content)
         write_page(work.path / PAGE_FILE, comparison_page(planned, analysis, notes, work.path, progress))
         replace_folder(work.path, out, ours=COMPARISON)
-    return ComparisonReport(out=planned.settings.out, analysis=analysis, content=content, notes=notes)
+    models = {job.run.labels: planned.settings.out / RUNS / job.run.name for job in planned.jobs[::-1] if job.keep}
+    return ComparisonReport(
+        out=planned.settings.out,
+        analysis=analysis,
+        content=content,
+        notes=notes,
+        model=models[max(models)] if models else None,
+    )
 
 
 def _holds_results(folder: Path) -> bool:

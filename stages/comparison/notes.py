@@ -10,6 +10,7 @@ from stages.comparison.plan import Plan
 from stages.comparison.results import Comparison
 from stages.runtime.wording import counted
 from stages.segmentation.budget import FEW_STEPS
+from stages.segmentation.labelled_subset import labelled_subset, missing_classes
 from stages.segmentation.near_duplicates import across_splits
 from stages.segmentation.split_notes import duplicate_notes
 
@@ -23,6 +24,7 @@ def notes_before(plan: Plan) -> list[str]:
     """Return the notes that are known before the first training."""
     same = duplicate_notes(across_splits(plan.samples.store, plan.samples.splits))
     notes = [note.removeprefix("note: ") for note in same]
+    notes += _missing_classes(plan)
     if plan.settings.steps < FEW_STEPS:
         notes.append(
             f"{counted(plan.settings.steps, 'step')} are few, so arms that learn slowly look worse than they are. "
@@ -44,6 +46,29 @@ def notes_of(analysis: Analysis) -> list[str]:
     """Return the notes that follow from the results."""
     comparison = analysis.comparison
     return [*_still_improving(comparison), *analysis.notes, *analysis.curves.notes, *_left_out(comparison)]
+
+
+def _missing_classes(plan: Plan) -> list[str]:
+    """Return a note for each number of labels with which, for some seed, no labelled sample has a certain class."""
+    store = plan.samples.store
+    notes = []
+    for labels in plan.matrix.labels:
+        missing = {
+            seed: names
+            for seed in plan.matrix.seeds
+            if (names := missing_classes(store, labelled_subset(store, plan.samples.splits, count=labels, seed=seed)))
+        }
+        if missing:
+            seed, names = next(iter(missing.items()))
+            notes.append(
+                f"With {counted(labels, 'label')} and seed {seed}, no labelled sample has {' or '.join(names)}, so no "
+                f"arm can learn it{_and_others(len(missing) - 1)}. Use more labels, or look at the scores by class."
+            )
+    return notes
+
+
+def _and_others(seeds: int) -> str:
+    return f" (also with {counted(seeds, 'other seed')})" if seeds else ""
 
 
 def _still_improving(comparison: Comparison) -> list[str]:

@@ -12,7 +12,7 @@ from stages.reporting.arms import Arm
 from stages.reporting.content import Block, Figure, Paragraph, Section, Table
 from stages.reporting.evaluation_inputs import EvaluationInputs
 from stages.reporting.figures import MUTED, SERIES, new_figure, to_svg
-from stages.reporting.wording import NOTHING, number
+from stages.reporting.wording import NOTHING, number, signed
 from stages.runtime.wording import counted
 from stages.segmentation.bootstrap import Interval, paired_difference
 
@@ -152,12 +152,11 @@ def _row(pair: PairedArms) -> list[str]:
     values = _differences(pair)
     better, worse = int((values > TIE).sum()), int((values < -TIE).sum())
     mean, low, high = (pair.difference[key] for key in ("mean", "low", "high"))
-    interval = NOTHING if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
-    shown = NOTHING if mean is None else f"{mean:+.3f}"
+    interval = NOTHING if low is None or high is None else f"{signed(low)} to {signed(high)}"
     return [
         pair.other.name,
         str(len(values)),
-        shown,
+        signed(mean),
         interval,
         str(better),
         str(len(values) - better - worse),
@@ -175,7 +174,7 @@ def _most_different(pair: PairedArms) -> Table:
         title=f"Most different from {pair.other.name}",
         columns=["image", pair.main.name, pair.other.name, "difference"],
         rows=[
-            [str(ids[pair.indices[at]]), number(main[at]), number(other[at]), f"{main[at] - other[at]:+.3f}"]
+            [str(ids[pair.indices[at]]), number(main[at]), number(other[at]), signed(float(main[at] - other[at]))]
             for at in order
         ],
         caption=f"Dice of the {counted(len(order), 'image')} with the largest difference.",

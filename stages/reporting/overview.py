@@ -9,9 +9,10 @@ from typing import Any
 from stages.reporting.arms import Arm
 from stages.reporting.content import Fact, Section, Table
 from stages.reporting.differences import PairedArms
-from stages.reporting.wording import NOTHING, POOR, named_classes, number, with_interval
+from stages.reporting.wording import NOTHING, POOR, named_classes, number, signed, with_interval
 from stages.runtime.wording import counted
 from stages.segmentation.bootstrap import FEWEST
+from stages.segmentation.instances import INSTANCE_METRICS
 from stages.segmentation.interval_text import few_note
 from stages.segmentation.metrics import ALL_METRICS
 
@@ -68,15 +69,14 @@ def _difference(pair: PairedArms) -> str:
     images = "" if pair.all_common else f"On the {counted(pair.common, 'image')} that both have, "
     low, high = difference["low"], difference["high"]
     if low is None or high is None:
-        text = (
-            f"its Dice differs from that of {other} by {difference['mean']:+.3f}, on too few images for a conclusion."
-        )
+        mean = signed(difference["mean"])
+        text = f"its Dice differs from that of {other} by {mean}, on too few images for a conclusion."
     elif low > 0 or high < 0:
         ends = sorted((abs(low), abs(high)))
         side = "ahead of" if low > 0 else "behind"
         text = f"it is {side} {other} by {abs(difference['mean']):.3f} ({ends[0]:.3f} to {ends[1]:.3f})."
     else:
-        text = f"no difference to {other} can be shown: {difference['mean']:+.3f} ({low:+.3f} to {high:+.3f})."
+        text = f"no difference to {other} can be shown: {signed(difference['mean'])} ({signed(low)} to {signed(high)})."
     return images + (text if images else text[0].upper() + text[1:])
 
 
@@ -111,7 +111,7 @@ def facts(arms: Sequence[Arm]) -> list[Fact]:
     trivial = main.scores.get("trivial") or {}
     shown += [
         Fact(label=f"Dice of predicting {name}", value=number(value), detail="for comparison")
-        for name, value in sorted(trivial.items(), key=lambda item: -(item[1] or 0))[:2]
+        for name, value in sorted(trivial.items(), key=lambda item: -(item[1] or 0))[:1]
     ]
     return shown
 
@@ -132,19 +132,31 @@ def score_section(arms: Sequence[Arm]) -> Section:
             rows.append([f"{arm.name}, original size", str(original["n"]), *row])
     for name, value in (arms[0].scores.get("trivial") or {}).items():
         rows.append([f"predicting {name}", str(arms[0].scores["n"]), number(value), *([NOTHING] * (len(names) - 1))])
-    return Section(
-        id="scores",
-        title="All scores",
-        blocks=[
-            Table(
-                title="Means over images, with their 95 % intervals",
-                columns=["run", "images", *heads],
-                rows=rows,
-                caption="A model is only useful if it is clearly better than predicting one class everywhere.",
-                numeric=range(1, 2 + len(names)),
-            )
-        ],
+    means = Table(
+        title="Means over images, with their 95 % intervals",
+        columns=["run", "images", *heads],
+        rows=rows,
+        caption="A model is only useful if it is clearly better than predicting one class everywhere.",
+        numeric=range(1, 2 + len(names)),
     )
+    return Section(id="scores", title="All scores", blocks=[means, *_objects(arms)])
+
+
+def _objects(arms: Sequence[Arm]) -> list[Table]:
+    """Return the table of the scores of single objects; nothing if none were computed."""
+    rows = [
+        [
+            f"{arm.name}{where}",
+            *(with_interval(scores["instances"][name]) for name in INSTANCE_METRICS),
+            str(scores["instances"]["true_objects"]),
+            str(scores["instances"]["predicted_objects"]),
+        ]
+        for arm in arms
+        for scores, where in ((arm.scores, ""), (arm.scores.get("original") or {}, ", original size"))
+        if "instances" in scores
+    ]
+    columns = ["run", *(name.upper() for name in INSTANCE_METRICS), "objects", "predicted objects"]
+    return [Table(title="Single objects", columns=columns, rows=rows, numeric=range(1, len(columns)))] if rows else []
 
 
 def _digits(metric: str) -> int:

@@ -43,6 +43,8 @@ def require_page_place(path: Path, *, option: str) -> None:
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(f"{option} {path}: a page needs a name that ends in .html, so that browsers open it.")
     require_outside(path, option=option)
+    if above := next((folder for folder in path.parents if folder.exists() and not folder.is_dir()), None):
+        raise UsageError(f"{option} {path}: {above} is a file, and no folder can be made there. Choose another path.")
     if (path.exists() or path.is_symlink()) and not is_page(path):
         raise UsageError(
             f"{option} {path}: `report` did not write this file, and it would be replaced.\n"

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["NOTHING", "POOR", "named_classes", "number", "percent", "with_interval"]
+__all__ = ["NOTHING", "POOR", "named_classes", "number", "percent", "signed", "with_interval"]
 
 POOR = 0.5
 """Dice below which a case counts as failed."""
+NBSP = "\N{NO-BREAK SPACE}"
 NOTHING = "–"
 """Shown where a figure is not defined."""
 
@@ -27,10 +28,18 @@ def percent(share: float | None) -> str:
 
 
 def with_interval(interval: Mapping[str, Any], digits: int = 3) -> str:
-    """Return a mean with its 95 % interval, such as `0.912 (0.900 to 0.924)`; without an interval, the mean alone."""
+    """Return a mean with its 95 % interval, such as `0.912 (0.900 to 0.924)`; without an interval, the mean alone.
+
+    The spaces between the brackets are non-breaking, so that a narrow table breaks lines before the interval.
+    """
     low, high = interval.get("low"), interval.get("high")
-    ends = "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
+    ends = "" if low is None or high is None else f" ({low:.{digits}f}{NBSP}to{NBSP}{high:.{digits}f})"
     return number(interval["mean"], digits) + ends
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign and three digits, such as `+0.041` or `−0.020`; `–` for None and nan."""
+    return NOTHING if value is None or math.isnan(value) else f"{value:+.3f}".replace("-", "−")
 
 
 def named_classes(classes: Sequence[str]) -> str:

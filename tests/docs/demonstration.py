@@ -16,6 +16,7 @@ from store import AttentionStore
 from store.agreement import head_agreement
 
 SAMPLES, STEPS, SIDE, ATTENTION = 160, 200, 128, 256
+"""Phantoms, steps of each training, side of the stored images, and side of the transformer's input, in pixels."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Take the screenshots of the documentation with Chromium: a report, and one enlarged case of it."""
+"""Take the screenshots of the documentation with Chromium: a report, one enlarged case of it, and a comparison."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from stages import report
-from stages.settings import ReportSettings
-from tests.docs.demonstration import Demonstration
+from stages import compare, report
+from stages.settings import CompareSettings, ReportSettings, TrainSettings
+from tests.docs.demonstration import STEPS, Demonstration
 
 SIZE, LARGER = {"width": 1200, "height": 860}, {"width": 1200, "height": 1040}
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -25,8 +25,8 @@ def draw_screenshots(made: Demonstration, case: str, pictures: Path) -> list[Pat
         pictures: folder to write into.
 
     Returns:
-        The files that were written: `report.png`, and `report-case.png` with the case; none without Chromium and
-        playwright.
+        The files that were written: `report.png`, `report-case.png` with the case, and `compare.png`; none without
+        Chromium and playwright.
     """
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     try:
@@ -35,7 +35,7 @@ def draw_screenshots(made: Demonstration, case: str, pictures: Path) -> list[Pat
         program = None
     if program is None:
         return []
-    page = _report(made)
+    page, compared = _report(made), _comparison(made)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         view = browser.new_page(viewport=SIZE, color_scheme="light", reduced_motion="reduce")
@@ -49,8 +49,12 @@ def draw_screenshots(made: Demonstration, case: str, pictures: Path) -> list[Pat
         view.get_by_role("button", name="Show all").click()
         view.locator("dialog .heads-list canvas").nth(len(made.heads) - 1).wait_for()
         _save(view.screenshot(), pictures / "report-case.png")
+        view.set_viewport_size(SIZE)
+        view.goto(compared.as_uri())
+        view.wait_for_load_state("load")
+        _save(view.screenshot(), pictures / "compare.png")
         browser.close()
-    return [pictures / "report.png", pictures / "report-case.png"]
+    return [pictures / name for name in ("report.png", "report-case.png", "compare.png")]
 
 
 def _report(made: Demonstration) -> Path:
@@ -61,6 +65,16 @@ def _report(made: Demonstration) -> Path:
     )
     report.run([made.folder / "dual"], settings)
     return out
+
+
+def _comparison(made: Demonstration) -> Path:
+    """Compare both branches with the image alone, with few labels and three seeds, and return the page."""
+    store, out = made.folder / "s.zarr", made.folder / "compare"
+    settings = CompareSettings(
+        store=store, out=out, labels=("16", "64"), steps=STEPS, images=made.folder / "data" / "images", device="cpu"
+    )
+    compare.run(compare.plan(settings, TrainSettings(store=store, batch_size=8, device="cpu")))
+    return out / "report.html"
 
 
 def _save(content: bytes, path: Path) -> None:

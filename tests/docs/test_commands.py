@@ -102,9 +102,9 @@ PROMISED = {
     "docs/own-data.md": ["heads.png", "reports/mine/per_sample.csv", "predictions/table.csv"],
     "docs/training.md": ["runs/mine/model.safetensors", "runs/mine/history.csv", "runs/mine/splits.csv"],
     "docs/report.md": ["reports/mine/report.html", "reports/mine/scores.json", "mine.html", "both.html"],
-    "docs/compare.md": ["reports/compare/comparison.json"],
+    "docs/compare.md": ["reports/compare/report.html", "reports/compare/table.md", "compared.html"],
     "docs/predict.md": ["details/table.csv", "details/phantom_0000_overlay.png", "details/phantom_0000.geojson"],
-    "docs/tour.md": ["heads.png", "reports/tour/report.html", "predictions/table.csv", "reports/compare"],
+    "docs/tour.md": ["heads.png", "reports/tour/report.html", "predictions/table.csv", "reports/compare/report.html"],
 }
 """Files that a page says its commands write."""
 

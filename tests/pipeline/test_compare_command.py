@@ -36,6 +36,8 @@ def test_settings_come_from_two_sections_and_the_result_is_said(compare: Compare
     assert finished.returncode == 0, finished.stderr
     assert "compare: 2 arms × 2 numbers of labels × 2 seeds = 8 runs of 2 steps\n" in finished.stderr
     assert finished.stderr.count("run ") >= 8  # a line for every run, because nobody sees a bar here
+    assert finished.stderr.splitlines()[-2].startswith("result: made/report.html")
+    assert "pipeline predict" in finished.stderr.splitlines()[-1]
     content = json.loads((tmp_path / "made" / "comparison.json").read_text())
     assert content["seeds"] == [0, 1]
     assert {run["steps"] for run in content["runs"]} == {2}

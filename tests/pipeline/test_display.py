@@ -46,6 +46,17 @@ def test_a_long_task_prints_a_line_after_ten_seconds_and_then_one_a_minute(clock
     ]
 
 
+def test_the_end_of_a_part_is_a_line_at_once_and_delays_the_next_line(clock: _Clock):
+    """A log with a line for every part needs no line a minute between parts that are short."""
+    lines: list[str] = []
+    with LineProgress(lines.append, clock).task("training", 100, unit="samples") as task:
+        for part in range(4):
+            clock.now += 5
+            task.advance(10)
+            task.report(f"run {part}")
+    assert lines == ["run 0", "run 1", "run 2", "run 3"]
+
+
 def test_a_short_task_prints_nothing(clock: _Clock):
     """A line for every short task would only make a log longer."""
     lines: list[str] = []

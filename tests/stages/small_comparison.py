@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stages import compare
-from stages.comparison import execution
+from stages.comparison import one_run
 from stages.comparison.results import RunResult
 from stages.segmentation.checkpoint import SPLITS_FILE
 from stages.settings import CompareSettings, TrainSettings
@@ -40,14 +40,14 @@ def compared(store: Path, out: Path, base: TrainSettings = BASE, **changes: Any)
 def trained_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that gets an entry `arm-labels-seed` for every run that is trained from now on."""
     trained: list[str] = []
-    original = execution.train_and_score
+    original = one_run.train_and_score
 
     def counted(*args: Any, **named: Any) -> RunResult:
         result = original(*args, **named)
         trained.append(f"{result.arm}-{result.labels}-{result.seed}")
         return result
 
-    monkeypatch.setattr(execution, "train_and_score", counted)
+    monkeypatch.setattr("stages.comparison.execution.train_and_score", counted)
     return trained
 
 

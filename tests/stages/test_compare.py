@@ -16,12 +16,15 @@ import torch
 from stages import compare, evaluate
 from stages.comparison import execution, outputs
 from stages.comparison.comparison_file import read_comparison
+from stages.comparison.notes import notes_before
 from stages.errors import CheckpointError, PipelineError, UsageError
 from stages.outputs.kinds import COMPARISON
 from stages.reporting.content import Page
 from stages.segmentation.checkpoint import load_model
 from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import EvaluateSettings
+from store.writer import Layout, new_store
+from tests.conftest import RECIPE, random_sample
 from tests.forks import Forks
 from tests.stages.small_comparison import BASE, compare_settings, compared, ids_by_split, trained_runs
 
@@ -271,6 +274,20 @@ def test_the_plan_says_how_many_runs_there_are_and_are_done(store: Path, out: Pa
     compared(store, out)
     planned = compare.plan(compare_settings(store, out, seeds=("0-2",)), BASE)
     assert str(planned) == "compare: 2 arms × 2 numbers of labels × 3 seeds = 12 runs of 2 steps (4 done)"
+
+
+def test_a_class_that_no_labelled_sample_has_is_named(tmp_path: Path, layout: Layout):
+    """One training sample of 30 has the third class, so nearly every draw of two samples lacks it."""
+    three = replace(layout, classes=["skin", "lesion", "rare"])
+    path = tmp_path / "three.zarr"
+    with new_store(path, layout=three, recipe=RECIPE) as writer:
+        for index in range(40):
+            sample = random_sample(index, three)
+            writer.append(replace(sample, mask=sample.mask if index == 7 else sample.mask.clip(max=1)))
+    planned = compare.plan(compare_settings(path, tmp_path / "out", seeds=("0-2",)), BASE)
+    notes = [note for note in notes_before(planned) if "no labelled sample has rare" in note]
+    assert len(notes) == 2
+    assert "With 2 labels and seed" in notes[0]
 
 
 @pytest.mark.parametrize(

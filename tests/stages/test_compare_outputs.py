@@ -121,10 +121,16 @@ def test_the_summary_is_short_and_ends_with_the_notes(finished: compare.Comparis
     assert any("2 steps are few" in note for note in notes)
 
 
+def test_the_model_to_predict_with_is_the_first_arms_with_most_labels(finished: compare.ComparisonReport):
+    assert finished.model == finished.out / "runs" / "dual-8-seed0"
+    assert finished.model.is_dir()
+
+
 def test_without_models_the_page_has_no_cases(make_store: Callable[..., Path], tmp_path: Path):
     report = compared(make_store(40), tmp_path / "out", labels=("2",), keep_models="none")
     html = (report.out / "report.html").read_text()
     assert "with 2 labels, seed 0" not in html
+    assert report.model is None
 
 
 def test_missing_source_images_are_found_before_anything_is_trained(make_store: Callable[..., Path], tmp_path: Path):

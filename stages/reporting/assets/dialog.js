@@ -47,7 +47,11 @@ function createCaseDialog(view, { items, complete }) {
     event.preventDefault();
   });
   element.addEventListener("click", (event) => {
-    if (event.target === element) element.close(); // the dimmed area around the dialog
+    // The dimmed area around the dialog belongs to it, and so does its padding, which must not close it.
+    const box = element.getBoundingClientRect();
+    const outside =
+      event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom;
+    if (event.target === element && outside) element.close();
   });
   return {
     element,

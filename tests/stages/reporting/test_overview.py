@@ -11,6 +11,7 @@ import pytest
 from stages.reporting.differences import pair_arms
 from stages.reporting.overview import facts, notes, score_section, verdict
 from stages.segmentation.bootstrap import mean_interval
+from stages.segmentation.instances import INSTANCE_METRICS
 from store import AttentionStore
 from store.writer import Layout
 from tests.stages.reporting.made_arms import made_arm, made_store
@@ -114,3 +115,13 @@ def test_the_table_of_all_scores_has_a_row_for_every_run(make: Make) -> None:
     table = score_section(arms).blocks[0]
     assert [row[0] for row in table.rows] == ["dual", "image", "predicting nothing"]
     assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_scores_of_objects_have_a_table_of_their_own(make: Make) -> None:
+    one = {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 20, "groups": 20}
+    objects = {**dict.fromkeys(INSTANCE_METRICS, one), "true_objects": 7, "predicted_objects": 9}
+    store = make()
+    section = score_section([made_arm(store, GOOD, instances=objects)])
+    assert section.blocks[1].title == "Single objects"
+    assert section.blocks[1].rows[0][-2:] == ["7", "9"]
+    assert len(score_section([made_arm(store, GOOD)]).blocks) == 1

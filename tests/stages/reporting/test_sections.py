@@ -15,6 +15,7 @@ from stages.reporting.differences import difference_section, pair_arms
 from stages.reporting.distributions import distribution_section, group_section, size_section
 from stages.reporting.label_doubts import LabelDoubt
 from stages.reporting.model_sections import calibration_section, class_section, training_section
+from stages.reporting.wording import signed
 from stages.segmentation.bootstrap import paired_difference
 from store import AttentionStore
 from store.writer import Layout
@@ -51,7 +52,7 @@ def test_differences_count_better_equal_and_worse_images_and_resample_groups(mak
     section = difference_section(pairs)
     row = tables(section)[0].rows[0]
     assert row[:2] == ["image", "30"]
-    assert row[2:4] == [f"{expected['mean']:+.3f}", f"{expected['low']:+.3f} to {expected['high']:+.3f}"]
+    assert row[2:4] == [signed(expected["mean"]), f"{signed(expected['low'])} to {signed(expected['high'])}"]
     assert row[4:] == ["16", "10", "4"]
     assert [row[0] for row in tables(section)[1].rows][:4] == [f"sample-{at:03d}" for at in range(4)]
     assert expected["groups"] == 15
