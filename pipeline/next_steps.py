@@ -5,7 +5,8 @@
             pipeline train --store store/isic.zarr
 
 `NEXT` is a table from the settings of a command to its lines. A command that is suggested has only the options that
-`params.yaml` and the defaults do not give, quoted for the shell. Nothing is said when DVC runs the command.
+`params.yaml` and the defaults do not give, quoted for the shell. When DVC runs the command, only the
+place of a report is said: DVC runs the other commands itself.
 """
 
 from __future__ import annotations
@@ -55,10 +56,14 @@ def say_next_steps(settings: object, report: object = None) -> None:
         settings: of the command that succeeded.
         report: what its stage returned.
     """
-    if "DVC_STAGE" in os.environ or type(settings) not in NEXT:
+    if type(settings) not in NEXT:
         return
     ending = NEXT[type(settings)](settings, report)
     lines = [f"result: {ending.result}"]
+    if "DVC_STAGE" in os.environ:
+        if ending.result.endswith(BROWSER):
+            say_literally(lines[0])
+        return
     for position, command in enumerate(ending.commands):
         lines.append(f"{'next:' if position == 0 else '':7} {command}")
     say_literally("\n".join(lines))

@@ -14,6 +14,7 @@ import pytest
 from pipeline import cli
 from pipeline.next_steps import NEXT, say_next_steps
 from stages.settings import (
+    CompareSettings,
     EvaluateSettings,
     ExtractSettings,
     PhantomSettings,
@@ -158,7 +159,23 @@ def test_a_page_is_to_be_opened_in_a_browser(room: Path):
     assert said(ReportSettings(out=Path("r.html")))[0] == "r.html (open it in a browser)"
 
 
-def test_nothing_is_said_when_dvc_runs_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_only_the_place_of_a_report_is_said_when_dvc_runs_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """DVC runs the next command itself, but it does not open the page."""
+    monkeypatch.setenv("DVC_STAGE", "compare")
+    for settings in (CompareSettings(out=Path("compared")), EvaluateSettings(out=Path("evaluated"))):
+        say_next_steps(settings)
+        assert capsys.readouterr() == ("", "")
+        settings.out.mkdir()
+        (settings.out / "report.html").touch()
+        say_next_steps(settings)
+        assert capsys.readouterr().err == f"result: {settings.out}/report.html (open it in a browser)\n"
+
+
+def test_nothing_is_said_of_other_results_when_dvc_runs_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.setenv("DVC_STAGE", "train")
     for settings in (TrainSettings(), PredictSettings()):
         say_next_steps(settings)
