@@ -28,7 +28,8 @@ Next, in this folder:
      No data yet? pipeline phantom --out data draws synthetic images with masks; then set extract.model to
      dino_phantom_tiny8, which needs no download.
   3. Set model and sizes in params.yaml.
-  4. dvc repro"""
+  4. dvc repro
+  5. Open reports/compare/report.html (does attention help?) and reports/dual/report.html (the model)"""
 """Advice for the user after the files were written."""
 
 
