@@ -187,7 +187,7 @@ def report(
     *,
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Runs; the first is compared with the others. Or one comparison."),
+        typer.Argument(metavar="RUN", help="Runs; the first is compared with the others. Or one comparison."),
     ],
 ) -> None:
     """Make one HTML page of runs or of a comparison: verdict, analysis and cases. It needs no network."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,8 @@ def new_figure(width: float = 6.4, height: float = 3.6) -> tuple[Figure, Axes]:
     The object interface is used, so that nothing is kept in pyplot's global state. Layout is "constrained": labels and
     legends find their place when the figure is written. Colours cycle through `SERIES`.
     """
+    # Without a home folder that can be written to, matplotlib warns about its cache, which no figure depends on.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

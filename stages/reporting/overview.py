@@ -37,7 +37,8 @@ def verdict(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> str:
     values = [case.scores.dice for case in main.cases.values()]
     poor = sum(value < POOR for value in values)
     single = "this model" if len(arms) == 1 else _quoted(main.name)
-    failed = f"{poor or 'none'} of them {'are' if poor > 1 else 'is'} below {POOR}"
+    every = "all" if len(values) > 1 and poor == len(values) else poor
+    failed = f"{every or 'none'} of them {'are' if poor > 1 else 'is'} below {POOR}"
     sentence = (
         f"On {counted(dice['n'], kind)}{_from_groups(dice)} {single} finds {named_classes(main.inputs.card.classes)} "
         f"with a mean Dice of {_interval(dice)}; {failed}."
@@ -133,7 +134,8 @@ def score_section(arms: Sequence[Arm]) -> Section:
     for name, value in (arms[0].scores.get("trivial") or {}).items():
         rows.append([f"predicting {name}", str(arms[0].scores["n"]), number(value), *([NOTHING] * (len(names) - 1))])
     means = Table(
-        title="Means over images, with their 95 % intervals",
+        title="Means over images"
+        + (", with their 95 % intervals" if arms[0].scores["dice"].get("low") is not None else ""),
         columns=["run", "images", *heads],
         rows=rows,
         caption="A model is only useful if it is clearly better than predicting one class everywhere.",

@@ -36,7 +36,9 @@ def test_the_verdict_has_mean_interval_and_number_of_images(make: Make) -> None:
     )
 
 
-@pytest.mark.parametrize(("poor", "words"), [(1, "1 of them is below 0.5"), (3, "3 of them are below 0.5")])
+@pytest.mark.parametrize(
+    ("poor", "words"), [(1, "1 of them is below 0.5"), (3, "3 of them are below 0.5"), (20, "all of them are below")]
+)
 def test_the_verdict_says_how_many_images_fail(make: Make, poor: int, words: str) -> None:
     dice = {**GOOD, **dict.fromkeys(range(poor), 0.2)}
     assert words in verdict([made_arm(make(), dice)], [])
