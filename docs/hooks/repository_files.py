@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = {
     "reference/format.md": "store/FORMAT.md",
     "reference/results.md": "tests/benchmarks/RESULTS.md",
+    "reference/phantoms.md": "tests/benchmarks/PHANTOMS.md",
     "reference/costs.md": "tests/benchmarks/COSTS.md",
     "reference/security.md": "SECURITY.md",
     "reference/changes.md": "CHANGELOG.md",

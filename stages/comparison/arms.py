@@ -87,11 +87,17 @@ def shared_settings(settings: CompareSettings, base: TrainSettings) -> TrainSett
         UsageError: `--common` has an unknown setting, or one that an option of `compare` gives.
     """
     values = _pairs(settings.common, "--common")
-    own: dict[str, Any] = {"store": settings.store, "device": settings.device, "steps": settings.steps}
     if "store" in values:
         raise UsageError("--common: `store` is given by --store.\n  An arm with another store: --arm NAME=dual,store=…")
-    unused = {"labels": None, "folds": 0, "resume": False}
-    return replace(_checked(base, values, "--common"), **own, **unused)
+    return replace(
+        _checked(base, values, "--common"),
+        store=settings.store,
+        device=settings.device,
+        steps=settings.steps,
+        labels=None,
+        folds=0,
+        resume=False,
+    )
 
 
 def read_arms(settings: CompareSettings, shared: TrainSettings) -> list[Arm]:
@@ -104,14 +110,14 @@ def read_arms(settings: CompareSettings, shared: TrainSettings) -> list[Arm]:
     Raises:
         UsageError: an arm has an unknown name or setting, a name or an arm is given twice, or there are fewer than two.
     """
-    short = () if settings.arms == NO_ARMS else settings.arms
-    for name in short:
+    arms = []
+    for name in () if settings.arms == NO_ARMS else settings.arms:
         if name not in get_args(Branches):
             raise UsageError(
                 f"--arms: {name!r} is not one of {', '.join(get_args(Branches))}.\n"
                 "  An arm with other settings is given as --arm NAME=BRANCHES,setting=value."
             )
-    arms = [Arm(name=name, settings=replace(shared, branches=name)) for name in short]
+        arms.append(Arm(name=name, settings=_checked(shared, {"branches": name}, "--arms")))
     arms += [parse_arm(name, text, shared) for name, text in (settings.arm or {}).items()]
     _require_different(arms)
     return arms

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from stages.comparison.arms import Arm
 from stages.errors import UsageError
+from stages.runtime.wording import counted
 
 __all__ = ["ALL", "MOST_RUNS", "Matrix", "Run", "parse_labels", "parse_seeds"]
 
@@ -36,7 +37,7 @@ class Run:
         return f"{self.arm.name}-{self.labels}-seed{self.seed}"
 
     def __str__(self) -> str:
-        return f"{self.arm.name}, {self.labels} labels, seed {self.seed}"
+        return f"{self.arm.name}, {counted(self.labels, 'label')}, seed {self.seed}"
 
 
 @dataclass(frozen=True)

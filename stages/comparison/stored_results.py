@@ -179,7 +179,7 @@ def model_digest(run: Path) -> str:
     """Return the SHA-256 of a run's model; "" if there is none that can be read."""
     try:
         with open_regular(run / MODEL_FILE) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.sha256(file.read()).hexdigest()
     except OSError as error:
         if disk_fails(error):
             raise

@@ -6,7 +6,7 @@ holds the finished pictures, which are small, and one batch per run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from stages.segmentation.decisions import decide
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.metrics import ALL_METRICS
 from stages.segmentation.scored_cases import ScoredCase
-from stages.segmentation.scoring import lost_classes, name_of
+from stages.segmentation.scoring import name_of
 from store import AttentionStore
 
 __all__ = ["PICTURES_SIZE", "case_table"]
@@ -69,7 +69,7 @@ def case_table(
     return CaseTable(
         arms=[arm.name for arm in arms],
         scores=_headings(arms),
-        cases=[_case(store, arms, index, pictures.get(index)) for index in indices],
+        cases=_cases(store, arms, indices, pictures),
         note=note,
     )
 
@@ -125,18 +125,31 @@ def _headings(arms: Sequence[Arm]) -> dict[str, str]:
     return headings
 
 
-def _case(store: AttentionStore, arms: Sequence[Arm], index: int, picture: CasePicture | None) -> Case:
-    scored = {arm.name: arm.cases[index] for arm in arms if index in arm.cases}
-    return Case(
-        id=str(store.ids[index]),
-        group=str(store.column("group")[index]),
-        height=int(store.column("height")[index]),
-        width=int(store.column("width")[index]),
-        scores={name: _values(case) for name, case in scored.items()},
-        size=size_of(next(iter(scored.values())).scores),
-        flags=_flags(store, arms, index),
-        picture=picture,
-    )
+def _cases(
+    store: AttentionStore, arms: Sequence[Arm], indices: Sequence[int], pictures: Mapping[int, CasePicture]
+) -> list[Case]:
+    """Return a row for every case. Columns are looked up once, because a page may list many thousands."""
+    groups, heights, widths = (store.column(name) for name in ("group", "height", "width"))
+    lost = store.column("lost_classes") if store.has("lost_classes") else None
+    cases = []
+    for index in indices:
+        scored = {arm.name: arm.cases[index] for arm in arms if index in arm.cases}
+        flags = _flags(arms, index)
+        if lost is not None and str(lost[index]):
+            flags.append("object lost at the store's size")
+        cases.append(
+            Case(
+                id=str(store.ids[index]),
+                group=str(groups[index]),
+                height=int(heights[index]),
+                width=int(widths[index]),
+                scores={name: _values(case) for name, case in scored.items()},
+                size=size_of(next(iter(scored.values())).scores),
+                flags=flags,
+                picture=pictures.get(index),
+            )
+        )
+    return cases
 
 
 def _values(case: ScoredCase) -> dict[str, float]:
@@ -144,7 +157,7 @@ def _values(case: ScoredCase) -> dict[str, float]:
     return values | ({} if case.original is None else {ORIGINAL: case.original.dice})
 
 
-def _flags(store: AttentionStore, arms: Sequence[Arm], index: int) -> list[str]:
+def _flags(arms: Sequence[Arm], index: int) -> list[str]:
     """Return short remarks on a case."""
     scored = [arm for arm in arms if index in arm.cases]
     flags = []
@@ -157,6 +170,4 @@ def _flags(store: AttentionStore, arms: Sequence[Arm], index: int) -> list[str]:
         for arm in scored
         if not any(one.tp + one.fp for one in arm.cases[index].scores.classes)
     ]
-    if lost_classes(store, index):
-        flags.append("object lost at the store's size")
     return flags

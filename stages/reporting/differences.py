@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.errors import UsageError
 from stages.reporting.arms import Arm
+from stages.reporting.chart_style import drawn, drawn_note
 from stages.reporting.content import Block, Figure, Paragraph, Section, Table
 from stages.reporting.evaluation_inputs import EvaluationInputs
 from stages.reporting.figures import MUTED, SERIES, new_figure, to_svg
@@ -101,7 +102,8 @@ def difference_section(pairs: Sequence[PairedArms]) -> Section:
         values = _differences(pair)
         colour = SERIES[(row + 1) % len(SERIES)]
         lift = 0.28 * ((np.arange(len(values)) * 0.618) % 1 - 0.5)  # spread evenly, the same in every drawing
-        axes.plot(values, row + lift, "o", color=colour, alpha=0.4, markersize=4, markeredgewidth=0)
+        shown = drawn(len(values))
+        axes.plot(values[shown], row + lift[shown], "o", color=colour, alpha=0.4, markersize=4, markeredgewidth=0)
         mean, low, high = (pair.difference[key] for key in ("mean", "low", "high"))
         if mean is not None:
             axes.plot([mean], [row], "D", color=colour, markersize=7)
@@ -112,6 +114,7 @@ def difference_section(pairs: Sequence[PairedArms]) -> Section:
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.set_xlabel(f"Dice of {main.name} minus Dice of the other run; right of 0, {main.name} is better")
     rows = [_row(pair) for pair in pairs]
+    note = drawn_note(max(pair.common for pair in pairs))
     blocks: list[Block] = [
         Paragraph(
             text="Every point is one image. The difference is taken image by image, because images that are hard are "
@@ -122,7 +125,7 @@ def difference_section(pairs: Sequence[PairedArms]) -> Section:
             title="Difference of Dice, image by image",
             svg=to_svg(figure, "Difference of Dice, image by image"),
             description=" ".join(f"{main.name} against {row[0]}: mean {row[2]}, 95 % {row[3]}." for row in rows),
-            caption="Diamond and bar: mean and its 95 % interval.",
+            caption=" ".join(filter(None, ["Diamond and bar: mean and its 95 % interval.", note])),
         ),
         Table(
             title=f"{main.name} against the others",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.reporting.arms import Arm, size_of
-from stages.reporting.chart_style import MARKERS, whole_numbers
+from stages.reporting.chart_style import MARKERS, drawn, drawn_note, whole_numbers
 from stages.reporting.content import Block, Figure, Paragraph, Section, Table
 from stages.reporting.figures import SERIES, new_figure, to_svg
 from stages.reporting.wording import POOR, number, percent
@@ -41,7 +41,8 @@ def distribution_section(arms: Sequence[Arm]) -> Section:
     highest = max([1, *(int(np.histogram(dice, edges)[0].max()) for dice in values)])
     for position, dice in enumerate(values):
         height = -highest * (0.08 + 0.1 * position)
-        axes.plot(dice, np.full(len(dice), height), "|", color=SERIES[position % len(SERIES)], markersize=8)
+        shown = np.sort(dice)[drawn(len(dice))]
+        axes.plot(shown, np.full(len(shown), height), "|", color=SERIES[position % len(SERIES)], markersize=8)
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-highest * (0.06 + 0.1 * len(arms)), highest * 1.05)
     axes.set_xlabel("Dice; every line below 0 is one image")
@@ -63,6 +64,7 @@ def distribution_section(arms: Sequence[Arm]) -> Section:
             title="Distribution of Dice",
             svg=to_svg(figure, "Distribution of Dice"),
             description="Histogram of the Dice of every image. " + _in_words(arms, values),
+            caption=drawn_note(max(len(dice) for dice in values)),
         ),
         Table(
             title="Dice in quantiles",
@@ -86,15 +88,18 @@ def size_section(arms: Sequence[Arm]) -> Section:
     """Return Dice against the size of the object: every image, and the median of every fifth of the images."""
     figure, axes = new_figure()
     words = []
-    drawn = False
+    any_point = False
     for position, arm in enumerate(arms):
         sizes = np.array([size_of(case.scores) for case in arm.cases.values()])
         dice = arm.dice(list(arm.cases))
         known = ~np.isnan(sizes) & ~np.isnan(dice) & (sizes > 0)
         sizes, dice = sizes[known], dice[known]
-        drawn = drawn or sizes.size > 0
+        any_point = any_point or sizes.size > 0
         colour, marker = SERIES[position % len(SERIES)], MARKERS[position % len(MARKERS)]
-        axes.plot(sizes, dice, marker, color=colour, alpha=0.45, markersize=4, label=arm.name, markeredgewidth=0)
+        shown = drawn(sizes.size)
+        axes.plot(
+            sizes[shown], dice[shown], marker, color=colour, alpha=0.45, markersize=4, label=arm.name, markeredgewidth=0
+        )
         if sizes.size >= FEWEST_FOR_BINS:
             parts = np.array_split(np.argsort(sizes, kind="stable"), BINS)
             middles = [float(np.median(sizes[part])) for part in parts]
@@ -104,7 +109,7 @@ def size_section(arms: Sequence[Arm]) -> Section:
                 f"{arm.name}: median Dice {number(medians[0])} in the fifth with the smallest objects, "
                 f"{number(medians[-1])} in the fifth with the largest."
             )
-    if drawn:
+    if any_point:
         axes.set_xscale("log")
         axes.minorticks_off()
         low, high = axes.get_xlim()
@@ -124,7 +129,7 @@ def size_section(arms: Sequence[Arm]) -> Section:
                 title="Dice against the size of the object",
                 svg=to_svg(figure, "Dice against the size of the object"),
                 description=" ".join(words) or "Dice of every image over the share of its pixels that are foreground.",
-                caption=" ".join([caption, *words]).strip(),
+                caption=" ".join(filter(None, [caption, *words, drawn_note(max(len(arm.cases) for arm in arms))])),
             )
         ],
     )

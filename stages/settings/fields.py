@@ -18,6 +18,8 @@ Share = Annotated[float, Interval(ge=0, lt=1)]
 LARGEST = 1e38
 """Largest value of a setting that is not a whole number: more is infinite in float32. So infinity is out of range."""
 Above0 = Annotated[float, Interval(gt=0, le=LARGEST)]
+LearningRate = Annotated[float, Interval(gt=0, le=1e30)]
+"""Learning rate of AdamW, which divides it by a small number in the first steps: the result must fit into float32."""
 AtLeast0 = Annotated[float, Interval(ge=0, le=LARGEST)]
 
 Side = Annotated[int, Interval(ge=1, le=16384)]  # a typo must not exhaust the memory

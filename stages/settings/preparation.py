@@ -18,6 +18,7 @@ from stages.settings.fields import (
     Device,
     Labels,
     LayoutName,
+    LearningRate,
     NotNegative,
     Settings,
     Share,
@@ -128,7 +129,7 @@ class PretrainSettings(Settings):
     )
     steps: AtLeastOne = setting(2000, "Steps of the optimiser.")
     batch_size: Annotated[int, Ge(2)] = setting(64, "Images per step, over all processes.")
-    lr: Above0 = setting(1e-3, "Peak learning rate of AdamW; try 5e-4 * batch / 256 for a large ViT.")
+    lr: LearningRate = setting(1e-3, "Peak learning rate of AdamW; try 5e-4 * batch / 256 for a large ViT.")
     warmup: Share = setting(0.1, "Share of the steps over which learning rate and teacher temperature rise.")
     weight_decay: AtLeast0 = setting(0.04, "Weight decay of AdamW at the first step.")
     weight_decay_end: AtLeast0 = setting(0.4, "Weight decay at the last step; half a cosine in between.")

@@ -21,6 +21,7 @@ from stages.settings.fields import (
     Hd95Name,
     Instances,
     LayoutName,
+    LearningRate,
     LossName,
     NormalisationName,
     NotNegative,
@@ -50,7 +51,7 @@ class TrainSettings(Settings):
         None, "Train on only so many of the training samples, drawn by --seed; larger numbers contain the smaller ones."
     )
     batch_size: AtLeastOne = setting(16, "Samples per step.")
-    lr: Above0 = setting(1e-3, "Peak learning rate of AdamW.")
+    lr: LearningRate = setting(1e-3, "Peak learning rate of AdamW.")
     weight_decay: AtLeast0 = setting(1e-4, "Weight decay of AdamW.")
     warmup: Share = setting(0.05, "Share of the steps over which the learning rate rises; then a cosine to zero.")
     loss: LossName = setting(

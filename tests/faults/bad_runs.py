@@ -124,7 +124,8 @@ FIT, RESUME = "do not fit", "train --resume"
 OVERFLOW = "--lr 1e12 --weight-decay 1e12 --batch-size 8"
 # fmt: off
 KINDS = [
-    Kind("lr_too_large", "a learning rate that is infinite in float32", nothing, "train --lr 1e39", 2, ("--lr", "at most 1e+38")),
+    Kind("lr_too_large", "a learning rate that is infinite in float32", nothing, "train --lr 1e39", 2, ("--lr", "at most 1e+30")),
+    Kind("lr_too_large_for_adamw", "a learning rate that AdamW divides beyond float32", nothing, "train --lr 1e38", 2, ("--lr", "at most 1e+30")),
     Kind("loss_overflow", "a learning rate at which the loss overflows", nothing, "train --lr 1e30", 1, ("epoch 1", "the loss is nan", "--lr")),
     Kind("weights_overflow", "settings with which the output overflows after the last step, whose loss is finite", nothing, f"train {OVERFLOW}", 1, ("lesion_", "NaN or infinite", "--lr")),
     Kind("weights_overflow_validated", "the same with validation samples", nothing, f"train {OVERFLOW} --val 0.4", 1, ("lesion_", "NaN or infinite", "--lr")),

@@ -23,6 +23,7 @@ from stages.reporting.content import Page
 from stages.segmentation.checkpoint import load_model
 from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import EvaluateSettings
+from store.disk.publish import exclusive_folder
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
 from tests.forks import Forks
@@ -310,6 +311,16 @@ def test_a_request_that_cannot_be_carried_out_is_refused_before_anything_is_trai
     with pytest.raises(UsageError, match=words):
         compare.plan(compare_settings(store, out, **changes), BASE)
     assert not list(out.parent.glob("*comparison*"))
+
+
+def test_two_comparisons_cannot_work_on_one_output(store: Path, out: Path, monkeypatch: pytest.MonkeyPatch):
+    trained = trained_runs(monkeypatch)
+    with (
+        exclusive_folder(out.with_name(".comparison.compare"), "compare"),
+        pytest.raises(PipelineError, match="another process"),
+    ):
+        compared(store, out)
+    assert trained == []
 
 
 def test_a_file_of_the_user_in_the_output_or_the_working_folder_is_never_removed(store: Path, out: Path):

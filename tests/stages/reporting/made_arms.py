@@ -75,6 +75,7 @@ def made_arm(
         model=None,  # type: ignore[arg-type]
         card=card,  # type: ignore[arg-type]
         device=None,  # type: ignore[arg-type]
+        adaptive_batch=None,  # type: ignore[arg-type]
         indices=np.array(list(dice), dtype=np.int64),
         split=scores.pop("split", "test"),
         includes_training=scores.pop("includes_training", False),

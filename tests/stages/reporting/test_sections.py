@@ -178,3 +178,16 @@ def test_provenance_names_store_recipe_licence_seeds_and_definitions(make: Make)
     assert "both directions together" in rows["Distances"]
     assert "within 3 px" in rows["NSD"]
     assert "torch" in rows["Made by"]
+
+
+def test_figures_of_many_images_stay_small_and_say_that_not_all_are_drawn(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.reporting.chart_style.MOST_POINTS", 10)
+    store = make()
+    dice = {at: 0.5 + at / 100 for at in range(30)}
+    arms = [made_arm(store, dice), made_arm(store, {at: one - 0.1 for at, one in dice.items()}, name="image")]
+    for section in (distribution_section(arms), size_section(arms), difference_section(pair_arms(arms))):
+        figure = figures(section)[0]
+        assert "10 of 30 images are drawn" in figure.caption
+        assert 10 <= figure.svg.count("<use") < 60
