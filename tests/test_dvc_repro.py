@@ -84,7 +84,7 @@ def test_metrics_fit_a_terminal(warm: Project):
 
 def test_the_comparison_ends_the_run_and_says_its_result(warm: Project):
     """The comparison is the last stage, so that its verdict is what a newcomer sees last."""
-    warm.change({"extract": {"layers": [-1]}})
+    warm.change({"extract": {"layers": [-3]}})  # no other test runs this, so the run cache does not have it
     try:
         done = warm.try_to_run("dvc", "repro")
     finally:
