@@ -1,7 +1,7 @@
 """Find labels that may be wrong: images where the model is confident and the label says something else.
 
 A pixel is in doubt if the model gives at least 90 % to its own answer and the label differs. An image is in doubt if
-such pixels make up at least a quarter of the object, which is the union of label and prediction. The idea is that of
+such pixels make up at least half of the object, which is the union of label and prediction. The idea is that of
 confident learning (Northcutt et al. 2021), per pixel. A network can be confident and wrong, so this is a list to look
 at and no proof: the label is only suspected.
 """
@@ -21,7 +21,7 @@ from store.records import IGNORE
 __all__ = ["CONFIDENT", "IN_DOUBT", "LabelDoubt", "label_doubt"]
 
 CONFIDENT = 0.9
-IN_DOUBT = 0.25
+IN_DOUBT = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -144,7 +144,7 @@ def doubt(share: float) -> LabelDoubt:
 
 def test_labels_in_doubt_are_listed_by_how_much_and_called_a_suspicion(make: Make) -> None:
     store = make()
-    doubts = {0: doubt(0.1), 1: doubt(0.4), 2: doubt(0.9)}
+    doubts = {0: doubt(0.4), 1: doubt(0.5), 2: doubt(0.9)}
     section = doubt_section([made_arm(store, dict.fromkeys(range(3), 0.5), doubts=doubts)])
     assert [row[0] for row in tables(section)[0].rows] == ["sample-002", "sample-001"]
     assert "suspicion and no proof" in words(section)
