@@ -115,15 +115,16 @@ def test_a_project_of_ones_own_runs_from_the_wheel(wheel: Path, tmp_path: Path, 
     project.change(
         {
             "extract": {"model": "untrained_tiny8", "image_size": 32, "attention_size": 32, "layers": [-1]},
-            "train": {"epochs": 1, "width": 4, "val": 0.25, "test": 0.25},
+            "train": {"steps": 1, "width": 4, "val": 0.25, "test": 0.25},
             "evaluate": {"overlays": 1},
+            "compare": {"labels": [4], "seeds": 0, "steps": 1},
         }
     )
     assert project.repro() == EVERYTHING - {"phantom"}
     assert project.repro() == set()
     shown = json.loads(project.run("dvc", "metrics", "show", "--json"))
-    assert set(shown[""]["data"]) == {"reports/dual/metrics.json", "reports/image/metrics.json"}
-    assert all(entry["data"]["n"] > 0 for entry in shown[""]["data"].values())
+    assert set(shown[""]["data"]) == {"reports/compare/metrics.json"}
+    assert all(entry["data"]["images"] > 0 for entry in shown[""]["data"].values())
     tracked = project.run("git", "status", "--porcelain", "--untracked-files=all")
     assert not [line for line in tracked.splitlines() if line.split()[-1].startswith(("data/", "stores/", "runs/"))]
 
