@@ -86,11 +86,17 @@ def _other_rows(analysis: Analysis) -> list[str]:
         return []
     if len(analysis.comparison.labels) == 1:
         return [_single(row) for row in analysis.rows[1:]]
+    numbers = len(analysis.comparison.labels)
+    if not any(row.ahead for row in analysis.rows):
+        return [f"Nor can a difference be shown with any other of the {numbers} numbers of labels."]
     counts = []
     for other in others:
         own = [row for row in analysis.rows if row.second == other]
-        counts.append(f"ahead of {other} in {_named(own, first)} and behind in {_named(own, other)}")
-    return [f"Of {len(analysis.comparison.labels)} numbers of labels, {first} is {'; '.join(counts)}."]
+        if any(row.ahead for row in own):
+            counts.append(f"{first} is ahead of {other} in {_named(own, first)} and behind in {_named(own, other)}")
+        else:
+            counts.append(f"no difference from {other} can be shown in any")
+    return [f"Of {numbers} numbers of labels, {'; '.join(counts)}."]
 
 
 def _single(row: Row) -> str:
