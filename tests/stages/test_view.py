@@ -21,6 +21,8 @@ from store import StoreError
 
 MakeStore = Callable[..., Path]
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests themselves may run with SIGINT ignored
+
 
 @contextmanager
 def running(*arguments: str, folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
