@@ -97,7 +97,8 @@ def test_the_table_of_images_gives_every_mean_again(finished: compare.Comparison
 
 
 def test_the_picture_and_the_table_show_every_number_of_labels(finished: compare.ComparisonReport):
-    assert min(Image.open(finished.out / "curve.png").size) > 300
+    with Image.open(finished.out / "curve.png") as picture:
+        assert min(picture.size) > 300
     lines = (finished.out / "table.md").read_text().splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:5]] == ["2", "4", "8"]
 
