@@ -77,8 +77,8 @@ def test_a_project_of_an_earlier_version_runs_as_it_did(own: Project):
     """`dvc.yaml` and `params.yaml` as `pipeline init` wrote them up to version 0.2 are used without a change."""
     earlier = Path(__file__).with_name("earlier_project")
     version = own.params()["pipeline_version"]
-    shutil.copy(earlier / "dvc.yaml", own.folder / "dvc.yaml")
-    text = (earlier / "params.yaml").read_text().replace("@VERSION@", version)
+    shutil.copy(earlier / "dvc.yaml.written", own.folder / "dvc.yaml")  # under its own name DVC would use it here too
+    text = (earlier / "params.yaml.written").read_text().replace("@VERSION@", version)
     (own.folder / "params.yaml").write_text(text)
     given = {section: values for section, values in TINY_OWN.items() if section != "compare"}
     own.change({**given, "train": {"epochs": 1, "width": 4, "val": 0.25, "test": 0.25}})

@@ -8,6 +8,8 @@ nothing is claimed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from stages.comparison.analysis import Analysis, Row
 from stages.comparison.results import Comparison
 from stages.comparison.wording import dice_text, interval_text, listed, p_text, signed
@@ -88,7 +90,9 @@ def _other_rows(analysis: Analysis) -> list[str]:
         return [_single(row) for row in analysis.rows[1:]]
     numbers = len(analysis.comparison.labels)
     if not any(row.ahead for row in analysis.rows):
-        return [f"Nor can a difference be shown with any other of the {numbers} numbers of labels."]
+        if len(others) > 1:
+            return ["Nor can any other difference be shown."]
+        return [f"Nor can one be shown with {_either(row.labels for row in analysis.rows[1:])} labels."]
     counts = []
     for other in others:
         own = [row for row in analysis.rows if row.second == other]
@@ -97,6 +101,12 @@ def _other_rows(analysis: Analysis) -> list[str]:
         else:
             counts.append(f"no difference from {other} can be shown in any")
     return [f"Of {numbers} numbers of labels, {'; '.join(counts)}."]
+
+
+def _either(counts: Iterable[int]) -> str:
+    """Return numbers of labels as alternatives, such as "64, 327 or 1,308"."""
+    *most, last = [f"{count:,}" for count in counts]
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _single(row: Row) -> str:

@@ -48,7 +48,7 @@ def test_without_significance_nothing_is_claimed_whatever_the_interval_says():
     assert found.rows[0].difference.low > 0
     text = verdict(found)
     assert text.startswith("With 16 labels, no difference between dual and image can be shown: +0.1")
-    assert text.endswith("Nor can a difference be shown with any other of the 2 numbers of labels.")
+    assert text.endswith("Nor can one be shown with 64 labels.")
 
 
 def test_the_row_that_is_named_is_the_smallest_number_of_labels_and_not_the_best():
