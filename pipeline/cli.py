@@ -117,7 +117,7 @@ def pretrain(settings: PretrainSettings) -> None:
 @app.command()
 @options_of(ExtractSettings, section="extract")
 def extract(settings: ExtractSettings) -> None:
-    """Compute the attention of every image once and write an attention store."""
+    """Compute the attention of every image once, into a store."""
     console.say(f"extract: {settings.csv or settings.images} → {'a plan' if settings.dry_run else settings.store}")
     from stages import extract as stage
 
@@ -202,7 +202,7 @@ def report(
 @app.command()
 @options_of(PredictSettings, section="predict", argument="images")
 def predict(settings: PredictSettings) -> None:
-    """Segment new images: one PNG mask per image, at its original size."""
+    """Segment new images. Each gets a PNG mask at its original size."""
     console.say(f"predict: {settings.csv or settings.images} with {settings.run} → {settings.out}")
     from stages import predict as stage
 
