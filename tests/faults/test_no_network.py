@@ -163,7 +163,7 @@ def test_offline_without_the_weights_says_where_to_put_them(
 
 @pytest.mark.usefixtures("cache")
 def test_the_plan_of_the_images_is_shown_without_the_weights(room: Path):
-    """Pairs, classes and sizes can be checked before the weights are there; the exit status is still that of an error."""
+    """Pairs, classes and sizes can be checked before the weights are there; the exit status is that of an error."""
     observed = observe(f"extract --model {MODEL} --offline --dry-run", room)
     assert observed.status == 1
     for title in ("pairs", "groups", "sizes", "labels"):
