@@ -46,7 +46,7 @@ class LabelDoubt:
             "missed": "where the label has an object, the model finds background",
             "other class": "label and model name another class",
         }[self.kind]
-        return f"{where}, with {self.confidence:.0%} confidence; {self.share:.0%} of the object"
+        return f"{where}, with {100 * self.confidence:.0f} % confidence; {100 * self.share:.0f} % of the object"
 
 
 def label_doubt(
