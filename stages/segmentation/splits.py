@@ -34,6 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.errors import InputProblemsError, Problem, UsageError
+from stages.runtime.wording import counted
 from stages.segmentation.balancing import Traits
 from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
 from stages.segmentation.split_tables import SPLITS, read_split_csv
@@ -92,8 +93,8 @@ def split_exactly(store: AttentionStore, *, seed: int, val: float, test: float) 
     empty = [name for name in SPLITS if shares[name] > 0 and name not in splits]
     if empty:
         raise UsageError(
-            f"the seeded split puts no sample in {' and '.join(empty)}: {images} labelled samples in {len(groups)} "
-            "groups are too few, because a group is never divided.\n"
+            f"the seeded split puts no sample in {' and '.join(empty)}: {images} labelled samples in "
+            f"{counted(len(groups), 'group')} are too few, because a group is never divided.\n"
             "  Use more images, other shares (--val 0, --test 0), or a --split-csv."
         )
     return splits

@@ -182,6 +182,11 @@ def test_too_few_groups_are_an_error_that_says_what_to_do(write):
     assert Counter(split_exactly(store, seed=0, val=0, test=0.5)) == {"train": 10, "test": 10}
 
 
+def test_a_single_group_is_written_in_the_singular(write):
+    with pytest.raises(UsageError, match="4 labelled samples in 1 group are too few"):
+        split_exactly(write([_mask(1, 3)] * 4, ["a"] * 4), seed=0, val=0.2, test=0.2)
+
+
 def test_small_sets_are_split_exactly_and_large_ones_by_the_hash(write):
     """The number of patients decides, not that of images."""
     layout = Layout(size=(1, 1), grid=(1, 1), heads=["L0H0"], keys=2, classes=["background", "lesion"])
