@@ -46,8 +46,8 @@ def doubt_section(arms: Sequence[Arm]) -> Section:
         ]
     found.sort(key=lambda one: -one[0])
     rule = (
-        f"An image is listed if the model is at least {CONFIDENT:.0%} sure of an answer that the label contradicts, on "
-        f"an area of at least {IN_DOUBT:.0%} of the object. "
+        f"An image is listed if the model is at least {100 * CONFIDENT:.0f} % sure of an answer that the label contradicts, on "
+        f"an area of at least {100 * IN_DOUBT:.0f} % of the object. "
     )
     if not found:
         return Section(

@@ -78,7 +78,7 @@ def calibration_section(arms: Sequence[Arm]) -> Section | None:
             title="Reliability",
             svg=to_svg(figure, "Reliability"),
             description=f"Observed share over the predicted probability, in ten bins. {words}",
-            caption="On the dashed line, 80 % means that 80 % of such pixels are right. Below it, it is too sure.",
+            caption="On the dashed line, 80 % means that 80 % of such pixels are right. Below, the model is too sure.",
         ),
         Table(
             title="Calibration",
@@ -145,7 +145,9 @@ def _curves(arm: Arm, history: Sequence[Mapping[str, float | None]], *, several:
         right.set_ylabel("Dice")
         right.grid(visible=False)
         lines = [*axes.get_lines(), right.get_lines()[0]]
-        axes.legend(lines, [str(line.get_label()) for line in lines], loc="center right")
+        axes.legend(
+            lines, [str(line.get_label()) for line in lines], loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
+        )
         words += f" The epoch that was kept is {arm.inputs.card.epoch} of {len(history)}."
     else:
         axes.legend(loc="upper right")
