@@ -16,6 +16,7 @@ from stages.comparison.analysis import analyse
 from stages.comparison.comparison_file import comparison_of, read_comparison
 from stages.comparison.notes import notes_of
 from stages.comparison.page_parts import footer
+from stages.comparison.plan import Plan
 from stages.errors import CheckpointError
 from stages.reporting.content import Page
 from stages.settings import EvaluateSettings
@@ -57,39 +58,39 @@ def test_validation_samples_that_only_watched_are_not_said_to_have_chosen_the_mo
     assert "the epoch with the best Dice on them was kept" not in page
 
 
-def _changed(content: dict[str, Any], where: str, value: Any) -> None:
+def _changed(content: Any, where: str, value: Any) -> None:
     """Set, or remove for "-", an entry of the description of a comparison."""
-    *path, last = where.split(".")
+    *path, last = [int(name) if name.isdecimal() else name for name in where.split(".")]
     for name in path:
-        content = content[int(name)] if isinstance(content, list) else content[name]
+        content = content[name]
     if value == "-":
         del content[last]
     else:
-        content[int(last) if isinstance(content, list) else last] = value
+        content[last] = value
 
 
-@pytest.mark.parametrize(
-    ("where", "value"),
-    [
-        *(("score", value) for value in ("-", "x", None, [], {})),
-        *(("all_labels", value) for value in ("-", None, "many", 0)),
-        *(("steps", value) for value in ("-", None, "x")),
-        ("checkpoint", "-"),
-        ("seeds", [1]),
-        ("seeds", [True, 1]),
-        ("labels", [2.0, 4]),
-        ("settings", []),
-        ("settings.arms", {"dual": "store"}),
-        ("settings.compare.goal", "high"),
-        ("groups", {"a": 1}),
-        ("runs.0.seed", 1),
-        ("runs.0.labels", 4),
-        ("runs.0.arm", "unet"),
-        ("runs.0.result", "../../secret"),
-        ("notes", None),
-        ("comparison", "1"),
-    ],
-)
+REFUSED: list[tuple[str, Any]] = [
+    *(("score", value) for value in ("-", "x", None, [], {})),
+    *(("all_labels", value) for value in ("-", None, "many", 0)),
+    *(("steps", value) for value in ("-", None, "x")),
+    ("checkpoint", "-"),
+    ("seeds", [1]),
+    ("seeds", [True, 1]),
+    ("labels", [2.0, 4]),
+    ("settings", []),
+    ("settings.arms", {"dual": "store"}),
+    ("settings.compare.goal", "high"),
+    ("groups", {"a": 1}),
+    ("runs.0.seed", 1),
+    ("runs.0.labels", 4),
+    ("runs.0.arm", "unet"),
+    ("runs.0.result", "../../secret"),
+    ("notes", None),
+    ("comparison", "1"),
+]
+
+
+@pytest.mark.parametrize(("where", "value"), REFUSED)
 def test_a_changed_description_is_refused_and_named(finished: Path, tmp_path: Path, where: str, value: Any) -> None:
     damaged = tmp_path / "damaged"
     shutil.copytree(finished, damaged)
@@ -122,7 +123,7 @@ def test_copies_of_an_image_are_one_group(layout: Layout, tmp_path: Path) -> Non
     assert (len(groups), len(set(groups.values()))) == (scored, scored / 2)
 
 
-def _no_results(planned: compare.Plan) -> dict[tuple[str, int, int], Any]:
+def _no_results(planned: Plan) -> dict[tuple[str, int, int], Any]:
     return {(job.run.arm.name, job.run.labels, job.run.seed): None for job in planned.jobs}
 
 

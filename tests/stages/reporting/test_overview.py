@@ -86,7 +86,7 @@ def test_few_common_images_allow_no_conclusion_and_the_notes_say_what_was_left_o
 
 @pytest.mark.parametrize(("common", "said"), [(9, False), (12, True), (29, True), (30, False)])
 def test_a_difference_over_few_images_is_said_where_the_run_itself_has_many(
-    make: Make, common: int, said: bool
+    make: Make, *, common: int, said: bool
 ) -> None:
     """Below ten images there is no interval, so none is too narrow."""
     store = make([f"g{at}" for at in range(40)])
