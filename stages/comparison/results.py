@@ -47,7 +47,7 @@ class RunResult:
     train_samples: int
     """Number of samples that the batches were drawn from; equal to `labels`."""
     improving: bool | None = None
-    """True if the validation loss was still falling at the last step; None if it was not measured."""
+    """True if the model was still getting better at the last step; None if there were too few epochs to say."""
     val_dice: float | None = None
     """Dice on the validation samples of the model that was scored; None if it was not measured."""
 

@@ -113,7 +113,7 @@ def training_section(arms: Sequence[Arm], histories: Mapping[str, Sequence[Mappi
         caption="Where there are enough validation images, the epoch with the best Dice on them was kept. The best of "
         "many is optimistic: only the scores on other images say how good the model is."
         if any(row[2] != NOTHING for row in rows)
-        else "Without validation images, the last epoch was kept.",
+        else "No validation image chose an epoch: the last one was kept.",
         numeric=(1, 2),
     )
     missing = [arm.name for arm in arms if not histories.get(arm.name)]
