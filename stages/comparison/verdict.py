@@ -37,13 +37,8 @@ def verdict(analysis: Analysis) -> str:
     return " ".join(sentences)
 
 
-def summary_lines(analysis: Analysis, report: str = "") -> list[str]:
-    """Return at most five lines for the end of a command, each readable on its own.
-
-    Args:
-        analysis: Of a comparison.
-        report: Path of the report, for the last line; "" for none.
-    """
+def summary_lines(analysis: Analysis) -> list[str]:
+    """Return at most four lines for the end of a command, each readable on its own."""
     comparison = analysis.comparison
     arms = listed(list(comparison.arms))
     numbers = listed([f"{count:,}" for count in comparison.labels])
@@ -53,10 +48,7 @@ def summary_lines(analysis: Analysis, report: str = "") -> list[str]:
     if comparison.ids:
         by_arm = [f"{arm} {_dice_by_labels(analysis, arm)}" for arm in comparison.arms]
         lines += [f"  {line}" for line in (by_arm if len(by_arm) <= MOST_LINES else ["; ".join(by_arm)])]
-    lines.append(verdict(analysis))
-    if report:
-        lines.append(f"Report: {report}")
-    return lines
+    return [*lines, verdict(analysis)]
 
 
 def _first_row(row: Row, comparison: Comparison) -> str:

@@ -70,6 +70,7 @@ def case_table(
         arms=[arm.name for arm in arms],
         scores=_headings(arms),
         cases=_cases(store, arms, indices, pictures),
+        lower_is_better=[name for name in SHOWN if ALL_METRICS[name].better == "lower"],
         note=note,
     )
 

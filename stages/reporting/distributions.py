@@ -73,7 +73,7 @@ def distribution_section(arms: Sequence[Arm]) -> Section:
             numeric=range(1, 2 + len(QUANTILES)),
         ),
     ]
-    return Section(id="distribution", title="How good in single images", blocks=blocks)
+    return Section(id="distribution", title="Dice of single images", blocks=blocks)
 
 
 def _in_words(arms: Sequence[Arm], values: Sequence[NDArray[np.float64]]) -> str:

@@ -33,7 +33,7 @@ class LabelDoubt:
     confidence: float
     """Mean probability that the model gives to its own answer on these pixels; nan without any."""
     kind: Literal["extra", "missed", "other class"]
-    """What most of these pixels are: an object of the model only, of the label only, or of another class in each."""
+    """Most of these pixels belong to an object of the model only, of the label only, or of another class in each."""
 
     @property
     def is_suspicious(self) -> bool:

@@ -129,7 +129,13 @@ def test_training_says_which_epoch_was_kept_and_that_the_best_of_many_is_optimis
     section = training_section([arm], {"dual": history})
     assert tables(section)[0].rows == [["dual", "2 of 3", "0.800"]]
     assert "optimistic" in tables(section)[0].caption
-    assert "Loss fell from 1.000 to 0.333" in figures(section)[0].description
+    assert "The loss went from 1.000 to 0.333" in figures(section)[0].description
+    assert figures(section)[0].caption == "Dotted: the epoch that was kept."
+
+
+def test_training_without_validation_has_no_line_to_explain(make: Make) -> None:
+    history = [{"epoch": float(at), "loss": 1 / at, "val_dice": None} for at in (1, 2, 3)]
+    assert figures(training_section([made_arm(make(), {0: 0.5})], {"dual": history}))[0].caption == ""
 
 
 def test_training_without_its_history_says_so(make: Make) -> None:
