@@ -180,7 +180,7 @@ def notes(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> list[str]:
         whose = "" if len(arms) == 1 else f"{arm.name}: "
         if arm.inputs.includes_training:
             found.append(
-                f"{whose}Some of these images, or others of their group, were used in training: the scores are too high."
+                f"{whose}Some of these images, or others of their group, were used in training. The scores are biased."
             )
         if arm.scores.get("chosen_on_these_samples"):
             found.append(f"{whose}The checkpoint was chosen by its score on these images. The scores are optimistic.")
