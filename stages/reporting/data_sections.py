@@ -10,7 +10,7 @@ from stages.reporting.arms import Arm
 from stages.reporting.content import Block, Paragraph, Section, Table
 from stages.reporting.label_doubts import CONFIDENT, IN_DOUBT
 from stages.reporting.licences import licence_of
-from stages.reporting.wording import number
+from stages.reporting.wording import number, percent
 from stages.runtime.wording import counted
 from store import AttentionStore
 
@@ -46,8 +46,8 @@ def doubt_section(arms: Sequence[Arm]) -> Section:
         ]
     found.sort(key=lambda one: -one[0])
     rule = (
-        f"An image is listed if the model is at least {CONFIDENT:.0%} sure of an answer that the label contradicts, on "
-        f"an area of at least {IN_DOUBT:.0%} of the object. "
+        f"An image is listed if the model is at least {percent(CONFIDENT)} sure of an answer that the label "
+        f"contradicts, on an area of at least {percent(IN_DOUBT)} of the object. "
     )
     if not found:
         return Section(

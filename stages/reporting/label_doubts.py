@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.reporting.wording import percent
 from stages.segmentation.decisions import LIKELY, decide
 from store.records import IGNORE
 
@@ -46,7 +47,7 @@ class LabelDoubt:
             "missed": "where the label has an object, the model finds background",
             "other class": "label and model name another class",
         }[self.kind]
-        return f"{where}, with {self.confidence:.0%} confidence; {self.share:.0%} of the object"
+        return f"{where}, with {percent(self.confidence)} confidence; {percent(self.share)} of the object"
 
 
 def label_doubt(

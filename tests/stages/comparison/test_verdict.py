@@ -39,7 +39,7 @@ def test_a_clear_difference_is_claimed_with_all_its_figures():
 def test_the_better_arm_is_named_also_if_it_is_the_second():
     text = verdict(analysis(arms=("image", "dual"), labels=(16,)))
     assert text.startswith("With 16 labels, dual is ahead of image by 0.1")
-    assert "(image − dual: 95 % -0.1" in text
+    assert "(image − dual: 95 % −0.1" in text
 
 
 def test_without_significance_nothing_is_claimed_whatever_the_interval_says():

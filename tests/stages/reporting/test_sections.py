@@ -154,7 +154,7 @@ def test_labels_in_doubt_are_listed_by_how_much_and_called_a_suspicion(make: Mak
     section = doubt_section([made_arm(store, dict.fromkeys(range(3), 0.5), doubts=doubts)])
     assert [row[0] for row in tables(section)[0].rows] == ["sample-002", "sample-001"]
     assert "suspicion and no proof" in words(section)
-    assert "97%" in tables(section)[0].rows[0][3]
+    assert "97 %" in tables(section)[0].rows[0][3]
 
 
 def test_many_doubts_are_counted_and_the_worst_listed(make: Make) -> None:
