@@ -54,7 +54,8 @@ class WrittenReport:
             [
                 self.verdict,
                 *(f"note: {note}" for note in self.notes),
-                f"{self.out}: {counted(self.cases, 'case')}, {self.pictures} with pictures, {self.size / MIB:.1f} MiB",
+                f"{self.out}: {counted(self.cases, 'case')}, {self.pictures:,} with pictures, "
+                f"{self.size / MIB:.1f} MiB",
             ]
         )
 

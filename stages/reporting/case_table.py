@@ -65,7 +65,9 @@ def case_table(
         for index, picture in _pictures(store, arms, chosen, batch_size, sources or Sources(), total):
             pictures[index] = picture
             task.advance()
-    note = "" if len(chosen) == len(indices) else f"{len(chosen)} of {len(indices)} cases have pictures: {SELECTION}."
+    note = (
+        "" if len(chosen) == len(indices) else f"{len(chosen):,} of {len(indices):,} cases have pictures: {SELECTION}."
+    )
     return CaseTable(
         arms=[arm.name for arm in arms],
         scores=_headings(arms),

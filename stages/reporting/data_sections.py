@@ -81,14 +81,16 @@ def left_out_section(arms: Sequence[Arm]) -> Section:
     unlabelled = int((~store.labelled).sum())
     others = len(store) - unlabelled - len(scored)
     split = arms[0].inputs.split
-    rows = [["in the store", str(len(store)), ""], ["scored here", str(len(scored)), f"split: {split}"]]
+    rows = [["in the store", f"{len(store):,}", ""], ["scored here", f"{len(scored):,}", f"split: {split}"]]
     if others:
-        rows.append(["in other splits", str(others), "used for training, or to choose the checkpoint, or in no split"])
+        rows.append(
+            ["in other splits", f"{others:,}", "used for training, or to choose the checkpoint, or in no split"]
+        )
     if unlabelled:
-        rows.append(["without a mask", str(unlabelled), "cannot be scored"])
+        rows.append(["without a mask", f"{unlabelled:,}", "cannot be scored"])
     skipped = store.description.skipped
     if skipped:
-        rows.append(["left out by extract", str(len(skipped)), "could not be used; listed below"])
+        rows.append(["left out by extract", f"{len(skipped):,}", "could not be used; listed below"])
     blocks: list[Block] = [Table(title="Images", columns=["images", "number", "why"], rows=rows, numeric=(1,))]
     if skipped:
         blocks.append(
@@ -96,7 +98,7 @@ def left_out_section(arms: Sequence[Arm]) -> Section:
                 title="Files that extract left out",
                 columns=["file", "why"],
                 rows=[[one["where"], one["what"]] for one in skipped[:MOST_LISTED]],
-                caption=f"The first {MOST_LISTED} of {len(skipped)}." if len(skipped) > MOST_LISTED else "",
+                caption=f"The first {MOST_LISTED} of {len(skipped):,}." if len(skipped) > MOST_LISTED else "",
             )
         )
     if lost := _lost(store, scored):

@@ -34,7 +34,7 @@ def class_section(arms: Sequence[Arm]) -> Section | None:
                 rows=[
                     [
                         name,
-                        str(scores["n"]),
+                        f"{scores['n']:,}",
                         with_interval(scores["dice"]),
                         number(scores["iou"]["mean"]),
                         number(scores["sensitivity"]["mean"]),
