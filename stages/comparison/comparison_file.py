@@ -38,7 +38,7 @@ from stages.outputs.kinds import COMPARISON_FILE, RUNS
 from stages.segmentation.splits import linked_groups
 from store.disk.regular import MIB, read_limited
 
-__all__ = ["FinishedComparison", "comparison_of", "content_of", "is_comparison", "read_comparison"]
+__all__ = ["FinishedComparison", "comparison_of", "content_of", "read_comparison"]
 
 VERSION = 1
 LARGEST = 256 * MIB
@@ -156,11 +156,6 @@ def content_of(plan: Plan, comparison: Comparison, summary: Mapping[str, Any], n
         "summary": dict(summary),
         "notes": list(notes),
     }
-
-
-def is_comparison(folder: Path) -> bool:
-    """Return True if a folder holds the file of a finished comparison."""
-    return (folder / COMPARISON_FILE).is_file()
 
 
 def read_comparison(folder: Path) -> FinishedComparison:

@@ -97,7 +97,6 @@ def train_and_score(
         parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
         steps=trainer.budget.steps,
         epochs=trainer.budget.epochs,
-        train_samples=len(trainer.indices["train"]),
         improving=still_improving(history),
         val_dice=val_dice,
     )

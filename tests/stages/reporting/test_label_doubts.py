@@ -48,7 +48,7 @@ def test_a_sure_model_that_disagrees_is_a_doubt_with_its_kind(found: np.ndarray,
     assert doubt.is_suspicious
     assert (doubt.share, doubt.kind) == (1, kind)
     assert doubt.confidence == pytest.approx(0.95)
-    assert "95%" in str(doubt)
+    assert "95 %" in str(doubt)
 
 
 def test_the_share_is_that_of_the_union_of_label_and_prediction() -> None:

@@ -66,7 +66,7 @@ def test_without_a_defined_score_the_verdict_says_why(make: Make) -> None:
     [
         (0.05, "It is ahead of “image” by 0.050 (0.050 to 0.050)"),
         (-0.05, "It is behind “image” by 0.050 (0.050 to 0.050)"),
-        (0.0, "No difference to “image” can be shown: +0.000"),
+        (0.0, "No difference to “image” can be shown: 0.000"),
     ],
 )
 def test_the_comparison_claims_only_what_the_interval_shows(make: Make, shift: float, words: str) -> None:
