@@ -60,7 +60,7 @@ from store.disk.regular import present
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidationReport:
-    """Summary of a finished cross-validation."""
+    """Summarise a finished cross-validation; `str()` is the text that users see."""
 
     out: Path
     metrics: dict[str, Any]

@@ -71,7 +71,7 @@ class Analysis:
     costs: tuple[Cost, ...]
     """One per arm."""
     notes: tuple[str, ...]
-    """What a reader must know about the intervals."""
+    """Limits of the intervals, as sentences for the reader."""
 
 
 def analyse(comparison: Comparison) -> Analysis:

@@ -11,7 +11,8 @@ from typing import Any
 
 from stages.comparison.analysis import Analysis
 from stages.comparison.learning_curve import FARTHEST, Answer, LearningCurve
-from stages.comparison.wording import MISSING, dice_text, labels_text, signed
+from stages.comparison.wording import labels_text
+from stages.reporting.wording import NOTHING, number, signed
 
 __all__ = [
     "GOAL",
@@ -59,7 +60,7 @@ def labels_sentence(curve: LearningCurve, goal: float) -> str:
 def match_sentence(curve: LearningCurve, other: LearningCurve) -> str:
     """Answer with how many labels an arm is as good as another one with its largest measured number."""
     goal = float(other.at(_array(other.labels[-1]))[0])
-    what = f"what {other.arm} reaches with {other.labels[-1]:,} ({dice_text(goal)} Dice)"
+    what = f"what {other.arm} reaches with {other.labels[-1]:,} ({number(goal)} Dice)"
     return _numbers(curve, curve.labels_to_match(other), what)
 
 
@@ -93,7 +94,7 @@ def gain_cell(curve: LearningCurve, more: int) -> str:
     """Return the gain of further labels as a cell, such as "+0.012 * (+0.004 to +0.020)"; a dash for a flat curve."""
     answer = curve.gain(more)
     if not curve.rises:
-        return MISSING
+        return NOTHING
     if answer.low is None or answer.high is None:
         return f"{signed(answer.value)} *"
     return f"{signed(answer.value)} * ({signed(answer.low)} to {signed(answer.high)})"

@@ -1,4 +1,4 @@
-"""The arms of a comparison: named settings of `train` that are trained and compared.
+"""Read the arms of a comparison: named settings of `train` that are trained and compared.
 
 An arm starts from the settings that all arms share: the section `train` of `params.yaml`, then `--common`. A short arm
 (`--arms`) has the name of its branches and changes nothing else. A long one (`--arm NAME=BRANCHES,setting=value`) may

@@ -1,4 +1,4 @@
-"""The identity of a run: a digest of all that decides its result.
+"""Compute the identity of a run: a digest of all that decides its result.
 
 A finished run is used again in another comparison if the identity is the same. Paths, devices and the arm's name are
 not part of it, because they do not change the result; the samples are identified by the contents of the store. A

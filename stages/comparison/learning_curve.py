@@ -4,12 +4,12 @@ A power law is fitted to the mean Dice of every arm (`stages.comparison.power_la
 how many labels for a Dice, and what more labels would bring. Beyond the measured numbers an answer is an extrapolation
 and is called so.
 
-**Intervals.** The means of all arms and numbers of labels are drawn anew 2,000 times, with the errors that two
-parts of `stages.comparison.crossed_effects`: those of the seeds with covariance A / (S G), from Student's t with S - 1
-degrees of freedom; those of the images with (B - E) / (S G) and G - 1. Each draw is fitted, and the middle 95 %
-of the answers are the interval. Images are common to all numbers of labels, so their errors shift a whole curve and
-hardly change what more labels bring. With S seeds, A has only S - 1 directions; errors in the others would be taken as
-0. So the covariances in A are shrunk towards 0 by the factor 1 - 2 / (S + 1).
+**Intervals.** The means of all arms and numbers of labels are drawn anew 2,000 times. Each draw adds the two
+errors of `stages.comparison.crossed_effects`: that of the seeds with covariance A / (S G), from Student's t with S - 1
+degrees of freedom, and that of the images with covariance (B - E) / (S G), from t with G - 1. Each draw is fitted, and
+the middle 95 % of the answers are the interval. Images are common to all numbers of labels, so their errors shift a
+whole curve and hardly change what more labels bring. With S seeds, A has only S - 1 directions; errors in the others
+would be taken as 0. So the covariances in A are shrunk towards 0 by the factor 1 - 2 / (S + 1).
 
 Simulated with 48 images, 3 to 10 seeds, 3 or 5 numbers of labels and three curves, "95 %" intervals hold the true
 number of labels in 92 to 98 % of cases and the true gain in 94 to 100 %. From a single seed, they would hold the
@@ -37,6 +37,8 @@ FEWEST_NUMBERS = 3
 """Numbers of labels that a curve needs: it has three parameters."""
 FARTHEST = 10
 """Largest extrapolation: this many times the largest number of labels that was measured."""
+FAR = 0.02
+"""Distance of a mean from the curve that is noted, in Dice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ class Curves:
     reason: str = ""
     """A sentence that says why there is no curve; "" if there are curves."""
     notes: tuple[str, ...] = ()
-    """What a reader must know about the curves."""
+    """Limits of the curves, as sentences for the reader."""
 
 
 def fit_curves(comparison: Comparison, *, seed: int = 0) -> Curves:
@@ -205,8 +207,6 @@ def _notes(comparison: Comparison, curves: Mapping[str, LearningCurve]) -> list[
     return notes
 
 
-FAR = 0.02
-"""Distance of a mean from the curve that is noted, in Dice."""
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 

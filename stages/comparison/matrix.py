@@ -1,4 +1,4 @@
-"""The runs of a comparison: every arm, with every number of labels and every seed."""
+"""List the runs of a comparison: every arm, with every number of labels and every seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ALL", "MOST_RUNS", "Matrix", "Run", "parse_labels", "parse_seeds"]
 ALL = "all"
 """Value of `--labels` for the whole training split."""
 MOST_RUNS = 10_000
-"""Number of runs above which a comparison is taken for a typing error."""
+"""Largest number of runs. A comparison with more is most likely a typing error."""
 LARGEST_SEED = 2**63 - 1
 
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)", re.ASCII)
@@ -50,7 +50,7 @@ class Matrix:
     seeds: Sequence[int]
 
     def __post_init__(self) -> None:
-        """Make sure that the number of runs can be meant.
+        """Make sure that there are not too many runs.
 
         Raises:
             UsageError: there are more than `MOST_RUNS`.

@@ -19,8 +19,8 @@ from stages.runtime.wording import counted
 __all__ = ["footer", "with_cases"]
 
 _INTERVALS = (
-    "95 %, for new images and new trainings: two-way random effects, Satterthwaite's degrees of freedom; images of one "
-    "group stay together. p is corrected over all rows (Holm)"
+    "95 %, for new images and new trainings: crossed random effects of seeds and images (Behrens-Fisher); images of "
+    "one group stay together. p is corrected over all rows (Holm)"
 )
 INTERVALS = ("Intervals", _INTERVALS)
 """Row of the footer, in place of the one that describes the intervals of a single run."""

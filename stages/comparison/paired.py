@@ -52,7 +52,7 @@ class Estimate:
     p: float | None
     """Two-sided p of "the true mean is 0", from the same distribution as the interval; None without one."""
     notes: tuple[str, ...] = ()
-    """What a reader must know before believing the interval."""
+    """Limits of the interval, as sentences for the reader."""
 
     @property
     def constant(self) -> bool:

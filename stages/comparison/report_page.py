@@ -20,12 +20,12 @@ from stages.outputs.kinds import RUNS
 from stages.reporting.arms import score_arm
 from stages.reporting.content import Page
 from stages.reporting.evaluation_inputs import Request, load_inputs
+from stages.reporting.evaluation_page import MOST_PICTURES
 from stages.runtime.progress import Progress
 
 __all__ = ["comparison_page"]
 
 BATCH = 32
-MOST_PICTURES = 500
 
 
 def comparison_page(plan: Plan, analysis: Analysis, notes: Sequence[str], folder: Path, progress: Progress) -> Page:

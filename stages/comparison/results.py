@@ -44,10 +44,9 @@ class RunResult:
     """Steps of the optimiser."""
     epochs: int
     """Passes over the labelled samples, rounded up."""
-    train_samples: int
-    """Number of samples that the batches were drawn from; equal to `labels`."""
     improving: bool | None = None
-    """True if the validation loss was still falling at the last step; None if it was not measured."""
+    """True if the training was still getting better at the last step, see `stages.segmentation.convergence`; None if
+    there were too few epochs to say."""
     val_dice: float | None = None
     """Dice on the validation samples of the model that was scored; None if it was not measured."""
 
@@ -68,7 +67,7 @@ class Comparison:
     score: Literal["test", "val"]
     """Split that was scored."""
     settings: Mapping[str, Any]
-    """What was compared, as values for JSON: the settings of the command and of every arm."""
+    """Settings of the command and of every arm, as values for JSON."""
     all_labels: int
     """Number of samples of the whole training split."""
 
@@ -116,7 +115,7 @@ class Comparison:
     @cached_property
     def clusters(self) -> tuple[str, ...]:
         """Return the group of every id of `ids`. An image without a group gets one of its own."""
-        # No name of a group holds a null character, so these cannot meet one.
+        # No name of a group holds a null character, so these names differ from those of all groups.
         return tuple(self.groups.get(id_) or f"\0{id_}" for id_ in self.ids)
 
     def dice(self, arm: str, labels: int) -> Floats:

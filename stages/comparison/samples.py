@@ -1,4 +1,4 @@
-"""The samples of a comparison: one split for all runs, in one store or in several stores of the same images.
+"""Open the samples of a comparison: one split for all runs, in one store or in several stores of the same images.
 
 An arm may have a store of its own, with other attention maps of the same images. All arms must be trained and tested on
 the same samples. So the split is made once, on the store of the comparison, and is carried over by the samples' ids.

@@ -16,17 +16,10 @@ from stages.comparison.answers import (
 from stages.comparison.figures import cost_figure, curve_figure, dice_figure, difference_figure
 from stages.comparison.holm import SIGNIFICANT
 from stages.comparison.paired import Estimate
-from stages.comparison.wording import (
-    MISSING,
-    dice_text,
-    interval_text,
-    listed,
-    p_text,
-    signed,
-    wins_text,
-)
+from stages.comparison.wording import interval_text, listed, p_text, wins_text
 from stages.reporting.content import Block, Fact, Figure, Paragraph, Section, Table
 from stages.reporting.figures import to_svg
+from stages.reporting.wording import NOTHING, number, signed
 from stages.runtime.wording import counted, duration
 
 __all__ = ["comparison_facts", "comparison_sections"]
@@ -69,7 +62,7 @@ def comparison_facts(analysis: Analysis) -> list[Fact]:
         if row is None:
             mean = analysis.means[comparison.arms[0], count]
             detail = _interval(mean, with_sign=False)
-            facts.append(Fact(label=f"Dice with {labels}", value=dice_text(mean.mean), detail=detail))
+            facts.append(Fact(label=f"Dice with {labels}", value=number(mean.mean), detail=detail))
             continue
         detail = f"{_interval(row.difference)}; p {p_text(row.p_corrected)} after Holm"
         label = f"{row.first} − {row.second}, {labels}"
@@ -96,8 +89,8 @@ def _dice_section(analysis: Analysis) -> Section:
     steps = max(cost.steps for cost in analysis.costs)
     text = (
         "All arms with the same seed are trained on the same labelled images, for the same number of steps "
-        f"({steps:,}), and scored on the same images. A seed decides which images are labelled, the first weights and "
-        "the augmentation."
+        f"({steps:,}), and scored on the same images. A seed decides which images are labelled, the initial weights "
+        "and the augmentation."
     )
     title = "Dice over the number of labels"
     blocks: list[Block] = [
@@ -107,7 +100,7 @@ def _dice_section(analysis: Analysis) -> Section:
             svg=to_svg(dice_figure(analysis), title),
             description=" ".join(
                 f"{arm}: "
-                + listed([f"{dice_text(analysis.means[arm, n].mean)} with {n:,} labels" for n in comparison.labels])
+                + listed([f"{number(analysis.means[arm, n].mean)} with {n:,} labels" for n in comparison.labels])
                 + "."
                 for arm in comparison.arms
             ),
@@ -135,7 +128,7 @@ def _difference_section(analysis: Analysis) -> Section:
             p_text(row.difference.p),
             p_text(row.p_corrected),
             wins_text(row.difference.wins),
-            row.ahead or ("none" if row.p_corrected is not None else MISSING),
+            row.ahead or ("none" if row.p_corrected is not None else NOTHING),
         ]
         for row in analysis.rows
     ]
@@ -214,7 +207,7 @@ def _seed_section(analysis: Analysis) -> Section:
     else:
         title, column = "Mean Dice of every seed", "arm"
         rows = [
-            [f"{count:,}", arm, *(dice_text(mean) for mean in estimate.per_seed)]
+            [f"{count:,}", arm, *(number(mean) for mean in estimate.per_seed)]
             for (arm, count), estimate in analysis.means.items()
         ]
     table = Table(
@@ -244,8 +237,8 @@ def _cost_section(analysis: Analysis) -> Section:
 
 def _mean_with_interval(estimate: Estimate) -> str:
     if estimate.low is None:
-        return dice_text(estimate.mean)
-    return f"{dice_text(estimate.mean)} ({interval_text(estimate, with_sign=False)})"
+        return number(estimate.mean)
+    return f"{number(estimate.mean)} ({interval_text(estimate, with_sign=False)})"
 
 
 def _interval(estimate: Estimate, *, with_sign: bool = True) -> str:

@@ -12,7 +12,8 @@ from stages.comparison.answers import GOAL, MORE, answers_as_json, curve_answers
 from stages.comparison.paired import Estimate
 from stages.comparison.results import Comparison, RunResult
 from stages.comparison.verdict import verdict
-from stages.comparison.wording import bracketed, dice_text, p_text, wins_text
+from stages.comparison.wording import bracketed, p_text, wins_text
+from stages.reporting.wording import number
 
 __all__ = ["as_json", "markdown_table", "per_image_rows", "terminal_table"]
 
@@ -38,7 +39,7 @@ def markdown_table(analysis: Analysis) -> str:
         columns += [f"{first} − {other} (95 %)", "p (Holm)", "wins"]
     lines = [columns, ["---:"] * len(columns)]
     for count in comparison.labels:
-        cells = [f"{count:,}", *(dice_text(analysis.means[arm, count].mean) for arm in comparison.arms)]
+        cells = [f"{count:,}", *(number(analysis.means[arm, count].mean) for arm in comparison.arms)]
         for row in (row for row in analysis.rows if row.labels == count):
             cells += [_spread(row), p_text(row.p_corrected), wins_text(row.difference.wins)]
         lines.append(cells)
@@ -117,7 +118,7 @@ def as_json(analysis: Analysis, *, goal: float = GOAL, more: int = MORE) -> dict
 
 
 def _terminal_row(analysis: Analysis, row: Row, *, many: bool) -> list[str]:
-    means = [dice_text(analysis.means[arm, row.labels].mean) for arm in (row.first, row.second)]
+    means = [number(analysis.means[arm, row.labels].mean) for arm in (row.first, row.second)]
     figures = [bracketed(row.difference), p_text(row.p_corrected)]
     figures += [] if many else [wins_text(row.difference.wins)]  # with them, 80 columns are not enough
     return [f"{row.labels:,}", *([row.second] if many else []), *means, *figures]

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 from stages.comparison.analysis import Analysis, Row
 from stages.comparison.results import Comparison
-from stages.comparison.wording import dice_text, interval_text, listed, p_text, signed
+from stages.comparison.wording import interval_text, listed, p_text
+from stages.reporting.wording import number, signed
 from stages.runtime.wording import counted
 
 __all__ = ["summary_lines", "verdict"]
@@ -37,13 +38,8 @@ def verdict(analysis: Analysis) -> str:
     return " ".join(sentences)
 
 
-def summary_lines(analysis: Analysis, report: str = "") -> list[str]:
-    """Return at most five lines for the end of a command, each readable on its own.
-
-    Args:
-        analysis: Of a comparison.
-        report: Path of the report, for the last line; "" for none.
-    """
+def summary_lines(analysis: Analysis) -> list[str]:
+    """Return at most four lines for the end of a command, each readable on its own."""
     comparison = analysis.comparison
     arms = listed(list(comparison.arms))
     numbers = listed([f"{count:,}" for count in comparison.labels])
@@ -53,10 +49,7 @@ def summary_lines(analysis: Analysis, report: str = "") -> list[str]:
     if comparison.ids:
         by_arm = [f"{arm} {_dice_by_labels(analysis, arm)}" for arm in comparison.arms]
         lines += [f"  {line}" for line in (by_arm if len(by_arm) <= MOST_LINES else ["; ".join(by_arm)])]
-    lines.append(verdict(analysis))
-    if report:
-        lines.append(f"Report: {report}")
-    return lines
+    return [*lines, verdict(analysis)]
 
 
 def _first_row(row: Row, comparison: Comparison) -> str:
@@ -75,7 +68,7 @@ def _first_row(row: Row, comparison: Comparison) -> str:
             f"{signed(difference.mean)} Dice ({figures}; {basis})."
         )
     better, worse = (first, second) if row.ahead == first else (second, first)
-    ahead = f"{better} is ahead of {worse} by {dice_text(abs(difference.mean))} Dice"
+    ahead = f"{better} is ahead of {worse} by {number(abs(difference.mean))} Dice"
     if better == second:
         figures = f"{first} − {second}: {figures}"
     return f"{labels}, {ahead} ({figures}; {basis})."
@@ -135,13 +128,13 @@ def _one_arm(analysis: Analysis) -> str:
     interval = interval_text(mean, with_sign=False)
     figures = interval if mean.low is None else f"95 % {interval}"
     basis = f"{figures}; {counted(len(comparison.seeds), 'seed')}, {_images(comparison)}"
-    reached = f"With {counted(count, 'label')}, {arm} reaches {dice_text(mean.mean)} Dice ({basis})."
+    reached = f"With {counted(count, 'label')}, {arm} reaches {number(mean.mean)} Dice ({basis})."
     return f"{reached} There is no other arm to compare it with."
 
 
 def _dice_by_labels(analysis: Analysis, arm: str) -> str:
     means = ((count, analysis.means[arm, count].mean) for count in analysis.comparison.labels)
-    return ", ".join(f"{dice_text(mean)} with {count:,}" for count, mean in means)
+    return ", ".join(f"{number(mean)} with {count:,}" for count, mean in means)
 
 
 def _images(comparison: Comparison) -> str:

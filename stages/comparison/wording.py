@@ -5,49 +5,32 @@ from __future__ import annotations
 import math
 
 from stages.comparison.paired import Estimate
+from stages.reporting.wording import NOTHING, number, signed
 
 __all__ = [
-    "MISSING",
     "bracketed",
-    "dice_text",
     "interval_text",
     "labels_text",
     "listed",
     "p_text",
-    "signed",
     "wins_text",
 ]
 
-MISSING = "–"
-"""Cell of a figure that is not defined."""
 SMALLEST_P = 0.001
 THREE_DIGITS = 100
-
-
-def dice_text(dice: float) -> str:
-    """Return a Dice with three digits, such as 0.743; a dash for nan."""
-    return MISSING if math.isnan(dice) else f"{dice:.3f}"
-
-
-def signed(difference: float) -> str:
-    """Return a difference with its sign, such as +0.031; 0.000 has none. A dash for nan."""
-    if math.isnan(difference):
-        return MISSING
-    text = f"{difference:+.3f}"
-    return "0.000" if text in {"+0.000", "-0.000"} else text
 
 
 def interval_text(estimate: Estimate, *, with_sign: bool = True) -> str:
     """Return the ends of an interval, such as "+0.010 to +0.052"; "no interval" if there is none."""
     if estimate.low is None or estimate.high is None:
         return "no interval"
-    write = signed if with_sign else dice_text
+    write = signed if with_sign else number
     return f"{write(estimate.low)} to {write(estimate.high)}"
 
 
 def bracketed(estimate: Estimate, *, with_sign: bool = True) -> str:
     """Return a mean and its interval for a cell, such as "+0.031 [+0.010, +0.052]"; the mean alone without one."""
-    write = signed if with_sign else dice_text
+    write = signed if with_sign else number
     if estimate.low is None or estimate.high is None:
         return write(estimate.mean)
     return f"{write(estimate.mean)} [{write(estimate.low)}, {write(estimate.high)}]"
@@ -56,13 +39,13 @@ def bracketed(estimate: Estimate, *, with_sign: bool = True) -> str:
 def p_text(p: float | None) -> str:
     """Return p with three digits, such as "0.004" or "< 0.001"; a dash if there is none."""
     if p is None:
-        return MISSING
+        return NOTHING
     return f"< {SMALLEST_P}" if p < SMALLEST_P else f"{p:.3f}"
 
 
 def wins_text(wins: float) -> str:
     """Return a share of the images in percent, such as "67 %"; a dash for nan."""
-    return MISSING if math.isnan(wins) else f"{100 * wins:.0f} %"
+    return NOTHING if math.isnan(wins) else f"{100 * wins:.0f} %"
 
 
 def labels_text(labels: float) -> str:

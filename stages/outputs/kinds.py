@@ -67,7 +67,6 @@ COMPARISON_FILE = "comparison.json"
 IMAGES_FILE = "per_image.csv"
 TABLE_FILE = "table.md"
 CURVE_FILE = "curve.png"
-PAGE_FILE = "report.html"
 RESULTS = "results"
 RUNS = "runs"
 

@@ -42,7 +42,7 @@ class Arm:
     scores: Mapping[str, Any]
     """The content of `scores.json`."""
     doubts: Mapping[int, LabelDoubt] = field(default_factory=dict)
-    """How far the model contradicts the label, by position in the store."""
+    """Contradiction between model and label, by position in the store."""
 
     @classmethod
     def of(cls, name: str, evaluation: Evaluation, doubts: Doubts) -> Arm:

@@ -65,11 +65,14 @@ def case_table(
         for index, picture in _pictures(store, arms, chosen, batch_size, sources or Sources(), total):
             pictures[index] = picture
             task.advance()
-    note = "" if len(chosen) == len(indices) else f"{len(chosen)} of {len(indices)} cases have pictures: {SELECTION}."
+    note = (
+        "" if len(chosen) == len(indices) else f"{len(chosen):,} of {len(indices):,} cases have pictures: {SELECTION}."
+    )
     return CaseTable(
         arms=[arm.name for arm in arms],
         scores=_headings(arms),
         cases=_cases(store, arms, indices, pictures),
+        lower_is_better=[name for name in SHOWN if ALL_METRICS[name].better == "lower"],
         note=note,
     )
 

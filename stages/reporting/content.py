@@ -65,7 +65,7 @@ class Figure:
     svg: str
     """An `<svg>` element without style attributes, scripts or links."""
     description: str
-    """What the figure shows, in words, for readers who cannot see it."""
+    """The content of the figure in words, for readers who cannot see it."""
     caption: str = ""
 
 
@@ -119,7 +119,7 @@ class CasePicture:
     height: int
     """Size in pixels of the coordinates of all shapes: the aspect of the original image."""
     image: bytes
-    """The image as JPEG or WebP."""
+    """The image, encoded as `image_type` says. This program writes WebP."""
     image_type: Literal["image/jpeg", "image/webp", "image/png"]
     truth: Sequence[Shape]
     """Ground truth by class; empty for a sample without a mask."""
@@ -160,6 +160,8 @@ class CaseTable:
     scores: Mapping[str, str]
     """Scores of the cases in the order shown: key in `Case.scores` and heading, such as `hd95: HD95 (px)`."""
     cases: Sequence[Case]
+    lower_is_better: Sequence[str] = ()
+    """Keys of the scores of which lower values are better, such as `hd95`."""
     note: str = ""
     """Sentence on which cases have pictures, if not all have."""
 
@@ -170,10 +172,10 @@ class Page:
 
     title: str
     verdict: str
-    """The answer in one sentence, with its interval and the number of images."""
+    """The answer in one or a few sentences, with its interval and the number of images."""
     facts: Sequence[Fact] = ()
     notes: Sequence[str] = ()
-    """What a reader must know before believing the figures."""
+    """Limits of the figures, as sentences for the reader."""
     sections: Sequence[Section] = ()
     cases: CaseTable | None = None
     footer: Sequence[tuple[str, str]] = ()

@@ -10,7 +10,7 @@ from stages.reporting.arms import Arm
 from stages.reporting.content import Block, Paragraph, Section, Table
 from stages.reporting.label_doubts import CONFIDENT, IN_DOUBT
 from stages.reporting.licences import licence_of
-from stages.reporting.wording import number
+from stages.reporting.wording import number, percent
 from stages.runtime.wording import counted
 from store import AttentionStore
 
@@ -46,8 +46,8 @@ def doubt_section(arms: Sequence[Arm]) -> Section:
         ]
     found.sort(key=lambda one: -one[0])
     rule = (
-        f"An image is listed if the model is at least {100 * CONFIDENT:.0f} % sure of an answer that the label "
-        f"contradicts, on an area of at least {100 * IN_DOUBT:.0f} % of the object. "
+        f"An image is listed if the model is at least {percent(CONFIDENT)} sure of an answer that the label "
+        f"contradicts, on an area of at least {percent(IN_DOUBT)} of the object. "
     )
     if not found:
         return Section(
@@ -81,14 +81,16 @@ def left_out_section(arms: Sequence[Arm]) -> Section:
     unlabelled = int((~store.labelled).sum())
     others = len(store) - unlabelled - len(scored)
     split = arms[0].inputs.split
-    rows = [["in the store", str(len(store)), ""], ["scored here", str(len(scored)), f"split: {split}"]]
+    rows = [["in the store", f"{len(store):,}", ""], ["scored here", f"{len(scored):,}", f"split: {split}"]]
     if others:
-        rows.append(["in other splits", str(others), "used for training, or to choose the checkpoint, or in no split"])
+        rows.append(
+            ["in other splits", f"{others:,}", "used for training, or to choose the checkpoint, or in no split"]
+        )
     if unlabelled:
-        rows.append(["without a mask", str(unlabelled), "cannot be scored"])
+        rows.append(["without a mask", f"{unlabelled:,}", "cannot be scored"])
     skipped = store.description.skipped
     if skipped:
-        rows.append(["left out by extract", str(len(skipped)), "could not be used; listed below"])
+        rows.append(["left out by extract", f"{len(skipped):,}", "could not be used; listed below"])
     blocks: list[Block] = [Table(title="Images", columns=["images", "number", "why"], rows=rows, numeric=(1,))]
     if skipped:
         blocks.append(
@@ -96,7 +98,7 @@ def left_out_section(arms: Sequence[Arm]) -> Section:
                 title="Files that extract left out",
                 columns=["file", "why"],
                 rows=[[one["where"], one["what"]] for one in skipped[:MOST_LISTED]],
-                caption=f"The first {MOST_LISTED} of {len(skipped)}." if len(skipped) > MOST_LISTED else "",
+                caption=f"The first {MOST_LISTED} of {len(skipped):,}." if len(skipped) > MOST_LISTED else "",
             )
         )
     if lost := _lost(store, scored):

@@ -158,12 +158,12 @@ def _row(pair: PairedArms) -> list[str]:
     interval = NOTHING if low is None or high is None else f"{signed(low)} to {signed(high)}"
     return [
         pair.other.name,
-        str(len(values)),
+        f"{len(values):,}",
         signed(mean),
         interval,
-        str(better),
-        str(len(values) - better - worse),
-        str(worse),
+        f"{better:,}",
+        f"{len(values) - better - worse:,}",
+        f"{worse:,}",
     ]
 
 

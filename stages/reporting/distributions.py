@@ -55,7 +55,7 @@ def distribution_section(arms: Sequence[Arm]) -> Section:
         [
             arm.name,
             *(number(float(np.quantile(dice, share)) if dice.size else None) for _, share in QUANTILES),
-            f"{int((dice < POOR).sum())} of {dice.size}",
+            f"{int((dice < POOR).sum()):,} of {dice.size:,}",
         ]
         for arm, dice in zip(arms, values, strict=True)
     ]
@@ -73,7 +73,7 @@ def distribution_section(arms: Sequence[Arm]) -> Section:
             numeric=range(1, 2 + len(QUANTILES)),
         ),
     ]
-    return Section(id="distribution", title="How good in single images", blocks=blocks)
+    return Section(id="distribution", title="Dice of single images", blocks=blocks)
 
 
 def _in_words(arms: Sequence[Arm], values: Sequence[NDArray[np.float64]]) -> str:
@@ -147,13 +147,13 @@ def group_section(store: AttentionStore, arms: Sequence[Arm]) -> Section | None:
     rows = [
         [
             name,
-            str(len(groups[name])),
+            f"{len(groups[name]):,}",
             *(number(_mean(arm.dice(groups[name]))) for arm in arms),
             number(float(np.nanmin(arms[0].dice(groups[name])))),
         ]
         for name in worst
     ]
-    caption = f"The {len(worst)} of {len(groups)} groups with the lowest mean." if len(worst) < len(groups) else ""
+    caption = f"The {len(worst)} of {len(groups):,} groups with the lowest mean." if len(worst) < len(groups) else ""
     return Section(
         id="groups",
         title="By group",

@@ -1,6 +1,7 @@
 """Make the page of one or more evaluated runs: verdict, figures, analysis and cases.
 
-`write_report` is what `evaluate` calls; `evaluation_page` is what `report` and `compare` build on.
+`evaluate` calls `write_report`, and `report` calls `evaluation_page`. The page of a comparison is made by
+`stages.comparison.report_page`.
 """
 
 from __future__ import annotations

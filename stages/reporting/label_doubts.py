@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.reporting.wording import percent
 from stages.segmentation.decisions import LIKELY, decide
 from store.records import IGNORE
 
@@ -33,7 +34,7 @@ class LabelDoubt:
     confidence: float
     """Mean probability that the model gives to its own answer on these pixels; nan without any."""
     kind: Literal["extra", "missed", "other class"]
-    """What most of these pixels are: an object of the model only, of the label only, or of another class in each."""
+    """Most of these pixels belong to an object of the model only, of the label only, or of another class in each."""
 
     @property
     def is_suspicious(self) -> bool:
@@ -46,7 +47,7 @@ class LabelDoubt:
             "missed": "where the label has an object, the model finds background",
             "other class": "label and model name another class",
         }[self.kind]
-        return f"{where}, with {100 * self.confidence:.0f} % confidence; {100 * self.share:.0f} % of the object"
+        return f"{where}, with {percent(self.confidence)} confidence; {percent(self.share)} of the object"
 
 
 def label_doubt(

@@ -1,4 +1,4 @@
-"""Show what a single mean hides: single classes, how sure the model is, and how it was trained."""
+"""Make the sections on single classes, on calibration, and on the training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def class_section(arms: Sequence[Arm]) -> Section | None:
                 rows=[
                     [
                         name,
-                        str(scores["n"]),
+                        f"{scores['n']:,}",
                         with_interval(scores["dice"]),
                         number(scores["iou"]["mean"]),
                         number(scores["sensitivity"]["mean"]),
@@ -78,13 +78,15 @@ def calibration_section(arms: Sequence[Arm]) -> Section | None:
             title="Reliability",
             svg=to_svg(figure, "Reliability"),
             description=f"Observed share over the predicted probability, in ten bins. {words}",
-            caption="On the dashed line, 80 % means that 80 % of such pixels are right. Below, the model is too sure.",
+            caption="On the dashed line, a probability of 80 % is right in 80 % of such pixels. Below it, the model is "
+            "too sure.",
         ),
         Table(
             title="Calibration",
             columns=["run", "expected calibration error", "Brier score"],
             rows=[[arm.name, percent(one["ece"]), number(one["brier"])] for arm, one in known],
-            caption="Mean distance from the dashed line over all pixels (Naeini et al. 2015). Lower is better.",
+            caption="Expected calibration error: mean distance from the dashed line over all pixels (Naeini et al. "
+            "2015). Brier score: mean squared error of the probability (Brier 1950). Lower is better for both.",
             numeric=(1, 2),
         ),
     ]
@@ -113,7 +115,7 @@ def training_section(arms: Sequence[Arm], histories: Mapping[str, Sequence[Mappi
         caption="Where there are enough validation images, the epoch with the best Dice on them was kept. The best of "
         "many is optimistic: only the scores on other images say how good the model is."
         if any(row[2] != NOTHING for row in rows)
-        else "Without validation images, the last epoch was kept.",
+        else "No validation image chose an epoch: the last one was kept.",
         numeric=(1, 2),
     )
     missing = [arm.name for arm in arms if not histories.get(arm.name)]
@@ -136,7 +138,8 @@ def _curves(arm: Arm, history: Sequence[Mapping[str, float | None]], *, several:
     axes.set_ylabel("loss")
     axes.set_ylim(bottom=0)
     whole_numbers(axes.xaxis)
-    words = f"Loss fell from {number(history[0].get('loss'))} to {number(history[-1].get('loss'))}."
+    words = f"The loss went from {number(history[0].get('loss'))} to {number(history[-1].get('loss'))}."
+    caption = ""
     if any(row.get("val_dice") is not None for row in history):
         right = axes.twinx()
         right.plot(epochs, plotted(row.get("val_dice") for row in history), color=SERIES[0], label="Dice (validation)")
@@ -149,6 +152,7 @@ def _curves(arm: Arm, history: Sequence[Mapping[str, float | None]], *, several:
             lines, [str(line.get_label()) for line in lines], loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
         )
         words += f" The epoch that was kept is {arm.inputs.card.epoch} of {len(history)}."
+        caption = "Dotted: the epoch that was kept."
     else:
         axes.legend(loc="upper right")
-    return Figure(title=title, svg=to_svg(figure, title), description=words, caption="Dotted: the epoch that was kept.")
+    return Figure(title=title, svg=to_svg(figure, title), description=words, caption=caption)

@@ -11,9 +11,9 @@ from stages.reporting.content import Fact, Section, Table
 from stages.reporting.differences import PairedArms
 from stages.reporting.wording import NOTHING, POOR, named_classes, number, signed, with_interval
 from stages.runtime.wording import counted
-from stages.segmentation.bootstrap import FEWEST
+from stages.segmentation.bootstrap import FEW, FEWEST
 from stages.segmentation.instances import INSTANCE_METRICS
-from stages.segmentation.interval_text import few_note
+from stages.segmentation.interval_text import COVERAGE, few_note
 from stages.segmentation.metrics import ALL_METRICS
 
 __all__ = ["facts", "notes", "score_section", "verdict"]
@@ -104,7 +104,7 @@ def facts(arms: Sequence[Arm]) -> list[Fact]:
             )
         )
     dice = main.scores["dice"]
-    shown.append(Fact(label="Images", value=str(dice["n"]), detail=_from_groups(dice).strip()))
+    shown.append(Fact(label="Images", value=f"{dice['n']:,}", detail=_from_groups(dice).strip()))
     shown += [
         Fact(label=f"Dice of {arm.name}", value=number(arm.scores["dice"]["mean"]), detail=_ends(arm, "dice"))
         for arm in arms[1:]
@@ -124,15 +124,15 @@ def score_section(arms: Sequence[Arm]) -> Section:
         ALL_METRICS[name].heading + (f" ({ALL_METRICS[name].unit})" if ALL_METRICS[name].unit else "") for name in names
     ]
     rows = [
-        [arm.name, str(arm.scores["n"]), *(with_interval(arm.scores[name], _digits(name)) for name in names)]
+        [arm.name, f"{arm.scores['n']:,}", *(with_interval(arm.scores[name], _digits(name)) for name in names)]
         for arm in arms
     ]
     for arm in arms:
         if original := arm.scores.get("original"):
             row = [with_interval(original[name], _digits(name)) if name in original else NOTHING for name in names]
-            rows.append([f"{arm.name}, original size", str(original["n"]), *row])
+            rows.append([f"{arm.name}, original size", f"{original['n']:,}", *row])
     for name, value in (arms[0].scores.get("trivial") or {}).items():
-        rows.append([f"predicting {name}", str(arms[0].scores["n"]), number(value), *([NOTHING] * (len(names) - 1))])
+        rows.append([f"predicting {name}", f"{arms[0].scores['n']:,}", number(value), *([NOTHING] * (len(names) - 1))])
     means = Table(
         title="Means over images"
         + (", with their 95 % intervals" if arms[0].scores["dice"].get("low") is not None else ""),
@@ -150,8 +150,8 @@ def _objects(arms: Sequence[Arm]) -> list[Table]:
         [
             f"{arm.name}{where}",
             *(with_interval(scores["instances"][name]) for name in INSTANCE_METRICS),
-            str(scores["instances"]["true_objects"]),
-            str(scores["instances"]["predicted_objects"]),
+            f"{scores['instances']['true_objects']:,}",
+            f"{scores['instances']['predicted_objects']:,}",
         ]
         for arm in arms
         for scores, where in ((arm.scores, ""), (arm.scores.get("original") or {}, ", original size"))
@@ -180,7 +180,7 @@ def notes(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> list[str]:
         whose = "" if len(arms) == 1 else f"{arm.name}: "
         if arm.inputs.includes_training:
             found.append(
-                f"{whose}Some of these images, or others of their group, were used in training: too high scores."
+                f"{whose}Some of these images, or others of their group, were used in training. The scores are biased."
             )
         if arm.scores.get("chosen_on_these_samples"):
             found.append(f"{whose}The checkpoint was chosen by its score on these images. The scores are optimistic.")
@@ -193,13 +193,32 @@ def notes(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> list[str]:
     few = few_note(arms[0].scores["n"], arms[0].scores.get("groups"))
     if few is not None:
         found.append(_sentence(few))
+    else:
+        found += [_few_common(pair) for pair in pairs if FEWEST <= pair.difference["groups"] < FEW]
+    if len(pairs) > 1:
+        found.append(
+            f"{arms[0].name} is compared with {len(pairs)} runs. The intervals of the differences are not corrected "
+            "for this number: the more runs, the more likely one leaves zero out by chance. `pipeline compare` has "
+            "corrected p values."
+        )
     found += [
         f"{pair.main.name} and {pair.other.name} were scored on different images. They are compared on the "
-        f"{pair.common} images that both have; {pair.only_main} and {pair.only_other} are left out of the comparison."
+        f"{pair.common:,} images that both have; {pair.only_main:,} and {pair.only_other:,} are left out of the "
+        "comparison."
         for pair in pairs
         if not pair.all_common
     ]
     return found
+
+
+def _few_common(pair: PairedArms) -> str:
+    """Return the note on a difference over few images, where the run itself was scored on more."""
+    groups, images = pair.difference["groups"], pair.difference["n"]
+    of = counted(images, "image") + (f" of {counted(groups, 'group')}" if groups != images else "")
+    return (
+        f"The difference to {pair.other.name} is from {of}, which are few: its 95 % interval is too narrow "
+        f"(it holds the true mean in {COVERAGE})."
+    )
 
 
 def _sentence(note: str) -> str:

@@ -172,7 +172,13 @@ def _cases(table: CaseTable) -> dict[str, Any]:
             row["picture"] = len(pictures)
             pictures.append(_safe(script_text(picture)))
         rows.append(row)
-    index = {"arms": list(table.arms), "scores": dict(table.scores), "classes": _classes(table.cases), "cases": rows}
+    index = {
+        "arms": list(table.arms),
+        "scores": dict(table.scores),
+        "lower": list(table.lower_is_better),
+        "classes": _classes(table.cases),
+        "cases": rows,
+    }
     return {
         "note": table.note,
         "total": len(rows),
@@ -193,18 +199,18 @@ def _classes(cases: Sequence[Case]) -> list[str]:
 
 
 def _plain_table(table: CaseTable) -> Table:
-    """Return the worst cases of the first run as a table for readers without JavaScript."""
+    """Return the cases with the lowest first score of the first run as a table for readers without JavaScript."""
     first = next(iter(table.scores), "")
     columns = [(arm, key) for key in table.scores for arm in table.arms]
 
     def score(case: Case, arm: str, key: str) -> float:
         return case.scores.get(arm, {}).get(key, math.nan)
 
-    def worst_first(case: Case) -> tuple[bool, float, str]:
+    def lowest_first(case: Case) -> tuple[bool, float, str]:
         value = score(case, table.arms[0], first) if table.arms else math.nan
         return (math.isnan(value), 0.0 if math.isnan(value) else value, case.id)
 
-    cases = sorted(table.cases, key=worst_first)[:PLAIN_ROWS]
+    cases = sorted(table.cases, key=lowest_first)[:PLAIN_ROWS]
     return Table(
         title=f"Cases by {table.scores[first]}, lowest first" if first else "Cases",
         columns=["Id", "Group", *(f"{table.scores[key]}, {arm}" for arm, key in columns), "Remarks"],

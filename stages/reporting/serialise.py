@@ -10,7 +10,7 @@ The report embeds this JSON, `pipeline view` sends the same over HTTP, and `asse
       "scores": {"dual": {"dice": 0.91, "hd95": null}}, by run and score; six significant digits, or null
       "picture": {                                      or null for a case that is only listed
         "width": 512, "height": 384,                    size of the coordinates of all paths
-        "image": "data:image/jpeg;base64,…",
+        "image": "data:image/webp;base64,…",
         "truth": [{"name": "lesion", "path": "M1,1L9,1L9,9Z"}],
         "ignored": "",                                  path, or ""
         "predictions": {"dual": [{"name": "lesion", "path": "M2,1L9,1L9,9Z"}]},

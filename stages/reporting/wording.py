@@ -38,8 +38,11 @@ def with_interval(interval: Mapping[str, Any], digits: int = 3) -> str:
 
 
 def signed(value: float | None) -> str:
-    """Return a difference with its sign and three digits, such as `+0.041` or `−0.020`; `–` for None and nan."""
-    return NOTHING if value is None or math.isnan(value) else f"{value:+.3f}".replace("-", "−")
+    """Return a difference with its sign and three digits: `+0.041`, `−0.020`, `0.000`; `–` for None and nan."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    text = f"{value:+.3f}".replace("-", "−")
+    return "0.000" if text in {"+0.000", "−0.000"} else text
 
 
 def named_classes(classes: Sequence[str]) -> str:

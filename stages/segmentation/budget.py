@@ -19,7 +19,7 @@ FEW_STEPS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Length of a training."""
+    """Hold the length of a training."""
 
     samples: int
     """Training samples."""

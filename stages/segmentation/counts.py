@@ -10,9 +10,9 @@ __all__ = ["Counts"]
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Counts of the pixels of one class against the rest, in one image or in many.
+    """Hold the counts of the pixels of one class against the rest, in one image or in many.
 
-    What a score is where its divisor is 0 is in the table of `stages.segmentation.metrics`.
+    The table of `stages.segmentation.metrics` has the scores whose divisor is 0.
     """
 
     tp: int

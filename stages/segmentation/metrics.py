@@ -111,7 +111,7 @@ class Metric:
     unit: Literal["", "px", "mm"] = ""
     """Unit; "" for a share from 0 to 1."""
     better: Literal["higher", "lower"] = "higher"
-    """Which values are better."""
+    """Direction in which a score is better; the report sorts its cases by it."""
     of: Callable[[Region], float]
     """Return the score of one class in one image; nan if it is not defined."""
 
@@ -168,7 +168,7 @@ def metrics_for(rules: MetricRules) -> dict[str, Metric]:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScores(Counts):
-    """Scores of one foreground class in one image."""
+    """Hold the scores of one foreground class in one image."""
 
     values: Mapping[str, float] = field(default_factory=dict)
     """Score by name of the metric; nan where it is not defined."""
@@ -180,7 +180,7 @@ class ClassScores(Counts):
 
 @dataclass(frozen=True)
 class SampleScores:
-    """Scores of one image: its foreground classes, and the mean over those that are present."""
+    """Hold the scores of one image: its foreground classes, and the mean over those that are present."""
 
     classes: tuple[ClassScores, ...]
     """Scores of class 1, 2, …, in this order."""

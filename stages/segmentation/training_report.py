@@ -18,7 +18,7 @@ epoch is used."""
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingReport:
-    """Summary of a finished run."""
+    """Summarise a finished run; `str()` is the text that users see."""
 
     out: Path
     samples: dict[str, int]

@@ -1,4 +1,4 @@
-"""What settings are made of: ranges, choices, and `setting`, which makes a field with a default and a sentence."""
+"""Define the parts of settings: ranges, choices, and `setting`, which makes a field with a default and a sentence."""
 
 from __future__ import annotations
 

@@ -182,7 +182,9 @@ class CompareSettings(Settings):
     labels: tuple[str, ...] = setting(
         ("16", "64", "all"), "Numbers of labelled training samples; all is the whole training split."
     )
-    seeds: tuple[str, ...] = setting(("0-2",), "Seeds of labels drawn, weights and augmentation, such as 0-4 or 1,5,9.")
+    seeds: tuple[str, ...] = setting(
+        ("0-2",), "Seeds, such as 0-4 or 1,5,9; each draws other labels, weights and augmentation."
+    )
     steps: AtLeastOne = setting(400, "Steps of the optimiser in every run.")
     score: Literal["test", "val"] = setting("test", "Split that is scored; choose settings on val, report on test.")
     goal: Annotated[float, Interval(gt=0, lt=1)] = setting(0.85, "Dice for which the number of labels is estimated.")

@@ -120,7 +120,7 @@ class Catalogue:
 
     @cached_property
     def _unlabelled(self) -> NDArray[np.intp]:
-        """(n,) ascending positions of the samples without a mask."""
+        """Return (n,) ascending positions of the samples without a mask."""
         return np.flatnonzero(~self.store.labelled)
 
     def _require_same_store(self) -> None:

@@ -83,7 +83,7 @@ class ViewerServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The address of the page. Anyone who has it can see the store."""
+        """Return the address of the page. Anyone who has it can see the store."""
         return f"{self._origin}/{self.token}/"
 
     def launch_url(self) -> str:
@@ -187,7 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """Answer a request that is not HTTP, or has another method than GET and HEAD, as JSON."""
         code = NOT_ALLOWED if code == NOT_IMPLEMENTED else int(code)
-        self._send(failure(code, "only GET and HEAD are answered" if code == NOT_ALLOWED else "not a sound request"))
+        self._send(
+            failure(code, "only GET and HEAD are answered" if code == NOT_ALLOWED else "the request is malformed")
+        )
 
     def _names_this_machine(self) -> bool:
         hosts = self.headers.get_all("Host", [])

@@ -43,7 +43,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         dice = {str(id_): 0.5 for id_, split in zip(store.ids, splits, strict=True) if split == "test"}
         return RunResult(
             arm=named["arm"], labels=2, seed=settings.seed, dice=dice, hd95=dice, seconds=1.0, parameters=1, steps=2,
-            epochs=2, train_samples=2,
+            epochs=2,
         )  # fmt: skip
 
     monkeypatch.setattr("stages.comparison.execution.train_and_score", train)

@@ -35,7 +35,7 @@ function createCaseView({ arms, scores, classes = [], start = {}, onHead = () =>
   const zoom = makeZoom(stage, inner);
   const failure = make("p", { class: "hint", role: "status" });
   const legend = make("div", { class: "case-legend" });
-  const colours = makeLegend("× uniform attention");
+  const colours = makeLegend();
   const controls = makeCaseControls(arms, state, () => draw());
   const heads = makeHeads(state, { onPick: (head) => chooseHead(head), onScale: () => draw() });
   const figures = make("div", { class: "case-figures" });
@@ -111,14 +111,12 @@ function createCaseView({ arms, scores, classes = [], start = {}, onHead = () =>
       entries.push(...names.map(classKey));
       entries.push(make("span", { class: "key" }, "solid: truth, dashed: prediction"));
     }
-    if (kind === "probability") colours.set("0", "1");
+    if (kind === "probability") colours.set("0", "1", "probability of not being background");
     if (kind === "attention") {
       const [low, high] = headRange(picture.maps, state.head, state.scale);
-      colours.set(attentionText(low), attentionText(high));
+      colours.set(attentionText(low), attentionText(high), "uniform attention");
       entries.push(make("span", { class: "key" }, "head ", shown(picture.maps.heads[state.head])));
     }
-    colours.element.querySelector(".legend-unit").textContent =
-      kind === "attention" ? "uniform attention" : "probability of not being background";
     const usesColours = kind === "probability" || kind === "attention";
     stage.classList.toggle("measured", usesColours);
     legend.replaceChildren(...entries, ...(usesColours ? [colours.element] : []));

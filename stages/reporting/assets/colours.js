@@ -48,18 +48,20 @@ function paintLegend(canvas) {
   context.putImageData(pixels, 0, 0);
 }
 
-/** Return a legend: the colours with the lowest value on the left and the highest on the right. */
-function makeLegend(label) {
+/** Return a legend: the colours with the lowest value on the left and the highest on the right, and the unit. */
+function makeLegend() {
   const canvas = make("canvas", { class: "legend-colours", role: "img", "aria-label": "viridis, from dark to bright" });
   const low = make("span");
   const high = make("span");
+  const unit = make("span", { class: "legend-unit" });
   paintLegend(canvas);
-  const element = make("div", { class: "legend" }, low, canvas, high, make("span", { class: "legend-unit" }, label));
+  const element = make("div", { class: "legend" }, low, canvas, high, unit);
   return {
     element,
-    set(lowest, highest) {
+    set(lowest, highest, unitText) {
       low.textContent = lowest;
       high.textContent = highest;
+      unit.textContent = unitText;
     },
   };
 }

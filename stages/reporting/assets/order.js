@@ -1,7 +1,5 @@
 // Sort and filter the cases. Nothing here touches the document.
 
-const LOWER_IS_BETTER = /^(hd|assd|asd|loss|brier|ece)/;
-
 /** Return the choices of order as [key, text] pairs. */
 function orderChoices(table) {
   const keys = Object.keys(table.scores);
@@ -49,7 +47,8 @@ function sortCases(items, choice, arm, table) {
     low: (item) => scoreOf(item, arm, key),
     id: () => 0,
   };
-  const upwards = { small: true, low: true, worst: !LOWER_IS_BETTER.test(first), best: LOWER_IS_BETTER.test(first) };
+  const lowerIsBetter = table.lower.includes(first);
+  const upwards = { small: true, low: true, worst: !lowerIsBetter, best: lowerIsBetter };
   const sign = upwards[kind] ? 1 : -1;
   const keyed = items.map((item) => ({ item, value: values[kind](item) }));
   keyed.sort((a, b) => {

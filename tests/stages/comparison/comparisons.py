@@ -20,7 +20,6 @@ def a_run(arm: str = "dual", labels: int = 8, seed: int = 0, **changes: Any) -> 
         "parameters": 500_000,
         "steps": 40,
         "epochs": 5,
-        "train_samples": labels,
         "improving": False,
     }
     return RunResult(arm=arm, labels=labels, seed=seed, **values | changes)

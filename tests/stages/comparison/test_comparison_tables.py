@@ -11,7 +11,8 @@ from pipeline.console import show_table
 from stages.comparison.analysis import analyse
 from stages.comparison.paired import paired_difference
 from stages.comparison.tables import as_json, markdown_table, per_image_rows, terminal_table
-from stages.comparison.wording import dice_text, labels_text, listed, p_text, signed, wins_text
+from stages.comparison.wording import labels_text, listed, p_text, wins_text
+from stages.reporting.wording import number, signed
 
 
 def analysis(arms=("dual", "image"), labels=(8, 16, 64), seeds=3, images=12):
@@ -43,7 +44,8 @@ def test_the_markdown_table_has_a_row_for_each_number_of_labels():
     assert rule.count("---:") == 10
     assert [row.split(" | ")[0] for row in rows] == ["| 8", "| 16", "| 64"]
     row = found.rows[0].difference
-    assert f"| {row.mean:+.3f} ({row.low:+.3f} to {row.high:+.3f}) | {p_text(found.rows[0].p_corrected)} |" in rows[0]
+    difference = f"{signed(row.mean)} ({signed(row.low)} to {signed(row.high)})"
+    assert f"| {difference} | {p_text(found.rows[0].p_corrected)} |" in rows[0]
 
 
 def test_a_bar_in_the_name_of_an_arm_stays_in_its_cell():
@@ -106,8 +108,8 @@ def test_json_holds_the_mean_hd95_over_the_images_that_define_it():
 
 
 def test_figures_as_text():
-    assert [dice_text(0.7434), dice_text(math.nan)] == ["0.743", "–"]
-    assert [signed(0.0312), signed(-0.0312), signed(-0.0001), signed(math.nan)] == ["+0.031", "-0.031", "0.000", "–"]
+    assert [number(0.7434), number(math.nan)] == ["0.743", "–"]
+    assert [signed(0.0312), signed(-0.0312), signed(-0.0001), signed(math.nan)] == ["+0.031", "−0.031", "0.000", "–"]
     assert [p_text(0.0004), p_text(0.0412), p_text(1.0), p_text(None)] == ["< 0.001", "0.041", "1.000", "–"]
     assert [wins_text(0.666), wins_text(math.nan)] == ["67 %", "–"]
     assert [labels_text(n) for n in (0.2, 41.3, 99.6, 313, 1612)] == ["1", "41", "100", "310", "1,600"]

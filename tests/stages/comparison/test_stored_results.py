@@ -30,7 +30,6 @@ RESULT = RunResult(
     parameters=1000,
     steps=10,
     epochs=10,
-    train_samples=4,
     improving=None,
     val_dice=0.5,
 )

@@ -47,6 +47,11 @@ def test_pictures_show_the_prediction_that_was_scored(arm: Arm) -> None:
         assert again.dice == pytest.approx(case.scores["dual"]["dice"], abs=1e-9)
 
 
+def test_the_scores_of_which_lower_is_better_are_the_distances(arm: Arm) -> None:
+    table = listed(arm.inputs.store, arm)
+    assert set(table.lower_is_better) & set(table.scores) == {"hd95"}
+
+
 def test_only_chosen_cases_have_pictures_and_get_the_right_prediction(arm: Arm) -> None:
     store = arm.inputs.store
     whole = {case.id: case for case in case_table(store, [arm], batch_size=4, most=100).cases}

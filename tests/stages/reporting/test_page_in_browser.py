@@ -68,6 +68,19 @@ def test_cases_are_sorted_by_every_offered_order(opened):
     assert ids(page) == ["c2", "c1", "c9", "c10"]
 
 
+def test_the_worst_case_has_the_highest_score_where_lower_is_better(opened):
+    cases = [
+        replace(made_case(0, None), id=name, scores={"dual": {"hd95": hd}})
+        for name, hd in [("a", 3.0), ("b", 9.0), ("c", math.nan)]
+    ]
+    content = made_page(cases)
+    table = replace(content.cases, scores={"hd95": "HD95 (px)"}, lower_is_better=["hd95"])
+    page = opened(replace(content, cases=table))
+    assert ids(page) == ["b", "a", "c"]
+    page.get_by_label("Order").select_option("Best HD95 (px) first")
+    assert ids(page) == ["a", "b", "c"]
+
+
 def test_cases_are_filtered_by_text_group_and_flag_and_counted(opened):
     page = opened(made_page(made_cases(60, pictures=60)))
     assert page.get_by_role("status").first.inner_text() == "48 of 60 matching cases shown, 60 cases in all"

@@ -23,6 +23,7 @@ def test_what_is_not_defined_is_a_dash() -> None:
 
 def test_differences_have_a_sign() -> None:
     assert (signed(0.0412), signed(-0.02)) == ("+0.041", "−0.020")
+    assert {signed(0.0), signed(0.0004), signed(-0.0004)} == {"0.000"}
 
 
 def test_a_mean_without_an_interval_stands_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from stages.reporting.differences import difference_section, pair_arms
 from stages.reporting.distributions import distribution_section, group_section, size_section
 from stages.reporting.label_doubts import LabelDoubt
 from stages.reporting.model_sections import calibration_section, class_section, training_section
+from stages.reporting.overview import score_section
 from stages.reporting.wording import signed
 from stages.segmentation.bootstrap import paired_difference
 from store import AttentionStore
@@ -129,7 +131,13 @@ def test_training_says_which_epoch_was_kept_and_that_the_best_of_many_is_optimis
     section = training_section([arm], {"dual": history})
     assert tables(section)[0].rows == [["dual", "2 of 3", "0.800"]]
     assert "optimistic" in tables(section)[0].caption
-    assert "Loss fell from 1.000 to 0.333" in figures(section)[0].description
+    assert "The loss went from 1.000 to 0.333" in figures(section)[0].description
+    assert figures(section)[0].caption == "Dotted: the epoch that was kept."
+
+
+def test_training_without_validation_has_no_line_to_explain(make: Make) -> None:
+    history = [{"epoch": float(at), "loss": 1 / at, "val_dice": None} for at in (1, 2, 3)]
+    assert figures(training_section([made_arm(make(), {0: 0.5})], {"dual": history}))[0].caption == ""
 
 
 def test_training_without_its_history_says_so(make: Make) -> None:
@@ -166,6 +174,14 @@ def test_without_doubts_the_section_says_so(make: Make) -> None:
 def test_what_was_left_out_is_counted(make: Make) -> None:
     rows = {row[0]: row[1] for row in tables(left_out_section([made_arm(make(), {0: 0.5, 1: 0.6})]))[0].rows}
     assert rows == {"in the store": "30", "scored here": "2", "in other splits": "28"}
+
+
+def test_large_numbers_of_images_have_thousands_separators(make: Make) -> None:
+    """The scores of a run may be of more images than a test can make."""
+    arm = made_arm(make(), {0: 0.5})
+    arm = replace(arm, scores={**arm.scores, "n": 1526})
+    rows = tables(score_section([arm]))[0].rows
+    assert {row[1] for row in rows} == {"1,526"}
 
 
 def test_provenance_names_store_recipe_licence_seeds_and_definitions(make: Make) -> None:

@@ -2,119 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from stages.view import open_viewer
 from stages.viewing.server import ViewerServer
-from store.writer import Layout, new_store
+from store.writer import new_store
 from tests.conftest import RECIPE, random_sample
+from tests.stages.viewing.viewed_store import HOSTILE, LAYOUT, SAMPLES, UNLABELLED, serving, write_samples
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-LAYOUT = Layout(size=(32, 40), grid=(4, 5), heads=["L1H0", "L1H1", "L1H2"], keys=21, classes=["skin", "lesion"])
-HOSTILE = "</script><img src=x onerror=alert(1)>\u202egnp"
-SAMPLES = 23
-UNLABELLED = (7, 15)
 PIXELS = "document.querySelector('canvas.overlay').toDataURL()"
 """Expression of the page: the pixels of the map above the image, as text."""
 ARROW = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}))"
-FAILED = "Failed to load resource"
-
-
-def write_samples(path: Path) -> Path:
-    """Write samples named `case-000` on; the second head sees the mask, two have no mask, and one has a hostile id."""
-    with new_store(path, layout=LAYOUT, recipe=RECIPE) as writer:
-        for index in range(SAMPLES):
-            mask = np.zeros(LAYOUT.size, np.uint8)
-            mask[8:24, 8:24] = 1
-            attention = random_sample(index, LAYOUT).attention
-            attention[1] = 0.5
-            attention[1, 1:3, 1:3] = 2
-            changes: dict[str, Any] = {"id": f"case-{index:03d}", "mask": mask, "attention": attention, "height": 64}
-            changes |= {"width": 128, "group": f"patient-{index // 2}"}
-            if index in UNLABELLED:
-                changes |= {"mask": mask * 0 + 255, "labelled": False}
-            if index == SAMPLES - 1:
-                changes |= {"id": HOSTILE}
-            writer.append(replace(random_sample(index, LAYOUT), **changes))
-    return path
-
-
-@contextlib.contextmanager
-def serving(path: Path) -> Iterator[ViewerServer]:
-    """Serve a store."""
-    with open_viewer(path) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ViewerServer]:
-    """Serve one store to all tests, which must not change it."""
-    with serving(write_samples(tmp_path_factory.mktemp("stores") / "cases.zarr")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start Chromium once for the module."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Give a function that opens a server's page. At the end no page may have shown an error or asked elsewhere.
-
-    A browser notes answers with an error status in the console by itself; a page that is opened with `failing` may
-    have such notes.
-    """
-    contexts: list[Any] = []
-    messages: list[str] = []
-    requests: list[tuple[str, str]] = []
-
-    def open_page(server: ViewerServer, position: int | None = 0, *, failing: bool = False, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-
-        def note(text: str) -> None:
-            if not (failing and FAILED in text):
-                messages.append(text)
-
-        page.on("console", lambda message: note(message.text))
-        page.on("pageerror", lambda error: note(str(error)))
-        page.on("dialog", lambda dialog: (note(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: requests.append((server.url, request.url)))
-        page.add_init_script(
-            "document.addEventListener('securitypolicyviolation', (e) => console.log('violation', e.violatedDirective))"
-        )
-        page.goto(server.url if position is None else f"{server.url}#{position}")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not messages
-    assert requests
-    assert not [url for base, url in requests if not url.startswith((base, "data:", "blob:"))]
 
 
 def at(page: Any, name: str) -> None:
