@@ -50,14 +50,9 @@ class WrittenReport:
     notes: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return "\n".join(
-            [
-                self.verdict,
-                *(f"note: {note}" for note in self.notes),
-                f"{self.out}: {counted(self.cases, 'case')}, {self.pictures:,} with pictures, "
-                f"{self.size / MIB:.1f} MiB",
-            ]
-        )
+        cases = f"{counted(self.cases, 'case')}, {self.pictures:,} with pictures"
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join([self.verdict, *notes, f"{self.out}: {cases}, {self.size / MIB:.1f} MiB"])
 
 
 def run(runs: Sequence[Path], settings: ReportSettings, progress: Progress = SILENT) -> WrittenReport:
