@@ -83,17 +83,17 @@ def options(
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of the new project; made if it does not exist.")] = Path(),
 ) -> None:
-    """Write dvc.yaml, params.yaml and .gitignore for a project of your own. Existing files are never changed."""
-    from pipeline.project import FILES, NEXT_STEPS, write_project
+    """Write dvc.yaml, params.yaml and .gitignore for a new project. Existing files are never changed."""
+    from pipeline.project import FILES, next_steps, write_project
 
     write_project(folder)
-    console.say(f"wrote {', '.join(FILES)} in {folder}\n{NEXT_STEPS}")
+    console.say(f"wrote {', '.join(FILES)} in {folder}\n{next_steps(folder)}")
 
 
 @app.command()
 @options_of(PhantomSettings, section="phantom")
 def phantom(settings: PhantomSettings) -> None:
-    """Draw synthetic dermoscopy-like images with masks, to try the pipeline without any data."""
+    """Draw synthetic skin lesions with masks. With them you can try the pipeline without any data."""
     console.say(f"phantom: {counted(settings.samples, 'image')} → {settings.out}")
     from stages import phantom as stage
 
@@ -105,7 +105,7 @@ def phantom(settings: PhantomSettings) -> None:
 @app.command()
 @options_of(PretrainSettings, section="pretrain")
 def pretrain(settings: PretrainSettings) -> None:
-    """Train a transformer on images alone, without labels, for `extract --model FILE`."""
+    """Train a transformer on images without labels. `extract --model FILE` then uses it."""
     console.say(f"pretrain: {settings.images} → {settings.out}")
     from stages import pretrain as stage
 
@@ -117,7 +117,7 @@ def pretrain(settings: PretrainSettings) -> None:
 @app.command()
 @options_of(ExtractSettings, section="extract")
 def extract(settings: ExtractSettings) -> None:
-    """Compute the attention of every image once and write an attention store."""
+    """Compute the attention of every image once, into a store."""
     console.say(f"extract: {settings.csv or settings.images} → {'a plan' if settings.dry_run else settings.store}")
     from stages import extract as stage
 
@@ -158,7 +158,7 @@ def evaluate(settings: EvaluateSettings) -> None:
 @app.command()
 @options_of(CompareSettings, section="compare")
 def compare(settings: CompareSettings, *, as_json: AsJson = False) -> None:
-    """Train several arms with few and many labels, and compare them on the same images.
+    """Train several arms with few and many labels, and compare them. All are scored on the same images.
 
     Settings such as the learning rate are those of the section train of params.yaml, with the changes of --common for
     all arms and of --arm for one. Its epochs, seed and labels are not used: they come from --steps, --seeds and
@@ -190,7 +190,7 @@ def report(
         typer.Argument(metavar="RUN", help="Runs; the first is compared with the others. Or one comparison."),
     ],
 ) -> None:
-    """Make one HTML page of runs or of a comparison: verdict, analysis and cases. It needs no network."""
+    """Make one HTML page of runs or of a comparison. It holds verdict, analysis and cases, and needs no network."""
     console.say(f"report: {', '.join(map(str, runs))} on {settings.store} → {settings.out}")
     from stages import report as stage
 
@@ -202,7 +202,7 @@ def report(
 @app.command()
 @options_of(PredictSettings, section="predict", argument="images")
 def predict(settings: PredictSettings) -> None:
-    """Segment new images: one PNG mask per image, at its original size."""
+    """Segment new images. Each gets a PNG mask at its original size."""
     console.say(f"predict: {settings.csv or settings.images} with {settings.run} → {settings.out}")
     from stages import predict as stage
 
@@ -234,7 +234,7 @@ def inspect(
     if as_json:
         console.show_json(described)
     else:
-        show_store(described, everything=everything, shares=shares)
+        show_store(described, everything=everything, shares=shares, picture=picture)
 
 
 @app.command()
@@ -245,7 +245,7 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 for any free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser, if there is a display.")] = True,
 ) -> None:
-    """Show the samples of a store in the browser: image, mask and heads.
+    """Show the samples of a store in the browser. A sample is shown with its mask and its heads.
 
     Only this machine is answered, and only with the random token in the printed address. Ctrl-C ends the viewer, with
     exit status 0.
@@ -274,7 +274,7 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check the bytes of a store against its checksums, and print the verdict.
+    """Check the bytes of a store against its checksums. The verdict is printed.
 
     Without --sample every byte is read. Exit status: 0 the store is sound; 1 it is damaged; 2 the request is wrong, the
     store needs another version of this program, or the verdict of a sound store cannot be written; 3 there is no store,

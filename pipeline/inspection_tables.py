@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from pipeline.console import say, show_table
+from pipeline.console import say, say_literally, show_table
 from stages.runtime.wording import counted
 
 MOST_SKIPPED = 5
@@ -14,7 +15,11 @@ MOST_SKIPPED = 5
 
 
 def show_store(
-    described: Mapping[str, Any], *, everything: bool = False, shares: Mapping[str, float] | None = None
+    described: Mapping[str, Any],
+    *,
+    everything: bool = False,
+    shares: Mapping[str, float] | None = None,
+    picture: Path | None = None,
 ) -> None:
     """Print the values of `describe_store` as tables.
 
@@ -22,6 +27,7 @@ def show_store(
         described: values of `describe_store`.
         everything: also print the recipe, the version, the names of all heads, and every array.
         shares: share of pixels of every class, 0 to 1; None if they are not known.
+        picture: file of the picture that was drawn; None if none was.
     """
     show_table(described["store"], ["property", "value"], [*_rows_of_data(described, shares)])
     if everything:
@@ -35,11 +41,12 @@ def show_store(
     _say_skipped(described["skipped"], everything=everything)
     if not everything:
         store = shlex.quote(described["store"])
-        say(
-            f"see the samples: pipeline view {store}\n"
-            f"one picture of the heads: pipeline inspect {store} --picture heads.png\n"
-            f"recipe and arrays: pipeline inspect {store} --all"
+        drawing = "" if picture else f"one picture of the heads: pipeline inspect {store} --picture heads.png\n"
+        say_literally(
+            f"see the samples: pipeline view {store}\n{drawing}recipe and arrays: pipeline inspect {store} --all"
         )
+    if picture:
+        say_literally(f"result: {picture}")
 
 
 def _rows_of_data(described: Mapping[str, Any], shares: Mapping[str, float] | None) -> list[list[str]]:

@@ -21,7 +21,7 @@ TEMPLATES = Path(__file__).with_name("template")
 FILES = ("dvc.yaml", "params.yaml", ".gitignore")
 
 NEXT_STEPS = """\
-Next, in this folder:
+Next, in {place}:
   1. git init && dvc init && git add . && git commit -m "New project"
      (dvc is in an extra: pip install "diamant-pipeline[dvc]")
   2. Put images into data/images and masks into data/masks, and track them: dvc add data/images data/masks
@@ -30,7 +30,13 @@ Next, in this folder:
   3. Set model and sizes in params.yaml.
   4. dvc repro
   5. Open reports/compare/report.html (does attention help?) and reports/dual/report.html (the model)"""
-"""Advice for the user after the files were written."""
+"""Advice for the user after the files were written, with a place for the folder's name."""
+
+
+def next_steps(folder: Path) -> str:
+    """Return what to do after `write_project(folder)`."""
+    place = "this folder" if folder.resolve() == Path.cwd() else f"the folder {folder}"
+    return NEXT_STEPS.format(place=place)
 
 
 def write_project(folder: Path) -> None:

@@ -25,7 +25,7 @@ from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
-from stages.errors import InputProblemsError, Problem
+from stages.errors import InputProblemsError, Problem, WeightsError
 from stages.extraction.cluster import connect, require_cluster
 from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, extract_on_cluster
 from stages.extraction.plan import Plan, estimate
@@ -183,12 +183,17 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
     Raises:
         UsageError: a folder, a pattern, a model name, a size or a class map is not valid.
         InputProblemsError: no sample was found.
-        WeightsError: the transformer's weights cannot be loaded.
+
+    If the transformer's weights cannot be loaded, `Plan.require_sound` raises the error, after the plan was shown.
     """
     _require_place(settings)
     require_possible_sizes(settings)
-    weights = _weights(settings)
-    return estimate(prepare(settings, progress), settings, _load_extractor(settings, weights, batch_size=1))
+    extractor: AttentionExtractor | WeightsError
+    try:
+        extractor = _load_extractor(settings, _weights(settings), batch_size=1)
+    except WeightsError as error:
+        extractor = error
+    return estimate(prepare(settings, progress), settings, extractor)
 
 
 def _layout(work: _Work) -> Layout:

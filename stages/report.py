@@ -50,9 +50,9 @@ class WrittenReport:
     notes: Sequence[str] = ()
 
     def __str__(self) -> str:
-        cases = f"{counted(self.cases, 'case')}, {self.pictures:,} with pictures"
+        pictures = f"{self.pictures:,} with pictures, {self.size / MIB:.1f} MiB"
         notes = [f"note: {note}" for note in self.notes]
-        return "\n".join([self.verdict, *notes, f"{self.out}: {cases}, {self.size / MIB:.1f} MiB"])
+        return "\n".join([self.verdict, *notes, f"{self.out}: {counted(self.cases, 'case')}, {pictures}"])
 
 
 def run(runs: Sequence[Path], settings: ReportSettings, progress: Progress = SILENT) -> WrittenReport:

@@ -72,7 +72,7 @@ class AttentionStore:
         if not _exists(path):
             raise StoreNotFoundError(
                 f"{path}: there is no store here.\n"
-                f"  Make one: `pipeline extract --images DIR --masks DIR --store {path}`."
+                f"  Check the path, or make a store: `pipeline extract --images DIR --masks DIR --store {path}`."
             )
         for _ in range(OPENING_ATTEMPTS - 1):
             root = root_bytes(path)

@@ -46,7 +46,8 @@ def hub_file(entry: ModelEntry) -> Path:
             reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
             raise WeightsError(
                 f"{entry.name}: the weights could not be downloaded from https://huggingface.co/{repository} "
-                f"({reason}).\n  Download {entry.url} on a machine with a network and pass it with `--weights FILE`."
+                f"({reason}).\n  Download {entry.url} on a machine with a network and pass it with `--weights FILE`.\n"
+                "  To try the commands without it, use `--model dino_phantom_tiny8`, which needs no download."
             ) from None
 
 

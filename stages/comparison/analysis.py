@@ -109,6 +109,13 @@ def _cost(comparison: Comparison, arm: str) -> Cost:
     )
 
 
+def _why_constant(*, apart: bool) -> str:
+    """Return what to check if two arms differ by the same on every image. `apart`: this difference is not zero."""
+    if apart:
+        return "Check that their settings differ."
+    return "Either their settings are equal, or all models predict one class everywhere: then train longer (--steps)."
+
+
 def _notes(means: Mapping[tuple[str, int], Estimate], rows: tuple[Row, ...]) -> tuple[str, ...]:
     """Return the notes of all means, each once, and one for each pair of arms with equal scores."""
     notes = list(dict.fromkeys(note for estimate in means.values() for note in estimate.notes))
@@ -119,6 +126,6 @@ def _notes(means: Mapping[tuple[str, int], Estimate], rows: tuple[Row, ...]) -> 
                 f"differ by {row.difference.mean:+.3f} on every image" if apart else "have equal scores on every image"
             )
             notes.append(
-                f"With {row.labels} labels, {row.first} and {row.second} {equal}. Check that their settings differ."
+                f"With {row.labels} labels, {row.first} and {row.second} {equal}. {_why_constant(apart=apart)}"
             )
     return tuple(notes)

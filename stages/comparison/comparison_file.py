@@ -7,7 +7,7 @@
 | `all_labels` | samples in the whole training split |
 | `steps`, `score`, `checkpoint` | budget of every run, the split that is scored, the model that is scored |
 | `settings` | `compare`: those of the command; `common`: of `train` for all arms; `arms`: what each arm changes |
-| `groups` | group of every scored image |
+| `groups` | group of every scored image; groups that share an image are one |
 | `runs` | one entry a run: its result file, its kept model or null, mean Dice, time and size |
 | `summary` | the statistics; see `stages.comparison.tables` |
 | `notes` | what a reader must know before believing the figures |
@@ -24,14 +24,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, Field, ValidationError
+
+from stages.comparison.answers import GOAL, MORE
 from stages.comparison.arms import OWN_OPTION, UNUSED, changed_settings
 from stages.comparison.plan import Plan
 from stages.comparison.results import Comparison, RunResult
 from stages.comparison.stored_results import read_result
 from stages.errors import CheckpointError, UsageError
 from stages.outputs.kinds import COMPARISON_FILE, RUNS
+from stages.segmentation.splits import linked_groups
 from store.disk.regular import MIB, read_limited
 
 __all__ = ["FinishedComparison", "comparison_of", "content_of", "read_comparison"]
@@ -40,6 +44,50 @@ VERSION = 1
 LARGEST = 256 * MIB
 NOT_COMMON = {*UNUSED, *OWN_OPTION, "store"}
 """Settings of `train` that are no settings of all arms, or are recorded with those of the command."""
+
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Run(BaseModel):
+    """Hold what is read of one entry of `runs`."""
+
+    arm: str
+    labels: Count
+    seed: int
+    result: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    model: str | None
+
+
+class _Options(BaseModel):
+    """Hold what is read of the settings of the command."""
+
+    goal: float = GOAL
+    more: int = MORE
+
+
+class _Settings(BaseModel):
+    """Hold the settings of the command and of the arms."""
+
+    compare: _Options
+    arms: dict[str, dict[str, Any]]
+
+
+class _Content(BaseModel):
+    """Hold the keys that are read again. They have these types in every file of this version."""
+
+    comparison: Literal[1]
+    arms: list[str]
+    labels: list[Count]
+    seeds: list[int]
+    all_labels: Count
+    steps: Count
+    score: Literal["test", "val"]
+    checkpoint: Literal["last", "best"]
+    settings: _Settings
+    groups: dict[str, str]
+    runs: list[_Run]
+    notes: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +105,11 @@ class FinishedComparison:
 def comparison_of(plan: Plan, results: Mapping[tuple[str, int, int], RunResult]) -> Comparison:
     """Return the results of a plan as the statistics need them."""
     store = plan.samples.store
+    names = [str(group) for group in store.column("group")]
+    linked = linked_groups(names, store.column("digest"))  # copies of an image are one group
     groups = {
-        str(id_): str(group)
-        for id_, group, split in zip(store.ids, store.column("group"), plan.samples.splits, strict=True)
+        str(id_): linked[name]
+        for id_, name, split in zip(store.ids, names, plan.samples.splits, strict=True)
         if split == plan.settings.score
     }
     shared = {name: value for name, value in dataclasses.asdict(plan.shared).items() if name not in NOT_COMMON}
@@ -126,11 +176,13 @@ def read_comparison(folder: Path) -> FinishedComparison:
     if isinstance(version, int) and version > VERSION:
         raise CheckpointError(f"{path}: a newer version of this program wrote it.\n  Update this program.")
     try:
+        _Content.model_validate(content, strict=True)
         results, models = {}, {}
         for run in content["runs"]:
-            key = (str(run["arm"]), int(run["labels"]), int(run["seed"]))
-            if stored := read_result(folder, str(run["result"])):  # a missing one is reported by `Comparison`
-                results[key] = dataclasses.replace(stored.result, arm=key[0])
+            key = (run["arm"], run["labels"], run["seed"])
+            _require_in_matrix(key, content)
+            if found := _result(folder, run["result"], key):  # a missing one is reported by `Comparison`
+                results[key] = found
             if run["model"]:
                 models[key] = folder / RUNS / Path(run["model"]).name
         comparison = Comparison(
@@ -143,9 +195,40 @@ def read_comparison(folder: Path) -> FinishedComparison:
             settings=content["settings"],
             all_labels=content["all_labels"],
         )
-    except (ValueError, TypeError, KeyError, AttributeError, UsageError, OSError) as error:
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise CheckpointError(f"{path}: is damaged or was changed ({where}: {first['msg']}).\n  {remedy}") from None
+    except (ValueError, UsageError, OSError) as error:
         raise CheckpointError(f"{path}: is damaged, was changed, or lacks results ({error}).\n  {remedy}") from None
     return FinishedComparison(folder=folder, comparison=comparison, models=models, content=content)
+
+
+def _result(folder: Path, identity: str, key: tuple[str, int, int]) -> RunResult | None:
+    """Return the result of a run under the name that its arm has here; None if its file is missing.
+
+    Raises:
+        ValueError: the file is damaged, or holds a run with another number of labels or another seed.
+        OSError: it cannot be read.
+    """
+    stored = read_result(folder, identity)
+    if stored is None:
+        return None
+    arm, labels, seed = key
+    if (stored.result.labels, stored.result.seed) != (labels, seed):
+        raise ValueError(f"the result of {arm} with {labels} labels and seed {seed} is that of another run")
+    return dataclasses.replace(stored.result, arm=arm)
+
+
+def _require_in_matrix(key: tuple[str, int, int], content: Mapping[str, Any]) -> None:
+    """Make sure that a run belongs to the axes of its comparison.
+
+    Raises:
+        ValueError: its arm, its number of labels or its seed is not one of them.
+    """
+    for axis, value in zip(("arms", "labels", "seeds"), key, strict=True):
+        if value not in content[axis]:
+            raise ValueError(f"a run has {value!r}, which is not among its {axis}")
 
 
 def _figures(result: RunResult) -> dict[str, Any]:

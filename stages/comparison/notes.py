@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from stages.comparison.analysis import Analysis
 from stages.comparison.plan import Plan
 from stages.comparison.results import Comparison
+from stages.comparison.wording import listed
 from stages.runtime.wording import counted
 from stages.segmentation.budget import FEW_STEPS
+from stages.segmentation.convergence import FEWEST_EPOCHS
 from stages.segmentation.labelled_subset import labelled_subset, missing_classes
 from stages.segmentation.near_duplicates import across_splits
 from stages.segmentation.split_notes import duplicate_notes
@@ -45,7 +48,13 @@ def notes_before(plan: Plan) -> list[str]:
 def notes_of(analysis: Analysis) -> list[str]:
     """Return the notes that follow from the results."""
     comparison = analysis.comparison
-    return [*_still_improving(comparison), *analysis.notes, *analysis.curves.notes, *_left_out(comparison)]
+    return [
+        *_still_improving(comparison),
+        *_few_epochs(comparison),
+        *analysis.notes,
+        *analysis.curves.notes,
+        *_left_out(comparison),
+    ]
 
 
 def _missing_classes(plan: Plan) -> list[str]:
@@ -83,6 +92,23 @@ def _still_improving(comparison: Comparison) -> list[str]:
     text = (
         f"{total} of {counted(len(comparison.runs), 'run')} {were} still improving at the last step "
         f"({', '.join(named)}{more}): train longer (--steps {2 * steps})."
+    )
+    return [text]
+
+
+def _few_epochs(comparison: Comparison) -> list[str]:
+    """Return a note if runs had so few epochs that it is not known whether they were still improving.
+
+    Equal steps are fewer epochs with more labels, so these are the runs with many labels.
+    """
+    short = [run for run in comparison.runs if run.improving is None and run.epochs < FEWEST_EPOCHS]
+    if not short:
+        return []
+    named = listed([f"{count:,}" for count in sorted({run.labels for run in short})])
+    steps = max(FEWEST_EPOCHS * math.ceil(run.steps / run.epochs) for run in short)
+    text = (
+        f"The runs with {named} labels had fewer than {FEWEST_EPOCHS} epochs, too few to say whether they were still "
+        f"improving at the last step. With --steps {steps} this is known."
     )
     return [text]
 

@@ -86,6 +86,7 @@ def train_and_score(
             model, card = trainer.model.eval(), _card_of(trainer, store)
         dice, hd95 = _score(store, splits, score, model, card, device)
     history = watched.rows if watched and watched.rows else trainer.history
+    val_dice = history[-1]["val_dice"] if watched else card.val_dice
     return RunResult(
         arm=arm,
         labels=len(trainer.indices["train"]),
@@ -97,7 +98,7 @@ def train_and_score(
         steps=trainer.budget.steps,
         epochs=trainer.budget.epochs,
         improving=still_improving(history),
-        val_dice=card.val_dice,
+        val_dice=val_dice,
     )
 
 
@@ -133,14 +134,17 @@ class _Watch:
         epochs = trainer.budget.epochs
         self._due = {math.ceil(epochs * number / WATCHES) for number in range(1, WATCHES + 1)}
         self.rows: list[Row] = []
-        """The rows of the history with a validation Dice."""
+        """Rows of the history, with the validation Dice."""
 
     def look(self, trainer: SegmentationTrainer, row: Row) -> None:
-        """Add the validation Dice to the row of an epoch, if it is one of the epochs to watch."""
+        """Record an epoch with its validation Dice, if it is one of the epochs to watch.
+
+        The run's own history stays without it, as in a training without validation samples: it chose no epoch.
+        """
         if self._samples is None or row["epoch"] not in self._due:
             return
-        row["val_dice"] = self._validation.mean_dice(trainer.model.eval(), self._samples, self._indices)
-        self.rows.append(row)
+        dice = self._validation.mean_dice(trainer.model.eval(), self._samples, self._indices)
+        self.rows.append({**row, "val_dice": dice})
 
 
 def _train(trainer: SegmentationTrainer, watch: _Watch | None, task: Task) -> float:

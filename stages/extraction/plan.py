@@ -2,7 +2,8 @@
 
 All headers are read. Some samples, evenly spaced, are decoded as in the extraction: they give the shares of the
 classes, the objects that are too small for the store, and the time for reading. Two single images through the
-transformer give the time for computing; with larger batches a GPU is faster than this.
+transformer give the time for computing; with larger batches a GPU is faster than this. Without the transformer's
+weights the plan of images and masks is the same, and only the size and the time are missing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
-from stages.errors import InputProblemsError, Problem
+from stages.errors import InputProblemsError, Problem, WeightsError
 from stages.extraction.preparation import Prepared
 from stages.extraction.shard import REMEDY, Decoded
 from stages.imaging.lost_objects import LostObjects
@@ -49,15 +50,20 @@ class Plan:
     """Title and text of each line."""
     problems: Sequence[Problem]
     """Inputs that cannot be used."""
+    no_weights: WeightsError | None = None
+    """Why the transformer could not be loaded; None if it was."""
 
     def require_sound(self) -> None:
-        """Raise an error if there are inputs that cannot be used.
+        """Raise an error if the extraction would stop.
 
         Raises:
-            InputProblemsError: names all of them.
+            InputProblemsError: names all inputs that cannot be used.
+            WeightsError: the inputs can be used, and the transformer could not be loaded.
         """
         if self.problems:
             raise InputProblemsError(self.problems, REMEDY)
+        if self.no_weights is not None:
+            raise self.no_weights
 
     def __str__(self) -> str:
         width = max(len(title) for title, _ in self.lines)
@@ -65,13 +71,13 @@ class Plan:
         return "\n".join(["plan (nothing was computed or written)", *texts])
 
 
-def estimate(prepared: Prepared, settings: ExtractSettings, extractor: AttentionExtractor) -> Plan:
+def estimate(prepared: Prepared, settings: ExtractSettings, extractor: AttentionExtractor | WeightsError) -> Plan:
     """Return the plan of an extraction.
 
     Args:
         prepared: The samples, as the extraction finds them.
         settings: The settings of the extraction.
-        extractor: The transformer of the extraction, with a batch size of one.
+        extractor: The transformer of the extraction, with a batch size of one; or why it could not be loaded.
     """
     tried = [prepared.sources[at] for at in _evenly_spaced(len(prepared.sources), MOST_TRIED)]
     began = time.monotonic()
@@ -79,8 +85,6 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
     reading = (time.monotonic() - began) / max(1, len(tried))
     decoded = [outcome for outcome in outcomes if isinstance(outcome, Decoded)]
     damaged = [problem for outcome in outcomes if isinstance(outcome, list) for problem in outcome]
-    remembered = _remembered(settings, extractor.recipe, decoded)
-    computing = _seconds_per_image(extractor)
     lines = [
         ("pairs", f"{_pairs(prepared)}; {prepared.found.rule}"),
         ("groups", _groups(prepared)),
@@ -89,10 +93,18 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
         *(("left out", str(left_out)) for left_out in prepared.found.left_out),
         *(("note", note) for note in prepared.found.notes),
         *(("note", text) for text in _lost(decoded).hints(settings.image_size)),
+    ]
+    problems = [*prepared.problems, *damaged]
+    if isinstance(extractor, WeightsError):
+        lines.append(("store", "size and time are not known without the transformer's weights"))
+        return Plan(lines=lines, problems=problems, no_weights=extractor)
+    remembered = _remembered(settings, extractor.recipe, decoded)
+    computing = _seconds_per_image(extractor)
+    lines += [
         ("store", _size_of_store(settings, extractor.recipe, len(prepared.sources))),
         ("time", _time(len(prepared.sources), reading, computing, remembered, len(decoded))),
     ]
-    return Plan(lines=lines, problems=[*prepared.problems, *damaged])
+    return Plan(lines=lines, problems=problems)
 
 
 def _evenly_spaced(count: int, most: int) -> list[int]:

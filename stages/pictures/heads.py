@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from stages.pictures.marked import heads_mark
+from store.records import IGNORE
 
 __all__ = ["draw_heads"]
 
@@ -23,6 +24,8 @@ TILE = 128
 GAP, TITLE = 4, 16
 LOWEST_ATTENTION = 1e-4
 """Lower bound of attention before the logarithm, relative to the mean of the map."""
+UNKNOWN = (70, 90, 160)
+"""Colour of ignored pixels and of images without a mask: blue, because greys are classes."""
 
 
 def draw_heads(
@@ -38,7 +41,8 @@ def draw_heads(
         images: (n, row, column, 3) uint8 RGB.
         maps: (n, head, grid_row, grid_column) float, 0 or more, in any unit.
         heads: Name of each head, written above its column.
-        masks: (n, row, column) uint8 class index, drawn between image and maps; None for no column of masks.
+        masks: (n, row, column) uint8 class index, drawn between image and maps; 255 is ignored and drawn in blue, as
+            is all of an image without a mask. None for no column of masks.
 
     Returns:
         The bytes of a PNG with the mark of `stages.pictures.marked`.
@@ -55,7 +59,7 @@ def draw_heads(
     for row, image in enumerate(images):
         shown = [Image.fromarray(image).resize(tile[::-1], Image.Resampling.BILINEAR)]
         if masks is not None:
-            shown.append(Image.fromarray(_class_greys(masks[row])).resize(tile[::-1], Image.Resampling.NEAREST))
+            shown.append(Image.fromarray(_class_colours(masks[row])).resize(tile[::-1], Image.Resampling.NEAREST))
         shown += [
             Image.fromarray(_stretch_contrast(one)).resize(tile[::-1], Image.Resampling.NEAREST) for one in maps[row]
         ]
@@ -66,9 +70,14 @@ def draw_heads(
     return content.getvalue()
 
 
-def _class_greys(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return class indices (row, column) as evenly spread grey levels, uint8."""
-    return (mask.astype(np.float32) * (255 / max(int(mask.max()), 1))).astype(np.uint8)
+def _class_colours(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return class indices (row, column) as evenly spread greys, (row, column, 3) uint8; ignored pixels in blue."""
+    ignored = mask == IGNORE
+    highest = max(int(mask[~ignored].max(initial=0)), 1)
+    greys = (mask.astype(np.float32) * (255 / highest)).clip(0, 255).astype(np.uint8)
+    colours = np.repeat(greys[..., np.newaxis], 3, axis=-1)
+    colours[ignored] = UNKNOWN
+    return colours
 
 
 def _stretch_contrast(values: NDArray[np.floating]) -> NDArray[np.uint8]:

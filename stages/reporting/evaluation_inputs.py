@@ -123,7 +123,8 @@ def load_inputs(request: Request) -> EvaluationInputs:
         indices=indices,
         split=request.split,
         includes_training=includes_training,
-        chosen_on_these=request.split == "val" and val_samples >= FEWEST_TO_CHOOSE,
+        # A run of a comparison that keeps its last step has validation samples, but they chose nothing.
+        chosen_on_these=request.split == "val" and val_samples >= FEWEST_TO_CHOOSE and card.val_dice is not None,
         masks=masks,
         labels=LabelRules.from_source(store.description.masks, store.classes),
         instances=request.instances,

@@ -115,7 +115,7 @@ def training_section(arms: Sequence[Arm], histories: Mapping[str, Sequence[Mappi
         caption="Where there are enough validation images, the epoch with the best Dice on them was kept. The best of "
         "many is optimistic: only the scores on other images say how good the model is."
         if any(row[2] != NOTHING for row in rows)
-        else "Without validation images, the last epoch was kept.",
+        else "No validation image chose an epoch: the last one was kept.",
         numeric=(1, 2),
     )
     missing = [arm.name for arm in arms if not histories.get(arm.name)]
@@ -148,7 +148,9 @@ def _curves(arm: Arm, history: Sequence[Mapping[str, float | None]], *, several:
         right.set_ylabel("Dice")
         right.grid(visible=False)
         lines = [*axes.get_lines(), right.get_lines()[0]]
-        axes.legend(lines, [str(line.get_label()) for line in lines], loc="center right")
+        axes.legend(
+            lines, [str(line.get_label()) for line in lines], loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
+        )
         words += f" The epoch that was kept is {arm.inputs.card.epoch} of {len(history)}."
         caption = "Dotted: the epoch that was kept."
     else:

@@ -11,9 +11,9 @@ from stages.reporting.content import Fact, Section, Table
 from stages.reporting.differences import PairedArms
 from stages.reporting.wording import NOTHING, POOR, named_classes, number, signed, with_interval
 from stages.runtime.wording import counted
-from stages.segmentation.bootstrap import FEWEST
+from stages.segmentation.bootstrap import FEW, FEWEST
 from stages.segmentation.instances import INSTANCE_METRICS
-from stages.segmentation.interval_text import few_note
+from stages.segmentation.interval_text import COVERAGE, few_note
 from stages.segmentation.metrics import ALL_METRICS
 
 __all__ = ["facts", "notes", "score_section", "verdict"]
@@ -193,6 +193,14 @@ def notes(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> list[str]:
     few = few_note(arms[0].scores["n"], arms[0].scores.get("groups"))
     if few is not None:
         found.append(_sentence(few))
+    else:
+        found += [_few_common(pair) for pair in pairs if FEWEST <= pair.difference["groups"] < FEW]
+    if len(pairs) > 1:
+        found.append(
+            f"{arms[0].name} is compared with {len(pairs)} runs. The intervals of the differences are not corrected "
+            "for this number: the more runs, the more likely one leaves zero out by chance. `pipeline compare` has "
+            "corrected p values."
+        )
     found += [
         f"{pair.main.name} and {pair.other.name} were scored on different images. They are compared on the "
         f"{pair.common:,} images that both have; {pair.only_main:,} and {pair.only_other:,} are left out of the "
@@ -201,6 +209,16 @@ def notes(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> list[str]:
         if not pair.all_common
     ]
     return found
+
+
+def _few_common(pair: PairedArms) -> str:
+    """Return the note on a difference over few images, where the run itself was scored on more."""
+    groups, images = pair.difference["groups"], pair.difference["n"]
+    of = counted(images, "image") + (f" of {counted(groups, 'group')}" if groups != images else "")
+    return (
+        f"The difference to {pair.other.name} is from {of}, which are few: its 95 % interval is too narrow "
+        f"(it holds the true mean in {COVERAGE})."
+    )
 
 
 def _sentence(note: str) -> str:

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from stages.runs.history import Row
 
-__all__ = ["still_improving"]
+__all__ = ["FEWEST_EPOCHS", "still_improving"]
 
 PARTS = 5
 """The last fifth of the training is compared with the fifth before."""

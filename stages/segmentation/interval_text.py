@@ -9,7 +9,7 @@ from typing import Any
 from stages.runtime.wording import counted
 from stages.segmentation.bootstrap import FEW, FEWEST
 
-__all__ = ["few_note", "figure", "interval_text", "wrapped"]
+__all__ = ["COVERAGE", "few_note", "figure", "interval_text", "wrapped"]
 
 WIDTH = 80
 COVERAGE = "64 % of cases for 5 images, 75 % for 8, 80 % for 13, 86 % for 20, 93 % from 43"

@@ -161,6 +161,18 @@ def test_offline_without_the_weights_says_where_to_put_them(
     assert attempts == []
 
 
+@pytest.mark.usefixtures("cache")
+def test_the_plan_of_the_images_is_shown_without_the_weights(room: Path):
+    """Pairs, classes and sizes can be checked before the weights are there; the exit status is that of an error."""
+    observed = observe(f"extract --model {MODEL} --offline --dry-run", room)
+    assert observed.status == 1
+    for title in ("pairs", "groups", "sizes", "labels"):
+        assert f"\n{title} " in observed.out
+    assert "not known without the transformer's weights" in observed.out
+    assert "\ntime" not in observed.out
+    assert "Traceback" not in observed.err
+
+
 @pytest.mark.parametrize("model", ["untrained_tiny8", "dino_phantom_tiny8", "vit_tiny_patch8"])
 def test_models_that_need_no_download_work_offline(model: str):
     """They get no file, and a file that the user gives is kept."""

@@ -79,6 +79,12 @@ def test_the_version_is_printed_and_is_the_installed_one(pipeline: Run, tmp_path
         assert (result.returncode, result.stdout) == (0, f"pipeline {__version__}\n")
 
 
+def test_the_list_of_commands_has_whole_sentences_in_80_columns(pipeline: Run):
+    commands = pipeline("--help").stdout.partition("Commands:\n")[2]
+    assert "init" in commands
+    assert "..." not in commands
+
+
 def test_h_is_help_for_every_command(pipeline: Run):
     """`-h` prints what `--help` prints, under the name `pipeline`."""
     commands = [line.split()[0] for line in pipeline("-h").stdout.partition("Commands:\n")[2].splitlines()]
@@ -129,6 +135,11 @@ def test_the_whole_way_from_images_to_masks(pipeline: Run, tmp_path: Path):
     assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
     assert "untrained_tiny8" in pipeline("inspect", "store/s.zarr").stdout
     assert not (tmp_path / ".dvc").exists()
+
+
+def test_init_names_the_folder_for_the_next_steps(pipeline: Run):
+    assert "Next, in the folder mine:" in pipeline("init", "mine").stderr
+    assert "Next, in this folder:" in pipeline("init").stderr
 
 
 def test_a_data_folder_called_store_does_not_hide_the_package(tmp_path: Path):

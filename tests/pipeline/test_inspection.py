@@ -109,6 +109,18 @@ def test_a_picture_of_labels_that_overlap_is_drawn(overlapping: Path, tmp_path: 
     assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_file_of_a_picture_is_named_and_not_suggested_again(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+):
+    described = describe_store(make_store(3), stats=False)
+    show_store(described)
+    assert "--picture heads.png" in capsys.readouterr().err
+    show_store(described, picture=Path("drawn/heads.png"))
+    said = capsys.readouterr().err
+    assert "result: drawn/heads.png" in said
+    assert "--picture" not in said
+
+
 def test_a_plain_store_has_no_objects(make_store: MakeStore, capsys: pytest.CaptureFixture[str]):
     described = describe_store(make_store(3), stats=False)
     assert (described["objects"], described["instances"]) == (None, False)

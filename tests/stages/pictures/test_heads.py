@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.pictures.heads import GAP, TILE, TITLE, draw_heads
+from stages.pictures.heads import GAP, TILE, TITLE, UNKNOWN, draw_heads
 
 
 def _drawn(content: bytes) -> NDArray[np.uint8]:
@@ -34,6 +34,16 @@ def test_each_row_shows_image_mask_and_heads_in_this_order():
     assert (_tile(sheet, 0, 1)[TILE // 2 :] == 0).all()
     assert (_tile(sheet, 0, 4)[:, : TILE // 2] == 255).all()
     assert (_tile(sheet, 0, 4)[:, TILE // 2 :] == 0).all()
+
+
+def test_an_image_without_a_mask_does_not_look_like_one_that_is_all_foreground():
+    masks = np.full((2, 8, 8), 255, np.uint8)
+    masks[1, :4] = 1  # the lower half is ignored
+    maps = np.ones((2, 1, 4, 4))
+    sheet = _drawn(draw_heads(np.zeros((2, 8, 8, 3), np.uint8), maps, heads=["H0"], masks=masks))
+    assert (_tile(sheet, 0, 1) == UNKNOWN).all()
+    assert (_tile(sheet, 1, 1)[: TILE // 2] == 255).all()
+    assert (_tile(sheet, 1, 1)[TILE // 2 :] == UNKNOWN).all()
 
 
 def test_without_masks_the_heads_follow_the_image():

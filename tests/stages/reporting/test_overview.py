@@ -84,6 +84,28 @@ def test_few_common_images_allow_no_conclusion_and_the_notes_say_what_was_left_o
     assert any("15 and 0 are left out of the comparison" in note for note in notes(arms, pairs))
 
 
+@pytest.mark.parametrize(("common", "said"), [(9, False), (12, True), (29, True), (30, False)])
+def test_a_difference_over_few_images_is_said_where_the_run_itself_has_many(
+    make: Make, *, common: int, said: bool
+) -> None:
+    """Below ten images there is no interval, so none is too narrow."""
+    store = make([f"g{at}" for at in range(40)])
+    dice = {at: 0.8 + 0.01 * (at % 7) for at in range(40)}
+    arms = [made_arm(store, dice), made_arm(store, dict.fromkeys(range(common), 0.7), name="image")]
+    found = [note for note in notes(arms, pair_arms(arms)) if "which are few" in note]
+    assert found == ([found[0]] if said else [])
+    assert all(f"to image is from {common} images" in note for note in found)
+
+
+@pytest.mark.parametrize("others", [1, 2, 3])
+def test_several_differences_are_said_to_be_uncorrected(make: Make, others: int) -> None:
+    store = make()
+    arms = [made_arm(store, GOOD), *(made_arm(store, GOOD, name=f"run{at}") for at in range(others))]
+    found = [note for note in notes(arms, pair_arms(arms)) if "not corrected" in note]
+    assert len(found) == (others > 1)
+    assert all(f"compared with {others} runs" in note for note in found)
+
+
 def test_notes_name_everything_that_limits_the_figures(make: Make) -> None:
     arm = made_arm(
         make(),

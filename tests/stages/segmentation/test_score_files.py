@@ -38,6 +38,13 @@ def test_there_are_at_most_eight_flat_figures(changes: dict[str, Any]) -> None:
     assert figures.get("dice_original") == (0.75 if "original" in changes else None)
 
 
+def test_scores_of_the_samples_that_chose_the_epoch_are_marked_among_the_few_figures() -> None:
+    figures = few_figures(SCORES | {"chosen_on_these_samples": True, "original": {"dice": interval(0.75)}})
+    assert figures["chosen_on_these_samples"] is True
+    assert len(figures) <= 8
+    assert "chosen_on_these_samples" not in few_figures(SCORES | {"chosen_on_these_samples": False})
+
+
 def test_biased_scores_are_marked_among_the_few_figures() -> None:
     """A table of metrics alone must not hide that training samples were scored."""
     assert few_figures(SCORES | {"includes_training_samples": True})["includes_training_samples"] is True
