@@ -28,7 +28,7 @@ from typing import Any
 from stages.comparison.analysis import Analysis, analyse
 from stages.comparison.comparison_file import comparison_of, content_of
 from stages.comparison.execution import keep_other_results, remove_other_models, run_jobs
-from stages.comparison.notes import notes_before, notes_of
+from stages.comparison.notes import notes_before, notes_of, trivial_notes
 from stages.comparison.outputs import write_outputs
 from stages.comparison.plan import WORK, Plan, make_plan
 from stages.comparison.report_page import comparison_page
@@ -104,7 +104,7 @@ def run(planned: Plan, progress: Progress = SILENT) -> ComparisonReport:
         remove_other_models(planned, work.path)
         keep_other_results(work.path, out)
         analysis = analyse(comparison_of(planned, results))
-        notes = [*notes_of(analysis), *notes, *damaged]
+        notes = [*trivial_notes(planned, analysis), *notes_of(analysis), *notes, *damaged]
         summary = as_json(analysis, goal=planned.settings.goal, more=planned.settings.more)
         content = content_of(planned, analysis.comparison, summary, notes)
         write_outputs(work.path, analysis, content)

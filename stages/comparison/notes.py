@@ -6,18 +6,22 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from stages.comparison.analysis import Analysis
 from stages.comparison.plan import Plan
 from stages.comparison.results import Comparison
-from stages.comparison.wording import listed
+from stages.comparison.wording import dice_text, listed
 from stages.runtime.wording import counted
 from stages.segmentation.budget import FEW_STEPS
 from stages.segmentation.convergence import FEWEST_EPOCHS
 from stages.segmentation.labelled_subset import labelled_subset, missing_classes
 from stages.segmentation.near_duplicates import across_splits
+from stages.segmentation.scoring import lost_classes
 from stages.segmentation.split_notes import duplicate_notes
+from stages.segmentation.trivial import NOTHING, average_trivial, trivial_dice
 
-__all__ = ["notes_before", "notes_of"]
+__all__ = ["notes_before", "notes_of", "trivial_notes"]
 
 NAMED = 3
 """Number of groups of runs that a note names."""
@@ -55,6 +59,41 @@ def notes_of(analysis: Analysis) -> list[str]:
         *analysis.curves.notes,
         *_left_out(comparison),
     ]
+
+
+def trivial_notes(plan: Plan, analysis: Analysis) -> list[str]:
+    """Return the Dice of predicting one class everywhere, or nothing, and the arms that are not better than that.
+
+    Args:
+        plan: Has the masks of the scored images.
+        analysis: Of the results.
+    """
+    store, scored = plan.samples.store, set(analysis.comparison.ids)
+    if not scored:
+        return []
+    indices = [index for index, id_ in enumerate(store.ids) if str(id_) in scored]
+    dice = average_trivial(
+        [
+            trivial_dice(
+                store.read_array("mask", np.array([index]))[0],
+                store.classes,
+                multilabel=store.multilabel,
+                lost=lost_classes(store, index),
+            )
+            for index in indices
+        ]
+    )
+    known = {name: value for name, value in dice.items() if value is not None}
+    if not known:
+        return []
+    best = max(known, key=lambda name: known[name])
+    named = [f"predicting {name} gives {dice_text(known[name])} Dice" for name in dict.fromkeys((best, NOTHING))]
+    worse = [
+        f"{arm} with {labels:,} labels" for (arm, labels), mean in analysis.means.items() if mean.mean <= known[best]
+    ]
+    more = ", …" if len(worse) > NAMED else ""
+    fault = f" Not better than that: {', '.join(worse[:NAMED])}{more}." if worse else ""
+    return [f"For comparison, on these images {', and '.join(named)}.{fault}"]
 
 
 def _missing_classes(plan: Plan) -> list[str]:
@@ -102,7 +141,7 @@ def _few_epochs(comparison: Comparison) -> list[str]:
     Equal steps are fewer epochs with more labels, so these are the runs with many labels.
     """
     short = [run for run in comparison.runs if run.improving is None and run.epochs < FEWEST_EPOCHS]
-    if not short:
+    if not short or comparison.runs[0].steps < FEW_STEPS:  # of few steps, another note asks for more of them
         return []
     named = listed([f"{count:,}" for count in sorted({run.labels for run in short})])
     steps = max(FEWEST_EPOCHS * math.ceil(run.steps / run.epochs) for run in short)

@@ -195,15 +195,15 @@ def notes(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> list[str]:
         found.append(_sentence(few))
     else:
         found += [_few_common(pair) for pair in pairs if FEWEST <= pair.difference["groups"] < FEW]
-    if len(pairs) > 1:
+    if (intervals := sum(pair.difference["low"] is not None for pair in pairs)) > 1:
         found.append(
-            f"{arms[0].name} is compared with {len(pairs)} runs. The intervals of the differences are not corrected "
+            f"{arms[0].name} is compared with {intervals} runs. The intervals of the differences are not corrected "
             "for this number: the more runs, the more likely one leaves zero out by chance. `pipeline compare` has "
             "corrected p values."
         )
     found += [
         f"{pair.main.name} and {pair.other.name} were scored on different images. They are compared on the "
-        f"{pair.common:,} images that both have; {pair.only_main:,} and {pair.only_other:,} are left out of the "
+        f"{counted(pair.common, 'image')} that both have; {pair.only_main:,} and {pair.only_other:,} are left out of the "
         "comparison."
         for pair in pairs
         if not pair.all_common

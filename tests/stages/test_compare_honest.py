@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stages import compare, evaluate
@@ -20,6 +21,7 @@ from stages.comparison.plan import Plan
 from stages.errors import CheckpointError
 from stages.reporting.content import Page
 from stages.settings import EvaluateSettings
+from store import AttentionStore
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
 from tests.stages.comparison.comparisons import a_comparison
@@ -43,7 +45,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_validation_samples_that_only_watched_are_not_said_to_have_chosen_the_model(
-    finished: Path, tmp_path: Path, split: str
+    finished: Path, tmp_path: Path, split: Any
 ) -> None:
     """The last step of a training counts, so scores on validation samples are not optimistic."""
     store = finished.parent / "s.zarr"
@@ -70,7 +72,10 @@ def _changed(content: Any, where: str, value: Any) -> None:
 
 
 REFUSED: list[tuple[str, Any]] = [
-    *(("score", value) for value in ("-", "x", None, [], {})),
+    ("score", "-"),
+    ("score", "x"),
+    ("score", None),
+    ("score", []),
     *(("all_labels", value) for value in ("-", None, "many", 0)),
     *(("steps", value) for value in ("-", None, "x")),
     ("checkpoint", "-"),
@@ -129,12 +134,27 @@ def _no_results(planned: Plan) -> dict[tuple[str, int, int], Any]:
 
 @pytest.mark.parametrize(("improving", "epochs", "said"), [(None, 4, True), (None, 10, False), (False, 4, False)])
 def test_too_few_epochs_to_see_an_improvement_are_said(*, improving: bool | None, epochs: int, said: bool) -> None:
-    runs = a_comparison({("dual", 8): [[0.5] * 12], ("image", 8): [[0.6] * 12]}, improving=improving, epochs=epochs)
+    runs = a_comparison(
+        {("dual", 8): [[0.5] * 12], ("image", 8): [[0.6] * 12]}, improving=improving, epochs=epochs, steps=400
+    )
     found = [note for note in notes_of(analyse(runs)) if "too few to say whether they were still improving" in note]
     assert len(found) == said
     if said:
         assert found[0].startswith("The runs with 8 labels had fewer than 10 epochs")
-        assert "--steps 100" in found[0]
+        assert "--steps 1000" in found[0]
+
+
+def test_predicting_one_class_everywhere_stands_beside_the_scores(finished: Path) -> None:
+    """The Dice of the trivial predictions is computed here from the masks alone."""
+    done = read_comparison(finished)
+    store = AttentionStore.open(finished.parent / "s.zarr")
+    masks = [store.read_array("mask", np.array([list(store.ids).index(id_)]))[0] for id_ in done.comparison.ids]
+    everywhere = np.mean([2 * (mask == 1).sum() / (mask.size + (mask == 1).sum()) for mask in masks])
+    (note,) = [note for note in done.content["notes"] if note.startswith("For comparison")]
+    assert f"predicting everything lesion gives {everywhere:.3f} Dice, and predicting nothing gives 0.000" in note
+    poor = [mean for mean in done.content["summary"]["means"] if mean["mean"] <= everywhere]
+    assert bool(poor) == ("Not better than that" in note)
+    assert all(f"{one['arm']} with {one['labels']} labels" in note for one in poor[:3])
 
 
 def test_the_foot_of_the_page_names_the_method_of_the_intervals() -> None:
