@@ -11,7 +11,8 @@ import numpy as np
 from stages.comparison.analysis import Analysis
 from stages.comparison.plan import Plan
 from stages.comparison.results import Comparison
-from stages.comparison.wording import dice_text, listed
+from stages.comparison.wording import listed
+from stages.reporting.wording import number
 from stages.runtime.wording import counted
 from stages.segmentation.budget import FEW_STEPS
 from stages.segmentation.convergence import FEWEST_EPOCHS
@@ -87,7 +88,7 @@ def trivial_notes(plan: Plan, analysis: Analysis) -> list[str]:
     if not known:
         return []
     best = max(known, key=lambda name: known[name])
-    named = [f"predicting {name} gives {dice_text(known[name])} Dice" for name in dict.fromkeys((best, NOTHING))]
+    named = [f"predicting {name} gives {number(known[name])} Dice" for name in dict.fromkeys((best, NOTHING))]
     worse = [
         f"{arm} with {labels:,} labels" for (arm, labels), mean in analysis.means.items() if mean.mean <= known[best]
     ]

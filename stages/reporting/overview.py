@@ -203,8 +203,8 @@ def notes(arms: Sequence[Arm], pairs: Sequence[PairedArms]) -> list[str]:
         )
     found += [
         f"{pair.main.name} and {pair.other.name} were scored on different images. They are compared on the "
-        f"{counted(pair.common, 'image')} that both have; {pair.only_main:,} and {pair.only_other:,} are left out of the "
-        "comparison."
+        f"{counted(pair.common, 'image')} that both have; {pair.only_main:,} and {pair.only_other:,} are left out of "
+        "the comparison."
         for pair in pairs
         if not pair.all_common
     ]
