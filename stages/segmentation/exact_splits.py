@@ -101,7 +101,22 @@ def deal(groups: Mapping[str, Traits], sizes: Mapping[str, int], *, seed: int) -
                 lacking[part][name] -= traits.images
             left.discard(group)
     order = sorted(groups, key=lambda group: _hash(seed, group))
-    return rebalance({group: dealt[group] for group in order}, groups, sizes)
+    return _fill_empty(rebalance({group: dealt[group] for group in order}, groups, sizes), groups, sizes)
+
+
+def _fill_empty(parts: dict[str, str], groups: Mapping[str, Traits], sizes: Mapping[str, int]) -> dict[str, str]:
+    """Give every part that is empty the smallest group of the part with the most groups, if that has more than one.
+
+    Few groups of unequal sizes can leave a part empty: the first ones may fill two parts beyond their sizes.
+    """
+    for empty in (part for part, size in sizes.items() if size and part not in parts.values()):
+        part, count = Counter(parts.values()).most_common(1)[0]
+        if count > 1:
+            smallest = min(
+                (group for group in parts if parts[group] == part), key=lambda one: (groups[one].images, one)
+            )
+            parts[smallest] = empty
+    return parts
 
 
 def describe_samples(store: AttentionStore, indices: NDArray[np.int64]) -> dict[int, frozenset[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.errors import UsageError
@@ -97,6 +97,7 @@ def test_groups_of_one_image_give_the_exact_sizes_in_any_order(traits, seed, ran
 
 @settings(max_examples=60, deadline=None)
 @given(counts=st.lists(st.integers(1, 12), min_size=3, max_size=40), seed=st.integers(0, 5))
+@example(counts=[1, 1, 3], seed=0)
 def test_whole_patients_leave_no_part_empty_and_miss_the_sizes_by_less_than_the_largest(counts, seed):
     """A patient is in one part. Three patients are enough for three parts, however many images each has."""
     groups = {f"g{number}": Traits(count, frozenset({"class 1"})) for number, count in enumerate(counts)}
