@@ -25,6 +25,9 @@ STANDARD_ERROR = 2
 LINE = re.compile(rb"^(?:_?[A-Z]\w*|tempfile\.tif): .*\r?\n", re.MULTILINE)
 """A line of libtiff: the name of its function or of the file, as Pillow calls it, and a sentence."""
 
+BEGINNING = re.compile(rb"^(?:_?[A-Z]\w*|tempfile\.tif)(?::(?: .*)?)?\Z", re.MULTILINE)
+"""The beginning of such a line at the end of a text: libtiff writes a line in pieces."""
+
 
 class _Listener:
     """Redirect the standard error as long as at least one thread loads a TIFF."""
@@ -75,12 +78,20 @@ class _Listener:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed in `_restore`
         os.dup2(self._file.fileno(), STANDARD_ERROR)
 
-    def _drain(self) -> None:
-        """Keep libtiff's lines that were written since the last time, and pass the rest on."""
+    def _drain(self, *, last: bool = False) -> None:
+        """Keep libtiff's lines that were written since the last time, and pass the rest on.
+
+        A line that another thread has only begun waits for the next time.
+
+        Args:
+            last: No thread loads any more, so that nothing waits.
+        """
         if self._file is None:
             return
         descriptor = self._file.fileno()
         text = os.pread(descriptor, os.fstat(descriptor).st_size - self._read, self._read)
+        if not last and (begun := BEGINNING.search(text)):
+            text = text[: begun.start()]
         self._read += len(text)
         self._heard += [line.decode(errors="replace").strip() for line in LINE.findall(text)]
         rest = LINE.sub(b"", text)
@@ -91,7 +102,7 @@ class _Listener:
         if self._file is None:
             return
         os.dup2(self._standard_error, STANDARD_ERROR)
-        self._drain()  # another thread may have written between the last time and the redirection's end
+        self._drain(last=True)  # another thread may have written between the last time and the redirection's end
         os.close(self._standard_error)
         self._file.close()
         self._file = None

@@ -86,3 +86,27 @@ def test_many_threads_find_exactly_the_damaged_files(tmp_path: Path, capfd: pyte
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(is_sound, paths)) == [bool(number % 5) for number in range(40)]
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"Fax4Decode", b": Bad code word at line 62 of strip 0 (x 168).\n"),
+        (b"Fax4Decode: Bad code", b" word at line 62 of strip 0 (x 168).\n"),
+        (b"Fax4Decode: ", b"Bad code word at line 62 of strip 0 (x 168)", b".\n"),
+    ],
+)
+def test_a_message_in_pieces_is_whole_although_another_thread_ends_in_between(
+    pieces: tuple[bytes, ...], capfd: pytest.CaptureFixture[str]
+):
+    """A line is written in pieces. The end of another file's loading between them shows none of them."""
+
+    def load() -> None:
+        os.write(2, pieces[0])
+        for piece in pieces[1:]:
+            with ThreadPoolExecutor(1) as other:
+                assert other.submit(load_listening, lambda: None, lambda: None).result(timeout=60) == ""
+            os.write(2, piece)
+
+    assert load_listening(load, writer(MESSAGE)) == MESSAGE.decode().strip()
+    assert capfd.readouterr().err == ""
