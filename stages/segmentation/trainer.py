@@ -206,7 +206,14 @@ class SegmentationTrainer:
         losses = []
         for step, batch in enumerate(self._open("train").batches(order), start=first):
             image, mask, attention = augmented_inputs(
-                batch, self.model.config, self.settings.attention_norm, self.settings.augment, generator
+                batch,
+                self.model.config,
+                self.settings.attention_norm,
+                self.settings.augment,
+                generator,
+                border=self.settings.border,
+                map_dropout=self.settings.map_dropout,
+                map_noise=self.settings.map_noise,
             )
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate.at(step + 0.5)  # mid-step: neither the first nor the last is zero

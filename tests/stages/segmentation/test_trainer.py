@@ -110,3 +110,15 @@ def test_as_many_samples_are_silenced_as_was_asked_for(trainer, share: float):
     silenced = made._draw_silenced(20_000, Generator().manual_seed(0)).float()
     assert silenced.sum(dim=1).max() <= 1
     assert silenced.mean(dim=0).tolist() == pytest.approx([share / 2, share / 2], abs=0.015)
+
+
+@pytest.mark.parametrize("changed", [{"border": "ignore"}, {"map_dropout": 0.5}, {"map_noise": 0.3}])
+def test_settings_of_the_augmentation_reach_the_training(trainer, changed):
+    """Each of them gives another loss, with the same weights and samples; at its default it gives the same loss."""
+    with SILENT.task("training", 1) as task:
+        plain, default, other = (
+            trainer(["train"] * 4, augment="full", **some).run_epoch(1, task)["loss"]
+            for some in ({}, {"border": "mirror", "map_dropout": 0.0, "map_noise": 0.0}, changed)
+        )
+    assert plain == default
+    assert plain != other
