@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,33 +24,21 @@ from torch import Generator, Tensor
 
 from stages.runs.precision import autocast
 from stages.runs.schedules import mixed_seed
-from stages.segmentation.augmentation import RANGES, draw_affines, sampling_grid
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, TensorBatch
-from stages.segmentation.inputs import adaptive_batch_for, augmented_inputs, predict_probabilities
+from stages.segmentation.inputs import adaptive_batch_for, predict_probabilities
 from stages.segmentation.losses import Loss
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.scoring import name_of
 from stages.segmentation.unlabelled_samples import STREAM, positions_at, require_unlabelled
+from stages.segmentation.views import View, augmented_view, joined
 from stages.settings import TrainSettings
 from store import AttentionStore
 from store.records import IGNORE
 
-__all__ = ["Consistency", "View", "joint_losses", "pseudo_masks"]
+__all__ = ["Consistency", "joint_losses", "pseudo_masks"]
 
 RAMP = 0.25
 """Share of the steps over which the weight of the consistency rises."""
-
-
-@dataclass(frozen=True)
-class View:
-    """Hold a batch as the student sees it, on its device."""
-
-    image: Tensor
-    """(sample, 3, row, column) float32, normalised."""
-    mask: Tensor
-    """(sample, row, column) uint8; 255 is ignored."""
-    attention: Tensor
-    """(sample, head, row, column) float32, normalised, at the size that the network takes."""
 
 
 class Consistency:
@@ -84,33 +71,26 @@ class Consistency:
         left = max(0.0, 1 - (step + 1) / max(self._rising, 1))
         return self._settings.consistency * math.exp(-5 * left**2)
 
-    def generator_of(self, epoch: int) -> Generator:
-        """Return the source of an epoch's random numbers for unlabelled samples; labelled ones have their own."""
-        return Generator().manual_seed(mixed_seed(mixed_seed(self._settings.seed, epoch), STREAM))
-
     def views(
-        self, teacher: Segmenter, samples: ResidentSamples | StreamedSamples, steps: range, generator: Generator
+        self, teacher: Segmenter, samples: ResidentSamples | StreamedSamples, epoch: int, steps: range
     ) -> Iterator[View]:
         """Yield one batch for each step, with the answers of the teacher as it is when the batch is asked for.
 
         Args:
             teacher: in evaluation mode; it may change between batches.
             samples: holds the unlabelled samples.
-            steps: numbers of the steps in the whole training, counted from 0.
-            generator: source of the random numbers of the augmentation, on the CPU.
+            epoch: decides the random numbers, which are others than those of labelled samples.
+            steps: numbers of the epoch's steps in the whole training, counted from 0.
 
         Raises:
             PipelineError: an output of the teacher is NaN or infinite, or there is not enough memory.
         """
-        settings, config = self._settings, self._config
-        order = [positions_at(step, self._indices, settings.batch_size, seed=settings.seed) for step in steps]
+        seed = self._settings.seed
+        generator = Generator().manual_seed(mixed_seed(mixed_seed(seed, epoch), STREAM))
+        order = [positions_at(step, self._indices, self._settings.batch_size, seed=seed) for step in steps]
         for positions, batch in zip(order, samples.batches(order), strict=True):
-            answers = TensorBatch(batch.image, self._answers(teacher, batch, positions), batch.attention)
-            outside = self._outside(len(positions), generator)
-            image, mask, attention = augmented_inputs(
-                answers, config, settings.attention_norm, settings.augment, generator
-            )
-            yield View(image, mask if outside is None else mask.masked_fill(outside, IGNORE), attention)
+            answered = TensorBatch(batch.image, self._answers(teacher, batch, positions), batch.attention)
+            yield augmented_view(answered, self._config, self._settings, generator, border="ignore")
 
     def _answers(self, teacher: Segmenter, batch: TensorBatch, positions: NDArray[np.int64]) -> Tensor:
         """Return the teacher's masks of the stored samples, (sample, row, column) uint8."""
@@ -120,22 +100,6 @@ class Consistency:
             )
         masks = pseudo_masks(probabilities, self._settings.confidence, multilabel=self._config.multilabel)
         return masks.clone()  # outside of inference mode: the loss needs a tensor that gradients may depend on
-
-    def _outside(self, count: int, generator: Generator) -> Tensor | None:
-        """Return which pixels the next `augmented_inputs` will take from outside the picture; None for none.
-
-        The generator is not advanced: the maps are the first thing that `augmented_inputs` draws from it.
-
-        Returns:
-            (count, row, column) bool.
-        """
-        if self._settings.augment == "none":
-            return None
-        twin = Generator()
-        twin.set_state(generator.get_state())
-        rows, columns = self._config.size
-        affines = draw_affines(count, RANGES[self._settings.augment], rows / columns, twin).to(self._device)
-        return sampling_grid(affines, (rows, columns)).abs().amax(dim=-1) > 1
 
 
 def pseudo_masks(probabilities: Tensor, confidence: float, *, multilabel: bool) -> Tensor:
@@ -161,9 +125,7 @@ def pseudo_masks(probabilities: Tensor, confidence: float, *, multilabel: bool) 
     return predicted.masked_fill(sure < confidence, IGNORE).to(torch.uint8)
 
 
-def joint_losses(
-    model: Segmenter, loss: Loss, labelled: View, unlabelled: View, silenced: Tensor
-) -> tuple[Tensor, Tensor]:
+def joint_losses(model: Segmenter, loss: Loss, labelled: View, unlabelled: View) -> tuple[Tensor, Tensor]:
     """Return the loss of the labelled samples and that of the unlabelled ones, from one pass through the network.
 
     Both kinds are in one batch, so batch normalisation sees their common statistics.
@@ -173,10 +135,8 @@ def joint_losses(
         loss: see `stages.segmentation.losses.Loss`.
         labelled: with masks.
         unlabelled: with the teacher's answers as masks.
-        silenced: (labelled + unlabelled, 2) bool; see `Segmenter.forward`.
     """
-    image = torch.cat([labelled.image, unlabelled.image])
-    attention = torch.cat([labelled.attention, unlabelled.attention])
-    own, others = model(image, attention, silenced).tensor_split([len(labelled.image)])
+    both = joined(labelled, unlabelled)
+    own, others = model(both.image, both.attention, both.silenced).tensor_split([len(labelled.image)])
     counted = (unlabelled.mask != IGNORE).float().mean()
     return loss(own, labelled.mask), loss(others, unlabelled.mask) * counted

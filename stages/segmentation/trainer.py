@@ -38,14 +38,14 @@ from stages.segmentation.checkpoint import (
     save_model,
     save_state,
 )
-from stages.segmentation.consistency import Consistency, View, joint_losses
+from stages.segmentation.consistency import Consistency, joint_losses
 from stages.segmentation.convergence import still_improving
-from stages.segmentation.inputs import augmented_inputs
 from stages.segmentation.label_losses import loss_for
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
 from stages.segmentation.split_tables import SPLITS, UNLABELLED, split_rows, splits_digest, splits_sha256
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE, TrainingReport
 from stages.segmentation.validation import Validation
+from stages.segmentation.views import View, augmented_view
 from stages.settings import TrainSettings
 from store import AttentionStore
 from store.disk.publish import replace_file
@@ -230,15 +230,10 @@ class SegmentationTrainer:
         losses = []
         batches = zip(self._open("train").batches(order), self._views(epoch, first, len(order)), strict=True)
         for step, (batch, unlabelled) in enumerate(batches, start=first):
-            view = View(
-                *augmented_inputs(
-                    batch, self.model.config, self.settings.attention_norm, self.settings.augment, generator
-                )
-            )
+            view = augmented_view(batch, self.model.config, self.settings, generator)
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate.at(step + 0.5)  # mid-step: neither the first nor the last is zero
-            silenced = self._draw_silenced(len(view.image), generator)
-            loss, own = self._losses(view, silenced, unlabelled, step)
+            loss, own = self._losses(view, unlabelled, step)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
@@ -253,27 +248,20 @@ class SegmentationTrainer:
             )
         return mean
 
-    def _views(self, epoch: int, first: int, count: int) -> Iterator[tuple[View, Tensor] | None]:
-        """Yield the unlabelled samples of each step with those that are silenced; None without such samples."""
+    def _views(self, epoch: int, first: int, count: int) -> Iterator[View | None]:
+        """Yield the unlabelled samples of each step of an epoch; None in a training without such samples."""
         if self._consistency is None:
-            yield from itertools.repeat(None, count)
-            return
-        generator = self._consistency.generator_of(epoch)
+            return itertools.repeat(None, count)
         steps = range(first, first + count)
-        for view in self._consistency.views(self.evaluated, self._open(UNLABELLED), steps, generator):
-            yield view, self._draw_silenced(len(view.image), generator)
+        return self._consistency.views(self.evaluated, self._open(UNLABELLED), epoch, steps)
 
-    def _losses(
-        self, view: View, silenced: Tensor, unlabelled: tuple[View, Tensor] | None, step: int
-    ) -> tuple[Tensor, Tensor]:
+    def _losses(self, view: View, unlabelled: View | None, step: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a step, and its part that comes from the labelled samples."""
-        with self._autocast():
+        with autocast(self.settings.precision, self.device):
             if unlabelled is None or self._consistency is None:
-                own = self._loss(self.model(view.image, view.attention, silenced), view.mask)
+                own = self._loss(self.model(view.image, view.attention, view.silenced), view.mask)
                 return own, own
-            others, silenced_too = unlabelled
-            both = torch.cat([silenced, silenced_too])
-            own, agreement = joint_losses(self.model, self._loss, view, others, both)
+            own, agreement = joint_losses(self.model, self._loss, view, unlabelled)
             return own + self._consistency.weight_at(step) * agreement, own
 
     def _validate(self) -> float | None:
@@ -294,15 +282,6 @@ class SegmentationTrainer:
                 f"epoch {epoch}: `{name}` holds NaN or infinity; nothing was published.\n"
                 "  Train with a lower --lr or --weight-decay, or with --precision float32."
             )
-
-    def _draw_silenced(self, count: int, generator: Generator) -> Tensor:
-        """Draw the samples whose image features, and whose attention features, are set to zero: (count, 2) bool."""
-        chosen = torch.rand(count, generator=generator) < self.settings.branch_dropout
-        attention = torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - both branches are equally likely
-        return torch.stack([chosen & ~attention, chosen & attention], dim=1).to(self.device)
-
-    def _autocast(self) -> torch.autocast:
-        return autocast(self.settings.precision, self.device)
 
     def _open(self, split: str) -> ResidentSamples | StreamedSamples:
         if split not in self._samples:

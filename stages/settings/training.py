@@ -15,6 +15,7 @@ from stages.settings.fields import (
     AtLeastOne,
     Augment,
     Blocks,
+    Border,
     Branches,
     Device,
     FusionName,
@@ -69,6 +70,16 @@ class TrainSettings(Settings):
     branch_dropout: Share = setting(0.0, "Share of training samples with one branch silenced (dual only).")
     augment: Augment = setting(
         "full", "full: any orientation (dermoscopy, histology); light: left-right flips and small turns; none."
+    )
+    border: Border = setting(
+        "mirror",
+        "Mask outside an augmented picture; mirror: reflected like the image; ignore: not counted in the loss.",
+    )
+    map_dropout: Share = setting(
+        0.0, "Probability that a map of a training sample is set to zero; one of them always stays."
+    )
+    map_noise: Share = setting(
+        0.0, "Noise, shift and change of scale of the maps in training, in the units of --attention-norm."
     )
     ema: Share = setting(
         0.0, "Decay of a moving average of the weights, which is then validated and saved, such as 0.99; 0 for none."
