@@ -41,17 +41,8 @@ def mark_unlabelled(store: AttentionStore, splits: Sequence[str], drawn: Sequenc
     known = ["" if split == UNLABELLED else split for split in drawn]
     if not wanted:
         return known
-    linked = linked_groups(store.column("group"), store.column("digest"))
-    group_of = [linked[str(group)] for group in store.column("group")]
-    labelled = store.labelled.tolist()
-    kept_apart = {
-        group
-        for group, split, has_mask in zip(group_of, splits, labelled, strict=True)
-        if split in ("val", "test") or (has_mask and not split)
-    }
-    marked = [
-        split or ("" if group in kept_apart else UNLABELLED) for split, group in zip(known, group_of, strict=True)
-    ]
+    free = _outside_held_out_groups(store, splits)
+    marked = [split or (UNLABELLED if usable else "") for split, usable in zip(known, free, strict=True)]
     require_unlabelled(store, marked.count(UNLABELLED))
     return marked
 
@@ -87,3 +78,18 @@ def positions_at(step: int, indices: NDArray[np.int64], batch_size: int, *, seed
     row = np.concatenate([np.random.default_rng([seed, number, STREAM]).permutation(indices) for number in passes])
     start = first - passes.start * len(indices)
     return row[start : start + batch_size]
+
+
+def _outside_held_out_groups(store: AttentionStore, splits: Sequence[str]) -> list[bool]:
+    """Return for every sample whether no sample of its group, or of one that copies connect to it, is held out.
+
+    A sample is held out if it is in validation or test, or if it has a mask and no split: a table left it out.
+    """
+    linked = linked_groups(store.column("group"), store.column("digest"))
+    groups = [linked[str(group)] for group in store.column("group")]
+    held_out = {
+        group
+        for group, split, labelled in zip(groups, splits, store.labelled, strict=True)
+        if split in ("val", "test") or (labelled and not split)
+    }
+    return [group not in held_out for group in groups]
