@@ -46,7 +46,13 @@ from stages.segmentation.near_duplicates import across_splits
 from stages.segmentation.score_files import SCORES_FILE, read_scores
 from stages.segmentation.score_text import honest_lines, note_lines
 from stages.segmentation.scoring import Scored, score_store
-from stages.segmentation.split_notes import duplicate_notes, fold_duplicate_notes, fold_notes, missing_class_notes
+from stages.segmentation.split_notes import (
+    duplicate_notes,
+    fold_duplicate_notes,
+    fold_notes,
+    missing_class_notes,
+    unlabelled_notes,
+)
 from stages.segmentation.split_tables import splits_digest, write_splits
 from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule
 from stages.segmentation.trainer import COLUMNS, SegmentationTrainer
@@ -184,7 +190,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
                 )
                 metrics = write_summary(folder, store, scored)
             replace_folder(folder, out, ours=CROSS_VALIDATION)
-    notes = fold_notes(fewest=min(report.samples["val"] for report in reports))
+    notes = [*unlabelled_notes(divisions), *fold_notes(fewest=min(report.samples["val"] for report in reports))]
     return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
 
 

@@ -40,7 +40,7 @@ def leaked_samples(store: AttentionStore, rows: Sequence[Mapping[str, str]], by:
 
 
 def _used_rows(rows: Sequence[Mapping[str, str]], by: Collection[str]) -> list[Mapping[str, str]]:
-    """Return the rows of these splits, and those that groups and copies connect to them, such as samples without mask."""
+    """Return the rows of these splits, and those that groups and copies connect to them, masks or not."""
     linked = linked_groups((row["group"] for row in rows), (row["digest"] for row in rows))
     used = {linked[row["group"]] for row in rows if row["split"] in by}
     return [row for row in rows if linked[row["group"]] in used]
