@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch.optim import AdamW
 from stages.errors import PipelineError
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
-from stages.runs.precision import autocast
+from stages.runs.precision import ARITHMETIC, Arithmetic, autocast, recorded_values, resolve, resumed, sentences
 from stages.runs.schedules import WarmupCosine, mixed_seed
 from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
 from stages.runs.state import RunState, explain_misfit, restore_optimizer
@@ -85,7 +85,7 @@ class SegmentationTrainer:
         self.optimizer = AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         self.budget = Budget.of(settings, len(self.indices["train"]))
         self._learning_rate = _learning_rate(settings, self.budget.steps)
-        self._validation = Validation(settings, store, device, config)
+        self._compute_in(resolve(settings.precision, device))
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
         self._best_score = -math.inf
         self._best_epoch = 0
@@ -153,6 +153,7 @@ class SegmentationTrainer:
             CheckpointError: the run was started with other settings or data.
         """
         self.identity().require_match(state.settings, source)
+        self._compute_in(resumed(state.settings, self.settings.precision, self.device))
         with explain_misfit(source):
             self._restore(state)
 
@@ -177,8 +178,8 @@ class SegmentationTrainer:
         description = self.store.description
         return RunIdentity.of(
             self.settings,
-            {"store_contents": description.contents_sha256, "splits": splits},
-            equivalent={"store_contents": description.upgraded_from},
+            {"store_contents": description.contents_sha256, "splits": splits, ARITHMETIC: self._arithmetic},
+            equivalent={"store_contents": description.upgraded_from, ARITHMETIC: recorded_values()},
         )
 
     def report(self) -> TrainingReport:
@@ -193,7 +194,10 @@ class SegmentationTrainer:
             epochs=len(self.history),
             steps=self.budget.steps,
             improving=still_improving(self.history),
-            notes=[ONE_CLASS] if self.one_class else [],
+            notes=[
+                *([ONE_CLASS] if self.one_class else []),
+                *sentences(self.settings.precision, self.device, self._arithmetic),
+            ],
         )
 
     def _train(self, epoch: int, task: Task) -> float:
@@ -257,8 +261,14 @@ class SegmentationTrainer:
         attention = torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - both branches are equally likely
         return torch.stack([chosen & ~attention, chosen & attention], dim=1).to(self.device)
 
+    def _compute_in(self, arithmetic: Arithmetic) -> None:
+        """Use this arithmetic in training and validation."""
+        self._arithmetic = arithmetic
+        settings = replace(self.settings, precision=arithmetic)
+        self._validation = Validation(settings, self.store, self.device, self.model.config)
+
     def _autocast(self) -> torch.autocast:
-        return autocast(self.settings.precision, self.device)
+        return autocast(self._arithmetic, self.device)
 
     def _open(self, split: str) -> ResidentSamples | StreamedSamples:
         if split not in self._samples:
