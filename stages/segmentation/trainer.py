@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch.optim import AdamW
 from stages.errors import PipelineError
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
-from stages.runs.precision import autocast
+from stages.runs.precision import ARITHMETIC, Arithmetic, autocast, recorded_values, resolve, resumed, sentences
 from stages.runs.schedules import WarmupCosine, mixed_seed
 from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
 from stages.runs.state import RunState, explain_misfit, restore_optimizer
@@ -43,7 +43,7 @@ from stages.segmentation.convergence import still_improving
 from stages.segmentation.label_losses import loss_for
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
 from stages.segmentation.split_tables import SPLITS, UNLABELLED, split_rows, splits_digest, splits_sha256
-from stages.segmentation.training_report import FEWEST_TO_CHOOSE, TrainingReport
+from stages.segmentation.training_report import FEWEST_TO_CHOOSE, ONE_CLASS, TrainingReport, progress_note
 from stages.segmentation.validation import Validation
 from stages.segmentation.views import View, augmented_view
 from stages.settings import TrainSettings
@@ -54,11 +54,6 @@ __all__ = ["COLUMNS", "FEWEST_TO_CHOOSE", "SAVE_SECONDS", "SegmentationTrainer",
 
 COLUMNS = ("epoch", "loss", "val_dice", "lr")
 """Columns of the history, one row per epoch."""
-
-ONE_CLASS = (
-    "warning: the model predicts one class everywhere. Train longer or with another --lr, and look at the masks "
-    "(`pipeline inspect STORE --picture FILE`)"
-)
 
 SAVE_SECONDS = 10.0
 """Shortest time between two writes of the state: what a killed run loses, beside the epoch it was in."""
@@ -88,12 +83,9 @@ class SegmentationTrainer:
         # cores need this layout.
         self.use_network(_new_model(settings.seed, config).to(device).to(memory_format=torch.channels_last))
         self.budget = Budget.of(settings, len(self.indices["train"]))
-        self._learning_rate = _learning_rate(settings, self.budget.steps)
-        self._validation = Validation(settings, store, device, config)
-        self._consistency = None
-        if settings.unlabelled:
-            steps = self.budget.steps
-            self._consistency = Consistency(settings, store, self.indices[UNLABELLED], device, config, steps)
+        steps = self.budget.steps
+        self._learning_rate = WarmupCosine(peak=settings.lr, warmup=round(settings.warmup * steps), total=steps)
+        self._compute_in(resolve(settings.precision, device))
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
         self._best_score = -math.inf
         self._best_epoch = 0
@@ -173,6 +165,7 @@ class SegmentationTrainer:
             CheckpointError: the run was started with other settings or data.
         """
         self.identity().require_match(state.settings, source)
+        self._compute_in(resumed(state.settings, self.settings.precision, self.device))
         with explain_misfit(source):
             self._restore(state)
 
@@ -201,8 +194,8 @@ class SegmentationTrainer:
         description = self.store.description
         return RunIdentity.of(
             self.settings,
-            {"store_contents": description.contents_sha256, "splits": splits},
-            equivalent={"store_contents": description.upgraded_from},
+            {"store_contents": description.contents_sha256, "splits": splits, ARITHMETIC: self._arithmetic},
+            equivalent={"store_contents": description.upgraded_from, ARITHMETIC: recorded_values()},
         )
 
     def report(self) -> TrainingReport:
@@ -217,7 +210,10 @@ class SegmentationTrainer:
             epochs=len(self.history),
             steps=self.budget.steps,
             improving=still_improving(self.history),
-            notes=[ONE_CLASS] if self.one_class else [],
+            notes=[
+                *([ONE_CLASS] if self.one_class else []),
+                *sentences(self.settings.precision, self.device, self._arithmetic),
+            ],
         )
 
     def _train(self, epoch: int, task: Task) -> float:
@@ -228,6 +224,7 @@ class SegmentationTrainer:
         first = (epoch - 1) * len(order)
         order = order[: self.budget.steps_in(epoch)]
         losses = []
+        note = progress_note(self.history, epoch, self.budget.epochs)
         batches = zip(self._open("train").batches(order), self._views(epoch, first, len(order)), strict=True)
         for step, (batch, unlabelled) in enumerate(batches, start=first):
             view = augmented_view(batch, self.model.config, self.settings, generator)
@@ -240,7 +237,7 @@ class SegmentationTrainer:
             if self._average:
                 self._average.update(self.model, step)
             losses.append(own.detach())
-            task.advance(len(view.image) + self.budget.unlabelled, self._note(epoch))
+            task.advance(len(view.image) + self.budget.unlabelled, note)
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise PipelineError(
@@ -257,7 +254,7 @@ class SegmentationTrainer:
 
     def _losses(self, view: View, unlabelled: View | None, step: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a step, and its part that comes from the labelled samples."""
-        with autocast(self.settings.precision, self.device):
+        with self._autocast():
             if unlabelled is None or self._consistency is None:
                 own = self._loss(self.model(view.image, view.attention, view.silenced), view.mask)
                 return own, own
@@ -282,6 +279,19 @@ class SegmentationTrainer:
                 f"epoch {epoch}: `{name}` holds NaN or infinity; nothing was published.\n"
                 "  Train with a lower --lr or --weight-decay, or with --precision float32."
             )
+
+    def _compute_in(self, arithmetic: Arithmetic) -> None:
+        """Use this arithmetic in training and validation."""
+        self._arithmetic = arithmetic
+        settings, config = replace(self.settings, precision=arithmetic), self.model.config
+        self._validation = Validation(settings, self.store, self.device, config)
+        self._consistency = None
+        if settings.unlabelled:
+            unlabelled, steps = self.indices[UNLABELLED], self.budget.steps
+            self._consistency = Consistency(settings, self.store, unlabelled, self.device, config, steps)
+
+    def _autocast(self) -> torch.autocast:
+        return autocast(self._arithmetic, self.device)
 
     def _open(self, split: str) -> ResidentSamples | StreamedSamples:
         if split not in self._samples:
@@ -331,18 +341,8 @@ class SegmentationTrainer:
             masks=asdict(self.store.description.masks),
         )
 
-    def _note(self, epoch: int) -> str:
-        """Return the line beside the progress bar: epoch, loss and validation Dice."""
-        last = self.history[-1] if self.history else {"loss": None, "val_dice": None}
-        figures = [f"{name} {last[key]:.3f}" for name, key in (("loss", "loss"), ("val Dice", "val_dice")) if last[key]]
-        return f"epoch {epoch}/{self.budget.epochs} {' '.join(figures)}"
-
 
 def _new_model(seed: int, config: NetworkConfig) -> Segmenter:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Segmenter(config)
-
-
-def _learning_rate(settings: TrainSettings, steps: int) -> WarmupCosine:
-    return WarmupCosine(peak=settings.lr, warmup=round(settings.warmup * steps), total=steps)

@@ -108,7 +108,7 @@ class TrainSettings(Settings):
         0, "Cross-validation: number of models, each tested on another part of the samples; 0 trains a single model."
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
-    precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA and on processors with AMX, else float32.")
     offline: bool = setting(
         False,
         "Send nothing: DVCLive writes its log without reporting to DVC Studio. Also PIPELINE_OFFLINE=1.",
