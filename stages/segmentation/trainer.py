@@ -281,7 +281,7 @@ class SegmentationTrainer:
             )
 
     def _compute_in(self, arithmetic: Arithmetic) -> None:
-        """Use this arithmetic in training and validation."""
+        """Use this arithmetic in training, in validation and for the answers of the teacher."""
         self._arithmetic = arithmetic
         settings, config = replace(self.settings, precision=arithmetic), self.model.config
         self._validation = Validation(settings, self.store, self.device, config)
