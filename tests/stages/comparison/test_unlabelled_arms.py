@@ -99,8 +99,8 @@ def test_the_average_is_what_is_scored(store: AttentionStore, tmp_path: Path, mo
 
 def test_an_arm_without_unlabelled_samples_is_an_error_before_anything_is_trained(tmp_path: Path):
     """With all labels nothing is left out. The message names the arm and the number of labels."""
-    store = mixed_store(tmp_path / "s.zarr", masks=10, others=0)
-    with pytest.raises(UsageError, match=r"unl, 5 labels.*`unlabelled` needs samples"):
+    store = mixed_store(tmp_path / "s.zarr", masks=12, others=0)
+    with pytest.raises(UsageError, match=r"unl, 6 labels.*`unlabelled` needs samples"):
         jobs(store, labels=("2", "all"))
     assert not (tmp_path / "c").exists()
 
