@@ -29,6 +29,7 @@ from stages.segmentation.budget import Budget
 from stages.segmentation.labelled_subset import labelled_subset
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
+from stages.segmentation.unlabelled_samples import mark_unlabelled
 from stages.settings import CompareSettings, TrainSettings
 from store import AttentionStore
 
@@ -201,13 +202,12 @@ def _jobs(settings: CompareSettings, matrix: Matrix, samples: Samples, device: t
     """Return every run with its samples and its identity."""
     kept = {"none": (), "first": matrix.seeds[:1], "all": matrix.seeds}[settings.keep_models]
     jobs: list[Job] = []
-    splits_of: dict[tuple[Path, int, int], list[str]] = {}
+    splits_of: dict[tuple[Path, bool, int, int], list[str]] = {}
     for run in matrix:
-        store, where = samples.store_of(run.arm), (run.arm.settings.store, run.labels, run.seed)
-        if where not in splits_of:
-            drawn = labelled_subset(samples.store, samples.splits, count=run.labels, seed=run.seed)
-            splits_of[where] = samples.splits_in(store, drawn)
         own = replace(run.arm.settings, seed=run.seed)
+        store, where = samples.store_of(run.arm), (own.store, own.unlabelled, run.labels, run.seed)
+        if where not in splits_of:
+            splits_of[where] = samples.splits_in(store, _drawn(run, samples))
         budget = Budget.of(own, run.labels)
         own = _with_precision(own, store, device)
         identity = run_identity(
@@ -233,3 +233,16 @@ def _with_precision(settings: TrainSettings, store: AttentionStore, device: torc
     """
     bfloat16 = arithmetic_of(settings, NetworkConfig.of(settings, store), device) == "bfloat16"
     return replace(settings, precision="bfloat16") if bfloat16 else settings
+
+
+def _drawn(run: Run, samples: Samples) -> list[str]:
+    """Return the splits of a run in the order of the comparison's store, with only the labels that it has.
+
+    Raises:
+        UsageError: the run is to learn from unlabelled samples, and there are none.
+    """
+    drawn = labelled_subset(samples.store, samples.splits, count=run.labels, seed=run.seed)
+    try:
+        return mark_unlabelled(samples.store, samples.splits, drawn, wanted=run.arm.settings.unlabelled)
+    except UsageError as error:
+        raise UsageError(f"{run}: {error}") from None

@@ -81,6 +81,16 @@ class TrainSettings(Settings):
     map_noise: Share = setting(
         0.0, "Noise, shift and change of scale of the maps in training, in the units of --attention-norm."
     )
+    ema: Share = setting(
+        0.0, "Decay of a moving average of the weights, which is then validated and saved, such as 0.99; 0 for none."
+    )
+    unlabelled: bool = setting(
+        False,
+        "Also learn from samples without a mask and from those that --labels leaves out: the moving average teaches "
+        "(decay 0.99 if --ema is 0).",
+    )
+    consistency: AtLeast0 = setting(1.0, "Weight of the loss of unlabelled samples.")
+    confidence: Share = setting(0.95, "Least probability at which a pixel of an unlabelled sample is learnt from.")
     seed: NotNegative = setting(0, "Seed of weights, order and augmentation.")
     split_seed: NotNegative = setting(0, "Seed of the train/val/test split.")
     val: Share = setting(0.15, "Share of the samples for choosing the checkpoint.")

@@ -75,7 +75,6 @@ def test_a_run_on_tiny_images_says_nothing_of_another_machine(make_store: Callab
     """`auto` is float32 here although the processor has AMX: that is no continuation of a run from elsewhere."""
     path = make_store(4)
     trainer = SegmentationTrainer(train_settings(path, tmp_path / "run"), AttentionStore.open(path), ["train"] * 4, CPU)
-    assert not trainer._autocast()._enabled
     assert trainer.identity().values["arithmetic"] == "float32"
     trainer.history = [{"epoch": 1, "loss": 1.0, "val_dice": None, "lr": 0.1}]
     assert trainer.report().notes == []
