@@ -36,7 +36,7 @@ ARMS: Mapping[str, str] = {
     "attention": "attention",
     "image-large": "image,as_large_as=dual,tuned_as=image",
     "shuffled": "dual,store=shuffled,tuned_as=dual",
-    "colours": "dual,store=colours,tuned_as=dual",
+    "colours": "dual,store=colours,attention_norm=none,tuned_as=dual",
     "untrained": "dual,store=untrained,tuned_as=dual",
     "tokens16": "dual,store=tokens16,attention_norm=none,tuned_as=dual",
     "both16": "dual,store=both16,attention_norm=none,tuned_as=dual",
