@@ -1,0 +1,36 @@
+"""List the differences that are claimed. Holm's correction is over exactly these, whether they are run or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.benchmarks.evidence.arms import SHIPPED
+
+__all__ = ["ALL", "CLAIMED_STEPS", "CLAIMS", "Claim"]
+
+CLAIMED_STEPS = 2000
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Hold a difference of two arms, the first minus the second, that the documents speak of."""
+
+    dataset: str
+    labels: str
+    """Number of labels, or all."""
+    first: str
+    second: str
+    steps: int = CLAIMED_STEPS
+
+
+CLAIMS = tuple(
+    Claim(dataset=dataset, labels=labels, first=SHIPPED, second=second)
+    for dataset, few, everything in (("isic", ("13", "65"), ALL), ("nuclei", ("16", "64"), ALL))
+    for labels, rivals in (
+        *((number, ("image", "image-large", "linear", "mlp")) for number in few),
+        (everything, ("image",)),
+    )
+    for second in rivals
+)
+"""All claims. Change them before the runs are made, not after."""

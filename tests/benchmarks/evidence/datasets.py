@@ -1,0 +1,55 @@
+"""Name the data sets of the protocol, with their sizes of splits and their numbers of labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stages.errors import UsageError
+
+__all__ = ["DATASETS", "SPLITS", "DataSet", "dataset_of"]
+
+SPLITS = (0, 1, 2)
+"""Numbers of the splits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """Hold what the protocol fixes for one data set."""
+
+    name: str
+    held_out: int
+    """Per mille of the images that no transformer is pretrained on; only they can be test images."""
+    test: int
+    """Number of test images of every split."""
+    labels: tuple[str, ...]
+    """Numbers of labelled images; `all` is the whole training split."""
+    search_labels: int
+    """Number of labelled images in the search for settings."""
+    image: str
+    """What an image shows, for the headings of tables."""
+
+
+DATASETS = {
+    one.name: one
+    for one in (
+        DataSet(
+            name="isic", held_out=300, test=372, labels=("13", "65", "327", "all"), search_labels=65,
+            image="dermoscopy (ISIC 2018)",
+        ),
+        DataSet(
+            name="nuclei", held_out=350, test=80, labels=("16", "64", "all"), search_labels=64,
+            image="microscopy (nuclei)",
+        ),
+    )
+}  # fmt: skip
+
+
+def dataset_of(name: str) -> DataSet:
+    """Return a data set by its name.
+
+    Raises:
+        UsageError: there is no such data set.
+    """
+    if name not in DATASETS:
+        raise UsageError(f"the protocol has no data set {name!r}. Use one of {', '.join(DATASETS)}.")
+    return DATASETS[name]

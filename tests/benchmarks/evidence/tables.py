@@ -1,0 +1,154 @@
+"""Print all tables of the evidence as Markdown, from the result tables alone. No torch is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from stages.comparison.holm import holm
+from tests.benchmarks.evidence.claims import ALL, CLAIMS, Claim
+from tests.benchmarks.evidence.datasets import DATASETS
+from tests.benchmarks.evidence.raw import RawRun
+from tests.benchmarks.evidence.scores import Key, Mean, Scores, difference, mean_of, read_scores
+
+__all__ = ["all_tables"]
+
+NONE = "–"
+
+
+def all_tables(folder: Path, *, steps: int | None = None, score: str = "test", reference: str = "image") -> str:
+    """Return all tables of a folder of results.
+
+    Args:
+        folder: with the tables of `tests.benchmarks.evidence.raw`.
+        steps: show only runs of so many steps, in the tables of means and differences.
+        score: the part that was scored, test or val.
+        reference: arm that all others are compared with.
+
+    Raises:
+        UsageError: a table is damaged.
+    """
+    parts: list[str] = []
+    every = {name: read_scores(folder, name, score) for name in DATASETS}
+    for name, scores in every.items():
+        for number in [one for one in scores.steps() if steps in (None, one)]:
+            title = f"{name}, {score} images, {number} steps"
+            parts += [f"### {title}: Dice", _means(scores, number)]
+            parts += [f"### {title}: difference from {reference}", _differences(scores, number, reference)]
+        if len(scores.steps()) > 1:
+            parts += [f"### {name}, {score} images: Dice over the number of steps", _curve(scores)]
+        if scores.runs:
+            parts += [f"### {name}: how the arms were trained", _settings(scores)]
+    if score == "test" and any(scores.runs for scores in every.values()):
+        parts += ["### Claims", _claims(every)]
+    return "\n\n".join(parts) if parts else "There are no results yet."
+
+
+def _means(scores: Scores, steps: int) -> str:
+    """Return mean Dice by arm and number of labels, with half the 95 % interval and the number of runs."""
+    labels = [
+        number for number in scores.labels() if any(Key(arm, number, steps) in scores.runs for arm in scores.arms())
+    ]
+    rows = []
+    for arm in scores.arms():
+        means = [mean_of(scores, Key(arm, number, steps)) for number in labels]
+        if any(means):
+            rows.append([arm, *(f"{_value(one)} ({one.runs})" if one else NONE for one in means)])
+    return _markdown(["arm", *(f"{number} labels" for number in labels)], rows)
+
+
+def _differences(scores: Scores, steps: int, reference: str) -> str:
+    rows = []
+    for number in scores.labels():
+        for arm in scores.arms():
+            one = difference(scores, Key(arm, number, steps), Key(reference, number, steps))
+            if arm != reference and one:
+                rows.append([arm, str(number), *_cells(one), _p(one.p)])
+    return _markdown(["arm", "labels", *_CELLS, "p"], rows)
+
+
+def _curve(scores: Scores) -> str:
+    """Return mean Dice by number of steps, of arms and labels with several."""
+    rows = []
+    for number in scores.labels():
+        for arm in scores.arms():
+            means = [mean_of(scores, Key(arm, number, steps)) for steps in scores.steps()]
+            if sum(one is not None for one in means) > 1:
+                rows.append([arm, str(number), *(f"{_value(one)} ({one.runs})" if one else NONE for one in means)])
+    return _markdown(["arm", "labels", *(f"{steps} steps" for steps in scores.steps())], rows)
+
+
+def _settings(scores: Scores) -> str:
+    """Return settings, size and time of every arm; more than one line where its runs differ in them."""
+    rows = []
+    for arm in scores.arms():
+        runs = [run for key, found in scores.runs.items() if key.arm == arm for run in found.values()]
+        for settings, store, tuned, parameters in sorted(
+            {(run.settings, run.store, run.tuned, run.parameters) for run in runs}
+        ):
+            same = [
+                run for run in runs
+                if (run.settings, run.store, run.tuned, run.parameters) == (settings, store, tuned, parameters)
+            ]  # fmt: skip
+            labels = ", ".join(map(str, sorted({run.labels for run in same})))
+            listed = ", ".join(f"`{pair}`" for pair in settings.split(";"))
+            rows.append(
+                [arm, labels, listed, tuned, store.partition(":")[0], str(parameters), _speed(same), _improving(same)]
+            )
+    heading = ["arm", "labels", "settings", "tuned", "store", "parameters", "ms a step", "still improving"]
+    return _markdown(heading, rows)
+
+
+def _claims(every: dict[str, Scores]) -> str:
+    """Return the claimed differences with Holm's correction over all of them; one that is not run counts as p = 1."""
+    found = [_claimed(claim, every[claim.dataset]) for claim in CLAIMS]
+    corrected = holm([one.p if one and one.p is not None else 1.0 for one in found])
+    rows = []
+    for claim, one, p in zip(CLAIMS, found, corrected, strict=True):
+        cells = [*_cells(one), _p(one.p), _p(p)] if one else ["not run", *[NONE] * (len(_CELLS) + 1)]
+        rows.append([claim.dataset, claim.labels, str(claim.steps), f"{claim.first} − {claim.second}", *cells])
+    return _markdown(["data", "labels", "steps", "arms", *_CELLS, "p", "p, Holm"], rows)
+
+
+def _claimed(claim: Claim, scores: Scores) -> Mean | None:
+    if not scores.runs:
+        return None
+    labels = max(scores.labels()) if claim.labels == ALL else int(claim.labels)
+    return difference(scores, Key(claim.first, labels, claim.steps), Key(claim.second, labels, claim.steps))
+
+
+_CELLS = ("difference", "95 % interval", "bootstrap 95 %", "by split", "runs", "images")
+
+
+def _cells(one: Mean) -> list[str]:
+    interval = NONE if one.half is None else f"{_signed(one.mean - one.half)} to {_signed(one.mean + one.half)}"
+    bootstrap = NONE if one.bootstrap is None else f"{_signed(one.bootstrap[0])} to {_signed(one.bootstrap[1])}"
+    by_split = ", ".join(_signed(value) for value in one.by_split.values())
+    return [_signed(one.mean), interval, bootstrap, by_split, str(one.runs), str(one.images)]
+
+
+def _speed(runs: Sequence[RawRun]) -> str:
+    return f"{1000 * fmean(run.seconds / run.steps for run in runs):.0f}"
+
+
+def _improving(runs: Sequence[RawRun]) -> str:
+    known = [run.improving == "yes" for run in runs if run.improving]
+    return f"{sum(known)} of {len(known)}" if known else NONE
+
+
+def _value(one: Mean) -> str:
+    return f"{one.mean:.3f}" + ("" if one.half is None else f" ± {one.half:.3f}")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _p(value: float | None) -> str:
+    return NONE if value is None else "< .0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def _markdown(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
