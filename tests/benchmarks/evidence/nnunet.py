@@ -22,6 +22,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +31,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from pipeline.failures import report_error
 from stages.comparison.results import RunResult
 from stages.errors import PipelineError, UsageError
 from stages.segmentation.labelled_subset import labelled_subset
@@ -106,8 +108,8 @@ def main(
     opened = AttentionStore.open(store)
     splits = labelled_subset(opened, split_by_csv(opened, split_csv), count=labels, seed=seed)
     chosen = {name: np.flatnonzero(np.array(splits) == name).astype(np.int64) for name in ("train", score)}
-    write_dataset(work / "raw" / NAME, opened, chosen["train"], chosen[score])
     programs = Programs(bin, work, device=device)
+    write_dataset(work / "raw" / NAME, opened, chosen["train"], chosen[score])
     programs.write_trainer(trainer_source(steps=steps, seed=seed, threads=programs.threads))
     programs.run("nnUNetv2_plan_and_preprocess", "-d", str(NUMBER), "-c", "2d", "-np", "1", "-npfp", "1")
     began = time.perf_counter()
@@ -137,7 +139,7 @@ class Programs:
     """Run the programs of nnU-Net with its folders inside one working folder."""
 
     def __init__(self, folder: Path, work: Path, *, device: str) -> None:
-        """Make the folders.
+        """Check that the programs are there; nothing is written.
 
         Args:
             folder: with the programs.
@@ -248,4 +250,7 @@ def table(result: RunResult) -> bytes:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except PipelineError as error:
+        sys.exit(report_error(error))
