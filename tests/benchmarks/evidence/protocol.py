@@ -24,7 +24,7 @@ from tests.benchmarks.evidence.splits import split_file
 from tests.benchmarks.evidence.tuned import Tuned, settings_for
 from tests.benchmarks.evidence.widths import count_parameters, width_for
 
-__all__ = ["COMMON", "SEEDS", "STEPS", "PlannedRun", "Request", "planned_runs", "store_path"]
+__all__ = ["COMMON", "SEEDS", "STEPS", "PlannedRun", "Request", "common_with", "planned_runs", "store_path"]
 
 SEEDS = "0-4"
 STEPS = (400, 2000)
@@ -73,6 +73,12 @@ class PlannedRun:
 
     def __str__(self) -> str:
         return f"{self.dataset.name} split {self.split}, {self.job.run}, {self.steps} steps"
+
+
+def common_with(more: Sequence[str]) -> list[str]:
+    """Return `COMMON` with further settings, `setting=value` each; one with the same name replaces it."""
+    values = {item.partition("=")[0]: item for item in (*COMMON, *more)}
+    return list(values.values())
 
 
 def store_path(folder: Path, dataset: DataSet, name: str) -> Path:
