@@ -153,11 +153,12 @@ def _describe_splits(store: AttentionStore, run: Path) -> dict[str, int]:
 
     Samples are found by the digests of their images, because ids can change.
     """
-    from stages.segmentation.split_tables import SPLITS, read_splits
+    from stages.segmentation.split_tables import SPLITS, UNLABELLED, read_splits
 
     split_of = {row["digest"]: row["split"] for row in read_splits(run / "splits.csv")}
     counts = Counter(split_of.get(str(digest), "none") for digest in store.column("digest"))
-    return {name: counts[name] for name in (*SPLITS, "none")}
+    names = (*SPLITS, *([UNLABELLED] if counts[UNLABELLED] else []), "none")
+    return {name: counts[name] for name in names}
 
 
 def _describe_objects(store: AttentionStore) -> dict[str, Any] | None:

@@ -122,7 +122,7 @@ def _attention(described: Mapping[str, Any]) -> str:
 def _rows_of_splits(splits: Mapping[str, int] | None) -> list[list[str]]:
     if splits is None:
         return []
-    text = ", ".join(f"{name} {splits[name]}" for name in ("train", "val", "test"))
+    text = ", ".join(f"{name} {splits[name]}" for name in ("train", "val", "test", "unlabelled") if name in splits)
     return [["splits", text + (f"; the run does not know {splits['none']}" if splits["none"] else "")]]
 
 

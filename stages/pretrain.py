@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from stages.pretraining.trainer import DistillationTrainer
 from stages.pretraining.watch import require_sound
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
+from stages.runs.precision import ARITHMETIC, Arithmetic, recorded_values, sentences
 from stages.runs.state import explain_misfit
 from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
@@ -63,6 +65,8 @@ class PretrainReport:
     card: Card
     out: Path
     seconds: float
+    notes: Sequence[str] = ()
+    """Sentences that the user should know."""
 
     def __str__(self) -> str:
         figures = self.card.figures
@@ -72,7 +76,7 @@ class PretrainReport:
             f"{self.out}: {self.card.arch}, {work}, {self.seconds:.0f} s",
             ", ".join(f"{name} {figures[name]:.3f}" for name in names if figures[name] is not None),
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainReport:
@@ -91,7 +95,6 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
     _check(settings, entry)
     images = read_images(settings, progress)
     initial, init_sha256 = _initial(settings, entry)
-    identity = _identity(settings, images, init_sha256)
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = _device(settings, count)
     # Lock before the processes join: if the first one failed to lock only afterwards, the others would wait for it.
@@ -101,7 +104,9 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
         explain_out_of_memory(_out_of_memory_message(settings, device)),
     ):
         trainer = DistillationTrainer(settings, entry, images, initial, processes, device)
+        identity = _identity(settings, images, init_sha256, trainer.arithmetic)
         card = _resume(trainer, identity, work, settings.out) if settings.resume else None
+        identity = _identity(settings, images, init_sha256, trainer.arithmetic)  # as in the run that is resumed
         if card is None:
             if processes.leads and trainer.step == 0:
                 work.clear()
@@ -111,7 +116,8 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
                 _publish(settings.out, trainer, card)
         if processes.leads:
             work.remove()
-    return PretrainReport(card=card, out=settings.out, seconds=time.monotonic() - began)
+    notes = sentences(settings.precision, device, trainer.arithmetic)
+    return PretrainReport(card=card, out=settings.out, seconds=time.monotonic() - began, notes=notes)
 
 
 def _check(settings: PretrainSettings, entry: ModelEntry) -> None:
@@ -192,7 +198,9 @@ def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, T
     return found.module.state_dict(), found.weights_sha256
 
 
-def _identity(settings: PretrainSettings, images: UnlabelledImages, init_sha256: str | None) -> RunIdentity:
+def _identity(
+    settings: PretrainSettings, images: UnlabelledImages, init_sha256: str | None, arithmetic: Arithmetic
+) -> RunIdentity:
     """Return the settings and data that decide the result, without paths: files are compared by digest."""
     return RunIdentity.of(
         settings,
@@ -201,7 +209,9 @@ def _identity(settings: PretrainSettings, images: UnlabelledImages, init_sha256:
             "init_sha256": init_sha256,
             "number_of_images": len(images.pixels),
             "images_sha256": images.sha256,
+            ARITHMETIC: arithmetic,
         },
+        equivalent={ARITHMETIC: recorded_values()},
     )
 
 

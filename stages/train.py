@@ -46,11 +46,18 @@ from stages.segmentation.near_duplicates import across_splits
 from stages.segmentation.score_files import SCORES_FILE, read_scores
 from stages.segmentation.score_text import honest_lines, note_lines
 from stages.segmentation.scoring import Scored, score_store
-from stages.segmentation.split_notes import duplicate_notes, fold_duplicate_notes, fold_notes, missing_class_notes
+from stages.segmentation.split_notes import (
+    duplicate_notes,
+    fold_duplicate_notes,
+    fold_notes,
+    missing_class_notes,
+    unlabelled_notes,
+)
 from stages.segmentation.split_tables import splits_digest, write_splits
 from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule
 from stages.segmentation.trainer import COLUMNS, SegmentationTrainer
 from stages.segmentation.training_report import TrainingReport
+from stages.segmentation.unlabelled_samples import mark_unlabelled
 from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore
 from store.disk.contents import Output, refuse_foreign
@@ -155,7 +162,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
         raise UsageError("--folds divides the samples itself. Give --folds or --split-csv, not both.")
     require_file_names(store)
     divisions = [
-        labelled_subset(store, splits, count=settings.labels, seed=settings.seed)
+        _drawn(store, settings, splits)
         for splits in fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
     ]
     duplicates = fold_duplicate_notes(store, divisions)
@@ -183,7 +190,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
                 )
                 metrics = write_summary(folder, store, scored)
             replace_folder(folder, out, ours=CROSS_VALIDATION)
-    notes = fold_notes(fewest=min(report.samples["val"] for report in reports))
+    notes = [*unlabelled_notes(divisions), *fold_notes(fewest=min(report.samples["val"] for report in reports))]
     return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
 
 
@@ -224,7 +231,7 @@ def _split(store: AttentionStore, settings: TrainSettings) -> tuple[list[str], l
     Raises:
         CheckpointError: the settings ask for another rule than the one that the resumed run was started with.
     """
-    drawn = partial(labelled_subset, store, count=settings.labels, seed=settings.seed)
+    drawn = partial(_drawn, store, settings)
     if settings.split_csv is not None:
         return drawn(split_by_csv(store, settings.split_csv)), []
 
@@ -244,6 +251,16 @@ def _split(store: AttentionStore, settings: TrainSettings) -> tuple[list[str], l
                     f"training and test samples.\n  Resume with --split-rule {other}, or start anew without --resume."
                 )
     return by_rule(rule), [_describe_rule(settings, rule)]
+
+
+def _drawn(store: AttentionStore, settings: TrainSettings, splits: Sequence[str]) -> list[str]:
+    """Return the splits with only the labels that are asked for, and with the unlabelled samples that are learnt from.
+
+    Raises:
+        UsageError: there are fewer training samples, or no unlabelled ones.
+    """
+    drawn = labelled_subset(store, splits, count=settings.labels, seed=settings.seed)
+    return mark_unlabelled(store, splits, drawn, wanted=settings.unlabelled)
 
 
 def _samples_seen(settings: TrainSettings, splits: Sequence[str]) -> int:

@@ -33,6 +33,11 @@ def notes_before(plan: Plan) -> list[str]:
     same = duplicate_notes(across_splits(plan.samples.store, plan.samples.splits))
     notes = [note.removeprefix("note: ") for note in same]
     notes += _missing_classes(plan)
+    if any(job.settings.precision != job.run.arm.settings.precision for job in plan.jobs):
+        notes.append(
+            "Runs with precision auto were computed in bfloat16, which is faster on this machine. On others auto may "
+            "become float32, with slightly other scores; --common precision=float32 is the same everywhere."
+        )
     if plan.settings.steps < FEW_STEPS:
         notes.append(
             f"{counted(plan.settings.steps, 'step')} are few, so arms that learn slowly look worse than they are. "

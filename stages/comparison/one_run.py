@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.optim import AdamW
 
 from stages.comparison.arms import Network
 from stages.comparison.results import RunResult
@@ -83,7 +82,7 @@ def train_and_score(
         if network is None:
             model, card = _written(trainer, store, splits, folder)
         else:
-            model, card = trainer.model.eval(), _card_of(trainer, store)
+            model, card = trainer.evaluated.eval(), _card_of(trainer, store)
         dice, hd95 = _score(store, splits, score, model, card, device)
     history = watched.rows if watched and watched.rows else trainer.history
     val_dice = history[-1]["val_dice"] if watched else card.val_dice
@@ -115,8 +114,7 @@ def new_trainer(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = network(trainer.model.config).to(device).to(memory_format=torch.channels_last)
-        trainer.model = model
-        trainer.optimizer = AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        trainer.use_network(model)
     return trainer
 
 
@@ -143,7 +141,7 @@ class _Watch:
         """
         if self._samples is None or row["epoch"] not in self._due:
             return
-        dice = self._validation.mean_dice(trainer.model.eval(), self._samples, self._indices)
+        dice = self._validation.mean_dice(trainer.evaluated.eval(), self._samples, self._indices)
         self.rows.append({**row, "val_dice": dice})
 
 

@@ -21,6 +21,7 @@ from stages.errors import UsageError
 from stages.outputs.kinds import COMPARISON
 from stages.outputs.places import require_own_folder
 from stages.reporting.sources import Sources, find_images
+from stages.runs.precision import resolve
 from stages.runs.work_folder import WorkFolder
 from stages.runtime.devices import resolve_device
 from stages.runtime.wording import counted
@@ -28,6 +29,7 @@ from stages.segmentation.budget import Budget
 from stages.segmentation.labelled_subset import labelled_subset
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
+from stages.segmentation.unlabelled_samples import mark_unlabelled
 from stages.settings import CompareSettings, TrainSettings
 
 __all__ = ["WORK", "Job", "Plan", "make_plan", "plan_of"]
@@ -131,7 +133,7 @@ def plan_of(settings: CompareSettings, arms: Sequence[Arm], shared: TrainSetting
         samples=samples,
         sources=_sources(settings, samples),
         device=device,
-        jobs=_jobs(settings, matrix, samples),
+        jobs=_jobs(settings, matrix, samples, device),
     )
 
 
@@ -194,17 +196,16 @@ def _require_networks(matrix: Matrix, samples: Samples) -> None:
             raise UsageError(f"arm {arm.name}: {error}") from None
 
 
-def _jobs(settings: CompareSettings, matrix: Matrix, samples: Samples) -> list[Job]:
+def _jobs(settings: CompareSettings, matrix: Matrix, samples: Samples, device: torch.device) -> list[Job]:
     """Return every run with its samples and its identity."""
     kept = {"none": (), "first": matrix.seeds[:1], "all": matrix.seeds}[settings.keep_models]
     jobs: list[Job] = []
-    splits_of: dict[tuple[Path, int, int], list[str]] = {}
+    splits_of: dict[tuple[Path, bool, int, int], list[str]] = {}
     for run in matrix:
-        store, where = samples.store_of(run.arm), (run.arm.settings.store, run.labels, run.seed)
+        own = replace(_with_precision(run.arm.settings, device), seed=run.seed)
+        store, where = samples.store_of(run.arm), (own.store, own.unlabelled, run.labels, run.seed)
         if where not in splits_of:
-            drawn = labelled_subset(samples.store, samples.splits, count=run.labels, seed=run.seed)
-            splits_of[where] = samples.splits_in(store, drawn)
-        own = replace(run.arm.settings, seed=run.seed)
+            splits_of[where] = samples.splits_in(store, _drawn(run, samples))
         budget = Budget.of(own, run.labels)
         identity = run_identity(
             run.arm, own, store, splits_of[where], score=settings.score, checkpoint=settings.checkpoint
@@ -219,3 +220,26 @@ def _jobs(settings: CompareSettings, matrix: Matrix, samples: Samples) -> list[J
         )
         jobs.append(job)
     return jobs
+
+
+def _with_precision(settings: TrainSettings, device: torch.device) -> TrainSettings:
+    """Return the settings with bfloat16 in place of `auto` if `auto` becomes bfloat16 on this machine.
+
+    So a result is found again only where the same arithmetic is used. Where `auto` becomes float32 it stays: then the
+    results of earlier versions are found.
+    """
+    bfloat16 = resolve(settings.precision, device) == "bfloat16"
+    return replace(settings, precision="bfloat16") if bfloat16 else settings
+
+
+def _drawn(run: Run, samples: Samples) -> list[str]:
+    """Return the splits of a run in the order of the comparison's store, with only the labels that it has.
+
+    Raises:
+        UsageError: the run is to learn from unlabelled samples, and there are none.
+    """
+    drawn = labelled_subset(samples.store, samples.splits, count=run.labels, seed=run.seed)
+    try:
+        return mark_unlabelled(samples.store, samples.splits, drawn, wanted=run.arm.settings.unlabelled)
+    except UsageError as error:
+        raise UsageError(f"{run}: {error}") from None

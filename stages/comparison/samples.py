@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stages.comparison.arms import Arm
 from stages.errors import UsageError
+from stages.segmentation.split_tables import SPLITS
 from stages.segmentation.splits import split_by_csv, split_by_rule
 from stages.settings import TrainSettings
 from store import AttentionStore
@@ -34,7 +35,7 @@ class Samples:
     store: AttentionStore
     """The store of the comparison, on which the split was made."""
     splits: Sequence[str]
-    """Split of every sample of `store`: train, val, test, or "" for samples that are not used."""
+    """Split of every sample of `store`: train, val, test; "" for others, and unlabelled where a table says so."""
     stores: dict[Path, AttentionStore]
     """Every store of an arm, by the path in its settings."""
 
@@ -78,6 +79,8 @@ def open_samples(arms: Iterable[Arm], shared: TrainSettings) -> Samples:
         if path not in stores:
             stores[path] = AttentionStore.open(path)
             _require_same(store, stores[path], splits, arm.name)
+        if arm.settings.unlabelled and stores[path] is not store:
+            _require_images(store, stores[path], np.flatnonzero(~store.labelled).astype(np.int64), arm.name)
     return Samples(store=store, splits=splits, stores=stores)
 
 
@@ -102,17 +105,33 @@ def _require_same(store: AttentionStore, other: AttentionStore, splits: Sequence
             f"{store.path} has {store.classes} and {_sides(store)}.\n"
             "  Scores of different masks cannot be compared. Extract both with the same classes and --image-size."
         )
-    used = np.array([position for position, split in enumerate(splits) if split], dtype=np.int64)
+    used = np.array([position for position, split in enumerate(splits) if split in SPLITS], dtype=np.int64)
+    ids = [str(store.ids[position]) for position in used]
+    there = _require_images(store, other, used, arm)
+    labelled = other.labelled[there]
+    _refuse([id_ for id_, one in zip(ids, labelled, strict=True) if not one], "have no mask in it", other, store, arm)
+    differing = _differing_masks(store, used, other, there)
+    _refuse([ids[position] for position in differing], "have another mask in it", other, store, arm)
+
+
+def _require_images(
+    store: AttentionStore, other: AttentionStore, used: NDArray[np.int64], arm: str
+) -> NDArray[np.int64]:
+    """Make sure that another store holds the same images, by id and digest.
+
+    Returns:
+        (sample,) their positions in the other store.
+
+    Raises:
+        UsageError: it does not; the message names samples.
+    """
     position_of = {str(id_): position for position, id_ in enumerate(other.ids)}
     ids = [str(store.ids[position]) for position in used]
     _refuse([id_ for id_ in ids if id_ not in position_of], "are missing in it", other, store, arm)
     there = np.array([position_of[id_] for id_ in ids], dtype=np.int64)
     same = store.column("digest")[used] == other.column("digest")[there]
     _refuse([id_ for id_, one in zip(ids, same, strict=True) if not one], "have another image in it", other, store, arm)
-    labelled = other.labelled[there]
-    _refuse([id_ for id_, one in zip(ids, labelled, strict=True) if not one], "have no mask in it", other, store, arm)
-    differing = _differing_masks(store, used, other, there)
-    _refuse([ids[position] for position in differing], "have another mask in it", other, store, arm)
+    return there
 
 
 def _differing_masks(

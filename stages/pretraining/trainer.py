@@ -30,7 +30,7 @@ from stages.pretraining.processes import Processes, mean_over_processes
 from stages.pretraining.schedules import Schedules
 from stages.pretraining.watch import feature_deviation, head_figures, head_maps
 from stages.runs.history import Row
-from stages.runs.precision import autocast
+from stages.runs.precision import Arithmetic, autocast, resolve, resumed
 from stages.runs.schedules import mixed_seed
 from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
 from stages.runs.state import RunState, restore_optimizer
@@ -68,6 +68,7 @@ class DistillationTrainer:
         self.watched = images.watched
         self.device = device
         self.step = 0
+        self.arithmetic: Arithmetic = resolve(settings.precision, device)
         self.history: list[Row] = []
         self.schedules = Schedules.of(settings)
         self._share = processes.share(settings.batch_size)
@@ -148,6 +149,7 @@ class DistillationTrainer:
         centre = state.tensors["objective"]["centre"]
         require_same_tensors({"centre": centre}, {"centre": self.centre})
         restore_optimizer(self.optimizer, state)
+        self.arithmetic = resumed(state.settings, self.settings.precision, self.device)
         self.student.load_state_dict(state.tensors["student"])
         self.teacher.load_state_dict(state.tensors["teacher"])
         self.centre = centre.to(self.device)
@@ -227,7 +229,7 @@ class DistillationTrainer:
             mean.lerp_(current, 1 - momentum)
 
     def _autocast(self) -> torch.autocast:
-        return autocast(self.settings.precision, self.device)
+        return autocast(self.arithmetic, self.device)
 
 
 def _new_network(settings: PretrainSettings, entry: ModelEntry, initial: dict[str, Tensor] | None) -> Network:

@@ -27,7 +27,7 @@ from stages.segmentation.inputs import adaptive_batch_for
 from stages.segmentation.leakage import leaked_samples
 from stages.segmentation.metrics import MetricRules
 from stages.segmentation.network import Segmenter
-from stages.segmentation.split_tables import read_splits
+from stages.segmentation.split_tables import UNLABELLED, read_splits
 from stages.segmentation.splits import linked_groups
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from store import AttentionStore
@@ -152,7 +152,8 @@ def _choose_samples(
             f"{request.store}: none of its samples with a mask is in the split `{request.split}` of {request.run}.\n"
             "  For a store that was not used in training, use --split all."
         )
-    is_leaked = leaked_samples(store, rows, by={"train"} if request.split == "val" else {"train", "val"})
+    seen = {"train", UNLABELLED}  # an image that was learnt from without its label is no new image either
+    is_leaked = leaked_samples(store, rows, by=seen if request.split == "val" else {*seen, "val"})
     leaked = [index for index in chosen if is_leaked[index]]
     if leaked and not request.include_training:
         some = ", ".join(str(store.ids[index]) for index in leaked[:3])

@@ -3,7 +3,15 @@
 A sample's geometry is one affine map from output to input positions, in coordinates from -1 to 1 over the field of
 view, at any resolution. The same map warps the image (bilinear), the mask (nearest) and the attention (bilinear, from
 its own grid directly to the size that the network takes). So the three stay aligned, and enlarging the attention costs
-nothing extra. Positions outside the picture are reflected into it. Colours change in the image only.
+nothing extra. Colours change in the image only; `stages.segmentation.map_augmentation` has the counterpart for maps.
+
+A rotated, shifted or smaller picture leaves part of the field of view outside it: 16 % of the pixels on average with
+"full". Image and maps are always reflected there, so the network sees natural content. The mask depends on `border`:
+
+| border | mask outside the picture | effect |
+|---|---|---|
+| mirror | reflected, like the image | a lesion near the border often gets a mirrored second component |
+| ignore | 255 | no loss and no gradient there |
 
 Random numbers come from a CPU generator, so that a seed gives the same numbers on every device.
 """
@@ -16,6 +24,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Generator, Tensor
+
+from stages.settings import Border
+from store.records import IGNORE
 
 DARKEST = 2.0**-24
 """Lower bound before the logarithm, relative to white. Smaller than one step of 8-bit data."""
@@ -76,16 +87,22 @@ def draw_affines(count: int, ranges: Ranges, aspect: float, generator: Generator
 
 
 def warp(
-    image: Tensor, mask: Tensor, attention: Tensor, affines: Tensor, attention_size: tuple[int, int]
+    image: Tensor,
+    mask: Tensor,
+    attention: Tensor,
+    affines: Tensor,
+    attention_size: tuple[int, int],
+    border: Border = "mirror",
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Apply one map per sample to image, mask and attention.
 
     Args:
         image: (batch, 3, row, column) float.
-        mask: (batch, row, column) integer.
+        mask: (batch, row, column) uint8: class indices, or bits of labels that may overlap; 255 is ignored.
         attention: (batch, head, grid_row, grid_column) float.
         affines: (batch, 2, 3) from `draw_affines`.
         attention_size: (rows, columns) of the returned attention.
+        border: what the mask is outside the picture: "mirror" reflects it, "ignore" makes it 255.
 
     Returns:
         Image and mask in the shapes they came in, and attention as (batch, head, *attention_size).
@@ -96,7 +113,7 @@ def warp(
     coarse = sampling_grid(affines, attention_size)
     return (
         _sample(image, grid, "bilinear"),
-        _sample(mask[:, None].to(image.dtype), grid, "nearest")[:, 0].to(mask.dtype),
+        _sample_mask(mask[:, None].to(image.dtype), grid, border)[:, 0].to(mask.dtype),
         _sample(attention, coarse, "bilinear"),
     )
 
@@ -156,6 +173,18 @@ def change_colours(image: Tensor, ranges: Ranges, generator: Generator) -> Tenso
     deviation = torch.rand((len(image), 1, 1, 1), generator=generator) * ranges.noise
     noise = torch.randn(image.shape, generator=generator).mul_(deviation)
     return noise.to(image.device).add_(changed, alpha=255).clamp_(0, 255)
+
+
+def _sample_mask(mask: Tensor, grid: Tensor, border: Border) -> Tensor:
+    """Return the mask's nearest pixel of every position, (batch, 1, row, column) float.
+
+    With "ignore" a position whose nearest pixel lies outside the picture gets 255. `grid_sample` gives 0 there, so
+    the mask is sampled as its difference to 255. This takes no further pass over the grid.
+    """
+    if border == "mirror":
+        return _sample(mask, grid, "nearest")
+    inside = F.grid_sample(mask - IGNORE, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return inside.add_(IGNORE)
 
 
 def _sample(values: Tensor, grid: Tensor, mode: str) -> Tensor:

@@ -26,13 +26,16 @@ class Budget:
     steps_per_epoch: int
     steps: int
     """Steps of the optimiser in the whole training."""
+    unlabelled: int = 0
+    """Samples of every step that are learnt from without labels."""
 
     @classmethod
     def of(cls, settings: TrainSettings, samples: int) -> Budget:
         """Return the length of a training with these settings on `samples` training samples."""
         each = max(1, math.ceil(samples / settings.batch_size))
         steps = settings.epochs * each if settings.steps is None else settings.steps
-        return cls(samples=samples, steps_per_epoch=each, steps=steps)
+        unlabelled = settings.batch_size if settings.unlabelled else 0
+        return cls(samples=samples, steps_per_epoch=each, steps=steps, unlabelled=unlabelled)
 
     @property
     def epochs(self) -> int:
@@ -45,6 +48,9 @@ class Budget:
 
     def samples_until(self, epoch: int) -> int:
         """Return how many samples are trained on, repeats included, until the end of an epoch, counted from 1."""
+        if not epoch:
+            return 0
         whole, extra = divmod(self.samples, self.steps_per_epoch)
         last = self.steps_in(epoch)  # the first batches are the larger ones, by at most one sample
-        return (epoch - 1) * self.samples + last * whole + min(last, extra) if epoch else 0
+        labelled = (epoch - 1) * self.samples + last * whole + min(last, extra)
+        return labelled + ((epoch - 1) * self.steps_per_epoch + last) * self.unlabelled

@@ -11,9 +11,10 @@ from stages.errors import PipelineError
 from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.segmentation.augmentation import RANGES, change_colours, draw_affines, resize_attention, warp
 from stages.segmentation.batches import TensorBatch
+from stages.segmentation.map_augmentation import change_maps
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.normalisation import normalise_attention, normalise_image
-from stages.settings import Augment
+from stages.settings import Augment, Border
 
 
 def plain_inputs(batch: TensorBatch, config: NetworkConfig, norm: str) -> tuple[Tensor, Tensor]:
@@ -32,11 +33,20 @@ def plain_inputs(batch: TensorBatch, config: NetworkConfig, norm: str) -> tuple[
 
 
 def augmented_inputs(
-    batch: TensorBatch, config: NetworkConfig, norm: str, augment: Augment, generator: Generator
+    batch: TensorBatch,
+    config: NetworkConfig,
+    norm: str,
+    augment: Augment,
+    generator: Generator,
+    *,
+    border: Border = "mirror",
+    map_dropout: float = 0.0,
+    map_noise: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the network's image and attention for training, and the mask warped in the same way.
 
-    Maps are scaled before they are warped, so that the scale does not depend on which part stays in the picture.
+    Maps are scaled before they are warped, so that the scale does not depend on which part stays in the picture. Then
+    they are changed, also where `augment` is "none". A network that takes no maps gets them unchanged.
 
     Args:
         batch: samples, as stored.
@@ -44,18 +54,23 @@ def augmented_inputs(
         norm: scaling of attention, a name in `NORMALISATIONS`.
         augment: strength of the augmentation.
         generator: source of the random numbers, on the CPU.
+        border: what the mask is outside the picture, see `stages.segmentation.augmentation`.
+        map_dropout: probability that a map is set to zero, see `stages.segmentation.map_augmentation`.
+        map_noise: largest change of a map, likewise.
 
     Returns:
         (sample, 3, row, column) float32, (sample, row, column) uint8, (sample, head, *config.attention_size) float32.
     """
+    attention = normalise_attention(batch.attention.float(), norm)
+    if config.branches != "image":
+        attention = change_maps(attention, dropout=map_dropout, noise=map_noise, generator=generator)
     if augment == "none":
-        image, attention = plain_inputs(batch, config, norm)
-        return image, batch.mask, attention
+        image = normalise_image(batch.image.float())
+        return image, batch.mask, resize_attention(attention, config.attention_size)
     ranges = RANGES[augment]
     rows, columns = config.size
     affines = draw_affines(len(batch.image), ranges, rows / columns, generator)
-    attention = normalise_attention(batch.attention.float(), norm)
-    image, mask, attention = warp(batch.image.float(), batch.mask, attention, affines, config.attention_size)
+    image, mask, attention = warp(batch.image.float(), batch.mask, attention, affines, config.attention_size, border)
     return normalise_image(change_colours(image, ranges, generator)), mask, attention
 
 

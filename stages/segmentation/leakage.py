@@ -23,7 +23,7 @@ def leaked_samples(store: AttentionStore, rows: Sequence[Mapping[str, str]], by:
     Args:
         store: the samples.
         rows: the run's splits, as `read_splits` returns them.
-        by: the splits that count: `train`, and `val` if the choice of the checkpoint counts too.
+        by: the splits that count: `train`, `unlabelled`, and `val` if the choice of the checkpoint counts too.
     """
     used = _used_rows(rows, by)
     digests = {row["digest"] for row in used}
@@ -40,7 +40,7 @@ def leaked_samples(store: AttentionStore, rows: Sequence[Mapping[str, str]], by:
 
 
 def _used_rows(rows: Sequence[Mapping[str, str]], by: Collection[str]) -> list[Mapping[str, str]]:
-    """Return the rows of these splits, and all rows that groups and copies connect to them, such as unlabelled ones."""
+    """Return the rows of these splits, and those that groups and copies connect to them, masks or not."""
     linked = linked_groups((row["group"] for row in rows), (row["digest"] for row in rows))
     used = {linked[row["group"]] for row in rows if row["split"] in by}
     return [row for row in rows if linked[row["group"]] in used]

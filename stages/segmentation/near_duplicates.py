@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 
+from stages.segmentation.split_tables import UNLABELLED
 from store import AttentionStore
 
 __all__ = ["MOST_DIFFERENT", "NearDuplicates", "across_splits", "similar_pairs"]
@@ -23,6 +24,8 @@ differ in at most 4 bits, 6 do."""
 BITS = 64
 MOST_IN_A_BUCKET = 1000
 """If more hashes than this share a piece, the piece is skipped: so many are not duplicates but pictures of one kind."""
+
+LEARNT_FROM = {"train", UNLABELLED}
 
 NearDuplicates = list[tuple[str, str, str, str]]
 """(id, its split, other id, its split) of each pair."""
@@ -56,7 +59,10 @@ def similar_pairs(hashes: Sequence[str], most: int = MOST_DIFFERENT) -> list[tup
 
 
 def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicates:
-    """Return the pairs of samples that look the same and are in different splits; empty in a store without hashes."""
+    """Return the pairs of samples that look the same and are in different splits; empty in a store without hashes.
+
+    A labelled and an unlabelled training sample may look the same: no score is made of either.
+    """
     if not store.has("perceptual_hash"):
         return []
     used = [index for index, split in enumerate(splits) if split]
@@ -65,5 +71,5 @@ def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicate
     return [
         (str(store.ids[used[one]]), splits[used[one]], str(store.ids[used[other]]), splits[used[other]])
         for one, other, _ in pairs
-        if splits[used[one]] != splits[used[other]]
+        if splits[used[one]] != splits[used[other]] and {splits[used[one]], splits[used[other]]} != LEARNT_FROM
     ]

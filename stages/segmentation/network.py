@@ -143,6 +143,8 @@ def require_values_to_normalise(settings: TrainSettings, config: NetworkConfig, 
         UsageError: a batch would have one value per channel there.
     """
     smallest = samples // max(1, math.ceil(samples / settings.batch_size))
+    if settings.unlabelled:  # they are in the same batch, as many as the largest
+        smallest += settings.batch_size
     if smallest == 1 and config.deepest_size == (1, 1):
         rows, columns = config.size
         raise UsageError(

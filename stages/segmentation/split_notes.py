@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stages.runtime.wording import counted
 from stages.segmentation.folds import fold_name
 from stages.segmentation.labelled_subset import missing_classes
 from stages.segmentation.near_duplicates import NearDuplicates, across_splits
+from stages.segmentation.split_tables import UNLABELLED
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from stages.settings import TrainSettings
 from store import AttentionStore
 
-__all__ = ["duplicate_notes", "fold_duplicate_notes", "fold_notes", "missing_class_notes"]
+__all__ = ["duplicate_notes", "fold_duplicate_notes", "fold_notes", "missing_class_notes", "unlabelled_notes"]
 
 NAMED = 3
 """Number of pairs of images that a note names."""
@@ -36,6 +38,19 @@ def fold_notes(*, fewest: int) -> list[str]:
         f"(the smallest has {fewest})"
     )
     return [text] if fewest < FEWEST_TO_CHOOSE else []
+
+
+def unlabelled_notes(divisions: Sequence[Sequence[str]]) -> list[str]:
+    """Return how many samples the model of each fold learns from without labels; nothing if there are none."""
+    counts = sorted({list(splits).count(UNLABELLED) for splits in divisions})
+    if not any(counts):
+        return []
+    number = (
+        counted(counts[0], "unlabelled sample")
+        if len(counts) == 1
+        else f"{counts[0]} to {counts[-1]} unlabelled samples"
+    )
+    return [f"each model also learnt from {number}"]
 
 
 def fold_duplicate_notes(store: AttentionStore, divisions: Sequence[Sequence[str]]) -> list[str]:

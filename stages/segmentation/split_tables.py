@@ -17,6 +17,7 @@ from store.disk.regular import MIB, IrregularFileError, read_limited
 __all__ = [
     "ROW",
     "SPLITS",
+    "UNLABELLED",
     "read_split_csv",
     "read_splits",
     "split_rows",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 SPLITS = ("train", "val", "test")
+UNLABELLED = "unlabelled"
+"""Split of the samples that are learnt from without labels; see `stages.segmentation.unlabelled_samples`."""
 ROW = ("id", "group", "digest", "split")
 LARGEST = 1024 * MIB
 """Most bytes of a table: about six million rows."""
@@ -136,8 +139,8 @@ def read_split_csv(path: Path, known: Collection[str]) -> tuple[dict[str, str], 
     for line, row in enumerate(rows, start=2):
         id_ = _id_of(row["id"] or "", known, marked=set(ROW) <= set(found))
         split = (row["split"] or "").strip().lower()
-        if split not in (*SPLITS, ""):
-            problems.append(Problem(f"{path} line {line}", f"split is `{split}`; use train, val or test"))
+        if split not in (*SPLITS, UNLABELLED, ""):
+            problems.append(Problem(f"{path} line {line}", f"split is `{split}`; use train, val, test or unlabelled"))
         elif id_ in wanted:
             problems.append(Problem(f"{path} line {line}", f"`{id_}` is listed twice"))
         elif split:

@@ -162,7 +162,7 @@ def split_by_csv(store: AttentionStore, path: Path) -> list[str]:
     wanted, problems = read_split_csv(path, known)
     problems += [Problem(str(path), f"`{id_}` is not in {store.path}") for id_ in wanted if id_ not in known]
     splits = [wanted.get(str(id_), "") for id_ in store.ids]
-    for position in [at for at, split in enumerate(splits) if split and not store.labelled[at]]:
+    for position in [at for at, split in enumerate(splits) if split in SPLITS and not store.labelled[at]]:
         problems.append(Problem(str(path), f"`{store.ids[position]}` has no mask in {store.path}; leave it out"))
     problems += _straddling(store, splits, path)
     if problems:

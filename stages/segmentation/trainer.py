@@ -7,9 +7,11 @@ with eight labels an epoch is one step, and writing would take longer than the s
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +22,12 @@ from torch.optim import AdamW
 from stages.errors import PipelineError
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
-from stages.runs.precision import autocast
+from stages.runs.precision import ARITHMETIC, Arithmetic, autocast, recorded_values, resolve, resumed, sentences
 from stages.runs.schedules import WarmupCosine, mixed_seed
 from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
 from stages.runs.state import RunState, explain_misfit, restore_optimizer
 from stages.runtime.progress import Task
+from stages.segmentation.averaging import TEACHER_DECAY, WeightAverage
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, open_samples, shuffled
 from stages.segmentation.budget import Budget
 from stages.segmentation.checkpoint import (
@@ -35,13 +38,14 @@ from stages.segmentation.checkpoint import (
     save_model,
     save_state,
 )
+from stages.segmentation.consistency import Consistency, joint_losses
 from stages.segmentation.convergence import still_improving
-from stages.segmentation.inputs import augmented_inputs
 from stages.segmentation.label_losses import loss_for
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
-from stages.segmentation.split_tables import split_rows, splits_digest, splits_sha256
+from stages.segmentation.split_tables import SPLITS, UNLABELLED, split_rows, splits_digest, splits_sha256
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE, TrainingReport
 from stages.segmentation.validation import Validation
+from stages.segmentation.views import View, augmented_view
 from stages.settings import TrainSettings
 from store import AttentionStore
 from store.disk.publish import replace_file
@@ -74,24 +78,36 @@ class SegmentationTrainer:
         self.history: list[Row] = []
         self._splits = splits
         self.indices = {
-            split: np.flatnonzero(np.array(splits) == split).astype(np.int64) for split in ("train", "val", "test")
+            split: np.flatnonzero(np.array(splits) == split).astype(np.int64)
+            for split in (*SPLITS, *([UNLABELLED] if settings.unlabelled else []))
         }
         config = NetworkConfig.of(settings, store)
         require_values_to_normalise(settings, config, len(self.indices["train"]))
         self._loss = loss_for(settings.loss, multilabel=config.multilabel)
         # Channels last: on a CPU a step takes up to a quarter less time (no less on one with AMX). On a GPU the tensor
         # cores need this layout.
-        self.model = _new_model(settings.seed, config).to(device).to(memory_format=torch.channels_last)
-        self.optimizer = AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        self.use_network(_new_model(settings.seed, config).to(device).to(memory_format=torch.channels_last))
         self.budget = Budget.of(settings, len(self.indices["train"]))
         self._learning_rate = _learning_rate(settings, self.budget.steps)
-        self._validation = Validation(settings, store, device, config)
+        self._compute_in(resolve(settings.precision, device))
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
         self._best_score = -math.inf
         self._best_epoch = 0
         self._best_weights: dict[str, Tensor] = {}
         self._saved_at = -math.inf
         self.one_class = False  # the finished model predicts one class everywhere in samples that hold several
+
+    def use_network(self, model: Segmenter) -> None:
+        """Train this network, which is on the device, from its present weights. Call before the first epoch."""
+        self.model = model
+        self.optimizer = AdamW(model.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay)
+        decay = self.settings.ema or (TEACHER_DECAY if self.settings.unlabelled else 0)
+        self._average = WeightAverage(model, decay) if decay else None
+
+    @property
+    def evaluated(self) -> Segmenter:
+        """Return the network that is validated and saved: the average of the weights, if there is one."""
+        return self._average.model if self._average else self.model
 
     def run_epoch(self, epoch: int, task: Task) -> Row:
         """Train on every training sample once, then score the validation samples.
@@ -117,7 +133,7 @@ class SegmentationTrainer:
         }
         self.history.append(row)
         if self._record_if_best(row["val_dice"]):
-            self._best_weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+            self._best_weights = {name: tensor.clone() for name, tensor in self.evaluated.state_dict().items()}
         return row
 
     def save_if_due(self, folder: Path) -> None:
@@ -153,6 +169,7 @@ class SegmentationTrainer:
             CheckpointError: the run was started with other settings or data.
         """
         self.identity().require_match(state.settings, source)
+        self._compute_in(resumed(state.settings, self.settings.precision, self.device))
         with explain_misfit(source):
             self._restore(state)
 
@@ -163,10 +180,14 @@ class SegmentationTrainer:
         require_same_tensors(state.tensors["model"], weights)
         restore_optimizer(self.optimizer, state)
         self.model.load_state_dict(state.tensors["model"])
+        if self._average:
+            require_same_tensors(state.tensors["average"], weights)
+            self._average.model.load_state_dict(state.tensors["average"])
         for row in state.history:
             self.history.append({name: row[name] for name in COLUMNS})
             self._record_if_best(row["val_dice"])
-        best = state.tensors["model" if self._best_epoch == state.done else "best"]
+        last = "average" if self._average else "model"
+        best = state.tensors[last if self._best_epoch == state.done else "best"]
         require_same_tensors(best, weights)
         self._best_weights = {name: tensor.to(self.device, copy=True) for name, tensor in best.items()}
         self._require_finite(state.done)
@@ -177,8 +198,8 @@ class SegmentationTrainer:
         description = self.store.description
         return RunIdentity.of(
             self.settings,
-            {"store_contents": description.contents_sha256, "splits": splits},
-            equivalent={"store_contents": description.upgraded_from},
+            {"store_contents": description.contents_sha256, "splits": splits, ARITHMETIC: self._arithmetic},
+            equivalent={"store_contents": description.upgraded_from, ARITHMETIC: recorded_values()},
         )
 
     def report(self) -> TrainingReport:
@@ -193,31 +214,33 @@ class SegmentationTrainer:
             epochs=len(self.history),
             steps=self.budget.steps,
             improving=still_improving(self.history),
-            notes=[ONE_CLASS] if self.one_class else [],
+            notes=[
+                *([ONE_CLASS] if self.one_class else []),
+                *sentences(self.settings.precision, self.device, self._arithmetic),
+            ],
         )
 
     def _train(self, epoch: int, task: Task) -> float:
-        """Train on every training sample once, or until no step is left, and return the mean loss."""
+        """Train on every training sample once, or until no step is left. Return the mean loss of these samples."""
         self.model.train()
         generator = Generator().manual_seed(mixed_seed(self.settings.seed, epoch))
         order = shuffled(self.indices["train"], self.settings.batch_size, seed=self.settings.seed, epoch=epoch)
         first = (epoch - 1) * len(order)
         order = order[: self.budget.steps_in(epoch)]
         losses = []
-        for step, batch in enumerate(self._open("train").batches(order), start=first):
-            image, mask, attention = augmented_inputs(
-                batch, self.model.config, self.settings.attention_norm, self.settings.augment, generator
-            )
+        batches = zip(self._open("train").batches(order), self._views(epoch, first, len(order)), strict=True)
+        for step, (batch, unlabelled) in enumerate(batches, start=first):
+            view = augmented_view(batch, self.model.config, self.settings, generator)
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate.at(step + 0.5)  # mid-step: neither the first nor the last is zero
-            silenced = self._draw_silenced(len(image), generator)
-            with self._autocast():
-                loss = self._loss(self.model(image, attention, silenced), mask)
+            loss, own = self._losses(view, unlabelled, step)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
-            losses.append(loss.detach())
-            task.advance(len(image), self._note(epoch))
+            if self._average:
+                self._average.update(self.model, step)
+            losses.append(own.detach())
+            task.advance(len(view.image) + self.budget.unlabelled, self._note(epoch))
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise PipelineError(
@@ -225,11 +248,27 @@ class SegmentationTrainer:
             )
         return mean
 
+    def _views(self, epoch: int, first: int, count: int) -> Iterator[View | None]:
+        """Yield the unlabelled samples of each step of an epoch; None in a training without such samples."""
+        if self._consistency is None:
+            return itertools.repeat(None, count)
+        steps = range(first, first + count)
+        return self._consistency.views(self.evaluated, self._open(UNLABELLED), epoch, steps)
+
+    def _losses(self, view: View, unlabelled: View | None, step: int) -> tuple[Tensor, Tensor]:
+        """Return the loss of a step, and its part that comes from the labelled samples."""
+        with autocast(self._arithmetic, self.device):
+            if unlabelled is None or self._consistency is None:
+                own = self._loss(self.model(view.image, view.attention, view.silenced), view.mask)
+                return own, own
+            own, agreement = joint_losses(self.model, self._loss, view, unlabelled)
+            return own + self._consistency.weight_at(step) * agreement, own
+
     def _validate(self) -> float | None:
         """Return the mean Dice of the validation samples; None where there are none."""
         if not len(self.indices["val"]):
             return None
-        return self._validation.mean_dice(self.model.eval(), self._open("val"), self.indices["val"])
+        return self._validation.mean_dice(self.evaluated.eval(), self._open("val"), self.indices["val"])
 
     def _require_finite(self, epoch: int) -> None:
         """Make sure that weights and moments are numbers: the loss was computed before the last step.
@@ -244,14 +283,15 @@ class SegmentationTrainer:
                 "  Train with a lower --lr or --weight-decay, or with --precision float32."
             )
 
-    def _draw_silenced(self, count: int, generator: Generator) -> Tensor:
-        """Draw the samples whose image features, and whose attention features, are set to zero: (count, 2) bool."""
-        chosen = torch.rand(count, generator=generator) < self.settings.branch_dropout
-        attention = torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - both branches are equally likely
-        return torch.stack([chosen & ~attention, chosen & attention], dim=1).to(self.device)
-
-    def _autocast(self) -> torch.autocast:
-        return autocast(self.settings.precision, self.device)
+    def _compute_in(self, arithmetic: Arithmetic) -> None:
+        """Use this arithmetic in training, in validation and for the answers of the teacher."""
+        self._arithmetic = arithmetic
+        settings, config = replace(self.settings, precision=arithmetic), self.model.config
+        self._validation = Validation(settings, self.store, self.device, config)
+        self._consistency = None
+        if settings.unlabelled:
+            indices = self.indices[UNLABELLED]
+            self._consistency = Consistency(settings, self.store, indices, self.device, config, self.budget.steps)
 
     def _open(self, split: str) -> ResidentSamples | StreamedSamples:
         if split not in self._samples:
@@ -273,7 +313,9 @@ class SegmentationTrainer:
     def _save_state(self, folder: Path) -> None:
         replace_file(folder / HISTORY_FILE, history_csv(self.history, COLUMNS))
         tensors = {"model": self.model.state_dict()}
-        if self._best_epoch != len(self.history):  # otherwise they are the same tensors
+        if self._average:
+            tensors["average"] = self._average.model.state_dict()
+        if self._best_epoch != len(self.history):  # otherwise they are those of `evaluated`
             tensors["best"] = self._best_weights
         state = RunState(
             done=len(self.history),

@@ -151,7 +151,7 @@ class PretrainSettings(Settings):
     licence: str = setting("not stated", "Licence of the weights; kept in the weights file.")
     seed: NotNegative = setting(0, "Seed of weights, order and crops.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
-    precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA and on processors with AMX, else float32.")
     offline: bool = setting(
         False,
         "Download nothing: initial weights are a file or were downloaded earlier. Also PIPELINE_OFFLINE=1.",

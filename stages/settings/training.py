@@ -15,6 +15,7 @@ from stages.settings.fields import (
     AtLeastOne,
     Augment,
     Blocks,
+    Border,
     Branches,
     Device,
     FusionName,
@@ -70,6 +71,26 @@ class TrainSettings(Settings):
     augment: Augment = setting(
         "full", "full: any orientation (dermoscopy, histology); light: left-right flips and small turns; none."
     )
+    border: Border = setting(
+        "mirror",
+        "Mask outside an augmented picture; mirror: reflected like the image; ignore: not counted in the loss.",
+    )
+    map_dropout: Share = setting(
+        0.0, "Probability that a map of a training sample is set to zero; one of them always stays."
+    )
+    map_noise: Share = setting(
+        0.0, "Noise, shift and change of scale of the maps in training, in the units of --attention-norm."
+    )
+    ema: Share = setting(
+        0.0, "Decay of a moving average of the weights, which is then validated and saved, such as 0.99; 0 for none."
+    )
+    unlabelled: bool = setting(
+        False,
+        "Also learn from samples without a mask and from those that --labels leaves out: the moving average teaches "
+        "(decay 0.99 if --ema is 0).",
+    )
+    consistency: AtLeast0 = setting(1.0, "Weight of the loss of unlabelled samples.")
+    confidence: Share = setting(0.95, "Least probability at which a pixel of an unlabelled sample is learnt from.")
     seed: NotNegative = setting(0, "Seed of weights, order and augmentation.")
     split_seed: NotNegative = setting(0, "Seed of the train/val/test split.")
     val: Share = setting(0.15, "Share of the samples for choosing the checkpoint.")
@@ -87,7 +108,7 @@ class TrainSettings(Settings):
         0, "Cross-validation: number of models, each tested on another part of the samples; 0 trains a single model."
     )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
-    precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA, float32 elsewhere.")
+    precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA and on processors with AMX, else float32.")
     offline: bool = setting(
         False,
         "Send nothing: DVCLive writes its log without reporting to DVC Studio. Also PIPELINE_OFFLINE=1.",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SPLIT_FLAGS = {
     "train": "the run was trained on this image",
+    "unlabelled": "the run learnt from this image without its mask",
     "val": "a validation image of the run",
     "": "the run does not know this image",
 }

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import platform
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from store.disk.publish import replace_file
+from tests.benchmarks.machine import load, machine
 from tests.benchmarks.measure import Measurement, NotMeasured, Skipped
 
 BENCHMARKS = (
@@ -34,6 +33,10 @@ BENCHMARKS = (
     "choices",
     "epoch",
     "usual_setup",
+    "files",
+    "plain_cache",
+    "break_even",
+    "lighter_network",
     "report_page",
 )
 """Modules beside this one. Each has `measure()`, which yields measurements, and reasons for lines it cannot measure."""
@@ -50,11 +53,13 @@ def main(
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
     console = Console()
-    console.print(f"{machine()}; torch {torch.__version__}", style="dim")
+    console.print(f"{machine()}; torch {torch.__version__}; load before the run {load()}", style="dim")
     table = Table("name", "ratio", "target", "met", "what")
     results = {}
     for one in run([name for name in BENCHMARKS if not only or name in only], console):
-        results[one.name] = {**asdict(one), "met": one.met, "machine": machine(), "torch": torch.__version__}
+        results[one.name] = {
+            **asdict(one), "met": one.met, "machine": machine(), "torch": torch.__version__, "load": load(),
+        }  # fmt: skip
         table.add_row(*cells(one))
         if json_file:  # after every line: an interrupted run keeps its results so far
             replace_file(json_file, (json.dumps(results, indent=2) + "\n").encode())
@@ -82,19 +87,6 @@ def run(names: list[str], console: Console) -> Iterator[Measurement | NotMeasure
                 yield one
         except Skipped as reason:
             yield NotMeasured(name=name, reason=str(reason))
-
-
-def machine() -> str:
-    """Return the names of the processor and the GPU, if any, and the number of cores."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{model}, {os.cpu_count()} cores{gpu}"
 
 
 def _short(value: float | str) -> str:

@@ -100,6 +100,20 @@ def compared(store: AttentionStore, folder: Path, device: torch.device, *, round
 
 
 def usual_augmentation() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return `usual_warps` followed by the scaling of the image to float32 with ImageNet's mean and deviation."""
+    from torchvision.transforms import v2
+
+    augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = v2.Compose(
+        [
+            usual_warps(),
+            v2.ToDtype(torch.float32, scale=True),  # converts images only, not masks
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+    return augment
+
+
+def usual_warps() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Return flips, one affine warp and colour changes, with the ranges of our `full`, for a picture and its mask."""
     from torchvision.transforms import v2
 
@@ -116,8 +130,6 @@ def usual_augmentation() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
                 interpolation=v2.InterpolationMode.BILINEAR,
             ),
             v2.ColorJitter(brightness=ranges.colour, contrast=ranges.colour, saturation=ranges.colour),
-            v2.ToDtype(torch.float32, scale=True),  # converts images only, not masks
-            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
     )
     return augment

@@ -27,7 +27,7 @@ def main(folder: Path) -> None:
     from store import AttentionStore
     from tests.stages.test_golden_runs import settings_of
 
-    store, settings = AttentionStore.open(folder / "store.zarr"), settings_of(folder)
+    store, settings = AttentionStore.open(folder / "store.zarr"), settings_of(folder, precision="float32")
     splits = split_by_hash(store, seed=settings.split_seed, val=settings.val, test=settings.test)
     trainer = SegmentationTrainer(settings, store, splits, torch.device("cpu"))
     with SILENT.task("training", 1) as task:

@@ -137,6 +137,26 @@ def test_the_golden_interrupted_run_is_resumed_when_a_setting_has_been_added(gol
     assert state.settings["label_smoothing"] == 0.0
 
 
+@pytest.mark.parametrize("amx", [True, False])
+def test_the_golden_interrupted_run_goes_on_in_float32(
+    golden: Path, resume_for_an_epoch, monkeypatch: pytest.MonkeyPatch, amx
+):
+    """In its version `auto` was float32 on every processor. The next epoch is computed in float32, with AMX too."""
+    monkeypatch.setattr("stages.runs.precision.has_amx", lambda: amx)
+    seen = set()
+    original = SegmentationTrainer._autocast
+
+    def watched(self: SegmentationTrainer) -> torch.autocast:
+        context = original(self)
+        seen.add(context._enabled)
+        return context
+
+    monkeypatch.setattr(SegmentationTrainer, "_autocast", watched)
+    resume_for_an_epoch(settings_of(golden, resume=True))
+    assert seen == {False}
+    assert load_state(golden / ".run.training" / "state.safetensors").settings["arithmetic"] == "float32"
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [

@@ -1,14 +1,12 @@
-"""Schedules, seeds, precision and the history's CSV."""
+"""Schedules, seeds and the history's CSV."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
-import torch
 
 from stages.runs.history import history_csv
-from stages.runs.precision import autocast
 from stages.runs.schedules import WarmupCosine, cosine, mixed_seed
 
 
@@ -40,26 +38,6 @@ def test_seeds_are_those_of_every_earlier_version_and_all_different():
     seeds = {mixed_seed(seed, number) for seed in range(20) for number in range(20)}
     assert len(seeds) == 400
     assert all(0 <= seed < 2**64 for seed in seeds)
-
-
-@pytest.mark.parametrize(
-    ("precision", "device", "expected"),
-    [
-        ("auto", "cpu", False),
-        ("auto", "cuda", True),
-        ("bfloat16", "cpu", True),
-        ("float32", "cuda", False),
-        ("float32", "cpu", False),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'")
-def test_bfloat16_is_used_on_cuda_or_where_asked_for(precision, device, expected, monkeypatch):
-    """`auto` depends on the device; the others do not."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
-    context = autocast(precision, torch.device(device))
-    assert context._enabled is expected
-    assert context.fast_dtype is torch.bfloat16
 
 
 def test_the_history_is_csv_with_columns_in_the_given_order():

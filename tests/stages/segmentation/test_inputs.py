@@ -1,14 +1,16 @@
-"""Predictions: probabilities of classes sum to one, those of labels that overlap are independent."""
+"""Inputs of training and predictions: what augmentation changes, and what probabilities sum to."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 from stages.segmentation.batches import TensorBatch
-from stages.segmentation.inputs import plain_inputs, predict_probabilities
+from stages.segmentation.inputs import augmented_inputs, plain_inputs, predict_probabilities
 from stages.segmentation.network import NetworkConfig, Segmenter
-from stages.settings import TrainSettings
+from stages.settings import Augment, Branches, TrainSettings
 
 
 def _config(*, multilabel: bool) -> NetworkConfig:
@@ -55,3 +57,55 @@ def test_probabilities_of_labels_that_overlap_are_sigmoids(batch: TensorBatch):
     a, b, c = (1 - logits.sigmoid()).unbind(dim=1)
     torch.testing.assert_close(probabilities[:, 0], a * b * c)
     assert (probabilities.sum(dim=1) - 1).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("augment", ["full", "light", "none"])
+@pytest.mark.parametrize("branches", ["dual", "attention"])
+def test_maps_are_changed_at_every_strength_of_augmentation(batch: TensorBatch, augment: Augment, branches: Branches):
+    """One of two maps is silenced in some samples and never both; the generator's first numbers do not matter."""
+    config = replace(_config(multilabel=False), branches=branches)
+    silent = []
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        _, _, maps = augmented_inputs(batch, config, "log", augment, generator, map_dropout=0.6)
+        silent.append((maps == 0).all(dim=(2, 3)))
+    assert 0.2 < torch.stack(silent).float().mean() < 0.5
+    assert not torch.stack(silent).all(dim=2).any()
+
+
+@pytest.mark.parametrize("augment", ["full", "none"])
+def test_the_default_changes_no_map_and_uses_the_same_random_numbers(batch: TensorBatch, augment: Augment):
+    """Settings at their defaults give the inputs of earlier versions; a network without maps draws nothing for them."""
+    config = _config(multilabel=False)
+    plain, zero, image_only = (
+        augmented_inputs(batch, one, "log", augment, torch.Generator().manual_seed(3), **changes)
+        for one, changes in (
+            (config, {}),
+            (config, {"border": "mirror", "map_dropout": 0.0, "map_noise": 0.0}),
+            (replace(config, branches="image"), {"map_dropout": 0.5, "map_noise": 0.5}),
+        )
+    )
+    for one, other, third in zip(plain, zero, image_only, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one, third)
+
+
+def test_only_the_mask_depends_on_the_border(batch: TensorBatch):
+    """The image and the maps are mirrored in any case, so the network sees natural content."""
+    mirrored, ignored = (
+        augmented_inputs(
+            batch, _config(multilabel=False), "log", "full", torch.Generator().manual_seed(3), border=border
+        )
+        for border in ("mirror", "ignore")
+    )
+    assert torch.equal(mirrored[0], ignored[0])
+    assert torch.equal(mirrored[2], ignored[2])
+    assert set(mirrored[1].unique().tolist()) == {0}
+    assert set(ignored[1].unique().tolist()) == {0, 255}
+
+
+def test_without_augmentation_there_is_nothing_outside(batch: TensorBatch):
+    _, mask, _ = augmented_inputs(
+        batch, _config(multilabel=False), "log", "none", torch.Generator().manual_seed(3), border="ignore"
+    )
+    assert torch.equal(mask, batch.mask)
