@@ -43,6 +43,9 @@ p < .005 occurs without a difference.
 |  .005 |  .01 |   .05 |  .05 |        95 |        95 |         94 |       .8 |
 |   .01 |  .01 |   .05 |  .05 |        94 |        93 |         92 |      2.0 |
 |   .02 |  .01 |   .03 |  .05 |        97 |        88 |         94 |      1.2 |
+
+With three seeds (80 of 114 images) it is 94 % and more. A single split says nothing about splits: then it is 85 % with
+a deviation of .01 between splits, and 53 % with .02. So three splits are run.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from tests.benchmarks.evidence.scores import Key, read_scores
 from tests.benchmarks.evidence.tuned import read_tuned
 from tests.conftest import RECIPE, random_sample
 
-TINY = DataSet(name="tiny", held_out=500, test=12, labels=("4", "all"), search_labels=4, image="noise")
+TINY = DataSet(name="tiny", held_out=500, test=12, labels=("4", "all"), everything=24, search_labels=4, image="noise")
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_tables_need_no_torch(folder: Path) -> None:
     collect(folder)
     code = (
         "import sys; from pathlib import Path; from tests.benchmarks.evidence.datasets import DATASETS, DataSet\n"
-        "DATASETS['tiny'] = DataSet(name='tiny', held_out=0, test=0, labels=(), search_labels=4, image='')\n"
+        "DATASETS['tiny'] = DataSet(\n    name='tiny', held_out=0, test=0, labels=(), everything=24, search_labels=4, image=''\n)\n"
         "from tests.benchmarks.evidence.tables import all_tables\n"
         f"print(all_tables(Path({str(folder / 'results')!r}))); print('torch' in sys.modules)"
     )
