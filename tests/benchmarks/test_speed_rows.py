@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  #
 
 def test_ratios_are_medians_over_rounds() -> None:
     """A slow round in both ways changes no ratio: that is why the ways take turns."""
-    rounds = Rounds({"slow": [2.0, 40.0, 6.0], "fast": [1.0, 10.0, 2.0]})
+    rounds = Rounds({"slow": [2.0, 40.0, 6.0], "fast": [1.0, 10.0, 2.0]}, {"slow": [1.0, 3.0, 9.0], "fast": [1.0] * 3})
     assert rounds.seconds == {"slow": 6.0, "fast": 2.0}
     assert rounds.ratio("slow", "fast") == 3.0
     assert rounds.extent("slow", "fast") == "2 to 4"
+    assert rounds.cpu_seconds == {"slow": 3.0, "fast": 1.0}
+    assert rounds.cpu_ratio("slow", "fast") == 3.0
 
 
 def test_ways_take_turns_and_the_first_rounds_are_not_counted() -> None:
     called: list[str] = []
     rounds = in_turn({name: lambda name=name: called.append(name) for name in "ab"}, rounds=2, warm_up=1)
     assert called == ["a", "b"] * 3
+    assert rounds.taken.keys() == rounds.busy.keys() == {"a", "b"}
     assert {name: len(seconds) for name, seconds in rounds.taken.items()} == {"a": 2, "b": 2}
 
 
@@ -86,3 +90,10 @@ def test_without_the_library_it_says_how_to_install_it(monkeypatch: pytest.Monke
     monkeypatch.setattr(usual_setup, "LIBRARY", "a_library_that_is_nowhere")
     with pytest.raises(Skipped, match="bench"):
         next(lighter_network.measure())
+
+
+def test_waiting_is_not_work() -> None:
+    """Processor time is what other programs cannot change: a way that only waits takes none of it."""
+    rounds = in_turn({"waiting": lambda: time.sleep(0.05), "working": lambda: sum(range(100_000))}, rounds=1)
+    assert rounds.busy["waiting"][0] < rounds.taken["waiting"][0] / 2
+    assert rounds.busy["working"][0] > 0
