@@ -22,11 +22,12 @@ from torch.optim import AdamW
 from stages.errors import PipelineError
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
-from stages.runs.precision import ARITHMETIC, Arithmetic, autocast, recorded_values, resolve, resumed, sentences
+from stages.runs.precision import ARITHMETIC, Arithmetic, autocast, recorded_values, resumed, sentences
 from stages.runs.schedules import WarmupCosine, mixed_seed
 from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
 from stages.runs.state import RunState, explain_misfit, restore_optimizer
 from stages.runtime.progress import Task
+from stages.segmentation.arithmetic import arithmetic_of
 from stages.segmentation.averaging import TEACHER_DECAY, WeightAverage
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, open_samples, shuffled
 from stages.segmentation.budget import Budget
@@ -85,7 +86,8 @@ class SegmentationTrainer:
         self.budget = Budget.of(settings, len(self.indices["train"]))
         steps = self.budget.steps
         self._learning_rate = WarmupCosine(peak=settings.lr, warmup=round(settings.warmup * steps), total=steps)
-        self._compute_in(resolve(settings.precision, device))
+        self._chosen_here = arithmetic_of(settings, config, device)
+        self._compute_in(self._chosen_here)
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
         self._best_score = -math.inf
         self._best_epoch = 0
@@ -212,7 +214,7 @@ class SegmentationTrainer:
             improving=still_improving(self.history),
             notes=[
                 *([ONE_CLASS] if self.one_class else []),
-                *sentences(self.settings.precision, self.device, self._arithmetic),
+                *sentences(self.settings.precision, self.device, self._arithmetic, here=self._chosen_here),
             ],
         )
 

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stages.attention.extractor import AttentionExtractor
 from stages.errors import UsageError
 from tests.benchmarks.evidence.controls import standardised
-from tests.benchmarks.evidence.features import attention_of_patches, attention_of_queries, patch_features
+from tests.benchmarks.evidence.features import attention_of_patches, attention_of_queries
+from tests.benchmarks.evidence.features_cache import Features, computed
+from tests.benchmarks.evidence.features_fitted import Fitted, fitted
 from tests.benchmarks.evidence.features_reduction import Moments, Projection, Reduction, fit_projection
 from tests.benchmarks.evidence.stores_maps import Inputs, Maps
 
-__all__ = ["attention", "components", "fitted_projection", "patch_means", "prototypes"]
+__all__ = ["attention", "components", "patch_means", "prototypes"]
 
 PROTOTYPE_TOKENS = 20_000
 """Most queries on which prototypes are fitted, drawn at random from those of the images of the fit."""
 
 ROUNDS = 50
 """Rounds of k-means."""
-
-Compute = Callable[[Any, Tensor], Tensor]
-"""From a transformer and normalised images (batch, 3, height, width) to (batch, patches, dimensions)."""
 
 
 def attention(inputs: Inputs, *, untrained: bool) -> Maps:
@@ -59,15 +56,13 @@ def components(
         untrained: use the features of an untrained transformer.
     """
     extractor = _transformer(inputs, untrained=untrained)
-    projection = fitted_projection(inputs, extractor, source, count, how)
+    features = Features(inputs, extractor, source)
+    kept = _fitted_projection(inputs, extractor, features, count, how)
+    projection = Projection(**kept.arrays)
     own = standardised(inputs) if with_attention else None
 
     def read(positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        images = inputs.originals.read(positions)
-        projected = projection.apply(
-            _computed(extractor, images, lambda model, some: patch_features(model, some, source))
-        )
-        maps = _on_grid(projected, inputs)
+        maps = _on_grid(projection.apply(features.read(positions)), inputs)
         return maps if own is None else np.concatenate([own.read(positions), maps], axis=1)
 
     deviations = projection.deviations
@@ -78,23 +73,26 @@ def components(
         deviations=deviations if own is None else np.concatenate([np.ones(len(own.names)), deviations]),
         facts={
             **_facts(extractor),
-            **inputs.fit_facts,
+            **kept.facts,
             "reduction": how,
-            "explained": round(projection.explained, 6),
-            **({"seed": inputs.seed} if how == "random" else {}),
+            "explained": round(float(projection.explained), 6),
         },
     )
 
 
-def fitted_projection(
-    inputs: Inputs, extractor: AttentionExtractor, source: str, count: int, how: Reduction
-) -> Projection:
-    """Fit components of a source to the images of the fit."""
-    moments = Moments()
-    for images in inputs.originals.batches(inputs.fit, inputs.batch_size):
-        features = _computed(extractor, images, lambda model, some: patch_features(model, some, source))
-        moments.add(features.reshape(-1, features.shape[-1]))
-    return fit_projection(moments, count, how, seed=inputs.seed)
+def _fitted_projection(
+    inputs: Inputs, extractor: AttentionExtractor, features: Features, count: int, how: Reduction
+) -> Fitted:
+    """Fit components to the images of the fit, or read them from the file of an earlier fit."""
+
+    def fit() -> dict[str, NDArray[np.float64]]:
+        moments = Moments()
+        for batch in features.batches(inputs.fit):
+            moments.add(batch.reshape(-1, batch.shape[-1]))
+        return vars(fit_projection(moments, count, how, seed=inputs.seed))
+
+    facts = {**_facts(extractor), "source": features.source, "components": count, "reduction": how}
+    return fitted(inputs.fitted, facts, inputs.fit_facts, fit)
 
 
 def patch_means(inputs: Inputs, *, untrained: bool) -> Maps:
@@ -104,7 +102,7 @@ def patch_means(inputs: Inputs, *, untrained: bool) -> Maps:
 
     def read(positions: NDArray[np.int64]) -> NDArray[np.float32]:
         images = inputs.originals.read(positions)
-        received = _computed(extractor, images, lambda model, some: attention_of_patches(model, some, recipe.layers))
+        received = computed(extractor, images, lambda model, some: attention_of_patches(model, some, recipe.layers))
         return recipe.keys * received.reshape(len(images), -1, *recipe.grid)
 
     names = [f"mean_{head}" for head in recipe.heads]
@@ -120,22 +118,26 @@ def prototypes(inputs: Inputs, count: int, *, untrained: bool) -> Maps:
 
     extractor = _transformer(inputs, untrained=untrained)
     recipe = extractor.recipe
-    random = np.random.default_rng(inputs.seed)
-    per_image = max(1, PROTOTYPE_TOKENS // len(inputs.fit))
-    drawn = []
-    for images in inputs.originals.batches(inputs.fit, inputs.batch_size):
-        queries = _computed(extractor, images, lambda model, some: patch_features(model, some, "queries"))
-        drawn += [random.permutation(of_image)[:per_image] for of_image in queries]
-    vectors = np.concatenate(drawn)
-    if len(np.unique(vectors, axis=0)) < count:
-        raise UsageError(f"prototypes:{count}: the images of the fit have fewer different patches. Ask for fewer.")
-    centres, _ = kmeans2(vectors.astype(np.float64), count, iter=ROUNDS, minit="++", rng=random)
-    centre_queries = torch.from_numpy(centres).float()
+    features = Features(inputs, extractor, "queries")
+
+    def fit() -> dict[str, NDArray[np.float64]]:
+        random = np.random.default_rng(inputs.seed)
+        per_image = max(1, PROTOTYPE_TOKENS // len(inputs.fit))
+        vectors = np.concatenate(
+            [random.permutation(one)[:per_image] for batch in features.batches(inputs.fit) for one in batch]
+        )
+        if len(np.unique(vectors, axis=0)) < count:
+            raise UsageError(f"prototypes:{count}: the images of the fit have fewer different patches. Ask for fewer.")
+        centres, _ = kmeans2(vectors.astype(np.float64), count, iter=ROUNDS, minit="++", rng=random)
+        return {"centres": centres.astype(np.float64)}
+
+    kept = fitted(inputs.fitted, {**_facts(extractor), "prototypes": count}, inputs.fit_facts, fit)
+    centre_queries = torch.from_numpy(kept.arrays["centres"]).float()
     heads = len(recipe.heads) // len(recipe.layers)
 
     def read(positions: NDArray[np.int64]) -> NDArray[np.float32]:
         images = inputs.originals.read(positions)
-        given = _computed(extractor, images, lambda model, some: attention_of_queries(model, some, centre_queries))
+        given = computed(extractor, images, lambda model, some: attention_of_queries(model, some, centre_queries))
         return recipe.keys * given.reshape(len(images), -1, *recipe.grid)
 
     return Maps(
@@ -144,7 +146,7 @@ def prototypes(inputs: Inputs, count: int, *, untrained: bool) -> Maps:
         read=read,
         keys=recipe.keys,
         signed=False,
-        facts={**_facts(extractor), **inputs.fit_facts, "seed": inputs.seed},
+        facts={**_facts(extractor), **kept.facts},
     )
 
 
@@ -154,16 +156,6 @@ def _transformer(inputs: Inputs, *, untrained: bool) -> AttentionExtractor:
 
 def _facts(extractor: AttentionExtractor) -> dict[str, Any]:
     return {"weights_sha256": extractor.recipe.weights_sha256}
-
-
-def _computed(extractor: AttentionExtractor, images: NDArray[np.uint8], compute: Compute) -> NDArray[np.float32]:
-    """Run the transformer on (n, height, width, 3) images, a few at a time, and return the float32 results."""
-    size = max(1, extractor._batch.size)
-    parts = [
-        compute(extractor._module, extractor._normalise(images[start : start + size])).float().cpu().numpy()
-        for start in range(0, len(images), size)
-    ]
-    return np.concatenate(parts)
 
 
 def _on_grid(values: NDArray[np.float32], inputs: Inputs) -> NDArray[np.float32]:

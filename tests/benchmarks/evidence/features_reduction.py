@@ -80,8 +80,8 @@ class Projection:
     """(dimension, component), scaled."""
     deviations: NDArray[np.float64]
     """(component,) deviation of each component over the vectors of the fit."""
-    explained: float
-    """Share of the vectors' variance that lies in the space of the components."""
+    explained: NDArray[np.float64]
+    """() share of the vectors' variance that lies in the space of the components."""
 
     def apply(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return (…, component) for (…, dimension) vectors."""
@@ -122,7 +122,7 @@ def fit_projection(moments: Moments, count: int, how: Reduction, *, seed: int = 
         mean=moments.mean,
         matrix=matrix,
         deviations=np.ones(count) if how == "white" else deviations / top,
-        explained=float(np.trace(basis.T @ covariance @ basis) / np.trace(covariance)),
+        explained=np.array(np.trace(basis.T @ covariance @ basis) / np.trace(covariance)),
     )
 
 

@@ -26,7 +26,9 @@ store's attention before the components, scaled as training does), `+untrained` 
 
 Maps that are no probabilities are values around zero: train on them with `attention_norm=none`. The printed line says
 which. Components and prototypes are fitted to images without their masks: to those of `--fit-ids`, or else to any,
-those of the test split included. At most `--fit-images` of them are used, drawn by `--seed`.
+those of the test split included. At most `--fit-images` of them are used, drawn by `--seed`. With `--fitted FILE` the
+fit is kept; the store of another data set then uses the same components. With `--cache FOLDER` features are kept, and
+further stores of the same source need no transformer.
 
 Some stores need no derivation, but another extraction:
 
@@ -105,6 +107,8 @@ def main(
     weights: Annotated[Path | None, typer.Option(help="Weights file, if the store was extracted with one.")] = None,
     fit_ids: Annotated[Path | None, typer.Option(help="File with an id on each line: images to fit to.")] = None,
     fit_images: Annotated[int, typer.Option(min=1, help="Most images to fit to.")] = 500,
+    fitted: Annotated[Path | None, typer.Option(help="File .npz that keeps the fit, or has one already.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder that keeps features for further stores.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images through the transformer at a time.")] = 16,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of whatever is drawn.")] = 0,
@@ -118,12 +122,14 @@ def main(
             images=images,
             layout=layout,
             weights=weights,
+            cache=cache,
+            fitted=fitted,
             device=device,
             batch_size=batch_size,
             seed=seed,
             fit=fit_positions(base, fit_ids, most=fit_images, seed=seed),
         )
-        if KINDS[parse_kind(maps).kind].fitted and fit_ids is None:
+        if KINDS[parse_kind(maps).kind].fitted and fit_ids is None and not (fitted and fitted.exists()):
             note = "note: fitted to images of all splits, without their masks. --fit-ids chooses others."
             console.print(note, soft_wrap=True)
         print(derive_store(maps, inputs, out))  # noqa: T201 - the result

@@ -61,6 +61,10 @@ class Inputs:
     layout: str = "auto"
     weights: Path | None = None
     """Weights file of the transformer, if the store was made with one."""
+    cache: Path | None = None
+    """Folder that keeps features; see `features_cache`."""
+    fitted: Path | None = None
+    """File that keeps what was fitted; see `features_fitted`."""
     device: str = "cpu"
     batch_size: int = 16
     seed: int = 0

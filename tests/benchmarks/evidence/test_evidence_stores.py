@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from stages.errors import UsageError
 from store import AttentionStore
 from store.check import verify_store
 from tests.benchmarks.evidence import controls, stores
+from tests.benchmarks.evidence.arms import ARMS, BASE_STORE, arms_of
 from tests.benchmarks.evidence.stores import derive_store, fit_positions
-from tests.benchmarks.evidence.stores_kinds import KINDS, parse_kind
+from tests.benchmarks.evidence.stores_kinds import ALIASES, KINDS, make_maps, parse_kind
 from tests.benchmarks.evidence.stores_maps import Inputs
 from tests.conftest import extract_settings, train_settings
 
@@ -136,6 +138,19 @@ def test_a_network_is_trained_and_scored_on_a_derived_store(inputs: Inputs, tmp_
     run = tmp_path / "run"
     train.run(train_settings(tmp_path / "new.zarr", run, epochs=1, attention_norm="none"))
     evaluate.run(EvaluateSettings(store=tmp_path / "new.zarr", run=run))
+
+
+def test_arms_of_the_protocol_scale_derived_maps_as_they_must_be(inputs: Inputs) -> None:
+    """Values around zero would be cut off by the logarithm that is the default."""
+    checked = set()
+    for spec in arms_of(list(ARMS)).values():
+        kind = re.sub(r"([0-9]+)$", r":\1", spec.store)
+        if kind == BASE_STORE or kind.partition(":")[0] not in {*KINDS, *ALIASES}:
+            continue
+        signed = make_maps(parse_kind(kind), inputs).signed
+        assert (spec.settings.get("attention_norm") == "none") == signed, spec.name
+        checked.add(spec.store)
+    assert {"shuffled", "colours", "untrained"} <= checked
 
 
 @pytest.mark.parametrize(
