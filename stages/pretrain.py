@@ -43,7 +43,7 @@ from stages.pretraining.trainer import DistillationTrainer
 from stages.pretraining.watch import require_sound
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
-from stages.runs.precision import ARITHMETIC, Arithmetic, recorded_values, sentences
+from stages.runs.precision import ARITHMETIC, Arithmetic, recorded_values, resolve, sentences
 from stages.runs.state import explain_misfit
 from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
@@ -116,7 +116,8 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
                 _publish(settings.out, trainer, card)
         if processes.leads:
             work.remove()
-    notes = sentences(settings.precision, device, trainer.arithmetic)
+    here = resolve(settings.precision, device)
+    notes = sentences(settings.precision, device, trainer.arithmetic, here=here)
     return PretrainReport(card=card, out=settings.out, seconds=time.monotonic() - began, notes=notes)
 
 

@@ -20,11 +20,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, get_args, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
 
 from stages.errors import UsageError
+from stages.segmentation.losses import Loss
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.settings import Branches, CompareSettings, TrainSettings
 
@@ -33,6 +34,7 @@ __all__ = [
     "SHARED",
     "UNUSED",
     "Arm",
+    "HasTrainingLoss",
     "Network",
     "changed_settings",
     "parse_arm",
@@ -42,6 +44,15 @@ __all__ = [
 
 Network = Callable[[NetworkConfig], Segmenter]
 """Function that builds another network from the configuration of ours."""
+
+
+@runtime_checkable
+class HasTrainingLoss(Protocol):
+    """A network whose output in training differs from its prediction, as with deep supervision."""
+
+    def training_loss(self, loss: Loss) -> Loss:
+        """Return the loss of the output in training, made from the loss of a prediction."""
+
 
 NO_ARMS = ("none",)
 """Value of `--arms` for none of the short arms."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.comparison.arms import Network
+from stages.comparison.arms import HasTrainingLoss, Network
 from stages.comparison.results import RunResult
 from stages.outputs.kinds import RUN
 from stages.runs.history import Row
@@ -77,6 +77,8 @@ def train_and_score(
     """
     with explain_out_of_memory(_out_of_memory(settings, device)):
         trainer = new_trainer(settings, store, splits, device, network)
+        if isinstance(trainer.model, HasTrainingLoss):
+            trainer._loss = trainer.model.training_loss(trainer._loss)  # noqa: SLF001 - a seam for experiments only
         watched = _Watch(trainer, store) if checkpoint == "last" else None
         seconds = _train(trainer, watched, task)
         if network is None:

@@ -21,16 +21,17 @@ from stages.errors import UsageError
 from stages.outputs.kinds import COMPARISON
 from stages.outputs.places import require_own_folder
 from stages.reporting.sources import Sources, find_images
-from stages.runs.precision import resolve
 from stages.runs.work_folder import WorkFolder
 from stages.runtime.devices import resolve_device
 from stages.runtime.wording import counted
+from stages.segmentation.arithmetic import arithmetic_of
 from stages.segmentation.budget import Budget
 from stages.segmentation.labelled_subset import labelled_subset
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from stages.segmentation.unlabelled_samples import mark_unlabelled
 from stages.settings import CompareSettings, TrainSettings
+from store import AttentionStore
 
 __all__ = ["WORK", "Job", "Plan", "make_plan", "plan_of"]
 
@@ -125,7 +126,7 @@ def plan_of(settings: CompareSettings, arms: Sequence[Arm], shared: TrainSetting
     samples = open_samples(arms, shared)
     _require_scored(settings, samples)
     matrix = Matrix(arms, parse_labels(settings.labels, samples.count("train")), seeds)
-    _require_networks(matrix, samples)
+    _require_networks(matrix, samples, device)
     return Plan(
         settings=settings,
         shared=shared,
@@ -178,7 +179,7 @@ def _require_scored(settings: CompareSettings, samples: Samples) -> None:
         )
 
 
-def _require_networks(matrix: Matrix, samples: Samples) -> None:
+def _require_networks(matrix: Matrix, samples: Samples, device: torch.device) -> None:
     """Make sure that every arm's network can be built and trained with every number of labels.
 
     Raises:
@@ -188,6 +189,7 @@ def _require_networks(matrix: Matrix, samples: Samples) -> None:
         store = samples.store_of(arm)
         try:
             config = NetworkConfig.of(arm.settings, store)
+            arithmetic_of(arm.settings, config, device)
             for labels in matrix.labels:
                 require_values_to_normalise(arm.settings, config, labels)
             with torch.device("meta"):  # no memory is used
@@ -202,11 +204,12 @@ def _jobs(settings: CompareSettings, matrix: Matrix, samples: Samples, device: t
     jobs: list[Job] = []
     splits_of: dict[tuple[Path, bool, int, int], list[str]] = {}
     for run in matrix:
-        own = replace(_with_precision(run.arm.settings, device), seed=run.seed)
+        own = replace(run.arm.settings, seed=run.seed)
         store, where = samples.store_of(run.arm), (own.store, own.unlabelled, run.labels, run.seed)
         if where not in splits_of:
             splits_of[where] = samples.splits_in(store, _drawn(run, samples))
         budget = Budget.of(own, run.labels)
+        own = _with_precision(own, store, device)
         identity = run_identity(
             run.arm, own, store, splits_of[where], score=settings.score, checkpoint=settings.checkpoint
         )
@@ -222,13 +225,13 @@ def _jobs(settings: CompareSettings, matrix: Matrix, samples: Samples, device: t
     return jobs
 
 
-def _with_precision(settings: TrainSettings, device: torch.device) -> TrainSettings:
+def _with_precision(settings: TrainSettings, store: AttentionStore, device: torch.device) -> TrainSettings:
     """Return the settings with bfloat16 in place of `auto` if `auto` becomes bfloat16 on this machine.
 
     So a result is found again only where the same arithmetic is used. Where `auto` becomes float32 it stays: then the
     results of earlier versions are found.
     """
-    bfloat16 = resolve(settings.precision, device) == "bfloat16"
+    bfloat16 = arithmetic_of(settings, NetworkConfig.of(settings, store), device) == "bfloat16"
     return replace(settings, precision="bfloat16") if bfloat16 else settings
 
 

@@ -70,11 +70,20 @@ def recorded_values() -> tuple[str | None, ...]:
     return (None, *get_args(Arithmetic))
 
 
-def sentences(precision: TrainingPrecision, device: torch.device, arithmetic: Arithmetic) -> list[str]:
-    """Return what a user should know about the choice of `auto`: nothing for float32 that was chosen here."""
+def sentences(
+    precision: TrainingPrecision, device: torch.device, arithmetic: Arithmetic, *, here: Arithmetic
+) -> list[str]:
+    """Return what a user should know about the choice of `auto`: nothing for float32 that was chosen here.
+
+    Args:
+        precision: the setting.
+        device: where the run was computed.
+        arithmetic: what the setting became.
+        here: what it becomes for a new run on this machine.
+    """
     if precision != "auto":
         return []
-    if arithmetic != resolve(precision, device):
+    if arithmetic != here:
         return [f"computed in {arithmetic}, as the run was started; --precision auto would choose another one here"]
     if arithmetic == "float32":
         return []

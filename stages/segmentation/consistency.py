@@ -62,7 +62,6 @@ class Consistency:
         self._store = store
         self._indices = indices
         self._device = device
-        self._config = config
         self._rising = RAMP * steps
         self._adaptive_batch = adaptive_batch_for(settings.batch_size, config, device)
 
@@ -90,7 +89,7 @@ class Consistency:
         order = [positions_at(step, self._indices, self._settings.batch_size, seed=seed) for step in steps]
         for positions, batch in zip(order, samples.batches(order), strict=True):
             answered = TensorBatch(batch.image, self._answers(teacher, batch, positions), batch.attention)
-            yield augmented_view(answered, self._config, self._settings, generator, border="ignore")
+            yield augmented_view(answered, teacher.config, self._settings, generator, border="ignore")
 
     def _answers(self, teacher: Segmenter, batch: TensorBatch, positions: NDArray[np.int64]) -> Tensor:
         """Return the teacher's masks of the stored samples, (sample, row, column) uint8."""
@@ -98,7 +97,7 @@ class Consistency:
             probabilities = predict_probabilities(
                 teacher, batch, self._settings.attention_norm, self._adaptive_batch, name_of(self._store, positions)
             )
-        masks = pseudo_masks(probabilities, self._settings.confidence, multilabel=self._config.multilabel)
+        masks = pseudo_masks(probabilities, self._settings.confidence, multilabel=teacher.config.multilabel)
         return masks.clone()  # outside of inference mode: the loss needs a tensor that gradients may depend on
 
 

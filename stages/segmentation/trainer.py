@@ -22,11 +22,12 @@ from torch.optim import AdamW
 from stages.errors import PipelineError
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
-from stages.runs.precision import ARITHMETIC, Arithmetic, autocast, recorded_values, resolve, resumed, sentences
+from stages.runs.precision import ARITHMETIC, Arithmetic, autocast, recorded_values, resumed, sentences
 from stages.runs.schedules import WarmupCosine, mixed_seed
 from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
 from stages.runs.state import RunState, explain_misfit, restore_optimizer
 from stages.runtime.progress import Task
+from stages.segmentation.arithmetic import arithmetic_of
 from stages.segmentation.averaging import TEACHER_DECAY, WeightAverage
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, open_samples, shuffled
 from stages.segmentation.budget import Budget
@@ -43,7 +44,7 @@ from stages.segmentation.convergence import still_improving
 from stages.segmentation.label_losses import loss_for
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
 from stages.segmentation.split_tables import SPLITS, UNLABELLED, split_rows, splits_digest, splits_sha256
-from stages.segmentation.training_report import FEWEST_TO_CHOOSE, TrainingReport
+from stages.segmentation.training_report import FEWEST_TO_CHOOSE, ONE_CLASS, TrainingReport, progress_note
 from stages.segmentation.validation import Validation
 from stages.segmentation.views import View, augmented_view
 from stages.settings import TrainSettings
@@ -54,11 +55,6 @@ __all__ = ["COLUMNS", "FEWEST_TO_CHOOSE", "SAVE_SECONDS", "SegmentationTrainer",
 
 COLUMNS = ("epoch", "loss", "val_dice", "lr")
 """Columns of the history, one row per epoch."""
-
-ONE_CLASS = (
-    "warning: the model predicts one class everywhere. Train longer or with another --lr, and look at the masks "
-    "(`pipeline inspect STORE --picture FILE`)"
-)
 
 SAVE_SECONDS = 10.0
 """Shortest time between two writes of the state: what a killed run loses, beside the epoch it was in."""
@@ -88,8 +84,10 @@ class SegmentationTrainer:
         # cores need this layout.
         self.use_network(_new_model(settings.seed, config).to(device).to(memory_format=torch.channels_last))
         self.budget = Budget.of(settings, len(self.indices["train"]))
-        self._learning_rate = _learning_rate(settings, self.budget.steps)
-        self._compute_in(resolve(settings.precision, device))
+        steps = self.budget.steps
+        self._learning_rate = WarmupCosine(peak=settings.lr, warmup=round(settings.warmup * steps), total=steps)
+        self._chosen_here = arithmetic_of(settings, config, device)
+        self._compute_in(self._chosen_here)
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
         self._best_score = -math.inf
         self._best_epoch = 0
@@ -216,7 +214,7 @@ class SegmentationTrainer:
             improving=still_improving(self.history),
             notes=[
                 *([ONE_CLASS] if self.one_class else []),
-                *sentences(self.settings.precision, self.device, self._arithmetic),
+                *sentences(self.settings.precision, self.device, self._arithmetic, here=self._chosen_here),
             ],
         )
 
@@ -228,6 +226,7 @@ class SegmentationTrainer:
         first = (epoch - 1) * len(order)
         order = order[: self.budget.steps_in(epoch)]
         losses = []
+        note = progress_note(self.history, epoch, self.budget.epochs)
         batches = zip(self._open("train").batches(order), self._views(epoch, first, len(order)), strict=True)
         for step, (batch, unlabelled) in enumerate(batches, start=first):
             view = augmented_view(batch, self.model.config, self.settings, generator)
@@ -240,7 +239,7 @@ class SegmentationTrainer:
             if self._average:
                 self._average.update(self.model, step)
             losses.append(own.detach())
-            task.advance(len(view.image) + self.budget.unlabelled, self._note(epoch))
+            task.advance(len(view.image) + self.budget.unlabelled, note)
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise PipelineError(
@@ -257,7 +256,7 @@ class SegmentationTrainer:
 
     def _losses(self, view: View, unlabelled: View | None, step: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a step, and its part that comes from the labelled samples."""
-        with autocast(self._arithmetic, self.device):
+        with self._autocast():
             if unlabelled is None or self._consistency is None:
                 own = self._loss(self.model(view.image, view.attention, view.silenced), view.mask)
                 return own, own
@@ -290,8 +289,11 @@ class SegmentationTrainer:
         self._validation = Validation(settings, self.store, self.device, config)
         self._consistency = None
         if settings.unlabelled:
-            indices = self.indices[UNLABELLED]
-            self._consistency = Consistency(settings, self.store, indices, self.device, config, self.budget.steps)
+            unlabelled, steps = self.indices[UNLABELLED], self.budget.steps
+            self._consistency = Consistency(settings, self.store, unlabelled, self.device, config, steps)
+
+    def _autocast(self) -> torch.autocast:
+        return autocast(self._arithmetic, self.device)
 
     def _open(self, split: str) -> ResidentSamples | StreamedSamples:
         if split not in self._samples:
@@ -341,18 +343,8 @@ class SegmentationTrainer:
             masks=asdict(self.store.description.masks),
         )
 
-    def _note(self, epoch: int) -> str:
-        """Return the line beside the progress bar: epoch, loss and validation Dice."""
-        last = self.history[-1] if self.history else {"loss": None, "val_dice": None}
-        figures = [f"{name} {last[key]:.3f}" for name, key in (("loss", "loss"), ("val Dice", "val_dice")) if last[key]]
-        return f"epoch {epoch}/{self.budget.epochs} {' '.join(figures)}"
-
 
 def _new_model(seed: int, config: NetworkConfig) -> Segmenter:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Segmenter(config)
-
-
-def _learning_rate(settings: TrainSettings, steps: int) -> WarmupCosine:
-    return WarmupCosine(peak=settings.lr, warmup=round(settings.warmup * steps), total=steps)

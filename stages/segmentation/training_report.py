@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.runs.history import Row
 from stages.runtime.wording import counted
 from stages.segmentation.budget import FEW_STEPS
 
-__all__ = ["FEWEST_TO_CHOOSE", "TrainingReport"]
+__all__ = ["FEWEST_TO_CHOOSE", "ONE_CLASS", "TrainingReport", "progress_note"]
 
 FEWEST_TO_CHOOSE = 10
 """Smallest number of validation samples that choose the best epoch. With fewer the choice would be chance, so the last
 epoch is used."""
+
+ONE_CLASS = (
+    "warning: the model predicts one class everywhere. Train longer or with another --lr, and look at the masks "
+    "(`pipeline inspect STORE --picture FILE`)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,3 +71,10 @@ class TrainingReport:
             f"{self.val_dice:.3f}.\n"
             "  The best of many is too high an estimate; `pipeline evaluate` scores the test samples"
         )
+
+
+def progress_note(history: Sequence[Row], epoch: int, epochs: int) -> str:
+    """Return the line beside the progress bar: the epoch, and loss and validation Dice of the one before."""
+    last = history[-1] if history else {"loss": None, "val_dice": None}
+    figures = [f"{name} {last[key]:.3f}" for name, key in (("loss", "loss"), ("val Dice", "val_dice")) if last[key]]
+    return f"epoch {epoch}/{epochs} {' '.join(figures)}"

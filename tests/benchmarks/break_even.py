@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -37,7 +37,7 @@ from stages.segmentation.batches import ResidentSamples
 from store import AttentionStore
 from store.writer import Layout, new_store
 from tests.benchmarks.augmented_loop import AugmentedLoop
-from tests.benchmarks.files import BATCH, trainer_of
+from tests.benchmarks.files import BATCH, details_of, trainer_of
 from tests.benchmarks.measure import Measurement, NotMeasured, Rounds, in_turn, without_gpu
 from tests.benchmarks.training_step import epoch
 from tests.benchmarks.usual_setup import write_both
@@ -83,15 +83,15 @@ def on(device: torch.device, name: str, case: Case) -> Iterator[Measurement | No
     with tempfile.TemporaryDirectory() as folder:
         rounds = _measured(device, case, Path(folder))
     each = {f"{way}, ms an image": 1000 * seconds / case.samples for way, seconds in rounds.seconds.items()}
+    own = {f"{way}, processor ms": 1000 * seconds / case.samples for way, seconds in rounds.cpu_seconds.items()}
     yield Measurement(
         name=f"in the loop: {name}, {device.type}",
         ratio=rounds.ratio("in the loop", "store"),
         target=None,
         claim="seconds an epoch, DINO in the loop on augmented images (another computation) / store",
-        details={**each, "rounds": rounds.extent("in the loop", "store")},
+        details=details_of(rounds, "in the loop", "store", samples=case.samples),
     )
-    seconds = rounds.seconds
-    epochs = break_even(extraction=seconds["extraction"], loop=seconds["in the loop"], store=seconds["store"])
+    epochs, worked = _break_even_of(rounds.seconds), _break_even_of(rounds.cpu_seconds)
     for line, times in zip(LINES[1:], (1.0, EXTRACTED / TRAINED), strict=True):
         full = f"{line}: {name}, {device.type}"
         if epochs is None:
@@ -102,8 +102,17 @@ def on(device: torch.device, name: str, case: Case) -> Iterator[Measurement | No
             ratio=epochs * times,
             target=None,
             claim="epochs until extraction and training from the store have taken as long as DINO in the loop",
-            details={**each, "first whole epoch ahead": math.floor(epochs * times) + 1},
+            details={
+                **each,
+                **own,
+                "by processor time": "never" if worked is None else worked * times,
+                "first whole epoch ahead": math.floor(epochs * times) + 1,
+            },
         )
+
+
+def _break_even_of(seconds: Mapping[str, float]) -> float | None:
+    return break_even(extraction=seconds["extraction"], loop=seconds["in the loop"], store=seconds["store"])
 
 
 def break_even(*, extraction: float, loop: float, store: float) -> float | None:

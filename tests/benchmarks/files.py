@@ -38,7 +38,7 @@ LAYOUT = Layout(
 )  # fmt: skip
 """Images of 128², and three blocks of a transformer with patches of 8 at 192²: the sizes of our results."""
 
-SAMPLES, BATCH, ROUNDS = 128, 8, 5
+SAMPLES, BATCH, ROUNDS = 64, 8, 7
 WORKERS = (0, 1, 2)
 BRANCHES: tuple[Branches, ...] = ("dual", "image")
 NAMES = [
@@ -119,6 +119,6 @@ def _reading(device: torch.device, store: AttentionStore, folder: Path) -> Measu
 
 
 def details_of(rounds: Rounds, above: str, below: str, *, samples: int) -> dict[str, float | str]:
-    """Return the milliseconds an image of both ways, and the lowest and highest ratio of a round."""
+    """Return the milliseconds an image of both ways, the extreme ratios of a round, and the ratio of processor time."""
     times = {f"{name}, ms an image": 1000 * rounds.seconds[name] / samples for name in (above, below)}
-    return {**times, "rounds": rounds.extent(above, below)}
+    return {**times, "rounds": rounds.extent(above, below), "processor time": rounds.cpu_ratio(above, below)}

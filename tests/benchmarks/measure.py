@@ -69,34 +69,50 @@ def side_by_side(ways: Mapping[str, Callable[[], object]], *, rounds: int = 5, w
 def in_turn(ways: Mapping[str, Callable[[], object]], *, rounds: int = 5, warm_up: int = 1) -> Rounds:
     """Time each way once in every round, in turn; arguments as in `side_by_side`."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
+    busy: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(warm_up + rounds):
         for name, way in ways.items():
-            began = time.perf_counter()
+            began, working = time.perf_counter(), time.process_time()
             way()
             if turn >= warm_up:
                 taken[name].append(time.perf_counter() - began)
-    return Rounds(taken)
+                busy[name].append(time.process_time() - working)
+    return Rounds(taken, busy)
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """Hold the seconds of every way in every round."""
+    """Hold what every way took in every round."""
 
     taken: Mapping[str, Sequence[float]]
+    """Seconds, by way."""
+    busy: Mapping[str, Sequence[float]]
+    """Seconds in which a processor worked for this process, all threads together, without other processes such as the
+    workers of a loader. On one thread of an idle machine they equal `taken`; other programs change them little."""
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Return the median over the rounds, by way."""
+        """Return the median seconds over the rounds, by way."""
         return {name: statistics.median(one) for name, one in self.taken.items()}
+
+    @property
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return the median seconds of this process's own work, by way."""
+        return {name: statistics.median(one) for name, one in self.busy.items()}
 
     def ratio(self, above: str, below: str) -> float:
         """Return the median of the rounds' ratios. On a busy machine it is steadier than the ratio of two medians."""
-        return statistics.median(self._ratios(above, below))
+        return statistics.median(_ratios(self.taken, above, below))
+
+    def cpu_ratio(self, above: str, below: str) -> float:
+        """Return the median of the rounds' ratios of this process's own work."""
+        return statistics.median(_ratios(self.busy, above, below))
 
     def extent(self, above: str, below: str) -> str:
         """Return the lowest and the highest ratio of a round, as text."""
-        ratios = self._ratios(above, below)
+        ratios = _ratios(self.taken, above, below)
         return f"{min(ratios):.3g} to {max(ratios):.3g}"
 
-    def _ratios(self, above: str, below: str) -> list[float]:
-        return [one / other for one, other in zip(self.taken[above], self.taken[below], strict=True)]
+
+def _ratios(seconds: Mapping[str, Sequence[float]], above: str, below: str) -> list[float]:
+    return [one / other for one, other in zip(seconds[above], seconds[below], strict=True)]

@@ -33,6 +33,7 @@ from stages import compare
 from stages.comparison.arms import Arm, parse_arm, shared_settings
 from stages.comparison.one_run import new_trainer
 from stages.comparison.plan import plan_of
+from stages.runs.precision import autocast
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import Progress, Task
 from stages.segmentation.losses import dice_cross_entropy
@@ -134,7 +135,7 @@ def step_of(trainer: SegmentationTrainer) -> Callable[[], None]:
     trainer.model.train()
 
     def step() -> None:
-        with trainer._autocast():
+        with autocast(trainer.settings.precision, trainer.device):
             loss = dice_cross_entropy(trainer.model(image, attention), mask)
         trainer.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

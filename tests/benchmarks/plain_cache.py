@@ -28,7 +28,7 @@ from tests.benchmarks.measure import Measurement, NotMeasured, Rounds, in_turn, 
 from tests.benchmarks.training_step import epoch
 from tests.conftest import RECIPE
 
-SAMPLES = 128
+SAMPLES = 64
 READINGS = 15
 """Rounds of reading and writing, which take a small part of an epoch's time."""
 

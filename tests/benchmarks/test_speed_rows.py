@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from store.writer import Layout
-from tests.benchmarks import lighter_network, plain_cache, usual_setup
+from tests.benchmarks import lighter_network, measure, plain_cache, usual_setup
 from tests.benchmarks.file_sources import ARRAYS, bytes_in, write_files
 from tests.benchmarks.measure import Rounds, Skipped, in_turn
 
@@ -22,16 +22,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  #
 
 def test_ratios_are_medians_over_rounds() -> None:
     """A slow round in both ways changes no ratio: that is why the ways take turns."""
-    rounds = Rounds({"slow": [2.0, 40.0, 6.0], "fast": [1.0, 10.0, 2.0]})
+    rounds = Rounds({"slow": [2.0, 40.0, 6.0], "fast": [1.0, 10.0, 2.0]}, {"slow": [1.0, 3.0, 9.0], "fast": [1.0] * 3})
     assert rounds.seconds == {"slow": 6.0, "fast": 2.0}
     assert rounds.ratio("slow", "fast") == 3.0
     assert rounds.extent("slow", "fast") == "2 to 4"
+    assert rounds.cpu_seconds == {"slow": 3.0, "fast": 1.0}
+    assert rounds.cpu_ratio("slow", "fast") == 3.0
 
 
 def test_ways_take_turns_and_the_first_rounds_are_not_counted() -> None:
     called: list[str] = []
     rounds = in_turn({name: lambda name=name: called.append(name) for name in "ab"}, rounds=2, warm_up=1)
     assert called == ["a", "b"] * 3
+    assert rounds.taken.keys() == rounds.busy.keys() == {"a", "b"}
     assert {name: len(seconds) for name, seconds in rounds.taken.items()} == {"a": 2, "b": 2}
 
 
@@ -86,3 +89,18 @@ def test_without_the_library_it_says_how_to_install_it(monkeypatch: pytest.Monke
     monkeypatch.setattr(usual_setup, "LIBRARY", "a_library_that_is_nowhere")
     with pytest.raises(Skipped, match="bench"):
         next(lighter_network.measure())
+
+
+def test_waiting_is_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processor time is what other programs change little. Both clocks are read around every call."""
+    clocks = {"perf_counter": 0.0, "process_time": 0.0}
+
+    def pass_time(wall: float, work: float) -> None:
+        clocks["perf_counter"] += wall
+        clocks["process_time"] += work
+
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: clocks["perf_counter"])
+    monkeypatch.setattr(measure.time, "process_time", lambda: clocks["process_time"])
+    rounds = in_turn({"waiting": lambda: pass_time(8, 1), "working": lambda: pass_time(2, 2)}, rounds=1)
+    assert rounds.ratio("waiting", "working") == 4.0
+    assert rounds.cpu_ratio("waiting", "working") == 0.5

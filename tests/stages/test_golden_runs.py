@@ -27,12 +27,13 @@ from stages import train
 from stages.errors import CheckpointError
 from stages.pretraining.state import load_state as load_pretraining_state
 from stages.runs.identity import RunIdentity
+from stages.runs.precision import autocast
 from stages.segmentation.batches import in_order, open_samples
 from stages.segmentation.checkpoint import load_model, load_state, require_fit
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.split_tables import read_splits
 from stages.segmentation.trainer import SegmentationTrainer
-from stages.settings import PretrainSettings, TrainSettings, setting
+from stages.settings import PretrainSettings, TrainingPrecision, TrainSettings, setting
 from store import AttentionStore
 from tests.stages import golden_training
 from tests.stages.compared_runs import history
@@ -144,16 +145,14 @@ def test_the_golden_interrupted_run_goes_on_in_float32(
     """In its version `auto` was float32 on every processor. The next epoch is computed in float32, with AMX too."""
     monkeypatch.setattr("stages.runs.precision.has_amx", lambda: amx)
     seen = set()
-    original = SegmentationTrainer._autocast
 
-    def watched(self: SegmentationTrainer) -> torch.autocast:
-        context = original(self)
-        seen.add(context._enabled)
-        return context
+    def watched(arithmetic: TrainingPrecision, device: torch.device) -> torch.autocast:
+        seen.add(arithmetic)
+        return autocast(arithmetic, device)
 
-    monkeypatch.setattr(SegmentationTrainer, "_autocast", watched)
+    monkeypatch.setattr("stages.segmentation.trainer.autocast", watched)
     resume_for_an_epoch(settings_of(golden, resume=True))
-    assert seen == {False}
+    assert seen == {"float32"}
     assert load_state(golden / ".run.training" / "state.safetensors").settings["arithmetic"] == "float32"
 
 

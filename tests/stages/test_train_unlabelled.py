@@ -133,7 +133,6 @@ def test_by_default_a_state_has_no_average_and_nothing_is_averaged(phantom_store
 
 def test_progress_counts_the_unlabelled_samples(phantom_store: Path, tmp_path: Path):
     """The samples that are advanced add up to the total, also with a last epoch that is cut short."""
-
     totals: list[int] = []
     advanced: list[int] = []
 

@@ -80,7 +80,7 @@ def search(
 ) -> None:
     """Train the trials of every arm. Then use `collect` and `choose`."""
     from tests.benchmarks.evidence.arms import arms_of
-    from tests.benchmarks.evidence.protocol import COMMON, Request
+    from tests.benchmarks.evidence.protocol import Request, common_with
     from tests.benchmarks.evidence.search import trial_arms
     from tests.benchmarks.evidence.tuned import read_tuned
 
@@ -97,7 +97,7 @@ def search(
             tables=tables,
             work=work,
             tuned=read_tuned(results),
-            common=(*COMMON, *(common or ())),
+            common=common_with(common or ()),
             device=device,
         )
         for dataset in map(dataset_of, _list(data))
@@ -125,7 +125,9 @@ def choose(
     tuned = read_tuned(results)
     for name in DATASETS:
         runs = read_runs(raw_file(results, name, split, "val"))
-        for winner in best_trials(runs, count=trials, seeds=parse_seeds([seeds]), without_failed=without_failed):
+        for winner in best_trials(
+            runs, count=trials, seeds=parse_seeds(seeds.split(",")), without_failed=without_failed
+        ):
             tuned.setdefault(name, {}).setdefault(winner.arm, {})[str(winner.labels)] = winner.as_json()
             settings = ", ".join(f"{key}={value}" for key, value in winner.settings.items())
             typer.echo(
@@ -157,7 +159,7 @@ def run(
 ) -> None:
     """Train and score the runs of the protocol that are not finished. Then use `collect`."""
     from tests.benchmarks.evidence.arms import arms_of
-    from tests.benchmarks.evidence.protocol import COMMON, Request
+    from tests.benchmarks.evidence.protocol import Request, common_with
     from tests.benchmarks.evidence.tuned import read_tuned
 
     if score not in {"test", "val"}:
@@ -174,7 +176,7 @@ def run(
         tables=tables,
         work=work,
         tuned=read_tuned(results),
-        common=(*COMMON, *(common or ())),
+        common=common_with(common or ()),
         device=device,
     )
     _make([request], part, dry_run=dry_run)

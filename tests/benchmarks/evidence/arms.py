@@ -2,26 +2,32 @@
 
 An arm is written as in `pipeline compare --arm`, with some more keys:
 
-    branches[,store=NAME][,network=MODULE:FUNCTION][,tuned_as=ARM][,as_large_as=ARM][,setting=value…]
+    branches[,store=NAME][,network=NAME][,weights=FILE][,tuned_as=ARM][,as_large_as=ARM][,setting=value…]
 
 | key | meaning |
 |---|---|
 | store | name in the folder of stores: `<folder>/<data set>-<name>.zarr`; `attention` if it is not given |
-| network | function that builds another network, see `stages.comparison.arms.Network` |
-| tuned_as | use the settings that were found for this arm; without it, those found for the arm itself |
+| network | another network, a name in `tests.benchmarks.evidence.networks`, or MODULE:FUNCTION |
+| weights | file in the folder of stores from which that network starts |
+| tuned_as | if no settings were found for the arm itself, use those found for this arm |
 | as_large_as | choose the width so that the network has as many parameters as that arm's |
 | any other | a setting of `pipeline train`; it comes before a setting that was found |
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.errors import UsageError
+
+if TYPE_CHECKING:
+    from stages.comparison.arms import Network
 
 __all__ = ["ARMS", "BASE_STORE", "SHIPPED", "ArmSpec", "arms_of", "network_of", "parse_spec"]
 
@@ -35,15 +41,33 @@ ARMS: Mapping[str, str] = {
     "image": "image",
     "attention": "attention",
     "image-large": "image,as_large_as=dual,tuned_as=image",
+    # controls
     "shuffled": "dual,store=shuffled,tuned_as=dual",
     "colours": "dual,store=colours,attention_norm=none,tuned_as=dual",
     "untrained": "dual,store=untrained,tuned_as=dual",
+    # rivals
+    "linear": "attention,store=tokens96,attention_norm=none,network=linear",
+    "mlp": "attention,store=tokens96,attention_norm=none,network=mlp",
+    "decoder": "dual,store=tokens4-32,attention_norm=none,network=decoder",
+    "unet34": "image,network=unet34",
+    "unet-imagenet": "image,network=unet_lite0_imagenet,weights=tf_efficientnet_lite0.safetensors",
+    # what to cache
+    "last1": "dual,store=last1,tuned_as=dual",
+    "all-blocks": "dual,store=all-blocks,tuned_as=dual",
+    "finer": "dual,store=finer,tuned_as=dual",
     "tokens16": "dual,store=tokens16,attention_norm=none,tuned_as=dual",
+    "tokens4-32": "dual,store=tokens4-32,attention_norm=none,tuned_as=dual",
     "both16": "dual,store=both16,attention_norm=none,tuned_as=dual",
+    # how to train
+    "dual-maps-disturbed": "dual,map_dropout=0.1,map_noise=0.1,tuned_as=dual",
+    "dual-border-ignored": "dual,border=ignore,tuned_as=dual",
+    "image-border-ignored": "image,border=ignore,tuned_as=image",
+    "dual-unlabelled": "dual,unlabelled=true,tuned_as=dual",
+    "image-unlabelled": "image,unlabelled=true,tuned_as=image",
 }
 """Every arm of the protocol by its name."""
 
-_KEYS = ("store", "network", "tuned_as", "as_large_as")
+_KEYS = ("store", "network", "weights", "tuned_as", "as_large_as")
 _SEPARATE = re.compile(r",(?=\s*[A-Za-z_0-9]+\s*=)")
 
 
@@ -56,7 +80,9 @@ class ArmSpec:
     store: str = BASE_STORE
     """Name of the store."""
     network: str | None = None
-    """`module:function` of another network."""
+    """Name or `module:function` of another network."""
+    weights: str | None = None
+    """Name of the file from which that network starts."""
     tuned_as: str = ""
     """Name of the arm whose settings are used."""
     as_large_as: str | None = None
@@ -113,16 +139,31 @@ def parse_spec(name: str, text: str) -> ArmSpec:
     return ArmSpec(name=name, branches=branches, settings=values, **special)
 
 
-def network_of(spec: ArmSpec) -> Any:
-    """Return the function that builds the arm's network; None for ours.
+def network_of(spec: ArmSpec, folder: Path) -> tuple[Network | None, str]:
+    """Return the function that builds the arm's network, and the name under which compare knows the arm.
+
+    In a comparison the name of an arm stands for its network. So the name has the first digits of a digest of the
+    network's name and weights. An arm with our network keeps its name, and its function is None.
+
+    Args:
+        spec: the arm.
+        folder: of the weights.
 
     Raises:
-        UsageError: there is no such module or function.
+        UsageError: there is no such network, or its weights are missing.
     """
     if spec.network is None:
-        return None
-    module, _, function = spec.network.partition(":")
+        return None, spec.name
+    weights = folder / spec.weights if spec.weights else None
+    if weights and not weights.is_file():
+        raise UsageError(f"arm {spec.name}: {weights} is missing. Put the weights into the folder of the stores.")
+    digest = hashlib.sha256(spec.network.encode() + (weights.read_bytes() if weights else b"")).hexdigest()
+    module, found, function = spec.network.partition(":")
+    if not found:
+        from tests.benchmarks.evidence.networks import network_named
+
+        return network_named(spec.network, weights), f"{spec.name}.{digest[:6]}"
     try:
-        return getattr(importlib.import_module(module), function)
+        return getattr(importlib.import_module(module), function), f"{spec.name}.{digest[:6]}"
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"arm {spec.name}: network {spec.network} cannot be loaded: {error}.") from None

@@ -23,6 +23,8 @@ class DataSet:
     """Number of test images of every split."""
     labels: tuple[str, ...]
     """Numbers of labelled images; `all` is the whole training split."""
+    everything: int
+    """Number of training images, which `all` stands for."""
     search_labels: int
     """Number of labelled images in the search for settings."""
     image: str
@@ -33,11 +35,11 @@ DATASETS = {
     one.name: one
     for one in (
         DataSet(
-            name="isic", held_out=300, test=372, labels=("13", "65", "327", "all"), search_labels=65,
+            name="isic", held_out=300, test=372, labels=("13", "65", "327", "all"), everything=1384, search_labels=65,
             image="dermoscopy (ISIC 2018)",
         ),
         DataSet(
-            name="nuclei", held_out=350, test=80, labels=("16", "64", "all"), search_labels=64,
+            name="nuclei", held_out=350, test=80, labels=("16", "64", "all"), everything=194, search_labels=64,
             image="microscopy (nuclei)",
         ),
     )

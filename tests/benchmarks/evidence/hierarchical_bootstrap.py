@@ -2,8 +2,8 @@
 
 In every resample P splits are drawn with replacement, then S seeds within every drawn split, and then images: an image
 is drawn as often in every split that tests it, because it is one image. The statistic is the mean over the drawn
-values, with every drawn run counting the same. The interval is between the percentiles of 10,000 resamples. The same values
-always give the same interval.
+values, with every drawn run counting the same. The interval is between the percentiles of 10,000 resamples. The same
+values always give the same interval.
 
 With few splits and seeds this interval is too narrow: a sample of three has less spread than what it is a sample of. It
 is given because it needs no model of the effects; claims are made by `tests.benchmarks.evidence.pooled_effects`.

@@ -9,6 +9,7 @@ All are trained by the loop of `pipeline train`: the same augmentation, loss, op
 | unet34 | image | U-Net of ResNet-34, untrained at the start (`unet`) |
 | unet_lite0 | image | U-Net of EfficientNet-Lite0, untrained at the start |
 | unet_lite0_imagenet | image | the same with an encoder trained on ImageNet; needs the file of weights |
+| gated, prior, deep, narrow_image | maps and image | variants of our own network (`networks_variants`) |
 
 The identity of a run holds the name of its arm in place of the network. So an arm must have another name whenever its
 network differs; giving it the network's name does that.
@@ -24,6 +25,7 @@ from stages.errors import UsageError
 from stages.runs.tables import entry_of
 from tests.benchmarks.evidence.decoders import decoder
 from tests.benchmarks.evidence.heads import linear, mlp
+from tests.benchmarks.evidence.networks_variants import VARIANTS
 from tests.benchmarks.evidence.unet import UNet
 from tests.benchmarks.evidence.unet_weights import ENCODER
 
@@ -35,6 +37,7 @@ NETWORKS: dict[str, Network] = {
     "decoder": decoder,
     "unet34": UNet(encoder="resnet34"),
     "unet_lite0": UNet(encoder=ENCODER),
+    **VARIANTS,
 }
 """Networks that start untrained, by name."""
 

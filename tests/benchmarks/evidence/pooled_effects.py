@@ -24,8 +24,8 @@ all values is the sum of three independent parts, each known as well as its own 
 | E, N | mean square of the rest within splits, and the number of values |
 
 D is (image variance within a split) × the sum, over images and splits, of (weight in the split's mean - mean weight)²
-/ (P - 1). With one split this is `crossed_effects` exactly. The image part is the variance of cluster sums, as in two-way
-clustering (Cameron, Gelbach and Miller 2011, "Robust inference with multiway clustering").
+/ (P - 1). With one split this is `crossed_effects` exactly. The image part is the variance of cluster sums, as in
+two-way clustering (Cameron, Gelbach and Miller 2011, "Robust inference with multiway clustering").
 
 **What it covers.** New seeds (labels and weights), new images, and new splits as far as three splits show how much they
 differ. Splits share most training images. If no effect of the split is seen in the data, the split part is 0. The
@@ -43,6 +43,9 @@ p < .005 occurs without a difference.
 |  .005 |  .01 |   .05 |  .05 |        95 |        95 |         94 |       .8 |
 |   .01 |  .01 |   .05 |  .05 |        94 |        93 |         92 |      2.0 |
 |   .02 |  .01 |   .03 |  .05 |        97 |        88 |         94 |      1.2 |
+
+With three seeds (80 of 114 images) it is 94 % and more. A single split says nothing about splits: then it is 85 % with
+a deviation of .01 between splits, and 53 % with .02. So three splits are run.
 """
 
 from __future__ import annotations

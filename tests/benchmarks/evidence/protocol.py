@@ -24,7 +24,7 @@ from tests.benchmarks.evidence.splits import split_file
 from tests.benchmarks.evidence.tuned import Tuned, settings_for
 from tests.benchmarks.evidence.widths import count_parameters, width_for
 
-__all__ = ["COMMON", "SEEDS", "STEPS", "PlannedRun", "Request", "planned_runs", "store_path"]
+__all__ = ["COMMON", "SEEDS", "STEPS", "PlannedRun", "Request", "common_with", "planned_runs", "store_path"]
 
 SEEDS = "0-4"
 STEPS = (400, 2000)
@@ -61,6 +61,7 @@ class PlannedRun:
     """Hold one run, and the plan of `compare` that it belongs to."""
 
     dataset: DataSet
+    arm: ArmSpec
     split: int
     steps: int
     score: str
@@ -72,7 +73,14 @@ class PlannedRun:
     """Name and first digits of the digest of the store."""
 
     def __str__(self) -> str:
-        return f"{self.dataset.name} split {self.split}, {self.job.run}, {self.steps} steps"
+        run = f"{self.arm.name}, {self.job.run.labels} labels, seed {self.job.run.seed}, {self.steps} steps"
+        return f"{self.dataset.name} split {self.split}, {run}"
+
+
+def common_with(more: Sequence[str]) -> list[str]:
+    """Return `COMMON` with further settings, `setting=value` each; one with the same name replaces it."""
+    values = {item.partition("=")[0]: item for item in (*COMMON, *more)}
+    return list(values.values())
 
 
 def store_path(folder: Path, dataset: DataSet, name: str) -> Path:
@@ -125,18 +133,19 @@ def _block(request: Request, dataset: DataSet, split: int, steps: int, out: Path
             groups.append((arms, [labels]))
     for arms, numbers in groups:
         plan = plan_of(replace(settings, labels=tuple(numbers)), [arm for arm, _ in arms], shared)
-        tuned = {arm.name: found for arm, found in arms}
+        by_name = {arm.name: (spec, found) for spec, (arm, found) in zip(request.arms.values(), arms, strict=True)}
         for job in plan.jobs:
-            arm = job.run.arm
+            spec, tuned = by_name[job.run.arm.name]
             yield PlannedRun(
                 dataset=dataset,
+                arm=spec,
                 split=split,
                 steps=steps,
                 score=request.score,
                 plan=plan,
                 job=job,
-                tuned=tuned[arm.name],
-                store=f"{request.arms[arm.name].store}:{_digest(plan, arm)}",
+                tuned=tuned,
+                store=f"{spec.store}:{_digest(plan, job.run.arm)}",
             )
 
 
@@ -146,11 +155,15 @@ def arm_of(spec: ArmSpec, request: Request, dataset: DataSet, labels: str, share
     Raises:
         UsageError: a setting, a network or a store cannot be used.
     """
-    found = settings_for(request.tuned, dataset.name, spec.tuned_as, int(labels) if labels.isdigit() else None)
+    number = int(labels) if labels.isdigit() else None
+    found = settings_for(request.tuned, dataset.name, spec.name, number)
+    if found is None:
+        found = settings_for(request.tuned, dataset.name, spec.tuned_as, number)
     values = {**(found or {}), **spec.settings}
     store = store_path(request.stores, dataset, spec.store)
     text = ",".join([spec.branches, f"store={store}", *(f"{key}={value}" for key, value in values.items())])
-    arm = parse_arm(spec.name, text, shared)
+    network, name = network_of(spec, request.stores)
+    arm = replace(parse_arm(name, text, shared), network=network)
     if spec.as_large_as:
         other = request.arms.get(spec.as_large_as) or arms_of([spec.as_large_as])[spec.as_large_as]
         if other.as_large_as:
@@ -161,7 +174,7 @@ def arm_of(spec: ArmSpec, request: Request, dataset: DataSet, labels: str, share
         parameters = count_parameters(large, AttentionStore.open(large.store))
         width = width_for(parameters, arm.settings, AttentionStore.open(store))
         arm = replace(arm, settings=replace(arm.settings, width=width))
-    return replace(arm, network=network_of(spec)), found is not None
+    return arm, found is not None
 
 
 def _digest(plan: Plan, arm: Arm) -> str:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,8 +31,10 @@ from statistics import fmean
 from stages.errors import UsageError
 from store.disk.publish import replace_file
 
-__all__ = ["RawRun", "mean_dice", "merge_runs", "raw_file", "read_runs", "write_runs"]
+__all__ = ["TRIAL", "RawRun", "mean_dice", "merge_runs", "raw_file", "read_runs", "write_runs"]
 
+TRIAL = re.compile(r"(.+)\.t([0-9]+)")
+"""Name of an arm in the search for settings: that of the arm, and the number of the trial."""
 DIGITS = 5
 YES, NO = "yes", "no"
 

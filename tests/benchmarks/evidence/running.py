@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -109,22 +110,26 @@ def make_runs(
     failed = []
     with work_folder(folder / RUNS, WORK, keep=lambda _: True) as own:
         left = {id(run): expected_seconds(run) for run in missing_runs(mine, work)}
+        expected, began = sum(left.values()), time.monotonic()
         for number, run in enumerate(mine, start=1):
             stored = find_result(_result_folders(work), run.job.identity, with_model=False).stored
             if stored is not None:
-                tables.add(run, replace(stored.result, arm=run.job.run.arm.name))
+                tables.add(run, stored.result)
                 continue
             try:
                 results, _ = run_jobs(replace(run.plan, jobs=[run.job]), own.path, SILENT)
             except PipelineError as error:
                 failed.append(f"{run}: {error}")
+                left.pop(id(run), None)
                 report(f"[{number}/{len(mine)}] {run}: failed")
                 continue
             (result,) = results.values()
             tables.add(run, result)
             left.pop(id(run), None)
             score = f"Dice {mean_dice(result.dice.values()):.4f}, {duration(result.seconds)}"
-            report(f"[{number}/{len(mine)}] {run}: {score}; about {duration(sum(left.values()))} left")
+            rest = sum(left.values())
+            seconds = (time.monotonic() - began) * rest / (expected - rest) if expected > rest else rest
+            report(f"[{number}/{len(mine)}] {run}: {score}; about {duration(seconds)} left")
     if failed:
         raise PipelineError(
             "\n".join([f"{len(failed)} of {len(mine)} runs failed:", *failed])
@@ -164,7 +169,7 @@ class _Tables:
 def _raw(run: PlannedRun, result: RunResult) -> RawRun:
     improving = "" if result.improving is None else YES if result.improving else NO
     return RawRun(
-        arm=result.arm,
+        arm=run.arm.name,
         labels=result.labels,
         seed=result.seed,
         steps=result.steps,
@@ -183,7 +188,8 @@ def _raw(run: PlannedRun, result: RunResult) -> RawRun:
 def _listed(run: PlannedRun) -> list[str]:
     """Return the settings of a run that differ from the defaults, without those that have a column of their own."""
     settings, default = run.job.settings, TrainSettings()
-    return [
+    network = [f"network={run.arm.network}"] if run.arm.network else []
+    return network + [
         f"{field.name}={getattr(settings, field.name)}"
         for field in dataclasses.fields(settings)
         if field.name == "branches"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from tests.benchmarks.evidence.arms import ARMS
 from tests.benchmarks.evidence.datasets import SPLITS
 from tests.benchmarks.evidence.hierarchical_bootstrap import bootstrap_interval
 from tests.benchmarks.evidence.pooled_effects import pooled_error, pooled_mean
-from tests.benchmarks.evidence.raw import RawRun, raw_file, read_runs
+from tests.benchmarks.evidence.raw import TRIAL, RawRun, raw_file, read_runs
 
 __all__ = ["Key", "Mean", "Scores", "arms_in_order", "difference", "mean_of", "read_scores"]
 
@@ -40,7 +41,7 @@ class Mean:
     p: float | None
     """Two-sided p of a true mean of 0."""
     bootstrap: tuple[float, float] | None
-    """95 % interval of the hierarchical bootstrap."""
+    """95 % interval of the hierarchical bootstrap; None also where it was not asked for."""
     by_split: Mapping[int, float]
     runs: int
     images: int
@@ -75,7 +76,7 @@ def read_scores(folder: Path, dataset: str, score: str) -> Scores:
     found: dict[Key, dict[tuple[int, int], RawRun]] = {}
     for split in SPLITS:
         for run in read_runs(raw_file(folder, dataset, split, score)):
-            if ".t" not in run.arm:
+            if not TRIAL.fullmatch(run.arm):
                 found.setdefault(Key(run.arm, run.labels, run.steps), {})[split, run.seed] = run
     return Scores(found)
 
@@ -99,7 +100,7 @@ def difference(scores: Scores, first: Key, second: Key) -> Mean | None:
     if first not in scores.runs or second not in scores.runs:
         return None
     splits, seeds, table = _table([scores.runs[first], scores.runs[second]])
-    return _mean(table[0] - table[1], splits) if seeds else None
+    return _mean(table[0] - table[1], splits, bootstrap=True) if seeds else None
 
 
 def _table(arms: Sequence[Mapping[tuple[int, int], RawRun]]) -> tuple[list[int], list[int], Floats]:
@@ -133,12 +134,13 @@ def _table(arms: Sequence[Mapping[tuple[int, int], RawRun]]) -> tuple[list[int],
     return splits, ordered, table
 
 
-def _mean(values: Floats, splits: Sequence[int]) -> Mean:
+def _mean(values: Floats, splits: Sequence[int], *, bootstrap: bool = False) -> Mean:
     """Return the mean of (split, seed, image) values with its intervals."""
     runs, images = values.shape[0] * values.shape[1], int((~np.isnan(values)).any(axis=(0, 1)).sum())
     by_split = {split: float(np.nanmean(part)) for split, part in zip(splits, values, strict=True)}
-    plain = {"mean": pooled_mean(values), "by_split": by_split, "runs": runs, "images": images}
+    plain: dict[str, Any] = {"mean": pooled_mean(values), "by_split": by_split, "runs": runs, "images": images}
     if runs == 1 or int((~np.isnan(values[:, 0])).sum(axis=1).min()) < FEWEST_IMAGES:
         return Mean(half=None, p=None, bootstrap=None, **plain)
     error = pooled_error(values)
-    return Mean(half=error.half_width(), p=error.p(plain["mean"]), bootstrap=bootstrap_interval(values), **plain)
+    ends = bootstrap_interval(values) if bootstrap else None
+    return Mean(half=error.half_width(), p=error.p(plain["mean"]), bootstrap=ends, **plain)

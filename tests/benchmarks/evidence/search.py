@@ -12,7 +12,6 @@ for the width; then some trials are the same for it in effect.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -22,7 +21,7 @@ import numpy as np
 
 from stages.errors import UsageError
 from tests.benchmarks.evidence.arms import ArmSpec
-from tests.benchmarks.evidence.raw import RawRun, mean_dice
+from tests.benchmarks.evidence.raw import TRIAL, RawRun, mean_dice
 
 __all__ = ["BUDGET", "CHOICES", "SEARCH_SEEDS", "SEARCH_STEPS", "Winner", "choose", "trial_arms", "trials"]
 
@@ -39,8 +38,6 @@ BUDGET = 8
 SEARCH_SEEDS = "100,101"
 SEARCH_STEPS = 200
 SEED_OF_TRIALS = 15
-
-_TRIAL = re.compile(r"(.+)\.t([0-9]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +112,7 @@ def choose(runs: Sequence[RawRun], *, count: int, seeds: Sequence[int], without_
     """
     found: dict[tuple[str, int, int], dict[int, dict[int, float]]] = {}
     for run in runs:
-        if match := _TRIAL.fullmatch(run.arm):
+        if match := TRIAL.fullmatch(run.arm):
             scores = found.setdefault((match[1], run.labels, run.steps), {}).setdefault(int(match[2]), {})
             scores[run.seed] = mean_dice(run.dice.values())
     return [

@@ -114,7 +114,7 @@ def _claims(every: dict[str, Scores]) -> str:
 def _claimed(claim: Claim, scores: Scores) -> Mean | None:
     if not scores.runs:
         return None
-    labels = max(scores.labels()) if claim.labels == ALL else int(claim.labels)
+    labels = DATASETS[claim.dataset].everything if claim.labels == ALL else int(claim.labels)
     return difference(scores, Key(claim.first, labels, claim.steps), Key(claim.second, labels, claim.steps))
 
 

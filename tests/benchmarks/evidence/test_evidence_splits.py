@@ -80,7 +80,7 @@ def test_compare_takes_the_table(layout: Layout, tmp_path: Path) -> None:
         for index in range(40):
             sample = random_sample(index, layout)
             writer.append(replace(sample, group=sample.id, perceptual_hash=hashes_with()[index]))
-    tiny = DataSet(name="tiny", held_out=500, test=8, labels=("4",), search_labels=4, image="noise")
+    tiny = DataSet(name="tiny", held_out=500, test=8, labels=("4",), everything=27, search_labels=4, image="noise")
     tables = write_splits(AttentionStore.open(path), tiny, tmp_path / "splits")
     assert [table.name for table in tables] == ["tiny-0.csv", "tiny-1.csv", "tiny-2.csv"]
     settings = CompareSettings(

@@ -12,6 +12,7 @@ forms list the same tensors in the same order under different names. Measured af
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,8 @@ import typer
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stages.errors import UsageError
+from pipeline.failures import report_error
+from stages.errors import PipelineError, UsageError
 
 __all__ = ["ENCODER", "converted"]
 
@@ -61,4 +63,7 @@ def converted(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except PipelineError as error:
+        sys.exit(report_error(error))

@@ -98,15 +98,14 @@ def test_a_resumed_run_keeps_its_arithmetic(machine, amx, state, setting, device
     assert resumed(state, setting, device) == expected
 
 
-def test_users_are_informed_of_what_is_not_the_plain_case(machine):
+def test_users_are_informed_of_what_is_not_the_plain_case():
     """Nothing is said of float32 that `auto` chose here, nor of a precision that the user gave."""
-    machine(amx=False)
-    assert sentences("auto", CPU, "float32") == []
-    assert sentences("bfloat16", CPU, "bfloat16") == []
-    assert "as the run was started" in sentences("auto", CPU, "bfloat16")[0]
-    machine(amx=True)
-    assert "a processor with AMX" in sentences("auto", CPU, "bfloat16")[0]
-    assert "computed in float32, as the run was started" in sentences("auto", CPU, "float32")[0]
+    assert sentences("auto", CPU, "float32", here="float32") == []
+    assert sentences("bfloat16", CPU, "bfloat16", here="bfloat16") == []
+    assert "as the run was started" in sentences("auto", CPU, "bfloat16", here="float32")[0]
+    assert "computed in float32, as the run was started" in sentences("auto", CPU, "float32", here="bfloat16")[0]
+    assert "a processor with AMX" in sentences("auto", CPU, "bfloat16", here="bfloat16")[0]
+    assert "cuda devices" in sentences("auto", CUDA, "bfloat16", here="bfloat16")[0]
 
 
 def interrupt(patch: pytest.MonkeyPatch, kind: type, method: str, at: int) -> None:
