@@ -82,7 +82,7 @@ def test_the_deep_loss_is_the_weighted_mean_over_levels() -> None:
     assert not isinstance(Segmenter(CONFIG), HasTrainingLoss)
     logits = network(*inputs())
     mask = torch.randint(0, 3, (2, 32, 48), dtype=torch.uint8)
-    each = [float(dice_cross_entropy(logits[:, 3 * level : 3 * level + 3], mask)) for level in range(4)]
+    each = [float(dice_cross_entropy(logits[:, 3 * level : 3 * level + 3], mask).detach()) for level in range(4)]
     expected = (each[0] + each[1] / 2 + each[2] / 4 + each[3] / 8) / (1 + 1 / 2 + 1 / 4 + 1 / 8)
     assert float(network.training_loss(dice_cross_entropy)(logits, mask)) == pytest.approx(expected, rel=1e-5)
 
