@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.inspection import describe_store
 from stages import evaluate
 from stages.errors import CheckpointError, UsageError
 from stages.runtime.progress import Progress, Task
@@ -23,6 +24,8 @@ from stages.segmentation.checkpoint import load_model, load_state
 from stages.segmentation.near_duplicates import across_splits
 from stages.settings import EvaluateSettings
 from stages.train import run
+from stages.viewing.prediction import RunPredictor
+from stages.viewing.sample_json import SPLIT_FLAGS, sample_json
 from store import AttentionStore
 from store.records import Sample
 from tests.conftest import train_settings
@@ -203,6 +206,16 @@ def test_samples_learnt_from_without_labels_are_not_scored_as_new(phantom_store:
     leaked = re.search(r"trained on (\d+) of these (\d+)", str(caught.value))
     assert leaked is not None
     assert (leaked[1], leaked[2], len(unlabelled)) == ("12", "16", 4)
+
+
+def test_other_commands_know_the_split(phantom_store: Path, learnt: Path):
+    """`inspect` counts the samples, and `view` remarks that the run has seen the image."""
+    described = describe_store(phantom_store, stats=False, run=learnt)
+    assert described["splits"] == {"train": 4, "val": 4, "test": 4, "unlabelled": 4, "none": 0}
+    store = AttentionStore.open(phantom_store)
+    predictor, splits = RunPredictor(learnt, store), splits_of(learnt)
+    index = next(index for index, id_ in enumerate(store.ids) if splits[str(id_)] == "unlabelled")
+    assert SPLIT_FLAGS["unlabelled"] in sample_json(store, index, store[index], predictor)["case"]["flags"]
 
 
 def test_images_that_look_the_same_matter_only_where_one_is_scored(tmp_path: Path):
