@@ -67,19 +67,26 @@ class TrainSettings(Settings):
     attention_norm: NormalisationName = setting(
         "log", "Scaling of every map: log, then mean 0 and deviation 1; minmax: to [0, 1]; none: as stored."
     )
-    branch_dropout: Share = setting(0.0, "Share of training samples with one branch silenced (dual only).")
+    branch_dropout: Share = setting(
+        0.5, "Share of training samples with one branch silenced (dual only).", if_absent=0.0
+    )
     augment: Augment = setting(
         "full", "full: any orientation (dermoscopy, histology); light: left-right flips and small turns; none."
     )
     border: Border = setting(
-        "mirror",
-        "Mask outside an augmented picture; mirror: reflected like the image; ignore: not counted in the loss.",
+        "ignore",
+        "Mask outside an augmented picture; ignore: not counted in the loss; mirror: reflected like the image.",
+        if_absent="mirror",
     )
     map_dropout: Share = setting(
-        0.0, "Probability that a map of a training sample is set to zero; one of them always stays."
+        0.3,
+        "Probability that a map of a training sample is set to zero; one of them always stays.",
+        if_absent=0.0,
     )
     map_noise: Share = setting(
-        0.0, "Noise, shift and change of scale of the maps in training, in the units of --attention-norm."
+        0.5,
+        "Noise, shift and change of scale of the maps in training, in the units of --attention-norm.",
+        if_absent=0.0,
     )
     ema: Share = setting(
         0.0, "Decay of a moving average of the weights, which is then validated and saved, such as 0.99; 0 for none."
