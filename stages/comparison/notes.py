@@ -40,8 +40,8 @@ def notes_before(plan: Plan) -> list[str]:
         )
     if plan.settings.steps < FEW_STEPS:
         notes.append(
-            f"{counted(plan.settings.steps, 'step')} are few, so arms that learn slowly look worse than they are. "
-            f"{FEW_STEPS} or more are usual (--steps)."
+            f"{counted(plan.settings.steps, 'step')} are few: arms that learn slowly look worse than they are, and "
+            f"more steps can change which arm is ahead. Use {FEW_STEPS:,} or more (--steps {FEW_STEPS})."
         )
     if plan.settings.score == "val":
         notes.append(

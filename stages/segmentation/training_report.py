@@ -49,8 +49,8 @@ class TrainingReport:
         lines = [f"{self.out}: {self.parameters / 1e6:.2f} M parameters; {counts}; {trained}", self._choice()]
         if self.steps < FEW_STEPS:
             lines.append(
-                f"note: {counted(self.steps, 'step')} of the optimiser are few: below {FEW_STEPS} most trainings are "
-                "too short.\n  Give --steps 400 or more"
+                f"note: {counted(self.steps, 'step')} of the optimiser are few: below {FEW_STEPS:,} many trainings "
+                f"are too short.\n  Give --steps {FEW_STEPS} or more"
             )
         elif self.improving:
             lines.append("note: the model was still improving at the last step: train longer (--steps or --epochs)")

@@ -206,7 +206,7 @@ class CompareSettings(Settings):
     seeds: tuple[str, ...] = setting(
         ("0-2",), "Seeds, such as 0-4 or 1,5,9; each draws other labels, weights and augmentation."
     )
-    steps: AtLeastOne = setting(400, "Steps of the optimiser in every run.")
+    steps: AtLeastOne = setting(2000, "Steps of the optimiser in every run.")
     score: Literal["test", "val"] = setting("test", "Split that is scored; choose settings on val, report on test.")
     goal: Annotated[float, Interval(gt=0, lt=1)] = setting(0.85, "Dice for which the number of labels is estimated.")
     more: AtLeastOne = setting(50, "Further labels whose gain is estimated.")

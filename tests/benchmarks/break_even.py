@@ -139,7 +139,7 @@ def _measured(device: torch.device, case: Case, folder: Path) -> Rounds:
     plain.settings = replace(plain.settings, augment="none")
     indices = trainer.indices["train"]
     resident = ResidentSamples(store, indices, device)
-    batches = list(resident.batches(np.array_split(indices, max(1, len(indices) // BATCH))))
+    batches = list(resident.batches(np.array_split(indices, -(-len(indices) // BATCH))))
     loop = AugmentedLoop(batches, extractor, together=BATCH)
     turn = count()
     return in_turn(

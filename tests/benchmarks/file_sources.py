@@ -37,10 +37,15 @@ def write_files(folder: Path, samples: int, layout: Layout) -> AttentionStore:
     (folder / "maps").mkdir()
     for sample in store:
         np.save(folder / "maps" / f"{sample.id}.npy", sample.attention)
-    (folder / "arrays").mkdir()
-    for name in ARRAYS:
-        np.save(folder / "arrays" / f"{name}.npy", store.read_array(name, range(len(store))))
+    write_arrays(folder / "arrays", store)
     return store
+
+
+def write_arrays(folder: Path, store: AttentionStore) -> None:
+    """Write the arrays of a store as `image.npy`, `mask.npy` and `attention.npy`."""
+    folder.mkdir()
+    for name in ARRAYS:
+        np.save(folder / f"{name}.npy", store.read_array(name, range(len(store))))
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ def _reading(device: torch.device, store: AttentionStore, folder: Path) -> Measu
 
 
 def details_of(rounds: Rounds, above: str, below: str, *, samples: int) -> dict[str, float | str]:
-    """Return the milliseconds an image of both ways, the extreme ratios of a round, and the ratio of processor time."""
+    """Return the milliseconds an image of both ways, the extreme ratios of a round, and the same by processor time."""
     times = {f"{name}, ms an image": 1000 * rounds.seconds[name] / samples for name in (above, below)}
-    return {**times, "rounds": rounds.extent(above, below), "processor time": rounds.cpu_ratio(above, below)}
+    own = {f"{name}, processor ms": 1000 * rounds.cpu_seconds[name] / samples for name in (above, below)}
+    return {**times, **own, "rounds": rounds.extent(above, below), "processor time": rounds.cpu_ratio(above, below)}

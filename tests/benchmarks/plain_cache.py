@@ -18,19 +18,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stages.segmentation.batches import ResidentSamples, StreamedSamples
 from store import AttentionStore, Sample
 from store.writer import new_store
-from tests.benchmarks.file_sources import ARRAYS, MappedArrays, bytes_in, write_files
+from tests.benchmarks.file_sources import ARRAYS, MappedArrays, bytes_in, write_arrays, write_files
 from tests.benchmarks.files import BATCH, LAYOUT, ROUNDS, details_of, trainer_of
 from tests.benchmarks.measure import Measurement, NotMeasured, Rounds, in_turn, without_gpu
 from tests.benchmarks.training_step import epoch
+from tests.benchmarks.usual_setup import write_both
 from tests.conftest import RECIPE
 
 SAMPLES = 64
-READINGS = 15
-"""Rounds of reading and writing, which take a small part of an epoch's time."""
+READ, READINGS = 256, 10
+"""Samples that are read and written without training, so many that opening the files counts little, and rounds."""
 
 
 def measure() -> Iterator[Measurement | NotMeasured]:
@@ -43,9 +45,12 @@ def measure() -> Iterator[Measurement | NotMeasured]:
             yield from epochs(torch.device("cuda"), store, folder)
         else:
             yield from (without_gpu(f"plain cache: epoch, {way}, cuda") for way in ("resident", "streamed"))
-        yield from reading(store, folder)
-        yield writing(store, folder)
-        yield size(store, folder)
+        (folder / "larger").mkdir()
+        store = write_both(folder / "larger", READ, LAYOUT)
+        write_arrays(folder / "larger" / "arrays", store)
+        yield from reading(store, folder / "larger")
+        yield writing(store, folder / "larger")
+        yield size(store, folder / "larger")
 
 
 def epochs(device: torch.device, store: AttentionStore, folder: Path) -> Iterator[Measurement]:
@@ -66,24 +71,27 @@ def epochs(device: torch.device, store: AttentionStore, folder: Path) -> Iterato
 
 
 def reading(store: AttentionStore, folder: Path) -> Iterator[Measurement]:
-    """Yield the lines of reading alone: for the first time since the files were opened, and later."""
-    device = torch.device("cpu")
+    """Yield the lines of reading alone: for the first time since the files were opened, and later.
+
+    Arrays are compared, not sources of the trainer: in training a thread reads the next batch during the step.
+    """
     everything = np.arange(len(store))
     steps = np.array_split(np.random.default_rng(0).permutation(everything), max(1, len(store) // BATCH))
-    opened, mapped = StreamedSamples(store, device), MappedArrays(folder, device)
+    store.read(everything)  # from here on its checksums are known to be right
+    mapped = _mapped(folder)
     ways = {
         "first": (
-            lambda: StreamedSamples(AttentionStore.open(store.path), device).batches(steps),
-            lambda: MappedArrays(folder, device).batches(steps),
+            lambda: map(AttentionStore.open(store.path).read, steps),
+            lambda: _rows(_mapped(folder), steps),
             "open and read every sample once, in batches",
         ),
         "later": (
-            lambda: opened.batches(steps),
-            lambda: mapped.batches(steps),
+            lambda: map(store.read, steps),
+            lambda: _rows(mapped, steps),
             "read every sample again, in batches",
         ),
         "into memory": (
-            lambda: ResidentSamples(AttentionStore.open(store.path), everything, device).batches([]),
+            lambda: [AttentionStore.open(store.path).read(everything)],
             lambda: (np.load(folder / "arrays" / f"{name}.npy") for name in ARRAYS),
             "open and read all samples into memory, as training does once",
         ),
@@ -141,6 +149,15 @@ def _line(name: str, claim: str, rounds: Rounds, way: str, samples: int) -> Meas
         claim=claim,
         details=details_of(rounds, "np.memmap", way, samples=samples),
     )
+
+
+def _mapped(folder: Path) -> list[NDArray[np.generic]]:
+    return [np.load(folder / "arrays" / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
+
+
+def _rows(arrays: list[NDArray[np.generic]], steps: list[NDArray[np.int64]]) -> Iterator[list[NDArray[np.generic]]]:
+    """Yield copies of the chosen rows of all arrays, batch by batch."""
+    return ([array[step] for array in arrays] for step in steps)
 
 
 def _write_arrays(samples: list[Sample], folder: Path) -> None:

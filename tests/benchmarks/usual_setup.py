@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from stages.runs.precision import autocast
 from stages.segmentation.augmentation import RANGES
 from stages.segmentation.batches import ResidentSamples
 from stages.segmentation.losses import dice_cross_entropy
@@ -148,7 +149,7 @@ def usual_training(
         losses = []
         for image, mask in batches:
             entering, wanted = image.to(device, non_blocking=True), mask.to(device, non_blocking=True)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            with autocast("auto", device):
                 loss = dice_cross_entropy(model(entering), wanted)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

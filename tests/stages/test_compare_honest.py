@@ -135,7 +135,7 @@ def _no_results(planned: Plan) -> dict[tuple[str, int, int], Any]:
 @pytest.mark.parametrize(("improving", "epochs", "said"), [(None, 4, True), (None, 10, False), (False, 4, False)])
 def test_too_few_epochs_to_see_an_improvement_are_said(*, improving: bool | None, epochs: int, said: bool) -> None:
     runs = a_comparison(
-        {("dual", 8): [[0.5] * 12], ("image", 8): [[0.6] * 12]}, improving=improving, epochs=epochs, steps=400
+        {("dual", 8): [[0.5] * 12], ("image", 8): [[0.6] * 12]}, improving=improving, epochs=epochs, steps=4000
     )
     found = [note for note in notes_of(analyse(runs)) if "too few to say whether they were still improving" in note]
     assert len(found) == said

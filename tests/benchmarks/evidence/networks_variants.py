@@ -26,7 +26,18 @@ from stages.segmentation.blocks import block, convolution
 from stages.segmentation.losses import Loss
 from stages.segmentation.network import LEVELS, Encoder, NetworkConfig, Segmenter
 
-__all__ = ["VARIANTS", "count_parameters", "deep", "gated", "narrow_image", "prior"]
+__all__ = [
+    "VARIANTS",
+    "AddedLogits",
+    "DeeplySupervised",
+    "GatedFusion",
+    "NarrowImage",
+    "count_parameters",
+    "deep",
+    "gated",
+    "narrow_image",
+    "prior",
+]
 
 
 class GatedFusion(nn.Module):

@@ -3,6 +3,7 @@
     python -m tests.benchmarks.evidence.stores --store isic.zarr --images ISIC --maps tokens:16 --out tokens16.zarr
     pipeline compare --store isic.zarr --arms dual --arm tokens16=dual,store=tokens16.zarr,attention_norm=none
 
+The protocol looks for `<folder>/<data set>-<name>.zarr`, such as `stores/isic-tokens16.zarr` (`evidence.arms`).
 Images, masks, ids and columns stay the same, and so do the splits. The recipe says how the maps were made.
 
 | kind | maps | transformer |

@@ -166,7 +166,8 @@ def test_tables_need_no_torch(folder: Path) -> None:
     collect(folder)
     code = (
         "import sys; from pathlib import Path; from tests.benchmarks.evidence.datasets import DATASETS, DataSet\n"
-        "DATASETS['tiny'] = DataSet(\n    name='tiny', held_out=0, test=0, labels=(), everything=24, search_labels=4, image=''\n)\n"
+        "values = {'held_out': 0, 'test': 0, 'labels': (), 'everything': 24, 'search_labels': 4, 'image': ''}\n"
+        "DATASETS['tiny'] = DataSet(name='tiny', **values)\n"
         "from tests.benchmarks.evidence.tables import all_tables\n"
         f"print(all_tables(Path({str(folder / 'results')!r}))); print('torch' in sys.modules)"
     )

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from stages.comparison.arms import HasTrainingLoss
+from stages.comparison.one_run import train_and_score
 from stages.errors import UsageError
-from stages.segmentation.losses import dice_cross_entropy
-from stages.segmentation.network import NetworkConfig, Segmenter
+from stages.runtime.progress import Task
+from stages.segmentation.losses import Loss, dice_cross_entropy
+from stages.segmentation.network import LEVELS, NetworkConfig, Segmenter
+from stages.settings import TrainSettings
+from store import AttentionStore
 from tests.benchmarks.evidence.networks_variants import (
     VARIANTS,
+    DeeplySupervised,
     GatedFusion,
     count_parameters,
     deep,
@@ -80,9 +87,9 @@ def test_the_deep_loss_is_the_weighted_mean_over_levels() -> None:
     network = deep(CONFIG)
     assert isinstance(network, HasTrainingLoss)
     assert not isinstance(Segmenter(CONFIG), HasTrainingLoss)
-    logits = network(*inputs())
+    logits = network(*inputs()).detach()
     mask = torch.randint(0, 3, (2, 32, 48), dtype=torch.uint8)
-    each = [float(dice_cross_entropy(logits[:, 3 * level : 3 * level + 3], mask)) for level in range(4)]
+    each = [float(dice_cross_entropy(logits[:, 3 * level : 3 * level + 3], mask).detach()) for level in range(4)]
     expected = (each[0] + each[1] / 2 + each[2] / 4 + each[3] / 8) / (1 + 1 / 2 + 1 / 4 + 1 / 8)
     assert float(network.training_loss(dice_cross_entropy)(logits, mask)) == pytest.approx(expected, rel=1e-5)
 
@@ -103,3 +110,24 @@ def test_a_narrow_image_encoder_has_half_the_channels_and_the_rest_keeps_its_own
 def test_a_variant_needs_both_branches(name: str) -> None:
     with pytest.raises(UsageError, match="branches are image"):
         VARIANTS[name](replace(CONFIG, branches="image"))
+
+
+def test_a_comparison_trains_with_the_loss_of_the_network(make_store: Callable[..., Path], tmp_path: Path) -> None:
+    """Without its own loss, deep supervision would take the levels for further classes and raise no error."""
+    path, classes = make_store(12), []
+
+    class Recording(DeeplySupervised):
+        def training_loss(self, loss: Loss) -> Loss:
+            def recorded(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+                classes.append(logits.shape[1])
+                return loss(logits, mask)
+
+            return super().training_loss(recorded)
+
+    result = train_and_score(
+        TrainSettings(store=path, steps=1, batch_size=4, precision="float32", device="cpu", augment="none"),
+        AttentionStore.open(path), ["train"] * 4 + ["test"] * 8, tmp_path / "run", arm="deep", score="test",
+        checkpoint="last", device=torch.device("cpu"), task=Task(), network=Recording,
+    )  # fmt: skip
+    assert classes == [2] * (LEVELS - 1)  # one loss a level, each of two classes
+    assert len(result.dice) == 8
