@@ -47,7 +47,7 @@ class Job:
     settings: TrainSettings
     """With the run's seed and steps."""
     splits: Sequence[str]
-    """Split of every sample of the arm's store, with only the labelled subset in train."""
+    """Split of every sample of the arm's store; only the labelled subset is in train."""
     identity: str
     keep: bool
     """True if the model is kept."""

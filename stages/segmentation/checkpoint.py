@@ -193,7 +193,7 @@ def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:
 
 
 def save_state(path: Path, state: RunState) -> None:
-    """Write the state of a training run; its tensors are the groups `model` and `best`."""
+    """Write the state of a training run; its tensors are the groups `model`, `average` and `best`, as far as needed."""
     save_run_state(path, state, STATE_FORMAT)
 
 
