@@ -43,7 +43,7 @@ from stages.segmentation.folds import fold_name, fold_splits, is_cross_validatio
 from stages.segmentation.interval_text import figure, interval_text
 from stages.segmentation.labelled_subset import labelled_subset
 from stages.segmentation.near_duplicates import across_splits
-from stages.segmentation.recorded_runs import recorded_splits, with_started_epochs
+from stages.segmentation.recorded_runs import recorded_splits, with_started_defaults, with_started_epochs
 from stages.segmentation.score_files import SCORES_FILE, read_scores
 from stages.segmentation.score_text import honest_lines, note_lines
 from stages.segmentation.scoring import Scored, score_store
@@ -113,9 +113,11 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
         return _run_folds(settings, store, progress)
     splits, rule = _split(store, settings)
     settings, kept = with_started_epochs(settings, {settings.out: splits})
+    settings, defaults = with_started_defaults(settings, [settings.out])
     notes = [
         *rule,
         *kept,
+        *defaults,
         *missing_class_notes(store, splits, settings),
         *duplicate_notes(across_splits(store, splits)),
     ]  # now: after the training nothing may fail any more
@@ -178,6 +180,7 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
             work.clear()
         runs = {folder / fold_name(number): splits for number, splits in enumerate(divisions, start=1)}
         settings, kept = with_started_epochs(settings, runs)
+        settings, defaults = with_started_defaults(settings, list(runs))
         samples = sum(_samples_seen(settings, splits) for splits in divisions)
         with progress.task("training", samples, unit="samples") as task:
             reports = [_run_once(replace(settings, out=fold), store, splits, task) for fold, splits in runs.items()]
@@ -189,8 +192,8 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
                 scored = (_score(settings, store, splits, fold, task) for fold, splits in runs.items())
                 metrics = write_summary(folder, store, scored)
             replace_folder(folder, out, ours=CROSS_VALIDATION)
-    notes = [*unlabelled_notes(divisions), *fold_notes(fewest=min(report.samples["val"] for report in reports)), *kept]
-    return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
+    notes = [*unlabelled_notes(divisions), *fold_notes(fewest=min(report.samples["val"] for report in reports))]
+    return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *kept, *defaults, *duplicates])
 
 
 def _finished_scores(out: Path) -> dict[str, Any]:

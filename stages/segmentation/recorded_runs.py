@@ -1,7 +1,8 @@
-"""Read what the states of a run record, before the run is resumed: its splits and its number of epochs."""
+"""Read what the states of a run record, before the run is resumed: its splits, its epochs, and earlier defaults."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from stages.segmentation.checkpoint import STATE_FILE, load_state
 from stages.settings import TrainSettings
 from store.disk.regular import present
 
-__all__ = ["recorded_splits", "with_started_epochs"]
+__all__ = ["recorded_splits", "with_started_defaults", "with_started_epochs"]
 
 
 def recorded_splits(out: Path) -> str | None:
@@ -52,6 +53,36 @@ def with_started_epochs(settings: TrainSettings, runs: Mapping[Path, Sequence[st
             )
             return replace(settings, epochs=EARLIER_EPOCHS), [note]
     return settings, []
+
+
+def with_started_defaults(settings: TrainSettings, runs: Sequence[Path]) -> tuple[TrainSettings, list[str]]:
+    """Return the settings with the earlier defaults that a resumed run was started with, and a sentence about them.
+
+    A default that changed after a run was started is not what the user asked for in that run. So where a setting has
+    today's default, and the run was started with the default of an earlier version, the run keeps the earlier value.
+
+    Args:
+        settings: of the run or the cross-validation.
+        runs: folder of the run, or of each fold.
+
+    Raises:
+        CheckpointError: a state cannot be read.
+    """
+    if not settings.resume:
+        return settings, []
+    kept: dict[str, Any] = {}
+    for one in dataclasses.fields(settings):
+        before = one.metadata["if_absent"]
+        if one.name == "epochs" or one.default == before or getattr(settings, one.name) != one.default:
+            continue
+        for out in runs:
+            recorded = (values.get(one.name, before) for values in _recorded(out))
+            if next(recorded, one.default) == before and one.default not in recorded:
+                kept[one.name] = before
+    if not kept:
+        return settings, []
+    listed = ", ".join(f"{name} {value}" for name, value in kept.items())
+    return replace(settings, **kept), [f"note: the run keeps the defaults that it was started with: {listed}"]
 
 
 def _recorded(out: Path) -> Iterator[dict[str, Any]]:
