@@ -16,7 +16,7 @@ from stages.comparison import execution
 from stages.comparison.one_run import train_and_score
 from stages.errors import PipelineError, UsageError
 from store.writer import Layout, new_store
-from tests.benchmarks.evidence import datasets, search
+from tests.benchmarks.evidence import datasets, running, search
 from tests.benchmarks.evidence.__main__ import app, main
 from tests.benchmarks.evidence.datasets import DataSet
 from tests.benchmarks.evidence.raw import read_runs
@@ -123,6 +123,13 @@ def test_an_arm_with_other_settings_replaces_its_earlier_run(folder: Path) -> No
         "branches=dual;batch_size=2;width=4;branch_dropout=0.5;border=ignore;map_dropout=0.3;map_noise=0.5;precision=float32"
     )
     assert raw.store.startswith("other:")
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    """A wrong --work is an error, and the results stay as they are."""
+    with pytest.raises(UsageError, match="has no finished runs"):
+        running.collect(tmp_path / "wrong", tmp_path / "results")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_fails_does_not_stop_the_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
