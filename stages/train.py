@@ -43,6 +43,7 @@ from stages.segmentation.folds import fold_name, fold_splits, is_cross_validatio
 from stages.segmentation.interval_text import figure, interval_text
 from stages.segmentation.labelled_subset import labelled_subset
 from stages.segmentation.near_duplicates import across_splits
+from stages.segmentation.recorded_runs import recorded_splits, with_started_defaults, with_started_epochs
 from stages.segmentation.score_files import SCORES_FILE, read_scores
 from stages.segmentation.score_text import honest_lines, note_lines
 from stages.segmentation.scoring import Scored, score_store
@@ -111,8 +112,12 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
     if settings.folds:
         return _run_folds(settings, store, progress)
     splits, rule = _split(store, settings)
+    settings, kept = with_started_epochs(settings, {settings.out: splits})
+    settings, defaults = with_started_defaults(settings, [settings.out])
     notes = [
         *rule,
+        *kept,
+        *defaults,
         *missing_class_notes(store, splits, settings),
         *duplicate_notes(across_splits(store, splits)),
     ]  # now: after the training nothing may fail any more
@@ -166,7 +171,6 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
         for splits in fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
     ]
     duplicates = fold_duplicate_notes(store, divisions)
-    samples = sum(_samples_seen(settings, splits) for splits in divisions)
     out = settings.out.resolve()
     with work_folder(out, "folds", keep=_holds_folds) as work, explain_disk_failures(settings.out):
         restore_replaced(out, CROSS_VALIDATION)
@@ -174,24 +178,22 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
         folder = out if finished else work.path
         if not settings.resume:
             work.clear()
+        runs = {folder / fold_name(number): splits for number, splits in enumerate(divisions, start=1)}
+        settings, kept = with_started_epochs(settings, runs)
+        settings, defaults = with_started_defaults(settings, list(runs))
+        samples = sum(_samples_seen(settings, splits) for splits in divisions)
         with progress.task("training", samples, unit="samples") as task:
-            reports = [
-                _run_once(replace(settings, out=folder / fold_name(number)), store, splits, task)
-                for number, splits in enumerate(divisions, start=1)
-            ]
+            reports = [_run_once(replace(settings, out=fold), store, splits, task) for fold, splits in runs.items()]
         if finished:
             work.remove()
             metrics = _finished_scores(out)
         else:
             with progress.task("scoring", int(store.labelled.sum())) as task:
-                scored = (
-                    _score(settings, store, splits, folder / fold_name(number), task)
-                    for number, splits in enumerate(divisions, start=1)
-                )
+                scored = (_score(settings, store, splits, fold, task) for fold, splits in runs.items())
                 metrics = write_summary(folder, store, scored)
             replace_folder(folder, out, ours=CROSS_VALIDATION)
     notes = [*unlabelled_notes(divisions), *fold_notes(fewest=min(report.samples["val"] for report in reports))]
-    return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *duplicates])
+    return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *kept, *defaults, *duplicates])
 
 
 def _finished_scores(out: Path) -> dict[str, Any]:
@@ -239,7 +241,7 @@ def _split(store: AttentionStore, settings: TrainSettings) -> tuple[list[str], l
         return drawn(split_by_rule(store, rule=rule, seed=settings.split_seed, val=settings.val, test=settings.test))
 
     rule = resolve_rule(store, settings.split_rule)
-    recorded = _recorded_splits(settings) if settings.resume else None
+    recorded = recorded_splits(settings.out) if settings.resume else None
     other: SplitRule = "exact" if rule == "hash" else "hash"
     with contextlib.suppress(UsageError):  # the other rule may fail for these samples
         if recorded is not None and recorded == splits_digest(earlier := by_rule(other)):
@@ -276,15 +278,6 @@ def _describe_rule(settings: TrainSettings, rule: SplitRule) -> str:
         return f"split by {text} (--split-rule {rule})"
     few = {"exact": "fewer than", "hash": "at least"}[rule]
     return f"split by {text}, because there are {few} {SMALL} labelled groups (--split-rule {rule})"
-
-
-def _recorded_splits(settings: TrainSettings) -> str | None:
-    """Return the digest of the splits in the state of the run that is resumed; None if there is no state."""
-    out = settings.out.resolve()
-    for state in (WorkFolder.beside(out, "training").state, out / STATE_FILE):
-        if present(state):
-            return str(load_state(state).settings.get("splits"))
-    return None
 
 
 def _figure(value: float | None) -> str:

@@ -30,7 +30,7 @@ from stages.runtime.progress import Task
 from stages.segmentation.arithmetic import arithmetic_of
 from stages.segmentation.averaging import TEACHER_DECAY, WeightAverage
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, open_samples, shuffled
-from stages.segmentation.budget import Budget
+from stages.segmentation.budget import Budget, with_epochs
 from stages.segmentation.checkpoint import (
     HISTORY_FILE,
     MODEL_FILE,
@@ -68,7 +68,7 @@ class SegmentationTrainer:
     """
 
     def __init__(self, settings: TrainSettings, store: AttentionStore, splits: list[str], device: torch.device) -> None:
-        self.settings = settings
+        self.settings = with_epochs(settings, splits.count("train"))
         self.store = store
         self.device = device
         self.history: list[Row] = []

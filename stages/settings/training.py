@@ -43,7 +43,11 @@ class TrainSettings(Settings):
     store: Path = setting(Path("store/phantom.zarr"), "Attention store to train from.", may_change=True)
     out: Path = setting(Path("runs/dual"), "Folder for the model, its history and its splits.", may_change=True)
     branches: Branches = setting("dual", "Encoders to use.")
-    epochs: AtLeastOne = setting(40, "Passes over the training samples.")
+    epochs: AtLeastOne | None = setting(
+        None,
+        "Passes over the training samples. Without --epochs and --steps: 40, or as many as 2,000 steps need.",
+        if_absent=40,
+    )
     steps: AtLeastOne | None = setting(
         None,
         "Steps of the optimiser, in place of --epochs; equal steps make runs with few and many samples comparable.",

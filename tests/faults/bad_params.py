@@ -69,7 +69,7 @@ KINDS = [
     Kind("params_truth_choice", "`off` for a choice", alone("train:\n  augment: off"), "train", 2, (f"{LINE2}: train.augment", "in quotes", "false")),
     Kind("params_date_path", "a date for a path", alone("train:\n  out: 2024-01-31"), "train", 2, (f"{LINE2}: train.out", "2024-01-31", "in quotes")),
     Kind("params_date_text", "a date for a text", alone("pretrain:\n  description: 2024-01-31"), "pretrain", 2, (f"{LINE2}: pretrain.description", "in quotes")),
-    Kind("params_null_number", "nothing for a number", alone("train:\n  epochs:"), "train", 2, (f"{LINE2}: train.epochs", "has no value")),
+    Kind("params_null_number", "nothing for a number", alone("train:\n  batch_size:"), "train", 2, (f"{LINE2}: train.batch_size", "has no value")),
     Kind("params_null_path", "nothing for a path that is needed", alone("extract:\n  store: ~"), "extract", 2, (f"{LINE2}: extract.store", "has no value")),
     Kind("params_null_optional", "nothing for a setting that is optional", params("phantom: {}\n"), "extract --csv images.csv", 2, ("images.csv",)),
     Kind("params_map_number", "a mapping for a number", alone("train:\n  epochs: {a: 1}"), "train", 2, (f"{LINE2}: train.epochs", "whole number")),

@@ -17,7 +17,7 @@ def params(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("given", "epochs", "steps"), [({"steps": 400}, 40, 400), ({"epochs": 3}, 3, None), ({}, 40, 50)]
+    ("given", "epochs", "steps"), [({"steps": 400}, None, 400), ({"epochs": 3}, 3, None), ({}, None, 50)]
 )
 def test_the_command_line_replaces_the_other_setting_of_the_file(params: Path, given, epochs, steps):
     params.write_text("train:\n  steps: 50\n")

@@ -1,4 +1,4 @@
-"""The length of a training, in epochs or in exact steps."""
+"""The length of a training, in epochs, in exact steps, or not given."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stages.segmentation.batches import shuffled
-from stages.segmentation.budget import Budget
+from stages.segmentation.budget import EARLIER_EPOCHS, Budget, with_epochs
 from tests.conftest import train_settings
 
 
@@ -40,3 +40,40 @@ def test_epochs_are_passes_over_all_samples():
 def test_steps_take_the_place_of_epochs():
     budget = _budget(34, batch_size=16, epochs=25, steps=10)
     assert (budget.steps, budget.epochs, budget.steps_in(4)) == (10, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "epochs", "steps"),
+    [
+        pytest.param(65, 16, 400, 2000, id="65_labels"),
+        pytest.param(1, 16, 2000, 2000, id="one_label"),
+        pytest.param(48, 16, 667, 2001, id="no_epoch_is_cut"),
+        pytest.param(784, 16, 41, 2009, id="just_above_40_epochs"),
+        pytest.param(800, 16, 40, 2000, id="40_epochs_are_2000_steps"),
+        pytest.param(2000, 8, 40, 10_000, id="a_large_set_keeps_40"),
+    ],
+)
+def test_a_length_that_is_not_given_is_at_least_40_epochs_and_2000_steps(samples, batch_size, epochs, steps):
+    budget = _budget(samples, batch_size=batch_size, epochs=None)
+    assert (budget.epochs, budget.steps) == (epochs, steps)
+    assert budget.samples_until(epochs) == epochs * samples
+
+
+@pytest.mark.parametrize("epochs", [1, 40, 401])
+def test_epochs_that_are_given_are_kept_however_few_or_many(epochs: int):
+    assert _budget(65, batch_size=16, epochs=epochs).steps == 5 * epochs
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded"),
+    [
+        pytest.param({"epochs": None}, 400, id="the_default_of_this_version"),
+        pytest.param({"epochs": 7}, 7, id="epochs"),
+        pytest.param({"epochs": None, "steps": 9}, EARLIER_EPOCHS, id="steps_as_earlier_versions_recorded_them"),
+        pytest.param({"epochs": 7, "steps": 9}, 7, id="both_in_a_program"),
+    ],
+)
+def test_a_run_records_a_number_of_epochs(given, recorded):
+    settings = train_settings(Path("s"), Path("r"), batch_size=16, **given)
+    assert with_epochs(settings, 65).epochs == recorded
+    assert Budget.of(with_epochs(settings, 65), 65) == Budget.of(settings, 65)

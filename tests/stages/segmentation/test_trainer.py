@@ -37,7 +37,7 @@ def _learning_rates(trainer: SegmentationTrainer) -> list[float]:
     rates: list[float] = []
     trainer.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
     with SILENT.task("training", 1) as task:
-        for epoch in range(1, trainer.settings.epochs + 1):
+        for epoch in range(1, trainer.budget.epochs + 1):
             trainer.run_epoch(epoch, task)
     return rates
 

@@ -1,0 +1,91 @@
+"""Runs that were started when some defaults of training were others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.errors import CheckpointError
+from stages.segmentation.trainer import SegmentationTrainer
+from stages.settings import TrainSettings
+from stages.train import run
+from tests.conftest import train_settings
+from tests.stages.compared_runs import same_weights
+
+EARLIER = {"border": "mirror", "map_dropout": 0.0, "map_noise": 0.0, "branch_dropout": 0.0}
+TODAY = {name: TrainSettings.__dataclass_fields__[name].default for name in EARLIER}
+NOTE = "note: the run keeps the defaults that it was started with"
+
+
+def _settings(store: Path, out: Path, **changes: Any) -> TrainSettings:
+    settings: TrainSettings = train_settings(store, out, **{"epochs": 3, "width": 2, **changes})
+    return settings
+
+
+def _interrupt(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start a run and interrupt it when its second epoch begins; the first was saved."""
+    original = SegmentationTrainer.run_epoch
+
+    def stopping(self: SegmentationTrainer, epoch: int, task: Any) -> Any:
+        if epoch > 1:
+            raise KeyboardInterrupt
+        return original(self, epoch, task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
+        patch.setattr(SegmentationTrainer, "run_epoch", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings)
+
+
+def test_every_default_that_changed_is_listed_here():
+    """A default that changes later needs `if_absent`, and then it is in this list."""
+    fields = TrainSettings.__dataclass_fields__
+    changed = {name for name, one in fields.items() if one.default != one.metadata["if_absent"]}
+    assert changed == {*EARLIER, "epochs"}
+    assert {name: fields[name].metadata["if_absent"] for name in EARLIER} == EARLIER
+
+
+def test_a_run_of_an_earlier_version_is_resumed_with_the_defaults_of_that_time(
+    phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The same command with --resume gives the weights of an uninterrupted run with the earlier values."""
+    run(_settings(phantom_store, tmp_path / "whole", **EARLIER))
+    _interrupt(_settings(phantom_store, tmp_path / "stopped", **EARLIER), monkeypatch)
+    resumed = _settings(phantom_store, tmp_path / "stopped", resume=True, **TODAY)
+    assert f"{NOTE}: branch_dropout 0.0, border mirror, map_dropout 0.0, map_noise 0.0" in str(run(resumed))
+    assert same_weights(tmp_path / "whole", tmp_path / "stopped")
+    assert NOTE in str(run(resumed))  # it has finished
+
+
+def test_a_run_with_the_defaults_of_today_is_resumed_without_a_note(
+    phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(_settings(phantom_store, tmp_path / "whole", **TODAY))
+    settings = _settings(phantom_store, tmp_path / "stopped", **TODAY)
+    _interrupt(settings, monkeypatch)
+    assert NOTE not in str(run(replace(settings, resume=True)))
+    assert same_weights(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_value_that_is_no_default_is_still_refused(
+    phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _interrupt(_settings(phantom_store, tmp_path / "stopped", **EARLIER), monkeypatch)
+    other = {**TODAY, "map_dropout": 0.1}
+    with pytest.raises(CheckpointError, match=r"map_dropout: was 0\.0, now 0\.1"):
+        run(_settings(phantom_store, tmp_path / "stopped", resume=True, **other))
+
+
+def test_folds_of_an_earlier_version_are_resumed_with_the_defaults_of_that_time(
+    phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also the folds that had not begun."""
+    run(_settings(phantom_store, tmp_path / "whole", folds=2, **EARLIER))
+    _interrupt(_settings(phantom_store, tmp_path / "stopped", folds=2, **EARLIER), monkeypatch)
+    assert NOTE in str(run(_settings(phantom_store, tmp_path / "stopped", folds=2, resume=True, **TODAY)))
+    for fold in ("fold1", "fold2"):
+        assert same_weights(tmp_path / "whole" / fold, tmp_path / "stopped" / fold)

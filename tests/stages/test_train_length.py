@@ -1,0 +1,153 @@
+"""Runs whose length is not given: the default, and how runs are resumed that had another default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.errors import CheckpointError
+from stages.segmentation.checkpoint import load_state
+from stages.segmentation.trainer import SegmentationTrainer
+from stages.settings import TrainSettings
+from stages.train import run
+from tests.conftest import train_settings
+from tests.stages.compared_runs import history, same_weights
+
+KEPT = "note: the run was started with 40 epochs and keeps them"
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the default be 10 steps and at least 2 epochs, in place of 2,000 and 40."""
+    monkeypatch.setattr("stages.segmentation.budget.FEW_STEPS", 10)
+    monkeypatch.setattr("stages.segmentation.budget.LEAST_EPOCHS", 2)
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrainSettings, int], None]:
+    """Return a function that starts a run and interrupts it at the beginning of an epoch; all others were saved."""
+    original = SegmentationTrainer.run_epoch
+    stop = KeyboardInterrupt()
+
+    def start(settings: TrainSettings, at: int) -> None:
+        begun = []
+
+        def stopping(self: SegmentationTrainer, epoch: int, task: Any) -> Any:
+            begun.append(epoch)
+            if len(begun) == at:
+                raise stop
+            return original(self, epoch, task)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
+            patch.setattr(SegmentationTrainer, "run_epoch", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                run(settings)
+
+    return start
+
+
+def _settings(store: Path, out: Path, **changes: Any) -> TrainSettings:
+    """Return settings with one step an epoch and without validation; their length is not given."""
+    settings: TrainSettings = train_settings(
+        store, out, **{"epochs": None, "labels": 2, "width": 2, "val": 0.0, "augment": "none", **changes}
+    )
+    return settings
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_run_without_a_length_has_as_many_epochs_as_the_steps_need(phantom_store: Path, tmp_path: Path):
+    """Five samples in batches of two are three steps an epoch: four epochs are the fewest with ten steps."""
+    report: Any = run(_settings(phantom_store, tmp_path / "a", labels=5, batch_size=2))
+    assert (report.epochs, report.steps) == (4, 12)
+    assert [row["epoch"] for row in history(tmp_path / "a")] == ["1", "2", "3", "4"]
+    assert load_state(tmp_path / "a" / "state.safetensors").settings["epochs"] == 4
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_run_without_a_length_is_resumed_without_one_and_with_the_same(
+    phantom_store: Path, tmp_path: Path, interrupted
+):
+    """It equals an uninterrupted one. A length that gives another number of epochs is refused."""
+    run(_settings(phantom_store, tmp_path / "whole"))
+    settings = _settings(phantom_store, tmp_path / "stopped")
+    interrupted(settings, 4)
+    for changes, line in (({"epochs": 9}, "epochs: was 10, now 9"), ({"steps": 10}, "steps: was None, now 10")):
+        with pytest.raises(CheckpointError, match=line):
+            run(replace(settings, resume=True, **changes))
+    assert KEPT not in str(run(replace(settings, resume=True)))
+    assert same_weights(tmp_path / "whole", tmp_path / "stopped")
+    again: Any = run(replace(settings, resume=True, epochs=10))
+    assert again.epochs == 10
+
+
+def test_an_interrupted_run_of_an_earlier_version_keeps_its_40_epochs(phantom_store: Path, tmp_path: Path, interrupted):
+    """Earlier versions recorded 40 epochs for a run without a length. By default it would now have 2,000."""
+    run(_settings(phantom_store, tmp_path / "whole", epochs=40))
+    interrupted(_settings(phantom_store, tmp_path / "stopped", epochs=40), 4)
+    resumed = _settings(phantom_store, tmp_path / "stopped", resume=True)
+    report: Any = run(resumed)
+    assert report.epochs == 40
+    assert f"{KEPT}; a new run has 2000 by default" in str(report)
+    assert same_weights(tmp_path / "whole", tmp_path / "stopped")
+    again: Any = run(resumed)  # it has finished
+    assert again.epochs == 40
+    assert KEPT in str(again)
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_run_of_any_other_length_is_not_resumed_without_its_length(phantom_store: Path, tmp_path: Path, interrupted):
+    """A length that was given must be given again, as before. Nothing changes."""
+    interrupted(_settings(phantom_store, tmp_path / "a", epochs=5), 3)
+    interrupted(_settings(phantom_store, tmp_path / "b", steps=5), 3)
+    for name, line in (("a", "epochs: was 5, now 10"), ("b", "steps: was 5, now None")):
+        state = tmp_path / f".{name}.training" / "state.safetensors"
+        before = state.read_bytes()
+        with pytest.raises(CheckpointError, match=line):
+            run(_settings(phantom_store, tmp_path / name, resume=True))
+        assert state.read_bytes() == before
+
+
+def test_an_interrupted_run_with_steps_of_an_earlier_version_is_resumed(
+    phantom_store: Path, tmp_path: Path, interrupted
+):
+    """Earlier versions recorded 40 epochs beside the steps, which mean nothing."""
+    interrupted(_settings(phantom_store, tmp_path / "a", epochs=40, steps=4), 3)
+    report: Any = run(_settings(phantom_store, tmp_path / "a", steps=4, resume=True))
+    assert report.epochs == 4
+    assert KEPT not in str(report)
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_finished_run_of_40_epochs_does_not_shorten_a_new_one_that_replaces_it(
+    phantom_store: Path, tmp_path: Path, interrupted
+):
+    """The run that was interrupted counts, and not the one that it will replace."""
+    run(_settings(phantom_store, tmp_path / "a", epochs=40))
+    interrupted(_settings(phantom_store, tmp_path / "a"), 4)
+    report: Any = run(_settings(phantom_store, tmp_path / "a", resume=True))
+    assert report.epochs == 10
+    assert KEPT not in str(report)
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_run_that_was_killed_when_it_replaced_one_of_40_epochs_is_not_undone(phantom_store: Path, tmp_path: Path):
+    """The earlier run is then in the working folder, and the finished one at its place."""
+    run(_settings(phantom_store, tmp_path / "earlier", epochs=40))
+    run(_settings(phantom_store, tmp_path / "a"))
+    (tmp_path / "earlier").rename(tmp_path / ".a.training")
+    report: Any = run(_settings(phantom_store, tmp_path / "a", resume=True))
+    assert report.epochs == len(history(tmp_path / "a")) == 10
+
+
+def test_all_folds_of_an_earlier_version_keep_its_40_epochs(phantom_store: Path, tmp_path: Path, interrupted):
+    """Also those that were not begun before the interruption, so that the models can be compared."""
+    out = tmp_path / "cv"
+    interrupted(_settings(phantom_store, out, epochs=40, folds=3), 43)  # in the third epoch of the second fold
+    report = run(_settings(phantom_store, out, folds=3, resume=True))
+    assert KEPT in str(report)
+    assert [len(history(out / f"fold{number}")) for number in (1, 2, 3)] == [40, 40, 40]
