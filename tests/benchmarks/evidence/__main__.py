@@ -184,10 +184,13 @@ def run(
 
 @app.command()
 def collect(work: Work = Path("work"), results: Results = RESULTS) -> None:
-    """Put the tables of all parts into the folder of results; runs that are there already are kept."""
+    """Put the tables of all parts into the folder of results; runs that are there already are kept.
+
+    Of two runs of the same arm, labels, seed and steps the later one is kept.
+    """
     from tests.benchmarks.evidence.running import collect as merged
 
-    for path in merged(work, results):
+    for path in merged(work, results, typer.echo):
         typer.echo(path)
 
 

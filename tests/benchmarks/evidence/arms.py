@@ -36,21 +36,24 @@ BASE_STORE = "attention"
 SHIPPED = "dual"
 """The arm with the project's default settings of the network."""
 
+_STILL = "map_dropout=0,map_noise=0,branch_dropout=0"
+"""Maps are only moved in training. For networks without maps, and for features, whose units the noise does not fit."""
+
 ARMS: Mapping[str, str] = {
     "dual": "dual",
-    "image": "image",
+    "image": f"image,{_STILL}",
     "attention": "attention",
-    "image-large": "image,as_large_as=dual,tuned_as=image",
+    "image-large": f"image,as_large_as=dual,tuned_as=image,{_STILL}",
     # controls
     "shuffled": "dual,store=shuffled,tuned_as=dual",
     "colours": "dual,store=colours,attention_norm=none,tuned_as=dual",
     "untrained": "dual,store=untrained,tuned_as=dual",
     # rivals
-    "linear": "attention,store=tokens96,attention_norm=none,network=linear",
-    "mlp": "attention,store=tokens96,attention_norm=none,network=mlp",
-    "decoder": "dual,store=tokens4-32,attention_norm=none,network=decoder",
-    "unet34": "image,network=unet34",
-    "unet-imagenet": "image,network=unet_lite0_imagenet,weights=tf_efficientnet_lite0.safetensors",
+    "linear": f"attention,store=tokens96,attention_norm=none,network=linear,{_STILL}",
+    "mlp": f"attention,store=tokens96,attention_norm=none,network=mlp,{_STILL}",
+    "decoder": f"dual,store=tokens4-32,attention_norm=none,network=decoder,{_STILL}",
+    "unet34": f"image,network=unet34,{_STILL}",
+    "unet-imagenet": f"image,network=unet_lite0_imagenet,weights=tf_efficientnet_lite0.safetensors,{_STILL}",
     # what to cache
     "last1": "dual,store=last1,tuned_as=dual",
     "all-blocks": "dual,store=all-blocks,tuned_as=dual",
@@ -59,11 +62,11 @@ ARMS: Mapping[str, str] = {
     "tokens4-32": "dual,store=tokens4-32,attention_norm=none,tuned_as=dual",
     "both16": "dual,store=both16,attention_norm=none,tuned_as=dual",
     # how to train
-    "dual-maps-disturbed": "dual,map_dropout=0.1,map_noise=0.1,tuned_as=dual",
-    "dual-border-ignored": "dual,border=ignore,tuned_as=dual",
-    "image-border-ignored": "image,border=ignore,tuned_as=image",
+    "dual-maps-still": f"dual,tuned_as=dual,{_STILL}",
+    "dual-border-mirrored": "dual,border=mirror,tuned_as=dual",
+    "image-border-mirrored": f"image,border=mirror,tuned_as=image,{_STILL}",
     "dual-unlabelled": "dual,unlabelled=true,tuned_as=dual",
-    "image-unlabelled": "image,unlabelled=true,tuned_as=image",
+    "image-unlabelled": f"image,unlabelled=true,tuned_as=image,{_STILL}",
 }
 """Every arm of the protocol by its name."""
 

@@ -7,7 +7,7 @@ what was run, every other column is an image, under its id. An empty cell is a D
 |---|---|
 | arm, labels, seed, steps | which run it is; there is one line for each combination |
 | tuned | yes if the settings are those that the search found for the arm |
-| settings | of `train`, where they differ from the defaults |
+| settings | of `train`, where they differ from the defaults of the first version, which never change |
 | store | name of the store and the first digits of the digest of its contents |
 | parameters, seconds | size of the network, and time of the training alone |
 | improving | yes if the training was clearly getting better at its end |

@@ -26,7 +26,6 @@ from stages.errors import PipelineError, UsageError
 from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.progress import SILENT
 from stages.runtime.wording import duration
-from stages.settings import TrainSettings
 from tests.benchmarks.evidence.protocol import PlannedRun
 from tests.benchmarks.evidence.raw import NO, YES, RawRun, mean_dice, merge_runs, raw_file, read_runs, write_runs
 
@@ -137,14 +136,31 @@ def make_runs(
         )
 
 
-def collect(work: Path, results: Path) -> list[Path]:
-    """Put the tables of all parts into the folder of results, beside the runs that are there, and return the paths."""
+def collect(work: Path, results: Path, report: Callable[[str], None] = lambda _: None) -> list[Path]:
+    """Put the tables of all parts into the folder of results, beside the runs that are there, and return the paths.
+
+    Args:
+        work: folder in which all parts lie.
+        results: folder of the collected tables.
+        report: called with a line for every run that is left out for a later one with other settings or data.
+
+    Raises:
+        UsageError: no part has a table, or one is damaged.
+    """
     names = sorted({path.name for path in work.glob(f"part-*/{RAW}/*.csv")})
+    if not names:
+        raise UsageError(f"{work}: has no finished runs. Give the folder that `run` or `search` was given with --work.")
     paths = []
     for name in names:
         parts = [read_runs(path) for path in sorted(work.glob(f"part-*/{RAW}/{name}"))]
         paths.append(results / name)
-        write_runs(paths[-1], merge_runs(read_runs(paths[-1]), *parts))
+        tables = [read_runs(paths[-1]), *parts]
+        merged = merge_runs(*tables)
+        identity_of = {run.key: run.identity for run in merged}
+        for run in (run for table in tables for run in table if run.identity != identity_of[run.key]):
+            which = f"{run.arm}, {run.labels} labels, seed {run.seed}, {run.steps} steps"
+            report(f"note: {name}: {which}: the run {run.identity} is left out for a later one with other settings")
+        write_runs(paths[-1], merged)
     return paths
 
 
@@ -186,14 +202,17 @@ def _raw(run: PlannedRun, result: RunResult) -> RawRun:
 
 
 def _listed(run: PlannedRun) -> list[str]:
-    """Return the settings of a run that differ from the defaults, without those that have a column of their own."""
-    settings, default = run.job.settings, TrainSettings()
+    """Return the settings of a run that are not those of the first version, without those with an own column.
+
+    They are compared with `if_absent`, as in `stages.comparison.identity`, because defaults may change.
+    """
+    settings = run.job.settings
     network = [f"network={run.arm.network}"] if run.arm.network else []
     return network + [
         f"{field.name}={getattr(settings, field.name)}"
         for field in dataclasses.fields(settings)
         if field.name == "branches"
-        or (field.name not in _NOT_LISTED and getattr(settings, field.name) != getattr(default, field.name))
+        or (field.name not in _NOT_LISTED and getattr(settings, field.name) != field.metadata["if_absent"])
     ]
 
 

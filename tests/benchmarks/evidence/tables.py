@@ -16,6 +16,24 @@ __all__ = ["all_tables"]
 
 NONE = "–"
 
+_ARMS = "What an arm is: see *What is compared* in docs/reference/evidence.md."
+_MEANS = (
+    "Mean Dice over splits, seeds and images, ± half the 95 % interval; in brackets the number of runs. Arms may lack "
+    "different runs, so compare two arms by their difference."
+)
+_DIFFERENCES = (
+    "Dice of the arm minus that of {reference}, on the same image in the same run. *By split*: mean by number of "
+    "the split. *Runs*, *images*: those that both arms have. p is not corrected."
+)
+_TRAINED = (
+    "*Settings* of `pipeline train`, where they are not those of its first version. *Tuned*: found by the search. *ms "
+    "a step*: on the machine of the runs, which may have been busy. *Still improving*: trainings that were clearly "
+    "getting better at their end."
+)
+_CLAIMED = (
+    "The differences that were named before the runs. *p, Holm* is corrected over all rows, also those without runs."
+)
+
 
 def all_tables(folder: Path, *, steps: int | None = None, score: str = "test", reference: str = "image") -> str:
     """Return all tables of a folder of results.
@@ -34,14 +52,15 @@ def all_tables(folder: Path, *, steps: int | None = None, score: str = "test", r
     for name, scores in every.items():
         for number in [one for one in scores.steps() if steps in (None, one)]:
             title = f"{name}, {score} images, {number} steps"
-            parts += [f"### {title}: Dice", _means(scores, number)]
-            parts += [f"### {title}: difference from {reference}", _differences(scores, number, reference)]
+            parts += [f"### {title}: Dice", f"{_MEANS} {_ARMS}", _means(scores, number)]
+            about = _DIFFERENCES.format(reference=reference)
+            parts += [f"### {title}: difference from {reference}", about, _differences(scores, number, reference)]
         if len(scores.steps()) > 1:
             parts += [f"### {name}, {score} images: Dice over the number of steps", _curve(scores)]
         if scores.runs:
-            parts += [f"### {name}: how the arms were trained", _settings(scores)]
+            parts += [f"### {name}: how the arms were trained", _TRAINED, _settings(scores), *_mixed(scores)]
     if score == "test" and any(scores.runs for scores in every.values()):
-        parts += ["### Claims", _claims(every)]
+        parts += ["### Claims", _CLAIMED, _claims(every)]
     return "\n\n".join(parts) if parts else "There are no results yet."
 
 
@@ -100,6 +119,16 @@ def _settings(scores: Scores) -> str:
     return _markdown(heading, rows)
 
 
+def _mixed(scores: Scores) -> list[str]:
+    """Return a warning for every mean that pools runs which were not made in the same way."""
+    return [
+        f"**Warning:** the runs of {key.arm} with {key.labels} labels and {key.steps} steps differ in settings or "
+        "store, so the means above mix them. Make them again with the same."
+        for key, runs in scores.runs.items()
+        if len({(run.settings, run.store, run.parameters) for run in runs.values()}) > 1
+    ]
+
+
 def _claims(every: dict[str, Scores]) -> str:
     """Return the claimed differences with Holm's correction over all of them; one that is not run counts as p = 1."""
     found = [_claimed(claim, every[claim.dataset]) for claim in CLAIMS]
@@ -124,7 +153,7 @@ _CELLS = ("difference", "95 % interval", "bootstrap 95 %", "by split", "runs", "
 def _cells(one: Mean) -> list[str]:
     interval = NONE if one.half is None else f"{_signed(one.mean - one.half)} to {_signed(one.mean + one.half)}"
     bootstrap = NONE if one.bootstrap is None else f"{_signed(one.bootstrap[0])} to {_signed(one.bootstrap[1])}"
-    by_split = ", ".join(_signed(value) for value in one.by_split.values())
+    by_split = ", ".join(f"{split}: {_signed(value)}" for split, value in one.by_split.items())
     return [_signed(one.mean), interval, bootstrap, by_split, str(one.runs), str(one.images)]
 
 

@@ -52,7 +52,7 @@ def test_tiles_are_parts_of_the_image(phantoms: Path, tmp_path: Path) -> None:
     assert (read_image(tmp_path / "finer" / f"{pool[0].id}_24_0.png").pixels == pixels[:24, 24:]).all()
 
 
-@given(height=st.integers(1, 700), width=st.integers(1, 700), side=st.integers(1, 300))
+@given(height=st.integers(1, 90), width=st.integers(1, 90), side=st.integers(1, 100))
 def test_tiles_lie_inside_and_leave_less_than_half_a_tile_uncovered(height: int, width: int, side: int) -> None:
     covered = np.zeros((height, width), bool)
     for tile in tiles_of((height, width), side):

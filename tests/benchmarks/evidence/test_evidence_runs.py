@@ -63,8 +63,8 @@ def run(folder: Path, *words: str) -> list[str]:
     return command(folder, "run", *places, *defaults, *words)
 
 
-def collect(folder: Path) -> None:
-    command(folder, "collect", "--work", "work", "--results", "results")
+def collect(folder: Path) -> list[str]:
+    return command(folder, "collect", "--work", "work", "--results", "results")
 
 
 def never(*_: object, **__: object) -> None:
@@ -106,18 +106,22 @@ def test_raw_results_are_the_dice_that_compare_stores(folder: Path) -> None:
     assert raw.dice == pytest.approx(content["dice"], abs=6e-6)
     assert stored.name.startswith(raw.identity)
     assert (raw.labels, raw.seed, raw.steps, raw.parameters) == (24, 3, 2, content["parameters"])
-    assert raw.settings == "branches=image;batch_size=2;precision=float32"
+    assert raw.settings == "branches=image;batch_size=2;border=ignore;precision=float32"
     assert raw.store.startswith("attention:")
 
 
 def test_an_arm_with_other_settings_replaces_its_earlier_run(folder: Path) -> None:
     choice = ("--arms", "", "--labels", "4", "--seeds", "0", "--split-numbers", "0")
     run(folder, *choice, "--arm", "mine=image,width=4")
+    assert len(collect(folder)) == 1
     run(folder, *choice, "--arm", "mine=dual,store=other,width=4", "--part", "2/2")
     run(folder, *choice, "--arm", "mine=dual,store=other,width=4", "--part", "1/2")
-    collect(folder)
+    (note, _) = collect(folder)
+    assert note.startswith("note: tiny-0-test.csv: mine, 4 labels, seed 0, 2 steps: the run ")
     (raw,) = read_runs(folder / "results" / "tiny-0-test.csv")
-    assert raw.settings == "branches=dual;batch_size=2;width=4;precision=float32"
+    assert raw.settings == (
+        "branches=dual;batch_size=2;width=4;branch_dropout=0.5;border=ignore;map_dropout=0.3;map_noise=0.5;precision=float32"
+    )
     assert raw.store.startswith("other:")
 
 

@@ -136,6 +136,15 @@ def test_the_curve_shows_the_steps_side_by_side(tmp_path: Path) -> None:
     assert "2000 steps: Dice\n" not in all_tables(tmp_path, steps=400)
 
 
+def test_a_mean_over_runs_with_different_settings_is_reported(tmp_path: Path) -> None:
+    same = [run("dual", seed, 0.8) for seed in (0, 1)]
+    assert "Warning" not in all_tables(written(tmp_path, *same))
+    other = replace(same[1], settings="branches=dual;lr=0.01")
+    assert "**Warning:** the runs of dual with 65 labels and 400 steps differ" in all_tables(
+        written(tmp_path, same[0], other)
+    )
+
+
 def test_trials_of_the_search_are_no_arms_of_the_tables(tmp_path: Path) -> None:
     printed = all_tables(written(tmp_path, run("dual", 0, 0.8), run("dual.t3", 0, 0.9), score="val"), score="val")
     assert "dual.t3" not in printed
