@@ -117,7 +117,7 @@ class RunIdentity:
         ]
 
 
-def _option(name: str, value: str | float) -> str:
+def _option(name: str, value: Any) -> str:
     """Return a setting as the command line takes it, such as `--lr 0.1` or `--no-unlabelled`."""
     dashed = name.replace("_", "-")
     if isinstance(value, bool):

@@ -46,8 +46,8 @@ p < .005 occurs without a difference.
 
 With three seeds (80 of 114 images) it is 94 % and more. With two seeds and the same effects (372 of 600 and 80 of 110
 images, 200 times each) it is 95 % and more, the bootstrap 69 % and more, and p < .005 occurs in .5 % at most. With one
-seed it is 92 % and more, the bootstrap 73 %, and p < .005 occurs in 2.5 % at most. A single split says nothing about splits: then it is 85 % with
-a deviation of .01 between splits, and 53 % with .02. So three splits are run.
+seed it is 92 % and more, the bootstrap 73 %, and p < .005 occurs in 2.5 % at most. A single split says nothing about
+splits: then it is 85 % with a deviation of .01 between splits, and 53 % with .02. So three splits are run.
 """
 
 from __future__ import annotations
