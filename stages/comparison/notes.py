@@ -21,6 +21,7 @@ from stages.segmentation.near_duplicates import across_splits
 from stages.segmentation.scoring import lost_classes
 from stages.segmentation.split_notes import duplicate_notes
 from stages.segmentation.trivial import NOTHING, average_trivial, trivial_dice
+from stages.segmentation.unlabelled_samples import mark_if_any
 
 __all__ = ["notes_before", "notes_of", "trivial_notes"]
 
@@ -30,7 +31,7 @@ NAMED = 3
 
 def notes_before(plan: Plan) -> list[str]:
     """Return the notes that are known before the first training."""
-    same = duplicate_notes(across_splits(plan.samples.store, plan.samples.splits))
+    same = duplicate_notes(across_splits(plan.samples.store, _all_used(plan)))
     notes = [note.removeprefix("note: ") for note in same]
     notes += _missing_classes(plan)
     if any(job.settings.precision != job.run.arm.settings.precision for job in plan.jobs):
@@ -100,6 +101,13 @@ def trivial_notes(plan: Plan, analysis: Analysis) -> list[str]:
     more = ", …" if len(worse) > NAMED else ""
     fault = f" Not better than that: {', '.join(worse[:NAMED])}{more}." if worse else ""
     return [f"For comparison, on these images {', and '.join(named)}.{fault}"]
+
+
+def _all_used(plan: Plan) -> list[str]:
+    """Return the split of every sample, with the unlabelled ones that any arm learns from."""
+    samples = plan.samples
+    wanted = any(arm.settings.unlabelled for arm in plan.matrix.arms)
+    return mark_if_any(samples.store, samples.splits, samples.splits, wanted=wanted)
 
 
 def _missing_classes(plan: Plan) -> list[str]:

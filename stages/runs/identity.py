@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ class RunIdentity:
     """Value that a setting has if a state lacks it."""
     may_change: frozenset[str] = frozenset()
     """Settings that are not compared."""
+    given: frozenset[str] = frozenset()
+    """Settings that are compared by the value that a user gives."""
     equivalent: Mapping[str, Collection[Any]] = field(default_factory=dict)
     """Other recorded values that count as equal, by name, such as the digests of a store before it was upgraded."""
 
@@ -55,6 +58,7 @@ class RunIdentity:
             values=_as_json({**{name: getattr(settings, name) for name in compared}, **data}),
             if_absent=_as_json({name: one.metadata["if_absent"] for name, one in compared.items()}),
             may_change=may_change - data.keys(),
+            given=frozenset(compared) - data.keys(),
             equivalent=equivalent or {},
         )
 
@@ -84,21 +88,41 @@ class RunIdentity:
                     [
                         f"{source}: cannot be resumed: the run was started with other settings or data:",
                         *(f"    {line}" for line in lines),
-                        "  Resume with the same, or start anew without --resume.",
+                        f"  Resume with {self._options(recorded)}, or start anew without --resume.",
                     ]
                 )
             )
+
+    def _options(self, recorded: Mapping[str, Any]) -> str:
+        """Return the options that make this run the recorded one; "the same" if options cannot do that."""
+        before = {**self.if_absent, **recorded}
+        named = {name: before.get(name) for name in self._differing(recorded)}
+        if not named.keys() <= self.given or not all(isinstance(one, str | int | float) for one in named.values()):
+            return "the same"
+        return " ".join(_option(name, value) for name, value in named.items())
 
     def _unknown(self, recorded: Mapping[str, Any]) -> list[str]:
         return [name for name in recorded if name not in self.values and name not in self.may_change]
 
     def _differences(self, recorded: Mapping[str, Any]) -> list[str]:
         before = {**self.if_absent, **recorded}
+        return [f"{name}: was {before.get(name)!r}, now {self.values[name]!r}" for name in self._differing(recorded)]
+
+    def _differing(self, recorded: Mapping[str, Any]) -> list[str]:
+        before = {**self.if_absent, **recorded}
         return [
-            f"{name}: was {before.get(name)!r}, now {value!r}"
+            name
             for name, value in self.values.items()
             if before.get(name) != value and before.get(name) not in self.equivalent.get(name, ())
         ]
+
+
+def _option(name: str, value: Any) -> str:
+    """Return a setting as the command line takes it, such as `--lr 0.1` or `--no-unlabelled`."""
+    dashed = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{dashed}" if value else f"--no-{dashed}"
+    return f"--{dashed} {shlex.quote(str(value))}"
 
 
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:

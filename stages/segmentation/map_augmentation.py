@@ -1,8 +1,8 @@
 """Augment attention maps: silence whole maps, change their scale and level, add noise.
 
 The image of a training sample gets other colours and noise; without this module the maps are only warped. A network may
-then rely on them more than it should. Both changes are off by default. They apply to scaled maps at their own grid,
-before the warp, and in training only.
+then rely on them more than it should. Both changes apply to scaled maps at their own grid, before the warp, and in
+training only.
 
 Random numbers come from a CPU generator, so that a seed gives the same numbers on every device. A change that is off
 draws none, so the other augmentation is the same as without this module.
@@ -16,41 +16,46 @@ from torch import Generator, Tensor
 __all__ = ["change_maps"]
 
 
-def change_maps(maps: Tensor, *, dropout: float, noise: float, generator: Generator) -> Tensor:
+def change_maps(
+    maps: Tensor, *, dropout: float, noise: float, generator: Generator, unit: Tensor | float = 1.0
+) -> Tensor:
     """Change the scale, level and noise of every map, then silence some maps.
 
     Every map is changed by itself:
 
-    1. `noise`: it is multiplied by a number from 1 ± `noise`, a number from ± `noise` is added, both uniform, and every
-       cell gets Gaussian noise of deviation `noise`.
-    2. `dropout`: it is set to zero with this probability. The other maps are divided by 1 - `dropout`, as
-       `torch.nn.Dropout2d` does, so that the expected value stays.
+    1. `noise`: it is multiplied by a number from 1 ± `noise`, a number from ± `noise` units is added, both uniform, and
+       every cell gets Gaussian noise of deviation `noise` units.
+    2. `dropout`: it is set to zero with this probability. The other maps are divided by the probability with which a
+       map stays, as `torch.nn.Dropout2d` does, so that the expected value stays.
 
     Every sample keeps at least one map: if all of its maps are drawn, a random one stays. So a network that sees only
-    maps always has an input, and a single map is never silenced.
+    maps always has an input, and a single map is never silenced nor scaled up. With m maps a map stays with
+    probability 1 - `dropout` + `dropout`^m / m.
 
     Args:
         maps: (batch, map, grid_row, grid_column) float, scaled by a `Normalisation`. Not changed.
         dropout: probability in [0, 1).
-        noise: amount in [0, 1), in the units of the scaled maps: deviations of the map with "log".
+        noise: amount in [0, 1).
         generator: source of the random numbers, on the CPU.
+        unit: of what is added, see `stages.segmentation.normalisation.noise_unit`; (batch, map, 1, 1) or one number.
 
     Returns:
         The same shape; the argument itself if both amounts are 0.
     """
     if noise:
-        maps = _with_noise(maps, noise, generator)
+        maps = _with_noise(maps, noise, generator, unit)
     if dropout:
         kept = _draw_kept(maps.shape[0], maps.shape[1], dropout, generator)
-        maps = maps * (kept / (1 - dropout)).to(maps.device)[:, :, None, None]
+        staying = 1 - dropout + dropout ** maps.shape[1] / maps.shape[1]
+        maps = maps * (kept / staying).to(maps.device)[:, :, None, None]
     return maps
 
 
-def _with_noise(maps: Tensor, amount: float, generator: Generator) -> Tensor:
+def _with_noise(maps: Tensor, amount: float, generator: Generator, unit: Tensor | float) -> Tensor:
     """Return maps with another scale, another level, and noise."""
     scale, shift = (torch.rand(2, *maps.shape[:2], 1, 1, generator=generator) * 2 - 1) * amount
     noise = torch.randn(maps.shape, generator=generator).mul_(amount).add_(shift)
-    return noise.to(maps.device).addcmul_(maps, (1 + scale).to(maps.device))
+    return noise.to(maps.device).mul_(unit).addcmul_(maps, (1 + scale).to(maps.device))
 
 
 def _draw_kept(samples: int, maps: int, dropout: float, generator: Generator) -> Tensor:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 
-from stages.segmentation.split_tables import UNLABELLED
+from stages.segmentation.split_tables import LEARNT_FROM
 from store import AttentionStore
 
 __all__ = ["MOST_DIFFERENT", "NearDuplicates", "across_splits", "similar_pairs"]
@@ -24,8 +24,6 @@ differ in at most 4 bits, 6 do."""
 BITS = 64
 MOST_IN_A_BUCKET = 1000
 """If more hashes than this share a piece, the piece is skipped: so many are not duplicates but pictures of one kind."""
-
-LEARNT_FROM = {"train", UNLABELLED}
 
 NearDuplicates = list[tuple[str, str, str, str]]
 """(id, its split, other id, its split) of each pair."""
@@ -71,5 +69,5 @@ def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicate
     return [
         (str(store.ids[used[one]]), splits[used[one]], str(store.ids[used[other]]), splits[used[other]])
         for one, other, _ in pairs
-        if splits[used[one]] != splits[used[other]] and {splits[used[one]], splits[used[other]]} != LEARNT_FROM
+        if splits[used[one]] != splits[used[other]] and {splits[used[one]], splits[used[other]]} != set(LEARNT_FROM)
     ]

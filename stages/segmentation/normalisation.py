@@ -14,7 +14,7 @@ from torch import Tensor
 from stages.runs.tables import entry_of
 from stages.settings import IMAGENET_MEAN, IMAGENET_STD
 
-__all__ = ["NORMALISATIONS", "Normalisation", "normalise_attention", "normalise_image"]
+__all__ = ["NORMALISATIONS", "Normalisation", "noise_unit", "normalise_attention", "normalise_image"]
 
 SMALLEST = 1e-4
 """Lower bound before the logarithm, relative to uniform attention, so that the logarithm stays finite."""
@@ -57,6 +57,25 @@ def normalise_attention(attention: Tensor, how: str) -> Tensor:
         UsageError: there is no such normalisation.
     """
     return entry_of(NORMALISATIONS, how, "attention_norm")(attention)
+
+
+def noise_unit(maps: Tensor, how: str) -> Tensor | float:
+    """Return the unit of the noise that training adds to scaled maps.
+
+    | scaling | unit | reason |
+    |---|---|---|
+    | log | 1 | the deviation of every map is 1 |
+    | minmax | deviation of each map | it is .04 to .4 (maps of 20 images); noise of half the range would hide the map |
+    | none | 1 | the values are used as stored, and not changed here |
+
+    Args:
+        maps: (batch, head, row, column) float, scaled.
+        how: a name in `NORMALISATIONS`.
+
+    Returns:
+        (batch, head, 1, 1) float, or one number for all maps.
+    """
+    return maps.std(dim=(2, 3), keepdim=True, correction=0) if how == "minmax" else 1.0
 
 
 def log_standardised(attention: Tensor) -> Tensor:

@@ -54,11 +54,19 @@ def unlabelled_notes(divisions: Sequence[Sequence[str]]) -> list[str]:
 
 
 def fold_duplicate_notes(store: AttentionStore, divisions: Sequence[Sequence[str]]) -> list[str]:
-    """Return the note about images in different folds that look the same; `divisions` are the splits of every fold."""
-    fold_of = [
-        next((fold_name(number) for number, splits in enumerate(divisions, start=1) if splits[index] == "test"), "")
-        for index in range(len(store))
-    ]
+    """Return the note about images in different folds that look the same.
+
+    A sample without a mask is in no fold. If it is learnt from, it must not look like a sample of any fold.
+
+    Args:
+        store: the samples.
+        divisions: the splits of every fold.
+    """
+    fold_of = []
+    for index in range(len(store)):
+        of_sample = [splits[index] for splits in divisions]
+        tested = [fold_name(number) for number, split in enumerate(of_sample, start=1) if split == "test"]
+        fold_of.append(tested[0] if tested else UNLABELLED if UNLABELLED in of_sample else "")
     return duplicate_notes(across_splits(store, fold_of))
 
 

@@ -15,6 +15,7 @@ from store import AttentionStore
 from store.disk.regular import MIB, IrregularFileError, read_limited
 
 __all__ = [
+    "LEARNT_FROM",
     "ROW",
     "SPLITS",
     "UNLABELLED",
@@ -29,6 +30,8 @@ __all__ = [
 SPLITS = ("train", "val", "test")
 UNLABELLED = "unlabelled"
 """Split of the samples that are learnt from without labels; see `stages.segmentation.unlabelled_samples`."""
+LEARNT_FROM = ("train", UNLABELLED)
+"""Splits that a model learns from. A patient may be in both: labels are drawn image by image."""
 ROW = ("id", "group", "digest", "split")
 LARGEST = 1024 * MIB
 """Most bytes of a table: about six million rows."""

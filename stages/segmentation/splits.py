@@ -9,7 +9,8 @@ are connected by a chain of copies. They all get one split: test if any of them 
 else train.
 
 **By a table.** A table `id,split` names the split of every sample. Then a group, or the copies of an image, in more
-than one split is an error. So is a chain of copies that connects two splits through samples without a split.
+than one split is an error. So is a chain of copies that connects two splits through samples without a split. The splits
+train and unlabelled count as one here, because no score is made of either.
 
 When images are added, with the rule `hash`, the same seed and shares:
 
@@ -37,7 +38,7 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.runtime.wording import counted
 from stages.segmentation.balancing import Traits
 from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
-from stages.segmentation.split_tables import SPLITS, read_split_csv
+from stages.segmentation.split_tables import LEARNT_FROM, SPLITS, read_split_csv
 from stages.settings import SplitRule
 from store import AttentionStore
 
@@ -215,7 +216,7 @@ def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> lis
             if not split:
                 continue
             other_split, other = first.setdefault(value, (split, str(id_)))
-            if other_split != split:
+            if other_split != split and not {other_split, split} <= set(LEARNT_FROM):
                 what = f"{wording.format(value)} in {other_split} (`{other}`) and in {split} (`{id_}`); keep it in one"
                 problems.setdefault(position, Problem(str(path), what))
     return list(problems.values())

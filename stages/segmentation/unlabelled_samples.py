@@ -20,7 +20,7 @@ from stages.segmentation.split_tables import UNLABELLED
 from stages.segmentation.splits import linked_groups
 from store import AttentionStore
 
-__all__ = ["mark_unlabelled", "positions_at", "require_unlabelled"]
+__all__ = ["mark_if_any", "mark_unlabelled", "positions_at", "require_unlabelled"]
 
 STREAM = 1
 """Third number of the seed of an order. The order of labelled samples has a seed of two numbers."""
@@ -38,13 +38,19 @@ def mark_unlabelled(store: AttentionStore, splits: Sequence[str], drawn: Sequenc
     Raises:
         UsageError: unlabelled samples are wanted, and there are none.
     """
+    marked = mark_if_any(store, splits, drawn, wanted=wanted)
+    if wanted:
+        require_unlabelled(store, marked.count(UNLABELLED))
+    return marked
+
+
+def mark_if_any(store: AttentionStore, splits: Sequence[str], drawn: Sequence[str], *, wanted: bool) -> list[str]:
+    """Return what `mark_unlabelled` does, also if there are no unlabelled samples."""
     known = ["" if split == UNLABELLED else split for split in drawn]
     if not wanted:
         return known
     free = _outside_held_out_groups(store, splits)
-    marked = [split or (UNLABELLED if usable else "") for split, usable in zip(known, free, strict=True)]
-    require_unlabelled(store, marked.count(UNLABELLED))
-    return marked
+    return [split or (UNLABELLED if usable else "") for split, usable in zip(known, free, strict=True)]
 
 
 def require_unlabelled(store: AttentionStore, count: int) -> None:

@@ -89,7 +89,7 @@ class TrainSettings(Settings):
     )
     map_noise: Share = setting(
         0.5,
-        "Noise, shift and change of scale of the maps in training, in the units of --attention-norm.",
+        "Noise, shift and change of scale of the maps in training, in deviations of a map (none: in units as stored).",
         if_absent=0.0,
     )
     ema: Share = setting(

@@ -17,14 +17,22 @@ from stages.train import run
 from tests.conftest import train_settings
 from tests.stages.compared_runs import history, same_weights
 
-KEPT = "note: the run was started with 40 epochs and keeps them"
+KEPT = "note: the run was started with 4 epochs and keeps them"
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the default be 10 steps and at least 2 epochs, and the default of earlier versions 4 epochs."""
+    monkeypatch.setattr("stages.segmentation.budget.FEW_STEPS", 10)
+    monkeypatch.setattr("stages.segmentation.budget.LEAST_EPOCHS", 2)
+    monkeypatch.setattr("stages.segmentation.budget.EARLIER_EPOCHS", 4)
+    monkeypatch.setattr("stages.segmentation.recorded_runs.EARLIER_EPOCHS", 4)
 
 
 @pytest.fixture
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the default be 10 steps and at least 2 epochs, in place of 2,000 and 40."""
-    monkeypatch.setattr("stages.segmentation.budget.FEW_STEPS", 10)
-    monkeypatch.setattr("stages.segmentation.budget.LEAST_EPOCHS", 2)
+def store(make_store: Callable[..., Path]) -> Path:
+    """Return the path of a store of twelve samples."""
+    return make_store(12)
 
 
 @pytest.fixture
@@ -59,22 +67,18 @@ def _settings(store: Path, out: Path, **changes: Any) -> TrainSettings:
     return settings
 
 
-@pytest.mark.usefixtures("few_steps")
-def test_a_run_without_a_length_has_as_many_epochs_as_the_steps_need(phantom_store: Path, tmp_path: Path):
-    """Five samples in batches of two are three steps an epoch: four epochs are the fewest with ten steps."""
-    report: Any = run(_settings(phantom_store, tmp_path / "a", labels=5, batch_size=2))
+def test_a_run_without_a_length_has_as_many_epochs_as_the_steps_need(store: Path, tmp_path: Path):
+    """Six samples in batches of two are three steps an epoch: four epochs are the fewest with ten steps."""
+    report: Any = run(_settings(store, tmp_path / "a", labels=6, batch_size=2))
     assert (report.epochs, report.steps) == (4, 12)
     assert [row["epoch"] for row in history(tmp_path / "a")] == ["1", "2", "3", "4"]
     assert load_state(tmp_path / "a" / "state.safetensors").settings["epochs"] == 4
 
 
-@pytest.mark.usefixtures("few_steps")
-def test_a_run_without_a_length_is_resumed_without_one_and_with_the_same(
-    phantom_store: Path, tmp_path: Path, interrupted
-):
+def test_a_run_without_a_length_is_resumed_without_one_and_with_the_same(store: Path, tmp_path: Path, interrupted):
     """It equals an uninterrupted one. A length that gives another number of epochs is refused."""
-    run(_settings(phantom_store, tmp_path / "whole"))
-    settings = _settings(phantom_store, tmp_path / "stopped")
+    run(_settings(store, tmp_path / "whole"))
+    settings = _settings(store, tmp_path / "stopped")
     interrupted(settings, 4)
     for changes, line in (({"epochs": 9}, "epochs: was 10, now 9"), ({"steps": 10}, "steps: was None, now 10")):
         with pytest.raises(CheckpointError, match=line):
@@ -85,69 +89,64 @@ def test_a_run_without_a_length_is_resumed_without_one_and_with_the_same(
     assert again.epochs == 10
 
 
-def test_an_interrupted_run_of_an_earlier_version_keeps_its_40_epochs(phantom_store: Path, tmp_path: Path, interrupted):
-    """Earlier versions recorded 40 epochs for a run without a length. By default it would now have 2,000."""
-    run(_settings(phantom_store, tmp_path / "whole", epochs=40))
-    interrupted(_settings(phantom_store, tmp_path / "stopped", epochs=40), 4)
-    resumed = _settings(phantom_store, tmp_path / "stopped", resume=True)
+def test_an_interrupted_run_of_an_earlier_version_keeps_its_default(store: Path, tmp_path: Path, interrupted):
+    """Earlier versions recorded their default for a run without a length. By default it would now have 10 epochs."""
+    run(_settings(store, tmp_path / "whole", epochs=4))
+    interrupted(_settings(store, tmp_path / "stopped", epochs=4), 3)
+    resumed = _settings(store, tmp_path / "stopped", resume=True)
     report: Any = run(resumed)
-    assert report.epochs == 40
-    assert f"{KEPT}; a new run has 2000 by default" in str(report)
+    assert report.epochs == 4
+    assert f"{KEPT}; a new run has 10 by default" in str(report)
     assert same_weights(tmp_path / "whole", tmp_path / "stopped")
     again: Any = run(resumed)  # it has finished
-    assert again.epochs == 40
+    assert again.epochs == 4
     assert KEPT in str(again)
 
 
-@pytest.mark.usefixtures("few_steps")
-def test_a_run_of_any_other_length_is_not_resumed_without_its_length(phantom_store: Path, tmp_path: Path, interrupted):
+def test_a_run_of_any_other_length_is_not_resumed_without_its_length(store: Path, tmp_path: Path, interrupted):
     """A length that was given must be given again, as before. Nothing changes."""
-    interrupted(_settings(phantom_store, tmp_path / "a", epochs=5), 3)
-    interrupted(_settings(phantom_store, tmp_path / "b", steps=5), 3)
+    interrupted(_settings(store, tmp_path / "a", epochs=5), 3)
+    interrupted(_settings(store, tmp_path / "b", steps=5), 3)
     for name, line in (("a", "epochs: was 5, now 10"), ("b", "steps: was 5, now None")):
         state = tmp_path / f".{name}.training" / "state.safetensors"
         before = state.read_bytes()
         with pytest.raises(CheckpointError, match=line):
-            run(_settings(phantom_store, tmp_path / name, resume=True))
+            run(_settings(store, tmp_path / name, resume=True))
         assert state.read_bytes() == before
 
 
-def test_an_interrupted_run_with_steps_of_an_earlier_version_is_resumed(
-    phantom_store: Path, tmp_path: Path, interrupted
-):
-    """Earlier versions recorded 40 epochs beside the steps, which mean nothing."""
-    interrupted(_settings(phantom_store, tmp_path / "a", epochs=40, steps=4), 3)
-    report: Any = run(_settings(phantom_store, tmp_path / "a", steps=4, resume=True))
+def test_an_interrupted_run_with_steps_of_an_earlier_version_is_resumed(store: Path, tmp_path: Path, interrupted):
+    """Earlier versions recorded their default beside the steps, which mean nothing."""
+    interrupted(_settings(store, tmp_path / "a", epochs=4, steps=4), 3)
+    report: Any = run(_settings(store, tmp_path / "a", steps=4, resume=True))
     assert report.epochs == 4
     assert KEPT not in str(report)
 
 
-@pytest.mark.usefixtures("few_steps")
-def test_a_finished_run_of_40_epochs_does_not_shorten_a_new_one_that_replaces_it(
-    phantom_store: Path, tmp_path: Path, interrupted
+def test_a_finished_run_of_an_earlier_version_does_not_shorten_a_new_one_that_replaces_it(
+    store: Path, tmp_path: Path, interrupted
 ):
     """The run that was interrupted counts, and not the one that it will replace."""
-    run(_settings(phantom_store, tmp_path / "a", epochs=40))
-    interrupted(_settings(phantom_store, tmp_path / "a"), 4)
-    report: Any = run(_settings(phantom_store, tmp_path / "a", resume=True))
+    run(_settings(store, tmp_path / "a", epochs=4))
+    interrupted(_settings(store, tmp_path / "a"), 4)
+    report: Any = run(_settings(store, tmp_path / "a", resume=True))
     assert report.epochs == 10
     assert KEPT not in str(report)
 
 
-@pytest.mark.usefixtures("few_steps")
-def test_a_run_that_was_killed_when_it_replaced_one_of_40_epochs_is_not_undone(phantom_store: Path, tmp_path: Path):
+def test_a_run_that_was_killed_when_it_replaced_an_earlier_one_is_not_undone(store: Path, tmp_path: Path):
     """The earlier run is then in the working folder, and the finished one at its place."""
-    run(_settings(phantom_store, tmp_path / "earlier", epochs=40))
-    run(_settings(phantom_store, tmp_path / "a"))
+    run(_settings(store, tmp_path / "earlier", epochs=4))
+    run(_settings(store, tmp_path / "a"))
     (tmp_path / "earlier").rename(tmp_path / ".a.training")
-    report: Any = run(_settings(phantom_store, tmp_path / "a", resume=True))
+    report: Any = run(_settings(store, tmp_path / "a", resume=True))
     assert report.epochs == len(history(tmp_path / "a")) == 10
 
 
-def test_all_folds_of_an_earlier_version_keep_its_40_epochs(phantom_store: Path, tmp_path: Path, interrupted):
+def test_all_folds_of_an_earlier_version_keep_its_default(store: Path, tmp_path: Path, interrupted):
     """Also those that were not begun before the interruption, so that the models can be compared."""
     out = tmp_path / "cv"
-    interrupted(_settings(phantom_store, out, epochs=40, folds=3), 43)  # in the third epoch of the second fold
-    report = run(_settings(phantom_store, out, folds=3, resume=True))
+    interrupted(_settings(store, out, epochs=4, folds=3), 7)  # in the third epoch of the second fold
+    report = run(_settings(store, out, folds=3, resume=True))
     assert KEPT in str(report)
-    assert [len(history(out / f"fold{number}")) for number in (1, 2, 3)] == [40, 40, 40]
+    assert [len(history(out / f"fold{number}")) for number in (1, 2, 3)] == [4, 4, 4]

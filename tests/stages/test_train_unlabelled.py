@@ -230,3 +230,36 @@ def test_images_that_look_the_same_matter_only_where_one_is_scored(tmp_path: Pat
         ("test", "train"),
         ("test", "unlabelled"),
     }
+
+
+def test_the_table_of_a_run_is_accepted_where_labels_were_drawn_from_within_a_patient(tmp_path: Path):
+    """Labels are drawn image by image: one image of a patient is labelled, another one is learnt from without label."""
+
+    def two_images_each(index: int, sample: Sample) -> Sample:
+        return replace(sample, group=f"patient-{index // 2}")
+
+    store = mixed_store(tmp_path / "s.zarr", masks=12, others=2, change=two_images_each)
+    values: dict[str, Any] = {"epochs": 1, "unlabelled": True, "batch_size": 2, "confidence": 0.0}
+    run(train_settings(store.path, tmp_path / "run", labels=3, **values))
+    splits = splits_of(tmp_path / "run")
+    patients = dict(zip(map(str, store.ids), map(str, store.column("group")), strict=True))
+    assert {patients[id_] for id_, split in splits.items() if split == "train"} & {
+        patients[id_] for id_, split in splits.items() if split == "unlabelled"
+    }
+    run(train_settings(store.path, tmp_path / "again", split_csv=tmp_path / "run" / "splits.csv", **values))
+    assert splits_of(tmp_path / "again") == splits
+
+
+def test_an_unlabelled_image_that_looks_like_a_scored_one_is_noted_in_folds(tmp_path: Path):
+    """In the fold that tests sample 0, the model learnt from sample 9, which shows the same."""
+
+    def look(index: int, sample: Sample) -> Sample:
+        return replace(sample, perceptual_hash=f"{(0 if index == 9 else index) * 0x0123456789ABCDEF:016x}"[-16:])
+
+    layout = replace(LAYOUT, columns=("perceptual_hash",))
+    store = mixed_store(tmp_path / "s.zarr", masks=6, others=4, layout=layout, change=look)
+    values: dict[str, Any] = {"epochs": 1, "folds": 2, "val": 0.0, "batch_size": 4}
+    plain = run(train_settings(store.path, tmp_path / "plain", **values))
+    assert "across splits" not in str(plain)
+    report = run(train_settings(store.path, tmp_path / "cv", unlabelled=True, **values))
+    assert re.search(r"1 pair of images looks the same .*sample-000 in fold\d, sample-009 in unlabelled", str(report))

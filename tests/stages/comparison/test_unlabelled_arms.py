@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from stages import compare
+from stages.comparison.notes import notes_before
 from stages.comparison.plan import Job
 from stages.errors import UsageError
 from stages.segmentation.checkpoint import load_model
@@ -18,7 +19,7 @@ from stages.settings import TrainSettings
 from store import AttentionStore
 from store.records import Sample
 from tests.stages.small_comparison import BASE, compare_settings, compared, ids_by_split, trained_runs
-from tests.stages.unlabelled_stores import mixed_store
+from tests.stages.unlabelled_stores import LAYOUT, mixed_store
 
 ARM = {"unl": "dual,unlabelled=true,confidence=0"}
 TABLE = ["train"] * 5 + ["val"] * 2 + ["test"] * 2
@@ -132,3 +133,31 @@ def test_every_setting_is_part_of_the_identity(store: AttentionStore, change: st
     other = {f"{job.run.arm.name}-{job.run.labels}": job for job in compare.plan(settings, BASE).jobs}
     assert other["dual-2"].identity == planned["dual-2"].identity
     assert other["x-2"].identity not in {planned["dual-2"].identity, planned["unl-2"].identity}
+
+
+@pytest.mark.parametrize("others", [2, 0], ids=["without_a_mask", "left_out_labels"])
+def test_unlabelled_images_that_look_like_scored_ones_are_noted(tmp_path: Path, others: int):
+    """Sample 11 looks like sample 7, a test sample. It matters only if an arm learns from it."""
+
+    def look(index: int, sample: Sample) -> Sample:
+        return replace(sample, perceptual_hash=f"{(7 if index == 11 else index) * 0x0123456789ABCDEF:016x}"[-16:])
+
+    layout = replace(LAYOUT, columns=("perceptual_hash",))
+    store = mixed_store(tmp_path / "s.zarr", masks=12 - others, others=others, layout=layout, change=look)
+    base = with_table(store, *(() if others else ("sample-011,unlabelled",)))
+    settings = compare_settings(store.path, tmp_path / "c", arms=("dual",), arm=ARM, labels=("2",))
+    notes = [
+        note
+        for changed in (settings, replace(settings, arms=("dual", "image"), arm=None))
+        for note in notes_before(compare.plan(changed, base))
+        if "across splits" in note
+    ]
+    assert len(notes) == 1
+    assert "sample-007 in test, sample-011 in unlabelled" in notes[0]
+
+
+def test_left_out_labels_alone_need_no_note(tmp_path: Path):
+    """All images have a mask, and the only unlabelled ones are training samples that `--labels` leaves out."""
+    store = mixed_store(tmp_path / "s.zarr", masks=12, others=0)
+    settings = compare_settings(store.path, tmp_path / "c", arms=("dual",), arm=ARM, labels=("2",))
+    assert not [note for note in notes_before(compare.plan(settings, BASE)) if "across splits" in note]

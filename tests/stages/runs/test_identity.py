@@ -110,3 +110,37 @@ def test_equivalent_values_are_accepted_for_their_name_only():
     assert identity.matches({**identity.values, "store": "abc"})
     assert not identity.matches({**identity.values, "store": "xyz"})
     assert not identity.matches({**identity.values, "splits": "abc"})
+
+
+def test_the_message_names_the_options_that_resume_a_run_of_an_earlier_version():
+    """A state lacks `norm`, whose default has changed since: the user cannot know its earlier value."""
+    recorded = {name: value for name, value in _recorded(_Later()).items() if name != "norm"}
+    with pytest.raises(CheckpointError, match=r"Resume with --norm none, or start anew without --resume\."):
+        _identity(_Later()).require_match(recorded, SOURCE)
+    with pytest.raises(CheckpointError, match=r"Resume with --lr 0\.2 --norm 'a b', or start"):
+        _identity(_Later()).require_match({**recorded, "lr": 0.2, "norm": "a b"}, SOURCE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"store": "other"}, {"store": "other", "lr": 0.2}, {"table": "a/b"}, {"norm": "another digest"}],
+    ids=["data", "both", "no_value", "setting_compared_by_digest"],
+)
+def test_no_option_is_named_where_options_do_not_suffice(changes: dict[str, Any]):
+    """Other data cannot be given by an option, and a setting without a value cannot either."""
+    identity, recorded = _identity(_Later(), norm="digest"), {**_recorded(_Later(), norm="digest"), **changes}
+    if "table" in changes:
+        identity, recorded = _identity(_Settings(table=Path("a/b"))), _recorded(_Settings())
+    with pytest.raises(CheckpointError, match=r"Resume with the same, or start anew"):
+        identity.require_match(recorded, SOURCE)
+
+
+def test_switches_are_named_as_the_command_line_takes_them():
+    @dataclass(frozen=True, kw_only=True)
+    class Switched(_Settings):
+        plain_text: bool = setting(default=False, text="A switch.")
+
+    for before, option in ((True, "--plain-text"), (False, "--no-plain-text")):
+        identity = _identity(Switched(plain_text=not before))
+        with pytest.raises(CheckpointError, match=f"Resume with {option}, or"):
+            identity.require_match(_recorded(Switched(plain_text=before)), SOURCE)

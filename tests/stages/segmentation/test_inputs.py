@@ -109,3 +109,31 @@ def test_without_augmentation_there_is_nothing_outside(batch: TensorBatch):
         batch, _config(multilabel=False), "log", "none", torch.Generator().manual_seed(3), border="ignore"
     )
     assert torch.equal(mask, batch.mask)
+
+
+@pytest.mark.parametrize("norm", ["log", "minmax"])
+def test_the_noise_of_maps_is_measured_in_their_deviation(norm: str):
+    """The signal of a map is as large against its noise with every scaling that is made for attention."""
+    random = torch.Generator().manual_seed(0)
+    maps = torch.randn(200, 2, 8, 12, generator=random).exp()
+    batch = TensorBatch(
+        image=torch.zeros(200, 3, 32, 48, dtype=torch.uint8),
+        mask=torch.zeros(200, 32, 48, dtype=torch.uint8),
+        attention=maps.half(),
+    )
+    config = replace(_config(multilabel=False), grid=(8, 12))
+    plain, noisy = (
+        augmented_inputs(batch, config, norm, "none", torch.Generator().manual_seed(1), map_noise=amount)[2]
+        for amount in (0.0, 0.3)
+    )
+    noise = (noisy - plain).std(dim=(2, 3)) / plain.std(dim=(2, 3))
+    assert noise.mean() == pytest.approx((0.3**2 + 0.3**2 / 3) ** 0.5, rel=0.1)
+
+
+def test_the_noise_of_maps_that_are_used_as_stored_has_their_unit(batch: TensorBatch):
+    """A constant map has no deviation, and gets noise nevertheless; with a scaling by the deviation it gets none."""
+    flat = TensorBatch(batch.image, batch.mask, torch.ones_like(batch.attention))
+    for norm, spread in (("none", 0.3), ("minmax", 0.0)):
+        generator = torch.Generator().manual_seed(1)
+        maps = augmented_inputs(flat, _config(multilabel=False), norm, "none", generator, map_noise=0.3)[2]
+        assert maps.std(dim=(2, 3)).mean() == pytest.approx(spread, rel=0.3)
