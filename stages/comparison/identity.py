@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stages.comparison.arms import SHARED, UNUSED, Arm
+from stages.segmentation.budget import VALIDATIONS, Budget
 from stages.segmentation.split_tables import splits_digest
 from stages.settings import TrainSettings
 from store import AttentionStore
@@ -49,6 +50,8 @@ def run_identity(
         "checkpoint": checkpoint,
         "settings": _not_at_default(settings),
     }
+    if checkpoint == "best" and Budget.of(settings, splits.count("train")).epochs > VALIDATIONS:
+        values["validations"] = VALIDATIONS  # earlier versions scored every epoch
     if arm.network is not None:
         values["network"] = arm.name
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

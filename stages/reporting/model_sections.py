@@ -142,7 +142,13 @@ def _curves(arm: Arm, history: Sequence[Mapping[str, float | None]], *, several:
     caption = ""
     if any(row.get("val_dice") is not None for row in history):
         right = axes.twinx()
-        right.plot(epochs, plotted(row.get("val_dice") for row in history), color=SERIES[0], label="Dice (validation)")
+        scored = [(epoch, row) for epoch, row in zip(epochs, history, strict=True) if row.get("val_dice") is not None]
+        right.plot(
+            [epoch for epoch, _ in scored],
+            plotted(row.get("val_dice") for _, row in scored),
+            color=SERIES[0],
+            label="Dice (validation)",
+        )
         right.axvline(arm.inputs.card.epoch, color=MUTED, linewidth=1, linestyle=":")
         right.set_ylim(0, 1)
         right.set_ylabel("Dice")

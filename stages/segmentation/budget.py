@@ -16,11 +16,13 @@ from dataclasses import dataclass, replace
 
 from stages.settings import TrainSettings
 
-__all__ = ["EARLIER_EPOCHS", "FEW_STEPS", "LEAST_EPOCHS", "Budget", "with_epochs"]
+__all__ = ["EARLIER_EPOCHS", "FEW_STEPS", "LEAST_EPOCHS", "VALIDATIONS", "Budget", "with_epochs"]
 
 FEW_STEPS = 2000
 """Steps below which a training may be too short. From 65 images of ISIC 2018, the network of the image alone gains .03
 Dice between 400 and 2,000 steps, and is then ahead of one that was ahead of it (tests/benchmarks/RESULTS.md)."""
+VALIDATIONS = 100
+"""Most times that the validation samples are scored in a training."""
 LEAST_EPOCHS = 40
 """Epochs of a training whose length is not given, if they have `FEW_STEPS` steps or more."""
 EARLIER_EPOCHS: int = TrainSettings.__dataclass_fields__["epochs"].metadata["if_absent"]
@@ -55,6 +57,15 @@ class Budget:
     def steps_in(self, epoch: int) -> int:
         """Return the number of steps in an epoch, counted from 1."""
         return min(self.steps_per_epoch, self.steps - (epoch - 1) * self.steps_per_epoch)
+
+    def validates_after(self, epoch: int) -> bool:
+        """Return True if the validation samples are scored after an epoch, counted from 1.
+
+        That is after every epoch of a training of up to `VALIDATIONS` epochs. A longer one is scored so many times, at
+        equal distances and at the end: with few labels an epoch can be a single step, and scoring takes longer than it.
+        """
+        times = min(VALIDATIONS, self.epochs)
+        return epoch * times // self.epochs > (epoch - 1) * times // self.epochs
 
     def samples_until(self, epoch: int) -> int:
         """Return how many samples are trained on, repeats included, until the end of an epoch, counted from 1."""

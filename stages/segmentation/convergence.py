@@ -24,7 +24,7 @@ come at the end."""
 def still_improving(history: Sequence[Row]) -> bool | None:
     """Return True if the last fifth of a training was clearly better than the fifth before.
 
-    The validation Dice decides where there is one, else the training loss.
+    The validation Dice decides if both fifths have one, else the training loss.
 
     Args:
         history: a row per epoch with `loss` and `val_dice`; None for a value that is not defined.
@@ -36,7 +36,7 @@ def still_improving(history: Sequence[Row]) -> bool | None:
         return None
     length = math.ceil(len(history) / PARTS)
     last, before = history[-length:], history[-2 * length : -length]
-    if all(row["val_dice"] is not None for row in (*last, *before)):
+    if all(any(row["val_dice"] is not None for row in part) for part in (last, before)):
         return _mean(last, "val_dice") - _mean(before, "val_dice") > DICE_GAIN
     return _mean(before, "loss") - _mean(last, "loss") > LOSS_GAIN * _mean(before, "loss")
 

@@ -126,7 +126,7 @@ class SegmentationTrainer:
         row: Row = {
             "epoch": epoch,
             "loss": loss,
-            "val_dice": self._validate(),
+            "val_dice": self._validate() if self.budget.validates_after(epoch) else None,
             "lr": self._learning_rate.at(min(epoch * self.budget.steps_per_epoch, self.budget.steps)),
         }
         self.history.append(row)
@@ -303,11 +303,12 @@ class SegmentationTrainer:
     def _record_if_best(self, val_dice: float | None) -> bool:
         """Record the last epoch as the best if its score is strictly higher than every earlier one.
 
-        Ties keep the earlier epoch. With fewer than `FEWEST_TO_CHOOSE` validation samples the latest epoch is the best.
+        Ties keep the earlier epoch. With fewer than `FEWEST_TO_CHOOSE` validation samples the latest epoch is the best;
+        so it is as long as no epoch has been scored.
         """
-        few = val_dice is None or len(self.indices["val"]) < FEWEST_TO_CHOOSE
-        score = float(len(self.history)) if few or val_dice is None else float(val_dice)
-        if score <= self._best_score:
+        few = len(self.indices["val"]) < FEWEST_TO_CHOOSE
+        score = float(len(self.history)) if few else -math.inf if val_dice is None else float(val_dice)
+        if score <= self._best_score and self._best_score > -math.inf:
             return False
         self._best_score, self._best_epoch = score, len(self.history)
         return True
