@@ -96,10 +96,13 @@ class RunIdentity:
     def _options(self, recorded: Mapping[str, Any]) -> str:
         """Return the options that make this run the recorded one; "the same" if options cannot do that."""
         before = {**self.if_absent, **recorded}
-        named = {name: before.get(name) for name in self._differing(recorded)}
-        if not named.keys() <= self.given or not all(isinstance(one, str | int | float) for one in named.values()):
-            return "the same"
-        return " ".join(_option(name, value) for name, value in named.items())
+        options = []
+        for name in self._differing(recorded):
+            value = before.get(name)
+            if name not in self.given or not isinstance(value, str | int | float):
+                return "the same"
+            options.append(_option(name, value))
+        return " ".join(options)
 
     def _unknown(self, recorded: Mapping[str, Any]) -> list[str]:
         return [name for name in recorded if name not in self.values and name not in self.may_change]
