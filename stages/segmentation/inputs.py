@@ -11,7 +11,7 @@ from stages.errors import PipelineError
 from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.segmentation.augmentation import RANGES, change_colours, draw_affines, resize_attention, warp
 from stages.segmentation.batches import TensorBatch
-from stages.segmentation.map_augmentation import change_maps
+from stages.segmentation.map_augmentation import change_maps, separate_generator
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.segmentation.normalisation import noise_unit, normalise_attention, normalise_image
 from stages.settings import Augment, Border
@@ -63,8 +63,8 @@ def augmented_inputs(
     """
     attention = normalise_attention(batch.attention.float(), norm)
     if config.branches != "image":
-        unit = noise_unit(attention, norm) if map_noise else 1.0
-        attention = change_maps(attention, dropout=map_dropout, noise=map_noise, generator=generator, unit=unit)
+        unit, own = noise_unit(attention, norm) if map_noise else 1.0, separate_generator(generator)
+        attention = change_maps(attention, dropout=map_dropout, noise=map_noise, generator=own, unit=unit)
     if augment == "none":
         image = normalise_image(batch.image.float())
         return image, batch.mask, resize_attention(attention, config.attention_size)

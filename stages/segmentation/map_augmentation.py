@@ -4,8 +4,9 @@ The image of a training sample gets other colours and noise; without this module
 then rely on them more than it should. Both changes apply to scaled maps at their own grid, before the warp, and in
 training only.
 
-Random numbers come from a CPU generator, so that a seed gives the same numbers on every device. A change that is off
-draws none, so the other augmentation is the same as without this module.
+Random numbers come from a CPU generator, so that a seed gives the same numbers on every device. It is a generator of
+its own (`separate_generator`), so the other augmentation is the same with and without this module. So two trainings
+with one seed, with maps and without, see the same images.
 """
 
 from __future__ import annotations
@@ -13,7 +14,12 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["change_maps"]
+from stages.runs.schedules import mixed_seed
+
+__all__ = ["change_maps", "separate_generator"]
+
+STREAM = 2
+"""Second number of the seed, so that the numbers are others than those that follow in the first generator."""
 
 
 def change_maps(
@@ -49,6 +55,13 @@ def change_maps(
         staying = 1 - dropout + dropout ** maps.shape[1] / maps.shape[1]
         maps = maps * (kept / staying).to(maps.device)[:, :, None, None]
     return maps
+
+
+def separate_generator(generator: Generator) -> Generator:
+    """Return another generator, which depends on the state of the first one. The first one is not advanced."""
+    copy = Generator()
+    copy.set_state(generator.get_state())
+    return Generator().manual_seed(mixed_seed(int(torch.randint(2**62, (), generator=copy)), STREAM))
 
 
 def _with_noise(maps: Tensor, amount: float, generator: Generator, unit: Tensor | float) -> Tensor:

@@ -90,6 +90,29 @@ def test_the_default_changes_no_map_and_uses_the_same_random_numbers(batch: Tens
         assert torch.equal(one, third)
 
 
+@pytest.mark.parametrize("augment", ["full", "light"])
+def test_a_seed_gives_the_same_images_and_masks_whatever_happens_to_the_maps(batch: TensorBatch, augment: Augment):
+    """So trainings of both branches and of the image alone are paired by their seed, batch after batch."""
+    config = _config(multilabel=False)
+    runs = [
+        (config, {"map_dropout": 0.5, "map_noise": 0.5}),
+        (replace(config, branches="image"), {"map_dropout": 0.5, "map_noise": 0.5}),
+        (config, {}),
+    ]
+    seen = []
+    for one, changes in runs:
+        generator = torch.Generator().manual_seed(5)
+        seen.append([augmented_inputs(batch, one, "log", augment, generator, **changes) for _ in range(3)])
+    for views in zip(*seen, strict=True):
+        disturbed, image_only, still = views
+        for (image, mask, _), (other_image, other_mask, _) in ((disturbed, image_only), (disturbed, still)):
+            assert torch.equal(image, other_image)
+            assert torch.equal(mask, other_mask)
+        assert not torch.equal(disturbed[2], still[2])
+    first, second, _ = seen[0]
+    assert not torch.equal(first[2], second[2])
+
+
 def test_only_the_mask_depends_on_the_border(batch: TensorBatch):
     """The image and the maps are mirrored in any case, so the network sees natural content."""
     mirrored, ignored = (
