@@ -303,7 +303,7 @@ class SegmentationTrainer:
     def _record_if_best(self, val_dice: float | None) -> bool:
         """Record the last epoch as the best if its score is strictly higher than every earlier one.
 
-        Ties keep the earlier epoch. With fewer than `FEWEST_TO_CHOOSE` validation samples, or none scored, the latest wins.
+        Ties keep the earlier epoch. With under `FEWEST_TO_CHOOSE` validation samples, or none scored, the latest wins.
         """
         few = len(self.indices["val"]) < FEWEST_TO_CHOOSE
         score = float(len(self.history)) if few else -math.inf if val_dice is None else float(val_dice)
