@@ -58,8 +58,9 @@ def with_started_epochs(settings: TrainSettings, runs: Mapping[Path, Sequence[st
 def with_started_defaults(settings: TrainSettings, runs: Sequence[Path]) -> tuple[TrainSettings, list[str]]:
     """Return the settings with the earlier defaults that a resumed run was started with, and a sentence about them.
 
-    A default that changed after a run was started is not what the user asked for in that run. So where a setting has
-    today's default, and the run was started with the default of an earlier version, the run keeps the earlier value.
+    A default that changed after a run was started is not what the user asked for in that run. An earlier version wrote
+    a state if it lacks a setting whose default changed since. Where a setting has today's default, and such a run was
+    started with the default of that time, the run keeps the earlier value.
 
     Args:
         settings: of the run or the cross-validation.
@@ -70,15 +71,22 @@ def with_started_defaults(settings: TrainSettings, runs: Sequence[Path]) -> tupl
     """
     if not settings.resume:
         return settings, []
+    changed = {
+        one.name: one.metadata["if_absent"]
+        for one in dataclasses.fields(settings)
+        if one.name != "epochs" and one.default not in (one.metadata["if_absent"], dataclasses.MISSING)
+    }
+    defaults = {name: type(settings).__dataclass_fields__[name].default for name in changed}
     kept: dict[str, Any] = {}
-    for one in dataclasses.fields(settings):
-        before = one.metadata["if_absent"]
-        if one.name == "epochs" or one.default == before or getattr(settings, one.name) != one.default:
+    for out in runs:
+        recorded = next(_recorded(out), None)
+        if recorded is None or changed.keys() <= recorded.keys():
             continue
-        for out in runs:
-            recorded = (values.get(one.name, before) for values in _recorded(out))
-            if next(recorded, one.default) == before and one.default not in recorded:
-                kept[one.name] = before
+        kept |= {
+            name: before
+            for name, before in changed.items()
+            if getattr(settings, name) == defaults[name] and recorded.get(name, before) == before
+        }
     if not kept:
         return settings, []
     listed = ", ".join(f"{name} {value}" for name, value in kept.items())

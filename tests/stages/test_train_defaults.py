@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stages.errors import CheckpointError
+from stages.segmentation.checkpoint import load_state, save_state
 from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import TrainSettings
 from stages.train import run
@@ -16,6 +17,7 @@ from tests.conftest import train_settings
 from tests.stages.compared_runs import same_weights
 
 EARLIER = {"border": "mirror", "map_dropout": 0.0, "map_noise": 0.0, "branch_dropout": 0.0}
+OLD = {"branch_dropout"}
 TODAY = {name: TrainSettings.__dataclass_fields__[name].default for name in EARLIER}
 NOTE = "note: the run keeps the defaults that it was started with"
 
@@ -41,6 +43,14 @@ def _interrupt(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> None
             run(settings)
 
 
+def _as_of_an_earlier_version(*states: Path) -> None:
+    """Remove from states what earlier versions did not record. They did record the branch dropout."""
+    for path in states:
+        state = load_state(path)
+        known = {name: value for name, value in state.settings.items() if name not in EARLIER or name in OLD}
+        save_state(path, replace(state, settings=known))
+
+
 def test_every_default_that_changed_is_listed_here():
     """A default that changes later needs `if_absent`, and then it is in this list."""
     fields = TrainSettings.__dataclass_fields__
@@ -55,10 +65,27 @@ def test_a_run_of_an_earlier_version_is_resumed_with_the_defaults_of_that_time(
     """The same command with --resume gives the weights of an uninterrupted run with the earlier values."""
     run(_settings(phantom_store, tmp_path / "whole", **EARLIER))
     _interrupt(_settings(phantom_store, tmp_path / "stopped", **EARLIER), monkeypatch)
+    _as_of_an_earlier_version(tmp_path / ".stopped.training" / "state.safetensors")
     resumed = _settings(phantom_store, tmp_path / "stopped", resume=True, **TODAY)
     assert f"{NOTE}: branch_dropout 0.0, border mirror, map_dropout 0.0, map_noise 0.0" in str(run(resumed))
     assert same_weights(tmp_path / "whole", tmp_path / "stopped")
-    assert NOTE in str(run(resumed))  # it has finished
+
+
+def test_a_finished_run_of_an_earlier_version_is_found_finished(phantom_store: Path, tmp_path: Path):
+    run(_settings(phantom_store, tmp_path / "run", **EARLIER))
+    _as_of_an_earlier_version(tmp_path / "run" / "state.safetensors")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    assert NOTE in str(run(_settings(phantom_store, tmp_path / "run", resume=True, **TODAY)))
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_of_this_version_is_refused_with_other_values(
+    phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The user chose the earlier values, and must say so again: the default may be what is wanted now."""
+    _interrupt(_settings(phantom_store, tmp_path / "stopped", **EARLIER), monkeypatch)
+    with pytest.raises(CheckpointError, match="border: was 'mirror', now 'ignore'"):
+        run(_settings(phantom_store, tmp_path / "stopped", resume=True, **TODAY))
 
 
 def test_a_run_with_the_defaults_of_today_is_resumed_without_a_note(
@@ -86,6 +113,7 @@ def test_folds_of_an_earlier_version_are_resumed_with_the_defaults_of_that_time(
     """Also the folds that had not begun."""
     run(_settings(phantom_store, tmp_path / "whole", folds=2, **EARLIER))
     _interrupt(_settings(phantom_store, tmp_path / "stopped", folds=2, **EARLIER), monkeypatch)
+    _as_of_an_earlier_version(*tmp_path.glob(".stopped.folds/.fold1.training/state.safetensors"))
     assert NOTE in str(run(_settings(phantom_store, tmp_path / "stopped", folds=2, resume=True, **TODAY)))
     for fold in ("fold1", "fold2"):
         assert same_weights(tmp_path / "whole" / fold, tmp_path / "stopped" / fold)
