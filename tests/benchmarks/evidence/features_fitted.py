@@ -74,7 +74,10 @@ def fitted(
 
 def _read(path: Path, facts: Mapping[str, Any]) -> Fitted:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with (
+            path.open("rb") as opened,
+            np.load(opened, allow_pickle=False) as file,
+        ):  # np.load does not close it on errors
             arrays = {name: file[name] for name in file.files}
         found, fit = (json.loads(str(arrays.pop(name))) for name in (FACTS, FIT))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

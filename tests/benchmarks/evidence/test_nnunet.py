@@ -56,6 +56,12 @@ for path in pathlib.Path(arguments["-i"]).iterdir():
 """Predicts by a threshold, so that the right score is known."""
 
 
+def pixels(path: Path) -> np.ndarray:
+    """Return the pixels of a picture, and close its file."""
+    with Image.open(path) as picture:
+        return np.array(picture)
+
+
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
     """Return a folder with programs that stand in the place of nnU-Net's."""
@@ -82,7 +88,7 @@ def test_a_run_scores_the_test_images_by_our_metrics(
     path, out = make_store(12), tmp_path / "nnunet.csv"
     nnunet.main(path, split_csv, 5, programs, tmp_path / "work", out, seed=3, steps=100)
     store = AttentionStore.open(path)
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
     assert [row["id"] for row in rows] == [f"sample-{n:03d}" for n in range(8, 12)]
     assert {(row["arm"], row["labels"], row["seed"]) for row in rows} == {("nnunet", "5", "3")}
     for n, row in zip(range(8, 12), rows, strict=True):
@@ -106,9 +112,9 @@ def test_the_data_set_holds_the_stored_pixels_and_ignores_what_is_ignored(tmp_pa
     store, folder = AttentionStore.open(path), tmp_path / "raw"
     write_dataset(folder, store, np.array([2, 0]), np.array([1]))
     assert sorted(file.name for file in (folder / "labelsTr").iterdir()) == [f"{case_of(n)}.png" for n in (0, 2)]
-    image = np.asarray(Image.open(folder / "imagesTs" / f"{case_of(1)}_0000.png"))
+    image = pixels(folder / "imagesTs" / f"{case_of(1)}_0000.png")
     assert np.array_equal(image, store.read(np.array([1])).image[0])
-    mask, stored = np.asarray(Image.open(folder / "labelsTr" / f"{case_of(2)}.png")), store.read(np.array([2])).mask[0]
+    mask, stored = pixels(folder / "labelsTr" / f"{case_of(2)}.png"), store.read(np.array([2])).mask[0]
     assert np.array_equal(mask == 2, stored == 255)
     assert np.array_equal(mask[mask < 2], stored[stored < 255])
     description = json.loads((folder / "dataset.json").read_text())
