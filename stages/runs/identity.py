@@ -109,7 +109,10 @@ class RunIdentity:
 
     def _differences(self, recorded: Mapping[str, Any]) -> list[str]:
         before = {**self.if_absent, **recorded}
-        return [f"{name}: was {before.get(name)!r}, now {self.values[name]!r}" for name in self._differing(recorded)]
+        return [
+            f"{name}: was {_shown(before.get(name))}, now {_shown(self.values[name])}"
+            for name in self._differing(recorded)
+        ]
 
     def _differing(self, recorded: Mapping[str, Any]) -> list[str]:
         before = {**self.if_absent, **recorded}
@@ -118,6 +121,11 @@ class RunIdentity:
             for name, value in self.values.items()
             if before.get(name) != value and before.get(name) not in self.equivalent.get(name, ())
         ]
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message."""
+    return "not given" if value is None else repr(value)
 
 
 def _option(name: str, value: Any) -> str:

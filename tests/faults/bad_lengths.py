@@ -22,6 +22,6 @@ KINDS = [
     Kind("epochs_resumed", "a finished run that is resumed with another number of epochs", _nothing, "train --resume --epochs 7", 1, ("run", "epochs: was 1, now 7")),
     Kind("epochs_left_out", "a finished run of one epoch that is resumed without its length", NO_LENGTH, "train --resume", 1, ("run", "epochs: was 1, now 667")),
     Kind("epochs_empty", "a length without a value, which is the default", EMPTY, "train --resume", 1, ("run", "epochs: was 1, now 667")),
-    Kind("steps_resumed", "a finished run that is resumed with steps", _nothing, "train --resume --steps 3", 1, ("run", "steps: was None, now 3")),
+    Kind("steps_resumed", "a finished run that is resumed with steps", _nothing, "train --resume --steps 3", 1, ("run", "steps: was not given, now 3")),
 ]  # fmt: skip
 """Kinds of bad input, each a row of the table in FAULTS.md."""

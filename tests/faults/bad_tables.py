@@ -85,7 +85,7 @@ KINDS = [
     Kind("csv_nowhere", "a table that is not there", _nothing, "extract --csv nowhere.csv", 2, ("nowhere.csv", "no such table")),
     Kind("csv_and_masks", "a table and a folder of masks at once", table(*ROWS), f"{EXTRACT} --masks masks", 2, ("table.csv", "not both")),
     Kind("split_columns", "a table of splits without the column `split`", splits(*SPLIT_ROWS, columns="id,set"), TRAIN, 2, ("splits.csv", "split")),
-    Kind("split_word", "a split that is none", splits(*SPLIT_ROWS[1:], f"{IDS[0]},holdout"), TRAIN, 1, ("splits.csv line 7", "`holdout`", "train, val or test")),
+    Kind("split_word", "a split that is none", splits(*SPLIT_ROWS[1:], f"{IDS[0]},holdout"), TRAIN, 1, ("splits.csv line 7", "`holdout`", "train, val, test or unlabelled")),
     Kind("split_twice", "a table of splits with an id twice", splits(*SPLIT_ROWS, SPLIT_ROWS[0]), TRAIN, 1, ("splits.csv line 8", IDS[0], "twice")),
     Kind("split_stranger", "a table of splits with an id that the store has not", splits(*SPLIT_ROWS, "nobody,train"), TRAIN, 1, ("`nobody`", "s.zarr")),
     Kind("split_short", "a table of splits with a row cut short", splits(*SPLIT_ROWS, "lesion"), TRAIN, 0, ("run",)),

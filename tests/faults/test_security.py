@@ -27,9 +27,9 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
     "PIL", "__future__", "_typeshed", "annotated_types", "argparse", "ast", "atexit", "base64", "binascii", "codecs",
-    "collections", "concurrent", "contextlib", "csv", "dask", "dataclasses", "datetime", "difflib", "distributed",
-    "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "hashlib", "huggingface_hub", "inspect", "io",
-    "ipaddress", "itertools", "jinja2", "json", "logging", "markupsafe", "math", "matplotlib", "mmap", "numcodecs",
+    "collections", "concurrent", "contextlib", "copy", "csv", "dask", "dataclasses", "datetime", "difflib",
+    "distributed", "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "hashlib", "huggingface_hub",
+    "inspect", "io", "ipaddress", "itertools", "jinja2", "json", "logging", "markupsafe", "math", "matplotlib", "mmap", "numcodecs",
     "numpy", "operator", "os", "pathlib", "pickletools", "pipeline", "pydantic", "re", "resource", "rich",
     "safetensors", "scipy", "shlex", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages",
     "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "time", "timm", "torch",

@@ -63,7 +63,7 @@ def test_the_same_run_can_be_resumed_on_another_device():
     ("settings", "data", "line"),
     [
         pytest.param(_Settings(lr=0.2), {}, "lr: was 0.1, now 0.2", id="setting"),
-        pytest.param(_Settings(table=Path("x.csv")), {}, "table: was None, now 'x.csv'", id="path"),
+        pytest.param(_Settings(table=Path("x.csv")), {}, "table: was not given, now 'x.csv'", id="path"),
         pytest.param(_Settings(), {"store": "def"}, "store: was 'abc', now 'def'", id="data"),
     ],
 )
