@@ -144,7 +144,7 @@ def _still_improving(comparison: Comparison) -> list[str]:
     were = "was" if total == 1 else "were"
     text = (
         f"{total} of {counted(len(comparison.runs), 'run')} {were} still improving at the last step "
-        f"({', '.join(named)}{more}): train longer (--steps {2 * steps})."
+        f"({', '.join(named)}{more}): train longer (--steps {max(2 * steps, FEW_STEPS)})."
     )
     return [text]
 

@@ -260,7 +260,12 @@ def test_the_last_model_counts_by_default_also_if_an_earlier_one_was_better(stor
     assert card.epoch == 4
 
 
-def test_runs_that_still_improve_are_named(store: Path, out: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("few", "advised"), [(2000, 2000), (3, 4)])
+def test_runs_that_still_improve_are_named(
+    store: Path, out: Path, monkeypatch: pytest.MonkeyPatch, few: int, advised: int
+):
+    """The advice is twice the steps, and never a number that is called few."""
+    monkeypatch.setattr("stages.comparison.notes.FEW_STEPS", few)
     original = execution.train_and_score
     monkeypatch.setattr(
         execution, "train_and_score", lambda *args, **named: replace(original(*args, **named), improving=True)
@@ -268,7 +273,7 @@ def test_runs_that_still_improve_are_named(store: Path, out: Path, monkeypatch: 
     report = compared(store, out, labels=("2",))
     (note,) = [note for note in report.notes if "still improving" in note]
     assert "2 of 2 runs were" in note
-    assert "--steps 4" in note
+    assert f"(--steps {advised})" in note
 
 
 def test_the_plan_says_how_many_runs_there_are_and_are_done(store: Path, out: Path):

@@ -10,11 +10,10 @@ import pytest
 
 from stages.errors import CheckpointError
 from stages.segmentation.checkpoint import load_state, save_state
-from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import TrainSettings
 from stages.train import run
 from tests.conftest import train_settings
-from tests.stages.compared_runs import same_weights
+from tests.stages.compared_runs import interrupt, same_weights
 
 EARLIER = {"border": "mirror", "map_dropout": 0.0, "map_noise": 0.0, "branch_dropout": 0.0}
 OLD = {"branch_dropout"}
@@ -25,22 +24,6 @@ NOTE = "note: the run keeps the defaults that it was started with"
 def _settings(store: Path, out: Path, **changes: Any) -> TrainSettings:
     settings: TrainSettings = train_settings(store, out, **{"epochs": 3, "width": 2, **changes})
     return settings
-
-
-def _interrupt(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start a run and interrupt it when its second epoch begins; the first was saved."""
-    original = SegmentationTrainer.run_epoch
-
-    def stopping(self: SegmentationTrainer, epoch: int, task: Any) -> Any:
-        if epoch > 1:
-            raise KeyboardInterrupt
-        return original(self, epoch, task)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
-        patch.setattr(SegmentationTrainer, "run_epoch", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            run(settings)
 
 
 def _as_of_an_earlier_version(*states: Path) -> None:
@@ -64,7 +47,7 @@ def test_a_run_of_an_earlier_version_is_resumed_with_the_defaults_of_that_time(
 ):
     """The same command with --resume gives the weights of an uninterrupted run with the earlier values."""
     run(_settings(phantom_store, tmp_path / "whole", **EARLIER))
-    _interrupt(_settings(phantom_store, tmp_path / "stopped", **EARLIER), monkeypatch)
+    interrupt(_settings(phantom_store, tmp_path / "stopped", **EARLIER), monkeypatch, at=2)
     _as_of_an_earlier_version(tmp_path / ".stopped.training" / "state.safetensors")
     resumed = _settings(phantom_store, tmp_path / "stopped", resume=True, **TODAY)
     assert f"{NOTE}: branch_dropout 0.0, border mirror, map_dropout 0.0, map_noise 0.0" in str(run(resumed))
@@ -83,7 +66,7 @@ def test_a_run_of_this_version_is_refused_with_other_values(
     phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The user chose the earlier values, and must say so again: the default may be what is wanted now."""
-    _interrupt(_settings(phantom_store, tmp_path / "stopped", **EARLIER), monkeypatch)
+    interrupt(_settings(phantom_store, tmp_path / "stopped", **EARLIER), monkeypatch, at=2)
     with pytest.raises(CheckpointError, match="border: was 'mirror', now 'ignore'"):
         run(_settings(phantom_store, tmp_path / "stopped", resume=True, **TODAY))
 
@@ -93,7 +76,7 @@ def test_a_run_with_the_defaults_of_today_is_resumed_without_a_note(
 ):
     run(_settings(phantom_store, tmp_path / "whole", **TODAY))
     settings = _settings(phantom_store, tmp_path / "stopped", **TODAY)
-    _interrupt(settings, monkeypatch)
+    interrupt(settings, monkeypatch, at=2)
     assert NOTE not in str(run(replace(settings, resume=True)))
     assert same_weights(tmp_path / "whole", tmp_path / "stopped")
 
@@ -101,7 +84,7 @@ def test_a_run_with_the_defaults_of_today_is_resumed_without_a_note(
 def test_a_value_that_is_no_default_is_still_refused(
     phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    _interrupt(_settings(phantom_store, tmp_path / "stopped", **EARLIER), monkeypatch)
+    interrupt(_settings(phantom_store, tmp_path / "stopped", **EARLIER), monkeypatch, at=2)
     other = {**TODAY, "map_dropout": 0.1}
     with pytest.raises(CheckpointError, match=r"map_dropout: was 0\.0, now 0\.1"):
         run(_settings(phantom_store, tmp_path / "stopped", resume=True, **other))
@@ -112,7 +95,7 @@ def test_folds_of_an_earlier_version_are_resumed_with_the_defaults_of_that_time(
 ):
     """Also the folds that had not begun."""
     run(_settings(phantom_store, tmp_path / "whole", folds=2, **EARLIER))
-    _interrupt(_settings(phantom_store, tmp_path / "stopped", folds=2, **EARLIER), monkeypatch)
+    interrupt(_settings(phantom_store, tmp_path / "stopped", folds=2, **EARLIER), monkeypatch, at=2)
     _as_of_an_earlier_version(*tmp_path.glob(".stopped.folds/.fold1.training/state.safetensors"))
     assert NOTE in str(run(_settings(phantom_store, tmp_path / "stopped", folds=2, resume=True, **TODAY)))
     for fold in ("fold1", "fold2"):

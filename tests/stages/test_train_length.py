@@ -11,11 +11,10 @@ import pytest
 
 from stages.errors import CheckpointError
 from stages.segmentation.checkpoint import load_state
-from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import TrainSettings
 from stages.train import run
 from tests.conftest import train_settings
-from tests.stages.compared_runs import history, same_weights
+from tests.stages.compared_runs import history, interrupt, same_weights
 
 KEPT = "note: the run was started with 4 epochs and keeps them"
 
@@ -38,23 +37,9 @@ def store(make_store: Callable[..., Path]) -> Path:
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrainSettings, int], None]:
     """Return a function that starts a run and interrupts it at the beginning of an epoch; all others were saved."""
-    original = SegmentationTrainer.run_epoch
-    stop = KeyboardInterrupt()
 
     def start(settings: TrainSettings, at: int) -> None:
-        begun = []
-
-        def stopping(self: SegmentationTrainer, epoch: int, task: Any) -> Any:
-            begun.append(epoch)
-            if len(begun) == at:
-                raise stop
-            return original(self, epoch, task)
-
-        with monkeypatch.context() as patch:
-            patch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
-            patch.setattr(SegmentationTrainer, "run_epoch", stopping)
-            with pytest.raises(KeyboardInterrupt):
-                run(settings)
+        interrupt(settings, monkeypatch, at=at)
 
     return start
 

@@ -12,11 +12,10 @@ import torch
 from stages.segmentation.budget import VALIDATIONS, Budget
 from stages.segmentation.checkpoint import load_model, load_state
 from stages.segmentation.convergence import still_improving
-from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import TrainSettings
 from stages.train import run
 from tests.conftest import train_settings
-from tests.stages.compared_runs import same_weights
+from tests.stages.compared_runs import interrupt, same_weights
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 40, 99, 100, 101, 150, 199, 2000])
@@ -60,18 +59,7 @@ def test_a_run_that_is_killed_before_or_after_a_validation_is_resumed_exactly(
     """Also while no epoch has been scored yet."""
     run(_settings(phantom_store, tmp_path / "whole"))
     settings = _settings(phantom_store, tmp_path / "stopped")
-    original = SegmentationTrainer.run_epoch
-
-    def stopping(self: SegmentationTrainer, epoch: int, task: Any) -> Any:
-        if epoch == at:
-            raise KeyboardInterrupt
-        return original(self, epoch, task)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("stages.segmentation.trainer.SAVE_SECONDS", 0.0)
-        patch.setattr(SegmentationTrainer, "run_epoch", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            run(settings)
+    interrupt(settings, monkeypatch, at=at)
     run(replace(settings, resume=True))
     assert same_weights(tmp_path / "whole", tmp_path / "stopped")
 
