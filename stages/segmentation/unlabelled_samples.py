@@ -11,6 +11,7 @@ out by a table of splits. A table may name samples as `unlabelled` itself: the `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,9 +82,10 @@ def positions_at(step: int, indices: NDArray[np.int64], batch_size: int, *, seed
     """
     first = step * batch_size
     passes = range(first // len(indices), (first + batch_size - 1) // len(indices) + 1)
-    row = np.concatenate([np.random.default_rng([seed, number, STREAM]).permutation(indices) for number in passes])
     start = first - passes.start * len(indices)
-    return row[start : start + batch_size]
+    orders = [_shuffled(len(indices), seed, number) for number in passes]
+    row = orders[0] if len(orders) == 1 else np.concatenate(orders)
+    return indices[row[start : start + batch_size]]
 
 
 def _outside_held_out_groups(store: AttentionStore, splits: Sequence[str]) -> list[bool]:
@@ -99,3 +101,9 @@ def _outside_held_out_groups(store: AttentionStore, splits: Sequence[str]) -> li
         if split in ("val", "test") or (labelled and not split)
     }
     return [group not in held_out for group in groups]
+
+
+@lru_cache(maxsize=2)  # a step needs one pass or the end of one and the beginning of the next
+def _shuffled(count: int, seed: int, number: int) -> NDArray[np.int64]:
+    """Return the order of one pass over `count` samples. It must not be changed."""
+    return np.random.default_rng([seed, number, STREAM]).permutation(count)
