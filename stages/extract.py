@@ -206,11 +206,23 @@ def _layout(work: _Work) -> Layout:
         heads=recipe.heads,
         keys=recipe.keys,
         classes=rules.classes.names,
+        images=work.prepared.decoding.images.to_dict(),
         masks=rules.to_source(work.prepared.found.rule.to_dict() if labelled else None),
         compress=settings.compress,
         instances=labelled and rules.kind == "instances",
         multilabel=labelled and rules.kind == "multilabel",
-        columns=(*(LABEL_COLUMNS if labelled else ()), "perceptual_hash"),
+        columns=(*(LABEL_COLUMNS if labelled else ()), "perceptual_hash", *_place_columns(work.prepared.sources)),
+    )
+
+
+def _place_columns(sources: Sequence[SourceSample]) -> tuple[str, ...]:
+    """Return the columns for samples that are parts of larger images: none if all samples are whole images."""
+    slices = any(source.part.plane is not None for source in sources)
+    tiles = any(source.part.box is not None for source in sources)
+    return (
+        *(("parent",) if slices or tiles else ()),
+        *(("slice",) if slices else ()),
+        *(("row", "column") if tiles else ()),
     )
 
 

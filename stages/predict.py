@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor
@@ -22,8 +22,10 @@ from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem
 from stages.extraction.preparation import check_headers
 from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
+from stages.imaging.image_rules import ImageRules
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.planes import split_into_planes
 from stages.outputs.places import require_outside
 from stages.prediction.inference import Predictor
 from stages.prediction.outputs import OutputWriter
@@ -86,12 +88,13 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     require_outside(settings.memo, option="--memo", itself=True)
     device = resolve_device(settings.device)
     model, card = load_model(settings.run, device)
-    found = find_samples(_inputs(settings, card), labels="ignored")
+    found = _find(settings, card)
     writer = OutputWriter(settings, card)
     writer.require_free(found.samples)
     recipe = _recipe(card, settings.run)
     weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
-    decoding = Decoding(size=card.network.size, input_size=recipe.input_size)
+    rules = ImageRules.from_dict(card.images)
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, images=rules)
     sources, problems = _check(found, decoding, settings, progress)
     extractor = AttentionExtractor.from_recipe(
         recipe, weights=weights, device=settings.device, batch_size=settings.batch_size
@@ -161,6 +164,13 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
             work.writer.write(by_id[sample.id], work.predictor.predict(sample))
         images += len(shard.samples)
     return images
+
+
+def _find(settings: PredictSettings, card: ModelCard) -> Found:
+    """Find the images; a file with several planes becomes one sample for each plane."""
+    found = find_samples(_inputs(settings, card), labels="ignored")
+    planes, problems = split_into_planes(found.samples)
+    return replace(found, samples=planes, problems=[*found.problems, *problems])
 
 
 def _inputs(settings: PredictSettings, card: ModelCard) -> Inputs:

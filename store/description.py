@@ -79,6 +79,8 @@ class Description:
     """Digest of all the other values, and so of the whole store."""
     upgraded_from: list[str] = field(default_factory=list)
     """The `contents_sha256` that the store had before each upgrade; empty for most stores."""
+    images: dict[str, Any] | None = None
+    """How image files were read, where there was a choice; see `stages.imaging.image_rules`. None for most stores."""
 
     @property
     def arrays(self) -> list[str]:
@@ -95,6 +97,8 @@ class Description:
         described = {**asdict(self), "masks": self.masks.to_dict()}
         if not self.upgraded_from:
             del described["upgraded_from"]
+        if self.images is None:
+            del described["images"]
         return described
 
     def sealed(self) -> Description:
@@ -247,7 +251,8 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     ),
     "contents_sha256": lambda value: isinstance(value, str),
     "upgraded_from": _are_texts,
+    "images": lambda value: isinstance(value, dict),
 }
 """The check of each key's value."""
 
-REQUIRED_KEYS = SOUND.keys() - {"upgraded_from"}
+REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images"}

@@ -51,8 +51,20 @@ SIZES = ("height", "width")
 OPTIONAL_SHARDED = {"instances": "uint16"}
 """Further arrays with one chunk per sample that this program writes on request, and their types."""
 
-OPTIONAL_COLUMNS = {"objects": "int32", "lost_objects": "int32", "lost_classes": "str", "perceptual_hash": "str"}
+OPTIONAL_COLUMNS = {
+    "objects": "int32",
+    "lost_objects": "int32",
+    "lost_classes": "str",
+    "perceptual_hash": "str",
+    "parent": "str",
+    "slice": "int32",
+    "row": "int32",
+    "column": "int32",
+}
 """Further columns that this program writes on request, and their types."""
+
+PLACES = ("slice", "row", "column")
+"""The optional columns that say where a sample lies in its parent."""
 
 OPTIONAL_DIMENSIONS: dict[str, tuple[str, ...]] = {
     "instances": ("sample", "row", "column"),

@@ -43,6 +43,14 @@ class Sample:
     """Indices of the classes that the source mask has and `mask` has not, such as `1,3`; "" if there are none."""
     perceptual_hash: str | None = None
     """Hash of the image's coarse structure, 16 hexadecimal digits: images that look the same differ in few bits."""
+    parent: str | None = None
+    """Id of the larger image or volume that the sample is a part of."""
+    slice: int | None = None
+    """Position of the sample's slice in the parent, from 0."""
+    row: int | None = None
+    """Row of the sample's first pixel in the parent, in the parent's pixels; negative if it begins before it."""
+    column: int | None = None
+    """Column of the sample's first pixel in the parent."""
 
 
 @dataclass(frozen=True, kw_only=True)

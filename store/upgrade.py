@@ -63,6 +63,7 @@ def layout_of(store: AttentionStore) -> Layout:
         keys=keys,
         classes=store.classes,
         masks=store.description.masks,
+        images=store.description.images,
         compress=packing_of(store.arrays["image"]) == "zstd",
         instances=store.has("instances"),
         multilabel=store.multilabel,

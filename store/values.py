@@ -10,6 +10,8 @@
 | `objects`, `lost_objects` | 0 or more; no more lost objects than objects; 0 without a mask |
 | `lost_classes` | indices of classes that `mask` lacks, in rising order; "" without a mask |
 | `perceptual_hash` | 16 hexadecimal digits, or "" |
+| `parent` | not "" |
+| `slice` | 0 or more |
 
 Optional parts in an unknown encoding are not checked. If an array or column cannot be read, that is reported as a fault
 of its own, and no values are compared with it.
@@ -27,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.errors import PipelineError, StoreCorruptError
-from store.format import SIZES
+from store.format import PLACES, SIZES
 from store.reader import AttentionStore
 from store.records import IGNORE
 
@@ -87,6 +89,8 @@ def wrong_column_values(store: AttentionStore, name: str, values: NDArray[Any], 
         return {}
     if name == "perceptual_hash":
         return {"is not 16 hexadecimal digits": _where(not HASH.fullmatch(str(text)) for text in values)}
+    if name in {"parent", *PLACES}:
+        return _wrong_place(name, values)
     if name == "lost_classes":
         faults = {"is no list of classes in rising order": _where(_listed(store, str(text)) is None for text in values)}
         given = _where(str(text) != "" for text in values)
@@ -100,6 +104,13 @@ def wrong_column_values(store: AttentionStore, name: str, values: NDArray[Any], 
     with contextlib.suppress(PipelineError):
         faults["is given without a mask"] = given & ~store.labelled[rows]
     return faults
+
+
+def _wrong_place(name: str, values: NDArray[Any]) -> Faults:
+    """Find wrong values in a column that says where samples lie in their parents."""
+    if name == "parent":
+        return {"is empty": _where(str(text) == "" for text in values)}
+    return {"is negative": values < 0} if name == "slice" else {}  # a tile may begin before its parent's first row
 
 
 def classes_in(mask: NDArray[np.uint8], *, multilabel: bool) -> set[int]:

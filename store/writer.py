@@ -76,6 +76,8 @@ class Layout:
     """True if every sample has instances."""
     multilabel: bool = False
     """True if masks hold one bit for each class but the first, so that classes may overlap."""
+    images: dict[str, Any] | None = None
+    """How image files were read, where there was a choice."""
     columns: tuple[str, ...] = ()
     """Optional columns that every sample has: names of `store.format.OPTIONAL_COLUMNS`, in any order."""
 
@@ -242,6 +244,7 @@ class StoreWriter:
             },
             contents_sha256="",
             upgraded_from=self._upgraded_from,
+            images=self._layout.images,
         ).sealed()
         group = {"zarr_format": 3, "node_type": "group", "attributes": {ATTRIBUTE: description.to_dict()}}
         write_synced(self._folder / "zarr.json", written_json(group))

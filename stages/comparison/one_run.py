@@ -25,7 +25,7 @@ from stages.runs.history import Row
 from stages.runtime.out_of_memory import explain_out_of_memory
 from stages.runtime.progress import Task
 from stages.segmentation.batches import open_samples
-from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, ModelCard, load_model
+from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, ModelCard, described_by, load_model
 from stages.segmentation.convergence import still_improving
 from stages.segmentation.network import Segmenter
 from stages.segmentation.scoring import score_store
@@ -189,11 +189,8 @@ def _card_of(trainer: SegmentationTrainer, store: AttentionStore) -> ModelCard:
     """Return what scoring needs to know of a model that is not written."""
     return ModelCard(
         network=trainer.model.config,
-        classes=store.classes,
+        **described_by(store),
         attention_norm=trainer.settings.attention_norm,
-        recipe=store.recipe,
-        recipe_sha256=store.description.recipe_sha256,
-        store_contents_sha256=store.description.contents_sha256,
         epoch=len(trainer.history),
         val_dice=trainer.history[-1]["val_dice"],
     )

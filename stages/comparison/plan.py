@@ -18,6 +18,8 @@ from stages.comparison.matrix import Matrix, Run, parse_labels, parse_seeds
 from stages.comparison.samples import Samples, open_samples
 from stages.comparison.stored_results import find_result
 from stages.errors import UsageError
+from stages.imaging.image_rules import ImageRules
+from stages.imaging.stored_parts import stored_parts
 from stages.outputs.kinds import COMPARISON
 from stages.outputs.places import require_own_folder
 from stages.reporting.sources import Sources, find_images
@@ -150,8 +152,9 @@ def _require_places(settings: CompareSettings, arms: Sequence[Arm], shared: Trai
 
 def _sources(settings: CompareSettings, samples: Samples) -> Sources:
     """Return the source image of every scored sample; nothing if no folder was given."""
-    ids = {str(id_) for id_, split in zip(samples.store.ids, samples.splits, strict=True) if split == settings.score}
-    return Sources(images=find_images(samples.store, ids, settings.images, None))
+    scored = [index for index, split in enumerate(samples.splits) if split == settings.score]
+    images = find_images(samples.store, stored_parts(samples.store, scored), settings.images, None)
+    return Sources(images=images, window=ImageRules.from_dict(samples.store.description.images).window)
 
 
 def _require_scored(settings: CompareSettings, samples: Samples) -> None:

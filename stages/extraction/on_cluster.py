@@ -13,13 +13,12 @@ differ in the last bits.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,8 @@ from stages.attention.recipe import Recipe
 from stages.errors import InputProblemsError, PipelineError, Problem
 from stages.extraction.cluster import Cluster
 from stages.extraction.shard import Decoding, Extraction, Shard, extract_shard
-from stages.imaging.opening import memo_key, read_file
+from stages.imaging.decoding import key_of_maps
+from stages.imaging.intensities import IntensityRule
 from stages.imaging.samples import SourceSample, printable
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Task
@@ -107,7 +107,9 @@ def extract_on_cluster(
 
     def jobs() -> Iterator[Job]:
         for part in parts:
-            known = extraction.memo.get_many(digest for digest in look_ahead(_memo_key, part) if digest)
+            known = extraction.memo.get_many(
+                digest for digest in look_ahead(partial(_memo_key, extraction.decoding.images.window), part) if digest
+            )
             under_way.append((part, known))
             sources = [_absolute(source) for source in part]
             yield Job(
@@ -191,11 +193,10 @@ class _RemoteMemo:
         """Do nothing: the maps go to the client with their samples."""
 
 
-def _memo_key(source: SourceSample) -> str | None:
+def _memo_key(rule: IntensityRule, source: SourceSample) -> str | None:
     """Return the key of an image's maps in the memo. Return None if it cannot be read; the worker reports why."""
     try:
-        data = read_file(source.image)
-        return memo_key(source.image, data, hashlib.sha256(data).hexdigest())
+        return key_of_maps(source.image, source.part, rule)
     except InputProblemsError:
         return None
 

@@ -13,9 +13,14 @@ from dataclasses import dataclass
 from stages.errors import Problem
 from stages.extraction.shard import Decoding, check_files
 from stages.imaging.headers import read_header
+from stages.imaging.image_rules import ImageRules
+from stages.imaging.intensities import IntensityRule
 from stages.imaging.labels import Kind, LabelRules
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.opened import open_volume
+from stages.imaging.volumes.planes import split_into_planes
+from stages.imaging.volumes.readers import is_volume_file
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Progress
 from stages.settings import ExtractSettings, Size
@@ -63,15 +68,27 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
         threshold=settings.threshold,
         unclear=settings.unclear,
     )
-    sources, problems, sizes = check_headers(found.samples, progress)
+    planes, unsplit = split_into_planes(found.samples)
+    sources, problems, sizes = check_headers(planes, progress)
     return Prepared(
         found=found,
         sources=sources,
-        problems=[*found.problems, *problems],
+        problems=[*found.problems, *unsplit, *problems],
         sizes=sizes,
-        decoding=Decoding(size=settings.image_size, input_size=settings.attention_size, rules=rules),
+        decoding=Decoding(
+            size=settings.image_size,
+            input_size=settings.attention_size,
+            images=_image_rules(sources),
+            rules=rules,
+        ),
         rules=rules,
     )
+
+
+def _image_rules(sources: Sequence[SourceSample]) -> ImageRules:
+    """Return the rules for image files. Values of volumes are shown by the percentiles of each file."""
+    deep = any(is_volume_file(one.image) and open_volume(one.image).facts.deep for one in sources)
+    return ImageRules(window=IntensityRule.parse("percentiles")) if deep else ImageRules()
 
 
 def _kind(settings: ExtractSettings, found: Found) -> Kind:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from stages.errors import InputProblemsError, Problem
 from stages.imaging.costs import decoding_bytes
 from stages.imaging.decoding import OVERSAMPLING, read_resized
 from stages.imaging.fingerprint import perceptual_hash
+from stages.imaging.image_rules import ImageRules
 from stages.imaging.labels import LabelRules, read_labels
 from stages.imaging.samples import SourceSample, printable
 from stages.imaging.shrinking import MOST_INSTANCES, ShrunkLabels, shrink_labels
@@ -93,13 +94,15 @@ class Decoding:
     """(rows, columns) of image and mask."""
     input_size: tuple[int, int]
     """(rows, columns) of the image that the transformer sees."""
+    images: ImageRules = field(default_factory=ImageRules)
+    """The meaning of the image files' values."""
     rules: LabelRules | None = None
     """The meaning of the label files; None where samples have none."""
 
     def decode(self, source: SourceSample) -> Decoded | list[Problem]:
         """Read the files of one sample, or return their problems. The mask is checked only if the image is sound."""
         try:
-            image = read_resized(source.image, (self.size, self.input_size))
+            image = read_resized(source.image, (self.size, self.input_size), source.part, self.images.window)
         except InputProblemsError as error:
             return list(error.problems)
         try:
@@ -221,7 +224,19 @@ def _sample(decoded: Decoded, maps: NDArray[np.float16]) -> Sample:
         lost_objects=0 if labels is None else labels.lost,
         lost_classes="" if labels is None else ",".join(map(str, labels.lost_classes)),
         perceptual_hash=perceptual_hash(decoded.image),
+        **_place(decoded.source),
     )
+
+
+def _place(source: SourceSample) -> dict[str, Any]:
+    """Return the columns with the part of its parent that the sample is; a whole image is its own parent."""
+    row, column = (0, 0) if source.part.box is None else source.part.box[:2]
+    return {
+        "parent": source.parent or source.id,
+        "slice": source.part.plane or 0,
+        "row": row,
+        "column": column,
+    }
 
 
 def _no_instances(decoded: Decoded) -> NDArray[np.uint16]:

@@ -23,7 +23,16 @@ from stages.imaging.opening import read_file, refuse
 from stages.settings import Size
 from store.disk.regular import open_regular
 
-__all__ = ["IMAGE", "LABEL", "array_size", "is_array_file", "read_array", "read_image_array", "read_label_array"]
+__all__ = [
+    "IMAGE",
+    "LABEL",
+    "array_size",
+    "is_array_file",
+    "read_array",
+    "read_image_array",
+    "read_label_array",
+    "whole_values",
+]
 
 IMAGE, LABEL = "image", "label"
 MOST_BYTES = 2**30
@@ -64,7 +73,20 @@ def read_label_array(path: Path, expected_size: Size) -> NDArray[np.int64]:
     Raises:
         InputProblemsError: the file cannot be read, its label has another size, or holds fractions.
     """
-    values = read_array(path, read_file(path), LABEL)
+    return whole_values(path, read_array(path, read_file(path), LABEL), expected_size)
+
+
+def whole_values(path: Path, values: NDArray[Any], expected_size: Size) -> NDArray[np.int64]:
+    """Return labels as whole numbers.
+
+    Args:
+        path: Names the file in messages.
+        values: (height, width).
+        expected_size: (height, width) of the image.
+
+    Raises:
+        InputProblemsError: the labels have another size, or hold fractions or negative values.
+    """
     if values.shape != tuple(expected_size):
         refuse(path, f"the label is {values.shape} and its image {tuple(expected_size)}; both must be of one size")
     whole = np.rint(values.astype(np.float64))

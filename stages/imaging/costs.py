@@ -25,6 +25,8 @@ from stages.imaging.deep_colour import byte_modes
 from stages.imaging.jpeg import REDUCIBLE, reduction
 from stages.imaging.opening import open_header
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.opened import open_volume
+from stages.imaging.volumes.readers import is_volume_file
 from store.disk.regular import open_regular
 
 __all__ = ["decoding_bytes"]
@@ -48,11 +50,20 @@ def decoding_bytes(sample: SourceSample, side: int, *, labels: bool = True) -> i
         0 for an image that cannot be opened: its decoding fails at once.
     """
     try:
+        if is_volume_file(sample.image):
+            return _plane(sample, labels=labels)
         pixels, needed = _image(sample.image, side)
         size = sample.image.stat().st_size
     except (InputProblemsError, OSError):
         return 0
     return size + max(needed, pixels * MASK if labels and sample.masks else 0)
+
+
+def _plane(sample: SourceSample, *, labels: bool) -> int:
+    """Return the bytes for decoding one plane of a volume, or a region of it. The file is not read as a whole."""
+    facts = open_volume(sample.image).facts
+    rows, columns = facts.size if sample.part.box is None else sample.part.box[2:]
+    return rows * columns * max(DEEP_COLOUR if facts.channels > 1 else DEEP, MASK if labels and sample.masks else 0)
 
 
 def _image(path: Path, side: int) -> tuple[int, int]:

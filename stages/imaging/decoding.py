@@ -29,6 +29,7 @@ cannot be compared between such images.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ from PIL import Image
 
 from stages.imaging.arrays import is_array_file, read_image_array
 from stages.imaging.deep_values import deep_values
+from stages.imaging.intensities import MINMAX, IntensityRule, to_8_bits
 from stages.imaging.jpeg import reduction
 from stages.imaging.opening import (
     Picture,
@@ -46,7 +48,11 @@ from stages.imaging.opening import (
     read_file,
     refuse,
 )
+from stages.imaging.parts import WHOLE, Part, part_digest
 from stages.imaging.resizing import resize_image
+from stages.imaging.volumes.opened import file_digest
+from stages.imaging.volumes.readers import is_volume_file
+from stages.imaging.volumes.shown import read_plane, volume_memo_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,11 +62,10 @@ if TYPE_CHECKING:
 
     from stages.settings import Size
 
-__all__ = ["OVERSAMPLING", "DecodedImage", "ResizedImage", "read_image", "read_resized"]
+__all__ = ["OVERSAMPLING", "DecodedImage", "ResizedImage", "key_of_maps", "read_image", "read_resized"]
 
 OVERSAMPLING = 2
 """Minimum number of pixels of a reduced JPEG, along each side, for one pixel of the size asked for."""
-VALUES_AT_A_TIME = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +104,13 @@ class ResizedImage:
     """The memo's key for its attention; see `stages.imaging.opening.memo_key`."""
 
 
-def read_image(path: Path) -> DecodedImage:
+def read_image(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) -> DecodedImage:
     """Read an image file by the table above.
 
     Args:
-        path: A picture, as in `stages.imaging.opening`, or an array file (`.npz`).
+        path: A picture, as in `stages.imaging.opening`, an array file (`.npz`), or a volume.
+        part: The part of the file.
+        rule: How values of more than 8 bits are shown.
 
     Returns:
         Its pixels and its digest. The file is read once, so both come from the same bytes.
@@ -111,6 +118,8 @@ def read_image(path: Path) -> DecodedImage:
     Raises:
         InputProblemsError: the file cannot be used. The error has one problem, which says why.
     """
+    if is_volume_file(path):
+        return DecodedImage(read_plane(path, part, rule), part_digest(file_digest(path), part))
     if is_array_file(path):
         values, digest = read_image_array(path)
         return DecodedImage(_scale_to_8_bits(path, values), digest)
@@ -118,12 +127,14 @@ def read_image(path: Path) -> DecodedImage:
     return DecodedImage(_pixels(path, picture), picture.digest)
 
 
-def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
+def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: IntensityRule = MINMAX) -> ResizedImage:
     """Read an image file by the table above, and stretch it to one or more sizes.
 
     Args:
-        path: A picture, as in `stages.imaging.opening`, or an array file (`.npz`).
+        path: A picture, as in `stages.imaging.opening`, an array file (`.npz`), or a volume.
         sizes: (height, width) of each result; at least one size.
+        part: The part of the file.
+        rule: How values of more than 8 bits are shown.
 
     Returns:
         The image at each size. The file is read once. It is decoded once, unless the sizes need different reductions
@@ -133,8 +144,11 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
         InputProblemsError: the file cannot be used. The error has one problem, which says why.
         UsageError: a side of a size is less than 1.
     """
+    if is_volume_file(path):
+        return _resize_whole(read_image(path, part, rule), sizes, volume_memo_key(path, part, rule))
     if is_array_file(path):
-        return _resize_array(path, sizes)
+        slice_ = read_image(path)
+        return _resize_whole(slice_, sizes, slice_.digest)
     data = read_file(path)
     first = _decode_for(path, data, sizes[0])
     resized: dict[Size, NDArray[np.uint8]] = {}
@@ -151,18 +165,29 @@ def read_resized(path: Path, sizes: Sequence[Size]) -> ResizedImage:
     return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size, key)
 
 
+def key_of_maps(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) -> str:
+    """Return the memo's key of an image's maps, as `ResizedImage.memo_key`, without decoding the image.
+
+    Raises:
+        InputProblemsError: the file cannot be read.
+    """
+    if is_volume_file(path):
+        return volume_memo_key(path, part, rule)
+    data = read_file(path)
+    return memo_key(path, data, hashlib.sha256(data).hexdigest())
+
+
 def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
     """Decode the file's bytes, a JPEG reduced as far as `size` allows."""
     # At least 1: `resize_image` is the one that rejects a size without pixels.
     return decode_picture(path, data, side=max(1, OVERSAMPLING * max(size)))
 
 
-def _resize_array(path: Path, sizes: Sequence[Size]) -> ResizedImage:
-    """Read the image of an array file and stretch it to the sizes."""
-    image = read_image(path)
+def _resize_whole(image: DecodedImage, sizes: Sequence[Size], key: str) -> ResizedImage:
+    """Stretch an image that was read whole to the sizes."""
     resized = {size: resize_image(image.pixels, size) for size in dict.fromkeys(sizes)}
     images = tuple(resized[size] for size in sizes)
-    return ResizedImage(images, image.digest, image.height, image.width, image.digest)
+    return ResizedImage(images, image.digest, image.height, image.width, key)
 
 
 def _pixels(path: Path, picture: Picture) -> NDArray[np.uint8]:
@@ -222,12 +247,4 @@ def _scale_to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
     unusable = int(values.size - np.isfinite(values).sum())
     if unusable:
         refuse(path, f"{unusable} of {values.size} pixels are NaN or infinite; give them a value or remove the image")
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        return np.zeros((*values.shape[:2], 3), np.uint8)
-    scaled = np.empty((*values.shape[:2], 3), np.uint8)
-    step = max(1, VALUES_AT_A_TIME // (values.size // len(values)))
-    for row in range(0, len(values), step):  # a few rows at a time: 64-bit floats of a whole image would be large
-        part = np.rint((values[row : row + step].astype(np.float64) - low) * 255.0 / (high - low)).astype(np.uint8)
-        scaled[row : row + step] = part if part.ndim == 3 else part[..., None]  # noqa: PLR2004 - with channels
-    return scaled
+    return to_8_bits(values, float(values.min()), float(values.max()))

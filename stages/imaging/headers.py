@@ -11,10 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
-from stages.imaging.arrays import LABEL, array_size, is_array_file
+from stages.imaging.arrays import IMAGE, LABEL, array_size, is_array_file
 from stages.imaging.listing import EXTENSIONS
 from stages.imaging.opening import picture_size
-from stages.imaging.samples import SourceSample, printable
+from stages.imaging.parts import Part
+from stages.imaging.samples import LabelFile, SourceSample, printable
+from stages.imaging.volumes.opened import open_volume
+from stages.imaging.volumes.readers import is_volume_file
 from stages.settings import Size
 
 __all__ = ["read_header"]
@@ -31,20 +34,35 @@ def read_header(sample: SourceSample) -> Size | list[Problem]:
         than the image. Sides may be swapped between image and mask, because an EXIF orientation may turn one of them.
     """
     try:
-        size = array_size(sample.image) if is_array_file(sample.image) else picture_size(sample.image)
+        size = _size(sample.image, sample.part)
     except InputProblemsError as error:
         return list(error.problems)
     problems = []
     for mask in sample.masks:
-        if not is_array_file(mask.path) and (mask.path.suffix.lower() not in EXTENSIONS or mask.path == sample.image):
+        binary = is_array_file(mask.path) or is_volume_file(mask.path)
+        if not binary and (mask.path.suffix.lower() not in EXTENSIONS or mask.path == sample.image):
             continue
-        problems += _check_mask(mask.path, sample.image, size)
+        problems += _check_mask(mask, sample.image, size)
     return problems or size
 
 
-def _check_mask(mask: Path, image: Path, size: Size) -> list[Problem]:
+def _size(path: Path, part: Part, array: str = IMAGE) -> Size:
+    """Return the (height, width) of an image or a mask, or of its region.
+
+    Raises:
+        InputProblemsError: the file cannot be used.
+    """
+    if part.box is not None:
+        return part.box[2], part.box[3]
+    if is_volume_file(path):
+        return open_volume(path).facts.size
+    return array_size(path, array) if is_array_file(path) else picture_size(path)
+
+
+def _check_mask(label: LabelFile, image: Path, size: Size) -> list[Problem]:
+    mask = label.path
     try:
-        found = array_size(mask, LABEL) if is_array_file(mask) else picture_size(mask)
+        found = _size(mask, label.part, LABEL)
     except InputProblemsError as error:
         return list(error.problems)
     if sorted(found) == sorted(size):

@@ -9,7 +9,7 @@
 | `multilabel` | one label | one label per file; labels may overlap |
 
 An annotation in JSON or XML (`stages.imaging.annotations`) counts as a file that names its classes. An array file
-(`.npz`) has the mask in the array `label`.
+(`.npz`) has the mask in the array `label`. A volume has one mask for each plane.
 
 Where two files of one image differ:
 
@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from stages.imaging.arrays import is_array_file, read_label_array
 from stages.imaging.class_names import Kind, classes_of, is_annotation_file, label_names
 from stages.imaging.class_values import ClassValue
 from stages.imaging.classes import BACKGROUND_NAMES, IGNORE_NAME, ClassMap
+from stages.imaging.label_values import has_values, read_values
 from stages.imaging.mapped import MOST_UNCLEAR, map_values
 from stages.imaging.masks import binary_values, open_mask, read_mask
 from stages.imaging.objects import number_objects, read_objects
@@ -208,9 +208,9 @@ def _read_one(file: LabelFile, rules: LabelRules, size: Size) -> NDArray[np.uint
     if not rules.classes.values and len(rules.classes.names) > 2:  # noqa: PLR2004 - black and white would be enough
         names = ", ".join(rules.classes.names)
         refuse(file.path, f"does not name its class, and other masks name theirs ({names}); name it, or give --classes")
-    if not is_array_file(file.path):
+    if not has_values(file):
         return read_mask(file.path, rules.classes, size, threshold=rules.threshold, unclear=rules.unclear)
-    values = read_label_array(file.path, size)
+    values = read_values(file, size)
     if rules.classes.values:
         return map_values(file.path, values, rules.classes)
     return binary_values(file.path, values, threshold=rules.threshold)
@@ -233,7 +233,11 @@ def _read_bits(files: Sequence[LabelFile], rules: LabelRules, size: Size) -> NDA
 
 def _read_foreground(file: LabelFile, rules: LabelRules, size: Size) -> NDArray[np.bool_]:
     """Return True where a black-and-white or soft mask is foreground."""
-    inside: NDArray[np.bool_] = read_mask(file.path, ClassMap.binary(), size, threshold=rules.threshold) == 1
+    if has_values(file):
+        mask = binary_values(file.path, read_values(file, size), threshold=rules.threshold)
+    else:
+        mask = read_mask(file.path, ClassMap.binary(), size, threshold=rules.threshold)
+    inside: NDArray[np.bool_] = mask == 1
     return inside
 
 
@@ -253,8 +257,8 @@ def _read_instances(files: Sequence[LabelFile], size: Size) -> NDArray[np.int32]
     objects = np.zeros(size, np.int32)
     count = 0
     for file in files:
-        if is_array_file(file.path):
-            part = number_objects(read_label_array(file.path, size))
+        if has_values(file):
+            part = number_objects(read_values(file, size))
         else:
             part = read_objects(file.path, open_mask(file.path, size))
             if len(files) == 1 and int(part.max(initial=0)) == 1:  # black and white: each region is an object

@@ -16,6 +16,7 @@ from typing import Literal
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.samples import normal_id, printable
+from stages.imaging.volumes.readers import VOLUME_EXTENSIONS
 from store.disk.regular import disk_fails
 
 __all__ = [
@@ -117,7 +118,7 @@ def kind_of(name: str) -> FileKind:
     if name.startswith("."):
         return "hidden"
     ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for every name would be slow
-    if ending in EXTENSIONS:
+    if ending in EXTENSIONS or name.lower().endswith(VOLUME_EXTENSIONS):
         return "picture"
     if ending in ARRAYS:
         return "array"
@@ -129,6 +130,8 @@ def kind_of(name: str) -> FileKind:
 def unreadable_format(name: str) -> str | None:
     """Return the format of a file that may hold an image and is not read; None for all other files."""
     lower = name.lower()
+    if lower.endswith(VOLUME_EXTENSIONS):
+        return None
     return next((name for name, endings in UNREADABLE.items() if lower.endswith(endings)), None)
 
 

@@ -5,7 +5,7 @@ A pattern is compared with a file's path relative to the folder that was given. 
     {id}      the image's id: as many characters of a file's or folder's name as possible, at least one, never `/`
     {group}   the patient, or another group of images that must stay in one split: as few characters as possible
     {label}   the class of a mask, where every class has a file of its own
-    {ext}     the extension of any picture that can be read
+    {ext}     the extension of any picture that can be read; `.nii.gz` and `.ome.tif` are one extension each
     *         any characters of one name, also none
     **/       any folders, also none
     {images}  a folder's name that is usual for images, such as `images` or `imgs`
@@ -41,7 +41,7 @@ PLACEHOLDERS = {
     "{id}": r"(?P<id>[^/]+)",
     "{group}": r"(?P<group>[^/]+?)",
     "{label}": r"(?P<label>[^/]+?)",
-    "{ext}": r"[^/.]+",
+    "{ext}": r"(?:nii\.gz|ome\.tiff?|(?<!\.nii\.)(?<!\.ome\.)[^/.]+)",
     "{images}": f"(?:{'|'.join(IMAGE_FOLDERS)})",
     "{masks}": f"(?:{'|'.join(MASK_FOLDERS)})",
 }

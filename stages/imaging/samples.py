@@ -15,6 +15,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stages.imaging.parts import WHOLE, Part
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,6 +35,8 @@ class LabelFile:
     """The class of all foreground in this file, for a file per class; "" if the values in the file give the class."""
     entry: str = ""
     """The image's name in a file that annotates several images (COCO, CVAT); "" for a file of its own."""
+    part: Part = WHOLE
+    """The plane or region of the file that belongs to the sample."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class SourceSample:
     """The split that the user's table asks for; empty if it asks for none."""
     pixel_mm: float | None = None
     """Side of one pixel of the original image in millimetres, from the user's table; None if it is not known."""
+    part: Part = WHOLE
+    """The plane or region of the image file that the sample is."""
+    parent: str = ""
+    """Id of the file that the sample is a part of; "" for a sample that is the whole file."""
 
     def __post_init__(self) -> None:
         if not self.group:

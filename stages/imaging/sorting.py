@@ -108,6 +108,7 @@ def _set_aside(images: list[ImageFile], forms: Forms, result: SortedFiles) -> li
 
 def _add_images(images: list[ImageFile], result: SortedFiles) -> None:
     """Give every image its id. Images whose id is invalid or not unique become problems."""
+    images = _without_arrays_beside_pictures(images, result)
     by_name: dict[str, list[ImageFile]] = defaultdict(list)
     for image in images:
         by_name[image.match.id].append(image)
@@ -128,6 +129,22 @@ def _add_images(images: list[ImageFile], result: SortedFiles) -> None:
             result.images[identifier] = same[0]
             continue
         result.refused.add(identifier)
+
+
+def _without_arrays_beside_pictures(images: list[ImageFile], result: SortedFiles) -> list[ImageFile]:
+    """Return the images without NumPy arrays named like a picture, which are probably features of it."""
+    pictures = {full_id(image.match) for image in images if not _is_array(image)}
+    kept = []
+    for image in images:
+        if _is_array(image) and full_id(image.match) in pictures:
+            result.by_products["NumPy arrays named like pictures"].append(image.file.path)
+        else:
+            kept.append(image)
+    return kept
+
+
+def _is_array(image: ImageFile) -> bool:
+    return image.file.path.suffix.lower() == ".npy"
 
 
 def _in_several_folders(images: list[ImageFile]) -> bool:

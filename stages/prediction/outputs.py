@@ -31,6 +31,8 @@ from PIL import Image
 
 from stages.errors import UsageError
 from stages.imaging.decoding import read_resized
+from stages.imaging.image_rules import ImageRules
+from stages.imaging.intensities import IntensityRule
 from stages.imaging.samples import SourceSample
 from stages.pictures.outlines import display_size, draw_outlines, stretch_objects
 from stages.prediction.full_size import Prediction
@@ -59,6 +61,7 @@ class OutputWriter:
         self._out = settings.out
         self._classes = card.classes
         self._multilabel = card.network.multilabel
+        self._images = ImageRules.from_dict(card.images)
         self._painter = MaskPainter.of(card.classes, (card.masks or {}).get("values"))
         self._rows: list[Row] = []
         self._replaceable: set[str] = set()
@@ -141,7 +144,9 @@ class OutputWriter:
             instances[region] = objects[region] + count
             count += found
         if settings.overlay:
-            self._write(f"{source.id}_overlay.png", _draw(source, drawn, display_size(*prediction.size)))
+            self._write(
+                f"{source.id}_overlay.png", _draw(source, drawn, display_size(*prediction.size), self._images.window)
+            )
         if settings.contours:
             self._write(f"{source.id}.geojson", as_geojson(features))
         if settings.instances != "none" and not self._multilabel:
@@ -237,9 +242,11 @@ def _is_our_array(path: Path, mask: Path) -> bool:
         return False
 
 
-def _draw(source: SourceSample, classes: Sequence[tuple[str, NDArray[np.int32]]], size: Size) -> bytes:
+def _draw(
+    source: SourceSample, classes: Sequence[tuple[str, NDArray[np.int32]]], size: Size, window: IntensityRule
+) -> bytes:
     """Return the bytes of the overlay. The image is read again, because a sample holds it at the store's size."""
-    image = read_resized(source.image, (size,)).images[0]
+    image = read_resized(source.image, (size,), source.part, window).images[0]
     return as_png(np.asarray(draw_outlines(image, classes, title=source.id)))
 
 

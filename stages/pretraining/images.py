@@ -23,6 +23,7 @@ from stages.imaging.masks import read_mask
 from stages.imaging.pairing import Inputs, find_samples
 from stages.imaging.resizing import resize_mask
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.planes import split_into_planes
 from stages.pretraining.watch import Watched
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Progress
@@ -61,7 +62,8 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
         orphans="ignored",
         labels="ignored" if settings.masks is None else "wanted",
     )
-    samples, problems = found.samples, found.problems
+    samples, unsplit = split_into_planes(found.samples)
+    problems = [*found.problems, *unsplit]
     if len(samples) < settings.batch_size and not problems:
         raise UsageError(
             f"{settings.images}: holds {len(samples)} images, fewer than a batch of {settings.batch_size}.\n"
@@ -106,7 +108,7 @@ def _decode(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str] | list[Problem]:
     """Read the image, (side, side, 3), the mask, (side, side), if wanted and present, and the file's digest."""
     try:
-        image = read_resized(sample.image, [(side, side)])
+        image = read_resized(sample.image, [(side, side)], sample.part)
         mask = None
         if with_mask and sample.masks:
             mask = read_mask(sample.masks[0].path, ClassMap.binary(), (image.height, image.width))

@@ -20,6 +20,7 @@ from stages.imaging.labels import LabelRules
 from stages.imaging.pixel_sizes import pixel_sizes
 from stages.imaging.samples import LabelFile
 from stages.imaging.source_masks import find_source_masks
+from stages.imaging.stored_parts import stored_parts
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
@@ -112,7 +113,8 @@ def load_inputs(request: Request) -> EvaluationInputs:
     rows = read_splits(request.run / SPLITS_FILE, card.splits_sha256)
     indices, includes_training = _choose_samples(store, rows, request)
     ids = [str(store.ids[index]) for index in indices]
-    masks = find_source_masks(ids, store.description.masks, masks=request.masks, csv=request.csv)
+    parts = stored_parts(store, indices)
+    masks = find_source_masks(parts, store.description.masks, masks=request.masks, csv=request.csv)
     val_samples = sum(row["split"] == "val" for row in rows)
     return EvaluationInputs(
         store=store,

@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.decoding import read_image
+from stages.imaging.image_rules import ImageRules
+from stages.imaging.intensities import MINMAX, IntensityRule
 from stages.imaging.labels import LabelRules, read_labels
 from stages.imaging.pairing import Inputs, PairingRule, find_samples
+from stages.imaging.parts import Part
 from stages.imaging.rules import TABLE
 from stages.imaging.samples import LabelFile, printable
+from stages.imaging.stored_parts import stored_parts
 from stages.outputs.cells import safe_cell
 from stages.reporting.evaluation_inputs import EvaluationInputs
 from stages.reporting.pictures import Source
@@ -28,10 +32,12 @@ __all__ = ["Sources", "find_images", "find_sources"]
 class Sources:
     """Hold the source files of samples by id, and the rules to read them."""
 
-    images: Mapping[str, Path] = field(default_factory=dict)
+    images: Mapping[str, tuple[Path, Part]] = field(default_factory=dict)
     masks: Mapping[str, Sequence[LabelFile]] = field(default_factory=dict)
     rules: LabelRules | None = None
     """Meaning of the masks; None without masks."""
+    window: IntensityRule = MINMAX
+    """How values of more than 8 bits are shown."""
 
     def read(self, sample: Sample) -> Source:
         """Read the source files of one sample; what was not given stays None.
@@ -39,15 +45,15 @@ class Sources:
         Raises:
             InputProblemsError: a file cannot be used, or the image is not the one that the store was made from.
         """
-        path = self.images.get(sample.id)
-        image = None if path is None else _read_image(path, sample)
+        place = self.images.get(sample.id)
+        image = None if place is None else _read_image(*place, self.window, sample)
         files = self.masks.get(sample.id) if sample.labelled else None
         mask = read_labels(files, self.rules, (sample.height, sample.width)).mask if files and self.rules else None
         return Source(image=image, mask=mask)
 
 
-def _read_image(path: Path, sample: Sample) -> NDArray[np.uint8]:
-    decoded = read_image(path)
+def _read_image(path: Path, part: Part, rule: IntensityRule, sample: Sample) -> NDArray[np.uint8]:
+    decoded = read_image(path, part, rule)
     if decoded.digest != sample.digest:
         raise InputProblemsError(
             [Problem(printable(path), f"is not the image from which the store's sample {sample.id!r} was made")],
@@ -71,16 +77,19 @@ def find_sources(inputs: Sequence[EvaluationInputs], *, images: Path | None = No
     if csv is not None and images is not None:
         raise UsageError(f"{csv}: the table names the images itself. Give a table or --images, not both.")
     store = inputs[0].store
-    ids = {str(store.ids[index]) for one in inputs for index in one.indices}
+    parts = stored_parts(store, sorted({int(index) for one in inputs for index in one.indices}))
     return Sources(
-        images=find_images(store, ids, images, csv),
+        images=find_images(store, parts, images, csv),
         masks={id_: files for one in inputs for id_, files in one.masks.items()},
         rules=inputs[0].labels,
+        window=ImageRules.from_dict(store.description.images).window,
     )
 
 
-def find_images(store: AttentionStore, ids: set[str], images: Path | None, csv: Path | None) -> dict[str, Path]:
-    """Return the image of every sample by id; nothing without a folder and without a table.
+def find_images(
+    store: AttentionStore, parts: Mapping[str, tuple[str, Part]], images: Path | None, csv: Path | None
+) -> dict[str, tuple[Path, Part]]:
+    """Return the file and the part of it of every sample by id; nothing without a folder and without a table.
 
     Raises:
         UsageError: the folder or the table does not exist.
@@ -98,10 +107,10 @@ def find_images(store: AttentionStore, ids: set[str], images: Path | None, csv: 
     )
     found = {sample.id: sample.image for sample in find_samples(searched, labels="ignored").samples}
     found |= {safe_cell(id_): path for id_, path in found.items()}  # how version 0.2 and older named such samples
-    if missing := sorted(ids - found.keys()):
+    if missing := sorted({parent for parent, _ in parts.values()} - found.keys()):
         option = "--csv" if csv else "--images"
         raise InputProblemsError(
             [Problem(printable(place), f"no image for `{id_}`") for id_ in missing],
             f"Give the images that the store was extracted from, or leave {option} out.",
         )
-    return {id_: found[id_] for id_ in ids}
+    return {id_: (found[parent], part) for id_, (parent, part) in parts.items()}

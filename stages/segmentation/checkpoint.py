@@ -41,6 +41,7 @@ __all__ = [
     "SPLITS_FILE",
     "STATE_FILE",
     "ModelCard",
+    "described_by",
     "is_run",
     "load_model",
     "load_state",
@@ -76,7 +77,22 @@ class ModelCard:
     masks: dict[str, Any] | None = None
     """Meaning of the values in the mask files that it was trained on: `values` and `decoding` as
     `store.description.MaskSource` holds them. None in older models, which did not record it."""
+    images: dict[str, Any] | None = None
+    """How the image files were read, where there was a choice; see `stages.imaging.image_rules`."""
     version: int = VERSION
+
+
+def described_by(store: AttentionStore) -> dict[str, Any]:
+    """Return the fields of a card that the store decides."""
+    description = store.description
+    return {
+        "classes": store.classes,
+        "recipe": store.recipe,
+        "recipe_sha256": description.recipe_sha256,
+        "store_contents_sha256": description.contents_sha256,
+        "masks": asdict(description.masks),
+        "images": description.images,
+    }
 
 
 def is_run(folder: Path) -> bool:
@@ -86,7 +102,10 @@ def is_run(folder: Path) -> bool:
 
 def save_model(path: Path, weights: Mapping[str, Tensor], card: ModelCard) -> None:
     """Write the weights of a segmentation network and their card. A previous file is replaced atomically."""
-    save_tensors(path, weights, asdict(card), key=METADATA_KEY)
+    described = asdict(card)
+    if card.images is None:  # most models; programs that do not know the key can read these
+        del described["images"]
+    save_tensors(path, weights, described, key=METADATA_KEY)
 
 
 def load_model(run: Path, device: torch.device) -> tuple[Segmenter, ModelCard]:

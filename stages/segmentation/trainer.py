@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ from stages.segmentation.checkpoint import (
     MODEL_FILE,
     STATE_FILE,
     ModelCard,
+    described_by,
     save_model,
     save_state,
 )
@@ -332,15 +333,11 @@ class SegmentationTrainer:
     def _card(self) -> ModelCard:
         return ModelCard(
             network=self.model.config,
-            classes=self.store.classes,
             attention_norm=self.settings.attention_norm,
-            recipe=self.store.recipe,
-            recipe_sha256=self.store.description.recipe_sha256,
-            store_contents_sha256=self.store.description.contents_sha256,
+            **described_by(self.store),
             epoch=self._best_epoch,
             val_dice=self.history[self._best_epoch - 1]["val_dice"],
             splits_sha256=splits_sha256(split_rows(self.store, self._splits)),
-            masks=asdict(self.store.description.masks),
         )
 
 

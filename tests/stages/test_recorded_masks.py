@@ -13,6 +13,7 @@ from PIL import Image
 from stages.errors import InputProblemsError, UsageError
 from stages.extract import run as extract
 from stages.imaging.pairing import MASK_ENDINGS
+from stages.imaging.parts import WHOLE, Part
 from stages.imaging.samples import LabelFile
 from stages.imaging.source_masks import find_source_masks
 from store import AttentionStore
@@ -20,6 +21,12 @@ from store.description import MaskSource
 from tests.conftest import extract_settings
 from tests.store.conformance.cases import SOURCE
 from tests.store.conformance.draft import Draft
+
+
+def _whole(*ids: str) -> dict[str, tuple[str, Part]]:
+    """Return samples that are whole images."""
+    return {identifier: (identifier, WHOLE) for identifier in ids}
+
 
 BY_NAME = {"rule": "name", "endings": list(MASK_ENDINGS)}
 
@@ -63,11 +70,11 @@ def test_evaluate_finds_masks_by_the_recorded_endings(tmp_path: Path, pairing: o
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.zeros((36, 48), np.uint8)).save(tmp_path / "masks" / f"case_01{ending}.png")
     if found:
-        masks = find_source_masks(["case_01"], store.description.masks, masks=tmp_path / "masks")
+        masks = find_source_masks(_whole("case_01"), store.description.masks, masks=tmp_path / "masks")
         assert masks == {"case_01": (LabelFile(tmp_path / "masks" / f"case_01{ending}.png"),)}
     else:
         with pytest.raises(InputProblemsError, match="no mask for `case_01`") as caught:
-            find_source_masks(["case_01"], store.description.masks, masks=tmp_path / "masks")
+            find_source_masks(_whole("case_01"), store.description.masks, masks=tmp_path / "masks")
         assert "by the rule that the store records: pairs by the layout names" in str(caught.value)
 
 
@@ -75,12 +82,12 @@ def test_a_table_names_the_masks_in_place_of_the_rule(tmp_path: Path):
     """The names in a table need not follow any rule; an id without a mask is named with the option to leave out."""
     Image.fromarray(np.zeros((36, 48), np.uint8)).save(tmp_path / "m.png")
     (tmp_path / "t.csv").write_text("id,image,mask\na,m.png,m.png\nb,m.png,\n")
-    found = find_source_masks(["a"], MaskSource(pairing={"rule": "table"}), csv=tmp_path / "t.csv")
+    found = find_source_masks(_whole("a"), MaskSource(pairing={"rule": "table"}), csv=tmp_path / "t.csv")
     assert found == {"a": (LabelFile(tmp_path / "m.png"),)}
     with pytest.raises(InputProblemsError, match=r"no mask for `b`(.|\n)*leave --csv out"):
-        find_source_masks(["a", "b"], MaskSource(), csv=tmp_path / "t.csv")
+        find_source_masks(_whole("a", "b"), MaskSource(), csv=tmp_path / "t.csv")
 
 
 def test_a_table_and_a_folder_of_masks_exclude_each_other(tmp_path: Path):
     with pytest.raises(UsageError, match="a table or --masks"):
-        find_source_masks(["a"], MaskSource(), csv=tmp_path / "t.csv", masks=tmp_path)
+        find_source_masks(_whole("a"), MaskSource(), csv=tmp_path / "t.csv", masks=tmp_path)

@@ -53,7 +53,7 @@ def test_every_kind_of_file_is_named_with_its_reason(tmp_path: Path, touch: Touc
         "v.nii.gz": "NIfTI",
         "p.heic": "HEIC",
         "s.svs": "whole-slide",
-        "a.npy": "NumPy",
+        "a.npy": "NumPy arrays named like pictures",
         "t.npz": "NumPy",
         "v.h5": "HDF5",
         "all.zip": "archive",

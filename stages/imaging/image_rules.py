@@ -1,0 +1,46 @@
+"""Hold the rules by which image files become images of a store. A store and a model record them.
+
+A rule at its default is not recorded, so stores and models that were made before there was such a rule have the same
+meaning as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stages.errors import UsageError
+from stages.imaging.intensities import MINMAX, IntensityRule
+
+__all__ = ["ImageRules"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRules:
+    """Hold the rules for the image files of one store."""
+
+    window: IntensityRule = MINMAX
+    """How values of more than 8 bits become 8-bit values."""
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """Return the rules in JSON's types, without those at their default; None if all are."""
+        described = {"window": None if self.window == MINMAX else str(self.window)}
+        return {name: value for name, value in described.items() if value is not None} or None
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any] | None) -> ImageRules:
+        """Return the rules that a store or a model records; the defaults if it records none.
+
+        Raises:
+            UsageError: a rule is not known to this version of the program.
+        """
+        described = described or {}
+        unknown = sorted(described.keys() - {"window"})
+        if unknown:
+            raise UsageError(
+                f"the images were read by rules that this version does not know ({', '.join(unknown)}).\n"
+                "  Update the program."
+            )
+        window = described.get("window")
+        return cls(window=MINMAX if window is None else IntensityRule.parse(str(window)))

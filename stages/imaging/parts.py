@@ -1,0 +1,49 @@
+"""Name a part of an image file: a plane of a volume, a region of a plane, or both.
+
+A volume is a file with several images that belong together: the slices of a scan, the pages of a TIFF. Each plane is a
+sample of its own, and so is each tile of an image that is too large to be shrunk. The file is the parent of these
+samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+__all__ = ["WHOLE", "Box", "Part", "part_digest"]
+
+Box = tuple[int, int, int, int]
+"""(row, column, rows, columns) of a region, in pixels of the whole plane. It may reach beyond the plane's border."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Name a part of an image file."""
+
+    plane: int | None = None
+    """Position of the slice or page in the file, from 0; None for a file that holds one image."""
+    box: Box | None = None
+    """Region of the plane; None for all of it."""
+
+
+WHOLE = Part()
+"""All of a file that holds one image."""
+
+
+def part_digest(digest: str, part: Part) -> str:
+    """Return the digest of a part: the file's digest for all of a file, else one that no other part has.
+
+    Args:
+        digest: SHA-256 of the file's bytes, in hexadecimal.
+        part: The part of that file.
+
+    Returns:
+        64 hexadecimal digits: SHA-256 of `<digest> slice <plane>`, followed by ` box <row> <column> <rows> <columns>`
+        for a region, in UTF-8. A file that holds one image has the slice 0.
+    """
+    if part == WHOLE:
+        return digest
+    named = f"{digest} slice {part.plane or 0}"
+    if part.box is not None:
+        named += f" box {' '.join(map(str, part.box))}"
+    return hashlib.sha256(named.encode()).hexdigest()

@@ -1,0 +1,86 @@
+"""Open volumes, and keep the last ones open: all planes of a file are read one after the other.
+
+A file is known by its path, its size and its time of change, so a file that is replaced is opened again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stages.imaging.formats import explain_unreadable
+from stages.imaging.opening import refuse
+from stages.imaging.volumes.readers import reader_of
+from stages.imaging.volumes.volume import Volume
+from store.disk.regular import open_regular
+
+__all__ = ["file_digest", "open_volume"]
+
+KEPT = 4
+"""Files that stay open: image and labels of two volumes, because threads read ahead."""
+BLOCK = 2**22
+"""Bytes that are read at a time."""
+_Key = tuple[str, int, int]
+
+
+@dataclass
+class _Entry:
+    """Hold one file. The lock lets other threads wait while it is opened."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    volume: Volume | None = None
+    digest: str = ""
+
+
+_ENTRIES: OrderedDict[_Key, _Entry] = OrderedDict()
+_LOCK = threading.Lock()
+
+
+def open_volume(path: Path) -> Volume:
+    """Return the opened file; it is shared with other threads, and must not be closed.
+
+    Raises:
+        InputProblemsError: the file cannot be read, or is damaged.
+    """
+    entry = _entry(path)
+    with entry.lock:
+        if entry.volume is None:
+            entry.volume = reader_of(path).open(path)
+        return entry.volume
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of the file's bytes, 64 hexadecimal digits. The file is read once.
+
+    Raises:
+        InputProblemsError: the file cannot be read.
+    """
+    entry = _entry(path)
+    with entry.lock:
+        if not entry.digest:
+            try:
+                digest = hashlib.sha256()
+                with open_regular(path) as file:
+                    while block := file.read(BLOCK):
+                        digest.update(block)
+                entry.digest = digest.hexdigest()
+            except OSError as error:
+                refuse(path, explain_unreadable(error))
+        return entry.digest
+
+
+def _entry(path: Path) -> _Entry:
+    try:
+        status = path.stat()
+    except OSError as error:
+        refuse(path, explain_unreadable(error))
+    key = (str(path), status.st_size, status.st_mtime_ns)
+    with _LOCK:
+        entry = _ENTRIES.setdefault(key, _Entry())
+        _ENTRIES.move_to_end(key)
+        while len(_ENTRIES) > KEPT:
+            _ENTRIES.popitem(last=False)  # a thread that still reads from it keeps it alive
+        return entry
