@@ -123,8 +123,8 @@ def _pairs(prepared: Prepared) -> str:
 
 
 def _groups(prepared: Prepared) -> str:
-    groups = Counter(sample.group for sample in prepared.found.samples)
-    if len(groups) == len(prepared.found.samples):
+    groups = Counter(sample.group for sample in prepared.sources)
+    if len(groups) == len(prepared.sources):
         return "none: every image counts as a patient of its own"
     name, most = groups.most_common(1)[0]
     return f"{len(groups)}; the largest is {name!r} with {counted(most, 'image')}"

@@ -141,10 +141,8 @@ def test_a_run_predicts_by_the_rule_of_its_store(scans: Path, tmp_path: Path, me
     assert line in said.lines
     assert line in str(report).splitlines()
     name = sorted((scans / "images").iterdir())[0].stem
-    overlay = np.asarray(Image.open(tmp_path / "out" / f"{name}_overlay.png").convert("RGB")).astype(int)
-    shown = read_image(scans / "images" / f"{name}.png", rule=IntensityRule.parse("0:3060")).pixels
-    scaled = np.abs(overlay[-36:, :48] - shown).max(axis=2)
-    assert (scaled == 0).mean() > 0.5
+    overlay = np.asarray(Image.open(tmp_path / "out" / f"{name}_overlay.png").convert("L"))
+    assert np.median(overlay[len(overlay) // 2 :]) > 40  # scaled to the hot pixel, at most 13
 
 
 def test_the_planes_of_a_file_are_one_group_in_the_plan_too(tmp_path: Path, memo: Path):

@@ -114,10 +114,19 @@ def test_images_of_one_kind_are_no_mixture():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"values": "16-bit", "deep": True}, "mixed values: 8-bit (2 images, such as s0), 16-bit (1 image, such as s2)"),
+        (
+            {"values": "16-bit", "deep": True},
+            "mixed values: 8-bit (2 images, such as s0), 16-bit (1 image, such as s2)",
+        ),
         ({"channels": 1}, "mixed channels: colour (2 images, such as s0), grey (1 image, such as s2)"),
-        ({"upright": (9, 4)}, "mixed upright and wide images: wider than high (2 images, such as s0), higher than wide"),
-        ({"orientation": "coronal"}, "mixed orientations of the planes: axial (2 images, such as s0), coronal (1 image"),
+        (
+            {"upright": (9, 4)},
+            "mixed upright and wide images: wider than high (2 images, such as s0), higher than wide",
+        ),
+        (
+            {"orientation": "coronal"},
+            "mixed orientations of the planes: axial (2 images, such as s0), coronal (1 image",
+        ),
         ({"spacing_mm": (0.5, 0.7)}, "mixed sizes of pixels: 0.4 x 0.4 mm (2 images, such as s0), 0.5 x 0.7 mm (1 im"),
     ],
 )
