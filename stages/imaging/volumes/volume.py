@@ -58,3 +58,15 @@ class Volume(ABC):
         Raises:
             InputProblemsError: the plane is damaged.
         """
+
+    def along(self, axis: str) -> Volume:
+        """Return the same file cut along another axis than `axial`; the file itself if it has one direction only.
+
+        Args:
+            axis: `coronal`, `sagittal`, `0`, `1` or `2`.
+
+        Raises:
+            InputProblemsError: the file cannot be cut along this axis.
+        """
+        del axis
+        return self
