@@ -43,6 +43,11 @@ READERS: Mapping[str, Reader] = {
         extensions=(".npy",),
         module="stages.imaging.volumes.numpy_files",
     ),
+    "nifti": Reader(
+        title="NIfTI",
+        extensions=(".nii", ".nii.gz"),
+        module="stages.imaging.volumes.nifti",
+    ),
 }
 """Every format by its name."""
 VOLUME_EXTENSIONS = tuple(extension for reader in READERS.values() for extension in reader.extensions)
