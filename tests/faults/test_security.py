@@ -26,8 +26,8 @@ from tests.conftest import random_sample
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
-    "PIL", "__future__", "_typeshed", "abc", "annotated_types", "argparse", "ast", "atexit", "base64", "binascii", "codecs",
-    "collections", "concurrent", "contextlib", "copy", "csv", "dask", "dataclasses", "datetime", "difflib",
+    "PIL", "__future__", "_typeshed", "abc", "annotated_types", "argparse", "ast", "atexit", "base64", "binascii",
+    "codecs", "collections", "concurrent", "contextlib", "copy", "csv", "dask", "dataclasses", "datetime", "difflib",
     "distributed", "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "hashlib", "huggingface_hub",
     "inspect", "io", "ipaddress", "itertools", "jinja2", "json", "logging", "markupsafe", "math", "matplotlib", "mmap",
     "numcodecs", "numpy", "operator", "os", "pathlib", "pickletools", "pipeline", "pydantic", "re", "resource", "rich",
@@ -43,8 +43,8 @@ ALONE = {
     "webbrowser": ("stages/view.py",),
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
-"""Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib for
-the versions of installed packages and for the table of readers, the others for the viewer."""
+"""Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
+for the versions of installed packages and for the table of readers, the others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""
