@@ -65,6 +65,16 @@ class ExtractSettings(Settings):
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
     image_size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
     attention_size: Size = setting((224, 224), "Size of the transformer's input; divisible by its patch size.")
+    tile: Size | None = setting(
+        None, "Cut images into tiles of this size, each a sample: 512, or HEIGHTxWIDTH in pixels of --resolution."
+    )
+    overlap: NotNegative = setting(0, "Pixels that neighbouring tiles share.")
+    resolution: str = setting(
+        "1", "Resolution of tiles: a reduction (2: half the pixels along each side), or micrometres per pixel: 0.5um."
+    )
+    context: NotNegative = setting(
+        0, "Pixels around a tile that the transformer sees too, on every side; black beyond the image."
+    )
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     classes: Classes | None = setting(
         None,
