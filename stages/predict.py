@@ -94,7 +94,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     recipe = _recipe(card, settings.run)
     weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
     rules = ImageRules.from_dict(card.images)
-    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, images=rules)
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, context=recipe.context, images=rules)
     sources, problems = _check(found, decoding, settings, progress)
     extractor = AttentionExtractor.from_recipe(
         recipe, weights=weights, device=settings.device, batch_size=settings.batch_size

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.errors import Problem
 from stages.extraction.shard import Decoding, check_files
+from stages.extraction.tiles import cut_into_tiles, size_notes, tile_rule
 from stages.imaging.headers import read_header
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.intensities import MINMAX, IntensityRule
@@ -44,8 +45,13 @@ class Prepared:
     rules: LabelRules
 
 
-def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
+def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0)) -> Prepared:
     """Find the samples and check the headers of all their files.
+
+    Args:
+        settings: Of the extraction.
+        progress: Shows how far the headers are.
+        context: (rows, columns) that the transformer sees around every image, in pixels of its input.
 
     Raises:
         UsageError: a folder, a pattern or a class map is not valid.
@@ -71,15 +77,22 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
     )
     planes, unsplit = split_into_planes(found.samples, settings.axis)
     sources, problems, sizes = check_headers(planes, progress)
+    images = _image_rules(sources, settings)
+    tile = tile_rule(settings)
+    if tile is not None:
+        sources, uncut = cut_into_tiles(sources, tile)
+        images, problems = replace(images, tile=tile), [*problems, *uncut]
+    notes = size_notes(settings, tile, sizes, len(sources))
     return Prepared(
-        found=found,
+        found=replace(found, notes=[*found.notes, *notes]),
         sources=sources,
         problems=[*found.problems, *unsplit, *problems],
         sizes=sizes,
         decoding=Decoding(
             size=settings.image_size,
             input_size=settings.attention_size,
-            images=_image_rules(sources, settings),
+            context=context,
+            images=images,
             rules=rules,
         ),
         rules=rules,
