@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from stages.imaging.parts import Box
     from stages.settings import Size
 
-__all__ = ["Spacing", "Volume", "VolumeFacts"]
+__all__ = ["DEEP_VALUES", "Spacing", "Volume", "VolumeFacts", "name_of_type"]
+
+DEEP_VALUES = "more than 8 bits"
+"""Words for deep values whose type the reader does not say."""
 
 Spacing = tuple[float, float, float | None]
 """Millimetres between the centres of neighbouring rows, columns and planes; None for planes whose distance is not
@@ -37,6 +41,10 @@ class VolumeFacts:
     """Text that identifies the patient or the specimen; "" if the file has none."""
     window: tuple[float, float] | None = None
     """(low, high) values that the file itself says to show as black and white; None if it says none."""
+    values: str = ""
+    """Type of the values in words, such as "16-bit signed"; see `name_of_type`. "" if it is not known."""
+    orientation: str = ""
+    """Orientation of the planes in the body: axial, coronal, sagittal or oblique; "" if the file does not say it."""
 
 
 class Volume(ABC):
@@ -79,3 +87,11 @@ class Volume(ABC):
         """
         del axis
         return self
+
+
+def name_of_type(dtype: np.dtype[Any]) -> str:
+    """Return the name of a type of values for messages: "8-bit", "16-bit signed", "32-bit float"."""
+    if dtype.kind == "b":
+        return "1-bit"
+    kind = {"i": " signed", "f": " float"}.get(dtype.kind, "")
+    return f"{8 * dtype.itemsize}-bit{kind}"
