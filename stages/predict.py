@@ -25,6 +25,7 @@ from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, e
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.channels import with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.outputs.places import require_outside
 from stages.prediction.inference import Predictor
@@ -170,7 +171,8 @@ def _find(settings: PredictSettings, card: ModelCard) -> Found:
     """Find the images; a file with several planes becomes one sample for each plane."""
     found = find_samples(_inputs(settings, card), labels="ignored")
     planes, problems = split_into_planes(found.samples)
-    return replace(found, samples=planes, problems=[*found.problems, *problems])
+    planes, unshown = with_channels(planes, ImageRules.from_dict(card.images).channels)
+    return replace(found, samples=planes, problems=[*found.problems, *problems, *unshown])
 
 
 def _inputs(settings: PredictSettings, card: ModelCard) -> Inputs:

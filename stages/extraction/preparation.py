@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.errors import Problem
 from stages.extraction.shard import Decoding, check_files
@@ -18,6 +18,7 @@ from stages.imaging.intensities import IntensityRule
 from stages.imaging.labels import Kind, LabelRules
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.channels import parse_channels, with_channels
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.planes import split_into_planes
 from stages.imaging.volumes.readers import is_volume_file
@@ -69,16 +70,18 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
         unclear=settings.unclear,
     )
     planes, unsplit = split_into_planes(found.samples)
+    channels = parse_channels(settings.channels) if settings.channels is not None else ()
+    planes, unshown = with_channels(planes, channels)
     sources, problems, sizes = check_headers(planes, progress)
     return Prepared(
         found=found,
         sources=sources,
-        problems=[*found.problems, *unsplit, *problems],
+        problems=[*found.problems, *unsplit, *unshown, *problems],
         sizes=sizes,
         decoding=Decoding(
             size=settings.image_size,
             input_size=settings.attention_size,
-            images=_image_rules(sources),
+            images=replace(_image_rules(sources), channels=channels),
             rules=rules,
         ),
         rules=rules,

@@ -50,6 +50,7 @@ from stages.imaging.opening import (
 )
 from stages.imaging.parts import WHOLE, Part, part_digest
 from stages.imaging.resizing import resize_image
+from stages.imaging.volumes.channels import key_of_channels, picture_channels
 from stages.imaging.volumes.opened import file_digest
 from stages.imaging.volumes.readers import is_volume_file
 from stages.imaging.volumes.shown import read_plane, volume_memo_key
@@ -124,7 +125,8 @@ def read_image(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) -> 
         values, digest = read_image_array(path)
         return DecodedImage(_scale_to_8_bits(path, values), digest)
     picture = open_picture(path)
-    return DecodedImage(_pixels(path, picture), picture.digest)
+    pixels = _pixels(path, picture)
+    return DecodedImage(_choose(path, pixels, part.channels) if part.channels else pixels, picture.digest)
 
 
 def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: IntensityRule = MINMAX) -> ResizedImage:
@@ -150,6 +152,8 @@ def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: In
         slice_ = read_image(path)
         return _resize_whole(slice_, sizes, slice_.digest)
     data = read_file(path)
+    if part.channels:
+        return _resize_whole(read_image(path, part, rule), sizes, key_of_maps(path, part, rule))
     first = _decode_for(path, data, sizes[0])
     resized: dict[Size, NDArray[np.uint8]] = {}
     image = _to_image(path, first)
@@ -174,7 +178,16 @@ def key_of_maps(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) ->
     if is_volume_file(path):
         return volume_memo_key(path, part, rule)
     data = read_file(path)
-    return memo_key(path, data, hashlib.sha256(data).hexdigest())
+    key = memo_key(path, data, hashlib.sha256(data).hexdigest())
+    return key_of_channels(key, part.channels)
+
+
+def _choose(path: Path, pixels: NDArray[np.uint8], channels: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Return (row, column, 3) with some of the colours of a picture: one as grey, two as red and green, or three."""
+    chosen = [pixels[..., at] for at in picture_channels(path, channels)]
+    if len(chosen) == 1:
+        chosen *= 3
+    return np.stack([*chosen, *[np.zeros_like(chosen[0])] * (3 - len(chosen))], axis=2)
 
 
 def _decode_for(path: Path, data: bytes, size: Size) -> Picture:

@@ -22,10 +22,15 @@ class ImageRules:
 
     window: IntensityRule = MINMAX
     """How values of more than 8 bits become 8-bit values."""
+    channels: tuple[str, ...] = ()
+    """Channels that are shown, by name or by position from 0; empty for what the files say themselves."""
 
     def to_dict(self) -> dict[str, Any] | None:
         """Return the rules in JSON's types, without those at their default; None if all are."""
-        described = {"window": None if self.window == MINMAX else str(self.window)}
+        described = {
+            "window": None if self.window == MINMAX else str(self.window),
+            "channels": list(self.channels) or None,
+        }
         return {name: value for name, value in described.items() if value is not None} or None
 
     @classmethod
@@ -36,11 +41,14 @@ class ImageRules:
             UsageError: a rule is not known to this version of the program.
         """
         described = described or {}
-        unknown = sorted(described.keys() - {"window"})
+        unknown = sorted(described.keys() - {"window", "channels"})
         if unknown:
             raise UsageError(
                 f"the images were read by rules that this version does not know ({', '.join(unknown)}).\n"
                 "  Update the program."
             )
         window = described.get("window")
-        return cls(window=MINMAX if window is None else IntensityRule.parse(str(window)))
+        return cls(
+            window=MINMAX if window is None else IntensityRule.parse(str(window)),
+            channels=tuple(map(str, described.get("channels", ()))),
+        )

@@ -2,7 +2,7 @@
 
 - The file is read once, so its digest and its pixels come from the same bytes.
 - The format is detected from the content, not from the name.
-- A file with more than one page, or an animation, is rejected.
+- A file with more than one page, or an animation, is rejected; `stages.imaging.volumes` reads most of them.
 - Colour of 16 bits per channel is read in full (`stages.imaging.deep_colour`).
 - The EXIF orientation is applied. It may also be stored in a TIFF tag or in XMP.
 - Every failure becomes a `Problem` that names the file.
@@ -54,6 +54,7 @@ __all__ = [
     "Picture",
     "check_picture",
     "decode_picture",
+    "ignore_pillow_warnings",
     "memo_key",
     "open_header",
     "open_picture",
@@ -64,6 +65,8 @@ __all__ = [
 
 LARGEST = 2 * 2**30
 """Largest number of bytes of a file that is read: twice what the largest picture needs in 16-bit colour."""
+VOLUME_ENDINGS = {"TIFF": ".tif", "GIF": ".gif", "WEBP": ".webp", "AVIF": ".avif"}
+"""Formats of which several pages are read (`stages.imaging.volumes`), with the ending that such a file needs."""
 LONGEST_WEBP_HEADER = 65536  # bytes searched for the name of the pixels' chunk; a colour profile comes first
 # Pillow logs some of the errors that it raises as well. Here each becomes the problem of its file.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -156,7 +159,7 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     raw, modes = raw_mode(image), byte_modes(image)
     if is_deep_in_planes(image):
         refuse(
-            path, "holds 16-bit colours in separate planes, which are not read; save it as PNG, or with mixed channels"
+            path, "holds 16-bit colours in separate planes, which are read from files that end in .tif only; rename it"
         )
     lossy = _is_lossy(image, data)
     reduced = reduction(image.size, side) if side is not None and image.format in REDUCIBLE else 1
@@ -209,7 +212,7 @@ def _load_upright(image: ImageFile.ImageFile, path: Path, data: bytes) -> tuple[
         Exception: Pillow cannot decode it, or its pixels are damaged.
     """
     if image.format == "TIFF" and image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
-        with _ignore_pillow_warnings():  # above half of its limit, Pillow warns again when it allocates the memory
+        with ignore_pillow_warnings():  # above half of its limit, Pillow warns again when it allocates the memory
             image.load_prepare()
     if image.tile and image.tile[0].codec_name == "libtiff":
         message = load_listening(image.load, lambda: open_header(path, io.BytesIO(data)).load())
@@ -222,14 +225,14 @@ def _load_upright(image: ImageFile.ImageFile, path: Path, data: bytes) -> tuple[
     orientation = _orientation(image)  # in a PNG it may follow the pixels
     columns, rows = image.size
     if orientation != 1:
-        with _ignore_pillow_warnings():
+        with ignore_pillow_warnings():
             ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
     return columns, rows, orientation
 
 
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation of an opened picture, 1 to 8."""
-    with _ignore_pillow_warnings():
+    with ignore_pillow_warnings():
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in ORIENTATIONS else 1
 
@@ -301,7 +304,7 @@ def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
     Raises:
         InputProblemsError: as in `open_picture`, as far as the header shows it.
     """
-    with _ignore_pillow_warnings():
+    with ignore_pillow_warnings():
         try:
             image = Image.open(file, formats=FORMATS)
             pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
@@ -323,12 +326,14 @@ def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
                 raise
             refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
     if pages > 1:
-        refuse(path, f"holds {pages} pages or frames and one is needed; save each as a file of its own")
+        ending = VOLUME_ENDINGS.get(image.format or "")
+        remedy = f"rename it so that it ends in {ending}, and each is an image" if ending else "save each as a file"
+        refuse(path, f"holds {pages} pages or frames and one is needed; {remedy}")
     return image
 
 
 @contextmanager
-def _ignore_pillow_warnings() -> Iterator[None]:
+def ignore_pillow_warnings() -> Iterator[None]:
     """Suppress Pillow's warnings in the block: about damaged metadata, and about many pixels (half of the limit).
 
     Only one thread at a time can be in such a block. So it is used for headers only, not for decoding pixels.

@@ -8,8 +8,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from stages.errors import InputProblemsError, Problem
+from stages.imaging.samples import printable
 from stages.imaging.volumes.volume import Volume
 
 __all__ = ["READERS", "VOLUME_EXTENSIONS", "Reader", "is_volume_file", "reader_of"]
@@ -26,6 +29,9 @@ class Reader:
     module: str
     """Module with a function `open_file(path) -> Volume`, which raises `InputProblemsError` for a file that is damaged
     or of a kind that is not read."""
+    shares_names: bool = False
+    """True if files of other kinds have the same endings. Then the module has a function `is_volume(path) -> bool`,
+    which decides from the header and returns False for a file that cannot be read."""
 
     def open(self, path: Path) -> Volume:
         """Open a file of this format; only its header is read.
@@ -36,6 +42,12 @@ class Reader:
         opened: Volume = importlib.import_module(self.module).open_file(path)
         return opened
 
+    def reads(self, path: Path) -> bool:
+        """Return True if a file is read by this reader: by its name, and by its header where that is needed."""
+        if not path.name.lower().endswith(self.extensions):
+            return False
+        return not self.shares_names or bool(importlib.import_module(self.module).is_volume(path))
+
 
 READERS: Mapping[str, Reader] = {
     "numpy": Reader(
@@ -43,18 +55,57 @@ READERS: Mapping[str, Reader] = {
         extensions=(".npy",),
         module="stages.imaging.volumes.numpy_files",
     ),
+    "tiff": Reader(
+        title="TIFF",
+        extensions=(".tif", ".tiff"),
+        module="stages.imaging.volumes.tiff_files",
+        shares_names=True,
+    ),
 }
-"""Every format by its name."""
-VOLUME_EXTENSIONS = tuple(extension for reader in READERS.values() for extension in reader.extensions)
-"""Endings of the names of all volumes, in lower case."""
+"""Every format by its name. Where several read a file, the first one counts."""
+VOLUME_EXTENSIONS = tuple(
+    extension for reader in READERS.values() if not reader.shares_names for extension in reader.extensions
+)
+"""Endings of names that only volumes have, in lower case."""
+SHARED_EXTENSIONS = tuple(
+    extension for reader in READERS.values() if reader.shares_names for extension in reader.extensions
+)
+"""Endings of names that volumes and other files have."""
+MOST_DECISIONS = 2**16
+"""Files whose reader is remembered."""
 
 
 def is_volume_file(path: Path) -> bool:
-    """Return True if the name says that the file is read as a volume."""
-    return path.name.lower().endswith(VOLUME_EXTENSIONS)
+    """Return True if the file is read as a volume: by its name, and by its header where other files have such names."""
+    return _name_of_reader(path) is not None
 
 
 def reader_of(path: Path) -> Reader:
-    """Return the reader of a file for which `is_volume_file` is true."""
+    """Return the reader of a file for which `is_volume_file` is true.
+
+    Raises:
+        InputProblemsError: the file has changed, and is no volume any more.
+    """
+    name = _name_of_reader(path)
+    if name is None:
+        raise InputProblemsError([Problem(printable(path), "was changed while it was read; try again")])
+    return READERS[name]
+
+
+def _name_of_reader(path: Path) -> str | None:
+    """Return the name of the reader of a file; None if no reader reads it."""
     name = path.name.lower()
-    return next(reader for reader in READERS.values() if name.endswith(reader.extensions))
+    if not name.endswith(SHARED_EXTENSIONS):
+        return next((key for key, reader in READERS.items() if name.endswith(reader.extensions)), None)
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # reading it as a picture gives the message
+    return _decide(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=MOST_DECISIONS)
+def _decide(path: Path, size: int, changed: int) -> str | None:
+    """Return the name of the reader of a file; `size` and `changed` make a file that was replaced another one."""
+    del size, changed
+    return next((key for key, reader in READERS.items() if reader.reads(path)), None)
