@@ -6,13 +6,14 @@ A module is imported when the first file of its format is opened, so that a libr
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.samples import printable
+from stages.imaging.volumes.recognising import is_tiff_stack
 from stages.imaging.volumes.volume import Volume
 
 __all__ = ["READERS", "VOLUME_EXTENSIONS", "Reader", "is_volume_file", "reader_of"]
@@ -29,9 +30,13 @@ class Reader:
     module: str
     """Module with a function `open_file(path) -> Volume`, which raises `InputProblemsError` for a file that is damaged
     or of a kind that is not read."""
-    shares_names: bool = False
-    """True if files of other kinds have the same endings. Then the module has a function `is_volume(path) -> bool`,
-    which decides from the header and returns False for a file that cannot be read."""
+    recognise: Callable[[Path], bool] | None = None
+    """Returns True for the files of this format among those with its endings; None if all of them are. Only for endings
+    that pictures have too."""
+
+    def matches(self, path: Path) -> bool:
+        """Return True if a file is read by this reader. Only a header is read, if any."""
+        return path.name.lower().endswith(self.extensions) and (self.recognise is None or self.recognise(path))
 
     def open(self, path: Path) -> Volume:
         """Open a file of this format; only its header is read.
@@ -41,12 +46,6 @@ class Reader:
         """
         opened: Volume = importlib.import_module(self.module).open_file(path)
         return opened
-
-    def reads(self, path: Path) -> bool:
-        """Return True if a file is read by this reader: by its name, and by its header where that is needed."""
-        if not path.name.lower().endswith(self.extensions):
-            return False
-        return not self.shares_names or bool(importlib.import_module(self.module).is_volume(path))
 
 
 READERS: Mapping[str, Reader] = {
@@ -59,16 +58,16 @@ READERS: Mapping[str, Reader] = {
         title="TIFF",
         extensions=(".tif", ".tiff"),
         module="stages.imaging.volumes.tiff_files",
-        shares_names=True,
+        recognise=is_tiff_stack,
     ),
 }
 """Every format by its name. Where several read a file, the first one counts."""
 VOLUME_EXTENSIONS = tuple(
-    extension for reader in READERS.values() if not reader.shares_names for extension in reader.extensions
+    extension for reader in READERS.values() if reader.recognise is None for extension in reader.extensions
 )
 """Endings of names that only volumes have, in lower case."""
 SHARED_EXTENSIONS = tuple(
-    extension for reader in READERS.values() if reader.shares_names for extension in reader.extensions
+    extension for reader in READERS.values() if reader.recognise is not None for extension in reader.extensions
 )
 """Endings of names that volumes and other files have."""
 MOST_DECISIONS = 2**16
@@ -108,4 +107,4 @@ def _name_of_reader(path: Path) -> str | None:
 def _decide(path: Path, size: int, changed: int) -> str | None:
     """Return the name of the reader of a file; `size` and `changed` make a file that was replaced another one."""
     del size, changed
-    return next((key for key, reader in READERS.items() if reader.reads(path)), None)
+    return next((key for key, reader in READERS.items() if reader.matches(path)), None)

@@ -21,16 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from stages.errors import InputProblemsError, UsageError
-from stages.imaging.deep_colour import is_deep_in_planes
 from stages.imaging.extras import require_extra
 from stages.imaging.formats import explain_unreadable
-from stages.imaging.opening import ignore_pillow_warnings, refuse
+from stages.imaging.opening import refuse
 from stages.imaging.samples import printable
 from stages.imaging.volumes.ome import OmeImage, read_ome
-from stages.imaging.volumes.tiff_directories import has_several, is_tiff, read_directories
+from stages.imaging.volumes.tiff_directories import read_directories
 from stages.imaging.volumes.tiff_layout import TiffLayout, find_layout, imagej_spacing, require_one_size
 from stages.imaging.volumes.tiff_pages import page_size, read_page
 from stages.imaging.volumes.volume import Volume, VolumeFacts
@@ -42,9 +41,8 @@ if TYPE_CHECKING:
 
     from stages.imaging.parts import Box
 
-__all__ = ["TiffVolume", "is_volume", "open_file"]
+__all__ = ["TiffVolume", "open_file"]
 
-OME_ENDINGS = (".ome.tif", ".ome.tiff")
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**27)
 """Most pixels that are read at a time, as for pictures: the limit against small files that fill the memory."""
 WHITE_IS_ZERO, PALETTE = 0, 3
@@ -52,29 +50,6 @@ ASSOCIATED = 1
 """Kind of opacity by which the colours are multiplied already."""
 COLOURS = 3
 BYTE = 8
-
-
-def is_volume(path: Path) -> bool:
-    """Return True for a TIFF that is read here and not by Pillow. Only its first directory is read."""
-    try:
-        with open_regular(path) as file:
-            if not is_tiff(file):
-                return False
-            return path.name.lower().endswith(OME_ENDINGS) or has_several(file) or not _is_for_pillow(file)
-    except (OSError, ValueError):
-        return False
-
-
-def _is_for_pillow(file: Any) -> bool:
-    """Return True if Pillow knows the form of the pixels."""
-    file.seek(0)
-    with ignore_pillow_warnings():
-        try:
-            return not is_deep_in_planes(Image.open(file, formats=("TIFF",)))
-        except UnidentifiedImageError:
-            return False
-        except Exception:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes, and says what is wrong later
-            return True
 
 
 class TiffVolume(Volume):
