@@ -170,8 +170,9 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
 def _find(settings: PredictSettings, card: ModelCard) -> Found:
     """Find the images; a file with several planes becomes one sample for each plane."""
     found = find_samples(_inputs(settings, card), labels="ignored")
-    planes, problems = split_into_planes(found.samples)
-    planes, unshown = with_channels(planes, ImageRules.from_dict(card.images).channels)
+    rules = ImageRules.from_dict(card.images)
+    planes, problems = split_into_planes(found.samples, rules.axis)
+    planes, unshown = with_channels(planes, rules.channels)
     return replace(found, samples=planes, problems=[*found.problems, *problems, *unshown])
 
 

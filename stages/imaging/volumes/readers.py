@@ -60,6 +60,11 @@ READERS: Mapping[str, Reader] = {
         module="stages.imaging.volumes.tiff_files",
         recognise=is_tiff_stack,
     ),
+    "nifti": Reader(
+        title="NIfTI",
+        extensions=(".nii", ".nii.gz"),
+        module="stages.imaging.volumes.nifti",
+    ),
 }
 """Every format by its name. Where several read a file, the first one counts."""
 VOLUME_EXTENSIONS = tuple(

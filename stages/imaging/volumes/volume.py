@@ -71,6 +71,15 @@ class Volume(ABC):
         """Return the values of a plane as labels: indices where the image has their colours; else those of `read`."""
         return self.read(plane, box)
 
+    def elsewhere(self, labels: Volume) -> str | None:
+        """Return how the place of a label file differs from that of this image, with the remedy; None if it does not.
+
+        Args:
+            labels: The opened label file, cut along the same axis. It has as many planes as this image.
+        """
+        del labels
+        return None
+
     def along(self, axis: str) -> Volume:
         """Return the same file cut along another axis than `axial`; the file itself if it has one direction only.
 
