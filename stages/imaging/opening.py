@@ -55,7 +55,6 @@ __all__ = [
     "check_picture",
     "decode_picture",
     "ignore_pillow_warnings",
-    "memo_key",
     "open_header",
     "open_picture",
     "picture_size",
@@ -242,25 +241,6 @@ def _is_lossy(image: Image.Image, data: bytes) -> bool:
     if image.format == "WEBP":
         return b"VP8L" not in data[:LONGEST_WEBP_HEADER]
     return image.format in REDUCIBLE or image.info.get("compression") in {"jpeg", "tiff_jpeg"}
-
-
-def memo_key(path: Path, data: bytes, digest: str) -> str:
-    """Return the memo's key for an image's attention: the image's digest, except for 16-bit colour.
-
-    The maps of a picture of 16-bit colour were computed from its high bytes up to version 0.2.0. They have another key
-    now, so that old maps are not used for the new pixels.
-
-    Args:
-        path: Names the file in messages; it is not read.
-        data: The file's bytes.
-        digest: Their SHA-256.
-
-    Raises:
-        InputProblemsError: the file is no picture.
-    """
-    if path.suffix.lower() == ".npz" or byte_modes(open_header(path, io.BytesIO(data))) is None:
-        return digest
-    return hashlib.sha256(f"{digest} 16-bit colour".encode()).hexdigest()
 
 
 def check_picture(path: Path) -> Problem | None:

@@ -29,6 +29,11 @@ from stages.settings.fields import (
     setting,
 )
 
+WINDOW = (
+    "Values that become black and white in images of more than 8 bits: two values such as -160:240; percentiles (0.5 "
+    "and 99.5 of each file); percentiles:1:99; minmax (of each image); file (its own window); auto: percentiles."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PhantomSettings(Settings):
@@ -75,6 +80,7 @@ class ExtractSettings(Settings):
         "axial", "Axis along which scans with a geometry (NIfTI) are cut into slices; 0, 1, 2 are those of the array."
     )
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
+    window: str = setting("auto", f"{WINDOW} Images of 8 bits stay as they are.")
     classes: Classes | None = setting(
         None,
         "Class names and their mask values: `skin=0,lesion=255`, ranges and lists `a=1-9,b=10+12,c=>12`, colours "
@@ -130,6 +136,7 @@ class PretrainSettings(Settings):
     image_size: Annotated[int, Interval(ge=32, le=1024)] = setting(
         128, "Side at which images are kept in memory and heads are measured, in pixels."
     )
+    window: str = setting("auto", f"{WINDOW} Images of 8 bits stay as they are.", if_absent="minmax")
     global_crop: AtLeastOne = setting(64, "Side of the two large crops, in pixels.")
     local_crop: AtLeastOne = setting(32, "Side of the small crops, in pixels.")
     local_crops: NotNegative = setting(2, "Small crops of every image.")

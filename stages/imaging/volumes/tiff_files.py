@@ -32,7 +32,7 @@ from stages.imaging.volumes.ome import OmeImage, read_ome
 from stages.imaging.volumes.tiff_directories import read_directories
 from stages.imaging.volumes.tiff_layout import TiffLayout, find_layout, imagej_spacing, require_one_size
 from stages.imaging.volumes.tiff_pages import page_size, read_page
-from stages.imaging.volumes.volume import Volume, VolumeFacts
+from stages.imaging.volumes.volume import Volume, VolumeFacts, name_of_type
 from store.disk.regular import open_regular
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class TiffVolume(Volume):
             spacing_mm=ome.spacing_mm if ome is not None else imagej_spacing(file),
             separate=not colour and channels > 1,
             channel_names=names,
+            values="8-bit" if keyframe.dtype is None or self._palette is not None else name_of_type(keyframe.dtype),
         )
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:

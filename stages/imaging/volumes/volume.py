@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from stages.imaging.parts import Box
     from stages.settings import Size
 
-__all__ = ["Spacing", "Volume", "VolumeFacts"]
+__all__ = ["DEEP_VALUES", "Spacing", "Volume", "VolumeFacts", "name_of_type"]
+
+DEEP_VALUES = "more than 8 bits"
+"""Words for deep values whose type the reader does not say."""
 
 Spacing = tuple[float, float, float | None]
 """Millimetres between the centres of neighbouring rows, columns and planes; None for planes whose distance is not
@@ -41,6 +45,10 @@ class VolumeFacts:
     """True if the channels are signals of their own, such as stains, and not red, green and blue."""
     channel_names: tuple[str, ...] = ()
     """Names of the channels in their order; empty if the file has none, "" for a channel without one."""
+    values: str = ""
+    """Type of the values in words, such as "16-bit signed"; see `name_of_type`. "" if it is not known."""
+    orientation: str = ""
+    """Orientation of the planes in the body: axial, coronal, sagittal or oblique; "" if the file does not say it."""
 
 
 class Volume(ABC):
@@ -91,3 +99,11 @@ class Volume(ABC):
         """
         del axis
         return self
+
+
+def name_of_type(dtype: np.dtype[Any]) -> str:
+    """Return the name of a type of values for messages: "8-bit", "16-bit signed", "32-bit float"."""
+    if dtype.kind == "b":
+        return "1-bit"
+    kind = {"i": " signed", "f": " float"}.get(dtype.kind, "")
+    return f"{8 * dtype.itemsize}-bit{kind}"
