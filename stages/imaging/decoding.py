@@ -11,12 +11,16 @@
 | grey in 16 or 32 bits, float, signed | converted by a rule of `stages.imaging.intensities`              |
 | 16-bit RGB, RGBA, grey + alpha       | composited on black, then converted so over all channels         |
 | 16-bit CMYK                          | the high byte of every value; Pillow reads no more               |
+| HEIC, AVIF of more than 8 bits       | converted to 8 bits from the full range of their bits            |
 | an array file (`.npz`)               | its array `image`, (row, column), converted so; 8-bit values are |
 |                                      | scaled from their lowest to their highest by every rule          |
 | EXIF orientation (TIFF and XMP too)  | applied; height and width are those of the upright image         |
 
-Rejected, each with a message that says what to do: NaN or infinity in a float image; several pages or frames;
-contents other than PNG, JPEG, BMP, TIFF, GIF and WebP; files that are empty, truncated, damaged, unreadable, or larger
+Volumes, whose files have several planes, channels, or forms that Pillow cannot read, are decoded by
+`stages.imaging.volumes`.
+
+Rejected, each with a message that says what to do: NaN or infinity in a float image; several pages or frames in a file
+whose name does not say so; contents of other formats; files that are empty, truncated, damaged, unreadable, or larger
 than Pillow's limit against decompression bombs (see `stages.imaging.opening`).
 
 `read_image` returns the image at the file's own size. `read_resized` returns it at other sizes. It decodes a JPEG at

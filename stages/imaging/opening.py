@@ -33,10 +33,12 @@ from typing import IO, TYPE_CHECKING, Never
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from stages.errors import InputProblemsError, Problem
+from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.deep_colour import byte_modes, is_deep_in_planes, join_bytes, raw_mode, set_raw_mode
 from stages.imaging.formats import FORMATS, explain_unknown_format, explain_unreadable
+from stages.imaging.iso_media import AVIF, HEIF, open_photo
 from stages.imaging.jpeg import REDUCIBLE, decode_jpeg, reduction
+from stages.imaging.jpeg2000 import is_irreversible
 from stages.imaging.png import check_png, check_png_end
 from stages.imaging.samples import printable
 from stages.imaging.tiff import check_tiff, use_tags
@@ -64,6 +66,8 @@ __all__ = [
 
 LARGEST = 2 * 2**30
 """Largest number of bytes of a file that is read: twice what the largest picture needs in 16-bit colour."""
+ONE_OF_SEVERAL = {"MPO", HEIF}
+"""Formats of which the main picture is read: the others are previews, depth maps, or further photos."""
 VOLUME_ENDINGS = {"TIFF": ".tif", "GIF": ".gif", "WEBP": ".webp", "AVIF": ".avif"}
 """Formats of which several pages are read (`stages.imaging.volumes`), with the ending that such a file needs."""
 LONGEST_WEBP_HEADER = 65536  # bytes searched for the name of the pixels' chunk; a colour profile comes first
@@ -93,7 +97,7 @@ class Picture:
     If a reduction does not divide the sides, the picture ends inside the last row or column of pixels.
     """
     lossy: bool
-    """True if the file's compression changes values: JPEG, WebP that is not lossless, TIFF with JPEG inside."""
+    """True if the file's compression changes values: JPEG, AVIF, HEIC, others that are not lossless, TIFF with JPEG."""
     deep_colours: NDArray[np.uint16] | None = None
     """(height, width, 3 or 4) RGB or RGBA, upright, of a colour picture of 16 bits; `image` has the high bytes only."""
     pixels: NDArray[np.uint8] | None = None
@@ -116,8 +120,9 @@ def open_picture(path: Path) -> Picture:
     """Read and decode a picture file at its full size.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF, GIF or WebP file. The format is detected from the content. A JPEG may hold further
-            pictures (MPO: previews, depth and gain maps of phones); the first one is used.
+        path: A PNG, JPEG, BMP, TIFF, GIF, WebP, JPEG 2000, AVIF or HEIC file. The format is detected from the content.
+            A JPEG may hold further pictures (MPO: previews, depth and gain maps of phones), and so may a HEIC file; the
+            main one is used.
 
     Raises:
         InputProblemsError: the file is not readable, empty, in another format, damaged or too large, or has several
@@ -240,7 +245,9 @@ def _is_lossy(image: Image.Image, data: bytes) -> bool:
     """Return True if the compression of a picture that is not loaded changes its values."""
     if image.format == "WEBP":
         return b"VP8L" not in data[:LONGEST_WEBP_HEADER]
-    return image.format in REDUCIBLE or image.info.get("compression") in {"jpeg", "tiff_jpeg"}
+    if image.format == "JPEG2000":
+        return is_irreversible(data)
+    return image.format in {*REDUCIBLE, AVIF, HEIF} or image.info.get("compression") in {"jpeg", "tiff_jpeg"}
 
 
 def check_picture(path: Path) -> Problem | None:
@@ -286,8 +293,8 @@ def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
     """
     with ignore_pillow_warnings():
         try:
-            image = Image.open(file, formats=FORMATS)
-            pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+            image = open_photo(path, file) or Image.open(file, formats=FORMATS)
+            pages = getattr(image, "n_frames", 1) if image.format not in ONE_OF_SEVERAL else 1
             # Values are converted when they are first used. They are used here, where warnings about them are ignored.
             if image.format == "TIFF":
                 use_tags(image)
@@ -299,6 +306,8 @@ def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
                 f"has more than {limit:,} pixels, the limit against decompression bombs (small files that fill memory)"
             )
             refuse(path, f"{what}; scale it down")
+        except UsageError:
+            raise
         except UnidentifiedImageError:
             refuse(path, explain_unknown_format(file))
         except Exception as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.samples import printable
-from stages.imaging.volumes.recognising import is_tiff_stack
+from stages.imaging.volumes.recognising import is_animation, is_deep_jpeg2000, is_tiff_stack
 from stages.imaging.volumes.volume import Volume
 
 __all__ = ["READERS", "VOLUME_EXTENSIONS", "Reader", "is_volume_file", "reader_of"]
@@ -59,6 +59,18 @@ READERS: Mapping[str, Reader] = {
         extensions=(".tif", ".tiff"),
         module="stages.imaging.volumes.tiff_files",
         recognise=is_tiff_stack,
+    ),
+    "animation": Reader(
+        title="animation",
+        extensions=(".gif", ".webp", ".avif"),
+        module="stages.imaging.volumes.frame_files",
+        recognise=is_animation,
+    ),
+    "jpeg2000": Reader(
+        title="JPEG 2000",
+        extensions=(".jp2", ".j2k", ".j2c", ".jpx", ".jpf"),
+        module="stages.imaging.volumes.jpeg2000_files",
+        recognise=is_deep_jpeg2000,
     ),
     "nifti": Reader(
         title="NIfTI",

@@ -8,11 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
+from stages.imaging.jpeg2000 import bits_of, is_jpeg2000
 from stages.imaging.volumes.tiff_directories import has_several, is_tiff
 from store.disk.regular import open_regular
 
-__all__ = ["is_tiff_stack"]
+__all__ = ["is_animation", "is_deep_jpeg2000", "is_tiff_stack"]
 
+ANIMATED = 2
+"""Bit of the flags of a WebP."""
+BYTE = 8  # bits
 OME_ENDINGS = (".ome.tif", ".ome.tiff")
 
 
@@ -24,6 +28,36 @@ def is_tiff_stack(path: Path) -> bool:
                 return False
             return path.name.lower().endswith(OME_ENDINGS) or has_several(file) or not _is_for_pillow(file)
     except (OSError, ValueError):
+        return False
+
+
+def is_animation(path: Path) -> bool:
+    """Return True for a GIF, WebP or AVIF of several frames."""
+    from PIL import Image
+
+    from stages.imaging.iso_media import is_avif_sequence
+    from stages.imaging.opening import ignore_pillow_warnings
+
+    try:
+        with open_regular(path) as file:
+            head = file.read(21)
+            if head.startswith(b"RIFF"):
+                return head[8:16] == b"WEBPVP8X" and bool(head[20] & ANIMATED)
+            if not head.startswith(b"GIF8"):
+                return is_avif_sequence(file)
+            file.seek(0)
+            with ignore_pillow_warnings():
+                return bool(getattr(Image.open(file, formats=("GIF",)), "is_animated", False))
+    except Exception:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes, and says what is wrong later
+        return False
+
+
+def is_deep_jpeg2000(path: Path) -> bool:
+    """Return True for a JPEG 2000 file of more than 8 bits."""
+    try:
+        with open_regular(path) as file:
+            return is_jpeg2000(file) and bits_of(file) > BYTE
+    except OSError:
         return False
 
 
