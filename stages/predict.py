@@ -27,6 +27,7 @@ from stages.imaging.image_rules import ImageRules
 from stages.imaging.mixtures import describe_conversion
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.channels import with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.outputs.places import require_outside
 from stages.prediction.inference import Predictor
@@ -175,8 +176,10 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
 def _find(settings: PredictSettings, card: ModelCard) -> Found:
     """Find the images; a file with several planes becomes one sample for each plane."""
     found = find_samples(_inputs(settings, card), labels="ignored")
-    planes, problems = split_into_planes(found.samples, ImageRules.from_dict(card.images).axis)
-    return replace(found, samples=planes, problems=[*found.problems, *problems])
+    rules = ImageRules.from_dict(card.images)
+    planes, problems = split_into_planes(found.samples, rules.axis)
+    planes, unshown = with_channels(planes, rules.channels)
+    return replace(found, samples=planes, problems=[*found.problems, *problems, *unshown])
 
 
 def _inputs(settings: PredictSettings, card: ModelCard) -> Inputs:

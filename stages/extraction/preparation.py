@@ -22,6 +22,7 @@ from stages.imaging.mixtures import describe_conversion, describe_mixtures
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.parts import AXIAL
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.channels import parse_channels, with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.imaging.volumes.readers import is_volume_file
 from stages.runtime.look_ahead import look_ahead
@@ -99,11 +100,14 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
         threshold=settings.threshold,
         unclear=settings.unclear,
     )
+    channels = parse_channels(settings.channels) if settings.channels is not None else ()
     planes, unsplit = split_into_planes(found.samples, settings.axis)
+    planes, unshown = with_channels(planes, channels)
     images, problems, facts = check_headers(planes, progress)
     rules_of_images = ImageRules(
         window=window_for(settings.window, deep=any(one.deep for one in facts)),
         axis=settings.axis if any(is_volume_file(one.image) for one in images) else AXIAL,
+        channels=channels,
     )
     sources = images
     tile = tile_rule(settings)
@@ -114,7 +118,7 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
     return Prepared(
         found=replace(found, notes=[*found.notes, *notes]),
         sources=sources,
-        problems=[*found.problems, *unsplit, *problems],
+        problems=[*found.problems, *unsplit, *unshown, *problems],
         images=images,
         facts=facts,
         decoding=Decoding(

@@ -66,6 +66,11 @@ def _check_mask(label: LabelFile, image: Path, size: Size) -> list[Problem]:
         found = _size(mask, label.part)
     except InputProblemsError as error:
         return list(error.problems)
+    if label.part.plane is None and is_volume_file(mask) and (planes := open_volume(mask).facts.planes) > 1:
+        what = (
+            f"has {planes} planes and its image {image.name} one; give the image with all planes, or the label of one"
+        )
+        return [Problem(printable(mask), what)]
     if sorted(found) == sorted(size):
         return []
     what = f"the mask is {found[0]} x {found[1]} and its image {image.name} {size[0]} x {size[1]} (height x width)"

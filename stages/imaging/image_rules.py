@@ -25,6 +25,8 @@ class ImageRules:
 
     window: IntensityRule = MINMAX
     """How values of more than 8 bits become 8-bit values."""
+    channels: tuple[str, ...] = ()
+    """Channels that are shown, by name or by position from 0; empty for what the files say themselves."""
     axis: str = AXIAL
     """Axis along which scans are cut into planes; one of `stages.imaging.volumes.geometry.AXES`."""
     tile: TileRule | None = None
@@ -34,6 +36,7 @@ class ImageRules:
         """Return the rules in JSON's types, without those at their default; None if all are."""
         described = {
             "window": None if self.window == MINMAX else str(self.window),
+            "channels": list(self.channels) or None,
             "axis": None if self.axis == AXIAL else self.axis,
             "tile": None if self.tile is None else self.tile.to_dict(),
         }
@@ -47,7 +50,7 @@ class ImageRules:
             UsageError: a rule is not known to this version of the program.
         """
         described = described or {}
-        unknown = sorted(described.keys() - {"window", "axis", "tile"})
+        unknown = sorted(described.keys() - {"window", "axis", "channels", "tile"})
         if unknown:
             raise UsageError(
                 f"the images were read by rules that this version does not know ({', '.join(unknown)}).\n"
@@ -62,4 +65,5 @@ class ImageRules:
             window=MINMAX if window is None else IntensityRule.parse(str(window)),
             axis=axis,
             tile=None if tile is None else TileRule.from_dict(tile),
+            channels=tuple(map(str, described.get("channels", ()))),
         )

@@ -66,6 +66,11 @@ class ExtractSettings(Settings):
         None,
         "Regular expression for the patient in an image's path, such as `patient(\\d+)`; a patient stays in one split.",
     )
+    channels: str | None = setting(
+        None,
+        "Channels to use, by name or by number from 0: one as grey, two or three as red, green and blue, such as "
+        "`DAPI,GFP`. Needed for files of two channels, or of more than three.",
+    )
     store: Path = setting(Path("store/phantom.zarr"), "Path of the store; it appears there when it is complete.")
     model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
