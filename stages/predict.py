@@ -27,6 +27,7 @@ from stages.imaging.image_rules import ImageRules
 from stages.imaging.mixtures import describe_conversion
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.channels import with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.outputs.places import require_outside
 from stages.prediction.inference import Predictor
@@ -96,7 +97,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     recipe = _recipe(card, settings.run)
     weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
     rules = ImageRules.from_dict(card.images)
-    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, images=rules)
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, context=recipe.context, images=rules)
     sources, problems, facts = _check(found, decoding, settings, progress)
     conversion = describe_conversion(facts, rules.window, origin="the rule of the run")
     if conversion is not None:
@@ -113,6 +114,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
             stop_on_error=settings.on_error == "stop",
         )
         images = _predict_all(sources, problems, work, task)
+        problems += writer.close()
     if not images:
         raise InputProblemsError(problems, "No image is left.")
     writer.write_table()
@@ -174,8 +176,10 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
 def _find(settings: PredictSettings, card: ModelCard) -> Found:
     """Find the images; a file with several planes becomes one sample for each plane."""
     found = find_samples(_inputs(settings, card), labels="ignored")
-    planes, problems = split_into_planes(found.samples)
-    return replace(found, samples=planes, problems=[*found.problems, *problems])
+    rules = ImageRules.from_dict(card.images)
+    planes, problems = split_into_planes(found.samples, rules.axis)
+    planes, unshown = with_channels(planes, rules.channels)
+    return replace(found, samples=planes, problems=[*found.problems, *problems, *unshown])
 
 
 def _inputs(settings: PredictSettings, card: ModelCard) -> Inputs:

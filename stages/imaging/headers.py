@@ -56,7 +56,7 @@ def _size(path: Path, part: Part) -> Size:
     if part.box is not None:
         return part.box[2], part.box[3]
     if is_volume_file(path):
-        return open_volume(path).facts.size
+        return open_volume(path, part.axis).facts.size
     return array_size(path, LABEL) if is_array_file(path) else picture_size(path)
 
 
@@ -66,6 +66,11 @@ def _check_mask(label: LabelFile, image: Path, size: Size) -> list[Problem]:
         found = _size(mask, label.part)
     except InputProblemsError as error:
         return list(error.problems)
+    if label.part.plane is None and is_volume_file(mask) and (planes := open_volume(mask).facts.planes) > 1:
+        what = (
+            f"has {planes} planes and its image {image.name} one; give the image with all planes, or the label of one"
+        )
+        return [Problem(printable(mask), what)]
     if sorted(found) == sorted(size):
         return []
     what = f"the mask is {found[0]} x {found[1]} and its image {image.name} {size[0]} x {size[1]} (height x width)"

@@ -54,16 +54,16 @@ def image_facts(path: Path, part: Part) -> ImageFacts:
     Raises:
         InputProblemsError: the file cannot be used, as far as the header shows it.
     """
-    facts = _facts(path)
+    facts = _facts(path, part)
     if part.box is None:
         return facts
     size = part.box[2], part.box[3]
     return ImageFacts(**{**vars(facts), "size": size, "upright": size})
 
 
-def _facts(path: Path) -> ImageFacts:
+def _facts(path: Path, part: Part) -> ImageFacts:
     if is_volume_file(path):
-        return _of_volume(path)
+        return _of_volume(path, part)
     if is_array_file(path):
         size, dtype = array_header(path)
         deep = is_deep_array(dtype)
@@ -75,8 +75,8 @@ def _facts(path: Path) -> ImageFacts:
         refuse(path, explain_unreadable(error))
 
 
-def _of_volume(path: Path) -> ImageFacts:
-    facts = open_volume(path).facts
+def _of_volume(path: Path, part: Part) -> ImageFacts:
+    facts = open_volume(path, part.axis).facts
     return ImageFacts(
         size=facts.size,
         upright=facts.size,

@@ -13,6 +13,7 @@ import numpy as np
 from stages.imaging.intensities import IntensityRule, spread_values, to_8_bits
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Part, part_digest
+from stages.imaging.volumes.channels import MOST_CHANNELS, channel_views, key_of_channels
 from stages.imaging.volumes.opened import file_digest, open_volume
 
 if TYPE_CHECKING:
@@ -33,7 +34,22 @@ def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]
     Raises:
         InputProblemsError: the file cannot be read, or the plane holds NaN or infinity.
     """
-    volume = open_volume(path)
+    volume = open_volume(path, part.axis)
+    views = channel_views(path, volume, part.channels)
+    if not views:
+        return _read(path, volume, part, rule)
+    shown = [_read(path, view, part, rule)[..., 0] for view in views]
+    if len(shown) == 1:
+        return np.repeat(shown[0][..., None], 3, axis=2)
+    return np.stack([*shown, *[np.zeros_like(shown[0])] * (MOST_CHANNELS - len(shown))], axis=2)
+
+
+def _read(path: Path, volume: Volume, part: Part, rule: IntensityRule) -> NDArray[np.uint8]:
+    """Return a plane of grey or of colours as (row, column, 3) uint8 RGB.
+
+    Raises:
+        InputProblemsError: as in `read_plane`.
+    """
     values = volume.read(part.plane or 0, part.box)
     if not volume.facts.deep:
         grey = values.ndim == 2  # noqa: PLR2004 - no channels
@@ -42,15 +58,15 @@ def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]
     if unusable:
         what = f"{unusable} of {values.size} values of plane {part.plane or 0} are NaN or infinite"
         refuse(path, f"{what}; give them a value or remove the file")
-    low, high = rule.range_of(values) if rule.name == "minmax" else shown_range(path, rule)
+    low, high = rule.range_of(values) if rule.name == "minmax" else shown_range(volume, rule)
     return to_8_bits(values, low, high)
 
 
-def shown_range(path: Path, rule: IntensityRule) -> tuple[float, float]:
+def shown_range(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
     """Return the values that a file shows as black and white, the same for all its planes.
 
     Args:
-        path: of a volume.
+        volume: An opened file, or one channel of it.
         rule: any but `minmax`, which is a rule of one plane.
 
     Raises:
@@ -58,7 +74,6 @@ def shown_range(path: Path, rule: IntensityRule) -> tuple[float, float]:
     """
     if rule.low is not None and rule.high is not None:
         return rule.low, rule.high
-    volume = open_volume(path)
     if rule.name == "file" and volume.facts.window is not None:
         return volume.facts.window
     with _TURN:  # several threads would read the same planes
@@ -72,6 +87,7 @@ def volume_memo_key(path: Path, part: Part, rule: IntensityRule) -> str:
         InputProblemsError: the file cannot be read.
     """
     digest = part_digest(file_digest(path), part)
+    digest = key_of_channels(digest, part.channels)
     if not open_volume(path).facts.deep:
         return digest
     return rule.key_of_maps(digest)

@@ -32,7 +32,7 @@ class VolumeFacts:
     size: Size
     """(rows, columns) of every plane."""
     channels: int
-    """1 for grey, 3 for red, green and blue."""
+    """1 for grey, 3 for red, green and blue; any number if they are separate."""
     deep: bool
     """False for 8-bit values that are shown as they are; True for all others, which a rule of intensities converts."""
     spacing_mm: Spacing | None = None
@@ -41,6 +41,10 @@ class VolumeFacts:
     """Text that identifies the patient or the specimen; "" if the file has none."""
     window: tuple[float, float] | None = None
     """(low, high) values that the file itself says to show as black and white; None if it says none."""
+    separate: bool = False
+    """True if the channels are signals of their own, such as stains, and not red, green and blue."""
+    channel_names: tuple[str, ...] = ()
+    """Names of the channels in their order; empty if the file has none, "" for a channel without one."""
     values: str = ""
     """Type of the values in words, such as "16-bit signed"; see `name_of_type`. "" if it is not known."""
     orientation: str = ""
@@ -61,11 +65,40 @@ class Volume(ABC):
             box: Region of the plane, inside it; None for all of it.
 
         Returns:
-            (row, column) for grey, (row, column, 3) for red, green, blue; a numeric type.
+            (row, column) for grey, (row, column, channel) for several channels; a numeric type.
 
         Raises:
             InputProblemsError: the plane is damaged.
         """
+
+    def read_channel(self, plane: int, channel: int, box: Box | None = None) -> NDArray[Any]:
+        """Return the values of one channel of a plane, (row, column); the arguments are those of `read`."""
+        return self.read(plane, box)[..., channel]
+
+    def read_labels(self, plane: int, box: Box | None = None) -> NDArray[Any]:
+        """Return the values of a plane as labels: indices where the image has their colours; else those of `read`."""
+        return self.read(plane, box)
+
+    def elsewhere(self, labels: Volume) -> str | None:
+        """Return how the place of a label file differs from that of this image, with the remedy; None if it does not.
+
+        Args:
+            labels: The opened label file, cut along the same axis. It has as many planes as this image.
+        """
+        del labels
+        return None
+
+    def along(self, axis: str) -> Volume:
+        """Return the same file cut along another axis than `axial`; the file itself if it has one direction only.
+
+        Args:
+            axis: `coronal`, `sagittal`, `0`, `1` or `2`.
+
+        Raises:
+            InputProblemsError: the file cannot be cut along this axis.
+        """
+        del axis
+        return self
 
 
 def name_of_type(dtype: np.dtype[Any]) -> str:
