@@ -38,6 +38,7 @@ MOST_SIZES = 3
 """Number of image sizes that are named."""
 BYTES_PER_ROW = 300
 """Approximate bytes of a sample's entries in the columns."""
+FITTED = "images keep their aspect (--fit pad): black around them, ignored in the mask"
 MASK_RATIO = 50
 """Approximate compression of masks: pixels per byte."""
 
@@ -89,6 +90,7 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
         ("pairs", f"{_pairs(prepared)}; {prepared.found.rule}"),
         ("groups", _groups(prepared)),
         ("sizes", _sizes(prepared.sizes)),
+        *([] if prepared.decoding.aspect is None else [("fit", FITTED)]),
         *(("values", line.removeprefix("values: ")) for line in prepared.conversion),
         ("labels", _labels(prepared, decoded)),
         *(("note", line.removeprefix("note: ")) for line in prepared.mixtures),
