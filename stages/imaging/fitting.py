@@ -130,12 +130,12 @@ def fit_image(
         image = image.resize((size[1], image.height), Image.Resampling.BILINEAR, (left, 0, right, image.height))
         place = _place(top, bottom, image.height, canvas.top, canvas.image[0], canvas.size[0])
         padded = Image.new(image.mode, (image.width, place.pixels))
-        padded.paste(image, (0, place.before))
+        padded.paste(_faded(image, top, bottom, axis=0), (0, place.before))
         return resize_image(padded, size, (0, place.start, padded.width, place.end))
     image = image.resize((image.width, size[0]), Image.Resampling.BILINEAR, (0, top, image.width, bottom))
     place = _place(left, right, image.width, canvas.left, canvas.image[1], canvas.size[1])
     padded = Image.new(image.mode, (place.pixels, image.height))
-    padded.paste(image, (place.before, 0))
+    padded.paste(_faded(image, left, right, axis=1), (place.before, 0))
     return resize_image(padded, size, (place.start, 0, place.end, padded.height))
 
 
@@ -164,6 +164,24 @@ class _Place:
     """Where the canvas begins."""
     end: float
     """Where the canvas ends."""
+
+
+def _faded(image: Image.Image, first: float, last: float, *, axis: int) -> Image.Image:
+    """Return a picture in which pixels are dark by the share of them that lies outside of the image.
+
+    Args:
+        image: A picture; a reduction may have left pixels at its border of which the image covers a part.
+        first: Where the image begins along the axis.
+        last: Where it ends.
+        axis: 0 for rows, 1 for columns.
+    """
+    pixels = np.asarray(image)
+    covered = _covered(first, last, pixels.shape[axis])
+    if (covered == 1).all():
+        return image
+    shape = [1] * pixels.ndim
+    shape[axis] = len(covered)
+    return Image.frombytes(image.mode, image.size, np.rint(pixels * covered.reshape(shape)).astype(np.uint8).tobytes())
 
 
 def _place(first: float, last: float, pixels: int, margin: int, side: int, canvas: int) -> _Place:
