@@ -130,7 +130,7 @@ def test_a_run_of_stretched_images_is_not_scored_on_padded_ones(
     padded: Path, phantoms: Path, tmp_path: Path, memo: Path
 ):
     extract(extract_settings(phantoms, tmp_path / "s.zarr", memo, image_size=(32, 32)))
-    with pytest.raises(CheckpointError, match="--fit pad, but those of .* have --fit stretch"):
+    with pytest.raises(CheckpointError, match=r"--fit pad, but those of .* have --fit stretch"):
         evaluate(EvaluateSettings(store=tmp_path / "s.zarr", run=padded / "run", out=tmp_path / "report"))
 
 
