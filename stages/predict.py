@@ -97,7 +97,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     recipe = _recipe(card, settings.run)
     weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
     rules = ImageRules.from_dict(card.images)
-    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, images=rules)
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, context=recipe.context, images=rules)
     sources, problems, facts = _check(found, decoding, settings, progress)
     conversion = describe_conversion(facts, rules.window, origin="the rule of the run")
     if conversion is not None:

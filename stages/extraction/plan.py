@@ -184,7 +184,7 @@ def _remembered(settings: ExtractSettings, recipe: Recipe, decoded: Sequence[Dec
 
 def _seconds_per_image(extractor: AttentionExtractor) -> float:
     """Return the time of one image through the transformer; a first one warms it up."""
-    image = np.zeros((1, *extractor.recipe.input_size, 3), np.uint8)
+    image = np.zeros((1, *extractor.recipe.seen_size, 3), np.uint8)
     extractor.extract(image)
     began = time.monotonic()
     extractor.extract(image)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.errors import Problem
 from stages.extraction.shard import Decoding, check_files
+from stages.extraction.tiles import cut_into_tiles, size_notes, tile_rule
 from stages.imaging.headers import read_header
 from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import ImageRules
@@ -40,8 +41,10 @@ class Prepared:
     """The samples whose headers are sound, sorted by id."""
     problems: Sequence[Problem]
     """Problems of pairing and of headers."""
+    images: Sequence[SourceSample]
+    """The same before they were cut into tiles: whole images, and planes of volumes."""
     facts: Sequence[ImageFacts]
-    """What the header of each of these samples says."""
+    """What the header of each of these images says."""
     decoding: Decoding
     rules: LabelRules
     window: str = "auto"
@@ -63,11 +66,16 @@ class Prepared:
     @property
     def mixtures(self) -> list[str]:
         """The warnings of images that are not of one kind."""
-        return [f"note: {line}" for line in describe_mixtures(self.sources, self.facts)]
+        return [f"note: {line}" for line in describe_mixtures(self.images, self.facts)]
 
 
-def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
+def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0)) -> Prepared:
     """Find the samples and check the headers of all their files.
+
+    Args:
+        settings: Of the extraction.
+        progress: Shows how far the headers are.
+        context: (rows, columns) that the transformer sees around every image, in pixels of its input.
 
     Raises:
         UsageError: a folder, a pattern, a class map or the rule of intensities is not valid.
@@ -95,18 +103,29 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
     channels = parse_channels(settings.channels) if settings.channels is not None else ()
     planes, unsplit = split_into_planes(found.samples, settings.axis)
     planes, unshown = with_channels(planes, channels)
-    sources, problems, facts = check_headers(planes, progress)
-    window = window_for(settings.window, deep=any(one.deep for one in facts))
-    volumes = any(is_volume_file(one.image) for one in sources)
+    images, problems, facts = check_headers(planes, progress)
+    rules_of_images = ImageRules(
+        window=window_for(settings.window, deep=any(one.deep for one in facts)),
+        axis=settings.axis if any(is_volume_file(one.image) for one in images) else AXIAL,
+        channels=channels,
+    )
+    sources = images
+    tile = tile_rule(settings)
+    if tile is not None:
+        sources, uncut = cut_into_tiles(images, tile)
+        rules_of_images, problems = replace(rules_of_images, tile=tile), [*problems, *uncut]
+    notes = size_notes(settings, tile, Counter(one.size for one in facts), len(sources))
     return Prepared(
-        found=found,
+        found=replace(found, notes=[*found.notes, *notes]),
         sources=sources,
         problems=[*found.problems, *unsplit, *unshown, *problems],
+        images=images,
         facts=facts,
         decoding=Decoding(
             size=settings.image_size,
             input_size=settings.attention_size,
-            images=ImageRules(window=window, axis=settings.axis if volumes else AXIAL, channels=channels),
+            context=context,
+            images=rules_of_images,
             rules=rules,
         ),
         rules=rules,

@@ -23,8 +23,11 @@ from pathlib import Path
 from stages.errors import InputProblemsError
 from stages.imaging.arrays import array_size, is_array_file
 from stages.imaging.deep_colour import byte_modes
+from stages.imaging.intensities import MINMAX, IntensityRule
 from stages.imaging.jpeg import REDUCIBLE, reduction
+from stages.imaging.kept import file_version
 from stages.imaging.opening import open_header
+from stages.imaging.regions import PICTURES
 from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.readers import is_volume_file
@@ -38,7 +41,7 @@ PLAIN_MODES = {"1", "L", "RGB"}
 DEEP_MODES = {"I", "F"}
 
 
-def decoding_bytes(sample: SourceSample, side: int, *, labels: bool = True) -> int:
+def decoding_bytes(sample: SourceSample, side: int, *, labels: bool = True, rule: IntensityRule = MINMAX) -> int:
     """Return the number of bytes that the decoding of a sample needs at most.
 
     The image is released before its labels are read, so the larger of the two counts.
@@ -47,6 +50,7 @@ def decoding_bytes(sample: SourceSample, side: int, *, labels: bool = True) -> i
         sample: Its image is opened; no pixel is decoded.
         side: Rows or columns that a reduced JPEG keeps at least, as in `decode_picture`.
         labels: Whether the labels are read too.
+        rule: How values of more than 8 bits are shown: a picture that is kept for its tiles is kept by rule.
 
     Returns:
         0 for an image that cannot be opened: its decoding fails at once.
@@ -54,6 +58,8 @@ def decoding_bytes(sample: SourceSample, side: int, *, labels: bool = True) -> i
     try:
         if is_volume_file(sample.image):
             return _plane(sample, labels=labels)
+        if sample.part.box is not None and (file_version(sample.image), str(rule)) in PICTURES:
+            return sample.part.box[2] * sample.part.box[3] * MASK
         pixels, needed = _image(sample.image, side)
         size = sample.image.stat().st_size
     except (InputProblemsError, OSError):

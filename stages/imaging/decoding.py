@@ -36,7 +36,8 @@ between such images. With two given values, `LOW:HIGH`, it can.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +47,7 @@ from stages.imaging.arrays import is_array_file, is_deep_array, read_image_array
 from stages.imaging.deep_values import deep_values
 from stages.imaging.intensities import MINMAX, IntensityRule, to_8_bits
 from stages.imaging.jpeg import reduction
+from stages.imaging.kept import file_version
 from stages.imaging.memo_keys import memo_key
 from stages.imaging.opening import (
     Picture,
@@ -54,10 +56,11 @@ from stages.imaging.opening import (
     read_file,
     refuse,
 )
-from stages.imaging.parts import WHOLE, Part, part_digest
+from stages.imaging.parts import WHOLE, Box, Part, part_digest
+from stages.imaging.regions import PICTURES, cut_out, inside, widened
 from stages.imaging.resizing import resize_image
 from stages.imaging.volumes.channels import key_of_channels, picture_channels
-from stages.imaging.volumes.opened import file_digest
+from stages.imaging.volumes.opened import file_digest, open_volume
 from stages.imaging.volumes.readers import is_volume_file
 from stages.imaging.volumes.shown import read_plane, volume_memo_key
 
@@ -125,6 +128,8 @@ def read_image(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) -> 
     Raises:
         InputProblemsError: the file cannot be used. The error has one problem, which says why.
     """
+    if part.box is not None:
+        return _read_region(path, part, part.box, rule)
     if is_volume_file(path):
         return DecodedImage(read_plane(path, part, rule), part_digest(file_digest(path), part))
     if is_array_file(path):
@@ -152,8 +157,8 @@ def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: In
         InputProblemsError: the file cannot be used. The error has one problem, which says why.
         UsageError: a side of a size is less than 1.
     """
-    if is_volume_file(path):
-        return _resize_whole(read_image(path, part, rule), sizes, volume_memo_key(path, part, rule))
+    if is_volume_file(path) or part.box is not None:
+        return _resize_whole(read_image(path, part, rule), sizes, key_of_maps(path, part, rule))
     if is_array_file(path):
         slice_ = read_image(path, rule=rule)
         return _resize_whole(slice_, sizes, memo_key(path, b"", slice_.digest, rule))
@@ -183,6 +188,9 @@ def key_of_maps(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) ->
     """
     if is_volume_file(path):
         return volume_memo_key(path, part, rule)
+    if part.box is not None:
+        key = part_digest(_key_of_picture(file_version(path), path, rule), part)
+        return key_of_channels(key, part.channels)
     data = read_file(path)
     key = memo_key(path, data, hashlib.sha256(data).hexdigest(), rule)
     return key_of_channels(key, part.channels)
@@ -194,6 +202,29 @@ def _choose(path: Path, pixels: NDArray[np.uint8], channels: tuple[str, ...]) ->
     if len(chosen) == 1:
         chosen *= 3
     return np.stack([*chosen, *[np.zeros_like(chosen[0])] * (3 - len(chosen))], axis=2)
+
+
+@lru_cache(maxsize=64)
+def _key_of_picture(version: object, path: Path, rule: IntensityRule) -> str:  # noqa: ARG001 - a changed file is read again
+    return key_of_maps(path, WHOLE, rule)
+
+
+def _read_region(path: Path, part: Part, box: Box, rule: IntensityRule) -> DecodedImage:
+    """Return a region of an image, black outside of it. See `stages.imaging.regions`."""
+    if is_volume_file(path):
+        inner = inside(box, open_volume(path).facts.size)
+        pixels = np.zeros((*inner[2:], 3), np.uint8)
+        if pixels.size:
+            pixels = read_plane(path, replace(part, box=inner), rule)
+        return DecodedImage(widened(pixels, inner, box, 0), part_digest(file_digest(path), part))
+    pixels, digest = PICTURES.get((file_version(path), str(rule)), lambda: _whole_picture(path, rule))
+    cut = cut_out(pixels, box, 0)
+    return DecodedImage(_choose(path, cut, part.channels) if part.channels else cut, part_digest(digest, part))
+
+
+def _whole_picture(path: Path, rule: IntensityRule) -> tuple[NDArray[np.uint8], str]:
+    image = read_image(path, WHOLE, rule)
+    return image.pixels, image.digest
 
 
 def _decode_for(path: Path, data: bytes, size: Size) -> Picture:

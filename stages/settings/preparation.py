@@ -79,6 +79,16 @@ class ExtractSettings(Settings):
     axis: AxisName = setting(
         "axial", "Axis along which scans with a geometry (NIfTI) are cut into slices; 0, 1, 2 are those of the array."
     )
+    tile: Size | None = setting(
+        None, "Cut images into tiles of this size, each a sample: 512, or HEIGHTxWIDTH in pixels of --resolution."
+    )
+    overlap: NotNegative = setting(0, "Pixels that neighbouring tiles share.")
+    resolution: str = setting(
+        "1", "Resolution of tiles: a reduction (2: half the pixels along each side), or micrometres per pixel: 0.5um."
+    )
+    context: NotNegative = setting(
+        0, "Pixels around a tile that the transformer sees too, on every side; black beyond the image."
+    )
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     window: str = setting("auto", f"{WINDOW} Images of 8 bits stay as they are.")
     classes: Classes | None = setting(
