@@ -233,6 +233,8 @@ def _ome(file: tifffile.TiffFile, path: Path, pages: int) -> OmeImage | None:
     """
     text = file.ome_metadata
     if text is None:
+        if "<OME " in str(file.pages.first.description):
+            refuse(path, "is damaged (its OME description does not end); restore it from its source")
         return None
     ome = read_ome(text, path.name)
     if ome.other_files:
