@@ -151,6 +151,6 @@ KINDS = [
     Kind("heic_cut", "a HEIC photo that is cut off", _picture("HEIF", ".heic", 0.6), "extract", 1, ("seventh.heic",)),
     Kind("avif_cut", "an AVIF photo that is cut off", _picture("AVIF", ".avif", 0.6), "extract", 1, ("seventh.avif", "damaged")),
     Kind("jp2_cut", "a JPEG 2000 that is cut off", _picture("JPEG2000", ".jp2", 0.6), "extract", 1, ("seventh.jp2", "damaged")),
-    Kind("predict_page", "a damaged page in a stack to predict", _predicted_stack, "predict new --out masks_of_new", 1, (OTHERS, "page 2 is damaged")),
+    Kind("predict_page", "a damaged page in a stack to predict", _predicted_stack, "predict new", 1, (OTHERS, "page 2 is damaged")),
     Kind("predict_theirs", "a label TIFF of someone else in the place of a prediction", _foreign_label_tiff, "predict new --out theirs", 2, ("stack.tif", "not written by `predict`")),
 ]  # fmt: skip
