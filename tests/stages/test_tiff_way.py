@@ -34,7 +34,7 @@ def store(stacks: Path, memo: Path) -> Path:
     settings = extract_settings(
         stacks, stacks / "s.zarr", memo, masks=stacks / "labels", labels="instances", channels="GFP"
     )
-    extract(settings)
+    assert "channels: GFP as grey (--channels)" in extract(settings).input
     return stacks / "s.zarr"
 
 
@@ -75,6 +75,7 @@ def test_a_stack_becomes_one_label_tiff(stacks: Path, run: Path, memo: Path, tmp
         assert open_volume(path).facts.spacing_mm == pytest.approx((0.0005, 0.0005, 0.002))
         with Image.open(path) as opened:
             assert opened.n_frames == PLANES
+    assert "channels: GFP as grey (the rule of the run)" in report.input
     _predict(stacks, run, memo, tmp_path / "b", instances="components")
     _predict(stacks, run, memo, tmp_path / "a", instances="components")  # replaces its own files
     for name in names:
