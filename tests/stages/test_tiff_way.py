@@ -15,7 +15,9 @@ from stages.errors import InputProblemsError, UsageError
 from stages.evaluate import run as evaluate
 from stages.extract import run as extract
 from stages.imaging.volumes.opened import open_volume
-from stages.settings import EvaluateSettings, PredictSettings
+from stages.pretraining.images import read_images
+from stages.runtime.progress import SILENT
+from stages.settings import EvaluateSettings, PredictSettings, PretrainSettings
 from stages.train import run as train
 from store import AttentionStore
 from tests.conftest import extract_settings, train_settings
@@ -160,3 +162,37 @@ def test_a_stack_of_labels_does_not_fit_a_single_image(memo: Path, tmp_path: Pat
     Image.fromarray(cells(0)[0][0, 1]).save(tmp_path / "images" / "cells_0.png")
     with pytest.raises(InputProblemsError, match=r"has 3 planes and its image cells_0\.png one"):
         extract(extract_settings(tmp_path, tmp_path / "s.zarr", memo, masks=tmp_path / "labels", labels="instances"))
+
+
+def _pretrain_settings(folder: Path, **changes: Any) -> PretrainSettings:
+    small = {"image_size": 32, "global_crop": 16, "local_crop": 8, "steps": 2, "batch_size": 4, "prototypes": 16}
+    values = {"images": folder / "images", "out": folder / "w.safetensors", "head_width": 16, "device": "cpu", **small}
+    return PretrainSettings(**{**values, **changes})
+
+
+def test_pretraining_reads_stacks_and_their_masks(tmp_path: Path):
+    """The masks of the watched planes are those of the same planes."""
+    write_set(tmp_path, 2)
+    for number in range(2):
+        inside = (cells(number)[1] > 0) * np.uint8(255)
+        inside[0] = 0
+        tifffile.imwrite(tmp_path / "labels" / f"cells_{number}.tif", inside, photometric="minisblack", metadata=None)
+    settings = _pretrain_settings(tmp_path, masks=tmp_path / "labels", channels="GFP")
+    images = read_images(settings, SILENT)
+    assert images.pixels.shape[0] == 2 * PLANES
+    shares = [float((mask == 1).float().mean()) for mask in images.watched.masks]
+    assert shares[0] == shares[3] == 0
+    assert min(shares[1], shares[2], shares[4], shares[5]) > 0.05
+    bright = [
+        float(image[0][mask == 1].float().mean())
+        for image, mask in zip(images.pixels, images.watched.masks, strict=True)
+        if mask.any()
+    ]
+    assert min(bright) > 200
+
+
+def test_pretraining_asks_for_channels_once_for_each_file(tmp_path: Path):
+    write_set(tmp_path, 2)
+    with pytest.raises(InputProblemsError, match="pretrain --channels DAPI,GFP") as error:
+        read_images(_pretrain_settings(tmp_path), SILENT)
+    assert len(error.value.problems) == 2
