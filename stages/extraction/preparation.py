@@ -18,7 +18,7 @@ from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.intensities import window_for
 from stages.imaging.labels import Kind, LabelRules
-from stages.imaging.mixtures import describe_conversion, describe_mixtures
+from stages.imaging.mixtures import describe_channels, describe_conversion, describe_mixtures
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.parts import AXIAL
 from stages.imaging.samples import SourceSample
@@ -62,6 +62,11 @@ class Prepared:
         if line is None and self.window != "auto":
             return [f"--window {self.window} has no effect: all images have 8 bits"]
         return [] if line is None else [line]
+
+    @property
+    def channels(self) -> list[str]:
+        """The line that says which channels are shown; none if all files say it themselves."""
+        return describe_channels(self.facts, self.decoding.images.channels)
 
     @property
     def mixtures(self) -> list[str]:

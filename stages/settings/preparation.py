@@ -138,6 +138,9 @@ class PretrainSettings(Settings):
     masks: Path | None = setting(
         None, "Folder of black and white masks, only to measure how well heads separate them.", may_change=True
     )
+    channels: str | None = setting(
+        None, "Channels to use: one as grey, two or three as red, green and blue; as in `extract`."
+    )
     out: Path = setting(
         Path("models/pretrained.safetensors"), "Weights file to write, for `extract --model`.", may_change=True
     )
