@@ -125,7 +125,7 @@ def size_notes(settings: ExtractSettings, rule: TileRule | None, sizes: Counter[
         height, width = max(large, key=math.prod)
         shown = "x".join(map(str, settings.image_size))
         text = (
-            f"note: {counted(sum(large.values()), 'image')} of more than 64 megapixels (up to {height} x {width} "
+            f"{counted(sum(large.values()), 'image')} of more than 64 megapixels (up to {height} x {width} "
             f"pixels) shrunk to {shown}, where small structures are lost. To keep them, cut the images: --tile 512"
         )
         return [text]
@@ -133,7 +133,7 @@ def size_notes(settings: ExtractSettings, rule: TileRule | None, sizes: Counter[
     if tuple(settings.image_size) != tuple(rule.size):
         height, width = rule.size
         notes.append(
-            f"note: tiles of {height} x {width} are stored with {settings.image_size[0]} x {settings.image_size[1]} "
+            f"tiles of {height} x {width} are stored with {settings.image_size[0]} x {settings.image_size[1]} "
             f"pixels; --image-size {height}x{width} keeps all of theirs"
         )
     return notes
