@@ -62,7 +62,9 @@ class ExtractionReport:
     """Images the transformer ran on; the maps of the others came from the memo."""
     skipped: Sequence[Problem]
     input: Sequence[str]
-    """The rule by which labels were found, and the files that were not used."""
+    """How values were converted, the rule by which labels were found, and the files that were not used."""
+    mixtures: Sequence[str] = ()
+    """Warnings of images that are not of one kind. They were shown before the work began."""
     hint: str
     """Advice for the next step; "" for none."""
     seconds: float
@@ -142,6 +144,8 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     prepared = prepare(settings, progress, context)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
+    for line in (*prepared.conversion, *prepared.mixtures):
+        progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
     work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights)
     tally = _Tally(problems=list(prepared.problems))
@@ -156,7 +160,12 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         labelled=tally.labelled,
         computed=tally.computed,
         skipped=tally.problems,
-        input=[f"labels: {prepared.found.rule}", *(f"not used: {one}" for one in prepared.found.left_out)],
+        input=[
+            *prepared.conversion,
+            f"labels: {prepared.found.rule}",
+            *(f"not used: {one}" for one in prepared.found.left_out),
+        ],
+        mixtures=prepared.mixtures,
         hint="\n".join(_hints(work, tally)),
         seconds=time.monotonic() - began,
     )

@@ -7,7 +7,8 @@ The figures are upper bounds of measured peaks, in bytes for each pixel of the f
 | JPEG, for each pixel that is decoded       | 4        | 8        |
 | progressive JPEG, for each pixel of the file | 3      | 6 more   |
 | 8 bits or fewer, no transparency           | 5 to 7   | 8        |
-| 8 bits with transparency, CMYK, WebP       | 17       | 24       |
+| 8 bits with transparency, CMYK             | 17       | 24       |
+| WebP, JPEG 2000, AVIF, HEIC                | 17       | 24       |
 | one channel of more bits, an array         | 12 to 20 | 24       |
 | colour of 16 bits                          | 37       | 48       |
 | mask of any kind, with its objects         | 12 to 18 | 24       |
@@ -35,6 +36,7 @@ from store.disk.regular import open_regular
 __all__ = ["decoding_bytes"]
 
 JPEG, PROGRESSIVE, PLAIN, BLENDED, DEEP, DEEP_COLOUR, MASK = 8, 6, 8, 24, 24, 48, 24
+COSTLY = {"WEBP", "JPEG2000", "AVIF", "HEIF"}
 PLAIN_MODES = {"1", "L", "RGB"}
 DEEP_MODES = {"I", "F"}
 
@@ -67,7 +69,7 @@ def decoding_bytes(sample: SourceSample, side: int, *, labels: bool = True, rule
 
 def _plane(sample: SourceSample, *, labels: bool) -> int:
     """Return the bytes for decoding one plane of a volume, or a region of it. The file is not read as a whole."""
-    facts = open_volume(sample.image).facts
+    facts = open_volume(sample.image, sample.part.axis).facts
     rows, columns = facts.size if sample.part.box is None else sample.part.box[2:]
     return rows * columns * max(DEEP_COLOUR if facts.channels > 1 else DEEP, MASK if labels and sample.masks else 0)
 
@@ -87,5 +89,5 @@ def _image(path: Path, side: int) -> tuple[int, int]:
             return pixels, pixels * DEEP_COLOUR
         if image.mode in DEEP_MODES or image.mode.startswith("I;16"):
             return pixels, pixels * DEEP
-        plain = image.mode in PLAIN_MODES and image.format != "WEBP" and not image.has_transparency_data
+        plain = image.mode in PLAIN_MODES and image.format not in COSTLY and not image.has_transparency_data
         return pixels, pixels * (PLAIN if plain else BLENDED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,4 +116,5 @@ def find_images(
             [Problem(printable(place), f"no image for `{id_}`") for id_ in missing],
             f"Give the images that the store was extracted from, or leave {option} out.",
         )
-    return {id_: (found[parent], part) for id_, (parent, part) in parts.items()}
+    channels = ImageRules.from_dict(store.description.images).channels
+    return {id_: (found[parent], replace(part, channels=channels)) for id_, (parent, part) in parts.items()}
