@@ -67,6 +67,8 @@ def _upright(path: Path, version: object) -> Size:  # noqa: ARG001 - a changed f
             exif = Image.Image.getexif(image) if image.format == "PNG" else image.getexif()
             orientation = exif.get(ExifTags.Base.Orientation, 1)
             width, height = image.size
+            if image.format == "TIFF":  # Pillow gives its upright size
+                return height, width
     except OSError as error:
         refuse(path, explain_unreadable(error))
     return (width, height) if orientation in TURNED_ORIENTATIONS else (height, width)
