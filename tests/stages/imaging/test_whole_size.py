@@ -12,6 +12,7 @@ from PIL import Image
 
 from stages.imaging import whole_size
 from stages.imaging.decoding import read_image
+from stages.imaging.image_facts import image_facts
 from stages.imaging.parts import WHOLE
 from stages.imaging.whole_size import whole_image_size
 
@@ -29,6 +30,8 @@ def test_the_size_is_that_of_the_decoded_image(tmp_path: Path, name: str, orient
     path = picture(tmp_path / name, orientation)
     with patch.object(whole_size, "open_picture", side_effect=AssertionError):
         assert whole_image_size(path, WHOLE) == read_image(path).pixels.shape[:2]
+    if not name.endswith("png"):  # its header does not say it
+        assert image_facts(path, WHOLE).upright == read_image(path).pixels.shape[:2]
 
 
 def test_an_orientation_behind_the_pixels_of_a_png_counts(tmp_path: Path):
