@@ -159,7 +159,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         samples=tally.samples,
         labelled=tally.labelled,
         computed=tally.computed,
-        skipped=tally.problems,
+        skipped=[*prepared.plain, *tally.problems],
         input=[
             *prepared.conversion,
             *prepared.channels,
@@ -284,7 +284,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
             tally.add(shard)
     if not tally.samples:
         raise InputProblemsError(tally.problems, "No sample is left.")
-    writer.skipped = [_as_relative(problem, work.settings) for problem in tally.problems]
+    writer.skipped = [_as_relative(one, work.settings) for one in (*work.prepared.plain, *tally.problems)]
 
 
 def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:

@@ -94,6 +94,7 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
         ("labels", _labels(prepared, decoded)),
         *(("note", line.removeprefix("note: ")) for line in prepared.mixtures),
         *(("left out", str(left_out)) for left_out in prepared.found.left_out),
+        *(("left out", str(image)) for image in prepared.plain),
         *(("note", note) for note in prepared.found.notes),
         *(("note", text) for text in _lost(decoded).hints(settings.image_size)),
     ]

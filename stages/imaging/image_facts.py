@@ -93,8 +93,10 @@ def _of_volume(path: Path, part: Part) -> ImageFacts:
 
 def _of_picture(image: ImageFile.ImageFile) -> ImageFacts:
     width, height = image.size
-    # For a PNG, the orientation may follow the pixels, and asking for it would decode them.
-    turned = image.format != "PNG" and image.getexif().get(ExifTags.Base.Orientation) in TURNED_ORIENTATIONS
+    # For a PNG, the orientation may follow the pixels, and asking for it would decode them. A TIFF's size is upright.
+    turned = (
+        image.format not in {"PNG", "TIFF"} and image.getexif().get(ExifTags.Base.Orientation) in TURNED_ORIENTATIONS
+    )
     grey = image.mode in GREY_MODES or image.mode.startswith("I;16")
     return ImageFacts(
         size=(height, width),

@@ -89,6 +89,9 @@ class ExtractSettings(Settings):
     context: NotNegative = setting(
         0, "Pixels around a tile that the transformer sees too, on every side; black beyond the image."
     )
+    tile_background: Annotated[float, Interval(gt=0, le=1)] | None = setting(
+        None, "Leave out tiles of which at least this share is plain white or black, such as 0.95; labels keep a tile."
+    )
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     window: str = setting("auto", f"{WINDOW} Images of 8 bits stay as they are.")
     classes: Classes | None = setting(
