@@ -37,7 +37,6 @@ class ImageRules:
     """Axis along which scans are cut into planes; one of `stages.imaging.volumes.geometry.AXES`."""
     tile: TileRule | None = None
     """How images are cut into tiles; None if every image is one sample."""
-
     fit: str = STRETCH
     """How images come to the size of the store; one of `FITS`."""
 
