@@ -90,9 +90,11 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
         ("groups", _groups(prepared)),
         ("sizes", _sizes(prepared.sizes)),
         *(("values", line.removeprefix("values: ")) for line in prepared.conversion),
+        *(("channels", line.removeprefix("channels: ")) for line in prepared.channels),
         ("labels", _labels(prepared, decoded)),
         *(("note", line.removeprefix("note: ")) for line in prepared.mixtures),
         *(("left out", str(left_out)) for left_out in prepared.found.left_out),
+        *(("left out", str(image)) for image in prepared.plain),
         *(("note", note) for note in prepared.found.notes),
         *(("note", text) for text in _lost(decoded).hints(settings.image_size)),
     ]

@@ -212,7 +212,7 @@ def _key_of_picture(version: object, path: Path, rule: IntensityRule) -> str:  #
 def _read_region(path: Path, part: Part, box: Box, rule: IntensityRule) -> DecodedImage:
     """Return a region of an image, black outside of it. See `stages.imaging.regions`."""
     if is_volume_file(path):
-        inner = inside(box, open_volume(path).facts.size)
+        inner = inside(box, open_volume(path, part.axis).facts.size)
         pixels = np.zeros((*inner[2:], 3), np.uint8)
         if pixels.size:
             pixels = read_plane(path, replace(part, box=inner), rule)

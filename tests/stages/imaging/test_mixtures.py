@@ -10,7 +10,7 @@ from PIL import Image
 
 from stages.imaging.image_facts import ImageFacts, image_facts
 from stages.imaging.intensities import IntensityRule
-from stages.imaging.mixtures import describe_conversion, describe_mixtures
+from stages.imaging.mixtures import describe_channels, describe_conversion, describe_mixtures
 from stages.imaging.parts import WHOLE, Part
 from stages.imaging.samples import SourceSample
 from tests.stages.imaging.deep_files import save_deep_png
@@ -145,3 +145,13 @@ def test_a_mixture_of_many_kinds_is_one_short_line():
     (line,) = mixed(*(facts(spacing_mm=(at / 10, at / 10)) for at in range(1, 10)))
     assert line.count("such as") == 4
     assert "and 5 more" in line
+
+
+def test_chosen_channels_are_named_with_their_colours():
+    found = [facts(values="16-bit", deep=True, separate=True)]
+    assert describe_channels(found, ("GFP", "0")) == ["channels: GFP as red, 0 as green (--channels)"]
+    assert describe_channels(found, ("GFP",)) == ["channels: GFP as grey (--channels)"]
+    (line,) = describe_channels(found, ())
+    assert "the three channels of 1 image as red, green and blue" in line
+    colours = [facts()]
+    assert describe_channels(colours, ()) == []
