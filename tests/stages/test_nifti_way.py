@@ -87,6 +87,15 @@ def test_scores_are_in_millimetres_without_asking(store: Path, run: Path, scans:
     assert recorded.metrics["original"]["hd95_mm"] == report.metrics["original"]["hd95_mm"]
 
 
+def test_labels_with_fewer_planes_than_the_store_are_a_problem(store: Path, run: Path, scans: Path, tmp_path: Path):
+    shutil.copytree(scans / "labels", tmp_path / "labels")
+    path = tmp_path / "labels" / "case_1.nii.gz"
+    write_scan(path, np.asanyarray(nib.load(path).dataobj)[..., :2])
+    settings = {"store": store, "run": run, "split": "train", "include_training": True, "overlays": 0}
+    with pytest.raises(InputProblemsError, match=r"case_1\.nii\.gz: has 2 planes, and plane 2 is needed"):
+        evaluate.run(EvaluateSettings(**settings, out=tmp_path / "r", masks=tmp_path / "labels"))
+
+
 def test_areas_are_in_square_millimetres(scans: Path, run: Path, memo: Path, tmp_path: Path):
     _predict(scans, run, memo, tmp_path, table=True)
     with (tmp_path / "table.csv").open() as file:
