@@ -57,12 +57,15 @@ def describe_channels(facts: Sequence[ImageFacts], channels: Sequence[str], *, o
     return [f"channels: {what} ({origin})"] if separate else []
 
 
-def describe_mixtures(samples: Sequence[SourceSample], facts: Sequence[ImageFacts]) -> list[str]:
+def describe_mixtures(
+    samples: Sequence[SourceSample], facts: Sequence[ImageFacts], *, stretched: bool = True
+) -> list[str]:
     """Return one line for every property in which the images of a data set differ without need.
 
     Args:
         samples: The samples of the data set.
         facts: What the header of each image says.
+        stretched: True if the images are stretched to one size, so that their aspect matters.
     """
     ids = [sample.id for sample in samples]
     return [
@@ -72,7 +75,11 @@ def describe_mixtures(samples: Sequence[SourceSample], facts: Sequence[ImageFact
         ),
         *_spacings(samples, facts),
         *_kinds(ids, facts, lambda one: one.orientation, "orientations of the planes", "one organ has several shapes"),
-        *_kinds(ids, facts, _format, "upright and wide images", "stretched to one size, their shapes differ"),
+        *(
+            _kinds(ids, facts, _format, "upright and wide images", "stretched to one size, their shapes differ")
+            if stretched
+            else ()
+        ),
     ]
 
 
