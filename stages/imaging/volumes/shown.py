@@ -14,7 +14,7 @@ from stages.imaging.intensities import MOST_VALUES, IntensityRule, spread_values
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Part, part_digest
 from stages.imaging.volumes.channels import MOST_CHANNELS, channel_views, key_of_channels
-from stages.imaging.volumes.opened import file_digest, open_volume
+from stages.imaging.volumes.opened import file_digest, open_part, open_volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]
     Raises:
         InputProblemsError: the file cannot be read, or the plane holds NaN or infinity.
     """
-    volume = open_volume(path, part.axis)
+    volume = open_part(path, part)
     views = channel_views(path, volume, part.channels)
     if not views:
         return _read(path, volume, part, rule)
