@@ -144,7 +144,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     prepared = prepare(settings, progress, context)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
-    for line in (*prepared.conversion, *prepared.mixtures):
+    for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
     work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights)
@@ -162,6 +162,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         skipped=[*prepared.plain, *tally.problems],
         input=[
             *prepared.conversion,
+            *prepared.channels,
             f"labels: {prepared.found.rule}",
             *(f"not used: {one}" for one in prepared.found.left_out),
         ],

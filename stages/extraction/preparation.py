@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from stages.errors import Problem
+from stages.errors import Problem, UsageError
 from stages.extraction.shard import Decoding, check_files
 from stages.extraction.tiles import cut_into_tiles, leave_out_plain, size_notes, tile_rule
 from stages.imaging.headers import read_header
 from stages.imaging.image_facts import ImageFacts
-from stages.imaging.image_rules import ImageRules
+from stages.imaging.image_rules import PAD, ImageRules
 from stages.imaging.intensities import window_for
 from stages.imaging.labels import Kind, LabelRules
-from stages.imaging.mixtures import describe_conversion, describe_mixtures
+from stages.imaging.mixtures import describe_channels, describe_conversion, describe_mixtures
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.parts import AXIAL
 from stages.imaging.samples import SourceSample
@@ -66,9 +66,15 @@ class Prepared:
         return [] if line is None else [line]
 
     @property
+    def channels(self) -> list[str]:
+        """The line that says which channels are shown; none if all files say it themselves."""
+        return describe_channels(self.facts, self.decoding.images.channels)
+
+    @property
     def mixtures(self) -> list[str]:
         """The warnings of images that are not of one kind."""
-        return [f"note: {line}" for line in describe_mixtures(self.images, self.facts)]
+        stretched = self.decoding.aspect is None
+        return [f"note: {line}" for line in describe_mixtures(self.images, self.facts, stretched=stretched)]
 
 
 def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0)) -> Prepared:
@@ -80,10 +86,13 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
         context: (rows, columns) that the transformer sees around every image, in pixels of its input.
 
     Raises:
-        UsageError: a folder, a pattern, a class map or the rule of intensities is not valid.
+        UsageError: a folder, a pattern, a class map or the rule of intensities is not valid, or two settings exclude
+            each other.
         InputProblemsError: no sample was found.
     """
     window_for(settings.window, deep=True)  # a rule that is not valid is found before any file is read
+    if settings.fit == PAD and settings.tile is not None:
+        raise UsageError("--fit pad: tiles keep their aspect already. Give --tile or --fit pad, not both.")
     found = find_samples(
         Inputs(
             images=settings.images,
@@ -110,6 +119,7 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
         window=window_for(settings.window, deep=any(one.deep for one in facts)),
         axis=settings.axis if any(is_volume_file(one.image) for one in images) else AXIAL,
         channels=channels,
+        fit=settings.fit,
     )
     sources = images
     tile = tile_rule(settings)
