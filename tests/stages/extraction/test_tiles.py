@@ -200,7 +200,7 @@ def test_a_plan_names_the_tiles(scans: Path, tmp_path: Path, memo: Path):
 
 
 def test_the_time_to_open_a_file_counts_once_for_all_of_its_tiles(scans: Path, tmp_path: Path, memo: Path):
-    """20 tiles of 2 files were read in 44,000 s, and reading one of them again takes next to no time: 22,000 s a file."""
+    """20 tiles of 2 files were read in 44,000 s, and one of them again in no time: 22,000 s a file."""
     prepared = prepare(extract_settings(scans, tmp_path / "s.zarr", memo, **TILE), SILENT)
     many = replace(prepared, sources=list(prepared.sources) * 10)
     assert _seconds_to_read(many, list(prepared.sources), 44_000.0) == pytest.approx(44_000 / 200, rel=0.3)
