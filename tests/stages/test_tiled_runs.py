@@ -52,7 +52,7 @@ def test_a_run_on_tiles_is_not_scored_on_tiles_of_another_resolution(slides: Pat
     extract(extract_settings(slides, tmp_path / "s.zarr", memo, **sizes))
     settings = EvaluateSettings(store=tmp_path / "s.zarr", run=slides / "run", out=tmp_path / "out")
     with pytest.raises(
-        CheckpointError, match="--tile 32x32 --resolution 2, but those of .* --tile 32x32 --resolution 1"
+        CheckpointError, match=r"--tile 32x32 --resolution 2, but those of .* --tile 32x32 --resolution 1"
     ):
         evaluate(settings)
 
