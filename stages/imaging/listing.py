@@ -37,7 +37,6 @@ ARRAYS = (".npz",)
 ANNOTATIONS = (".json", ".geojson", ".xml")
 """Extensions of files that may hold outlines of objects."""
 UNREADABLE = {
-    "DICOM": (".dcm", ".dicom", ".ima"),
     "NIfTI": (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
     "HEIC": (".heic", ".heif", ".avif"),
     "whole-slide": (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".bif", ".czi", ".lif", ".nd2"),

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
+from stages.imaging.volumes.paths import VolumePath
 from stages.imaging.volumes.readers import reader_of
 from stages.imaging.volumes.volume import Volume
 from store.disk.regular import open_regular
@@ -23,7 +25,7 @@ KEPT = 4
 """Files that stay open: image and labels of two volumes, because threads read ahead."""
 BLOCK = 2**22
 """Bytes that are read at a time."""
-_Key = tuple[str, int, int]
+_Key = tuple[Hashable, int, int]
 
 
 @dataclass
@@ -48,7 +50,7 @@ def open_volume(path: Path) -> Volume:
     entry = _entry(path)
     with entry.lock:
         if entry.volume is None:
-            entry.volume = reader_of(path).open(path)
+            entry.volume = path.open_volume() if isinstance(path, VolumePath) else reader_of(path).open(path)
         return entry.volume
 
 
@@ -61,6 +63,9 @@ def file_digest(path: Path) -> str:
     entry = _entry(path)
     with entry.lock:
         if not entry.digest:
+            if isinstance(path, VolumePath):
+                entry.digest = path.content_digest()
+                return entry.digest
             try:
                 digest = hashlib.sha256()
                 with open_regular(path) as file:
@@ -77,7 +82,7 @@ def _entry(path: Path) -> _Entry:
         status = path.stat()
     except OSError as error:
         refuse(path, explain_unreadable(error))
-    key = (str(path), status.st_size, status.st_mtime_ns)
+    key = (path.identity if isinstance(path, VolumePath) else str(path), status.st_size, status.st_mtime_ns)
     with _LOCK:
         entry = _ENTRIES.setdefault(key, _Entry())
         _ENTRIES.move_to_end(key)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.imaging.volumes.paths import VolumePath
 from stages.imaging.volumes.volume import Volume
 
 __all__ = ["READERS", "VOLUME_EXTENSIONS", "Reader", "is_volume_file", "reader_of"]
@@ -43,6 +44,11 @@ READERS: Mapping[str, Reader] = {
         extensions=(".npy",),
         module="stages.imaging.volumes.numpy_files",
     ),
+    "dicom": Reader(
+        title="DICOM",
+        extensions=(".dcm", ".dicom", ".ima"),
+        module="stages.imaging.dicom.files",
+    ),
 }
 """Every format by its name."""
 VOLUME_EXTENSIONS = tuple(extension for reader in READERS.values() for extension in reader.extensions)
@@ -50,8 +56,8 @@ VOLUME_EXTENSIONS = tuple(extension for reader in READERS.values() for extension
 
 
 def is_volume_file(path: Path) -> bool:
-    """Return True if the name says that the file is read as a volume."""
-    return path.name.lower().endswith(VOLUME_EXTENSIONS)
+    """Return True if the path or its name says that the file is read as a volume."""
+    return isinstance(path, VolumePath) or path.name.lower().endswith(VOLUME_EXTENSIONS)
 
 
 def reader_of(path: Path) -> Reader:
