@@ -59,7 +59,8 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
             image_pattern=settings.image_pattern,
             mask_pattern=settings.mask_pattern,
             group_pattern=settings.group_pattern,
-        )
+        ),
+        progress=progress,
     )
     rules = LabelRules.for_samples(
         found.samples,

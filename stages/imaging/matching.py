@@ -124,7 +124,7 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
             result.refused += 1
         else:
             result.samples.append(SourceSample(identifier, image.file.path, tuple(labels.files), image.match.group))
-            result.relative[identifier] = image.file.relative
+            result.relative[identifier] = image.file.inside or image.file.relative
             result.groups[identifier] = image.match.group
     for identifier in files.refused & owned.keys():
         result.leave_out("masks of images with a problem", *(file.path for file in owned[identifier].files))

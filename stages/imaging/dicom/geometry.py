@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 __all__ = ["Place", "distance_of", "same_orientation"]
 
@@ -68,6 +69,6 @@ def distance_of(depths: Sequence[float]) -> float | None:
     Returns:
         None if fewer than two slices have different depths.
     """
-    steps = sorted(b - a for a, b in zip(depths, depths[1:], strict=False) if b - a > LEAST_DIFFERENCE)
+    steps = sorted(b - a for a, b in pairwise(depths) if b - a > LEAST_DIFFERENCE)
     middle = steps[(len(steps) - 1) // 2] if steps else None
     return middle if middle is not None and math.isfinite(middle) else None

@@ -121,18 +121,19 @@ def dataset_of(path: Path, *, only: tuple[str, ...] | None = None, pixels: bool 
     tags: Any = None if only is None else list(only)
     try:
         data = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels, specific_tags=tags)
-        if any(keyword in data for keyword in ("SOPClassUID", "Rows")) or "MediaStorageSOPClassUID" in data.file_meta:
-            return data
     except OSError as error:
         refuse(path, explain_unreadable(error))
     except Exception as error:  # noqa: BLE001 - pydicom raises exceptions of many kinds for damaged files
         refuse(path, f"is a damaged DICOM file ({_one_line(error)}); restore it from its source")
     if path.stat().st_size == 0:
         refuse(path, "is empty (0 bytes); restore it from its source")
-    refuse(path, "is no DICOM file whatever its name says, or it is damaged; restore it from its source")
+    known = any(keyword in data for keyword in ("SOPClassUID", "Rows")) or "MediaStorageSOPClassUID" in data.file_meta
+    if not known:
+        refuse(path, "is no DICOM file whatever its name says, or it is damaged; restore it from its source")
+    return data
 
 
-def _library() -> Any:  # noqa: ANN401 - a module
+def _library() -> Any:
     """Return pydicom, set so that it reads files that break small rules of the standard without a warning."""
     import pydicom  # here, because it is needed for DICOM files only
 

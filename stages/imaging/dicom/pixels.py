@@ -1,13 +1,13 @@
 """Read the values of one frame of a DICOM file, in the unit that the file defines.
 
-| the file holds                | the result                                                                           |
-|-------------------------------|--------------------------------------------------------------------------------------|
-| MONOCHROME2                   | slope * stored + intercept, such as Hounsfield units; or its modality lookup table    |
-| MONOCHROME1 (white is 0)      | the same, mirrored: the highest possible value becomes the lowest one                 |
-| padding (PixelPaddingValue)   | the lowest other value of the frame, so that the surroundings of a scan stay black    |
-| RGB                           | as stored                                                                            |
-| YBR                           | converted to RGB                                                                     |
-| PALETTE COLOR                 | its colours, the high 8 bits of each                                                 |
+| the file holds              | the result                                                                         |
+|-----------------------------|------------------------------------------------------------------------------------|
+| MONOCHROME2                 | slope * stored + intercept, such as Hounsfield units; or its modality lookup table |
+| MONOCHROME1 (white is 0)    | the same, mirrored: the highest possible value becomes the lowest one              |
+| padding (PixelPaddingValue) | the lowest other value of the frame, so that the surroundings of a scan stay black |
+| RGB                         | as stored                                                                          |
+| YBR                         | converted to RGB                                                                   |
+| PALETTE COLOR               | its colours, the high 8 bits of each                                               |
 """
 
 from __future__ import annotations

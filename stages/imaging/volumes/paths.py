@@ -10,7 +10,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from stages.imaging.volumes.volume import Volume
@@ -27,7 +27,7 @@ class VolumePath(_Base):
 
     if sys.version_info < (3, 12):
 
-        def __new__(cls, path: Path, *_: object) -> VolumePath:
+        def __new__(cls, path: Path, *_: object) -> Self:
             """Make the path; further arguments are those of the subclass."""
             return super().__new__(cls, path)
 
@@ -41,7 +41,7 @@ class VolumePath(_Base):
             """Take the path."""
             super().__init__(path)
 
-        def with_segments(self, *segments: Any) -> Path:  # noqa: ANN401 - as in `pathlib`
+        def with_segments(self, *segments: Any) -> Path:
             """Return a derived path, which is a plain one."""
             return Path(*segments)
 
