@@ -120,7 +120,7 @@ def dataset_of(path: Path, *, only: tuple[str, ...] | None = None, pixels: bool 
     pydicom = _library()
     tags: Any = None if only is None else list(only)
     try:
-        data = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels, specific_tags=tags)
+        data: Dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels, specific_tags=tags)
     except OSError as error:
         refuse(path, explain_unreadable(error))
     except Exception as error:  # noqa: BLE001 - pydicom raises exceptions of many kinds for damaged files

@@ -41,7 +41,7 @@ def require_decoder(path: Path, transfer_syntax: str) -> None:
     """
     if not transfer_syntax:  # written before files said it; not compressed
         return
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
     try:
@@ -89,8 +89,8 @@ def mirror_of(header: Dataset) -> float | None:
 
 
 def _values(path: Path, frame: int, header: Dataset) -> NDArray[Any]:
-    from pydicom.pixels import pixel_array
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+    from pydicom.pixels.utils import pixel_array
     from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     if header.file_meta.get("TransferSyntaxUID") in {None, DeflatedExplicitVRLittleEndian}:

@@ -123,7 +123,7 @@ class SegmentVolume(Volume):
         if self._kind == "LABELMAP":
             return np.isin(stored, self._numbers).astype(np.uint8) * np.uint8(WHITE)
         highest = (number(self._header, "MaximumFractionalValue") or WHITE) if self._kind == "FRACTIONAL" else 1
-        labels = np.rint(np.minimum(stored / highest, 1) * WHITE).astype(np.uint8)
+        labels: NDArray[np.uint8] = np.rint(np.minimum(stored / highest, 1) * WHITE).astype(np.uint8)
         labels[labels == 1] = 2  # a mask of 0 and 1 would be black and white
         return labels
 
