@@ -169,7 +169,7 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
 def _find(settings: PredictSettings, card: ModelCard, progress: Progress) -> Found:
     """Find the images; a file with several planes becomes one sample for each plane."""
     found = find_samples(_inputs(settings, card), labels="ignored", progress=progress)
-    planes, problems = split_into_planes(found.samples)
+    planes, problems = split_into_planes(found.samples, ImageRules.from_dict(card.images).axis)
     return replace(found, samples=planes, problems=[*found.problems, *problems])
 
 

@@ -14,9 +14,10 @@ from stages.errors import Problem
 from stages.extraction.shard import Decoding, check_files
 from stages.imaging.headers import read_header
 from stages.imaging.image_rules import ImageRules
-from stages.imaging.intensities import IntensityRule
+from stages.imaging.intensities import MINMAX, IntensityRule
 from stages.imaging.labels import Kind, LabelRules
 from stages.imaging.pairing import Found, Inputs, find_samples
+from stages.imaging.parts import AXIAL
 from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.planes import split_into_planes
@@ -69,7 +70,7 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
         threshold=settings.threshold,
         unclear=settings.unclear,
     )
-    planes, unsplit = split_into_planes(found.samples)
+    planes, unsplit = split_into_planes(found.samples, settings.axis)
     sources, problems, sizes = check_headers(planes, progress)
     return Prepared(
         found=found,
@@ -79,17 +80,20 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
         decoding=Decoding(
             size=settings.image_size,
             input_size=settings.attention_size,
-            images=_image_rules(sources),
+            images=_image_rules(sources, settings),
             rules=rules,
         ),
         rules=rules,
     )
 
 
-def _image_rules(sources: Sequence[SourceSample]) -> ImageRules:
+def _image_rules(sources: Sequence[SourceSample], settings: ExtractSettings) -> ImageRules:
     """Return the rules for image files. Values of volumes are shown by the percentiles of each file."""
     deep = any(is_volume_file(one.image) and open_volume(one.image).facts.deep for one in sources)
-    return ImageRules(window=IntensityRule.parse("percentiles")) if deep else ImageRules()
+    volumes = any(is_volume_file(one.image) for one in sources)
+    return ImageRules(
+        window=IntensityRule.parse("percentiles") if deep else MINMAX, axis=settings.axis if volumes else AXIAL
+    )
 
 
 def _kind(settings: ExtractSettings, found: Found) -> Kind:

@@ -61,7 +61,7 @@ def decoding_bytes(sample: SourceSample, side: int, *, labels: bool = True) -> i
 
 def _plane(sample: SourceSample, *, labels: bool) -> int:
     """Return the bytes for decoding one plane of a volume, or a region of it. The file is not read as a whole."""
-    facts = open_volume(sample.image).facts
+    facts = open_volume(sample.image, sample.part.axis).facts
     rows, columns = facts.size if sample.part.box is None else sample.part.box[2:]
     return rows * columns * max(DEEP_COLOUR if facts.channels > 1 else DEEP, MASK if labels and sample.masks else 0)
 

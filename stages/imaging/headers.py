@@ -55,7 +55,7 @@ def _size(path: Path, part: Part, array: str = IMAGE) -> Size:
     if part.box is not None:
         return part.box[2], part.box[3]
     if is_volume_file(path):
-        return open_volume(path).facts.size
+        return open_volume(path, part.axis).facts.size
     return array_size(path, array) if is_array_file(path) else picture_size(path)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from stages.errors import UsageError
 from stages.imaging.intensities import MINMAX, IntensityRule
+from stages.imaging.parts import AXIAL
+from stages.imaging.volumes.geometry import AXES
 
 __all__ = ["ImageRules"]
 
@@ -22,10 +24,15 @@ class ImageRules:
 
     window: IntensityRule = MINMAX
     """How values of more than 8 bits become 8-bit values."""
+    axis: str = AXIAL
+    """Axis along which scans are cut into planes; one of `stages.imaging.volumes.geometry.AXES`."""
 
     def to_dict(self) -> dict[str, Any] | None:
         """Return the rules in JSON's types, without those at their default; None if all are."""
-        described = {"window": None if self.window == MINMAX else str(self.window)}
+        described = {
+            "window": None if self.window == MINMAX else str(self.window),
+            "axis": None if self.axis == AXIAL else self.axis,
+        }
         return {name: value for name, value in described.items() if value is not None} or None
 
     @classmethod
@@ -36,11 +43,14 @@ class ImageRules:
             UsageError: a rule is not known to this version of the program.
         """
         described = described or {}
-        unknown = sorted(described.keys() - {"window"})
+        unknown = sorted(described.keys() - {"window", "axis"})
         if unknown:
             raise UsageError(
                 f"the images were read by rules that this version does not know ({', '.join(unknown)}).\n"
                 "  Update the program."
             )
         window = described.get("window")
-        return cls(window=MINMAX if window is None else IntensityRule.parse(str(window)))
+        axis = str(described.get("axis", AXIAL))
+        if axis not in AXES:
+            raise UsageError(f"the images were cut along an axis that this version does not know ({axis!a}).")
+        return cls(window=MINMAX if window is None else IntensityRule.parse(str(window)), axis=axis)

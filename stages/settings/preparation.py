@@ -13,6 +13,7 @@ from stages.settings.fields import (
     Above0,
     AtLeast0,
     AtLeastOne,
+    AxisName,
     Centring,
     Classes,
     Device,
@@ -65,6 +66,9 @@ class ExtractSettings(Settings):
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
     image_size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
     attention_size: Size = setting((224, 224), "Size of the transformer's input; divisible by its patch size.")
+    axis: AxisName = setting(
+        "axial", "Axis along which scans with a geometry (NIfTI) are cut into slices; 0, 1, 2 are those of the array."
+    )
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     classes: Classes | None = setting(
         None,

@@ -25,6 +25,9 @@ __all__ = ["VolumePath"]
 class VolumePath(_Base):
     """Path of an image or of labels that says how they are opened. Its file or folder exists."""
 
+    format: str = "dicom"
+    """Name of its format in `stages.imaging.volumes.readers.READERS`."""
+
     if sys.version_info < (3, 12):
 
         def __new__(cls, path: Path, *_: object) -> Self:

@@ -49,6 +49,11 @@ READERS: Mapping[str, Reader] = {
         extensions=(".dcm", ".dicom", ".ima"),
         module="stages.imaging.dicom.files",
     ),
+    "nifti": Reader(
+        title="NIfTI",
+        extensions=(".nii", ".nii.gz"),
+        module="stages.imaging.volumes.nifti",
+    ),
 }
 """Every format by its name."""
 VOLUME_EXTENSIONS = tuple(extension for reader in READERS.values() for extension in reader.extensions)
@@ -62,5 +67,7 @@ def is_volume_file(path: Path) -> bool:
 
 def reader_of(path: Path) -> Reader:
     """Return the reader of a file for which `is_volume_file` is true."""
+    if isinstance(path, VolumePath):
+        return READERS[path.format]
     name = path.name.lower()
     return next(reader for reader in READERS.values() if name.endswith(reader.extensions))

@@ -35,7 +35,7 @@ def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]
     Raises:
         InputProblemsError: the file cannot be read, or the plane holds NaN or infinity.
     """
-    volume = open_volume(path)
+    volume = open_volume(path, part.axis)
     values = volume.read(part.plane or 0, part.box)
     if not volume.facts.deep:
         grey = values.ndim == 2  # noqa: PLR2004 - no channels

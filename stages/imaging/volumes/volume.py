@@ -58,3 +58,24 @@ class Volume(ABC):
         Raises:
             InputProblemsError: the plane is damaged.
         """
+
+    def elsewhere(self, labels: Volume) -> str | None:
+        """Return how the place of a label file differs from that of this image, with the remedy; None if it does not.
+
+        Args:
+            labels: The opened label file, cut along the same axis. It has as many planes as this image.
+        """
+        del labels
+        return None
+
+    def along(self, axis: str) -> Volume:
+        """Return the same file cut along another axis than `axial`; the file itself if it has one direction only.
+
+        Args:
+            axis: `coronal`, `sagittal`, `0`, `1` or `2`.
+
+        Raises:
+            InputProblemsError: the file cannot be cut along this axis.
+        """
+        del axis
+        return self
