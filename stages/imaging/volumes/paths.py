@@ -32,11 +32,26 @@ class VolumePath(_Base):
 
         def __new__(cls, path: Path, *_: object) -> Self:
             """Make the path; further arguments are those of the subclass."""
-            return super().__new__(cls, path)
+            self, plain = object.__new__(cls), _Base(path)
+            for name in ("_drv", "_root", "_parts"):  # the state of a path in Python 3.11, which no longer changes
+                setattr(self, name, getattr(plain, name))
+            return self
 
         def __init__(self, path: Path) -> None:  # noqa: ARG002 - the path is set before
             """Take the path."""
             super().__init__()
+
+        @classmethod
+        def _from_parts(cls, *parts: Any) -> Path:
+            """Return a derived path, which is a plain one; called by `pathlib`."""
+            made: Path = _Base._from_parts(*parts)  # type: ignore[attr-defined] # noqa: SLF001 - as in `pathlib`
+            return made
+
+        @classmethod
+        def _from_parsed_parts(cls, *parts: Any) -> Path:
+            """Return a derived path, which is a plain one; called by `pathlib`."""
+            made: Path = _Base._from_parsed_parts(*parts)  # type: ignore[attr-defined] # noqa: SLF001 - as in `pathlib`
+            return made
 
     else:
 
