@@ -108,6 +108,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
             stop_on_error=settings.on_error == "stop",
         )
         images = _predict_all(sources, problems, work, task)
+        problems += writer.close()
     if not images:
         raise InputProblemsError(problems, "No image is left.")
     writer.write_table()

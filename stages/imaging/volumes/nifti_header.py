@@ -24,7 +24,7 @@ from stages.imaging.opening import refuse
 from stages.imaging.volumes.geometry import Geometry
 from store.disk.regular import open_regular
 
-__all__ = ["COLOURS", "NiftiHeader", "is_compressed", "read_header", "unpacked"]
+__all__ = ["COLOURS", "NiftiHeader", "is_compressed", "raw_header", "read_header", "unpacked"]
 
 SIZES = {348: 1, 540: 2}
 """Bytes of a header by the version."""
@@ -103,9 +103,7 @@ def read_header(path: Path) -> NiftiHeader:
     """
     from nibabel.spatialimages import HeaderDataError
 
-    with unpacked(path) as file:
-        block = file.read(max(SIZES))
-    header = _parse(path, block)
+    header = raw_header(path)
     try:
         shape = tuple(int(side) for side in header.get_data_shape())
         geometry = Geometry(_space(path, shape), _affine(header, shape))
@@ -135,15 +133,17 @@ def read_header(path: Path) -> NiftiHeader:
     return found
 
 
-def _parse(path: Path, block: bytes) -> Any:
-    """Return nibabel's header, which has no types, of the version that the file has.
+def raw_header(path: Path) -> Any:
+    """Return nibabel's header, which has no types, of the version that the file has. Its fields are not checked.
 
     Raises:
-        InputProblemsError: the file is no NIfTI file, or is shorter than its header.
+        InputProblemsError: the file cannot be read, is no NIfTI file, or is shorter than its header.
     """
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
 
+    with unpacked(path) as file:
+        block = file.read(max(SIZES))
     if not block:
         refuse(path, "is empty (0 bytes); restore it from its source")
     lengths = {letter: struct.unpack(f"{letter}i", block[:4].ljust(4, b"\0"))[0] for letter in "<>"}

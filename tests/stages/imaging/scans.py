@@ -37,7 +37,7 @@ def write_scan(
     return path
 
 
-def write_set(folder: Path, scans: int = 3, *, planes: int = 6, codes: str = "LPS") -> Path:
+def write_set(folder: Path, scans: int = 3, *, planes: int = 4, codes: str = "LPS") -> Path:
     """Write `images/` and `labels/`: synthetic CT scans of a bright ball in an ellipse, in Hounsfield units.
 
     The labels have the value 2 for the ball and 0 elsewhere; their axes point to the right, the front and the head.
@@ -49,12 +49,12 @@ def write_set(folder: Path, scans: int = 3, *, planes: int = 6, codes: str = "LP
     return folder
 
 
-def synthetic_scan(number: int, planes: int = 6) -> tuple[np.ndarray, np.ndarray]:
+def synthetic_scan(number: int, planes: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """Return (right, front, head) int16 Hounsfield units, and bool where the ball is."""
     random = np.random.default_rng(number)
-    right, front, head = np.indices((40, 32, planes))
-    body = np.hypot((right - 20) / 18, (front - 16) / 14) < 1
-    place = random.integers(13, 19, 2)
-    ball = np.hypot(np.hypot(right - place[0], front - place[1]), 3.0 * (head - planes / 2)) < 8
+    right, front, head = np.indices((20, 16, planes))
+    body = np.hypot((right - 10) / 9, (front - 8) / 7) < 1
+    place = random.integers(6, 11, 2)
+    ball = np.hypot(np.hypot(right - place[0], front - place[1]), 2.0 * (head - planes / 2)) < 5
     values = np.where(body, 40, -1000) + np.where(ball, 160, 0) + random.normal(0, 10, body.shape)
     return values.astype(np.int16), ball
