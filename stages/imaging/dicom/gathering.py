@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from stages.errors import InputProblemsError
-from stages.imaging.dicom.headers import Facts, read_facts
+from stages.imaging.dicom.headers import SCANNERS, Facts, read_facts
 from stages.imaging.dicom.recognition import ENDING, DicomPath
 from stages.imaging.dicom.series import SeriesPath
 from stages.imaging.listing import Listing, SourceFile
@@ -29,9 +29,6 @@ from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import SILENT, Progress
 
 __all__ = ["Gathered", "gather_series", "is_dicom_file"]
-
-SCANNERS = {"CT", "MR", "PT"}
-"""Modalities whose files are slices, also where they do not say their position."""
 
 
 @dataclass

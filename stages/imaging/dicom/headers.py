@@ -19,7 +19,7 @@ from stages.imaging.opening import refuse
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["SEGMENTATIONS", "Facts", "dataset_of", "read_facts"]
+__all__ = ["SCANNERS", "SEGMENTATIONS", "Facts", "dataset_of", "read_facts"]
 
 TAGS = (
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "PatientID"),
@@ -40,6 +40,8 @@ NO_IMAGES = (
 )
 """Beginnings of the SOP classes that hold no image to segment: DICOMDIR, RT objects, reports, presentation states,
 waveforms, documents, raw data, registrations, value maps. RT images (481.1) are images."""
+SCANNERS = frozenset({"CT", "MR", "PT"})
+"""Modalities whose files are slices, also where they do not say their position."""
 RT_IMAGE = "1.2.840.10008.5.1.4.1.1.481.1"
 KEPT = 2**15
 """Files whose facts stay in memory, about 2 KB each."""
