@@ -22,9 +22,12 @@ from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem
 from stages.extraction.preparation import check_headers
 from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
+from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import ImageRules
+from stages.imaging.mixtures import describe_conversion
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.channels import with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.outputs.places import require_outside
 from stages.prediction.inference import Predictor
@@ -94,8 +97,11 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     recipe = _recipe(card, settings.run)
     weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
     rules = ImageRules.from_dict(card.images)
-    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, images=rules)
-    sources, problems = _check(found, decoding, settings, progress)
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, context=recipe.context, images=rules)
+    sources, problems, facts = _check(found, decoding, settings, progress)
+    conversion = describe_conversion(facts, rules.window, origin="the rule of the run")
+    if conversion is not None:
+        progress.say(conversion)
     extractor = AttentionExtractor.from_recipe(
         recipe, weights=weights, device=settings.device, batch_size=settings.batch_size
     )
@@ -116,7 +122,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         out=settings.out,
         images=images,
         files=writer.kinds(),
-        input=_describe_input(found),
+        input=[*([] if conversion is None else [conversion]), *_describe_input(found)],
         skipped=problems,
         seconds=time.monotonic() - began,
     )
@@ -124,22 +130,22 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
 
 def _check(
     found: Found, decoding: Decoding, settings: PredictSettings, progress: Progress
-) -> tuple[list[SourceSample], list[Problem]]:
+) -> tuple[list[SourceSample], list[Problem], list[ImageFacts]]:
     """Check the headers of all images before the transformer runs on any.
 
     Returns:
-        The images with sound headers, and the problems of the others.
+        The images with sound headers, the problems of the others, and what the header of each sound one says.
 
     Raises:
         InputProblemsError: there are problems and `on_error` is "stop". All other images are decoded to find theirs.
     """
-    sources, problems, _ = check_headers(found.samples, progress)
+    sources, problems, facts = check_headers(found.samples, progress)
     problems = [*found.problems, *problems]
     if problems and settings.on_error == "stop":
         with progress.task("checking", len(sources)) as task:
             problems += check_files(sources, decoding=decoding, task=task)
         raise InputProblemsError(problems, REMEDY)
-    return sources, problems
+    return sources, problems, facts
 
 
 def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work: _Work, task: Task) -> int:
@@ -170,8 +176,10 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
 def _find(settings: PredictSettings, card: ModelCard, progress: Progress) -> Found:
     """Find the images; a file with several planes becomes one sample for each plane."""
     found = find_samples(_inputs(settings, card), labels="ignored", progress=progress)
-    planes, problems = split_into_planes(found.samples, ImageRules.from_dict(card.images).axis)
-    return replace(found, samples=planes, problems=[*found.problems, *problems])
+    rules = ImageRules.from_dict(card.images)
+    planes, problems = split_into_planes(found.samples, rules.axis)
+    planes, unshown = with_channels(planes, rules.channels)
+    return replace(found, samples=planes, problems=[*found.problems, *problems, *unshown])
 
 
 def _inputs(settings: PredictSettings, card: ModelCard) -> Inputs:

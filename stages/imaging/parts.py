@@ -8,7 +8,7 @@ samples.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["AXIAL", "WHOLE", "Box", "Part", "part_digest"]
 
@@ -29,6 +29,9 @@ class Part:
     axis: str = AXIAL
     """Axis along which a scan is cut into planes: `axial`, `coronal`, `sagittal`, or `0`, `1`, `2`, the axes of its
     array. Files without a geometry have planes in one direction only, whatever the axis."""
+    channels: tuple[str, ...] = ()
+    """Channels that are shown as grey, or as red, green and blue, by name or by position from 0; empty for what the
+    file says itself. It changes how the part is shown, and not which part it is."""
 
 
 WHOLE = Part()
@@ -47,7 +50,7 @@ def part_digest(digest: str, part: Part) -> str:
         `axial`, and by ` box <row> <column> <rows> <columns>` for a region, in UTF-8. A file that holds one image has
         the slice 0.
     """
-    if part == WHOLE:
+    if replace(part, channels=()) == WHOLE:
         return digest
     named = f"{digest} slice {part.plane or 0}"
     if part.axis != AXIAL:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.imaging.intensities import PERCENTILES, IntensityRule, to_8_bits
+from stages.imaging.intensities import IntensityRule, spread_values, to_8_bits
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Part, part_digest
+from stages.imaging.volumes.channels import MOST_CHANNELS, channel_views, key_of_channels
 from stages.imaging.volumes.opened import file_digest, open_volume
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ __all__ = ["read_plane", "shown_range", "volume_memo_key"]
 
 MOST_PLANES = 32
 """Planes from which the percentiles of a file are computed, evenly spaced."""
-MOST_VALUES = 2**20
-"""Values of each plane that are used for them, evenly spaced."""
 _TURN = threading.Lock()
 
 
@@ -36,6 +35,21 @@ def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]
         InputProblemsError: the file cannot be read, or the plane holds NaN or infinity.
     """
     volume = open_volume(path, part.axis)
+    views = channel_views(path, volume, part.channels)
+    if not views:
+        return _read(path, volume, part, rule)
+    shown = [_read(path, view, part, rule)[..., 0] for view in views]
+    if len(shown) == 1:
+        return np.repeat(shown[0][..., None], 3, axis=2)
+    return np.stack([*shown, *[np.zeros_like(shown[0])] * (MOST_CHANNELS - len(shown))], axis=2)
+
+
+def _read(path: Path, volume: Volume, part: Part, rule: IntensityRule) -> NDArray[np.uint8]:
+    """Return a plane of grey or of colours as (row, column, 3) uint8 RGB.
+
+    Raises:
+        InputProblemsError: as in `read_plane`.
+    """
     values = volume.read(part.plane or 0, part.box)
     if not volume.facts.deep:
         grey = values.ndim == 2  # noqa: PLR2004 - no channels
@@ -44,15 +58,15 @@ def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]
     if unusable:
         what = f"{unusable} of {values.size} values of plane {part.plane or 0} are NaN or infinite"
         refuse(path, f"{what}; give them a value or remove the file")
-    low, high = _range_of_plane(values) if rule.name == "minmax" else shown_range(path, rule)
+    low, high = rule.range_of(values) if rule.name == "minmax" else shown_range(volume, rule)
     return to_8_bits(values, low, high)
 
 
-def shown_range(path: Path, rule: IntensityRule) -> tuple[float, float]:
+def shown_range(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
     """Return the values that a file shows as black and white, the same for all its planes.
 
     Args:
-        path: of a volume.
+        volume: An opened file, or one channel of it.
         rule: any but `minmax`, which is a rule of one plane.
 
     Raises:
@@ -60,11 +74,10 @@ def shown_range(path: Path, rule: IntensityRule) -> tuple[float, float]:
     """
     if rule.low is not None and rule.high is not None:
         return rule.low, rule.high
-    volume = open_volume(path)
     if rule.name == "file" and volume.facts.window is not None:
         return volume.facts.window
     with _TURN:  # several threads would read the same planes
-        return _percentiles(volume)
+        return _percentiles(volume, rule)
 
 
 def volume_memo_key(path: Path, part: Part, rule: IntensityRule) -> str:
@@ -74,26 +87,27 @@ def volume_memo_key(path: Path, part: Part, rule: IntensityRule) -> str:
         InputProblemsError: the file cannot be read.
     """
     digest = part_digest(file_digest(path), part)
+    digest = key_of_channels(digest, part.channels)
     if not open_volume(path).facts.deep:
         return digest
-    return hashlib.sha256(f"{digest} window {rule}".encode()).hexdigest()
-
-
-def _range_of_plane(values: NDArray[Any]) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
+    return rule.key_of_maps(digest)
 
 
 @lru_cache(maxsize=16)
-def _percentiles(volume: Volume) -> tuple[float, float]:
+def _percentiles(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
+    """Return the percentiles of a file, from evenly spaced planes; NaN and infinity do not count."""
     planes = volume.facts.planes
     chosen = sorted({round(at) for at in np.linspace(0, planes - 1, min(planes, MOST_PLANES))})
-    found = []
+    found: list[NDArray[Any]] = []
+    lowest, highest = math.inf, -math.inf
     for plane in chosen:
-        values = volume.read(plane).ravel()
-        found.append(values[:: max(1, values.size // MOST_VALUES)].astype(np.float32))
+        values = volume.read(plane)
+        sampled = spread_values(values)
+        found.append(sampled[np.isfinite(sampled)])
+        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        if finite.size:
+            lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
     together = np.concatenate(found)
-    together = together[np.isfinite(together)]
     if not together.size:
         return 0.0, 0.0
-    low, high = np.percentile(together, PERCENTILES)
-    return float(low), float(high)
+    return rule.range_of_sampled(together, lowest, highest)
