@@ -13,7 +13,7 @@ from stages.imaging.dicom.geometry import Place, Vector
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["frame_places", "number", "numbers", "place_of", "rescale_of", "rescaled", "text", "window_of"]
+__all__ = ["frame_places", "mirror_of", "number", "numbers", "place_of", "rescale_of", "rescaled", "text", "window_of"]
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 """Elements with the size of a pixel; the first that a file has counts."""
@@ -88,12 +88,22 @@ def rescaled(data: Dataset) -> bool:
     return bool(data.get("ModalityLUTSequence")) or rescale_of(data, 0) != (1.0, 0.0)
 
 
+def mirror_of(header: Dataset) -> float | None:
+    """Return the sum of a value and its mirror image in a MONOCHROME1 file; None for files of other kinds."""
+    if text(header, "PhotometricInterpretation") != "MONOCHROME1":
+        return None
+    bits = number(header, "BitsStored") or number(header, "BitsAllocated") or 8
+    signed = number(header, "PixelRepresentation") == 1
+    slope, intercept = rescale_of(header, 0)
+    return slope * (-1 if signed else 2**bits - 1) + 2 * intercept
+
+
 def window_of(data: Dataset) -> tuple[float, float] | None:
     """Return the lowest and highest value of the file's first window; None without one.
 
     PS3.3, C.11.2.1.2: the function LINEAR, which is the default, maps `centre - 0.5 - (width - 1) / 2` to black and
     `centre - 0.5 + (width - 1) / 2` to white. LINEAR_EXACT and SIGMOID map `centre ± width / 2`; a sigmoid is read as
-    a straight line.
+    a straight line. In a MONOCHROME1 file the window is mirrored, as its values are.
     """
     centre = _find(data, 0, "FrameVOILUTSequence", "WindowCenter")
     width = _find(data, 0, "FrameVOILUTSequence", "WindowWidth")
@@ -101,7 +111,10 @@ def window_of(data: Dataset) -> tuple[float, float] | None:
         return None
     exact = text(data, "VOILUTFunction") in {"LINEAR_EXACT", "SIGMOID"}
     middle, half = (centre[0], width[0] / 2) if exact else (centre[0] - 0.5, (width[0] - 1) / 2)
-    return (middle - half, middle + half) if half > 0 else None
+    if half <= 0:
+        return None
+    mirror = mirror_of(data)
+    return (middle - half, middle + half) if mirror is None else (mirror - middle - half, mirror - middle + half)
 
 
 def _find(data: Dataset, frame: int | None, group: str, keyword: str) -> list[float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.imaging.dicom.geometry import distance_of
 from stages.imaging.dicom.headers import Facts, dataset_of, read_facts
-from stages.imaging.dicom.pixels import mirror_of, read_frame, require_decoder
+from stages.imaging.dicom.pixels import read_frame, require_decoder
 from stages.imaging.opening import refuse
 from stages.imaging.volumes.volume import Spacing, Volume, VolumeFacts
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DicomVolume", "open_file", "volume_facts"]
 
+BITS = 8
 SAMPLES = {1, 3}
 """Numbers of channels that are read: grey, and three colours."""
 
@@ -75,31 +76,18 @@ def volume_facts(dicom: Facts) -> VolumeFacts:
     if not dicom.has_image:
         refuse(dicom.path, f"is a DICOM {dicom.sop_class_name} and holds no image; remove it")
     require_decoder(dicom.path, dicom.transfer_syntax)
-    header = dataset_of(dicom.path, only=GREY, pixels=False)
-    if int(header.get("SamplesPerPixel") or 1) not in SAMPLES:
-        refuse(dicom.path, f"has {header.SamplesPerPixel} channels; grey and RGB are read")
-    signed = bool(header.get("PixelRepresentation"))
-    window = dicom.window
-    mirror = mirror_of(header)
-    if window is not None and mirror is not None:
-        window = (mirror - window[1], mirror - window[0])
-    palette = "PALETTE" in str(header.get("PhotometricInterpretation"))
+    if dicom.samples not in SAMPLES:
+        refuse(dicom.path, f"has {dicom.samples} channels; grey and RGB are read")
+    grey = dicom.samples == 1 and not dicom.palette
     return VolumeFacts(
         planes=dicom.frames,
         size=(dicom.rows, dicom.columns),
-        channels=3 if dicom.colours else 1,
-        deep=not palette and (dicom.bits != 8 or (not dicom.colours and (dicom.rescaled or signed))),  # noqa: PLR2004 - bits
+        channels=1 if grey else 3,
+        deep=not dicom.palette and (dicom.bits != BITS or (grey and (dicom.rescaled or dicom.signed))),
         spacing_mm=_spacing(dicom),
         patient=dicom.patient,
-        window=window,
+        window=dicom.window,
     )
-
-
-GREY = (
-    *("SOPClassUID", "SamplesPerPixel", "PixelRepresentation", "PhotometricInterpretation", "BitsStored"),
-    *("BitsAllocated", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence"),
-)
-"""Elements that say how values are stored."""
 
 
 def _spacing(dicom: Facts) -> Spacing | None:

@@ -13,6 +13,8 @@ from itertools import pairwise
 
 __all__ = ["Place", "distance_of", "same_orientation"]
 
+COUNTED = (-1, -1, 1)
+"""Direction along x, y and z in which slices are counted: to the right, to the front, to the head."""
 Vector = tuple[float, float, float]
 LEAST_DIFFERENCE = 1e-3
 """Millimetres; slices that are closer together are at the same position."""
@@ -42,11 +44,17 @@ class Place:
 
     @property
     def normal(self) -> Vector:
-        """Return the direction at right angles to the image. The place must be known."""
+        """Return the direction at right angles to the image in which slices are counted. The place must be known.
+
+        It points to the head, the front or the right of the patient, whichever is nearest.
+        """
         if self.rows_along is None or self.columns_along is None:
             raise ValueError("the orientation is not known")
         (a, b, c), (d, e, f) = self.rows_along, self.columns_along
-        return (b * f - c * e, c * d - a * f, a * e - b * d)
+        across = (b * f - c * e, c * d - a * f, a * e - b * d)
+        axis = max(range(3), key=lambda at: (round(abs(across[at]), 3), at))
+        way = math.copysign(1, across[axis] * COUNTED[axis])
+        return (way * across[0], way * across[1], way * across[2])
 
     def depth(self, normal: Vector) -> float:
         """Return the position along a direction in millimetres. The place must be known."""

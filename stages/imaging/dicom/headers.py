@@ -71,7 +71,10 @@ class Facts:
     frames: int
     place: Place
     transfer_syntax: str
-    colours: bool
+    samples: int
+    """Values for each pixel: 1 for grey and for a palette, 3 for colours."""
+    palette: bool
+    signed: bool
     bits: int
     """Bits of a value that are used."""
     rescaled: bool
@@ -177,7 +180,9 @@ def _facts(path: Path, data: Dataset) -> Facts:
         frames=max(1, frames or 1),
         place=place_of(data),
         transfer_syntax=text(data.file_meta, "TransferSyntaxUID"),
-        colours=(number(data, "SamplesPerPixel") or 1) > 1 or "PALETTE" in text(data, "PhotometricInterpretation"),
+        samples=number(data, "SamplesPerPixel") or 1,
+        palette="PALETTE" in text(data, "PhotometricInterpretation"),
+        signed=number(data, "PixelRepresentation") == 1,
         bits=number(data, "BitsStored") or number(data, "BitsAllocated") or 8,
         rescaled=rescaled(data),
         window=window_of(data),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.errors import UsageError
-from stages.imaging.dicom.elements import number, rescale_of, text
+from stages.imaging.dicom.elements import mirror_of, rescale_of, text
 from stages.imaging.dicom.headers import dataset_of
 from stages.imaging.opening import refuse
 from stages.imaging.samples import printable
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-__all__ = ["mirror_of", "read_frame", "require_decoder"]
+__all__ = ["EXTRA", "read_frame", "require_decoder"]
 
 EXTRA = "pip install 'diamant-pipeline[dicom]'"
+"""Command that installs the packages for compressed files and for DICOM SEG."""
 
 
 def require_decoder(path: Path, transfer_syntax: str) -> None:
@@ -76,16 +77,6 @@ def read_frame(path: Path, frame: int = 0, header: Dataset | None = None) -> NDA
     except Exception as error:  # noqa: BLE001 - pydicom and its decoders raise exceptions of many kinds for damaged files
         what = " ".join(str(error).split())[:160] or type(error).__name__
         refuse(path, f"frame {frame + 1} cannot be decoded ({what}); restore the file from its source")
-
-
-def mirror_of(header: Dataset) -> float | None:
-    """Return the sum of a value and its mirror image in a MONOCHROME1 file; None for files of other kinds."""
-    if text(header, "PhotometricInterpretation") != "MONOCHROME1":
-        return None
-    bits = number(header, "BitsStored") or number(header, "BitsAllocated") or 8
-    signed = number(header, "PixelRepresentation") == 1
-    slope, intercept = rescale_of(header, 0)
-    return slope * (-1 if signed else 2**bits - 1) + 2 * intercept
 
 
 def _values(path: Path, frame: int, header: Dataset) -> NDArray[Any]:

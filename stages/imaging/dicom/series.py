@@ -1,7 +1,8 @@
 """Read the files of one DICOM series as the slices of one volume.
 
-Slices are sorted by their position along their normal, from low to high. Files that do not say their position are
-sorted by InstanceNumber. The order of the files on disk and their names do not count.
+Slices are sorted by their position along their normal, as slices of NIfTI files are: from the feet upward, from back to
+front, or from left to right. Files that do not say their position are sorted by InstanceNumber. The order of the files
+on disk and their names do not count.
 
 A series that cannot be trusted as a volume is refused when it is opened: slices that are missing, the same position
 twice, sizes or orientations that change, several patients.
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,13 +78,14 @@ class SeriesVolume(Volume):
             InputProblemsError: a file cannot be used, or the slices make no volume.
         """
         self.slices: tuple[Facts, ...] = tuple(sorted_slices(path))
-        middle = volume_facts(self.slices[len(self.slices) // 2])
+        facts = [volume_facts(one) for one in self.slices]
+        middle = facts[len(facts) // 2]
         spacing = middle.spacing_mm
         self.facts = VolumeFacts(
             planes=len(self.slices),
             size=middle.size,
             channels=middle.channels,
-            deep=middle.deep,
+            deep=any(one.deep for one in facts),
             spacing_mm=None if spacing is None else (spacing[0], spacing[1], _distance(self.slices)),
             patient=middle.patient,
             window=middle.window,
@@ -100,6 +101,12 @@ class SeriesVolume(Volume):
             return values
         row, column, rows, columns = box
         return values[row : row + rows, column : column + columns]
+
+    def elsewhere(self, labels: Volume) -> str | None:
+        """Return how the place of a label file differs from that of the series; see `Volume.elsewhere`."""
+        from stages.imaging.dicom.voxels import label_fault  # here, because it is needed for labels in NIfTI only
+
+        return label_fault(self.slices, labels)
 
 
 def sorted_slices(path: SeriesPath) -> list[Facts]:
@@ -123,7 +130,7 @@ KINDS: dict[str, Callable[[Facts], object]] = {
     "PatientID": lambda one: one.patient,
     "size (rows, columns)": lambda one: (one.rows, one.columns),
     "spacing of pixels": lambda one: one.place.spacing,
-    "kind of colours": lambda one: one.colours,
+    "kind of colours": lambda one: (one.samples, one.palette),
     "presence of a position": lambda one: one.place.known,
 }
 """Facts that all slices of a series have in common."""
@@ -178,8 +185,4 @@ def _distance(slices: Sequence[Facts]) -> float | None:
     """Return the distance of neighbouring slices in millimetres."""
     if not slices[0].place.known:
         return slices[0].place.between_slices
-    return distance_of(list(map(partial(_depth, normal=slices[0].place.normal), slices)))
-
-
-def _depth(one: Facts, normal: tuple[float, float, float]) -> float:
-    return one.place.depth(normal)
+    return distance_of([one.place.depth(slices[0].place.normal) for one in slices])
