@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from stages import predict
+from stages import evaluate, predict
 from stages.errors import InputProblemsError, UsageError
 from stages.extract import run as extract
-from stages.settings import PredictSettings
+from stages.settings import EvaluateSettings, PredictSettings
 from stages.train import run as train
 from store import AttentionStore
 from tests.conftest import extract_settings, train_settings
-from tests.stages.imaging.scans import synthetic_scan, write_scan, write_set
+from tests.stages.imaging.scans import SPACING, synthetic_scan, write_scan, write_set
 
 CLASSES = {"background": 0, "ball": 2}
 
@@ -60,6 +62,34 @@ def test_predictions_lie_on_the_scan(scans: Path, run: Path, memo: Path, tmp_pat
         assert found.header.get_xyzt_units()[0] == "mm"
         assert found.get_data_dtype() == np.uint8
         assert set(np.unique(np.asanyarray(found.dataobj))) <= {0, 2}
+
+
+def test_scores_are_in_millimetres_without_asking(store: Path, run: Path, scans: Path, tmp_path: Path):
+    """The headers of the masks give the size of a pixel; where they do not, there are no millimetres."""
+    settings = {"store": store, "run": run, "split": "train", "include_training": True, "overlays": 0}
+    report = evaluate.run(EvaluateSettings(**settings, out=tmp_path / "r", masks=scans / "labels"))
+    with (tmp_path / "r" / "per_sample.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    assert "hd95_mm" in report.metrics["original"]
+    asked = evaluate.run(
+        EvaluateSettings(**settings, out=tmp_path / "r2", masks=scans / "labels", pixel_mm=2, tolerance_mm=1)
+    )
+    assert asked.metrics["original"]["hd95_mm"] != report.metrics["original"]["hd95_mm"]
+    shutil.copytree(scans / "labels", tmp_path / "plain")
+    for path in (tmp_path / "plain").iterdir():  # the same voxels, but the file does not say where they are
+        nib.save(nib.Nifti1Image(np.asanyarray(nib.as_closest_canonical(nib.load(path)).dataobj)[::-1], None), path)
+    unsaid = evaluate.run(EvaluateSettings(**settings, out=tmp_path / "r3", masks=tmp_path / "plain"))
+    assert "hd95_mm" not in unsaid.metrics["original"]
+    assert unsaid.metrics["original"]["hd95"] == report.metrics["original"]["hd95"]
+
+
+def test_areas_are_in_square_millimetres(scans: Path, run: Path, memo: Path, tmp_path: Path):
+    _predict(scans, run, memo, tmp_path, table=True)
+    with (tmp_path / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert float(row["area_mm2"]) == pytest.approx(int(row["area_px"]) * SPACING[0] * SPACING[1], rel=1e-5)
 
 
 def test_every_plane_is_at_its_place_in_the_label_map(
