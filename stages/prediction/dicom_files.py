@@ -136,29 +136,29 @@ def _sources(image: Path) -> list[Dataset]:
 
 
 def _segmentation(gathered: Gathered, sources: list[Dataset]) -> Dataset:
-    import highdicom as hd
+    import highdicom
     from pydicom.sr.codedict import codes
 
-    algorithm = hd.AlgorithmIdentificationSequence(
+    algorithm = highdicom.AlgorithmIdentificationSequence(
         name=SOFTWARE, family=codes.DCM.ArtificialIntelligence, version=_version()
     )
     segments = [
-        hd.seg.SegmentDescription(
+        highdicom.seg.SegmentDescription(
             segment_number=number,
             segment_label=name[:LONGEST_LABEL],
             segmented_property_category=codes.SCT.Tissue,
             segmented_property_type=codes.SCT.Tissue,
-            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
         )
         for number, name in enumerate(gathered.classes[1:], start=1)
     ]
     values = _values(gathered)
     digest = _digest(values, gathered.classes, sources)
-    segmentation: Dataset = hd.seg.Segmentation(
+    segmentation: Dataset = highdicom.seg.Segmentation(
         source_images=sources,
         pixel_array=values,
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         series_instance_uid=_uid("series", digest),
         series_number=SERIES_NUMBER,

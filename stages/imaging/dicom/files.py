@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.imaging.dicom.geometry import distance_of
-from stages.imaging.dicom.headers import Facts, dataset_of, read_facts
-from stages.imaging.dicom.pixels import read_frame, require_decoder
+from stages.imaging.dicom.headers import Facts, read_facts
+from stages.imaging.dicom.pixels import header_of, read_frame, require_decoder
 from stages.imaging.opening import refuse
 from stages.imaging.volumes.volume import Spacing, Volume, VolumeFacts
 
@@ -41,7 +41,7 @@ class DicomVolume(Volume):
 
     @cached_property
     def _header(self) -> Dataset:
-        return dataset_of(self._path, pixels=False)
+        return header_of(self._path)
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
         """Return the values of one frame; see `Volume.read`."""

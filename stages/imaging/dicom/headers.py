@@ -6,6 +6,8 @@ memory, because a file is looked at when its folder is listed and again when it 
 
 from __future__ import annotations
 
+import logging
+import os
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from stages.imaging.dicom.geometry import Place
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
+from store.disk.regular import open_regular
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["SCANNERS", "SEGMENTATIONS", "Facts", "dataset_of", "read_facts"]
+__all__ = ["SCANNERS", "SEGMENTATIONS", "Facts", "dataset_of", "header_with_end", "read_facts"]
 
 TAGS = (
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "PatientID"),
@@ -122,20 +125,37 @@ def dataset_of(path: Path, *, only: tuple[str, ...] | None = None, pixels: bool 
     Raises:
         InputProblemsError: the file cannot be read, is damaged, or is not DICOM.
     """
+    return _parse(path, only, pixels=pixels)[0]
+
+
+def header_with_end(path: Path) -> tuple[Dataset, int]:
+    """Return a DICOM file without its pixels, and the position in the file where the element with the pixels begins.
+
+    Raises:
+        InputProblemsError: the file cannot be read, is damaged, or is not DICOM.
+    """
+    return _parse(path, None, pixels=False)
+
+
+def _parse(path: Path, only: tuple[str, ...] | None, *, pixels: bool) -> tuple[Dataset, int]:
     pydicom = _library()
     tags: Any = None if only is None else list(only)
     try:
-        data: Dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels, specific_tags=tags)
+        with open_regular(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            data: Dataset = pydicom.dcmread(file, force=True, stop_before_pixels=not pixels, specific_tags=tags)
+            end = file.tell()
     except OSError as error:
         refuse(path, explain_unreadable(error))
     except Exception as error:  # noqa: BLE001 - pydicom raises exceptions of many kinds for damaged files
         refuse(path, f"is a damaged DICOM file ({_one_line(error)}); restore it from its source")
-    if path.stat().st_size == 0:
+    if size == 0:
         refuse(path, "is empty (0 bytes); restore it from its source")
     known = any(keyword in data for keyword in ("SOPClassUID", "Rows")) or "MediaStorageSOPClassUID" in data.file_meta
     if not known:
         refuse(path, "is no DICOM file whatever its name says, or it is damaged; restore it from its source")
-    return data
+    return data, end
 
 
 def _library() -> Any:
@@ -143,6 +163,7 @@ def _library() -> Any:
     import pydicom  # here, because it is needed for DICOM files only
 
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
     return pydicom
 

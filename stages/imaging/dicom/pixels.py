@@ -19,7 +19,8 @@ import numpy as np
 
 from stages.errors import UsageError
 from stages.imaging.dicom.elements import mirror_of, rescale_of, text
-from stages.imaging.dicom.headers import dataset_of
+from stages.imaging.dicom.encapsulated import require_whole
+from stages.imaging.dicom.headers import dataset_of, header_with_end
 from stages.imaging.opening import refuse
 from stages.imaging.samples import printable
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-__all__ = ["EXTRA", "read_frame", "require_decoder"]
+__all__ = ["EXTRA", "header_of", "read_frame", "require_decoder"]
 
 EXTRA = "pip install 'diamant-pipeline[dicom]'"
 """Command that installs the packages for compressed files and for DICOM SEG."""
@@ -57,6 +58,19 @@ def require_decoder(path: Path, transfer_syntax: str) -> None:
         )
 
 
+def header_of(path: Path) -> Dataset:
+    """Return a file without its pixels, after checking that compressed pixels are all there.
+
+    Raises:
+        InputProblemsError: the file cannot be read, or its pixels are cut off.
+    """
+    header, start = header_with_end(path)
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax is not None and syntax.is_compressed and not syntax.is_deflated:
+        require_whole(path, start)
+    return header
+
+
 def read_frame(path: Path, frame: int = 0, header: Dataset | None = None) -> NDArray[Any]:
     """Return the values of a frame by the table above.
 
@@ -71,7 +85,7 @@ def read_frame(path: Path, frame: int = 0, header: Dataset | None = None) -> NDA
     Raises:
         InputProblemsError: the pixels are damaged or missing.
     """
-    header = dataset_of(path, pixels=False) if header is None else header
+    header = header_of(path) if header is None else header
     try:
         return _values(path, frame, header)
     except Exception as error:  # noqa: BLE001 - pydicom and its decoders raise exceptions of many kinds for damaged files

@@ -28,7 +28,7 @@ def write_placed(folder: Path, values: NDArray[np.int16], orientation: tuple[lis
 
     def place(data: FileDataset, plane: int) -> None:
         data.ImageOrientationPatient = cosines
-        data.ImagePositionPatient = [start + THICKNESS * plane * one for start, one in zip((-10, 20, -50), step, strict=True)]
+        data.ImagePositionPatient = list(np.array([-10, 20, -50]) + THICKNESS * plane * np.array(step))
 
     write_series(folder, values, change=place)
 
