@@ -40,7 +40,11 @@ MODULES = {
 ALONE = {
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
-    "importlib": ("stages/reporting/data_sections.py", "stages/imaging/volumes/readers.py", "stages/prediction/dicom_files.py"),
+    "importlib": (
+        "stages/reporting/data_sections.py",
+        "stages/imaging/volumes/readers.py",
+        "stages/prediction/dicom_files.py",
+    ),
     "webbrowser": ("stages/view.py",),
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
