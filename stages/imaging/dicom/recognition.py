@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.imaging.volumes.opened import file_digest
+from stages.imaging.volumes.opened import hash_file
 from stages.imaging.volumes.paths import VolumePath
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class DicomPath(VolumePath):
 
     def content_digest(self) -> str:
         """Return the SHA-256 of the file's bytes."""
-        return file_digest(Path(self))
+        return hash_file(Path(self))
 
     @property
     def identity(self) -> Hashable:

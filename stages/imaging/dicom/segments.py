@@ -27,7 +27,7 @@ from stages.imaging.dicom.frames import Target, plane_of_frame, targets_of
 from stages.imaging.dicom.headers import dataset_of
 from stages.imaging.dicom.pixels import read_frame
 from stages.imaging.opening import refuse
-from stages.imaging.volumes.opened import file_digest
+from stages.imaging.volumes.opened import hash_file
 from stages.imaging.volumes.paths import VolumePath
 from stages.imaging.volumes.volume import Volume, VolumeFacts
 
@@ -78,7 +78,7 @@ class SegmentPath(VolumePath):
 
     def content_digest(self) -> str:
         """Return the SHA-256 of the file's bytes."""
-        return file_digest(Path(self))
+        return hash_file(Path(self))
 
     @property
     def identity(self) -> Hashable:

@@ -21,7 +21,7 @@ from stages.imaging.dicom.geometry import LEAST_DIFFERENCE, distance_of, same_or
 from stages.imaging.dicom.headers import Facts, read_facts
 from stages.imaging.dicom.pixels import read_frame
 from stages.imaging.opening import refuse
-from stages.imaging.volumes.opened import file_digest
+from stages.imaging.volumes.opened import hash_file
 from stages.imaging.volumes.paths import VolumePath
 from stages.imaging.volumes.volume import Volume, VolumeFacts
 from stages.runtime.look_ahead import look_ahead
@@ -59,7 +59,7 @@ class SeriesPath(VolumePath):
 
     def content_digest(self) -> str:
         """Return the SHA-256 of the sorted digests of the files, in hexadecimal, with a line break after each."""
-        digests = sorted(look_ahead(file_digest, self.files))
+        digests = sorted(look_ahead(hash_file, self.files))
         return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
 
     @property

@@ -20,7 +20,7 @@ from stages.imaging.volumes.readers import reader_of
 from stages.imaging.volumes.volume import Volume
 from store.disk.regular import open_regular
 
-__all__ = ["file_digest", "open_volume"]
+__all__ = ["file_digest", "hash_file", "open_volume"]
 
 KEPT = 4
 """Files that stay open: image and labels of two volumes, because threads read ahead."""
@@ -69,18 +69,24 @@ def file_digest(path: Path) -> str:
     entry = _entry(path)
     with entry.lock:
         if not entry.digest:
-            if isinstance(path, VolumePath):
-                entry.digest = path.content_digest()
-                return entry.digest
-            try:
-                digest = hashlib.sha256()
-                with open_regular(path) as file:
-                    while block := file.read(BLOCK):
-                        digest.update(block)
-                entry.digest = digest.hexdigest()
-            except OSError as error:
-                refuse(path, explain_unreadable(error))
+            entry.digest = path.content_digest() if isinstance(path, VolumePath) else hash_file(path)
         return entry.digest
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of the file's bytes, 64 hexadecimal digits, without remembering it.
+
+    Raises:
+        InputProblemsError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open_regular(path) as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except OSError as error:
+        refuse(path, explain_unreadable(error))
+    return digest.hexdigest()
 
 
 def _entry(path: Path) -> _Entry:

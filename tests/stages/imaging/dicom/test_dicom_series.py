@@ -253,3 +253,12 @@ def test_slices_with_a_picture_as_mask_each_are_samples_of_one_group(tmp_path: P
     assert list(store.ids) == sorted(path.stem for path in paths)
     assert all(store.labelled)
     assert len(set(store.column("group"))) == 1
+
+
+def test_a_series_stays_open_while_its_files_are_hashed(tmp_path: Path):
+    """Otherwise every slice would read all files of the series again."""
+    write_series(tmp_path / "chest", scan(8))
+    path = the_series(tmp_path)
+    volume = open_volume(path)
+    file_digest(path)
+    assert open_volume(path) is volume
