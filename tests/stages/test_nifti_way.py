@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from stages import evaluate, predict
 from stages.errors import InputProblemsError, UsageError
 from stages.extract import run as extract
+from stages.prediction.parents import PARENT_FORMATS, Content, Gathered
+from stages.segmentation.mask_painter import MaskPainter
 from stages.settings import EvaluateSettings, PredictSettings
 from stages.train import run as train
 from store import AttentionStore
@@ -110,6 +113,51 @@ def test_every_plane_is_at_its_place_in_the_label_map(
     for name, ball in truth.items():
         image = nib.as_closest_canonical(nib.load(tmp_path / f"{name}.nii.gz"))
         np.testing.assert_array_equal(np.asanyarray(image.dataobj), ball * 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        (None, "classes", {0, 1}),
+        ({"background": 0, "ball": 2}, "classes", {0, 2}),
+        ({"background": 0, "ball": 300}, "classes", {0, 300}),
+        ({"background": "0", "ball": "1-255"}, "classes", {0, 255}),
+        ({"background": "#000000", "ball": "#ff0000"}, "classes", {0, 1}),
+        (None, "objects", {0, 1, 2}),
+    ],
+)
+def test_label_maps_have_the_values_of_the_masks(
+    scans: Path, tmp_path: Path, values: dict[str, int | str] | None, kind: Content, expected: set[int]
+):
+    painter = MaskPainter.of(["background", "ball"], values)
+    planes = np.zeros((4, 16, 20), np.int32 if kind == "objects" else np.uint8)
+    planes[1], planes[2] = 1, 2 if kind == "objects" else 1
+    image = scans / "images" / "case_0.nii.gz"
+    gathered = Gathered(
+        source=image,
+        axis="axial",
+        identifier="case_0",
+        content=kind,
+        values=planes,
+        classes=["background", "ball"],
+        painter=painter,
+    )
+    (tmp_path / "encoded.nii.gz").write_bytes(PARENT_FORMATS["nifti"].encode(gathered))
+    found = nib.load(tmp_path / "encoded.nii.gz")
+    assert set(np.unique(np.asanyarray(found.dataobj)).tolist()) == expected
+    assert found.get_data_dtype().kind == "u"
+
+
+def test_private_texts_of_the_scan_are_not_copied(scans: Path, run: Path, memo: Path, tmp_path: Path):
+    image = nib.load(scans / "images" / "case_0.nii.gz")
+    image.header["db_name"], image.header["aux_file"] = b"Smith, Jane", b"smith.txt"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Smith"))
+    (tmp_path / "images").mkdir()
+    nib.save(image, tmp_path / "images" / "a.nii")
+    _predict(tmp_path, run, memo, tmp_path / "out")
+    assert b"mith" in (tmp_path / "images" / "a.nii").read_bytes()
+    assert b"mith" not in gzip.decompress((tmp_path / "out" / "a.nii.gz").read_bytes())
+    assert nib.load(tmp_path / "out" / "a.nii.gz").shape == image.shape
 
 
 def test_predictions_are_labels_again(scans: Path, run: Path, memo: Path, tmp_path: Path):
