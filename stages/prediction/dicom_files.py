@@ -25,7 +25,6 @@ import numpy as np
 from stages.errors import InputProblemsError, UsageError
 from stages.imaging.dicom.elements import text
 from stages.imaging.dicom.headers import SCANNERS, SEGMENTATIONS, dataset_of, read_facts
-from stages.imaging.dicom.pixels import EXTRA
 from stages.imaging.dicom.series import SeriesVolume
 from stages.imaging.opening import refuse
 from stages.imaging.volumes.opened import open_volume
@@ -60,7 +59,7 @@ def require_package() -> None:
     if find_spec("highdicom") is None:
         raise UsageError(
             "predictions of DICOM files are written as DICOM SEG, and the package highdicom is not installed.\n"
-            f"  Install the extra `dicom`: {EXTRA}"
+            "  Install it: pip install 'diamant-pipeline[dicom]'"
         )
 
 

@@ -87,6 +87,8 @@ def volume_facts(dicom: Facts) -> VolumeFacts:
         spacing_mm=_spacing(dicom),
         patient=dicom.patient,
         window=dicom.window,
+        values=f"{dicom.bits}-bit{' signed' if dicom.signed else ''}",
+        orientation=(dicom.frame_places or [dicom.place])[0].orientation,
     )
 
 

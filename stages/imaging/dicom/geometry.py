@@ -15,6 +15,10 @@ __all__ = ["Place", "distance_of", "same_orientation"]
 
 COUNTED = (-1, -1, 1)
 """Direction along x, y and z in which slices are counted: to the right, to the front, to the head."""
+PLANES = ("sagittal", "coronal", "axial")
+"""Planes of the body at right angles to x, y and z."""
+NEAR = 0.8
+"""Smallest cosine of the angle to such a plane at which an image has its name."""
 Vector = tuple[float, float, float]
 LEAST_DIFFERENCE = 1e-3
 """Millimetres; slices that are closer together are at the same position."""
@@ -41,6 +45,14 @@ class Place:
     def known(self) -> bool:
         """Return True if position and orientation are known."""
         return self.position is not None and self.rows_along is not None and self.columns_along is not None
+
+    @property
+    def orientation(self) -> str:
+        """Return the plane of the body that the image is nearest to; "oblique" far from all, "" if it is not known."""
+        if self.rows_along is None or self.columns_along is None:
+            return ""
+        sizes = [abs(one) for one in self.normal]
+        return PLANES[sizes.index(max(sizes))] if max(sizes) >= NEAR else "oblique"
 
     @property
     def normal(self) -> Vector:

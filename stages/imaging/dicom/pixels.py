@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.errors import UsageError
 from stages.imaging.dicom.elements import mirror_of, rescale_of, text
 from stages.imaging.dicom.encapsulated import require_whole
 from stages.imaging.dicom.headers import dataset_of, header_with_end
+from stages.imaging.extras import require_extra
 from stages.imaging.opening import refuse
 from stages.imaging.samples import printable
 
@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-__all__ = ["EXTRA", "header_of", "read_frame", "require_decoder"]
-
-EXTRA = "pip install 'diamant-pipeline[dicom]'"
-"""Command that installs the packages for compressed files and for DICOM SEG."""
+__all__ = ["header_of", "read_frame", "require_decoder"]
 
 
 def require_decoder(path: Path, transfer_syntax: str) -> None:
@@ -52,10 +49,7 @@ def require_decoder(path: Path, transfer_syntax: str) -> None:
         name = UID(transfer_syntax).name
         refuse(path, f"is compressed as {name}, which is not read; convert it, for example with `dcmconv` of DCMTK")
     if not decoder.is_available:
-        raise UsageError(
-            f"{printable(path)}: is compressed as {UID(transfer_syntax).name}, and no package that reads it is "
-            f"installed.\n  Install the extra `dicom`: {EXTRA}"
-        )
+        require_extra("dicom", printable(path), f"a DICOM file compressed as {UID(transfer_syntax).name}")
 
 
 def header_of(path: Path) -> Dataset:

@@ -101,7 +101,15 @@ class SegmentVolume(Volume):
         self._header = _header_of(self._path)
         self._kind = text(self._header, "SegmentationType").upper()
         targets = targets_of(path.image)
-        self.facts = VolumeFacts(planes=len(targets), size=targets[0].size, channels=1, deep=False)
+        spacing = targets[0].place.spacing
+        self.facts = VolumeFacts(
+            planes=len(targets),
+            size=targets[0].size,
+            channels=1,
+            deep=False,
+            spacing_mm=None if spacing is None else (*spacing, None),
+            values="8-bit",
+        )
         size = (number(self._header, "Rows") or 0, number(self._header, "Columns") or 0)
         if size != targets[0].size:
             what = f"its frames are {size[0]} x {size[1]} and its image {path.image.name} {targets[0].size[0]} x "

@@ -89,6 +89,8 @@ class SeriesVolume(Volume):
             spacing_mm=None if spacing is None else (spacing[0], spacing[1], _distance(self.slices)),
             patient=middle.patient,
             window=middle.window,
+            values=middle.values,
+            orientation=middle.orientation,
         )
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:

@@ -12,13 +12,14 @@ from stages.errors import InputProblemsError
 from stages.extract import run as extract
 from stages.imaging.labels import LabelRules, read_labels
 from stages.imaging.pairing import Found, Inputs, find_samples
+from stages.imaging.pixel_sizes import sizes_in_files
 from stages.imaging.samples import SourceSample
 from stages.imaging.source_masks import find_source_masks
 from stages.imaging.stored_parts import stored_parts
 from stages.imaging.volumes.planes import split_into_planes
 from store import AttentionStore
 from tests.conftest import extract_settings
-from tests.dicom_series import labels_of, scan, write_seg, write_series
+from tests.dicom_series import SPACING, labels_of, scan, write_seg, write_series
 
 SIZE = (22, 30)
 
@@ -186,12 +187,14 @@ def test_the_store_has_the_labels_and_the_evaluation_finds_them_again(tmp_path: 
     extract(settings)
     store = AttentionStore.open(tmp_path / "s.zarr")
     assert store.classes == ["background", "left", "right"]
+    assert store.column("group")[0] == "P-1"
     assert [store[plane].labelled for plane in range(4)] == [True] * 4
     parts = stored_parts(store, range(4))
     found = find_source_masks(parts, store.description.masks, masks=tmp_path / "data")
     rules = LabelRules.from_source(store.description.masks, store.classes)
     read = [read_labels(found[f"chest_z00{plane}"], rules, SIZE).mask for plane in range(4)]
     np.testing.assert_array_equal(np.stack(read), two_classes())
+    assert sizes_in_files(found) == dict.fromkeys(found, SPACING)
     with pytest.raises(InputProblemsError, match="the folder that holds both"):
         find_source_masks(parts, store.description.masks, masks=tmp_path / "data" / "masks")
 

@@ -51,6 +51,7 @@ def test_geometry_window_and_patient_come_from_the_headers(tmp_path: Path):
     assert facts.spacing_mm == (*SPACING, THICKNESS)
     assert facts.window == (-160.0, 239.0)  # the first one: 40 - 0.5 -+ 399 / 2
     assert facts.patient == "P-1"
+    assert (facts.values, facts.orientation) == ("16-bit", "axial")
     assert facts.deep
 
 
