@@ -123,8 +123,9 @@ def _pairs(prepared: Prepared) -> str:
 
 
 def _groups(prepared: Prepared) -> str:
-    groups = Counter(sample.group for sample in prepared.found.samples)
-    if len(groups) == len(prepared.found.samples):
+    samples = prepared.sources or prepared.found.samples  # the planes of a file are of one patient
+    groups = Counter(sample.group for sample in samples)
+    if len(groups) == len(samples):
         return "none: every image counts as a patient of its own"
     name, most = groups.most_common(1)[0]
     return f"{len(groups)}; the largest is {name!r} with {counted(most, 'image')}"

@@ -22,6 +22,7 @@ from typing import Literal
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.describing import describe_classes
 from stages.imaging.dicom.gathering import is_dicom_file
+from stages.imaging.dicom.notes import dicom_notes
 from stages.imaging.dicom.pairing import DicomTrees, add_segmentations, gather_trees, group_slices
 from stages.imaging.explaining import explain_no_pair
 from stages.imaging.forms import Forms
@@ -117,7 +118,7 @@ def find_samples(
         problems=[*matched.problems, *grouping.problems],
         left_out=_left_out(matched),
         rule=replace(choice.rule, folders=matched.folders, one_root=trees.one_root and pairs),
-        notes=[*notes, *grouping.notes],
+        notes=[*notes, *grouping.notes, *(dicom_notes(grouping.samples) if wanted else [])],
         classes=describe_classes(choice.layout, trees) if pairs and wanted else None,
         labels=choice.layout.labels if pairs else None,
     )

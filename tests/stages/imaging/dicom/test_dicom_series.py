@@ -263,3 +263,14 @@ def test_a_series_stays_open_while_its_files_are_hashed(tmp_path: Path):
     volume = open_volume(path)
     file_digest(path)
     assert open_volume(path) is volume
+
+
+def test_notes_say_what_the_files_became(tmp_path: Path):
+    for name in ("a", "b"):
+        write_series(tmp_path / name, scan(3), patient="anonymous", series=f"1.2.3.{ord(name)}")
+    notes = find_samples(Inputs(images=tmp_path)).notes
+    assert any("6 DICOM files are the slices of 2 series" in note for note in notes)
+    assert any("the same PatientID" in note and "--group-pattern" in note for note in notes)
+    assert not any("anonymous" in note for note in notes)
+    notes = find_samples(Inputs(images=tmp_path, group_pattern="([ab])/")).notes
+    assert not any("the same PatientID" in note for note in notes)
