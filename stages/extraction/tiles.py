@@ -10,9 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 
 from stages.errors import InputProblemsError, Problem, UsageError
+from stages.extraction.tile_content import with_content
 from stages.imaging.class_names import is_annotation_file
+from stages.imaging.image_rules import ImageRules
+from stages.imaging.labels import LabelRules
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, printable
 from stages.imaging.tiling import TileRule, tile_boxes, tile_id
 from stages.imaging.volumes.opened import open_volume
@@ -22,7 +26,7 @@ from stages.runtime.look_ahead import look_ahead
 from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
 
-__all__ = ["LARGE", "context_of", "cut_into_tiles", "size_notes", "tile_rule"]
+__all__ = ["LARGE", "context_of", "cut_into_tiles", "leave_out_plain", "size_notes", "tile_rule"]
 
 LARGE = 64_000_000
 """Pixels above which an image is named in a note if it is not cut into tiles."""
@@ -40,6 +44,7 @@ def tile_rule(settings: ExtractSettings) -> TileRule | None:
         ("--overlap", settings.overlap != 0),
         ("--resolution", settings.resolution != "1"),
         ("--context", settings.context != 0),
+        ("--tile-background", settings.tile_background is not None),
     ):
         if given:
             raise UsageError(
@@ -109,6 +114,41 @@ def cut_into_tiles(sources: Sequence[SourceSample], rule: TileRule) -> tuple[lis
     return tiles, problems
 
 
+def leave_out_plain(
+    tiles: Sequence[SourceSample], share: float, images: ImageRules, labels: LabelRules
+) -> tuple[list[SourceSample], list[Problem], list[Problem]]:
+    """Return the tiles that show something, a line for every image that lost tiles, and the problems of the others.
+
+    Args:
+        tiles: Of all images, image by image.
+        share: A tile is left out if at least this share of it is plain; see `stages.extraction.tile_content`.
+        images: How images are read.
+        labels: How labels are read.
+
+    Raises:
+        InputProblemsError: every tile is plain.
+    """
+    kept: list[SourceSample] = []
+    lines: list[Problem] = []
+    problems: list[Problem] = []
+    for (file, _), group in groupby(tiles, key=lambda tile: (tile.image, tile.part.plane)):
+        own = list(group)
+        try:
+            found = with_content(own, share, images, labels)
+        except InputProblemsError as error:
+            problems += error.problems
+            continue
+        kept += found
+        if len(found) < len(own):
+            what = (
+                f"{len(own) - len(found)} of {counted(len(own), 'tile')} left out: {share:.0%} or more of each is plain"
+            )
+            lines.append(Problem(printable(file), f"{what} white or black (--tile-background {share:g})"))
+    if lines and not kept and not problems:
+        raise InputProblemsError(lines, "No tile is left. Give a larger share, or leave --tile-background out.")
+    return kept, lines, problems
+
+
 def size_notes(settings: ExtractSettings, rule: TileRule | None, sizes: Counter[Size], tiles: int) -> list[str]:
     """Return what the user has to know about the sizes of images and tiles.
 
@@ -125,7 +165,7 @@ def size_notes(settings: ExtractSettings, rule: TileRule | None, sizes: Counter[
         height, width = max(large, key=math.prod)
         shown = "x".join(map(str, settings.image_size))
         text = (
-            f"note: {counted(sum(large.values()), 'image')} of more than 64 megapixels (up to {height} x {width} "
+            f"{counted(sum(large.values()), 'image')} of more than 64 megapixels (up to {height} x {width} "
             f"pixels) shrunk to {shown}, where small structures are lost. To keep them, cut the images: --tile 512"
         )
         return [text]
@@ -133,7 +173,7 @@ def size_notes(settings: ExtractSettings, rule: TileRule | None, sizes: Counter[
     if tuple(settings.image_size) != tuple(rule.size):
         height, width = rule.size
         notes.append(
-            f"note: tiles of {height} x {width} are stored with {settings.image_size[0]} x {settings.image_size[1]} "
+            f"tiles of {height} x {width} are stored with {settings.image_size[0]} x {settings.image_size[1]} "
             f"pixels; --image-size {height}x{width} keeps all of theirs"
         )
     return notes
@@ -147,7 +187,7 @@ def _is_smaller(size: Size, tile: SourceSample) -> bool:
 def _tiles_of(source: SourceSample, rule: TileRule) -> tuple[Size, list[SourceSample]] | list[Problem]:
     """Return the size and the tiles of one image, or its problems."""
     try:
-        size = whole_image_size(source.image)
+        size = whole_image_size(source.image, source.part)
         for label in source.masks:
             _check_label(label, source, size)
         boxes = tile_boxes(size, rule.for_file(_spacing(source)))
@@ -170,7 +210,7 @@ def _spacing(source: SourceSample) -> tuple[float, float, float | None] | None:
     """Return the distances between pixels in millimetres: of the user's table, else of the file."""
     if source.pixel_mm is not None:
         return source.pixel_mm, source.pixel_mm, None
-    return open_volume(source.image).facts.spacing_mm if is_volume_file(source.image) else None
+    return open_volume(source.image, source.part.axis).facts.spacing_mm if is_volume_file(source.image) else None
 
 
 def _check_label(label: LabelFile, source: SourceSample, size: Size) -> None:
@@ -184,7 +224,7 @@ def _check_label(label: LabelFile, source: SourceSample, size: Size) -> None:
 
         check_annotation(label.path, label.entry, size)
         return
-    found = whole_label_size(label.path)
+    found = whole_label_size(label.path, label.part)
     if tuple(found) != tuple(size):
         what = f"the mask is {found[0]} x {found[1]} and its image {source.image.name} {size[0]} x {size[1]}"
         remedy = "export the mask at the image's size"

@@ -96,8 +96,6 @@ def find_samples(
         if by_file.matched.pairs:  # every slice has a mask that is named like its file
             gathered, choice = alone, by_file
     trees, matched = gathered.trees, choice.matched
-    if wanted:
-        matched.samples = group_slices(matched.samples)
     pairs = bool(matched.pairs)
     if masks_given and not pairs:
         found_images = any(file.kind in USABLE for file in images.files)
@@ -113,12 +111,13 @@ def find_samples(
     else:
         _ignore_masks(matched)
         grouping = Grouping(matched.samples)
+    samples = group_slices(grouping.samples) if wanted else grouping.samples
     return Found(
-        samples=grouping.samples,
+        samples=samples,
         problems=[*matched.problems, *grouping.problems],
         left_out=_left_out(matched),
         rule=replace(choice.rule, folders=matched.folders, one_root=trees.one_root and pairs),
-        notes=[*notes, *grouping.notes, *(dicom_notes(grouping.samples) if wanted else [])],
+        notes=[*notes, *grouping.notes, *(dicom_notes(samples) if wanted else [])],
         classes=describe_classes(choice.layout, trees) if pairs and wanted else None,
         labels=choice.layout.labels if pairs else None,
     )

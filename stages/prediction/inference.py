@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.imaging.image_rules import box_of_image
 from stages.prediction.full_size import Prediction
 from stages.segmentation.batches import TensorBatch
 from stages.segmentation.checkpoint import ModelCard
@@ -58,7 +59,8 @@ class Predictor:
         mean = torch.stack(upright).mean(dim=0) if self.flips else upright[0]
         size = (sample.height, sample.width)
         values = mean.cpu().numpy().astype(np.float32, copy=False)
-        return Prediction(values, size, multilabel=self.card.network.multilabel)
+        box = box_of_image(self.card.images, size, self.card.network.size)
+        return Prediction(values, size, box, multilabel=self.card.network.multilabel)
 
 
 def _flipped(values: Tensor, views: tuple[tuple[int, ...], ...]) -> Tensor:

@@ -86,7 +86,8 @@ class OutputWriter:
         owners: dict[str, SourceSample] = {}
         for source in sources:
             names = [*self._parents.names(source), *self._names(source)]
-            self._kinds |= dict.fromkeys(_kind(name, source) for name in names if not name.endswith(".tif"))
+            usual = (name for name in names if f"{name.removesuffix('.tif')}.png" not in names)  # without 32 bits
+            self._kinds |= dict.fromkeys(_kind(name, source) for name in usual)
             for name in names:
                 # All planes of a scan have the same file; other files are of one sample each.
                 if name in owners and owners[name].image != source.image:

@@ -127,6 +127,7 @@ PARENT_FORMATS: Mapping[str, ParentFormat] = {
         package="highdicom",
         all_images=False,
     ),
+    "tiff": ParentFormat(ending=".tif", module="stages.prediction.tiff_stacks"),
 }
 """Format of the predictions by the name of the reader in `stages.imaging.volumes.readers.READERS`."""
 

@@ -23,7 +23,7 @@ def dicom_notes(samples: Sequence[SourceSample]) -> list[str]:
         notes.append(f"{files:,} DICOM files are the slices of {len(series)} series")
     if labelled:
         notes.append(f"labels of {labelled} images are from DICOM SEG, by the series that each file refers to")
-    patients = {facts.patient for sample in series if sample.group == sample.id and (facts := _facts(sample))}
+    patients = {facts.patient for sample in series if not sample.grouped and (facts := _facts(sample))}
     if len(series) > 1 and len(patients) == 1 and patients != {""}:
         remedy = "if they are of several patients, say so with --group-pattern"
         notes.append(f"all {len(series)} DICOM series have the same PatientID, so they are one group: {remedy}")

@@ -102,7 +102,7 @@ def group_slices(samples: Sequence[SourceSample]) -> list[SourceSample]:
     grouped = []
     for sample in samples:
         facts = _facts_of(sample.image)
-        alone = facts is not None and sample.group == sample.id and not isinstance(sample.image, SeriesPath)
+        alone = facts is not None and not sample.grouped and not isinstance(sample.image, SeriesPath)
         if facts is not None and alone and not facts.patient and facts.series:
             sample = replace(sample, group=first.setdefault(facts.series, sample.id))  # noqa: PLW2901 - with its group
         grouped.append(sample)

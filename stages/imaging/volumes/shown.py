@@ -25,6 +25,8 @@ __all__ = ["read_plane", "shown_range", "volume_memo_key"]
 
 MOST_PLANES = 32
 """Planes from which the percentiles of a file are computed, evenly spaced."""
+AT_A_TIME = 2**22
+"""Values that are read at a time to find the extremes of a plane."""
 _TURN = threading.Lock()
 
 
@@ -58,7 +60,10 @@ def _read(path: Path, volume: Volume, part: Part, rule: IntensityRule) -> NDArra
     if unusable:
         what = f"{unusable} of {values.size} values of plane {part.plane or 0} are NaN or infinite"
         refuse(path, f"{what}; give them a value or remove the file")
-    low, high = rule.range_of(values) if rule.name == "minmax" else shown_range(volume, rule)
+    if rule.name == "minmax":  # a rule of a whole plane, so that its tiles look alike
+        low, high = rule.range_of(values) if part.box is None else _extremes(volume, part.plane or 0)
+    else:
+        low, high = shown_range(volume, rule)
     return to_8_bits(values, low, high)
 
 
@@ -91,6 +96,20 @@ def volume_memo_key(path: Path, part: Part, rule: IntensityRule) -> str:
     if not open_volume(path).facts.deep:
         return digest
     return rule.key_of_maps(digest)
+
+
+@lru_cache(maxsize=64)
+def _extremes(volume: Volume, plane: int) -> tuple[float, float]:
+    """Return the lowest and the highest value of a plane, which is read a few rows at a time."""
+    rows, columns = volume.facts.size
+    step = max(1, AT_A_TIME // columns)
+    found = []
+    for row in range(0, rows, step):
+        values = volume.read(plane, (row, 0, min(step, rows - row), columns))
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            found += [float(finite.min()), float(finite.max())]
+    return (min(found), max(found)) if found else (0.0, 0.0)
 
 
 @lru_cache(maxsize=16)
