@@ -118,6 +118,10 @@ class Geometry:
         plane, row, column = (float(lengths[at]) for at, _ in self._order(axis))
         return row, column, plane
 
+    def is_cut(self, axis: str) -> bool:
+        """Return True if the array itself is (plane, row, column) along an axis, so that `cut` changes nothing."""
+        return self._order(axis) == [(0, False), (1, False), (2, False)]
+
     def _order(self, axis: str) -> list[tuple[int, bool]]:
         """Return the array's axis of planes, rows and columns, and whether its indices are taken in reverse."""
         found = {patient: (at, same) for at, (patient, same) in enumerate(self._nearest)}
