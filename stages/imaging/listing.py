@@ -40,7 +40,7 @@ UNREADABLE = {
     "DICOM": (".dcm", ".dicom", ".ima"),
     "NIfTI": (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
     "HEIC": (".heic", ".heif", ".avif"),
-    "whole-slide": (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".bif", ".czi", ".lif", ".nd2"),
+    "whole-slide": (".vms", ".czi", ".lif", ".nd2"),
     "NumPy": (".npy",),
     "HDF5": (".h5", ".hdf5"),
     "MATLAB": (".mat",),

@@ -26,6 +26,8 @@ MOST_PLANES = 32
 """Planes from which the percentiles of a file are computed, evenly spaced."""
 MOST_VALUES = 2**20
 """Values of each plane that are used for them, evenly spaced."""
+MOST_READ = 2**27
+"""Values of the largest plane that is read whole for them."""
 _TURN = threading.Lock()
 
 
@@ -89,7 +91,7 @@ def _percentiles(volume: Volume) -> tuple[float, float]:
     chosen = sorted({round(at) for at in np.linspace(0, planes - 1, min(planes, MOST_PLANES))})
     found = []
     for plane in chosen:
-        values = volume.read(plane).ravel()
+        values = _few_values(volume, plane).ravel()
         found.append(values[:: max(1, values.size // MOST_VALUES)].astype(np.float32))
     together = np.concatenate(found)
     together = together[np.isfinite(together)]
@@ -97,3 +99,11 @@ def _percentiles(volume: Volume) -> tuple[float, float]:
         return 0.0, 0.0
     low, high = np.percentile(together, PERCENTILES)
     return float(low), float(high)
+
+
+def _few_values(volume: Volume, plane: int) -> NDArray[Any]:
+    """Return the values of a plane; of one that is too large to be read whole, those of a lower resolution."""
+    rows, columns = volume.facts.size
+    if rows * columns <= MOST_READ:
+        return volume.read(plane)
+    return volume.read_reduced(plane, (0, 0, rows, columns), (rows * columns / MOST_VALUES) ** 0.5)

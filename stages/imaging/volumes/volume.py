@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stages.imaging.volumes.averaging import average_to, reduced_size
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -58,3 +60,21 @@ class Volume(ABC):
         Raises:
             InputProblemsError: the plane is damaged.
         """
+
+    def read_reduced(self, plane: int, box: Box, reduction: float) -> NDArray[Any]:
+        """Return a region at a lower resolution: every pixel is the mean over `reduction` x `reduction` pixels.
+
+        A format that holds the plane at several resolutions reads the nearest finer one.
+
+        Args:
+            plane: Position of the plane, from 0.
+            box: Region of the plane at full resolution, inside it.
+            reduction: Pixels of the plane for one pixel of the result along each side, at least 1.
+
+        Returns:
+            As `read`, of the size `reduced_size((rows, columns), reduction)`.
+
+        Raises:
+            InputProblemsError: the plane is damaged.
+        """
+        return average_to(self.read(plane, box), reduced_size((box[2], box[3]), reduction))
