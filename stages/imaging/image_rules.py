@@ -12,6 +12,7 @@ from typing import Any
 
 from stages.errors import UsageError
 from stages.imaging.intensities import MINMAX, IntensityRule
+from stages.imaging.tiling import TileRule
 
 __all__ = ["ImageRules"]
 
@@ -22,10 +23,15 @@ class ImageRules:
 
     window: IntensityRule = MINMAX
     """How values of more than 8 bits become 8-bit values."""
+    tile: TileRule | None = None
+    """How images are cut into tiles; None if every image is one sample."""
 
     def to_dict(self) -> dict[str, Any] | None:
         """Return the rules in JSON's types, without those at their default; None if all are."""
-        described = {"window": None if self.window == MINMAX else str(self.window)}
+        described = {
+            "window": None if self.window == MINMAX else str(self.window),
+            "tile": None if self.tile is None else self.tile.to_dict(),
+        }
         return {name: value for name, value in described.items() if value is not None} or None
 
     @classmethod
@@ -36,11 +42,15 @@ class ImageRules:
             UsageError: a rule is not known to this version of the program.
         """
         described = described or {}
-        unknown = sorted(described.keys() - {"window"})
+        unknown = sorted(described.keys() - {"window", "tile"})
         if unknown:
             raise UsageError(
                 f"the images were read by rules that this version does not know ({', '.join(unknown)}).\n"
                 "  Update the program."
             )
         window = described.get("window")
-        return cls(window=MINMAX if window is None else IntensityRule.parse(str(window)))
+        tile = described.get("tile")
+        return cls(
+            window=MINMAX if window is None else IntensityRule.parse(str(window)),
+            tile=None if tile is None else TileRule.from_dict(tile),
+        )
