@@ -32,7 +32,7 @@ _LOCK = threading.Lock()
 
 
 def is_pyramid(path: Path) -> bool:
-    """Return True if a TIFF is read by regions. A file that cannot be read is no pyramid: its reader says what is wrong."""
+    """Return True if a TIFF is read by regions; False also for a file that cannot be read: its reader says why."""
     try:
         status = path.stat()
     except OSError:

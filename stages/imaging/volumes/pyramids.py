@@ -107,11 +107,7 @@ class PyramidVolume(Volume):
             at, size = page.dataoffsets[index], page.databytecounts[index]
             if not size:
                 return None
-            with self._lock:
-                self._tiff.filehandle.seek(at)
-                data = self._tiff.filehandle.read(size)
-            if len(data) != size:
-                raise ValueError(f"it ends after {at + len(data):,} of {at + size:,} bytes")
+            data = self._bytes(at, size)
             tables = {}
             if page.jpegtables is not None:
                 tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
@@ -125,6 +121,14 @@ class PyramidVolume(Volume):
             return None
         segment: NDArray[Any] = decoded[0]
         return segment[..., 0] if page.samplesperpixel == 1 else segment
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        with self._lock:
+            self._tiff.filehandle.seek(at)
+            data: bytes = self._tiff.filehandle.read(size)
+        if len(data) != size:
+            raise ValueError(f"the file ends inside it, after {len(data):,} of {size:,} bytes")
+        return data
 
     def _plain(self, page: Any, values: NDArray[Any]) -> NDArray[Any]:
         if int(page.photometric) == WHITE_IS_ZERO and values.dtype.kind == "u":

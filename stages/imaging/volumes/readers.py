@@ -71,7 +71,7 @@ VOLUME_EXTENSIONS = tuple(
 
 
 def is_volume_file(path: Path) -> bool:
-    """Return True if the file is read as a volume: by its name, and by its header where pictures have such names too."""
+    """Return True if the file is read as a volume: by its name, or by its header if pictures have such names too."""
     return any(reader.matches(path) for reader in READERS.values())
 
 

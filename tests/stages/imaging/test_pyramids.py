@@ -121,7 +121,7 @@ def test_a_tiff_that_is_too_large_for_pillow_is_read_by_regions(tmp_path: Path):
 def test_the_size_of_a_pixel(tmp_path: Path, options: dict[str, Any], expected: Any):
     path = write_pyramid(tmp_path / "a.tif", picture(), levels=2, **options)
     found = open_volume(path).facts.spacing_mm
-    assert found == (expected if expected is None else pytest.approx(expected[:2] + (None,)))
+    assert found == (expected if expected is None else pytest.approx((*expected[:2], None)))
 
 
 def test_a_damaged_tile_is_named(tmp_path: Path):
@@ -164,7 +164,7 @@ def test_files_that_are_no_slides_are_refused(tmp_path: Path):
     pytest.importorskip("openslide")
     for name, content in {"text.svs": b"text", "empty.ndpi": b""}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputProblemsError, match="not a slide|empty"):
+        with pytest.raises(InputProblemsError, match=r"not a slide|empty"):
             open_volume(tmp_path / name)
 
 
