@@ -103,4 +103,5 @@ def _edges(side: int, cells: int, reduction: float) -> NDArray[np.int64]:
 def _nearest(pixels: int, side: int, edges: NDArray[np.int64]) -> NDArray[np.int64]:
     centres = ((np.arange(pixels) + 0.5) * side / pixels).astype(np.int64)
     cells: NDArray[np.int64] = np.searchsorted(edges, centres, side="right") - 1
-    return np.minimum(cells, len(edges) - 2)
+    inside: NDArray[np.int64] = np.minimum(cells, len(edges) - 2)
+    return inside

@@ -45,7 +45,7 @@ from stages.settings import PredictSettings, Size
 from store.disk.publish import replace_file
 from store.disk.regular import disk_fails, open_regular
 
-__all__ = ["OutputWriter"]
+__all__ = ["WHITE", "OutputWriter", "label_names"]
 
 MOST_16_BIT = 65535
 WHITE = np.uint8(255)
@@ -108,6 +108,10 @@ class OutputWriter:
         """Return the kinds of files that are written, for the output."""
         names = [name for name in self._names("<id>") if not name.endswith(".tif")]
         return [*names, TABLE_FILE] if self._settings.table else names
+
+    def add_rows(self, rows: Sequence[Row]) -> None:
+        """Add rows of the table for an image whose files were written elsewhere."""
+        self._rows += rows
 
     def write_table(self) -> None:
         """Write the table of all images, if it is asked for."""
@@ -173,8 +177,7 @@ class OutputWriter:
         )
 
     def _label_names(self, identifier: str) -> list[str]:
-        """Return the beginnings of the file names of a multi-label run, one for every label."""
-        return [f"{identifier}_{NOT_IN_A_NAME.sub('_', label)}" for label in self._classes[1:]]
+        return label_names(identifier, self._classes)
 
     def _names(self, identifier: str) -> Iterator[str]:
         """Yield the names of all files that may be written for one image."""
@@ -225,6 +228,11 @@ class OutputWriter:
                     f"--out {self._out}: the prediction of {source.image} would overwrite {name}, which was not "
                     "written by `predict`.\n  Give another folder."
                 )
+
+
+def label_names(identifier: str, classes: Sequence[str]) -> list[str]:
+    """Return the beginnings of the file names of a multi-label run, one for every label."""
+    return [f"{identifier}_{NOT_IN_A_NAME.sub('_', label)}" for label in classes[1:]]
 
 
 def _is_our_array(path: Path, mask: Path) -> bool:

@@ -34,7 +34,8 @@ def gaussian_weights(size: Size) -> NDArray[np.float32]:
         offsets = np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
         sides.append(np.exp(-(offsets**2) / np.float32(2 * (SIGMA * side) ** 2)))
     weights = np.outer(*sides).astype(np.float32)
-    return np.maximum(weights, np.float32(max(float(weights.min()), LOWEST)))
+    raised: NDArray[np.float32] = np.maximum(weights, np.float32(max(float(weights.min()), LOWEST)))
+    return raised
 
 
 class Blender:

@@ -135,7 +135,7 @@ def replaced_file(path: Path) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.partial")
     with explain_disk_failures(path), lock_file(temporary):
         try:
-            with open(temporary, "w+b", opener=_open_private) as file:  # noqa: PTH123 - pathlib has no opener
+            with open(temporary, "w+b", opener=_open_private) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -13,14 +13,16 @@ import numpy as np
 from stages.imaging.intensities import PERCENTILES, IntensityRule, to_8_bits
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Part, part_digest
+from stages.imaging.resizing import resize_image
 from stages.imaging.volumes.opened import file_digest, open_volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stages.imaging.volumes.volume import Volume
+    from stages.settings import Size
 
-__all__ = ["read_plane", "shown_range", "volume_memo_key"]
+__all__ = ["read_plane", "read_plane_at", "shown_range", "volume_memo_key"]
 
 MOST_PLANES = 32
 """Planes from which the percentiles of a file are computed, evenly spaced."""
@@ -37,8 +39,24 @@ def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]
     Raises:
         InputProblemsError: the file cannot be read, or the plane holds NaN or infinity.
     """
+    return _shown(path, part, rule, open_volume(path).read(part.plane or 0, part.box))
+
+
+def read_plane_at(path: Path, part: Part, rule: IntensityRule, size: Size) -> NDArray[np.uint8]:
+    """Return a plane at another size, (*size, 3) uint8 RGB, from a low resolution where the file has one.
+
+    Raises:
+        InputProblemsError: as in `read_plane`.
+    """
     volume = open_volume(path)
-    values = volume.read(part.plane or 0, part.box)
+    whole = (0, 0, *volume.facts.size)
+    reduction = max(1.0, min(side / wanted for side, wanted in zip(whole[2:], size, strict=True)))
+    values = volume.read_reduced(part.plane or 0, whole, reduction)
+    return resize_image(_shown(path, part, rule, values), size)
+
+
+def _shown(path: Path, part: Part, rule: IntensityRule, values: NDArray[Any]) -> NDArray[np.uint8]:
+    volume = open_volume(path)
     if not volume.facts.deep:
         grey = values.ndim == 2  # noqa: PLR2004 - no channels
         return np.repeat(values[..., None], 3, axis=2) if grey else np.ascontiguousarray(values)

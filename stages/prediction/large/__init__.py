@@ -6,6 +6,7 @@
     outlines     trace their outlines
     label_tiff   write a label image as a tiled, pyramidal TIFF
     features     write GeoJSON one object at a time
+    totals       add up areas and confidences
     files        all files of one image
     driver       choose the way for every image of a run that was trained on tiles
 

@@ -98,7 +98,8 @@ def find_connected(regions: Iterable[NDArray[np.bool_]], grid: TileGrid, labels:
     above: NDArray[np.int32] | None = None
     top = count = 0
     for region in regions:
-        found, new = label(region, output=np.int32)
+        found = np.zeros(region.shape, np.int32)
+        new = label(region, output=found)
         found[found > 0] += count
         pieces.grow(new)
         objects.grow(new)

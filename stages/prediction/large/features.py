@@ -8,9 +8,8 @@ from pathlib import Path
 
 from stages.prediction.geojson import Feature, as_geojson
 from store.disk.publish import replaced_file
-from store.disk.regular import disk_fails, open_regular
 
-__all__ = ["is_our_geojson", "write_features"]
+__all__ = ["write_features"]
 
 BEGINNING, END = as_geojson([]).split(b"[]")
 """Bytes before and after the features of every file of this program."""
@@ -34,18 +33,3 @@ def write_features(path: Path, features: Iterable[Feature]) -> int:
             count += 1
         file.write(b"]" + END)
     return count
-
-
-def is_our_geojson(path: Path) -> bool:
-    """Return True if this program wrote the file; only its beginning is read.
-
-    Raises:
-        OSError: the disk fails, so it is not known.
-    """
-    try:
-        with open_regular(path) as file:
-            return file.read(len(BEGINNING)) == BEGINNING
-    except OSError as error:
-        if disk_fails(error):
-            raise
-        return False

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.imaging.volumes.pyramid_rule import open_tiff
 from stages.prediction.mask_files import SOFTWARE
 from store.disk.publish import replaced_file
-from store.disk.regular import disk_fails
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from stages.imaging.volumes.volume import Spacing
     from stages.settings import Size
 
-__all__ = ["LabelPicture", "is_our_tiff", "rows_at", "write_label_tiff"]
+__all__ = ["LabelPicture", "rows_at", "write_label_tiff"]
 
 TILE = 512
 """Rows and columns of a tile of the file."""
@@ -79,23 +77,6 @@ def write_label_tiff(path: Path, picture: LabelPicture, grid: TileGrid, *, spaci
                 subifds=len(sizes) - 1 if not level else None,
                 **options,
             )
-
-
-def is_our_tiff(path: Path) -> bool:
-    """Return True if this program wrote a TIFF.
-
-    Raises:
-        OSError: the disk fails, so it is not known.
-    """
-    try:
-        with open_tiff(path) as tiff:
-            return bool(tiff.pages[0].software == SOFTWARE)
-    except OSError as error:
-        if disk_fails(error):
-            raise
-        return False
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError):
-        return False
 
 
 def rows_at(blocks: Iterable[NDArray[Any]], grid: TileGrid, size: Size) -> Iterator[NDArray[Any]]:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class RowFile:
         step = max(1, PIXELS // max(1, values[0].size)) if len(values) else 1
         for first in range(0, len(values), step):
             block = np.ascontiguousarray(values[first : first + step])
-            packed = zlib.compress(block, LEVEL)
+            packed = zlib.compress(memoryview(block).cast("B"), LEVEL)
             with explain_disk_failures(self._folder):
                 at = self._file.seek(0, 2)
                 self._file.write(packed)
@@ -64,7 +64,7 @@ class RowFile:
         """Remove the file."""
         self._file.close()
 
-    def __enter__(self) -> RowFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

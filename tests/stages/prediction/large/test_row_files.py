@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from stages.imaging.volumes.opened import open_volume
 from stages.prediction.contours import trace_objects
 from stages.prediction.geojson import as_geojson, class_features, feature_of
 from stages.prediction.large.connected import Connected, find_connected
-from stages.prediction.large.features import is_our_geojson, write_features
-from stages.prediction.large.label_tiff import is_our_tiff, rows_at, write_label_tiff
+from stages.prediction.large.features import write_features
+from stages.prediction.large.label_tiff import rows_at, write_label_tiff
 from stages.prediction.large.outlines import trace_connected
 from stages.prediction.large.row_file import RowFile
 from stages.prediction.mask_files import is_ours
@@ -102,7 +103,7 @@ def test_outlines_are_in_pixels_of_the_image(tmp_path: Path):
 
 
 def _signed_area(ring: list[tuple[int, int]]) -> float:
-    return sum(x * y2 - x2 * y for (x, y), (x2, y2) in zip(ring, ring[1:], strict=False)) / 2
+    return sum(x * y2 - x2 * y for (x, y), (x2, y2) in itertools.pairwise(ring)) / 2
 
 
 def test_features_are_those_of_a_small_image(tmp_path: Path):
@@ -123,10 +124,9 @@ def test_features_are_those_of_a_small_image(tmp_path: Path):
                 [[tuple(corner) for corner in ring] for ring in feature["geometry"]["coordinates"]]
             )
     assert written == expected
-    assert is_our_geojson(tmp_path / "a.geojson")
     assert is_ours(tmp_path / "a.geojson")
     (tmp_path / "b.geojson").write_text('{"type":"FeatureCollection","features":[]}')
-    assert not is_our_geojson(tmp_path / "b.geojson")
+    assert not is_ours(tmp_path / "b.geojson")
     write_features(tmp_path / "none.geojson", [])
     assert json.loads((tmp_path / "none.geojson").read_bytes())["features"] == []
 
@@ -148,9 +148,9 @@ def test_a_label_image_has_the_size_of_its_image(tmp_path: Path, reduction: floa
     assert set(np.unique(lower)) <= set(np.unique(values))
     volume = open_volume(tmp_path / "a.tif")
     assert volume.facts.spacing_mm == pytest.approx((0.0005, 0.00025, None))
-    assert is_our_tiff(tmp_path / "a.tif")
+    assert is_ours(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", values)
-    assert not is_our_tiff(tmp_path / "b.tif")
+    assert not is_ours(tmp_path / "b.tif")
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path):

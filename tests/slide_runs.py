@@ -1,0 +1,146 @@
+"""Make slides with objects of known place, and a run that finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import torch
+from PIL import Image
+
+from stages.segmentation.checkpoint import load_model, save_model
+from stages.settings import ExtractSettings, TrainSettings
+from tests.pyramids import halved
+
+TILE = 64
+"""Rows and columns of the run's tiles."""
+BACKGROUND, OBJECT = (60, 40, 70), (200, 190, 150)
+"""Colours of the slide."""
+MODEL_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Disc:
+    """Describe a round object, in pixels of the slide."""
+
+    row: int
+    column: int
+    radius: int
+
+
+def discs_on_borders(side: int, tile: int = 512, radius: int = 30) -> list[Disc]:
+    """Return objects for a slide: on corners and borders of a grid of tiles, in the middle, and at the slide's border."""
+    middle = side // 2 // tile * tile
+    return [
+        Disc(tile, tile, radius),
+        Disc(tile, middle + 100, radius),
+        Disc(middle + 50, tile, radius),
+        Disc(middle, middle, 3 * radius),
+        Disc(middle + 300, middle + 300, radius),
+        Disc(side - 2, side // 3, radius),
+        Disc(side // 3, 2, radius),
+        Disc(side - 200, side - 150, radius),
+    ]
+
+
+def draw(discs: list[Disc], row: int, column: int, rows: int, columns: int) -> np.ndarray:
+    """Return where the objects are in a region of the slide, (rows, columns) bool."""
+    region = np.zeros((rows, columns), bool)
+    ys, xs = np.mgrid[row : row + rows, column : column + columns]
+    for disc in discs:
+        near = row - disc.radius <= disc.row < row + rows + disc.radius
+        if near and column - disc.radius <= disc.column < column + columns + disc.radius:
+            region |= (ys - disc.row) ** 2 + (xs - disc.column) ** 2 <= disc.radius**2
+    return region
+
+
+def colour(region: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return the (row, column, 3) uint8 picture of a region, with a little noise."""
+    noise = np.random.default_rng(seed).normal(0, 6, (*region.shape, 3))
+    return np.clip(np.where(region[..., None], OBJECT, BACKGROUND) + noise, 0, 255).astype(np.uint8)
+
+
+def write_slide(path: Path, side: int, discs: list[Disc], *, tile: int = 512) -> Path:
+    """Write a square pyramidal TIFF tile by tile; it is never in memory as a whole."""
+
+    def tiles(factor: int) -> Iterator[np.ndarray]:
+        size = side // factor
+        for row in range(0, size, tile):
+            for column in range(0, size, tile):
+                region = draw(discs, row * factor, column * factor, tile * factor, tile * factor)
+                yield colour(region) if factor == 1 else halved(colour(region), factor)
+
+    common: dict[str, Any] = {"dtype": np.uint8, "tile": (tile, tile), "compression": "zlib", "photometric": "rgb"}
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(
+            tiles(1),
+            shape=(side, side, 3),
+            subifds=1,
+            metadata=None,
+            resolution=(40_000, 40_000),
+            resolutionunit="CENTIMETER",
+            compressionargs={"level": 1},
+            **common,
+        )
+        writer.write(tiles(4), shape=(side // 4, side // 4, 3), subfiletype=1, metadata=None, **common)
+    return path
+
+
+def make_run(folder: Path, *, steps: int = 60, reduction: float = 1.0, overlap: int = 16) -> Path:
+    """Train a small network on bright discs, and record that its images were tiles.
+
+    Args:
+        folder: Receives the images, the store and the run.
+        steps: of training.
+        reduction: of the tile rule that the run records.
+        overlap: of that rule, in pixels.
+
+    Returns:
+        The folder of the run.
+    """
+    from stages.extract import run as extract
+    from stages.train import run as train
+
+    random = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for index in range(16):
+        discs = [
+            Disc(*random.integers(-8, TILE + 8, 2).tolist(), int(random.integers(6, 40)))
+            for _ in range(int(random.integers(0, 3)))
+        ]
+        region = draw(discs, 0, 0, TILE, TILE)
+        Image.fromarray(colour(region, seed=index)).save(folder / "images" / f"{index:02d}.png")
+        Image.fromarray(region.astype(np.uint8) * 255).save(folder / "masks" / f"{index:02d}.png")
+    store = folder / "store.zarr"
+    extract(
+        ExtractSettings(
+            images=folder / "images",
+            masks=folder / "masks",
+            store=store,
+            memo=folder / "memo",
+            model="untrained_tiny8",
+            image_size=(TILE, TILE),
+            attention_size=(64, 64),
+            layers=(-1,),
+        )
+    )
+    out = folder / "run"
+    train(
+        TrainSettings(
+            store=store, out=out, epochs=steps // 3, batch_size=4, width=4, val=0.125, test=0.125, branches="image"
+        )
+    )
+    set_tile(out, {"size": [TILE, TILE], "overlap": overlap, "reduction": reduction})
+    return out
+
+
+def set_tile(run: Path, tile: dict[str, Any]) -> None:
+    """Record in a run that its images were cut into tiles by a rule."""
+    model, card = load_model(run, torch.device("cpu"))
+    images = {**(card.images or {}), "tile": tile}
+    save_model(run / MODEL_FILE, model.state_dict(), replace(card, images=images))
