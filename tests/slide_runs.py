@@ -90,7 +90,7 @@ def write_slide(path: Path, side: int, discs: list[Disc], *, tile: int = 512) ->
     return path
 
 
-def make_run(folder: Path, *, steps: int = 60, reduction: float = 1.0, overlap: int = 16) -> Path:
+def make_run(folder: Path, *, steps: int = 40, reduction: float = 1.0, overlap: int = 16) -> Path:
     """Train a small network on bright discs, and record that its images were tiles.
 
     Args:
@@ -132,7 +132,7 @@ def make_run(folder: Path, *, steps: int = 60, reduction: float = 1.0, overlap: 
     out = folder / "run"
     train(
         TrainSettings(
-            store=store, out=out, epochs=steps // 3, batch_size=4, width=4, val=0.125, test=0.125, branches="image"
+            store=store, out=out, epochs=steps // 6, batch_size=2, width=4, val=0.125, test=0.125, branches="image"
         )
     )
     set_tile(out, {"size": [TILE, TILE], "overlap": overlap, "reduction": reduction})

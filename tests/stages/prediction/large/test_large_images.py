@@ -17,10 +17,18 @@ from stages.errors import InputProblemsError, UsageError
 from stages.predict import run as predict
 from stages.prediction.large import driver
 from stages.settings import PredictSettings
-from tests.slide_runs import Disc, colour, discs_on_borders, draw, make_run, write_slide
+from tests.slide_runs import Disc, colour, draw, make_run, write_slide
 
-SIDE = 1000
-DISCS = discs_on_borders(SIDE, tile=256)
+SIDE = 520
+DISCS = [
+    Disc(128, 128, 20),  # on a corner of the file's tiles
+    Disc(128, 300, 18),
+    Disc(290, 128, 18),
+    Disc(300, 300, 50),  # as large as a window
+    Disc(420, 420, 15),
+    Disc(SIDE - 2, 170, 20),
+    Disc(170, 2, 20),
+]
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +41,7 @@ def slide_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with one slide."""
     folder = tmp_path_factory.mktemp("slide")
-    write_slide(folder / "slide.tif", SIDE, DISCS, tile=256)
+    write_slide(folder / "slide.tif", SIDE, DISCS, tile=128)
     return folder
 
 
@@ -61,7 +69,7 @@ def predicted(slide: Path, slide_run: Path, tmp_path_factory: pytest.TempPathFac
             )
         )
     assert report.images == 1
-    assert report.windows > 200
+    assert report.windows > 100
     return out
 
 
