@@ -95,6 +95,10 @@ class LineProgress(Progress):
         self._write = write
         self._clock = clock
 
+    def say(self, line: str) -> None:
+        """Print the line."""
+        self._write(line)
+
     @contextlib.contextmanager
     def task(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
         """Print lines while the block runs, and one at its end if there was any before."""
@@ -144,6 +148,10 @@ class _Lines(Task):
 
 class BarProgress(Progress):
     """Progress as bars on a terminal, with a rate and the time left."""
+
+    def say(self, line: str) -> None:
+        """Print the line."""
+        say(line)
 
     @contextlib.contextmanager
     def task(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:

@@ -44,6 +44,7 @@ def describe_store(path: Path, *, stats: bool, run: Path | None = None) -> dict[
         "multilabel": store.multilabel,
         "instances": store.has("instances"),
         "groups": _describe_groups(store),
+        "parents": _describe_parents(store),
         "objects": _describe_objects(store),
         "heads": store.heads,
         "recipe": description.recipe,
@@ -138,6 +139,17 @@ def _describe_groups(store: AttentionStore) -> dict[str, Any]:
     sizes = Counter(map(str, store.column("group")))
     name, samples = min(sizes.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
     return {"count": len(sizes), "largest": {"name": name, "samples": samples} if samples > 1 else None}
+
+
+def _describe_parents(store: AttentionStore) -> dict[str, Any] | None:
+    """Return of how many images the samples are parts, and by which rule; None if every sample is an image."""
+    if not store.has("parent"):
+        return None
+    return {
+        "count": len(set(map(str, store.column("parent")))),
+        "slices": store.has("slice"),
+        "tile": (store.description.images or {}).get("tile") if store.has("row") else None,
+    }
 
 
 def _describe_sizes(store: AttentionStore) -> dict[str, list[int]] | None:

@@ -53,9 +53,11 @@ def _rows_of_data(described: Mapping[str, Any], shares: Mapping[str, float] | No
     """Return the rows that describe the images and their masks."""
     size = _extents(described["size"])
     sizes = described["original_sizes"]
-    images = f"; the images have {_range(sizes['height'])} × {_range(sizes['width'])}" if sizes else ""
+    what = "the tiles cover" if (described.get("parents") or {}).get("tile") else "the images have"
+    images = f"; {what} {_range(sizes['height'])} × {_range(sizes['width'])}" if sizes else ""
     return [
         ["samples", f"{described['count']} ({described['labelled']} with a mask)"],
+        *_rows_of_parents(described.get("parents")),
         *_rows_of_splits(described.get("splits")),
         ["classes", _classes(described, shares)],
         *_rows_of_groups(described["groups"]),
@@ -124,6 +126,25 @@ def _rows_of_splits(splits: Mapping[str, int] | None) -> list[list[str]]:
         return []
     text = ", ".join(f"{name} {splits[name]}" for name in ("train", "val", "test", "unlabelled") if name in splits)
     return [["splits", text + (f"; the run does not know {splits['none']}" if splits["none"] else "")]]
+
+
+def _rows_of_parents(parents: Mapping[str, Any] | None) -> list[list[str]]:
+    """Return the row about the images that the samples are parts of."""
+    if parents is None:
+        return []
+    parts = " and ".join(
+        [*(["slices"] if parents["slices"] else []), *(["tiles"] if parents["tile"] is not None else [])]
+    )
+    text = f"{parts or 'parts'} of {counted(parents['count'], 'image')}"
+    if tile := parents["tile"]:
+        text += f"; a tile has {_extents(tile['size'])} pixels"
+        if tile.get("overlap"):
+            text += f", overlapping by {tile['overlap']}"
+        if "micrometres" in tile:
+            text += f", of {tile['micrometres']:g} um"
+        elif "reduction" in tile:
+            text += f", at 1/{tile['reduction']:g} of the resolution"
+    return [["parts", text]]
 
 
 def _rows_of_groups(groups: Mapping[str, Any]) -> list[list[str]]:

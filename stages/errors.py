@@ -52,7 +52,7 @@ class InputProblemsError(PipelineError):
             problems: All problems found; at least one.
             remedy: A last line that says what to do about all of them.
         """
-        self.problems = tuple(problems)
+        self.problems = tuple(dict.fromkeys(problems))  # all tiles of a damaged file have the same problem
         count = len(self.problems)
         heading = f"{count} problem{'s' if count != 1 else ''} with the input:"
         lines = [heading, *(f"  {problem}" for problem in self.problems)]

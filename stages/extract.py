@@ -38,7 +38,7 @@ from stages.imaging.samples import SourceSample
 from stages.outputs.places import require_outside, require_own_folder
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
-from stages.settings import ExtractSettings
+from stages.settings import ExtractSettings, Size
 from store.root import STORE
 from store.writer import Layout, StoreWriter, new_store
 
@@ -62,7 +62,9 @@ class ExtractionReport:
     """Images the transformer ran on; the maps of the others came from the memo."""
     skipped: Sequence[Problem]
     input: Sequence[str]
-    """The rule by which labels were found, and the files that were not used."""
+    """How values were converted, the rule by which labels were found, and the files that were not used."""
+    mixtures: Sequence[str] = ()
+    """Warnings of images that are not of one kind. They were shown before the work began."""
     hint: str
     """Advice for the next step; "" for none."""
     seconds: float
@@ -137,12 +139,14 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     _require_place(settings)
     if settings.cluster is not None:
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
-    require_possible_sizes(settings)
+    context = require_possible_sizes(settings)
     weights = _weights(settings)
-    prepared = prepare(settings, progress)
+    prepared = prepare(settings, progress, context)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
-    extractor = _load_extractor(settings, weights, batch_size=settings.batch_size)
+    for line in (*prepared.conversion, *prepared.mixtures):
+        progress.say(line)
+    extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
     work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights)
     tally = _Tally(problems=list(prepared.problems))
     source = find_model(settings.model).source  # now: it reads the file, and nothing may fail after the store is made
@@ -156,7 +160,12 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         labelled=tally.labelled,
         computed=tally.computed,
         skipped=tally.problems,
-        input=[f"labels: {prepared.found.rule}", *(f"not used: {one}" for one in prepared.found.left_out)],
+        input=[
+            *prepared.conversion,
+            f"labels: {prepared.found.rule}",
+            *(f"not used: {one}" for one in prepared.found.left_out),
+        ],
+        mixtures=prepared.mixtures,
         hint="\n".join(_hints(work, tally)),
         seconds=time.monotonic() - began,
     )
@@ -187,13 +196,13 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
     If the transformer's weights cannot be loaded, `Plan.require_sound` raises the error, after the plan was shown.
     """
     _require_place(settings)
-    require_possible_sizes(settings)
+    context = require_possible_sizes(settings)
     extractor: AttentionExtractor | WeightsError
     try:
-        extractor = _load_extractor(settings, _weights(settings), batch_size=1)
+        extractor = _load_extractor(settings, _weights(settings), context, batch_size=1)
     except WeightsError as error:
         extractor = error
-    return estimate(prepare(settings, progress), settings, extractor)
+    return estimate(prepare(settings, progress, context), settings, extractor)
 
 
 def _layout(work: _Work) -> Layout:
@@ -235,13 +244,16 @@ def _weights(settings: ExtractSettings) -> Path | None:
     return weights_without_network(settings.model, settings.weights) if settings.offline else settings.weights
 
 
-def _load_extractor(settings: ExtractSettings, weights: Path | None, *, batch_size: int) -> AttentionExtractor:
+def _load_extractor(
+    settings: ExtractSettings, weights: Path | None, context: Size, *, batch_size: int
+) -> AttentionExtractor:
     config = ExtractorConfig(
         model=settings.model,
         weights=weights,
         input_size=settings.attention_size,
         layers=settings.layers,
         precision=settings.precision,
+        context=context,
     )
     # With a cluster this extractor only provides the recipe; `device` is for the workers.
     device = settings.device if settings.cluster is None else "cpu"
@@ -262,7 +274,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
     ):
         for files, shard in shards:
             done += files
-            tally.problems += shard.problems
+            tally.problems = list(dict.fromkeys([*tally.problems, *shard.problems]))  # tiles of one file share them
             if tally.problems and work.settings.on_error == "stop":
                 tally.problems += check_files(work.prepared.sources[done:], decoding=work.prepared.decoding, task=task)
                 raise InputProblemsError(tally.problems, REMEDY)

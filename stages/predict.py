@@ -22,9 +22,12 @@ from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, InputProblemsError, Problem
 from stages.extraction.preparation import check_headers
 from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
+from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import ImageRules
+from stages.imaging.mixtures import describe_conversion
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.channels import with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.outputs.places import require_outside
 from stages.prediction.inference import Predictor
@@ -101,8 +104,11 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     recipe = _recipe(card, settings.run)
     weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
     rules = ImageRules.from_dict(card.images)
-    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, images=rules)
-    sources, problems = _check(found, decoding, settings, progress)
+    decoding = Decoding(size=card.network.size, input_size=recipe.input_size, context=recipe.context, images=rules)
+    sources, problems, facts = _check(found, decoding, settings, progress)
+    conversion = describe_conversion(facts, rules.window, origin="the rule of the run")
+    if conversion is not None:
+        progress.say(conversion)
     large = LargeFiles(settings, card)
     planned = _plan(sources, problems, rules, settings)
     large_images = [one for one in planned if is_large(one, len(card.classes))]
@@ -124,6 +130,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
             images = _predict_all(sources, problems, work, task)
         else:
             images = TiledPrediction(**vars(work), large=large).predict_all(planned, problems, task)
+        problems += writer.close()
     if not images:
         raise InputProblemsError(problems, "No image is left.")
     writer.write_table()
@@ -131,7 +138,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         out=settings.out,
         images=images,
         files=_kinds(writer, large, len(large_images), len(planned)),
-        input=_describe_input(found),
+        input=[*([] if conversion is None else [conversion]), *_describe_input(found)],
         skipped=problems,
         seconds=time.monotonic() - began,
         windows=windows,
@@ -167,23 +174,23 @@ def _kinds(writer: OutputWriter, large: LargeFiles, large_images: int, planned: 
 
 def _check(
     found: Found, decoding: Decoding, settings: PredictSettings, progress: Progress
-) -> tuple[list[SourceSample], list[Problem]]:
+) -> tuple[list[SourceSample], list[Problem], list[ImageFacts]]:
     """Check the headers of all images before the transformer runs on any.
 
     Returns:
-        The images with sound headers, and the problems of the others.
+        The images with sound headers, the problems of the others, and what the header of each sound one says.
 
     Raises:
         InputProblemsError: there are problems and `on_error` is "stop". All other images are decoded to find theirs.
     """
-    sources, problems, _ = check_headers(found.samples, progress)
+    sources, problems, facts = check_headers(found.samples, progress)
     problems = [*found.problems, *problems]
     if problems and settings.on_error == "stop":
         if decoding.images.tile is None:  # large images are not decoded whole
             with progress.task("checking", len(sources)) as task:
                 problems += check_files(sources, decoding=decoding, task=task)
         raise InputProblemsError(problems, REMEDY)
-    return sources, problems
+    return sources, problems, facts
 
 
 def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work: _Work, task: Task) -> int:
@@ -214,8 +221,10 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
 def _find(settings: PredictSettings, card: ModelCard) -> Found:
     """Find the images; a file with several planes becomes one sample for each plane."""
     found = find_samples(_inputs(settings, card), labels="ignored")
-    planes, problems = split_into_planes(found.samples)
-    return replace(found, samples=planes, problems=[*found.problems, *problems])
+    rules = ImageRules.from_dict(card.images)
+    planes, problems = split_into_planes(found.samples, rules.axis)
+    planes, unshown = with_channels(planes, rules.channels)
+    return replace(found, samples=planes, problems=[*found.problems, *problems, *unshown])
 
 
 def _inputs(settings: PredictSettings, card: ModelCard) -> Inputs:

@@ -210,6 +210,7 @@ def _identity(
             "init_sha256": init_sha256,
             "number_of_images": len(images.pixels),
             "images_sha256": images.sha256,
+            "window": str(images.window),
             ARITHMETIC: arithmetic,
         },
         equivalent={ARITHMETIC: recorded_values()},

@@ -33,7 +33,7 @@ class Disc:
 
 
 def discs_on_borders(side: int, tile: int = 512, radius: int = 30) -> list[Disc]:
-    """Return objects for a slide: on corners and borders of a grid of tiles, in the middle, and at the slide's border."""
+    """Return objects for a slide: on corners and borders of a grid of tiles, in the middle, at its border."""
     middle = side // 2 // tile * tile
     return [
         Disc(tile, tile, radius),

@@ -57,6 +57,13 @@ class ExtractorConfig:
     """Blocks whose heads are kept; negative ones count from the end."""
     precision: TransformerPrecision
     """Arithmetic of the transformer; the softmax is always in float32."""
+    context: tuple[int, int] = (0, 0)
+    """(rows, columns) in pixels around every image, on each side; divisible by the model's patch. See `Recipe`."""
+
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of what the transformer sees: the image with its context."""
+        return self.input_size[0] + 2 * self.context[0], self.input_size[1] + 2 * self.context[1]
 
 
 class AttentionExtractor:
@@ -69,7 +76,7 @@ class AttentionExtractor:
     """Recipe of the maps that `extract` returns."""
 
     def __init__(self, transformer: Transformer, *, recipe: Recipe, device: torch.device, batch_size: int) -> None:
-        height, width = recipe.input_size
+        height, width = recipe.seen_size
         too_large = (
             f"{recipe.model}: not enough memory on {device} for one image of {height}x{width}. "
             "Use a smaller `--attention-size`, a smaller model, or another `--device`."
@@ -105,7 +112,7 @@ class AttentionExtractor:
         if config.precision not in _DTYPES:
             raise UsageError(f"precision {config.precision!r} is not known. Use `float32` or `bfloat16`.")
         place = resolve_device(device)
-        transformer = load_transformer(config.model, input_size=config.input_size, weights=config.weights)
+        transformer = load_transformer(config.model, input_size=config.seen_size, weights=config.weights)
         return cls(transformer, recipe=_recipe(transformer, config), device=place, batch_size=batch_size)
 
     @classmethod
@@ -128,6 +135,7 @@ class AttentionExtractor:
             input_size=recipe.input_size,
             layers=recipe.layers,
             precision=recipe.precision,
+            context=recipe.context,
         )
         extractor = cls.load(config, device=device, batch_size=batch_size)
         _check_same(recipe, extractor.recipe, weights)
@@ -137,7 +145,7 @@ class AttentionExtractor:
         """Compute the attention maps of images.
 
         Args:
-            images: (n, height, width, 3) uint8 RGB of the recipe's input size.
+            images: (n, height, width, 3) uint8 RGB of the recipe's input size, with its context around them.
 
         Returns:
             (n, heads, rows, columns) float16: attention probability times the recipe's number of keys, with the heads
@@ -148,7 +156,7 @@ class AttentionExtractor:
             WeightsError: the transformer returned NaN or infinity.
             PipelineError: there is not enough memory for one image.
         """
-        expected = (*self.recipe.input_size, 3)
+        expected = (*self.recipe.seen_size, 3)
         if images.dtype != np.uint8 or images.shape[1:] != expected:
             raise UsageError(
                 f"images of shape {images.shape} and type {images.dtype}: the recipe takes uint8 of (n, "
@@ -178,7 +186,7 @@ class AttentionExtractor:
 
         Libraries choose their arithmetic by the processor and by the sizes of the matrices.
         """
-        shape = (size, *self.recipe.input_size, 3)
+        shape = (size, *self.recipe.seen_size, 3)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         try:
             together = self._extract_batch(images)
@@ -195,6 +203,7 @@ class AttentionExtractor:
         # By default cuDNN convolves float32 in TF32 (10 bits of mantissa) and may choose algorithms by timing them.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             attention = cls_attention(self._module, self._normalise(chunk), self.recipe.layers)
+        attention = self._cut_to_image(attention)
         scaled = (attention * self.recipe.keys).to("cpu", torch.float16).numpy()
         if not np.isfinite(scaled).all():
             raise WeightsError(
@@ -202,6 +211,12 @@ class AttentionExtractor:
                 "Use `--precision float32`, or check the weights file."
             )
         return scaled
+
+    def _cut_to_image(self, attention: Tensor) -> Tensor:
+        """Return maps, (image, head, row, column), without the patches of the context."""
+        rows, columns = (side // self.recipe.patch for side in self.recipe.context)
+        height, width = self.recipe.grid
+        return attention[..., rows : rows + height, columns : columns + width]
 
     def _normalise(self, images: np.ndarray) -> Tensor:
         """Normalise images: (batch, height, width, 3) uint8 to (batch, 3, height, width) in the transformer's dtype."""
@@ -213,9 +228,8 @@ class AttentionExtractor:
 def _recipe(transformer: Transformer, config: ExtractorConfig) -> Recipe:
     entry = transformer.entry
     module: Any = transformer.module
-    height, width = config.input_size
-    grid = (height // entry.patch, width // entry.patch)
-    keys = grid[0] * grid[1] + int(module.num_prefix_tokens)
+    height, width = config.seen_size
+    keys = (height // entry.patch) * (width // entry.patch) + int(module.num_prefix_tokens)
     if keys > _FLOAT16_MAX:
         raise UsageError(
             f"attention size {height}x{width}: {keys} keys are more than float16 maps can hold "
@@ -227,14 +241,15 @@ def _recipe(transformer: Transformer, config: ExtractorConfig) -> Recipe:
         weights_sha256=transformer.weights_sha256,
         layers=absolute_layers(config.layers, entry.depth),
         heads=tuple(head_names(config.layers, entry.heads, entry.depth)),
-        input_size=(height, width),
+        input_size=config.input_size,
         patch=entry.patch,
-        grid=grid,
+        grid=(config.input_size[0] // entry.patch, config.input_size[1] // entry.patch),
         keys=keys,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         precision=config.precision,
         position_embedding=transformer.position_embedding,
+        context=config.context,
     )
 
 

@@ -95,6 +95,16 @@ class Recipe:
     """`native`: used at the size of the weights. `bicubic-antialias`: resampled to another size. `rope`: rotary."""
     stored_as: Literal["probability*keys float16"] = "probability*keys float16"
     """Unit and type of a map's values: uniform attention is 1.0."""
+    context: tuple[int, int] = (0, 0)
+    """(rows, columns) in pixels that the transformer sees around the image, on every side, beside `input_size`.
+
+    Whole patches. The maps are cut to the image itself, so `grid` does not count them; `keys` does.
+    """
+
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of what the transformer sees: the image with its context."""
+        return self.input_size[0] + 2 * self.context[0], self.input_size[1] + 2 * self.context[1]
 
     @property
     def sha256(self) -> str:

@@ -89,7 +89,9 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
         ("pairs", f"{_pairs(prepared)}; {prepared.found.rule}"),
         ("groups", _groups(prepared)),
         ("sizes", _sizes(prepared.sizes)),
+        *(("values", line.removeprefix("values: ")) for line in prepared.conversion),
         ("labels", _labels(prepared, decoded)),
+        *(("note", line.removeprefix("note: ")) for line in prepared.mixtures),
         *(("left out", str(left_out)) for left_out in prepared.found.left_out),
         *(("note", note) for note in prepared.found.notes),
         *(("note", text) for text in _lost(decoded).hints(settings.image_size)),
@@ -182,7 +184,7 @@ def _remembered(settings: ExtractSettings, recipe: Recipe, decoded: Sequence[Dec
 
 def _seconds_per_image(extractor: AttentionExtractor) -> float:
     """Return the time of one image through the transformer; a first one warms it up."""
-    image = np.zeros((1, *extractor.recipe.input_size, 3), np.uint8)
+    image = np.zeros((1, *extractor.recipe.seen_size, 3), np.uint8)
     extractor.extract(image)
     began = time.monotonic()
     extractor.extract(image)

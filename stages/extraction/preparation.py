@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.errors import Problem
 from stages.extraction.shard import Decoding, check_files
+from stages.extraction.tiles import cut_into_tiles, size_notes, tile_rule
 from stages.imaging.headers import read_header
+from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import ImageRules
-from stages.imaging.intensities import IntensityRule
+from stages.imaging.intensities import window_for
 from stages.imaging.labels import Kind, LabelRules
+from stages.imaging.mixtures import describe_conversion, describe_mixtures
 from stages.imaging.pairing import Found, Inputs, find_samples
+from stages.imaging.parts import AXIAL
 from stages.imaging.samples import SourceSample
-from stages.imaging.volumes.opened import open_volume
+from stages.imaging.volumes.channels import parse_channels, with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.imaging.volumes.readers import is_volume_file
 from stages.runtime.look_ahead import look_ahead
@@ -37,19 +41,47 @@ class Prepared:
     """The samples whose headers are sound, sorted by id."""
     problems: Sequence[Problem]
     """Problems of pairing and of headers."""
-    sizes: Counter[Size]
-    """Number of images by (height, width), as stored in the file."""
+    images: Sequence[SourceSample]
+    """The same before they were cut into tiles: whole images, and planes of volumes."""
+    facts: Sequence[ImageFacts]
+    """What the header of each of these images says."""
     decoding: Decoding
     rules: LabelRules
+    window: str = "auto"
+    """The rule of intensities that the user asks for."""
+
+    @property
+    def sizes(self) -> Counter[Size]:
+        """Number of images by (height, width), as stored in the file."""
+        return Counter(one.size for one in self.facts)
+
+    @property
+    def conversion(self) -> list[str]:
+        """The line that says how values become 8-bit values; none if all images have 8 bits."""
+        line = describe_conversion(self.facts, self.decoding.images.window)
+        if line is None and self.window != "auto":
+            return [f"--window {self.window} has no effect: all images have 8 bits"]
+        return [] if line is None else [line]
+
+    @property
+    def mixtures(self) -> list[str]:
+        """The warnings of images that are not of one kind."""
+        return [f"note: {line}" for line in describe_mixtures(self.images, self.facts)]
 
 
-def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
+def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0)) -> Prepared:
     """Find the samples and check the headers of all their files.
 
+    Args:
+        settings: Of the extraction.
+        progress: Shows how far the headers are.
+        context: (rows, columns) that the transformer sees around every image, in pixels of its input.
+
     Raises:
-        UsageError: a folder, a pattern or a class map is not valid.
+        UsageError: a folder, a pattern, a class map or the rule of intensities is not valid.
         InputProblemsError: no sample was found.
     """
+    window_for(settings.window, deep=True)  # a rule that is not valid is found before any file is read
     found = find_samples(
         Inputs(
             images=settings.images,
@@ -68,27 +100,37 @@ def prepare(settings: ExtractSettings, progress: Progress) -> Prepared:
         threshold=settings.threshold,
         unclear=settings.unclear,
     )
-    planes, unsplit = split_into_planes(found.samples)
-    sources, problems, sizes = check_headers(planes, progress)
+    channels = parse_channels(settings.channels) if settings.channels is not None else ()
+    planes, unsplit = split_into_planes(found.samples, settings.axis)
+    planes, unshown = with_channels(planes, channels)
+    images, problems, facts = check_headers(planes, progress)
+    rules_of_images = ImageRules(
+        window=window_for(settings.window, deep=any(one.deep for one in facts)),
+        axis=settings.axis if any(is_volume_file(one.image) for one in images) else AXIAL,
+        channels=channels,
+    )
+    sources = images
+    tile = tile_rule(settings)
+    if tile is not None:
+        sources, uncut = cut_into_tiles(images, tile)
+        rules_of_images, problems = replace(rules_of_images, tile=tile), [*problems, *uncut]
+    notes = size_notes(settings, tile, Counter(one.size for one in facts), len(sources))
     return Prepared(
-        found=found,
+        found=replace(found, notes=[*found.notes, *notes]),
         sources=sources,
-        problems=[*found.problems, *unsplit, *problems],
-        sizes=sizes,
+        problems=[*found.problems, *unsplit, *unshown, *problems],
+        images=images,
+        facts=facts,
         decoding=Decoding(
             size=settings.image_size,
             input_size=settings.attention_size,
-            images=_image_rules(sources),
+            context=context,
+            images=rules_of_images,
             rules=rules,
         ),
         rules=rules,
+        window=settings.window,
     )
-
-
-def _image_rules(sources: Sequence[SourceSample]) -> ImageRules:
-    """Return the rules for image files. Values of volumes are shown by the percentiles of each file."""
-    deep = any(is_volume_file(one.image) and open_volume(one.image).facts.deep for one in sources)
-    return ImageRules(window=IntensityRule.parse("percentiles")) if deep else ImageRules()
 
 
 def _kind(settings: ExtractSettings, found: Found) -> Kind:
@@ -108,17 +150,17 @@ def find_all_problems(prepared: Prepared, progress: Progress) -> list[Problem]:
 
 def check_headers(
     samples: Sequence[SourceSample], progress: Progress
-) -> tuple[list[SourceSample], list[Problem], Counter[Size]]:
-    """Return the samples with sound headers, the problems of the others, and the sizes of the images."""
+) -> tuple[list[SourceSample], list[Problem], list[ImageFacts]]:
+    """Return the samples with sound headers, the problems of the others, and what the header of each sample says."""
     sources: list[SourceSample] = []
     problems: list[Problem] = []
-    sizes: Counter[Size] = Counter()
+    facts: list[ImageFacts] = []
     with progress.task("checking headers", len(samples)) as task:
         for sample, outcome in zip(samples, look_ahead(read_header, samples), strict=True):
             if isinstance(outcome, list):
                 problems += outcome
             else:
                 sources.append(sample)
-                sizes[outcome] += 1
+                facts.append(outcome)
             task.advance()
-    return sources, problems, sizes
+    return sources, problems, facts

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem
+from stages.imaging.context import read_with_context
 from stages.imaging.costs import decoding_bytes
 from stages.imaging.decoding import OVERSAMPLING, read_resized
 from stages.imaging.fingerprint import perceptual_hash
 from stages.imaging.image_rules import ImageRules
-from stages.imaging.labels import LabelRules, read_labels
+from stages.imaging.label_regions import ignore_outside, read_labels_of_part
+from stages.imaging.labels import LabelRules
 from stages.imaging.samples import SourceSample, printable
 from stages.imaging.shrinking import MOST_INSTANCES, ShrunkLabels, shrink_labels
 from stages.runtime.look_ahead import look_ahead
@@ -61,7 +63,7 @@ class Decoded:
     labels: ShrunkLabels | None
     """The labels at the store's size; None without a label file."""
     entering: NDArray[np.uint8]
-    """(row, column, 3) RGB at the transformer's input size."""
+    """(row, column, 3) RGB as the transformer sees it: at its input size, with the context around."""
     digest: str
     """SHA-256 of the image file, in hexadecimal."""
     memo_key: str
@@ -93,7 +95,9 @@ class Decoding:
     size: tuple[int, int]
     """(rows, columns) of image and mask."""
     input_size: tuple[int, int]
-    """(rows, columns) of the image that the transformer sees."""
+    """(rows, columns) of the image in what the transformer sees."""
+    context: tuple[int, int] = (0, 0)
+    """(rows, columns) around the image that the transformer sees too, on every side."""
     images: ImageRules = field(default_factory=ImageRules)
     """The meaning of the image files' values."""
     rules: LabelRules | None = None
@@ -103,13 +107,17 @@ class Decoding:
         """Read the files of one sample, or return their problems. The mask is checked only if the image is sound."""
         try:
             image = read_resized(source.image, (self.size, self.input_size), source.part, self.images.window)
+            stored, entering = image.images
+            if any(self.context):
+                entering = read_with_context(
+                    source.image, source.part, self.input_size, self.context, self.images.window
+                )
         except InputProblemsError as error:
             return list(error.problems)
         try:
             labels = self._labels(source, (image.height, image.width))
         except InputProblemsError as error:
             return list(error.problems)
-        stored, entering = image.images
         return Decoded(
             source=source,
             image=stored,
@@ -123,13 +131,17 @@ class Decoding:
 
     def weigh(self, source: SourceSample) -> int:
         """Return the number of bytes that `decode` needs at most, from the header of the image."""
-        sides = (*self.size, *self.input_size)
-        return decoding_bytes(source, OVERSAMPLING * max(sides), labels=self.rules is not None)
+        side = OVERSAMPLING * max(*self.size, *self.input_size)
+        one = decoding_bytes(source, side, labels=self.rules is not None, rule=self.images.window)
+        (rows, columns), (height, width) = self.context, self.input_size
+        return int(one * (1 + 2 * rows / height) * (1 + 2 * columns / width))
 
     def _labels(self, source: SourceSample, size: tuple[int, int]) -> ShrunkLabels | None:
         if not source.masks or self.rules is None:
             return None
-        labels = read_labels(source.masks, self.rules, size)
+        labels = read_labels_of_part(source.masks, self.rules, size)
+        if source.part.box is not None:
+            labels = ignore_outside(labels, source.part.box, source.image)
         if labels.instances is not None and int(labels.instances.max(initial=0)) > MOST_INSTANCES:
             what = f"holds {int(labels.instances.max())} objects, and a store takes {MOST_INSTANCES}; cut the image"
             raise InputProblemsError([Problem(printable(source.masks[0].path), what)])

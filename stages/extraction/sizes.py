@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from stages.attention.input_size import check_input_size
+from stages.attention.input_size import check_input_size, require_few_tokens
 from stages.attention.naming import find_model
 from stages.errors import UsageError
-from stages.settings import ExtractSettings
+from stages.extraction.tiles import context_of, tile_rule
+from stages.settings import ExtractSettings, Size
 
 __all__ = ["MOST_PIXELS", "require_possible_sizes"]
 
@@ -13,8 +14,11 @@ MOST_PIXELS = 2**26
 """Pixels of an image in a store. One such image has 200 MB, and several are in memory at a time."""
 
 
-def require_possible_sizes(settings: ExtractSettings) -> None:
-    """Check the size of the stored images, and the size of the transformer's input for its model.
+def require_possible_sizes(settings: ExtractSettings) -> Size:
+    """Check the size of the stored images, the size of the transformer's input for its model, and those of tiles.
+
+    Returns:
+        (rows, columns) of the context in pixels of the transformer's input.
 
     Raises:
         UsageError: a size is not possible; UnknownModelError if there is no such model.
@@ -26,4 +30,10 @@ def require_possible_sizes(settings: ExtractSettings) -> None:
             f"image size {height}x{width}: {height * width:,} pixels are too many for an image in a store, which is "
             f"loaded whole; at most {MOST_PIXELS:,} are possible, such as 8192x8192. 224x224 is usual."
         )
-    check_input_size(find_model(settings.model), settings.attention_size)
+    model = find_model(settings.model)
+    check_input_size(model, settings.attention_size)
+    tile_rule(settings)
+    rows, columns = context_of(settings, model.patch)
+    seen = (settings.attention_size[0] + 2 * rows, settings.attention_size[1] + 2 * columns)
+    require_few_tokens(model, seen, what=f"attention size with context {seen[0]}x{seen[1]}")
+    return rows, columns

@@ -26,8 +26,10 @@ from store.disk.regular import open_regular
 __all__ = [
     "IMAGE",
     "LABEL",
+    "array_header",
     "array_size",
     "is_array_file",
+    "is_deep_array",
     "read_array",
     "read_image_array",
     "read_label_array",
@@ -50,11 +52,28 @@ def array_size(path: Path, name: str = IMAGE) -> Size:
     Raises:
         InputProblemsError: the file cannot be read, or has no such array of two dimensions, or it is too large.
     """
+    return array_header(path, name)[0]
+
+
+def array_header(path: Path, name: str = IMAGE) -> tuple[Size, np.dtype[Any]]:
+    """Return the (height, width) and the type of an array from the headers of an array file.
+
+    Raises:
+        InputProblemsError: as in `array_size`.
+    """
     try:
         with open_regular(path) as file, _opened(path, file, name) as entry:
-            return entry.size
+            return entry.size, entry.dtype
     except OSError as error:
         refuse(path, explain_unreadable(error))
+
+
+def is_deep_array(dtype: np.dtype[Any]) -> bool:
+    """Return True for values that a rule of intensities converts: all but 8-bit ones without a sign, and booleans.
+
+    Those are scaled from their lowest to their highest value.
+    """
+    return dtype.kind != "b" and dtype != np.uint8
 
 
 def read_image_array(path: Path) -> tuple[NDArray[Any], str]:

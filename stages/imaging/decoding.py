@@ -8,14 +8,19 @@
 | palette                              | its colours                                                      |
 | alpha or a transparent colour, 8-bit | composited on black                                              |
 | CMYK, YCbCr, LAB                     | RGB as Pillow converts it; embedded colour profiles are not used |
-| grey in 16 or 32 bits, float, signed | its minimum to maximum scaled linearly to 0-255; 0 if constant   |
-| 16-bit RGB, RGBA, grey + alpha       | composited on black, then scaled as above over all channels      |
+| grey in 16 or 32 bits, float, signed | converted by a rule of `stages.imaging.intensities`              |
+| 16-bit RGB, RGBA, grey + alpha       | composited on black, then converted so over all channels         |
 | 16-bit CMYK                          | the high byte of every value; Pillow reads no more               |
-| an array file (`.npz`)               | its array `image`, (row, column), scaled as above                |
+| HEIC, AVIF of more than 8 bits       | converted to 8 bits from the full range of their bits            |
+| an array file (`.npz`)               | its array `image`, (row, column), converted so; 8-bit values are |
+|                                      | scaled from their lowest to their highest by every rule          |
 | EXIF orientation (TIFF and XMP too)  | applied; height and width are those of the upright image         |
 
-Rejected, each with a message that says what to do: NaN or infinity in a float image; several pages or frames;
-contents other than PNG, JPEG, BMP, TIFF, GIF and WebP; files that are empty, truncated, damaged, unreadable, or larger
+Volumes, whose files have several planes, channels, or forms that Pillow cannot read, are decoded by
+`stages.imaging.volumes`.
+
+Rejected, each with a message that says what to do: NaN or infinity in a float image; several pages or frames in a file
+whose name does not say so; contents of other formats; files that are empty, truncated, damaged, unreadable, or larger
 than Pillow's limit against decompression bombs (see `stages.imaging.opening`).
 
 `read_image` returns the image at the file's own size. `read_resized` returns it at other sizes. It decodes a JPEG at
@@ -23,34 +28,39 @@ than Pillow's limit against decompression bombs (see `stages.imaging.opening`).
 has at least two source pixels for each pixel of the result. The reduction depends on the file and on the size only. So
 an image at one size is the same whatever other sizes are asked for with it.
 
-Scaling by the image's own extremes keeps the full contrast of scans in 12 or 16 bits. As a consequence, brightness
-cannot be compared between such images.
+Without a rule, values of more than 8 bits are scaled from the lowest to the highest of the image. A rule that depends
+on the image or its file keeps the contrast of scans in 12 or 16 bits. As a consequence, brightness cannot be compared
+between such images. With two given values, `LOW:HIGH`, it can.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from stages.imaging.arrays import is_array_file, read_image_array
+from stages.imaging.arrays import is_array_file, is_deep_array, read_image_array
 from stages.imaging.deep_values import deep_values
 from stages.imaging.intensities import MINMAX, IntensityRule, to_8_bits
 from stages.imaging.jpeg import reduction
+from stages.imaging.kept import file_version
+from stages.imaging.memo_keys import memo_key
 from stages.imaging.opening import (
     Picture,
     decode_picture,
-    memo_key,
     open_picture,
     read_file,
     refuse,
 )
-from stages.imaging.parts import WHOLE, Part, part_digest
+from stages.imaging.parts import WHOLE, Box, Part, part_digest
+from stages.imaging.regions import PICTURES, cut_out, inside, widened
 from stages.imaging.resizing import resize_image
-from stages.imaging.volumes.opened import file_digest
+from stages.imaging.volumes.channels import key_of_channels, picture_channels
+from stages.imaging.volumes.opened import file_digest, open_volume
 from stages.imaging.volumes.readers import is_volume_file
 from stages.imaging.volumes.shown import read_plane, volume_memo_key
 
@@ -118,13 +128,16 @@ def read_image(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) -> 
     Raises:
         InputProblemsError: the file cannot be used. The error has one problem, which says why.
     """
+    if part.box is not None:
+        return _read_region(path, part, part.box, rule)
     if is_volume_file(path):
         return DecodedImage(read_plane(path, part, rule), part_digest(file_digest(path), part))
     if is_array_file(path):
         values, digest = read_image_array(path)
-        return DecodedImage(_scale_to_8_bits(path, values), digest)
+        return DecodedImage(_scale_to_8_bits(path, values, rule if is_deep_array(values.dtype) else MINMAX), digest)
     picture = open_picture(path)
-    return DecodedImage(_pixels(path, picture), picture.digest)
+    pixels = _pixels(path, picture, rule)
+    return DecodedImage(_choose(path, pixels, part.channels) if part.channels else pixels, picture.digest)
 
 
 def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: IntensityRule = MINMAX) -> ResizedImage:
@@ -144,15 +157,17 @@ def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: In
         InputProblemsError: the file cannot be used. The error has one problem, which says why.
         UsageError: a side of a size is less than 1.
     """
-    if is_volume_file(path):
-        return _resize_whole(read_image(path, part, rule), sizes, volume_memo_key(path, part, rule))
+    if is_volume_file(path) or part.box is not None:
+        return _resize_whole(read_image(path, part, rule), sizes, key_of_maps(path, part, rule))
     if is_array_file(path):
-        slice_ = read_image(path)
-        return _resize_whole(slice_, sizes, slice_.digest)
+        slice_ = read_image(path, rule=rule)
+        return _resize_whole(slice_, sizes, memo_key(path, b"", slice_.digest, rule))
     data = read_file(path)
+    if part.channels:
+        return _resize_whole(read_image(path, part, rule), sizes, key_of_maps(path, part, rule))
     first = _decode_for(path, data, sizes[0])
     resized: dict[Size, NDArray[np.uint8]] = {}
-    image = _to_image(path, first)
+    image = _to_image(path, first, rule)
     for size in sizes:
         if size in resized:
             continue
@@ -160,8 +175,8 @@ def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: In
         # Decode again only if this size needs another reduction of a JPEG.
         if first.reducible and reduction(first.size, OVERSAMPLING * max(size)) != first.reduced:
             picture = _decode_for(path, data, size)
-        resized[size] = resize_image(image if picture is first else _to_image(path, picture), size, picture.box)
-    key = memo_key(path, data, first.digest)
+        resized[size] = resize_image(image if picture is first else _to_image(path, picture, rule), size, picture.box)
+    key = memo_key(path, data, first.digest, rule)
     return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size, key)
 
 
@@ -173,8 +188,43 @@ def key_of_maps(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) ->
     """
     if is_volume_file(path):
         return volume_memo_key(path, part, rule)
+    if part.box is not None:
+        key = part_digest(_key_of_picture(file_version(path), path, rule), part)
+        return key_of_channels(key, part.channels)
     data = read_file(path)
-    return memo_key(path, data, hashlib.sha256(data).hexdigest())
+    key = memo_key(path, data, hashlib.sha256(data).hexdigest(), rule)
+    return key_of_channels(key, part.channels)
+
+
+def _choose(path: Path, pixels: NDArray[np.uint8], channels: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Return (row, column, 3) with some of the colours of a picture: one as grey, two as red and green, or three."""
+    chosen = [pixels[..., at] for at in picture_channels(path, channels)]
+    if len(chosen) == 1:
+        chosen *= 3
+    return np.stack([*chosen, *[np.zeros_like(chosen[0])] * (3 - len(chosen))], axis=2)
+
+
+@lru_cache(maxsize=64)
+def _key_of_picture(version: object, path: Path, rule: IntensityRule) -> str:  # noqa: ARG001 - a changed file is read again
+    return key_of_maps(path, WHOLE, rule)
+
+
+def _read_region(path: Path, part: Part, box: Box, rule: IntensityRule) -> DecodedImage:
+    """Return a region of an image, black outside of it. See `stages.imaging.regions`."""
+    if is_volume_file(path):
+        inner = inside(box, open_volume(path).facts.size)
+        pixels = np.zeros((*inner[2:], 3), np.uint8)
+        if pixels.size:
+            pixels = read_plane(path, replace(part, box=inner), rule)
+        return DecodedImage(widened(pixels, inner, box, 0), part_digest(file_digest(path), part))
+    pixels, digest = PICTURES.get((file_version(path), str(rule)), lambda: _whole_picture(path, rule))
+    cut = cut_out(pixels, box, 0)
+    return DecodedImage(_choose(path, cut, part.channels) if part.channels else cut, part_digest(digest, part))
+
+
+def _whole_picture(path: Path, rule: IntensityRule) -> tuple[NDArray[np.uint8], str]:
+    image = read_image(path, WHOLE, rule)
+    return image.pixels, image.digest
 
 
 def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
@@ -190,14 +240,14 @@ def _resize_whole(image: DecodedImage, sizes: Sequence[Size], key: str) -> Resiz
     return ResizedImage(images, image.digest, image.height, image.width, key)
 
 
-def _pixels(path: Path, picture: Picture) -> NDArray[np.uint8]:
+def _pixels(path: Path, picture: Picture, rule: IntensityRule) -> NDArray[np.uint8]:
     """Return the picture as (height, width, 3) uint8 RGB, writable."""
     if picture.pixels is not None:
         return np.repeat(picture.pixels, 3, 2) if picture.pixels.shape[2] == 1 else picture.pixels[..., :3]
-    return np.array(_to_image(path, picture))  # array, not asarray: a view of Pillow's memory would be read-only
+    return np.array(_to_image(path, picture, rule))  # array, not asarray: a view of Pillow's memory would be read-only
 
 
-def _to_image(path: Path, picture: Picture) -> Image.Image:
+def _to_image(path: Path, picture: Picture, rule: IntensityRule) -> Image.Image:
     """Return the picture in mode L, RGB or RGBX, with as few copies of its pixels as possible."""
     if picture.pixels is not None:
         height, width, channels = picture.pixels.shape
@@ -207,9 +257,9 @@ def _to_image(path: Path, picture: Picture) -> Image.Image:
         return Image.frombuffer("L" if channels == 1 else "RGBX", (width, height), picture.pixels)
     if picture.deep_colours is not None:
         colours = _on_black(picture.deep_colours, picture.image.info.get("transparency"))
-        return Image.fromarray(_scale_to_8_bits(path, colours))
+        return Image.fromarray(_scale_to_8_bits(path, colours, rule))
     deep = deep_values(picture.image)
-    return _to_rgb(picture.image) if deep is None else Image.fromarray(_scale_to_8_bits(path, deep))
+    return _to_rgb(picture.image) if deep is None else Image.fromarray(_scale_to_8_bits(path, deep, rule))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -237,14 +287,15 @@ def _on_black(colours: NDArray[np.uint16], transparent: object) -> NDArray[Any]:
     return colours
 
 
-def _scale_to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Convert an image of more than 8 bits to RGB, scaled by its own extremes over all channels.
+def _scale_to_8_bits(path: Path, values: NDArray[Any], rule: IntensityRule) -> NDArray[np.uint8]:
+    """Convert an image of more than 8 bits to RGB by a rule, over all channels.
 
     Args:
         path: Names the file in messages.
         values: (height, width) grey or (height, width, 3) RGB.
+        rule: How the values are shown.
     """
     unusable = int(values.size - np.isfinite(values).sum())
     if unusable:
         refuse(path, f"{unusable} of {values.size} pixels are NaN or infinite; give them a value or remove the image")
-    return to_8_bits(values, float(values.min()), float(values.max()))
+    return to_8_bits(values, *rule.range_of(values))

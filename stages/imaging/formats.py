@@ -9,10 +9,10 @@ from store.disk.regular import IrregularFileError
 
 __all__ = ["FORMATS", "explain_unknown_format", "explain_unreadable"]
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "JPEG2000")
+"""Pillow's names of the formats; HEIC and AVIF are opened by `stages.imaging.iso_media`."""
+NAMES = "PNG, JPEG, BMP, TIFF, GIF, WebP, JPEG 2000, AVIF and HEIC"
 OTHER_FORMATS = (
-    (4, b"ftypheic", "a HEIC photo"),
-    (4, b"ftypavif", "an AVIF photo"),
     (128, b"DICM", "a DICOM file"),
     (0, b"\x93NUMPY", "a numpy array"),
     (0, b"%PDF", "a PDF"),
@@ -27,8 +27,8 @@ def explain_unknown_format(file: IO[bytes]) -> str:
     for position, signature, name in OTHER_FORMATS:
         file.seek(position)
         if file.read(len(signature)) == signature:
-            return f"is {name} whatever its name says, and {', '.join(FORMATS)} are read; convert it to PNG"
-    return f"is not a picture in one of {', '.join(FORMATS)}, or of a kind of these that is not read; convert it to PNG"
+            return f"is {name} whatever its name says, and {NAMES} are read; convert it to PNG"
+    return f"is not a picture in one of the formats {NAMES}, or of a kind of these that is not read; convert it to PNG"
 
 
 def explain_unreadable(error: OSError) -> str:

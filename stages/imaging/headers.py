@@ -11,7 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
-from stages.imaging.arrays import IMAGE, LABEL, array_size, is_array_file
+from stages.imaging.arrays import LABEL, array_size, is_array_file
+from stages.imaging.image_facts import ImageFacts, image_facts
 from stages.imaging.listing import EXTENSIONS
 from stages.imaging.opening import picture_size
 from stages.imaging.parts import Part
@@ -23,18 +24,18 @@ from stages.settings import Size
 __all__ = ["read_header"]
 
 
-def read_header(sample: SourceSample) -> Size | list[Problem]:
-    """Return the size of a sample's image from its header, or the problems of its files.
+def read_header(sample: SourceSample) -> ImageFacts | list[Problem]:
+    """Return what the header of a sample's image says, or the problems of its files.
 
     Args:
         sample: Its image and its masks are opened; no pixel is decoded.
 
     Returns:
-        (height, width) as stored in the image file; or one problem per file that is no picture or has another size
-        than the image. Sides may be swapped between image and mask, because an EXIF orientation may turn one of them.
+        What the image's header says; or one problem per file that is no picture or has another size than the image.
+        Sides may be swapped between image and mask, because an EXIF orientation may turn one of them.
     """
     try:
-        size = _size(sample.image, sample.part)
+        facts = image_facts(sample.image, sample.part)
     except InputProblemsError as error:
         return list(error.problems)
     problems = []
@@ -42,12 +43,12 @@ def read_header(sample: SourceSample) -> Size | list[Problem]:
         binary = is_array_file(mask.path) or is_volume_file(mask.path)
         if not binary and (mask.path.suffix.lower() not in EXTENSIONS or mask.path == sample.image):
             continue
-        problems += _check_mask(mask, sample.image, size)
-    return problems or size
+        problems += _check_mask(mask, sample.image, facts.size)
+    return problems or facts
 
 
-def _size(path: Path, part: Part, array: str = IMAGE) -> Size:
-    """Return the (height, width) of an image or a mask, or of its region.
+def _size(path: Path, part: Part) -> Size:
+    """Return the (height, width) of a mask, or of its region.
 
     Raises:
         InputProblemsError: the file cannot be used.
@@ -55,16 +56,21 @@ def _size(path: Path, part: Part, array: str = IMAGE) -> Size:
     if part.box is not None:
         return part.box[2], part.box[3]
     if is_volume_file(path):
-        return open_volume(path).facts.size
-    return array_size(path, array) if is_array_file(path) else picture_size(path)
+        return open_volume(path, part.axis).facts.size
+    return array_size(path, LABEL) if is_array_file(path) else picture_size(path)
 
 
 def _check_mask(label: LabelFile, image: Path, size: Size) -> list[Problem]:
     mask = label.path
     try:
-        found = _size(mask, label.part, LABEL)
+        found = _size(mask, label.part)
     except InputProblemsError as error:
         return list(error.problems)
+    if label.part.plane is None and is_volume_file(mask) and (planes := open_volume(mask).facts.planes) > 1:
+        what = (
+            f"has {planes} planes and its image {image.name} one; give the image with all planes, or the label of one"
+        )
+        return [Problem(printable(mask), what)]
     if sorted(found) == sorted(size):
         return []
     what = f"the mask is {found[0]} x {found[1]} and its image {image.name} {size[0]} x {size[1]} (height x width)"

@@ -37,7 +37,9 @@ def read_values(file: LabelFile, expected_size: Size) -> NDArray[np.int64]:
     """
     if is_array_file(file.path):
         return read_label_array(file.path, expected_size)
-    values = open_volume(file.path).read(file.part.plane or 0, file.part.box)
+    values = open_volume(file.path, file.part.axis).read_labels(file.part.plane or 0, file.part.box)
+    if values.ndim == 3 and (values == values[..., :1]).all():  # noqa: PLR2004 - grey, saved as colours
+        values = values[..., 0]
     if values.ndim != 2:  # noqa: PLR2004 - colours have an axis more
         refuse(file.path, "holds colours; labels are one whole number for each pixel")
     return whole_values(file.path, values, expected_size)

@@ -173,12 +173,19 @@ def read_labels(files: Sequence[LabelFile], rules: LabelRules, expected_size: Si
 
 def _read_annotations(files: Sequence[LabelFile], rules: LabelRules, size: Size) -> Labels:
     """Return the labels that are drawn in annotations; the shapes of all files count together."""
-    from stages.imaging.annotations import paint, read_annotation  # here, because it imports scikit-image
+    from stages.imaging.annotations import paint, read_annotation, read_annotation_region  # imports scikit-image
 
     picture = next((file.path for file in files if not is_annotation_file(file.path)), None)
     if picture is not None:
         refuse(picture, "is a mask of an image that also has an annotation file; keep one of the two")
-    shapes = [shape for file in files for shape in read_annotation(file.path, file.entry, size)]
+    shapes = []
+    for file in files:
+        box = file.part.box
+        shapes += (
+            read_annotation(file.path, file.entry, size)
+            if box is None
+            else read_annotation_region(file.path, file.entry, box)
+        )
     mask, instances = paint(shapes, size, rules, files[0].path)
     return Labels(mask, instances)
 

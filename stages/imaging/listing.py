@@ -30,7 +30,24 @@ __all__ = [
     "unreadable_format",
 ]
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+EXTENSIONS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".webp",
+    ".jp2",
+    ".j2k",
+    ".j2c",
+    ".jpx",
+    ".jpf",
+    ".avif",
+    ".heic",
+    ".heif",
+)
 """Extensions of pictures, in lower case."""
 ARRAYS = (".npz",)
 """Extensions of files with an image and its labels as NumPy arrays."""
@@ -39,14 +56,13 @@ ANNOTATIONS = (".json", ".geojson", ".xml")
 UNREADABLE = {
     "DICOM": (".dcm", ".dicom", ".ima"),
     "NIfTI": (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
-    "HEIC": (".heic", ".heif", ".avif"),
     "whole-slide": (".vms", ".czi", ".lif", ".nd2"),
     "NumPy": (".npy",),
     "HDF5": (".h5", ".hdf5"),
     "MATLAB": (".mat",),
     "archive": (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
     "video": (".mp4", ".avi", ".mov", ".mkv"),
-    "other picture": (".ppm", ".pgm", ".pbm", ".jp2", ".jxl", ".svg", ".psd", ".raw", ".cr2", ".nef", ".dng", ".exr"),
+    "other picture": (".ppm", ".pgm", ".pbm", ".jxl", ".svg", ".psd", ".raw", ".cr2", ".nef", ".dng", ".exr"),
 }
 """Formats that may hold images but cannot be read, with their extensions."""
 

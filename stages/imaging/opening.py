@@ -2,7 +2,7 @@
 
 - The file is read once, so its digest and its pixels come from the same bytes.
 - The format is detected from the content, not from the name.
-- A file with more than one page, or an animation, is rejected.
+- A file with more than one page, or an animation, is rejected; `stages.imaging.volumes` reads most of them.
 - Colour of 16 bits per channel is read in full (`stages.imaging.deep_colour`).
 - The EXIF orientation is applied. It may also be stored in a TIFF tag or in XMP.
 - Every failure becomes a `Problem` that names the file.
@@ -33,10 +33,12 @@ from typing import IO, TYPE_CHECKING, Never
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from stages.errors import InputProblemsError, Problem
+from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.deep_colour import byte_modes, is_deep_in_planes, join_bytes, raw_mode, set_raw_mode
 from stages.imaging.formats import FORMATS, explain_unknown_format, explain_unreadable
+from stages.imaging.iso_media import AVIF, HEIF, open_photo
 from stages.imaging.jpeg import REDUCIBLE, decode_jpeg, reduction
+from stages.imaging.jpeg2000 import is_irreversible
 from stages.imaging.png import check_png, check_png_end
 from stages.imaging.samples import printable
 from stages.imaging.tiff import check_tiff, use_tags
@@ -54,7 +56,7 @@ __all__ = [
     "Picture",
     "check_picture",
     "decode_picture",
-    "memo_key",
+    "ignore_pillow_warnings",
     "open_header",
     "open_picture",
     "picture_size",
@@ -64,6 +66,10 @@ __all__ = [
 
 LARGEST = 2 * 2**30
 """Largest number of bytes of a file that is read: twice what the largest picture needs in 16-bit colour."""
+ONE_OF_SEVERAL = {"MPO", HEIF}
+"""Formats of which the main picture is read: the others are previews, depth maps, or further photos."""
+VOLUME_ENDINGS = {"TIFF": ".tif", "GIF": ".gif", "WEBP": ".webp", "AVIF": ".avif"}
+"""Formats of which several pages are read (`stages.imaging.volumes`), with the ending that such a file needs."""
 LONGEST_WEBP_HEADER = 65536  # bytes searched for the name of the pixels' chunk; a colour profile comes first
 # Pillow logs some of the errors that it raises as well. Here each becomes the problem of its file.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -91,7 +97,7 @@ class Picture:
     If a reduction does not divide the sides, the picture ends inside the last row or column of pixels.
     """
     lossy: bool
-    """True if the file's compression changes values: JPEG, WebP that is not lossless, TIFF with JPEG inside."""
+    """True if the file's compression changes values: JPEG, AVIF, HEIC, others that are not lossless, TIFF with JPEG."""
     deep_colours: NDArray[np.uint16] | None = None
     """(height, width, 3 or 4) RGB or RGBA, upright, of a colour picture of 16 bits; `image` has the high bytes only."""
     pixels: NDArray[np.uint8] | None = None
@@ -114,8 +120,9 @@ def open_picture(path: Path) -> Picture:
     """Read and decode a picture file at its full size.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF, GIF or WebP file. The format is detected from the content. A JPEG may hold further
-            pictures (MPO: previews, depth and gain maps of phones); the first one is used.
+        path: A PNG, JPEG, BMP, TIFF, GIF, WebP, JPEG 2000, AVIF or HEIC file. The format is detected from the content.
+            A JPEG may hold further pictures (MPO: previews, depth and gain maps of phones), and so may a HEIC file; the
+            main one is used.
 
     Raises:
         InputProblemsError: the file is not readable, empty, in another format, damaged or too large, or has several
@@ -156,7 +163,7 @@ def decode_picture(path: Path, data: bytes, *, side: int | None = None) -> Pictu
     raw, modes = raw_mode(image), byte_modes(image)
     if is_deep_in_planes(image):
         refuse(
-            path, "holds 16-bit colours in separate planes, which are not read; save it as PNG, or with mixed channels"
+            path, "holds 16-bit colours in separate planes, which are read from files that end in .tif only; rename it"
         )
     lossy = _is_lossy(image, data)
     reduced = reduction(image.size, side) if side is not None and image.format in REDUCIBLE else 1
@@ -209,7 +216,7 @@ def _load_upright(image: ImageFile.ImageFile, path: Path, data: bytes) -> tuple[
         Exception: Pillow cannot decode it, or its pixels are damaged.
     """
     if image.format == "TIFF" and image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
-        with _ignore_pillow_warnings():  # above half of its limit, Pillow warns again when it allocates the memory
+        with ignore_pillow_warnings():  # above half of its limit, Pillow warns again when it allocates the memory
             image.load_prepare()
     if image.tile and image.tile[0].codec_name == "libtiff":
         message = load_listening(image.load, lambda: open_header(path, io.BytesIO(data)).load())
@@ -222,14 +229,14 @@ def _load_upright(image: ImageFile.ImageFile, path: Path, data: bytes) -> tuple[
     orientation = _orientation(image)  # in a PNG it may follow the pixels
     columns, rows = image.size
     if orientation != 1:
-        with _ignore_pillow_warnings():
+        with ignore_pillow_warnings():
             ImageOps.exif_transpose(image, in_place=True)  # in place: keeps the format and the tags of a TIFF
     return columns, rows, orientation
 
 
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation of an opened picture, 1 to 8."""
-    with _ignore_pillow_warnings():
+    with ignore_pillow_warnings():
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in ORIENTATIONS else 1
 
@@ -238,26 +245,9 @@ def _is_lossy(image: Image.Image, data: bytes) -> bool:
     """Return True if the compression of a picture that is not loaded changes its values."""
     if image.format == "WEBP":
         return b"VP8L" not in data[:LONGEST_WEBP_HEADER]
-    return image.format in REDUCIBLE or image.info.get("compression") in {"jpeg", "tiff_jpeg"}
-
-
-def memo_key(path: Path, data: bytes, digest: str) -> str:
-    """Return the memo's key for an image's attention: the image's digest, except for 16-bit colour.
-
-    The maps of a picture of 16-bit colour were computed from its high bytes up to version 0.2.0. They have another key
-    now, so that old maps are not used for the new pixels.
-
-    Args:
-        path: Names the file in messages; it is not read.
-        data: The file's bytes.
-        digest: Their SHA-256.
-
-    Raises:
-        InputProblemsError: the file is no picture.
-    """
-    if path.suffix.lower() == ".npz" or byte_modes(open_header(path, io.BytesIO(data))) is None:
-        return digest
-    return hashlib.sha256(f"{digest} 16-bit colour".encode()).hexdigest()
+    if image.format == "JPEG2000":
+        return is_irreversible(data)
+    return image.format in {*REDUCIBLE, AVIF, HEIF} or image.info.get("compression") in {"jpeg", "tiff_jpeg"}
 
 
 def check_picture(path: Path) -> Problem | None:
@@ -301,10 +291,10 @@ def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
     Raises:
         InputProblemsError: as in `open_picture`, as far as the header shows it.
     """
-    with _ignore_pillow_warnings():
+    with ignore_pillow_warnings():
         try:
-            image = Image.open(file, formats=FORMATS)
-            pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+            image = open_photo(path, file) or Image.open(file, formats=FORMATS)
+            pages = getattr(image, "n_frames", 1) if image.format not in ONE_OF_SEVERAL else 1
             # Values are converted when they are first used. They are used here, where warnings about them are ignored.
             if image.format == "TIFF":
                 use_tags(image)
@@ -316,6 +306,8 @@ def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
                 f"has more than {limit:,} pixels, the limit against decompression bombs (small files that fill memory)"
             )
             refuse(path, f"{what}; scale it down")
+        except UsageError:
+            raise
         except UnidentifiedImageError:
             refuse(path, explain_unknown_format(file))
         except Exception as error:
@@ -323,12 +315,14 @@ def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
                 raise
             refuse(path, f"is damaged ({_reason(error)}); restore it from its source")
     if pages > 1:
-        refuse(path, f"holds {pages} pages or frames and one is needed; save each as a file of its own")
+        ending = VOLUME_ENDINGS.get(image.format or "")
+        remedy = f"rename it so that it ends in {ending}, and each is an image" if ending else "save each as a file"
+        refuse(path, f"holds {pages} pages or frames and one is needed; {remedy}")
     return image
 
 
 @contextmanager
-def _ignore_pillow_warnings() -> Iterator[None]:
+def ignore_pillow_warnings() -> Iterator[None]:
     """Suppress Pillow's warnings in the block: about damaged metadata, and about many pixels (half of the limit).
 
     Only one thread at a time can be in such a block. So it is used for headers only, not for decoding pixels.

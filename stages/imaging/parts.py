@@ -8,12 +8,14 @@ samples.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["WHOLE", "Box", "Part", "part_digest"]
+__all__ = ["AXIAL", "WHOLE", "Box", "Part", "part_digest"]
 
 Box = tuple[int, int, int, int]
 """(row, column, rows, columns) of a region, in pixels of the whole plane. It may reach beyond the plane's border."""
+AXIAL = "axial"
+"""The axis along which scans are cut into planes if no other is asked for."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,12 @@ class Part:
     """Position of the slice or page in the file, from 0; None for a file that holds one image."""
     box: Box | None = None
     """Region of the plane; None for all of it."""
+    axis: str = AXIAL
+    """Axis along which a scan is cut into planes: `axial`, `coronal`, `sagittal`, or `0`, `1`, `2`, the axes of its
+    array. Files without a geometry have planes in one direction only, whatever the axis."""
+    channels: tuple[str, ...] = ()
+    """Channels that are shown as grey, or as red, green and blue, by name or by position from 0; empty for what the
+    file says itself. It changes how the part is shown, and not which part it is."""
 
 
 WHOLE = Part()
@@ -38,12 +46,15 @@ def part_digest(digest: str, part: Part) -> str:
         part: The part of that file.
 
     Returns:
-        64 hexadecimal digits: SHA-256 of `<digest> slice <plane>`, followed by ` box <row> <column> <rows> <columns>`
-        for a region, in UTF-8. A file that holds one image has the slice 0.
+        64 hexadecimal digits: SHA-256 of `<digest> slice <plane>`, followed by ` axis <axis>` for another axis than
+        `axial`, and by ` box <row> <column> <rows> <columns>` for a region, in UTF-8. A file that holds one image has
+        the slice 0.
     """
-    if part == WHOLE:
+    if replace(part, channels=()) == WHOLE:
         return digest
     named = f"{digest} slice {part.plane or 0}"
+    if part.axis != AXIAL:
+        named += f" axis {part.axis}"
     if part.box is not None:
         named += f" box {' '.join(map(str, part.box))}"
     return hashlib.sha256(named.encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from stages.imaging.image_rules import ImageRules
 from stages.imaging.parts import WHOLE, Part
 from stages.imaging.samples import LabelFile
 from store import AttentionStore
@@ -21,8 +22,9 @@ def stored_parts(store: AttentionStore, indices: Iterable[int]) -> dict[str, tup
         store: The store.
         indices: Positions of the samples.
     """
+    axis = ImageRules.from_dict(store.description.images).axis
     if not store.has("parent"):
-        return {str(store.ids[index]): (str(store.ids[index]), WHOLE) for index in indices}
+        return {str(store.ids[index]): (str(store.ids[index]), Part(axis=axis)) for index in indices}
     parents, heights, widths = (store.column(name) for name in ("parent", "height", "width"))
     places = {name: store.column(name) for name in ("slice", "row", "column") if store.has(name)}
     found = {}
@@ -33,7 +35,7 @@ def stored_parts(store: AttentionStore, indices: Iterable[int]) -> dict[str, tup
             start = (int(places["row"][index]), int(places["column"][index]))
             box = (*start, int(heights[index]), int(widths[index]))
         plane = int(places["slice"][index]) if "slice" in places and parent != identifier else None
-        found[identifier] = (parent, Part(plane=plane, box=box))
+        found[identifier] = (parent, Part(plane=plane, box=box, axis=axis))
     return found
 
 

@@ -124,6 +124,13 @@ class TileRule:
         height, width = self.size
         return max(1, round(height * self.reduction)), max(1, round(width * self.reduction))
 
+    def __str__(self) -> str:
+        reduced = "" if self.reduction == 1 else f" at 1/{self.reduction:g} of the resolution"
+        if self.micrometres is not None:
+            reduced = f" at {self.micrometres:g} um per pixel"
+        overlap = f", overlapping by {self.overlap}" if self.overlap else ""
+        return f"{self.size[0]} x {self.size[1]} pixels{reduced}{overlap}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the rule in JSON's types, without values at their default."""
         described: dict[str, Any] = {"size": list(self.size)}

@@ -23,13 +23,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from stages.errors import UsageError
+from stages.errors import Problem, UsageError
 from stages.imaging.decoding import read_resized
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.intensities import IntensityRule
@@ -37,13 +35,15 @@ from stages.imaging.samples import SourceSample
 from stages.pictures.outlines import display_size, draw_outlines, stretch_objects
 from stages.prediction.full_size import Prediction
 from stages.prediction.geojson import Feature, as_geojson, class_features
-from stages.prediction.mask_files import MaskPainter, as_png, as_tiff, is_ours
+from stages.prediction.mask_files import MaskPainter, as_png, as_tiff
+from stages.prediction.ours import is_our_array, is_our_file
+from stages.prediction.parent_files import ParentFiles
+from stages.prediction.parents import parent_id
 from stages.prediction.table import TABLE_FILE, Row, as_csv, is_our_table
 from stages.segmentation.checkpoint import MODEL_FILE, ModelCard
 from stages.segmentation.instances import split_instances
 from stages.settings import PredictSettings, Size
 from store.disk.publish import replace_file
-from store.disk.regular import disk_fails, open_regular
 
 __all__ = ["WHITE", "OutputWriter", "label_names"]
 
@@ -64,6 +64,13 @@ class OutputWriter:
         self._images = ImageRules.from_dict(card.images)
         self._painter = MaskPainter.of(card.classes, (card.masks or {}).get("values"))
         self._rows: list[Row] = []
+        self._parents = ParentFiles(
+            card.classes,
+            self._painter,
+            label_names=self._label_names if self._multilabel else None,
+            objects=settings.instances != "none",
+        )
+        self._kinds: dict[str, None] = {}
         self._replaceable: set[str] = set()
         """Names of files that existed at the start and that an earlier `predict` wrote."""
 
@@ -76,14 +83,17 @@ class OutputWriter:
         self._require_own_folder(sources)
         owners: dict[str, SourceSample] = {}
         for source in sources:
-            for name in self._names(source.id):
-                if name in owners:
+            names = [*self._parents.names(source), *self._names(source)]
+            self._kinds |= dict.fromkeys(_kind(name, source) for name in names if not name.endswith(".tif"))
+            for name in names:
+                # All planes of a scan have the same file; other files are of one sample each.
+                if name in owners and owners[name].image != source.image:
                     raise UsageError(
                         f"{source.image}: its prediction and that of {owners[name].image} would both be written to "
                         f"{name}.\n  Rename one of the images."
                     )
                 owners[name] = source
-            self._require_ours(source)
+            self._require_ours(source, names)
         table = self._out / TABLE_FILE
         if self._settings.table and table.exists() and not is_our_table(table):
             raise self._not_ours(TABLE_FILE)
@@ -95,7 +105,7 @@ class OutputWriter:
             InputProblemsError: the image is needed for the overlay and can no longer be read.
             PipelineError: the disk is full.
         """
-        self._write_masks(source.id, prediction)
+        self._write_masks(source, prediction)
         settings = self._settings
         if settings.probabilities:
             self._write(f"{source.id}.npy", _as_npy(prediction))
@@ -106,8 +116,11 @@ class OutputWriter:
 
     def kinds(self) -> list[str]:
         """Return the kinds of files that are written, for the output."""
-        names = [name for name in self._names("<id>") if not name.endswith(".tif")]
-        return [*names, TABLE_FILE] if self._settings.table else names
+        return [*self._kinds, TABLE_FILE] if self._settings.table else list(self._kinds)
+
+    def close(self) -> list[Problem]:
+        """Return the scans that were not written, because planes of them could not be predicted."""
+        return self._parents.close()
 
     def add_rows(self, rows: Sequence[Row]) -> None:
         """Add rows of the table for an image whose files were written elsewhere."""
@@ -118,11 +131,15 @@ class OutputWriter:
         if self._settings.table:
             self._write(TABLE_FILE, as_csv(self._rows))
 
-    def _write_masks(self, identifier: str, prediction: Prediction) -> None:
-        if not self._multilabel:
-            self._write(f"{identifier}.png", as_png(self._painter.paint(prediction.mask)))
+    def _write_masks(self, source: SourceSample, prediction: Prediction) -> None:
+        if self._parents.takes_masks(source):
+            for name, content in self._parents.add(source, prediction.mask):
+                self._write(name, content)
             return
-        for index, name in enumerate(self._label_names(identifier), start=1):
+        if not self._multilabel:
+            self._write(f"{source.id}.png", as_png(self._painter.paint(prediction.mask)))
+            return
+        for index, name in enumerate(self._label_names(source.id), start=1):
             self._write(f"{name}.png", as_png(prediction.region(index) * WHITE))
 
     def _write_objects(self, source: SourceSample, prediction: Prediction) -> None:
@@ -144,7 +161,7 @@ class OutputWriter:
             if settings.contours:
                 features += class_features(name, index - 1, objects, pixel_mm)
             if settings.instances != "none" and self._multilabel:
-                self._write_instances(self._label_names(source.id)[index - 1], objects)
+                self._write_instances(source, objects, label=index)
             instances[region] = objects[region] + count
             count += found
         if settings.overlay:
@@ -154,9 +171,14 @@ class OutputWriter:
         if settings.contours:
             self._write(f"{source.id}.geojson", as_geojson(features))
         if settings.instances != "none" and not self._multilabel:
-            self._write_instances(source.id, instances)
+            self._write_instances(source, instances)
 
-    def _write_instances(self, name: str, objects: NDArray[np.int32]) -> None:
+    def _write_instances(self, source: SourceSample, objects: NDArray[np.int32], label: int | None = None) -> None:
+        if self._parents.takes_objects(source):
+            for name, content in self._parents.add_objects(source, objects, label):
+                self._write(name, content)
+            return
+        name = source.id if label is None else self._label_names(source.id)[label - 1]
         if objects.max() > MOST_16_BIT:
             self._write(f"{name}_instances.tif", as_tiff(objects))
         else:
@@ -165,7 +187,7 @@ class OutputWriter:
     def _write(self, name: str, content: bytes) -> None:
         """Write a file, unless one of the user has come to its place since the start."""
         path = self._out / name
-        ours = is_our_table(path) if name == TABLE_FILE else name in self._replaceable or is_ours(path)
+        ours = is_our_table(path) if name == TABLE_FILE else name in self._replaceable or is_our_file(path)
         if path.exists() and not ours:
             raise self._not_ours(name)
         replace_file(path, content)
@@ -179,18 +201,19 @@ class OutputWriter:
     def _label_names(self, identifier: str) -> list[str]:
         return label_names(identifier, self._classes)
 
-    def _names(self, identifier: str) -> Iterator[str]:
-        """Yield the names of all files that may be written for one image."""
-        settings = self._settings
+    def _names(self, source: SourceSample) -> Iterator[str]:
+        """Yield the names of all files that may be written for one sample, without those of its scan."""
+        settings, identifier = self._settings, source.id
         parts = self._label_names(identifier) if self._multilabel else [identifier]
-        yield from (f"{part}.png" for part in parts)
+        if not self._parents.takes_masks(source):
+            yield from (f"{part}.png" for part in parts)
         if settings.probabilities:
             yield f"{identifier}.npy"
         if settings.overlay:
             yield f"{identifier}_overlay.png"
         if settings.contours:
             yield f"{identifier}.geojson"
-        if settings.instances != "none":
+        if settings.instances != "none" and not self._parents.takes_objects(source):
             yield from (f"{part}_instances.{ending}" for part in parts for ending in ("png", "tif"))
         if settings.uncertainty:
             yield f"{identifier}_uncertainty.png"
@@ -210,18 +233,17 @@ class OutputWriter:
         if any((folder / "zarr.json").exists() for folder in (out, *out.parents)) or (out / MODEL_FILE).exists():
             raise UsageError(f"--out {self._out}: is a store or a run.\n  Give another folder.")
 
-    def _require_ours(self, source: SourceSample) -> None:
+    def _require_ours(self, source: SourceSample, names: Sequence[str]) -> None:
         """Make sure that `predict` wrote all files that are to be replaced for one image.
 
         A NumPy file cannot hold a mark. It counts as written by `predict` if the first mask of the image does, and if
         it holds probabilities of the size of that mask.
         """
-        names = list(self._names(source.id))
         for name in names:
             path = self._out / name
-            if not path.exists():
+            if name in self._replaceable or not path.exists():
                 continue
-            ours = _is_our_array(path, self._out / names[0]) if path.suffix == ".npy" else is_ours(path)
+            ours = is_our_array(path, self._out / names[0]) if path.suffix == ".npy" else is_our_file(path)
             self._replaceable.add(name)
             if not ours:
                 raise UsageError(
@@ -235,19 +257,10 @@ def label_names(identifier: str, classes: Sequence[str]) -> list[str]:
     return [f"{identifier}_{NOT_IN_A_NAME.sub('_', label)}" for label in classes[1:]]
 
 
-def _is_our_array(path: Path, mask: Path) -> bool:
-    """Return True if a NumPy file has the form of `_as_npy`, and a mask of this program has the same size."""
-    if not is_ours(mask):
-        return False
-    try:
-        with open_regular(path) as file, open_regular(mask) as picture, Image.open(picture) as opened:
-            np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            return dtype == np.dtype("<f2") and len(shape) == 3 and shape[1:] == opened.size[::-1]  # noqa: PLR2004 - axes
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and disk_fails(error):
-            raise
-        return False
+def _kind(name: str, source: SourceSample) -> str:
+    """Return the name of a file with `<id>` in place of the id of its sample or of its scan."""
+    identifier = source.id if name.startswith(source.id) else parent_id(source)
+    return f"<id>{name.removeprefix(identifier)}"
 
 
 def _draw(

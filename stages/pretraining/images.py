@@ -19,7 +19,10 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.classes import ClassMap
 from stages.imaging.costs import decoding_bytes
 from stages.imaging.decoding import OVERSAMPLING, read_resized
+from stages.imaging.image_facts import ImageFacts, image_facts
+from stages.imaging.intensities import IntensityRule, window_for
 from stages.imaging.masks import read_mask
+from stages.imaging.mixtures import describe_conversion
 from stages.imaging.pairing import Inputs, find_samples
 from stages.imaging.resizing import resize_mask
 from stages.imaging.samples import SourceSample
@@ -46,6 +49,10 @@ class UnlabelledImages:
     """(n, 3, side, side) uint8 RGB, stretched to a square as in extraction."""
     watched: Watched
     """Some of them, with their masks if there are any."""
+    window: IntensityRule
+    """The rule by which values of more than 8 bits became 8-bit values."""
+    conversion: str | None
+    """The same in words; None if all images have 8 bits."""
     sha256: str
     """SHA-256 over the sorted hexadecimal digests of the files, one per line."""
 
@@ -54,9 +61,11 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
     """Read `settings.images` at `settings.image_size`.
 
     Raises:
-        UsageError: a folder does not exist, or there are fewer images than a batch.
+        UsageError: a folder does not exist, the rule of intensities is not valid, or there are fewer images than a
+            batch.
         InputProblemsError: images, or masks of watched images, cannot be used; the error lists all of them.
     """
+    window_for(settings.window, deep=True)  # a rule that is not valid is found before any file is read
     found = find_samples(
         Inputs(images=settings.images, masks=settings.masks),
         orphans="ignored",
@@ -69,6 +78,11 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
             f"{settings.images}: holds {len(samples)} images, fewer than a batch of {settings.batch_size}.\n"
             f"  Give more images, or --batch-size {len(samples)} or less."
         )
+    facts = [one for one in look_ahead(_facts, samples) if one is not None]
+    window = window_for(settings.window, deep=any(one.deep for one in facts))
+    conversion = describe_conversion(facts, window)
+    if conversion is not None:
+        progress.say(conversion)
     side = settings.image_size
     pixels = torch.empty((len(samples), 3, side, side), dtype=torch.uint8)
     masks = torch.full((WATCHED, side, side), IGNORE, dtype=torch.uint8)
@@ -76,7 +90,7 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
     digests = []
     with progress.task("reading", len(samples)) as task:
         outcomes = look_ahead(
-            lambda at: _decode(samples[at], side, with_mask=at in watched),
+            lambda at: _decode(samples[at], side, window, with_mask=at in watched),
             range(len(samples)),
             weigh=lambda at: decoding_bytes(samples[at], OVERSAMPLING * side, labels=at in watched),
         )
@@ -93,7 +107,15 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
     if problems:
         raise InputProblemsError(problems, REMEDY)
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in sorted(digests)).encode()).hexdigest()
-    return UnlabelledImages(pixels, Watched(pixels[watched], masks[: len(watched)]), sha256)
+    return UnlabelledImages(pixels, Watched(pixels[watched], masks[: len(watched)]), window, conversion, sha256)
+
+
+def _facts(sample: SourceSample) -> ImageFacts | None:
+    """Return what the header of an image says; None if it cannot be read: decoding it will say why."""
+    try:
+        return image_facts(sample.image, sample.part)
+    except InputProblemsError:
+        return None
 
 
 def _spread(samples: list[SourceSample]) -> list[int]:
@@ -104,11 +126,11 @@ def _spread(samples: list[SourceSample]) -> list[int]:
 
 
 def _decode(
-    sample: SourceSample, side: int, *, with_mask: bool
+    sample: SourceSample, side: int, window: IntensityRule, *, with_mask: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str] | list[Problem]:
     """Read the image, (side, side, 3), the mask, (side, side), if wanted and present, and the file's digest."""
     try:
-        image = read_resized(sample.image, [(side, side)], sample.part)
+        image = read_resized(sample.image, [(side, side)], sample.part, window)
         mask = None
         if with_mask and sample.masks:
             mask = read_mask(sample.masks[0].path, ClassMap.binary(), (image.height, image.width))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.imaging.labels import read_labels
+from stages.imaging.label_regions import read_labels_of_part
 from stages.imaging.resizing import resize_probabilities
 from stages.reporting.evaluation_inputs import EvaluationInputs
 from stages.runtime.progress import Progress
@@ -113,7 +113,7 @@ def _score_at_original(inputs: EvaluationInputs, scored: Scored) -> tuple[Sample
     if files is None:
         return None, None
     size = (int(store.column("height")[scored.index]), int(store.column("width")[scored.index]))
-    labels = read_labels(files, inputs.labels, size)
+    labels = read_labels_of_part(files, inputs.labels, size)
     probabilities = resize_probabilities(scored.probabilities, size)
     prediction = decide(probabilities, multilabel=store.multilabel)
     # nan for an image whose pixel size is not known, so that all images have the same metrics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.decoding import read_image
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.intensities import MINMAX, IntensityRule
-from stages.imaging.labels import LabelRules, read_labels
+from stages.imaging.label_regions import read_labels_of_part
+from stages.imaging.labels import LabelRules
 from stages.imaging.pairing import Inputs, PairingRule, find_samples
 from stages.imaging.parts import Part
 from stages.imaging.rules import TABLE
@@ -48,7 +49,9 @@ class Sources:
         place = self.images.get(sample.id)
         image = None if place is None else _read_image(*place, self.window, sample)
         files = self.masks.get(sample.id) if sample.labelled else None
-        mask = read_labels(files, self.rules, (sample.height, sample.width)).mask if files and self.rules else None
+        mask = (
+            read_labels_of_part(files, self.rules, (sample.height, sample.width)).mask if files and self.rules else None
+        )
         return Source(image=image, mask=mask)
 
 
@@ -113,4 +116,5 @@ def find_images(
             [Problem(printable(place), f"no image for `{id_}`") for id_ in missing],
             f"Give the images that the store was extracted from, or leave {option} out.",
         )
-    return {id_: (found[parent], part) for id_, (parent, part) in parts.items()}
+    channels = ImageRules.from_dict(store.description.images).channels
+    return {id_: (found[parent], replace(part, channels=channels)) for id_, (parent, part) in parts.items()}

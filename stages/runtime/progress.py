@@ -25,6 +25,9 @@ class Task:
 class Progress:
     """Receive the progress of a stage, and display nothing."""
 
+    def say(self, line: str) -> None:
+        """Take a line that the user should read before the work goes on."""
+
     @contextlib.contextmanager
     def task(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:  # noqa: ARG002 - used by subclasses
         """Open a task of `total` steps, counted in `unit`."""

@@ -4,11 +4,14 @@ Two images count as the same picture if their 64-bit hashes differ in at most `M
 again, scaled, or changed a little in brightness. Pairs are found without comparing all with all: if two hashes differ
 in at most k bits and are cut into k + 1 pieces, at least one piece is equal (the pigeonhole principle). So only hashes
 with an equal piece are compared.
+
+Tiles of different images often look alike by chance, because they show little. So two images that were cut into tiles
+count as the same picture only if at least half of the tiles of the one with fewer tiles look like tiles of the other.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -26,7 +29,7 @@ MOST_IN_A_BUCKET = 1000
 """If more hashes than this share a piece, the piece is skipped: so many are not duplicates but pictures of one kind."""
 
 NearDuplicates = list[tuple[str, str, str, str]]
-"""(id, its split, other id, its split) of each pair."""
+"""(id, its split, other id, its split) of each pair. For tiles, one pair stands for all pairs of two images."""
 
 
 def similar_pairs(hashes: Sequence[str], most: int = MOST_DIFFERENT) -> list[tuple[int, int, int]]:
@@ -65,9 +68,37 @@ def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicate
         return []
     used = [index for index, split in enumerate(splits) if split]
     hashes = store.column("perceptual_hash")
-    pairs = similar_pairs([str(hashes[index]) for index in used])
-    return [
-        (str(store.ids[used[one]]), splits[used[one]], str(store.ids[used[other]]), splits[used[other]])
-        for one, other, _ in pairs
-        if splits[used[one]] != splits[used[other]] and {splits[used[one]], splits[used[other]]} != set(LEARNT_FROM)
+    pairs = [(used[one], used[other]) for one, other, _ in similar_pairs([str(hashes[index]) for index in used])]
+    apart = [
+        (one, other)
+        for one, other in pairs
+        if splits[one] != splits[other] and {splits[one], splits[other]} != set(LEARNT_FROM)
     ]
+    if store.has("row") and store.has("parent"):
+        apart = _of_same_pictures(apart, [str(parent) for parent in store.column("parent")], hashes, used)
+    return [(str(store.ids[one]), splits[one], str(store.ids[other]), splits[other]) for one, other in apart]
+
+
+def _of_same_pictures(
+    pairs: Sequence[tuple[int, int]], parents: Sequence[str], hashes: Sequence[object], used: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Return one pair of tiles for every two images of which at least half of the tiles look alike.
+
+    Args:
+        pairs: Positions of samples that look alike.
+        parents: The image of every sample.
+        hashes: The hash of every sample; tiles without one do not count.
+        used: Positions of the samples that are compared.
+    """
+    tiles = Counter(parents[index] for index in used if str(hashes[index]))
+    alike: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    for one, other in pairs:
+        if parents[one] > parents[other]:
+            one, other = other, one  # noqa: PLW2901 - the images in the order of their names
+        alike[parents[one], parents[other]].append((one, other))
+    found = []
+    for (first, second), between in alike.items():
+        matched = min(len({one for one, _ in between}), len({other for _, other in between}))
+        if 2 * matched >= min(tiles[first], tiles[second]):
+            found.append(between[0])
+    return found

@@ -55,6 +55,8 @@ else:  # at run time the choices are the names in the tables, so a new entry nee
     Hd95Name = Literal[names_in_table(SEGMENTATION / "surfaces.py", "HD95")]
     LayoutName = Literal["auto", *names_in_table(IMAGING / "layouts.py", "LAYOUTS")]
 
+AxisName = Literal["axial", "coronal", "sagittal", "0", "1", "2"]
+"""The axes of `stages.imaging.volumes.geometry.AXES`."""
 Classes = dict[str, int | str | list[int | str]] | Path
 """Class names with their mask values, or the file that has them."""
 Labels = Literal["auto", "classes", "instances", "multilabel"]

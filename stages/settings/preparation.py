@@ -13,6 +13,7 @@ from stages.settings.fields import (
     Above0,
     AtLeast0,
     AtLeastOne,
+    AxisName,
     Centring,
     Classes,
     Device,
@@ -26,6 +27,11 @@ from stages.settings.fields import (
     TrainingPrecision,
     TransformerPrecision,
     setting,
+)
+
+WINDOW = (
+    "Values that become black and white in images of more than 8 bits: two values such as -160:240; percentiles (0.5 "
+    "and 99.5 of each file); percentiles:1:99; minmax (of each image); file (its own window); auto: percentiles."
 )
 
 
@@ -60,12 +66,31 @@ class ExtractSettings(Settings):
         None,
         "Regular expression for the patient in an image's path, such as `patient(\\d+)`; a patient stays in one split.",
     )
+    channels: str | None = setting(
+        None,
+        "Channels to use, by name or by number from 0: one as grey, two or three as red, green and blue, such as "
+        "`DAPI,GFP`. Needed for files of two channels, or of more than three.",
+    )
     store: Path = setting(Path("store/phantom.zarr"), "Path of the store; it appears there when it is complete.")
     model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
     image_size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
     attention_size: Size = setting((224, 224), "Size of the transformer's input; divisible by its patch size.")
+    axis: AxisName = setting(
+        "axial", "Axis along which scans with a geometry (NIfTI) are cut into slices; 0, 1, 2 are those of the array."
+    )
+    tile: Size | None = setting(
+        None, "Cut images into tiles of this size, each a sample: 512, or HEIGHTxWIDTH in pixels of --resolution."
+    )
+    overlap: NotNegative = setting(0, "Pixels that neighbouring tiles share.")
+    resolution: str = setting(
+        "1", "Resolution of tiles: a reduction (2: half the pixels along each side), or micrometres per pixel: 0.5um."
+    )
+    context: NotNegative = setting(
+        0, "Pixels around a tile that the transformer sees too, on every side; black beyond the image."
+    )
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
+    window: str = setting("auto", f"{WINDOW} Images of 8 bits stay as they are.")
     classes: Classes | None = setting(
         None,
         "Class names and their mask values: `skin=0,lesion=255`, ranges and lists `a=1-9,b=10+12,c=>12`, colours "
@@ -121,6 +146,7 @@ class PretrainSettings(Settings):
     image_size: Annotated[int, Interval(ge=32, le=1024)] = setting(
         128, "Side at which images are kept in memory and heads are measured, in pixels."
     )
+    window: str = setting("auto", f"{WINDOW} Images of 8 bits stay as they are.", if_absent="minmax")
     global_crop: AtLeastOne = setting(64, "Side of the two large crops, in pixels.")
     local_crop: AtLeastOne = setting(32, "Side of the small crops, in pixels.")
     local_crops: NotNegative = setting(2, "Small crops of every image.")

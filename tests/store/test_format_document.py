@@ -44,7 +44,7 @@ def test_the_table_of_arrays_is_that_of_the_code():
 
 def test_the_table_of_keys_is_that_of_the_code():
     keys = [cells[0].strip("`") for cells in _rows("## The description")]
-    assert set(keys) - {"maps", "upgraded_from", "version"} == REQUIRED_KEYS
+    assert set(keys) - {"images", "maps", "upgraded_from", "version"} == REQUIRED_KEYS
     assert "upgraded_from" in keys
     assert "upgraded_from" in SOUND
     assert TEXT.startswith(f"# The attention store, version {VERSION}\n")
@@ -59,6 +59,7 @@ def _part(title: str) -> str:
 def test_the_optional_parts_are_those_of_the_code():
     """The table of columns, the encodings, the types, and the limits."""
     columns = _part("Objects that are too small.**")
+    columns += _part("Samples that are parts of a larger image.**")
     rows = dict(re.findall(r"^\| `([a-z_]+)` \| ([a-z0-9]+) \|", columns, re.MULTILINE))
     described = {**rows, "perceptual_hash": "string"}
     assert described == {name: DATA_TYPES[name] for name in OPTIONAL_COLUMNS}

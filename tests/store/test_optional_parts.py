@@ -49,6 +49,10 @@ def sample_of(index: int, layout: Layout) -> Sample:
         lost_objects=2 if index == 1 else 1,
         lost_classes="1" if index == 1 else "",
         perceptual_hash=f"{index:016x}",
+        parent=f"scan_{index // 2}",
+        slice=index,
+        row=-3 + index,
+        column=16 * index,
     )
 
 
@@ -195,6 +199,8 @@ FAULTS = {
     "lost_class_background": ["`lost_classes` is no list of classes in rising order in sample 0 (Fall-ä03)"],
     "lost_classes_spaced": ["`lost_classes` is no list of classes in rising order in sample 0 (Fall-ä03)"],
     "lost_classes_falling": ["`lost_classes` is no list of classes in rising order in sample 0 (Fall-ä03)"],
+    "parent_empty": ["`parent` is empty in sample 1 (case_00)"],
+    "slice_negative": ["`slice` is negative in sample 1 (case_00)"],
     "hash_short": ["`perceptual_hash` is not 16 hexadecimal digits in sample 2 (case_01)"],
     "hash_upper": ["`perceptual_hash` is not 16 hexadecimal digits in sample 2 (case_01)"],
 }

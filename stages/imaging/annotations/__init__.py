@@ -10,12 +10,24 @@
     drawn         outlines and encoded pixels with their labels
     shapes        outlines to pixels                                    Shape
     painting      shapes to a mask                                      paint
+    regions       the shapes within a region of the image               read_annotation_region
 
 To add a format, write a file with `recognise` and `parse`, and add it to `formats.FORMATS`.
 """
 
 from stages.imaging.annotations.formats import annotated_images, is_annotation, label_names, read_annotation
 from stages.imaging.annotations.painting import paint
+from stages.imaging.annotations.regions import check_annotation, encoded_size, read_annotation_region
 from stages.imaging.annotations.shapes import Shape
 
-__all__ = ["Shape", "annotated_images", "is_annotation", "label_names", "paint", "read_annotation"]
+__all__ = [
+    "Shape",
+    "annotated_images",
+    "check_annotation",
+    "encoded_size",
+    "is_annotation",
+    "label_names",
+    "paint",
+    "read_annotation",
+    "read_annotation_region",
+]

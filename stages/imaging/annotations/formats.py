@@ -16,7 +16,15 @@ from stages.imaging.annotations.shapes import Shape, rasterise
 from stages.imaging.opening import read_file, refuse
 from stages.settings import Size
 
-__all__ = ["FORMATS", "UNSUPPORTED", "annotated_images", "is_annotation", "label_names", "read_annotation"]
+__all__ = [
+    "FORMATS",
+    "UNSUPPORTED",
+    "annotated_images",
+    "find_picture",
+    "is_annotation",
+    "label_names",
+    "read_annotation",
+]
 
 LARGEST = 2**29
 """Largest number of bytes of an annotation; COCO's own training set has nearly as many."""
@@ -114,13 +122,7 @@ def read_annotation(path: Path, entry: str, size: Size) -> list[Shape]:
         InputProblemsError: the file cannot be read, does not hold the image once, was drawn on an image of another
             size, or has a shape that cannot be rasterised.
     """
-    picture = _find_picture(path, entry)
-    if picture.size is not None and tuple(picture.size) != tuple(size):
-        refuse(
-            path,
-            f"was drawn on an image of {picture.size[0]} x {picture.size[1]}, and the image is {size[0]} x {size[1]} "
-            "(height x width); export it for the image of this size",
-        )
+    picture = find_picture(path, entry, size)
     shapes = []
     for number, drawn in enumerate(picture.drawn, start=1):
         try:
@@ -133,8 +135,18 @@ def read_annotation(path: Path, entry: str, size: Size) -> list[Shape]:
     return shapes
 
 
-def _find_picture(path: Path, entry: str) -> Picture:
-    """Return the one picture of a name; without a name, the only picture of the file."""
+def find_picture(path: Path, entry: str, size: Size | None = None) -> Picture:
+    """Return the one picture of a name; without a name, the only picture of the file.
+
+    Args:
+        path: The annotation.
+        entry: The image's name in a file of many images; "" for a file of one.
+        size: (height, width) of the image; None if it is not checked.
+
+    Raises:
+        InputProblemsError: the file cannot be read, does not hold the image once, or was drawn on an image of another
+            size.
+    """
     annotation = _read(path)
     found = [
         one
@@ -144,7 +156,14 @@ def _find_picture(path: Path, entry: str) -> Picture:
     if len(found) != 1:
         named = f" named {entry!r}" if entry else ""
         refuse(path, f"annotates {len(found)} images{named}, and one is needed; correct the names of images in it")
-    return found[0]
+    picture = found[0]
+    if size is not None and picture.size is not None and tuple(picture.size) != tuple(size):
+        refuse(
+            path,
+            f"was drawn on an image of {picture.size[0]} x {picture.size[1]}, and the image is {size[0]} x {size[1]} "
+            "(height x width); export it for the image of this size",
+        )
+    return picture
 
 
 def _read(path: Path) -> Annotation:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from stages.settings import Size
 
-__all__ = ["Outline", "Pixels", "Shape", "rasterise"]
+__all__ = ["FARTHEST", "Outline", "Pixels", "Shape", "fill", "rasterise", "trace", "unite"]
 
 Outline = Sequence[Sequence[tuple[float, float]]]
 """Rings of (x, y) points in pixels: one part of an object. Rings inside rings are holes."""
@@ -56,11 +56,13 @@ class Shape:
     """First row and column of its window in the picture."""
     region: NDArray[np.bool_]
     """(height, width) of the window: True where the object is."""
+    whole_area: float | None = None
+    """Area of the whole object if the window shows only a region of it, in pixels; None if it shows all of it."""
 
     @property
-    def area(self) -> int:
-        """Number of its pixels."""
-        return int(np.count_nonzero(self.region))
+    def area(self) -> float:
+        """Number of its pixels; for a region of an object the area of the whole object."""
+        return int(np.count_nonzero(self.region)) if self.whole_area is None else self.whole_area
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -84,6 +86,22 @@ def rasterise(label: str, parts: Sequence[Outline | Pixels], size: Size) -> Shap
         ValueError: a coordinate is not finite or too large, or encoded pixels do not fit the picture.
     """
     placed = [_place_pixels(part, size) if isinstance(part, Pixels) else _place_outline(part, size) for part in parts]
+    return unite(label, placed)
+
+
+def unite(
+    label: str, placed: Sequence[tuple[int, int, NDArray[np.bool_]]], *, whole_area: float | None = None
+) -> Shape | None:
+    """Return the shape of an object, given the first row, the first column and the pixels of its parts.
+
+    Args:
+        label: Name of its class.
+        placed: The parts.
+        whole_area: See `Shape`.
+
+    Returns:
+        The shape; None if no part has a pixel.
+    """
     found = [(top, left, region) for top, left, region in placed if region.any()]
     if not found:
         return None
@@ -94,7 +112,7 @@ def rasterise(label: str, parts: Sequence[Outline | Pixels], size: Size) -> Shap
     for at_row, at_column, region in found:
         height, width = region.shape
         united[at_row - top : at_row - top + height, at_column - left : at_column - left + width] |= region
-    return Shape(label, top, left, united)
+    return Shape(label, top, left, united, whole_area)
 
 
 def _place_pixels(part: Pixels, size: Size) -> tuple[int, int, NDArray[np.bool_]]:
@@ -122,11 +140,11 @@ def _place_outline(outline: Outline, size: Size) -> tuple[int, int, NDArray[np.b
     if min(shape) == 0:
         return top, left, np.zeros(shape, np.bool_)
     moved = [ring - (left, top) for ring in rings]
-    region = _fill(moved, shape)
-    return top, left, region if region.any() else _trace(moved[0], shape)
+    region = fill(moved, shape)
+    return top, left, region if region.any() else trace(moved[0], shape)
 
 
-def _fill(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def fill(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (height, width) bool: True where the centre of a pixel is inside the rings by the even-odd rule."""
     height, width = shape
     edges = np.concatenate([np.hstack([ring, np.roll(ring, -1, axis=0)]) for ring in rings])
@@ -146,7 +164,7 @@ def _fill(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) -> NDArr
     return inside
 
 
-def _trace(ring: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def trace(ring: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (height, width) bool: True in the pixels that an outline crosses, found at `STEPS` points per pixel."""
     region = np.zeros(shape, np.bool_)
     for start, stop in zip(ring, np.roll(ring, -1, axis=0), strict=True):

@@ -20,7 +20,7 @@ import numpy as np
 
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
-from stages.imaging.volumes.volume import Volume, VolumeFacts
+from stages.imaging.volumes.volume import Volume, VolumeFacts, name_of_type
 from store.disk.regular import open_regular
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class NumpyVolume(Volume):
             size=(self._planes.shape[1], self._planes.shape[2]),
             channels=COLOURS if coloured else 1,
             deep=values.dtype != np.uint8,
+            values=name_of_type(values.dtype),
         )
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
+from stages.imaging.parts import AXIAL
 from stages.imaging.volumes.readers import reader_of
 from stages.imaging.volumes.volume import Volume
 from store.disk.regular import open_regular
@@ -39,17 +40,22 @@ _ENTRIES: OrderedDict[_Key, _Entry] = OrderedDict()
 _LOCK = threading.Lock()
 
 
-def open_volume(path: Path) -> Volume:
+def open_volume(path: Path, axis: str = AXIAL) -> Volume:
     """Return the opened file; it is shared with other threads, and must not be closed.
 
+    Args:
+        path: of the file.
+        axis: Axis along which it is cut into planes; see `stages.imaging.parts.Part`.
+
     Raises:
-        InputProblemsError: the file cannot be read, or is damaged.
+        InputProblemsError: the file cannot be read, is damaged, or cannot be cut along this axis.
     """
     entry = _entry(path)
     with entry.lock:
         if entry.volume is None:
             entry.volume = reader_of(path).open(path)
-        return entry.volume
+        volume = entry.volume
+    return volume if axis == AXIAL else volume.along(axis)
 
 
 def file_digest(path: Path) -> str:

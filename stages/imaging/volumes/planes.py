@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
-from stages.imaging.parts import Part
+from stages.imaging.parts import AXIAL, Part
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, printable
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.readers import is_volume_file
+from stages.imaging.volumes.volume import Volume
 
 __all__ = ["plane_id", "split_into_planes"]
 
@@ -22,11 +24,15 @@ def plane_id(parent: str, plane: int, planes: int) -> str:
     return f"{parent}_z{plane:0{max(DIGITS, len(str(planes - 1)))}d}"
 
 
-def split_into_planes(samples: Sequence[SourceSample]) -> tuple[list[SourceSample], list[Problem]]:
+def split_into_planes(samples: Sequence[SourceSample], axis: str = AXIAL) -> tuple[list[SourceSample], list[Problem]]:
     """Return one sample for every plane, in the order of the files, and the problems of files that cannot be used.
 
     The planes of a file are one group: the one that the user gives, else the patient that the file names, else the
     file. A file with one plane remains one sample. Only headers are read.
+
+    Args:
+        samples: Files with their labels.
+        axis: Axis along which scans are cut; see `stages.imaging.parts.Part`.
     """
     result: list[SourceSample] = []
     problems: list[Problem] = []
@@ -35,36 +41,48 @@ def split_into_planes(samples: Sequence[SourceSample]) -> tuple[list[SourceSampl
             result.append(sample)
             continue
         try:
-            result += _planes_of(sample)
+            result += _planes_of(sample, axis)
         except InputProblemsError as error:
             problems += error.problems
     return result, problems
 
 
-def _planes_of(sample: SourceSample) -> list[SourceSample]:
+def _planes_of(sample: SourceSample, axis: str) -> list[SourceSample]:
     """Return the samples of one file.
 
     Raises:
-        InputProblemsError: image or labels cannot be read, or have different numbers of planes.
+        InputProblemsError: image or labels cannot be read, or have different numbers of planes or places.
     """
-    facts = open_volume(sample.image).facts
+    image = open_volume(sample.image, axis)
+    facts = image.facts
     group = facts.patient if facts.patient and sample.group == sample.id else sample.group
-    if facts.planes == 1:
-        return [replace(sample, group=group)]
     for label in sample.masks:
-        planes = open_volume(label.path).facts.planes if is_volume_file(label.path) else 1
-        if planes != facts.planes:
-            what = f"has {planes} planes and its image {sample.image.name} {facts.planes}; export it with all planes"
-            raise InputProblemsError([Problem(printable(label.path), what)])
+        _require_same_place(label, sample.image, image, axis)
+    if facts.planes == 1:
+        whole = Part(axis=axis)
+        masks = tuple(replace(label, part=whole) for label in sample.masks)
+        return [replace(sample, part=whole, masks=masks, group=group)]
     parts = []
     for plane in range(facts.planes):
         identifier = plane_id(sample.id, plane, facts.planes)
         if (fault := id_problem(identifier)) is not None:
             raise InputProblemsError([Problem(printable(sample.image), fault)])
-        masks = tuple(_label_plane(label, plane) for label in sample.masks)
-        parts.append(replace(sample, id=identifier, part=Part(plane=plane), parent=sample.id, masks=masks, group=group))
+        part = Part(plane=plane, axis=axis)
+        masks = tuple(replace(label, part=part) for label in sample.masks)
+        parts.append(replace(sample, id=identifier, part=part, parent=sample.id, masks=masks, group=group))
     return parts
 
 
-def _label_plane(label: LabelFile, plane: int) -> LabelFile:
-    return replace(label, part=Part(plane=plane))
+def _require_same_place(label: LabelFile, image_file: Path, image: Volume, axis: str) -> None:
+    """Make sure that a label file has the planes of its image, at the same place.
+
+    Raises:
+        InputProblemsError: it has not, or cannot be read.
+    """
+    labels = open_volume(label.path, axis) if is_volume_file(label.path) else None
+    planes, expected = 1 if labels is None else labels.facts.planes, image.facts.planes
+    fault = None if labels is None else image.elsewhere(labels)
+    if planes != expected:
+        fault = f"has {planes} planes and its image {image_file.name} {expected}; export it with all planes"
+    if fault is not None:
+        raise InputProblemsError([Problem(printable(label.path), fault)])

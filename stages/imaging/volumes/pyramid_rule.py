@@ -22,6 +22,9 @@ __all__ = ["MOST_PIXELS_AT_ONCE", "is_pyramid", "open_tiff", "resolutions"]
 
 MOST_PIXELS_AT_ONCE = 178_956_970
 """Pixels of the largest picture that Pillow decodes without a change of its limits."""
+KINDS = {0: "white is zero", 1: "grey", 2: "RGB", 6: "YCbCr"}
+"""Meaning of the values that are read by regions, by the tag PhotometricInterpretation."""
+COLOURS, RGBA = 3, 4
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF and of a BigTIFF, in both orders of bytes."""
 LARGEST_PAGE_SHARE = 0.75
@@ -47,10 +50,11 @@ def _is_pyramid(path: str, size: int, changed: int) -> bool:  # noqa: ARG001 - t
             if file.read(4) not in SIGNATURES:
                 return False
         with _LOCK, open_tiff(Path(path)) as tiff:
-            levels = resolutions(tiff)
-            first = levels[0]
+            first = tiff.pages[0]
+            if not _is_plain(first) or _is_stack(tiff):
+                return False
             large = first.imagewidth * first.imagelength > MOST_PIXELS_AT_ONCE
-            return large or (first.is_tiled and len(levels) > 1)
+            return large or (first.is_tiled and len(resolutions(tiff)) > 1)
     except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, PipelineError):
         return False
 
@@ -88,6 +92,22 @@ def resolutions(tiff: Any) -> list[Any]:
         same = (page.samplesperpixel, page.dtype) == (first.samplesperpixel, first.dtype)
         if smaller and same and page.is_tiled and distortion <= allowed:
             levels.append(page)
-        elif not first.subifds and not page.is_reduced and (rows, columns) == (1.0, 1.0):
-            return [first]  # a stack of pages
     return levels
+
+
+def _is_plain(page: Any) -> bool:
+    """Return True if the pixels are grey, RGB or RGBA in whole bytes, mixed; others are left to the other readers."""
+    kind = int(page.photometric) in KINDS and page.samplesperpixel in {1, COLOURS, RGBA}
+    whole = page.dtype is not None and page.dtype.kind in "uif" and page.bitspersample % 8 == 0
+    return kind and whole and (page.samplesperpixel == 1 or int(page.planarconfig) == 1)
+
+
+def _is_stack(tiff: Any) -> bool:
+    """Return True if there are further pages as large as the first one: planes or channels, and no resolutions."""
+    first = tiff.pages[0]
+    for at in range(1, len(tiff.pages)):
+        page = tiff.pages[at].aspage()
+        same = (page.imagelength, page.imagewidth) == (first.imagelength, first.imagewidth)
+        if same and not page.is_reduced:
+            return True
+    return False

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.errors import PipelineError, UsageError
+from stages.errors import PipelineError
+from stages.imaging.extras import require_extra
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
+from stages.imaging.samples import printable
 from stages.imaging.volumes.averaging import average_to, reduced_size
-from stages.imaging.volumes.pyramid_rule import MOST_PIXELS_AT_ONCE, open_tiff, resolutions
-from stages.imaging.volumes.volume import Spacing, Volume, VolumeFacts
+from stages.imaging.volumes.pyramid_rule import MOST_PIXELS_AT_ONCE, RGBA, open_tiff, resolutions
+from stages.imaging.volumes.volume import Spacing, Volume, VolumeFacts, name_of_type
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PyramidVolume", "open_file", "read_by_levels"]
 
-KINDS = {0: "white is zero", 1: "grey", 2: "RGB", 6: "YCbCr"}
-"""Meaning of the values that are read, by the tag PhotometricInterpretation."""
-WHITE_IS_ZERO, YCBCR = 0, 6
-RGBA = 4
+WHITE_IS_ZERO = 0
+NOT_MULTIPLIED = 2
+"""Kind of opacity, in the tag ExtraSamples, by which the colours are not yet multiplied."""
 COARSEST_MM = 0.02
 """Largest side of a pixel that is believed from the resolution tags."""
 MICROMETRES = {"m": 1e6, "mm": 1e3, "cm": 1e4, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3}
@@ -61,6 +62,7 @@ class PyramidVolume(Volume):
             size=(first.imagelength, first.imagewidth),
             channels=1 if first.samplesperpixel == 1 else 3,
             deep=first.dtype != np.uint8,
+            values=name_of_type(first.dtype),
             spacing_mm=_spacing(tiff, first),
         )
 
@@ -135,6 +137,8 @@ class PyramidVolume(Volume):
             values = np.iinfo(values.dtype).max - values
         if page.samplesperpixel != RGBA:
             return values
+        if tuple(map(int, page.extrasamples)) != (NOT_MULTIPLIED,) or values.dtype.kind != "u":
+            return np.ascontiguousarray(values[..., :3])
         opaque = values[..., 3:].astype(np.float32) / np.iinfo(values.dtype).max
         return np.rint(values[..., :3] * opaque).astype(values.dtype)
 
@@ -183,15 +187,6 @@ def open_file(path: Path) -> PyramidVolume:
     except Exception as error:  # noqa: BLE001 - tifffile raises nearly any class on damaged headers
         refuse(path, f"is a damaged TIFF ({error}); restore it from its source")
     first = levels[0]
-    kind = int(first.photometric)
-    if kind not in KINDS or first.samplesperpixel not in {1, 3, RGBA} or first.dtype is None:
-        refuse(
-            path, f"holds {first.samplesperpixel} channels of the kind {first.photometric.name}; save it as grey or RGB"
-        )
-    if first.dtype.kind not in "uif" or first.bitspersample % 8:
-        refuse(path, f"holds values of {first.bitspersample} bits ({first.dtype}); save it in 8 or 16 bits")
-    if first.samplesperpixel > 1 and int(first.planarconfig) != 1:
-        refuse(path, "holds its colours in separate planes; save it with mixed channels")
     if not first.is_tiled and first.rowsperstrip * first.imagewidth > MOST_PIXELS_AT_ONCE:
         refuse(path, "holds its pixels in one piece, which takes too much memory; save it with tiles")
     expected = math.prod(first.chunked)
@@ -213,10 +208,7 @@ def _refuse_codec(path: Path, error: Exception) -> None:
     if isinstance(error, PipelineError):
         raise error
     if "imagecodecs" in str(error) and "requires" in str(error):
-        raise UsageError(
-            f"{path}: its compression needs a library that is not installed.\n"
-            "  Install it with: pip install 'diamant-pipeline[slides]'"
-        )
+        require_extra("slides", printable(path), "a compressed TIFF")
 
 
 def _spacing(tiff: Any, page: Any) -> Spacing | None:

@@ -8,9 +8,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from stages.errors import InputProblemsError, Problem
+from stages.imaging.samples import printable
 from stages.imaging.volumes.pyramid_rule import is_pyramid
+from stages.imaging.volumes.recognising import is_animation, is_deep_jpeg2000, is_tiff_stack
 from stages.imaging.volumes.volume import Volume
 
 __all__ = ["READERS", "VOLUME_EXTENSIONS", "Reader", "is_volume_file", "reader_of"]
@@ -62,19 +66,74 @@ READERS: Mapping[str, Reader] = {
         module="stages.imaging.volumes.pyramids",
         recognise=is_pyramid,
     ),
+    "tiff": Reader(
+        title="TIFF",
+        extensions=(".tif", ".tiff"),
+        module="stages.imaging.volumes.tiff_files",
+        recognise=is_tiff_stack,
+    ),
+    "animation": Reader(
+        title="animation",
+        extensions=(".gif", ".webp", ".avif"),
+        module="stages.imaging.volumes.frame_files",
+        recognise=is_animation,
+    ),
+    "jpeg2000": Reader(
+        title="JPEG 2000",
+        extensions=(".jp2", ".j2k", ".j2c", ".jpx", ".jpf"),
+        module="stages.imaging.volumes.jpeg2000_files",
+        recognise=is_deep_jpeg2000,
+    ),
+    "nifti": Reader(
+        title="NIfTI",
+        extensions=(".nii", ".nii.gz"),
+        module="stages.imaging.volumes.nifti",
+    ),
 }
-"""Every format by its name."""
+"""Every format by its name. Where several read a file, the first one counts."""
 VOLUME_EXTENSIONS = tuple(
     extension for reader in READERS.values() if reader.recognise is None for extension in reader.extensions
 )
-"""Endings of the names of all files that are volumes by their name, in lower case."""
+"""Endings of names that only volumes have, in lower case."""
+SHARED_EXTENSIONS = tuple(
+    extension for reader in READERS.values() if reader.recognise is not None for extension in reader.extensions
+)
+"""Endings of names that volumes and other files have."""
+MOST_DECISIONS = 2**16
+"""Files whose reader is remembered."""
 
 
 def is_volume_file(path: Path) -> bool:
-    """Return True if the file is read as a volume: by its name, or by its header if pictures have such names too."""
-    return any(reader.matches(path) for reader in READERS.values())
+    """Return True if the file is read as a volume: by its name, and by its header where other files have such names."""
+    return _name_of_reader(path) is not None
 
 
 def reader_of(path: Path) -> Reader:
-    """Return the reader of a file for which `is_volume_file` is true."""
-    return next(reader for reader in READERS.values() if reader.matches(path))
+    """Return the reader of a file for which `is_volume_file` is true.
+
+    Raises:
+        InputProblemsError: the file has changed, and is no volume any more.
+    """
+    name = _name_of_reader(path)
+    if name is None:
+        raise InputProblemsError([Problem(printable(path), "was changed while it was read; try again")])
+    return READERS[name]
+
+
+def _name_of_reader(path: Path) -> str | None:
+    """Return the name of the reader of a file; None if no reader reads it."""
+    name = path.name.lower()
+    if not name.endswith(SHARED_EXTENSIONS):
+        return next((key for key, reader in READERS.items() if name.endswith(reader.extensions)), None)
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # reading it as a picture gives the message
+    return _decide(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=MOST_DECISIONS)
+def _decide(path: Path, size: int, changed: int) -> str | None:
+    """Return the name of the reader of a file; `size` and `changed` make a file that was replaced another one."""
+    del size, changed
+    return next((key for key, reader in READERS.items() if reader.matches(path)), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.imaging.intensities import PERCENTILES, IntensityRule, to_8_bits
+from stages.imaging.intensities import IntensityRule, spread_values, to_8_bits
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Part, part_digest
 from stages.imaging.resizing import resize_image
+from stages.imaging.volumes.channels import MOST_CHANNELS, channel_views, key_of_channels
 from stages.imaging.volumes.opened import file_digest, open_volume
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ __all__ = ["read_plane", "read_plane_at", "shown_range", "volume_memo_key"]
 
 MOST_PLANES = 32
 """Planes from which the percentiles of a file are computed, evenly spaced."""
-MOST_VALUES = 2**20
-"""Values of each plane that are used for them, evenly spaced."""
 MOST_READ = 2**27
-"""Values of the largest plane that is read whole for them."""
+"""Values of the largest plane that is read whole for percentiles."""
+FEW = 2**22
+"""Values that are read of a larger one."""
 _TURN = threading.Lock()
 
 
@@ -39,24 +40,26 @@ def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]
     Raises:
         InputProblemsError: the file cannot be read, or the plane holds NaN or infinity.
     """
-    return _shown(path, part, rule, open_volume(path).read(part.plane or 0, part.box))
+    volume = open_volume(path, part.axis)
+    views = channel_views(path, volume, part.channels)
+    if not views:
+        return _read(path, volume, part, rule)
+    shown = [_read(path, view, part, rule)[..., 0] for view in views]
+    if len(shown) == 1:
+        return np.repeat(shown[0][..., None], 3, axis=2)
+    return np.stack([*shown, *[np.zeros_like(shown[0])] * (MOST_CHANNELS - len(shown))], axis=2)
 
 
-def read_plane_at(path: Path, part: Part, rule: IntensityRule, size: Size) -> NDArray[np.uint8]:
-    """Return a plane at another size, (*size, 3) uint8 RGB, from a low resolution where the file has one.
+def _read(path: Path, volume: Volume, part: Part, rule: IntensityRule) -> NDArray[np.uint8]:
+    """Return a plane of grey or of colours as (row, column, 3) uint8 RGB.
 
     Raises:
         InputProblemsError: as in `read_plane`.
     """
-    volume = open_volume(path)
-    whole = (0, 0, *volume.facts.size)
-    reduction = max(1.0, min(side / wanted for side, wanted in zip(whole[2:], size, strict=True)))
-    values = volume.read_reduced(part.plane or 0, whole, reduction)
-    return resize_image(_shown(path, part, rule, values), size)
+    return _as_rgb(path, volume, part, rule, volume.read(part.plane or 0, part.box))
 
 
-def _shown(path: Path, part: Part, rule: IntensityRule, values: NDArray[Any]) -> NDArray[np.uint8]:
-    volume = open_volume(path)
+def _as_rgb(path: Path, volume: Volume, part: Part, rule: IntensityRule, values: NDArray[Any]) -> NDArray[np.uint8]:
     if not volume.facts.deep:
         grey = values.ndim == 2  # noqa: PLR2004 - no channels
         return np.repeat(values[..., None], 3, axis=2) if grey else np.ascontiguousarray(values)
@@ -64,15 +67,15 @@ def _shown(path: Path, part: Part, rule: IntensityRule, values: NDArray[Any]) ->
     if unusable:
         what = f"{unusable} of {values.size} values of plane {part.plane or 0} are NaN or infinite"
         refuse(path, f"{what}; give them a value or remove the file")
-    low, high = _range_of_plane(values) if rule.name == "minmax" else shown_range(path, rule)
+    low, high = rule.range_of(values) if rule.name == "minmax" else shown_range(volume, rule)
     return to_8_bits(values, low, high)
 
 
-def shown_range(path: Path, rule: IntensityRule) -> tuple[float, float]:
+def shown_range(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
     """Return the values that a file shows as black and white, the same for all its planes.
 
     Args:
-        path: of a volume.
+        volume: An opened file, or one channel of it.
         rule: any but `minmax`, which is a rule of one plane.
 
     Raises:
@@ -80,11 +83,10 @@ def shown_range(path: Path, rule: IntensityRule) -> tuple[float, float]:
     """
     if rule.low is not None and rule.high is not None:
         return rule.low, rule.high
-    volume = open_volume(path)
     if rule.name == "file" and volume.facts.window is not None:
         return volume.facts.window
     with _TURN:  # several threads would read the same planes
-        return _percentiles(volume)
+        return _percentiles(volume, rule)
 
 
 def volume_memo_key(path: Path, part: Part, rule: IntensityRule) -> str:
@@ -94,29 +96,30 @@ def volume_memo_key(path: Path, part: Part, rule: IntensityRule) -> str:
         InputProblemsError: the file cannot be read.
     """
     digest = part_digest(file_digest(path), part)
+    digest = key_of_channels(digest, part.channels)
     if not open_volume(path).facts.deep:
         return digest
-    return hashlib.sha256(f"{digest} window {rule}".encode()).hexdigest()
-
-
-def _range_of_plane(values: NDArray[Any]) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
+    return rule.key_of_maps(digest)
 
 
 @lru_cache(maxsize=16)
-def _percentiles(volume: Volume) -> tuple[float, float]:
+def _percentiles(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
+    """Return the percentiles of a file, from evenly spaced planes; NaN and infinity do not count."""
     planes = volume.facts.planes
     chosen = sorted({round(at) for at in np.linspace(0, planes - 1, min(planes, MOST_PLANES))})
-    found = []
+    found: list[NDArray[Any]] = []
+    lowest, highest = math.inf, -math.inf
     for plane in chosen:
-        values = _few_values(volume, plane).ravel()
-        found.append(values[:: max(1, values.size // MOST_VALUES)].astype(np.float32))
+        values = _few_values(volume, plane)
+        sampled = spread_values(values)
+        found.append(sampled[np.isfinite(sampled)])
+        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        if finite.size:
+            lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
     together = np.concatenate(found)
-    together = together[np.isfinite(together)]
     if not together.size:
         return 0.0, 0.0
-    low, high = np.percentile(together, PERCENTILES)
-    return float(low), float(high)
+    return rule.range_of_sampled(together, lowest, highest)
 
 
 def _few_values(volume: Volume, plane: int) -> NDArray[Any]:
@@ -124,4 +127,19 @@ def _few_values(volume: Volume, plane: int) -> NDArray[Any]:
     rows, columns = volume.facts.size
     if rows * columns <= MOST_READ:
         return volume.read(plane)
-    return volume.read_reduced(plane, (0, 0, rows, columns), (rows * columns / MOST_VALUES) ** 0.5)
+    return volume.read_reduced(plane, (0, 0, rows, columns), (rows * columns / FEW) ** 0.5)
+
+
+def read_plane_at(path: Path, part: Part, rule: IntensityRule, size: Size) -> NDArray[np.uint8]:
+    """Return a plane at another size, (*size, 3) uint8 RGB, from a low resolution where the file has one.
+
+    Raises:
+        InputProblemsError: as in `read_plane`.
+    """
+    volume = open_volume(path, part.axis)
+    if channel_views(path, volume, part.channels):
+        return resize_image(read_plane(path, part, rule), size)
+    whole = (0, 0, *volume.facts.size)
+    reduction = max(1.0, min(side / wanted for side, wanted in zip(whole[2:], size, strict=True)))
+    values = volume.read_reduced(part.plane or 0, whole, reduction)
+    return resize_image(_as_rgb(path, volume, part, rule, values), size)

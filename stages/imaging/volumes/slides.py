@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from stages.errors import UsageError
+from stages.imaging.extras import require_extra
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
+from stages.imaging.samples import printable
 from stages.imaging.volumes.pyramids import read_by_levels
 from stages.imaging.volumes.volume import Spacing, Volume, VolumeFacts
 from store.disk.regular import open_regular
@@ -72,11 +73,8 @@ def open_file(path: Path) -> SlideVolume:
     """
     try:
         import openslide
-    except (ImportError, OSError) as error:
-        raise UsageError(
-            f"{path}: slides of this format are read through OpenSlide, which is not installed ({error}).\n"
-            "  Install it with: pip install 'diamant-pipeline[slides]'"
-        ) from None
+    except (ImportError, OSError):  # the package, or its library
+        require_extra("slides", printable(path), "a slide of a scanner")
     try:
         with open_regular(path) as file:
             empty = not file.read(1)

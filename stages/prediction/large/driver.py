@@ -14,7 +14,7 @@ import numpy as np
 
 from stages.errors import InputProblemsError, Problem
 from stages.extraction.shard import Extraction
-from stages.imaging.headers import read_header
+from stages.imaging.image_facts import image_facts
 from stages.imaging.samples import SourceSample
 from stages.imaging.tiling import TileRule
 from stages.imaging.volumes.opened import open_volume
@@ -39,13 +39,10 @@ def plan_all(sources: Sequence[SourceSample], rule: TileRule) -> tuple[list[Wind
     planned: list[Windows] = []
     problems: list[Problem] = []
     for source in sources:
-        size = read_header(source)
-        if isinstance(size, list):
-            problems += size
-            continue
-        volume = is_volume_file(source.image)
-        spacing = open_volume(source.image).facts.spacing_mm if volume else None
         try:
+            volume = is_volume_file(source.image)
+            spacing = open_volume(source.image, source.part.axis).facts.spacing_mm if volume else None
+            size = image_facts(source.image, source.part).upright
             planned.append(plan_windows(source, size, rule, spacing))
         except InputProblemsError as error:
             problems += error.problems

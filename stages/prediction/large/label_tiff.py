@@ -99,7 +99,7 @@ def rows_at(blocks: Iterable[NDArray[Any]], grid: TileGrid, size: Size) -> Itera
 
 
 def _tiles(parts: Iterable[NDArray[Any]], width: int) -> Iterator[NDArray[Any]]:
-    """Yield the tiles of a picture from its rows, from left to right and then downwards; the last ones are filled up."""
+    """Yield the tiles of a picture from its rows, from left to right and then downwards; the last ones are padded."""
     waiting: list[NDArray[Any]] = []
     count = 0
     for part in parts:

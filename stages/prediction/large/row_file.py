@@ -45,7 +45,7 @@ class RowFile:
         step = max(1, PIXELS // max(1, values[0].size)) if len(values) else 1
         for first in range(0, len(values), step):
             block = np.ascontiguousarray(values[first : first + step])
-            packed = zlib.compress(memoryview(block).cast("B"), LEVEL)
+            packed = zlib.compress(block.data.cast("B"), LEVEL)
             with explain_disk_failures(self._folder):
                 at = self._file.seek(0, 2)
                 self._file.write(packed)

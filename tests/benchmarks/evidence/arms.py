@@ -61,6 +61,9 @@ ARMS: Mapping[str, str] = {
     "tokens16": "dual,store=tokens16,attention_norm=none,tuned_as=dual",
     "tokens4-32": "dual,store=tokens4-32,attention_norm=none,tuned_as=dual",
     "both16": "dual,store=both16,attention_norm=none,tuned_as=dual",
+    # which transformer
+    "nucph": "dual,store=nucph,tuned_as=dual",
+    "inskin": "dual,store=inskin,tuned_as=dual",
     # how to train
     "dual-maps-still": f"dual,tuned_as=dual,{_STILL}",
     "dual-border-mirrored": "dual,border=mirror,tuned_as=dual",

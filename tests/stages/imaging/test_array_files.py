@@ -15,6 +15,7 @@ from stages.errors import InputProblemsError
 from stages.imaging import arrays
 from stages.imaging.arrays import array_size, read_image_array, read_label_array
 from stages.imaging.headers import read_header
+from stages.imaging.image_facts import ImageFacts
 from stages.imaging.samples import LabelFile, SourceSample
 
 SLICE = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -124,7 +125,9 @@ def test_the_headers_of_the_label_are_checked_too(tmp_path: Path):
     path = tmp_path / "a.npz"
     sample = SourceSample("a", path, (LabelFile(path),))
     np.savez(path, image=SLICE, label=SLICE)
-    assert read_header(sample) == (3, 4)
+    facts = read_header(sample)
+    assert isinstance(facts, ImageFacts)
+    assert facts.size == (3, 4)
     np.savez(path, image=SLICE, label=SLICE[:2])
     problems = read_header(sample)
     assert isinstance(problems, list)

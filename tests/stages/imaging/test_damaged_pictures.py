@@ -48,7 +48,7 @@ def refusal(path: Path) -> str:
 def test_the_header_check_reports_the_same_problem_as_reading(save: Save, tmp_path: Path) -> None:
     """A valid file has no problem. Two pages, an empty file and a missing file have the same problem as when read."""
     assert check_picture(save(COLOURS, "good.png")) is None
-    pages = save(COLOURS, "pages.tif", save_all=True, append_images=[Image.fromarray(COLOURS)])
+    pages = save(COLOURS, "pages.png", save_all=True, append_images=[Image.fromarray(COLOURS)])
     (tmp_path / "empty.png").touch()
     for path in (pages, tmp_path / "empty.png", tmp_path / "gone.png"):
         problem = check_picture(path)

@@ -19,6 +19,7 @@ from tests.store.conformance.optional_changes import (
     sharded_objects,
     with_columns,
     with_instances,
+    with_places,
     with_rules,
 )
 
@@ -74,6 +75,7 @@ VALID_CASES = [
         instances_in_an_unknown_codec,
         sealed=True,
     ),
+    Case("tile_beyond_the_border", "valid", "tiles that begin before their parents", with_places(), sealed=True),
     Case("rules_null_threshold", "valid", "rules without a threshold", with_rules(threshold=None), sealed=True),
 ]
 """Stores that every reader reads."""
@@ -123,6 +125,8 @@ VALUE_CASES = [
         lambda draft: (columns(draft, {"lost_classes": {0: "3,2"}}), label_bits(("a", "b", "c"), _no_bits)(draft)),
         sealed=True,
     ),
+    Case("parent_empty", "values", "a part of no image", with_places(parent={1: ""}), sealed=True),
+    Case("slice_negative", "values", "a slice before the first", with_places(slice={1: -1}), sealed=True),
     Case(
         "hash_short",
         "values",

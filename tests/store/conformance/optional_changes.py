@@ -46,6 +46,21 @@ def with_columns(**edits: dict[int, Any]) -> Change:
     return lambda draft: columns(draft, edits)
 
 
+def with_places(**edits: dict[int, Any]) -> Change:
+    """Add the columns for slices and tiles of larger images. `edits`: other values, by column and sample."""
+
+    def change(draft: Draft) -> None:
+        samples = range(draft.described["samples"])
+        for name, kind in (("parent", "string"), ("slice", "int32"), ("row", "int32"), ("column", "int32")):
+            values: list[Any] = [f"scan_{sample}" if kind == "string" else sample - 1 for sample in samples]
+            values[0] = values[0] if kind == "string" else 0 if name == "slice" else -1
+            for sample, value in edits.get(name, {}).items():
+                values[sample] = value
+            draft.add_column(name, values, kind)
+
+    return change
+
+
 def with_instances(edit: Callable[[np.ndarray], object] = lambda _: None, dtype: str = "uint16") -> Change:
     return lambda draft: instances(draft, edit, dtype)
 

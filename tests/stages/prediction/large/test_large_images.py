@@ -114,9 +114,7 @@ def test_objects_across_borders_are_found_once(predicted: Path):
     assert len(middles) == len(DISCS)
 
 
-def test_a_small_image_has_the_same_decision(
-    slide: Path, slide_run: Path, predicted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_small_image_has_the_same_decision(slide: Path, slide_run: Path, predicted: Path, tmp_path: Path):
     """In memory and row by row give the same mask at the resolution of the slide."""
     predict(settings(slide, slide_run, tmp_path / "out", table=True))
     small = np.asarray(Image.open(tmp_path / "out" / "slide.png"))

@@ -1,0 +1,98 @@
+"""Describe how the values of images are converted, and warn of a data set whose images are not of one kind.
+
+All of it is known from headers, before anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from stages.imaging.image_facts import ImageFacts
+from stages.imaging.intensities import IntensityRule
+from stages.imaging.samples import SourceSample
+from stages.runtime.wording import counted
+
+__all__ = ["describe_conversion", "describe_mixtures"]
+
+MOST_NAMED = 4
+"""Kinds of images that one line names."""
+DIGITS = 3
+"""Digits that count when the sizes of pixels are compared."""
+
+
+def describe_conversion(facts: Sequence[ImageFacts], rule: IntensityRule, *, origin: str = "--window") -> str | None:
+    """Return how values of more than 8 bits become 8-bit values; None if no image has such values.
+
+    Args:
+        facts: What the header of each image says.
+        rule: The rule of the data set.
+        origin: Where the rule comes from, for the message.
+    """
+    deep = [one for one in facts if one.deep]
+    if not deep:
+        return None
+    kinds = sorted({one.values for one in deep})
+    named = ", ".join(kinds[:MOST_NAMED]) + (", …" if len(kinds) > MOST_NAMED else "")
+    count = f"{len(deep):,} of {counted(len(facts), 'image')}" if len(deep) < len(facts) else "images"
+    which = f"{named} images" if count == "images" else f"{count} ({named})"
+    return f"values: {which}, shown {rule.sentence} ({origin})"
+
+
+def describe_mixtures(samples: Sequence[SourceSample], facts: Sequence[ImageFacts]) -> list[str]:
+    """Return one line for every property in which the images of a data set differ without need.
+
+    Args:
+        samples: The samples of the data set.
+        facts: What the header of each image says.
+    """
+    ids = [sample.id for sample in samples]
+    return [
+        *_kinds(ids, facts, lambda one: one.values, "values", "the same tissue may have another brightness in them"),
+        *_kinds(
+            ids, facts, lambda one: "grey" if one.channels == 1 else "colour", "channels", "grey becomes R = G = B"
+        ),
+        *_spacings(samples, facts),
+        *_kinds(ids, facts, lambda one: one.orientation, "orientations of the planes", "one organ has several shapes"),
+        *_kinds(ids, facts, _format, "upright and wide images", "stretched to one size, their shapes differ"),
+    ]
+
+
+def _kinds(
+    ids: Sequence[str], facts: Sequence[ImageFacts], kind_of: Callable[[ImageFacts], str], what: str, effect: str
+) -> Iterable[str]:
+    """Yield the line for one property, unless all images whose property is known are of one kind."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for identifier, one in zip(ids, facts, strict=True):
+        if kind := kind_of(one):
+            found[kind].append(identifier)
+    if len(found) > 1:
+        yield f"mixed {what}: {_listed(found)}; {effect}"
+
+
+def _spacings(samples: Sequence[SourceSample], facts: Sequence[ImageFacts]) -> Iterable[str]:
+    """Yield the line about sizes of pixels, from the table of the user or else from the files."""
+    found: dict[tuple[float, float], list[str]] = defaultdict(list)
+    for sample, one in zip(samples, facts, strict=True):
+        spacing = one.spacing_mm if sample.pixel_mm is None else (sample.pixel_mm, sample.pixel_mm)
+        if spacing is not None:
+            found[_rounded(spacing[0]), _rounded(spacing[1])].append(sample.id)
+    if len(found) > 1:
+        named = {f"{rows:g} x {columns:g} mm": found[rows, columns] for rows, columns in sorted(found)}
+        yield f"mixed sizes of pixels: {_listed(named)}; the same object has several sizes in pixels"
+
+
+def _listed(found: dict[str, list[str]]) -> str:
+    """Return the kinds with their counts and an example each, the most frequent first."""
+    order = sorted(found, key=lambda kind: -len(found[kind]))
+    named = [f"{kind} ({counted(len(found[kind]), 'image')}, such as {found[kind][0]})" for kind in order[:MOST_NAMED]]
+    return ", ".join(named) + (f" and {len(order) - MOST_NAMED} more" if len(order) > MOST_NAMED else "")
+
+
+def _format(facts: ImageFacts) -> str:
+    height, width = facts.upright
+    return "" if height == width else "higher than wide" if height > width else "wider than high"
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.{DIGITS}g}")

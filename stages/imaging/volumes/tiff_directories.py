@@ -1,0 +1,134 @@
+"""Read the directories of a TIFF: how many pages it has, and their sizes, without any library.
+
+A TIFF is a chain of directories, one for each page. A file that is cut off, or whose chain is broken, has fewer pages
+for most libraries, without a word. Here the whole chain is followed, and what is wrong with it is an error.
+
+Layout by the TIFF 6.0 specification, and BigTIFF's.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+__all__ = ["Directory", "has_several", "is_tiff", "read_directories"]
+
+CLASSIC, BIG = 42, 43
+NEW_SUBFILE_TYPE, WIDTH, HEIGHT = 254, 256, 257
+FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
+"""Types of whole numbers: byte, short, long, directory and long of 8 bytes."""
+REDUCED, MASK = 1, 4
+"""Bits of NewSubfileType: a smaller version of another page, and a transparency mask."""
+MOST = 2**20
+"""Largest number of pages; a chain that is longer is taken for damage."""
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Hold the size and the use of one page."""
+
+    height: int
+    width: int
+    subordinate: bool
+    """True for a smaller version or a mask of another page."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Hold the byte order, and the sizes of the numbers of a file."""
+
+    order: str
+    big: bool
+
+    @property
+    def offset(self) -> str:
+        return self.order + ("Q" if self.big else "I")
+
+    @property
+    def count(self) -> str:
+        return self.order + ("Q" if self.big else "H")
+
+    @property
+    def entry(self) -> int:
+        return 20 if self.big else 12
+
+
+def is_tiff(file: IO[bytes]) -> bool:
+    """Return True if a file begins as a TIFF."""
+    return _form(file) is not None
+
+
+def has_several(file: IO[bytes]) -> bool:
+    """Return True if a TIFF has more than one page, or claims to.
+
+    Raises:
+        ValueError: it is no TIFF, or its first directory is damaged.
+    """
+    return next(_directories(file))[1] != 0
+
+
+def read_directories(file: IO[bytes]) -> list[Directory]:
+    """Return the pages of a TIFF. Pages that others only point to (SubIFDs) do not count.
+
+    Raises:
+        ValueError: it is no TIFF, or its chain of directories is broken; the text says where.
+    """
+    return [directory for directory, _ in _directories(file)]
+
+
+def _form(file: IO[bytes]) -> _Form | None:
+    file.seek(0)
+    head = file.read(4)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 4:  # noqa: PLR2004 - bytes of the head
+        return None
+    version = struct.unpack(f"{order}H", head[2:])[0]
+    return _Form(order, version == BIG) if version in {CLASSIC, BIG} else None
+
+
+def _directories(file: IO[bytes]) -> Iterator[tuple[Directory, int]]:
+    """Yield every page of the chain, with the position of the next one; 0 after the last."""
+    form = _form(file)
+    if form is None:
+        raise ValueError("it is no TIFF")
+    file.seek(8 if form.big else 4)
+    at = _number(form.offset, file, "the first page")
+    seen: set[int] = set()
+    while at:
+        if at in seen:
+            raise ValueError(f"page {len(seen) + 1} is page {len(seen)} or one before it again")
+        if len(seen) >= MOST:
+            raise ValueError(f"it has more than {MOST:,} pages")
+        seen.add(at)
+        name = f"the directory of page {len(seen)}"
+        file.seek(at)
+        entries = _number(form.count, file, name)
+        size = entries * form.entry
+        if not entries or size > MOST:
+            raise ValueError(f"{name} has {entries} entries")
+        content = file.read(size)
+        if len(content) < size:
+            raise ValueError(f"{name} is cut off")
+        at = _number(form.offset, file, name)
+        yield _directory(form, content), at
+
+
+def _directory(form: _Form, content: bytes) -> Directory:
+    """Return what the entries of a directory say about its page; 0 for a size that is missing."""
+    found = {NEW_SUBFILE_TYPE: 0, WIDTH: 0, HEIGHT: 0}
+    value_at = 12 if form.big else 8
+    for start in range(0, len(content), form.entry):
+        tag, kind = struct.unpack_from(f"{form.order}HH", content, start)
+        if tag in found and kind in FORMATS:
+            found[tag] = struct.unpack_from(form.order + FORMATS[kind], content, start + value_at)[0]
+    return Directory(found[HEIGHT], found[WIDTH], bool(found[NEW_SUBFILE_TYPE] & (REDUCED | MASK)))
+
+
+def _number(form: str, file: IO[bytes], what: str) -> int:
+    size = struct.calcsize(form)
+    content = file.read(size)
+    if len(content) < size:
+        raise ValueError(f"{what} lies beyond the end of the file")
+    return int(struct.unpack(form, content)[0])
