@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
-import torch
 from PIL import Image
 
-from stages.segmentation.checkpoint import load_model, save_model
 from stages.settings import ExtractSettings, TrainSettings
 from tests.pyramids import halved
 
@@ -20,7 +18,6 @@ TILE = 64
 """Rows and columns of the run's tiles."""
 BACKGROUND, OBJECT = (60, 40, 70), (200, 190, 150)
 """Colours of the slide."""
-MODEL_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -90,14 +87,14 @@ def write_slide(path: Path, side: int, discs: list[Disc], *, tile: int = 512) ->
     return path
 
 
-def make_run(folder: Path, *, steps: int = 40, reduction: float = 1.0, overlap: int = 16) -> Path:
-    """Train a small network on bright discs, and record that its images were tiles.
+def make_run(folder: Path, *, epochs: int = 7, reduction: int = 1, images: int = 4) -> Path:
+    """Train a small network on tiles of images with bright discs.
 
     Args:
-        folder: Receives the images, the store and the run.
-        steps: of training.
-        reduction: of the tile rule that the run records.
-        overlap: of that rule, in pixels.
+        folder: Receives `images`, `masks`, `store.zarr`, `memo` and `run`.
+        epochs: of training.
+        reduction: Pixels of an image along one side of a pixel of a tile.
+        images: Number of images; a quarter of them each for validation and test.
 
     Returns:
         The folder of the run.
@@ -106,16 +103,14 @@ def make_run(folder: Path, *, steps: int = 40, reduction: float = 1.0, overlap: 
     from stages.train import run as train
 
     random = np.random.default_rng(0)
+    side = (2 * TILE + TILE // 2) * reduction
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
-    for index in range(16):
-        discs = [
-            Disc(*random.integers(-8, TILE + 8, 2).tolist(), int(random.integers(6, 40)))
-            for _ in range(int(random.integers(0, 3)))
-        ]
-        region = draw(discs, 0, 0, TILE, TILE)
-        Image.fromarray(colour(region, seed=index)).save(folder / "images" / f"{index:02d}.png")
-        Image.fromarray(region.astype(np.uint8) * 255).save(folder / "masks" / f"{index:02d}.png")
+    for index in range(images):
+        discs = [Disc(*random.integers(0, side, 2).tolist(), int(random.integers(6, 40)) * reduction) for _ in range(5)]
+        region = draw(discs, 0, 0, side, side)
+        Image.fromarray(colour(region, seed=index)).save(folder / "images" / f"{index}.png")
+        Image.fromarray(region.astype(np.uint8) * 255).save(folder / "masks" / f"{index}.png")
     store = folder / "store.zarr"
     extract(
         ExtractSettings(
@@ -124,23 +119,16 @@ def make_run(folder: Path, *, steps: int = 40, reduction: float = 1.0, overlap: 
             store=store,
             memo=folder / "memo",
             model="untrained_tiny8",
+            tile=(TILE, TILE),
+            overlap=TILE // 4,
+            resolution=str(reduction),
             image_size=(TILE, TILE),
-            attention_size=(64, 64),
+            attention_size=(32, 32),
             layers=(-1,),
         )
     )
     out = folder / "run"
     train(
-        TrainSettings(
-            store=store, out=out, epochs=steps // 6, batch_size=2, width=4, val=0.125, test=0.125, branches="image"
-        )
+        TrainSettings(store=store, out=out, epochs=epochs, batch_size=3, width=4, val=0.25, test=0.25, branches="image")
     )
-    set_tile(out, {"size": [TILE, TILE], "overlap": overlap, "reduction": reduction})
     return out
-
-
-def set_tile(run: Path, tile: dict[str, Any]) -> None:
-    """Record in a run that its images were cut into tiles by a rule."""
-    model, card = load_model(run, torch.device("cpu"))
-    images = {**(card.images or {}), "tile": tile}
-    save_model(run / MODEL_FILE, model.state_dict(), replace(card, images=images))
