@@ -141,7 +141,7 @@ class Decoding:
             return None
         labels = read_labels_of_part(source.masks, self.rules, size)
         if source.part.box is not None:
-            labels = ignore_outside(labels, source.part.box, source.image)
+            labels = ignore_outside(labels, source.part.box, source.image, source.part)
         if labels.instances is not None and int(labels.instances.max(initial=0)) > MOST_INSTANCES:
             what = f"holds {int(labels.instances.max())} objects, and a store takes {MOST_INSTANCES}; cut the image"
             raise InputProblemsError([Problem(printable(source.masks[0].path), what)])

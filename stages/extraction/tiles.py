@@ -147,7 +147,7 @@ def _is_smaller(size: Size, tile: SourceSample) -> bool:
 def _tiles_of(source: SourceSample, rule: TileRule) -> tuple[Size, list[SourceSample]] | list[Problem]:
     """Return the size and the tiles of one image, or its problems."""
     try:
-        size = whole_image_size(source.image)
+        size = whole_image_size(source.image, source.part)
         for label in source.masks:
             _check_label(label, source, size)
         boxes = tile_boxes(size, rule.for_file(_spacing(source)))
@@ -170,7 +170,7 @@ def _spacing(source: SourceSample) -> tuple[float, float, float | None] | None:
     """Return the distances between pixels in millimetres: of the user's table, else of the file."""
     if source.pixel_mm is not None:
         return source.pixel_mm, source.pixel_mm, None
-    return open_volume(source.image).facts.spacing_mm if is_volume_file(source.image) else None
+    return open_volume(source.image, source.part.axis).facts.spacing_mm if is_volume_file(source.image) else None
 
 
 def _check_label(label: LabelFile, source: SourceSample, size: Size) -> None:
@@ -184,7 +184,7 @@ def _check_label(label: LabelFile, source: SourceSample, size: Size) -> None:
 
         check_annotation(label.path, label.entry, size)
         return
-    found = whole_label_size(label.path)
+    found = whole_label_size(label.path, label.part)
     if tuple(found) != tuple(size):
         what = f"the mask is {found[0]} x {found[1]} and its image {source.image.name} {size[0]} x {size[1]}"
         remedy = "export the mask at the image's size"

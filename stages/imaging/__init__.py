@@ -8,6 +8,8 @@
     classes       class names and their values       ClassMap
     masks         mask file to class indices          read_mask
     mask_sanity   warnings about a set of masks       MaskSanityCheck
+    tiling        the regions of tiles                TileRule, tile_boxes
+    regions       regions of images; `label_regions` of their labels; `context` with their surroundings
     resizing      to the store's size and back        resize_image, resize_mask, resize_probabilities
 
 Torch is never imported here.

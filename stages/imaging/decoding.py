@@ -49,6 +49,7 @@ from stages.imaging.intensities import MINMAX, IntensityRule, to_8_bits
 from stages.imaging.jpeg import reduction
 from stages.imaging.kept import file_version
 from stages.imaging.memo_keys import memo_key
+from stages.imaging.levels import read_from_level
 from stages.imaging.opening import (
     Picture,
     decode_picture,
@@ -158,7 +159,7 @@ def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: In
         UsageError: a side of a size is less than 1.
     """
     if is_volume_file(path) or part.box is not None:
-        return _resize_whole(read_image(path, part, rule), sizes, key_of_maps(path, part, rule))
+        return _resize_part(path, part, sizes, rule)
     if is_array_file(path):
         slice_ = read_image(path, rule=rule)
         return _resize_whole(slice_, sizes, memo_key(path, b"", slice_.digest, rule))
@@ -212,7 +213,7 @@ def _key_of_picture(version: object, path: Path, rule: IntensityRule) -> str:  #
 def _read_region(path: Path, part: Part, box: Box, rule: IntensityRule) -> DecodedImage:
     """Return a region of an image, black outside of it. See `stages.imaging.regions`."""
     if is_volume_file(path):
-        inner = inside(box, open_volume(path).facts.size)
+        inner = inside(box, open_volume(path, part.axis).facts.size)
         pixels = np.zeros((*inner[2:], 3), np.uint8)
         if pixels.size:
             pixels = read_plane(path, replace(part, box=inner), rule)
@@ -231,6 +232,17 @@ def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
     """Decode the file's bytes, a JPEG reduced as far as `size` allows."""
     # At least 1: `resize_image` is the one that rejects a size without pixels.
     return decode_picture(path, data, side=max(1, OVERSAMPLING * max(size)))
+
+
+def _resize_part(path: Path, part: Part, sizes: Sequence[Size], rule: IntensityRule) -> ResizedImage:
+    """Stretch a volume or a region; each size from a lower resolution of the file if there is one that is fine enough."""
+    key = key_of_maps(path, part, rule)
+    coarse = {size: read_from_level(path, part, size, rule) for size in dict.fromkeys(sizes)}
+    if part.box is None or any(pixels is None for pixels in coarse.values()):
+        return _resize_whole(read_image(path, part, rule), sizes, key)
+    resized = {size: resize_image(pixels, size) for size, pixels in coarse.items() if pixels is not None}
+    digest = part_digest(file_digest(path), part)
+    return ResizedImage(tuple(resized[size] for size in sizes), digest, *part.box[2:], key)
 
 
 def _resize_whole(image: DecodedImage, sizes: Sequence[Size], key: str) -> ResizedImage:

@@ -22,7 +22,7 @@ from stages.imaging.class_names import is_annotation_file
 from stages.imaging.kept import Kept, file_version
 from stages.imaging.labels import LabelRules, Labels, read_labels
 from stages.imaging.objects import number_objects
-from stages.imaging.parts import Box
+from stages.imaging.parts import Box, Part
 from stages.imaging.regions import cut_out, inside, widened
 from stages.imaging.samples import LabelFile
 from stages.imaging.volumes.opened import open_volume
@@ -60,12 +60,12 @@ def read_labels_of_part(files: Sequence[LabelFile], rules: LabelRules, expected_
     if any(is_annotation_file(file.path) for file in files):
         return _annotated(files, rules, box)
     if all(is_volume_file(file.path) for file in files):
-        inner = inside(box, open_volume(files[0].path).facts.size)
+        inner = inside(box, open_volume(files[0].path, files[0].part.axis).facts.size)
         return _widened(_read_inside(files, rules, inner), inner, box)
-    return _cut(files, rules, box, whole_label_size(files[0].path))
+    return _cut(files, rules, box, whole_label_size(files[0].path, files[0].part))
 
 
-def ignore_outside(labels: Labels, box: Box, image: Path) -> Labels:
+def ignore_outside(labels: Labels, box: Box, image: Path, part: Part) -> Labels:
     """Return the labels of a region, ignored where the region reaches beyond its image.
 
     An annotation does not always say how large its image is, so its shapes may lie there.
@@ -73,7 +73,7 @@ def ignore_outside(labels: Labels, box: Box, image: Path) -> Labels:
     Raises:
         InputProblemsError: the image cannot be read.
     """
-    size = whole_image_size(image)
+    size = whole_image_size(image, part)
     rows, columns = max(0, size[0] - box[0]), max(0, size[1] - box[1])
     labels.mask[rows:], labels.mask[:, columns:] = IGNORE, IGNORE
     if labels.instances is not None:

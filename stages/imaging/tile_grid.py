@@ -95,7 +95,7 @@ def rows_of_boxes(boxes: Sequence[Box]) -> list[list[Box]]:
 
 
 def _edges(side: int, cells: int, reduction: float) -> NDArray[np.int64]:
-    edges = np.minimum(np.rint(np.arange(cells + 1) * reduction).astype(np.int64), side)
+    edges: NDArray[np.int64] = np.minimum(np.rint(np.arange(cells + 1) * reduction).astype(np.int64), side)
     edges[-1] = side
     return edges
 

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image
 from stages.imaging.arrays import IMAGE, LABEL, array_size, is_array_file
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import open_header, open_picture, refuse
+from stages.imaging.parts import Part
 from stages.imaging.upright import TURNED_ORIENTATIONS
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.readers import is_volume_file
@@ -24,27 +25,27 @@ TEXTS = {b"eXIf", b"iTXt", b"zTXt", b"tEXt"}
 """Chunks of a PNG that may hold an orientation."""
 
 
-def whole_image_size(path: Path) -> Size:
-    """Return (height, width) of an image as it is decoded: upright.
+def whole_image_size(path: Path, part: Part) -> Size:
+    """Return (height, width) of all of an image, or of a plane of a file, as it is decoded: upright.
 
     Raises:
         InputProblemsError: the file cannot be used.
     """
-    return _size(path, IMAGE)
+    return _size(path, part, IMAGE)
 
 
-def whole_label_size(path: Path) -> Size:
+def whole_label_size(path: Path, part: Part) -> Size:
     """Return (height, width) of a mask as it is decoded: upright.
 
     Raises:
         InputProblemsError: the file cannot be used.
     """
-    return _size(path, LABEL)
+    return _size(path, part, LABEL)
 
 
-def _size(path: Path, array: str) -> Size:
+def _size(path: Path, part: Part, array: str) -> Size:
     if is_volume_file(path):
-        return open_volume(path).facts.size
+        return open_volume(path, part.axis).facts.size
     return array_size(path, array) if is_array_file(path) else _upright(path)
 
 

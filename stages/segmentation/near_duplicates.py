@@ -67,8 +67,8 @@ def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicate
     if not store.has("perceptual_hash"):
         return []
     used = [index for index, split in enumerate(splits) if split]
-    hashes = store.column("perceptual_hash")
-    pairs = [(used[one], used[other]) for one, other, _ in similar_pairs([str(hashes[index]) for index in used])]
+    hashes = [str(value) for value in store.column("perceptual_hash")]
+    pairs = [(used[one], used[other]) for one, other, _ in similar_pairs([hashes[index] for index in used])]
     apart = [
         (one, other)
         for one, other in pairs
@@ -80,7 +80,7 @@ def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicate
 
 
 def _of_same_pictures(
-    pairs: Sequence[tuple[int, int]], parents: Sequence[str], hashes: Sequence[object], used: Sequence[int]
+    pairs: Sequence[tuple[int, int]], parents: Sequence[str], hashes: Sequence[str], used: Sequence[int]
 ) -> list[tuple[int, int]]:
     """Return one pair of tiles for every two images of which at least half of the tiles look alike.
 
@@ -90,7 +90,7 @@ def _of_same_pictures(
         hashes: The hash of every sample; tiles without one do not count.
         used: Positions of the samples that are compared.
     """
-    tiles = Counter(parents[index] for index in used if str(hashes[index]))
+    tiles = Counter(parents[index] for index in used if hashes[index])
     alike: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for one, other in pairs:
         if parents[one] > parents[other]:

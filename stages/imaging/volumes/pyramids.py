@@ -57,6 +57,7 @@ class PyramidVolume(Volume):
         self._levels = levels
         self._lock = threading.Lock()
         first = levels[0]
+        self.reductions = tuple(first.imagelength / level.imagelength for level in levels)
         self.facts = VolumeFacts(
             planes=1,
             size=(first.imagelength, first.imagewidth),

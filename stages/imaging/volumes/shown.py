@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stages.imaging.volumes.volume import Volume
     from stages.settings import Size
 
-__all__ = ["read_plane", "read_plane_at", "shown_range", "volume_memo_key"]
+__all__ = ["read_plane", "read_plane_at", "read_plane_reduced", "shown_range", "volume_memo_key"]
 
 MOST_PLANES = 32
 """Planes from which the percentiles of a file are computed, evenly spaced."""
@@ -31,6 +31,8 @@ MOST_READ = 2**27
 """Values of the largest plane that is read whole for percentiles."""
 FEW = 2**22
 """Values that are read of a larger one."""
+AT_A_TIME = 2**22
+"""Values that are read at a time to find the extremes of a plane."""
 _TURN = threading.Lock()
 
 
@@ -67,7 +69,10 @@ def _as_rgb(path: Path, volume: Volume, part: Part, rule: IntensityRule, values:
     if unusable:
         what = f"{unusable} of {values.size} values of plane {part.plane or 0} are NaN or infinite"
         refuse(path, f"{what}; give them a value or remove the file")
-    low, high = rule.range_of(values) if rule.name == "minmax" else shown_range(volume, rule)
+    if rule.name == "minmax":  # a rule of a whole plane, so that its tiles look alike
+        low, high = rule.range_of(values) if part.box is None else _extremes(volume, part.plane or 0)
+    else:
+        low, high = shown_range(volume, rule)
     return to_8_bits(values, low, high)
 
 
@@ -102,6 +107,20 @@ def volume_memo_key(path: Path, part: Part, rule: IntensityRule) -> str:
     return rule.key_of_maps(digest)
 
 
+@lru_cache(maxsize=64)
+def _extremes(volume: Volume, plane: int) -> tuple[float, float]:
+    """Return the lowest and the highest value of a plane, which is read a few rows at a time."""
+    rows, columns = volume.facts.size
+    step = max(1, AT_A_TIME // columns)
+    found = []
+    for row in range(0, rows, step):
+        values = volume.read(plane, (row, 0, min(step, rows - row), columns))
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            found += [float(finite.min()), float(finite.max())]
+    return (min(found), max(found)) if found else (0.0, 0.0)
+
+
 @lru_cache(maxsize=16)
 def _percentiles(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
     """Return the percentiles of a file, from evenly spaced planes; NaN and infinity do not count."""
@@ -130,6 +149,23 @@ def _few_values(volume: Volume, plane: int) -> NDArray[Any]:
     return volume.read_reduced(plane, (0, 0, rows, columns), (rows * columns / FEW) ** 0.5)
 
 
+def read_plane_reduced(path: Path, part: Part, rule: IntensityRule, reduction: float) -> NDArray[np.uint8]:
+    """Return a region at a lower resolution, (row, column, 3) uint8 RGB; see `Volume.read_reduced`.
+
+    Args:
+        path: of a volume whose channels are grey or colours.
+        part: A plane, or a region inside it.
+        rule: How values of more than 8 bits are shown.
+        reduction: At least 1.
+
+    Raises:
+        InputProblemsError: as in `read_plane`.
+    """
+    volume = open_volume(path, part.axis)
+    box = (0, 0, *volume.facts.size) if part.box is None else part.box
+    return _as_rgb(path, volume, part, rule, volume.read_reduced(part.plane or 0, box, reduction))
+
+
 def read_plane_at(path: Path, part: Part, rule: IntensityRule, size: Size) -> NDArray[np.uint8]:
     """Return a plane at another size, (*size, 3) uint8 RGB, from a low resolution where the file has one.
 
@@ -139,7 +175,5 @@ def read_plane_at(path: Path, part: Part, rule: IntensityRule, size: Size) -> ND
     volume = open_volume(path, part.axis)
     if channel_views(path, volume, part.channels):
         return resize_image(read_plane(path, part, rule), size)
-    whole = (0, 0, *volume.facts.size)
-    reduction = max(1.0, min(side / wanted for side, wanted in zip(whole[2:], size, strict=True)))
-    values = volume.read_reduced(part.plane or 0, whole, reduction)
-    return resize_image(_as_rgb(path, volume, part, rule, values), size)
+    reduction = max(1.0, min(side / wanted for side, wanted in zip(volume.facts.size, size, strict=True)))
+    return resize_image(read_plane_reduced(path, part, rule, reduction), size)

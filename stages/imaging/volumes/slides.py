@@ -40,6 +40,7 @@ class SlideVolume(Volume):
         self._path = path
         self._slide = slide
         columns, rows = slide.dimensions
+        self.reductions = tuple(float(one) for one in slide.level_downsamples)
         self._background = f"#{slide.properties.get('openslide.background-color', 'FFFFFF')}"
         self.facts = VolumeFacts(planes=1, size=(rows, columns), channels=3, deep=False, spacing_mm=_spacing(slide))
 

@@ -57,6 +57,8 @@ class Volume(ABC):
     """Read one file. Planes can be read from several threads at the same time."""
 
     facts: VolumeFacts
+    reductions: tuple[float, ...] = (1.0,)
+    """Reductions of the resolutions that the file holds, rising from 1; see `read_reduced`."""
 
     @abstractmethod
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:

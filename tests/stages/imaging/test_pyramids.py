@@ -12,8 +12,12 @@ import tifffile
 from PIL import Image
 
 from stages.errors import InputProblemsError, UsageError
+from stages.imaging.context import read_with_context
+from stages.imaging.decoding import read_resized
+from stages.imaging.parts import Part
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.pyramid_rule import is_pyramid
+from stages.imaging.volumes.pyramids import PyramidVolume
 from stages.imaging.volumes.readers import is_volume_file
 from stages.imaging.volumes.volume import Volume
 from tests.pyramids import write_pyramid
@@ -173,3 +177,40 @@ def test_without_openslide_the_extra_is_named(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a.svs").write_bytes(b"text")
     with pytest.raises(UsageError, match=r"pip install 'diamant-pipeline\[slides\]'"):
         open_volume(tmp_path / "a.svs")
+
+
+@pytest.mark.parametrize("around", [0, 5])
+def test_a_coarse_tile_is_read_from_a_coarse_resolution(tmp_path: Path, around: int, monkeypatch: pytest.MonkeyPatch):
+    """Tile and tile with context are nearly those that the full resolution gives, and cost a few tiles of the file."""
+    whole = picture((1024, 1024))
+    many = write_pyramid(tmp_path / "many.tif", whole, levels=4)
+    Image.fromarray(whole).save(tmp_path / "one.png")
+    part = Part(box=(128, 256, 512, 512))
+    read: list[int] = []
+    original: Any = PyramidVolume._segment
+
+    def spy(self: Any, level: int, index: int) -> Any:
+        read.append(level)
+        return original(self, level, index)
+
+    monkeypatch.setattr(PyramidVolume, "_segment", spy)
+    if around:
+        found, expected = (
+            read_with_context(path, part, (32, 32), (around, around)) for path in (many, tmp_path / "one.png")
+        )
+    else:
+        found, expected = (read_resized(path, [(32, 32)], part).images[0] for path in (many, tmp_path / "one.png"))
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).mean() < 1.5
+    assert set(read) == {3}
+
+
+def test_a_coarse_tile_beyond_the_border_is_black_there(tmp_path: Path):
+    whole = picture((1024, 1024))
+    many = write_pyramid(tmp_path / "many.tif", whole, levels=4)
+    Image.fromarray(whole).save(tmp_path / "one.png")
+    for box in [(768, 768, 512, 512), (-256, -256, 512, 512), (2000, 2000, 512, 512)]:
+        found, expected = (
+            read_resized(path, [(32, 32)], Part(box=box)).images[0] for path in (many, tmp_path / "one.png")
+        )
+        assert np.abs(found.astype(int) - expected).mean() < 1.5
