@@ -47,21 +47,25 @@ def discs_on_borders(side: int, tile: int = 512, radius: int = 30) -> list[Disc]
 def draw(discs: list[Disc], row: int, column: int, rows: int, columns: int) -> np.ndarray:
     """Return where the objects are in a region of the slide, (rows, columns) bool."""
     region = np.zeros((rows, columns), bool)
-    ys, xs = np.mgrid[row : row + rows, column : column + columns]
     for disc in discs:
-        near = row - disc.radius <= disc.row < row + rows + disc.radius
-        if near and column - disc.radius <= disc.column < column + columns + disc.radius:
-            region |= (ys - disc.row) ** 2 + (xs - disc.column) ** 2 <= disc.radius**2
+        top, bottom = max(disc.row - disc.radius, row), min(disc.row + disc.radius + 1, row + rows)
+        left, right = max(disc.column - disc.radius, column), min(disc.column + disc.radius + 1, column + columns)
+        if top < bottom and left < right:
+            ys, xs = np.ogrid[top:bottom, left:right]
+            inside = (ys - disc.row) ** 2 + (xs - disc.column) ** 2 <= disc.radius**2
+            region[top - row : bottom - row, left - column : right - column] |= inside
     return region
 
 
-def colour(region: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return the (row, column, 3) uint8 picture of a region, with a little noise."""
+def colour(region: np.ndarray, seed: int | None = 0) -> np.ndarray:
+    """Return the (row, column, 3) uint8 picture of a region, with a little noise; without any if the seed is None."""
+    if seed is None:
+        return np.where(region[..., None], np.uint8(OBJECT), np.uint8(BACKGROUND))
     noise = np.random.default_rng(seed).normal(0, 6, (*region.shape, 3))
     return np.clip(np.where(region[..., None], OBJECT, BACKGROUND) + noise, 0, 255).astype(np.uint8)
 
 
-def write_slide(path: Path, side: int, discs: list[Disc], *, tile: int = 512) -> Path:
+def write_slide(path: Path, side: int, discs: list[Disc], *, tile: int = 512, seed: int | None = 0) -> Path:
     """Write a square pyramidal TIFF tile by tile; it is never in memory as a whole."""
 
     def tiles(factor: int) -> Iterator[np.ndarray]:
@@ -69,7 +73,7 @@ def write_slide(path: Path, side: int, discs: list[Disc], *, tile: int = 512) ->
         for row in range(0, size, tile):
             for column in range(0, size, tile):
                 region = draw(discs, row * factor, column * factor, tile * factor, tile * factor)
-                yield colour(region) if factor == 1 else halved(colour(region), factor)
+                yield colour(region, seed) if factor == 1 else halved(colour(region, seed), factor)
 
     common: dict[str, Any] = {"dtype": np.uint8, "tile": (tile, tile), "compression": "zlib", "photometric": "rgb"}
     with tifffile.TiffWriter(path, bigtiff=True) as writer:

@@ -48,8 +48,8 @@ from stages.imaging.deep_values import deep_values
 from stages.imaging.intensities import MINMAX, IntensityRule, to_8_bits
 from stages.imaging.jpeg import reduction
 from stages.imaging.kept import file_version
-from stages.imaging.memo_keys import memo_key
 from stages.imaging.levels import read_from_level
+from stages.imaging.memo_keys import memo_key
 from stages.imaging.opening import (
     Picture,
     decode_picture,
@@ -235,7 +235,7 @@ def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
 
 
 def _resize_part(path: Path, part: Part, sizes: Sequence[Size], rule: IntensityRule) -> ResizedImage:
-    """Stretch a volume or a region; each size from a lower resolution of the file if there is one that is fine enough."""
+    """Stretch a volume or a region; from a lower resolution of the file if there is one that is fine enough."""
     key = key_of_maps(path, part, rule)
     coarse = {size: read_from_level(path, part, size, rule) for size in dict.fromkeys(sizes)}
     if part.box is None or any(pixels is None for pixels in coarse.values()):
