@@ -55,7 +55,12 @@ def run_at(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     ],
 )
 def test_a_slide_is_predicted_in_bounded_memory(
-    side: int, reduction: int, most: int, run_at: Callable[[int], Path], tmp_path: Path
+    side: int,
+    reduction: int,
+    most: int,
+    run_at: Callable[[int], Path],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ):
     """The memory is that of the whole process, so it includes PyTorch: about half a GiB."""
     discs = discs_on_borders(side, radius=12 * reduction)
@@ -63,7 +68,7 @@ def test_a_slide_is_predicted_in_bounded_memory(
     command = [sys.executable, "-c", MEASURED, str(slide), str(run_at(reduction)), str(tmp_path / "out")]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     measured = json.loads(done.stdout.splitlines()[-1])
-    print(f"{side}: {measured}, {side**2 / 1e6 / measured['seconds']:.1f} megapixels/s")
+    record_property("measured", {**measured, "megapixels_per_second": side**2 / 1e6 / measured["seconds"]})
     assert measured["peak"] < most
     features = json.loads((tmp_path / "out" / "slide.geojson").read_text())["features"]
     found = open_volume(tmp_path / "out" / "slide_instances.tif")
@@ -81,7 +86,9 @@ def test_a_slide_is_predicted_in_bounded_memory(
     np.testing.assert_allclose(areas, true, rtol=0.25)
 
 
-def test_the_error_at_seams_is_small(run_at: Callable[[int], Path], tmp_path: Path):
+def test_the_error_at_seams_is_small(
+    run_at: Callable[[int], Path], tmp_path: Path, record_property: Callable[[str, object], None]
+):
     """Windows elsewhere give nearly the same probabilities: the prediction depends little on where seams lie."""
     side, shift = 4 * TILE, 24
     region = draw(discs_on_borders(side, tile=TILE, radius=20), 0, 0, side, side)
@@ -99,6 +106,6 @@ def test_the_error_at_seams_is_small(run_at: Callable[[int], Path], tmp_path: Pa
     moved = np.load(tmp_path / "out" / "moved.npy")[1].astype(np.float32)
     inner = (slice(TILE // 2, -TILE // 2), slice(TILE // 2, -TILE // 2))  # at the border the windows see less
     difference = np.abs(whole - moved)[inner]
-    print(f"seams: largest {difference.max():.3f}, mean {difference.mean():.4f}")
+    record_property("seams", {"largest": float(difference.max()), "mean": float(difference.mean())})
     assert difference.mean() < 0.03
     assert ((whole > 0.5) == (moved > 0.5))[inner].mean() > 0.98
