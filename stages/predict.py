@@ -31,7 +31,7 @@ from stages.imaging.volumes.channels import with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.outputs.places import require_outside
 from stages.prediction.inference import Predictor
-from stages.prediction.large.driver import TiledPrediction, is_large, plan_all
+from stages.prediction.large.driver import TiledPrediction, is_large, plan_all, remove_too_large
 from stages.prediction.large.files import LargeFiles
 from stages.prediction.large.sliding import Windows
 from stages.prediction.outputs import OutputWriter
@@ -110,7 +110,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     if conversion is not None:
         progress.say(conversion)
     large = LargeFiles(settings, card)
-    planned = _plan(sources, problems, rules, settings)
+    planned = _plan(sources, facts, problems, rules, settings)
     large_images = [one for one in planned if is_large(one, len(card.classes))]
     large.require_possible([one.source for one in large_images])
     extractor = AttentionExtractor.from_recipe(
@@ -146,16 +146,24 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
 
 
 def _plan(
-    sources: Sequence[SourceSample], problems: list[Problem], rules: ImageRules, settings: PredictSettings
+    sources: list[SourceSample],
+    facts: Sequence[ImageFacts],
+    problems: list[Problem],
+    rules: ImageRules,
+    settings: PredictSettings,
 ) -> list[Windows]:
     """Return the windows of all images, for a run that was trained on tiles; none for other runs.
 
+    Images that are too large for the run are removed from `sources` and added to `problems`.
+
     Raises:
-        InputProblemsError: an image has no windows, and `on_error` is "stop".
+        InputProblemsError: an image has no windows, or is too large, and `on_error` is "stop".
     """
     if rules.tile is None:
-        return []
-    planned, unplanned = plan_all(sources, rules.tile)
+        planned: list[Windows] = []
+        unplanned = remove_too_large(sources, facts)
+    else:
+        planned, unplanned = plan_all(sources, rules.tile)
     if unplanned and settings.on_error == "stop":
         raise InputProblemsError(unplanned, REMEDY)
     problems += unplanned

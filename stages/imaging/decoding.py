@@ -238,11 +238,12 @@ def _resize_part(path: Path, part: Part, sizes: Sequence[Size], rule: IntensityR
     """Stretch a volume or a region; from a lower resolution of the file if there is one that is fine enough."""
     key = key_of_maps(path, part, rule)
     coarse = {size: read_from_level(path, part, size, rule) for size in dict.fromkeys(sizes)}
-    if part.box is None or any(pixels is None for pixels in coarse.values()):
+    if any(pixels is None for pixels in coarse.values()):
         return _resize_whole(read_image(path, part, rule), sizes, key)
     resized = {size: resize_image(pixels, size) for size, pixels in coarse.items() if pixels is not None}
     digest = part_digest(file_digest(path), part)
-    return ResizedImage(tuple(resized[size] for size in sizes), digest, *part.box[2:], key)
+    height, width = open_volume(path, part.axis).facts.size if part.box is None else part.box[2:]
+    return ResizedImage(tuple(resized[size] for size in sizes), digest, height, width, key)
 
 
 def _resize_whole(image: DecodedImage, sizes: Sequence[Size], key: str) -> ResizedImage:

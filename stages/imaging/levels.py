@@ -39,7 +39,7 @@ def read_from_level(path: Path, part: Part, size: Size, rule: IntensityRule) -> 
 
     Args:
         path: An image file.
-        part: A region of it.
+        part: A region of it, or a whole plane.
         size: (rows, columns) of the result that is made of the region afterwards.
         rule: How values of more than 8 bits are shown.
 
@@ -49,18 +49,19 @@ def read_from_level(path: Path, part: Part, size: Size, rule: IntensityRule) -> 
     Raises:
         InputProblemsError: the file cannot be used.
     """
-    if part.box is None or part.channels or not is_volume_file(path):
+    if part.channels or not is_volume_file(path):
         return None
     volume = open_volume(path, part.axis)
-    most = min(side / wanted for side, wanted in zip(part.box[2:], size, strict=True)) / OVERSAMPLING
+    box = (0, 0, *volume.facts.size) if part.box is None else part.box
+    most = min(side / wanted for side, wanted in zip(box[2:], size, strict=True)) / OVERSAMPLING
     reduction = max((one for one in volume.reductions if one <= most), default=1.0)
     if reduction <= 1:
         return None
-    inner = inside(part.box, volume.facts.size)
-    whole = (0, 0, *reduced_size(part.box[2:], reduction))
+    inner = inside(box, volume.facts.size)
+    whole = (0, 0, *reduced_size(box[2:], reduction))
     if not inner[2] * inner[3]:
         return np.zeros((*whole[2:], 3), np.uint8)
     pixels = read_plane_reduced(path, replace(part, box=inner), rule, reduction)
-    top, left = (round((inner[at] - part.box[at]) / reduction) for at in (0, 1))
+    top, left = (round((inner[at] - box[at]) / reduction) for at in (0, 1))
     top, left = min(top, whole[2] - pixels.shape[0]), min(left, whole[3] - pixels.shape[1])
     return widened(pixels, (top, left, pixels.shape[0], pixels.shape[1]), whole, 0)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from stages.imaging.parts import Box
     from stages.settings import Size
 
-__all__ = ["PyramidVolume", "open_file", "read_by_levels"]
+__all__ = ["PyramidVolume", "open_file", "read_by_levels", "region_to_read"]
 
 WHITE_IS_ZERO = 0
 NOT_MULTIPLIED = 2
@@ -74,7 +74,7 @@ class PyramidVolume(Volume):
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:  # noqa: ARG002 - there is one plane
         """Return the values of a region at full resolution; see `Volume.read`."""
-        return self.read_level(0, (0, 0, *self.facts.size) if box is None else box)
+        return self.read_level(0, region_to_read(self._path, self.facts.size, box))
 
     def read_reduced(self, plane: int, box: Box, reduction: float) -> NDArray[Any]:  # noqa: ARG002 - there is one plane
         """Return a region from the nearest finer resolution; see `Volume.read_reduced`."""
@@ -142,6 +142,19 @@ class PyramidVolume(Volume):
             return np.ascontiguousarray(values[..., :3])
         opaque = values[..., 3:].astype(np.float32) / np.iinfo(values.dtype).max
         return np.rint(values[..., :3] * opaque).astype(values.dtype)
+
+
+def region_to_read(path: Path, size: Size, box: Box | None) -> Box:
+    """Return the region that is read for `box`: all of the plane for None.
+
+    Raises:
+        InputProblemsError: it has more pixels than any picture that is read whole.
+    """
+    box = (0, 0, *size) if box is None else box
+    if box[2] * box[3] > MOST_PIXELS_AT_ONCE:
+        what = f"has {box[2]:,} x {box[3]:,} pixels, too many to be read whole"
+        refuse(path, f"{what}; cut it into tiles with --tile, and use a run that was trained on tiles")
+    return box
 
 
 def read_by_levels(sizes: list[Size], read_level: Any, box: Box, reduction: float) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from stages.imaging.extras import require_extra
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
 from stages.imaging.samples import printable
-from stages.imaging.volumes.pyramids import read_by_levels
+from stages.imaging.volumes.pyramids import read_by_levels, region_to_read
 from stages.imaging.volumes.volume import Spacing, Volume, VolumeFacts
 from store.disk.regular import open_regular
 
@@ -46,7 +46,7 @@ class SlideVolume(Volume):
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[np.uint8]:  # noqa: ARG002 - there is one plane
         """Return a region at full resolution; see `Volume.read`."""
-        return self._read_level(0, (0, 0, *self.facts.size) if box is None else box)
+        return self._read_level(0, region_to_read(self._path, self.facts.size, box))
 
     def read_reduced(self, plane: int, box: Box, reduction: float) -> NDArray[np.uint8]:  # noqa: ARG002 - one plane
         """Return a region from the nearest finer resolution; see `Volume.read_reduced`."""

@@ -14,10 +14,11 @@ import numpy as np
 
 from stages.errors import InputProblemsError, Problem
 from stages.extraction.shard import Extraction
-from stages.imaging.image_facts import image_facts
-from stages.imaging.samples import SourceSample
+from stages.imaging.image_facts import ImageFacts, image_facts
+from stages.imaging.samples import SourceSample, printable
 from stages.imaging.tiling import TileRule
 from stages.imaging.volumes.opened import open_volume
+from stages.imaging.volumes.pyramid_rule import MOST_PIXELS_AT_ONCE
 from stages.imaging.volumes.readers import is_volume_file
 from stages.prediction.full_size import Prediction
 from stages.prediction.inference import Predictor
@@ -26,7 +27,7 @@ from stages.prediction.large.sliding import Windows, plan_windows, predicted_row
 from stages.prediction.outputs import OutputWriter
 from stages.runtime.progress import Task
 
-__all__ = ["MOST_PIXELS", "TiledPrediction", "is_large", "plan_all"]
+__all__ = ["MOST_PIXELS", "TiledPrediction", "is_large", "plan_all", "remove_too_large"]
 
 MOST_PIXELS = 2**26
 """Pixels of the largest image that is predicted in memory."""
@@ -47,6 +48,22 @@ def plan_all(sources: Sequence[SourceSample], rule: TileRule) -> tuple[list[Wind
         except InputProblemsError as error:
             problems += error.problems
     return planned, problems
+
+
+def remove_too_large(sources: list[SourceSample], facts: Sequence[ImageFacts]) -> list[Problem]:
+    """Remove the images that a run which was not trained on tiles cannot predict, and return their problems.
+
+    Args:
+        sources: The images; changed in place.
+        facts: What the header of each says.
+    """
+    problems = []
+    for source, one in list(zip(sources, facts, strict=True)):
+        if one.size[0] * one.size[1] > MOST_PIXELS_AT_ONCE:
+            what = f"has {one.size[0]:,} x {one.size[1]:,} pixels, too many for a run that was not trained on tiles"
+            problems.append(Problem(printable(source.image), f"{what}; extract with --tile and train again"))
+            sources.remove(source)
+    return problems
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.ndimage import label
 
 from stages.errors import InputProblemsError, UsageError
+from stages.imaging.decoding import read_image, read_resized
 from stages.predict import run as predict
 from stages.prediction.large import driver
 from stages.settings import PredictSettings
@@ -186,3 +187,33 @@ def test_a_damaged_tile_leaves_no_file(slide: Path, slide_run: Path, tmp_path: P
     assert list((tmp_path / "out").iterdir()) == []
     with pytest.raises(InputProblemsError, match="tile 9"):
         predict(settings(tmp_path / "images", slide_run, tmp_path / "out", on_error="skip"))
+
+
+def blank_tiff(path: Path, side: int) -> Path:
+    """Write a tiled TIFF of one colour with two resolutions."""
+    tile = np.full((1024, 1024, 3), 90, np.uint8)
+    common: dict[str, Any] = {"dtype": np.uint8, "tile": (1024, 1024), "compression": "zlib", "photometric": "rgb"}
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        for factor in (1, 16):
+            size = -(-side // factor)
+            tiles = (tile for _ in range((-(-size // 1024)) ** 2))
+            kind = {"subifds": 1} if factor == 1 else {"subfiletype": 1}
+            writer.write(tiles, shape=(size, size, 3), metadata=None, **kind, **common)
+    return path
+
+
+def test_a_slide_is_refused_by_a_run_without_tiles(trained: Path, tmp_path: Path):
+    """Neither its pixels nor a mask of its size are put into memory."""
+    blank_tiff(tmp_path / "slide.tif", 14_000)
+    with pytest.raises(InputProblemsError, match=r"14,000 x 14,000 pixels, too many for a run .* --tile"):
+        predict(settings(tmp_path / "slide.tif", trained, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_slide_that_is_not_cut_is_read_from_its_coarse_resolution(tmp_path: Path):
+    blank_tiff(tmp_path / "slide.tif", 14_000)
+    read = read_resized(tmp_path / "slide.tif", [(64, 64)])
+    assert (read.height, read.width) == (14_000, 14_000)
+    assert (read.images[0] == 90).all()
+    with pytest.raises(InputProblemsError, match="too many to be read whole; cut it into tiles"):
+        read_image(tmp_path / "slide.tif")
