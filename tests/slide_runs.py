@@ -133,6 +133,16 @@ def make_run(folder: Path, *, epochs: int = 7, reduction: int = 1, images: int =
     )
     out = folder / "run"
     train(
-        TrainSettings(store=store, out=out, epochs=epochs, batch_size=3, width=4, val=0.25, test=0.25, branches="image")
+        TrainSettings(
+            store=store,
+            out=out,
+            epochs=epochs,
+            batch_size=3,
+            lr=0.005,
+            width=4,
+            val=0.25,
+            test=0.25,
+            branches="image",
+        )
     )
     return out

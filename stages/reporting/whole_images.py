@@ -86,7 +86,7 @@ def score_images(inputs: EvaluationInputs, *, batch_size: int, progress: Progres
 def _size(image: StoredImage, files: Sequence[LabelFile]) -> tuple[int, int]:
     """Return the size of an image: that of its mask, else the region that its tiles cover."""
     if files and not is_annotation_file(files[0].path):
-        return whole_label_size(files[0].path)
+        return whole_label_size(files[0].path, replace(files[0].part, box=None))
     return image.extent
 
 
