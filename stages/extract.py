@@ -144,7 +144,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     prepared = prepare(settings, progress, context)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
-    for line in (*prepared.conversion, *prepared.mixtures):
+    for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
     work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights)
@@ -159,9 +159,10 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         samples=tally.samples,
         labelled=tally.labelled,
         computed=tally.computed,
-        skipped=tally.problems,
+        skipped=[*prepared.plain, *tally.problems],
         input=[
             *prepared.conversion,
+            *prepared.channels,
             f"labels: {prepared.found.rule}",
             *(f"not used: {one}" for one in prepared.found.left_out),
         ],
@@ -283,7 +284,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
             tally.add(shard)
     if not tally.samples:
         raise InputProblemsError(tally.problems, "No sample is left.")
-    writer.skipped = [_as_relative(problem, work.settings) for problem in tally.problems]
+    writer.skipped = [_as_relative(one, work.settings) for one in (*work.prepared.plain, *tally.problems)]
 
 
 def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:

@@ -24,7 +24,7 @@ from stages.extraction.preparation import check_headers
 from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
 from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import ImageRules
-from stages.imaging.mixtures import describe_conversion
+from stages.imaging.mixtures import describe_channels, describe_conversion
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.channels import with_channels
@@ -107,8 +107,9 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     decoding = Decoding(size=card.network.size, input_size=recipe.input_size, context=recipe.context, images=rules)
     sources, problems, facts = _check(found, decoding, settings, progress)
     conversion = describe_conversion(facts, rules.window, origin="the rule of the run")
-    if conversion is not None:
-        progress.say(conversion)
+    shown = [*filter(None, [conversion]), *describe_channels(facts, rules.channels, origin="the rule of the run")]
+    for line in shown:
+        progress.say(line)
     large = LargeFiles(settings, card)
     planned = _plan(sources, facts, problems, rules, settings)
     large_images = [one for one in planned if is_large(one, len(card.classes))]
@@ -138,7 +139,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         out=settings.out,
         images=images,
         files=_kinds(writer, large, len(large_images), len(planned)),
-        input=[*([] if conversion is None else [conversion]), *_describe_input(found)],
+        input=[*shown, *_describe_input(found)],
         skipped=problems,
         seconds=time.monotonic() - began,
         windows=windows,

@@ -30,7 +30,7 @@ from stages.errors import InputProblemsError, PipelineError, Problem
 from stages.extraction.cluster import Cluster
 from stages.extraction.shard import Decoding, Extraction, Shard, extract_shard
 from stages.imaging.decoding import key_of_maps
-from stages.imaging.intensities import IntensityRule
+from stages.imaging.fitting import key_on_canvas
 from stages.imaging.samples import SourceSample, printable
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Task
@@ -108,7 +108,7 @@ def extract_on_cluster(
     def jobs() -> Iterator[Job]:
         for part in parts:
             known = extraction.memo.get_many(
-                digest for digest in look_ahead(partial(_memo_key, extraction.decoding.images.window), part) if digest
+                digest for digest in look_ahead(partial(_memo_key, extraction.decoding), part) if digest
             )
             under_way.append((part, known))
             sources = [_absolute(source) for source in part]
@@ -193,10 +193,10 @@ class _RemoteMemo:
         """Do nothing: the maps go to the client with their samples."""
 
 
-def _memo_key(rule: IntensityRule, source: SourceSample) -> str | None:
+def _memo_key(decoding: Decoding, source: SourceSample) -> str | None:
     """Return the key of an image's maps in the memo. Return None if it cannot be read; the worker reports why."""
     try:
-        return key_of_maps(source.image, source.part, rule)
+        return key_on_canvas(key_of_maps(source.image, source.part, decoding.images.window), decoding.aspect)
     except InputProblemsError:
         return None
 

@@ -38,6 +38,7 @@ MOST_SIZES = 3
 """Number of image sizes that are named."""
 BYTES_PER_ROW = 300
 """Approximate bytes of a sample's entries in the columns."""
+FITTED = "images keep their aspect (--fit pad): black around them, ignored in the mask"
 MASK_RATIO = 50
 """Approximate compression of masks: pixels per byte."""
 
@@ -89,10 +90,13 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
         ("pairs", f"{_pairs(prepared)}; {prepared.found.rule}"),
         ("groups", _groups(prepared)),
         ("sizes", _sizes(prepared.sizes)),
+        *([] if prepared.decoding.aspect is None else [("fit", FITTED)]),
         *(("values", line.removeprefix("values: ")) for line in prepared.conversion),
+        *(("channels", line.removeprefix("channels: ")) for line in prepared.channels),
         ("labels", _labels(prepared, decoded)),
         *(("note", line.removeprefix("note: ")) for line in prepared.mixtures),
         *(("left out", str(left_out)) for left_out in prepared.found.left_out),
+        *(("left out", str(image)) for image in prepared.plain),
         *(("note", note) for note in prepared.found.notes),
         *(("note", text) for text in _lost(decoded).hints(settings.image_size)),
     ]
@@ -123,8 +127,8 @@ def _pairs(prepared: Prepared) -> str:
 
 
 def _groups(prepared: Prepared) -> str:
-    groups = Counter(sample.group for sample in prepared.found.samples)
-    if len(groups) == len(prepared.found.samples):
+    groups = Counter(sample.group for sample in prepared.sources)
+    if len(groups) == len(prepared.sources):
         return "none: every image counts as a patient of its own"
     name, most = groups.most_common(1)[0]
     return f"{len(groups)}; the largest is {name!r} with {counted(most, 'image')}"

@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from stages.errors import Problem
+from stages.errors import Problem, UsageError
 from stages.extraction.shard import Decoding, check_files
-from stages.extraction.tiles import cut_into_tiles, size_notes, tile_rule
+from stages.extraction.tiles import cut_into_tiles, leave_out_plain, size_notes, tile_rule
 from stages.imaging.headers import read_header
 from stages.imaging.image_facts import ImageFacts
-from stages.imaging.image_rules import ImageRules
+from stages.imaging.image_rules import PAD, ImageRules
 from stages.imaging.intensities import window_for
 from stages.imaging.labels import Kind, LabelRules
-from stages.imaging.mixtures import describe_conversion, describe_mixtures
+from stages.imaging.mixtures import describe_channels, describe_conversion, describe_mixtures
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.parts import AXIAL
 from stages.imaging.samples import SourceSample
@@ -41,6 +41,8 @@ class Prepared:
     """The samples whose headers are sound, sorted by id."""
     problems: Sequence[Problem]
     """Problems of pairing and of headers."""
+    plain: Sequence[Problem] = ()
+    """Images whose tiles were left out in part, because they show nothing."""
     images: Sequence[SourceSample]
     """The same before they were cut into tiles: whole images, and planes of volumes."""
     facts: Sequence[ImageFacts]
@@ -64,9 +66,15 @@ class Prepared:
         return [] if line is None else [line]
 
     @property
+    def channels(self) -> list[str]:
+        """The line that says which channels are shown; none if all files say it themselves."""
+        return describe_channels(self.facts, self.decoding.images.channels)
+
+    @property
     def mixtures(self) -> list[str]:
         """The warnings of images that are not of one kind."""
-        return [f"note: {line}" for line in describe_mixtures(self.images, self.facts)]
+        stretched = self.decoding.aspect is None
+        return [f"note: {line}" for line in describe_mixtures(self.images, self.facts, stretched=stretched)]
 
 
 def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0)) -> Prepared:
@@ -78,10 +86,13 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
         context: (rows, columns) that the transformer sees around every image, in pixels of its input.
 
     Raises:
-        UsageError: a folder, a pattern, a class map or the rule of intensities is not valid.
+        UsageError: a folder, a pattern, a class map or the rule of intensities is not valid, or two settings exclude
+            each other.
         InputProblemsError: no sample was found.
     """
     window_for(settings.window, deep=True)  # a rule that is not valid is found before any file is read
+    if settings.fit == PAD and settings.tile is not None:
+        raise UsageError("--fit pad: tiles keep their aspect already. Give --tile or --fit pad, not both.")
     found = find_samples(
         Inputs(
             images=settings.images,
@@ -108,17 +119,23 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
         window=window_for(settings.window, deep=any(one.deep for one in facts)),
         axis=settings.axis if any(is_volume_file(one.image) for one in images) else AXIAL,
         channels=channels,
+        fit=settings.fit,
     )
     sources = images
     tile = tile_rule(settings)
     if tile is not None:
         sources, uncut = cut_into_tiles(images, tile)
         rules_of_images, problems = replace(rules_of_images, tile=tile), [*problems, *uncut]
+    plain: list[Problem] = []
+    if tile is not None and settings.tile_background is not None:
+        sources, plain, unread = leave_out_plain(sources, settings.tile_background, rules_of_images, rules)
+        problems += unread
     notes = size_notes(settings, tile, Counter(one.size for one in facts), len(sources))
     return Prepared(
         found=replace(found, notes=[*found.notes, *notes]),
         sources=sources,
         problems=[*found.problems, *unsplit, *unshown, *problems],
+        plain=plain,
         images=images,
         facts=facts,
         decoding=Decoding(

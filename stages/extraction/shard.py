@@ -20,6 +20,7 @@ from stages.imaging.context import read_with_context
 from stages.imaging.costs import decoding_bytes
 from stages.imaging.decoding import OVERSAMPLING, read_resized
 from stages.imaging.fingerprint import perceptual_hash
+from stages.imaging.fitting import Canvas
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.label_regions import ignore_outside, read_labels_of_part
 from stages.imaging.labels import LabelRules
@@ -103,10 +104,17 @@ class Decoding:
     rules: LabelRules | None = None
     """The meaning of the label files; None where samples have none."""
 
+    @property
+    def aspect(self) -> tuple[int, int] | None:
+        """The aspect to which images are padded; None if they are stretched."""
+        return self.images.aspect(self.size)
+
     def decode(self, source: SourceSample) -> Decoded | list[Problem]:
         """Read the files of one sample, or return their problems. The mask is checked only if the image is sound."""
         try:
-            image = read_resized(source.image, (self.size, self.input_size), source.part, self.images.window)
+            image = read_resized(
+                source.image, (self.size, self.input_size), source.part, self.images.window, self.aspect
+            )
             stored, entering = image.images
             if any(self.context):
                 entering = read_with_context(
@@ -145,7 +153,13 @@ class Decoding:
         if labels.instances is not None and int(labels.instances.max(initial=0)) > MOST_INSTANCES:
             what = f"holds {int(labels.instances.max())} objects, and a store takes {MOST_INSTANCES}; cut the image"
             raise InputProblemsError([Problem(printable(source.masks[0].path), what)])
-        return shrink_labels(labels.mask, labels.instances, self.size, multilabel=self.rules.kind == "multilabel")
+        return shrink_labels(
+            labels.mask,
+            labels.instances,
+            self.size,
+            multilabel=self.rules.kind == "multilabel",
+            canvas=Canvas.around(size, self.aspect),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 
 from stages.errors import InputProblemsError, Problem, UsageError
+from stages.extraction.tile_content import with_content
 from stages.imaging.class_names import is_annotation_file
+from stages.imaging.image_rules import ImageRules
+from stages.imaging.labels import LabelRules
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, printable
 from stages.imaging.tiling import TileRule, tile_boxes, tile_id
 from stages.imaging.volumes.opened import open_volume
@@ -22,7 +26,7 @@ from stages.runtime.look_ahead import look_ahead
 from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
 
-__all__ = ["LARGE", "context_of", "cut_into_tiles", "size_notes", "tile_rule"]
+__all__ = ["LARGE", "context_of", "cut_into_tiles", "leave_out_plain", "size_notes", "tile_rule"]
 
 LARGE = 64_000_000
 """Pixels above which an image is named in a note if it is not cut into tiles."""
@@ -40,6 +44,7 @@ def tile_rule(settings: ExtractSettings) -> TileRule | None:
         ("--overlap", settings.overlap != 0),
         ("--resolution", settings.resolution != "1"),
         ("--context", settings.context != 0),
+        ("--tile-background", settings.tile_background is not None),
     ):
         if given:
             raise UsageError(
@@ -107,6 +112,41 @@ def cut_into_tiles(sources: Sequence[SourceSample], rule: TileRule) -> tuple[lis
     twice = [name for name, count in Counter(tile.id for tile in tiles).items() if count > 1]
     problems += [Problem(name, "is the id of two tiles; rename one of their images") for name in twice]
     return tiles, problems
+
+
+def leave_out_plain(
+    tiles: Sequence[SourceSample], share: float, images: ImageRules, labels: LabelRules
+) -> tuple[list[SourceSample], list[Problem], list[Problem]]:
+    """Return the tiles that show something, a line for every image that lost tiles, and the problems of the others.
+
+    Args:
+        tiles: Of all images, image by image.
+        share: A tile is left out if at least this share of it is plain; see `stages.extraction.tile_content`.
+        images: How images are read.
+        labels: How labels are read.
+
+    Raises:
+        InputProblemsError: every tile is plain.
+    """
+    kept: list[SourceSample] = []
+    lines: list[Problem] = []
+    problems: list[Problem] = []
+    for (file, _), group in groupby(tiles, key=lambda tile: (tile.image, tile.part.plane)):
+        own = list(group)
+        try:
+            found = with_content(own, share, images, labels)
+        except InputProblemsError as error:
+            problems += error.problems
+            continue
+        kept += found
+        if len(found) < len(own):
+            what = (
+                f"{len(own) - len(found)} of {counted(len(own), 'tile')} left out: {share:.0%} or more of each is plain"
+            )
+            lines.append(Problem(printable(file), f"{what} white or black (--tile-background {share:g})"))
+    if lines and not kept and not problems:
+        raise InputProblemsError(lines, "No tile is left. Give a larger share, or leave --tile-background out.")
+    return kept, lines, problems
 
 
 def size_notes(settings: ExtractSettings, rule: TileRule | None, sizes: Counter[Size], tiles: int) -> list[str]:

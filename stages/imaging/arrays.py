@@ -1,5 +1,8 @@
 """Read slices from array files: `.npz` with the arrays `image` and `label`, as TransUNet distributes Synapse.
 
+An array that is the only one of its file may have any name. Stacks of slices are read as volumes, see
+`stages.imaging.volumes.archive_files`.
+
 Nothing in an array file is executed: arrays of objects are refused.
 """
 
@@ -7,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +37,16 @@ __all__ = [
     "read_array",
     "read_image_array",
     "read_label_array",
+    "read_stack",
+    "stack_header",
     "whole_values",
 ]
 
 IMAGE, LABEL = "image", "label"
 MOST_BYTES = 2**30
 """Largest array in an array file, when unpacked."""
+SLICES, STACKS = (2,), (2, 3, 4)
+"""Numbers of dimensions of a slice, and of a slice or a stack."""
 
 
 def is_array_file(path: Path) -> bool:
@@ -126,19 +134,48 @@ def read_array(path: Path, data: bytes, name: str) -> NDArray[Any]:
     return values.reshape(columns, rows).T if entry.by_columns else values.reshape(rows, columns)
 
 
+def stack_header(path: Path, name: str = IMAGE) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and the type of an array of two to four dimensions, without reading the values.
+
+    Raises:
+        InputProblemsError: the file cannot be read, or has no such array, or it is too large.
+    """
+    try:
+        with open_regular(path) as file, _opened(path, file, name, STACKS) as entry:
+            return entry.shape, entry.dtype
+    except OSError as error:
+        refuse(path, explain_unreadable(error))
+
+
+def read_stack(path: Path, name: str) -> NDArray[Any]:
+    """Return an array of two to four dimensions.
+
+    Raises:
+        InputProblemsError: as in `read_array`.
+    """
+    with _opened(path, io.BytesIO(read_file(path)), name, STACKS) as entry:
+        values = np.frombuffer(entry.stream.read(), entry.dtype)
+    return values.reshape(entry.shape[::-1]).T if entry.by_columns else values.reshape(entry.shape)
+
+
 @dataclass(frozen=True)
 class _Entry:
     """Hold an array of an array file whose header was read and is sound."""
 
     stream: IO[bytes]
     """At the first value; it unpacks to exactly the bytes of the values."""
-    size: Size
+    shape: tuple[int, ...]
     dtype: np.dtype[Any]
     by_columns: bool
 
+    @property
+    def size(self) -> Size:
+        """(height, width) of a slice."""
+        return self.shape[0], self.shape[1]
+
 
 @contextmanager
-def _opened(path: Path, file: IO[bytes], name: str) -> Iterator[_Entry]:
+def _opened(path: Path, file: IO[bytes], name: str, dimensions: Container[int] = SLICES) -> Iterator[_Entry]:
     """Open one array of an array file. Its values are unpacked only if all sizes agree and are within the limits.
 
     A small file can promise, and unpack to, any size. Three sizes are known before: that in the archive's directory,
@@ -149,7 +186,7 @@ def _opened(path: Path, file: IO[bytes], name: str) -> Iterator[_Entry]:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            info = archive.getinfo(f"{name}.npy")
+            info = _find(archive, name)
             if info.file_size > MOST_BYTES:
                 refuse(path, f"its array `{name}` has {info.file_size:,} bytes, more than {MOST_BYTES:,}; cut it")
             with archive.open(info) as stream:
@@ -159,13 +196,13 @@ def _opened(path: Path, file: IO[bytes], name: str) -> Iterator[_Entry]:
                 shape, by_columns, dtype = read(stream)
                 if dtype.hasobject:
                     raise ValueError(f"`{name}` holds objects")  # noqa: TRY301 - as a damaged header
-                if len(shape) != 2 or dtype.kind not in "buif" or not all(side > 0 for side in shape):  # noqa: PLR2004
+                if len(shape) not in dimensions or dtype.kind not in "buif" or not all(side > 0 for side in shape):
                     what = f"its array `{name}` has the shape {shape} and the type {dtype}; one slice is needed"
                     refuse(path, what)
-                promised, held = shape[0] * shape[1] * dtype.itemsize, info.file_size - stream.tell()
+                promised, held = math.prod(shape) * dtype.itemsize, info.file_size - stream.tell()
                 if promised != held:
                     refuse(path, f"is damaged (`{name}` has {held:,} bytes, not {promised:,}); restore it")
-                yield _Entry(stream, (int(shape[0]), int(shape[1])), dtype, by_columns)
+                yield _Entry(stream, tuple(map(int, shape)), dtype, by_columns)
     except InputProblemsError:
         raise
     except KeyError:
@@ -173,3 +210,16 @@ def _opened(path: Path, file: IO[bytes], name: str) -> Iterator[_Entry]:
     except Exception as error:  # noqa: BLE001 - zipfile and zlib raise nearly any class on damaged bytes
         reason = str(error) or type(error).__name__
         refuse(path, f"is damaged or holds no plain arrays ({reason}); restore it from its source")
+
+
+def _find(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Return the array of a name; without it the only array of the file, unless its name says that it is the other.
+
+    Raises:
+        KeyError: there is no such array.
+    """
+    entries = archive.infolist()
+    other = LABEL if name == IMAGE else IMAGE
+    if len(entries) == 1 and entries[0].filename.endswith(".npy") and entries[0].filename != f"{other}.npy":
+        return entries[0]
+    return archive.getinfo(f"{name}.npy")

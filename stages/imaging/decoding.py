@@ -45,6 +45,7 @@ from PIL import Image
 
 from stages.imaging.arrays import is_array_file, is_deep_array, read_image_array
 from stages.imaging.deep_values import deep_values
+from stages.imaging.fitting import Canvas, fit_image, key_on_canvas
 from stages.imaging.intensities import MINMAX, IntensityRule, to_8_bits
 from stages.imaging.jpeg import reduction
 from stages.imaging.kept import file_version
@@ -59,7 +60,6 @@ from stages.imaging.opening import (
 )
 from stages.imaging.parts import WHOLE, Box, Part, part_digest
 from stages.imaging.regions import PICTURES, cut_out, inside, widened
-from stages.imaging.resizing import resize_image
 from stages.imaging.volumes.channels import key_of_channels, picture_channels
 from stages.imaging.volumes.opened import file_digest, open_volume
 from stages.imaging.volumes.readers import is_volume_file
@@ -112,7 +112,7 @@ class ResizedImage:
     width: int
     """Number of columns of the upright image in the file."""
     memo_key: str
-    """The memo's key for its attention; see `stages.imaging.opening.memo_key`."""
+    """The memo's key for its attention; see `stages.imaging.memo_keys`."""
 
 
 def read_image(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) -> DecodedImage:
@@ -141,7 +141,13 @@ def read_image(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) -> 
     return DecodedImage(_choose(path, pixels, part.channels) if part.channels else pixels, picture.digest)
 
 
-def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: IntensityRule = MINMAX) -> ResizedImage:
+def read_resized(
+    path: Path,
+    sizes: Sequence[Size],
+    part: Part = WHOLE,
+    rule: IntensityRule = MINMAX,
+    aspect: Size | None = None,
+) -> ResizedImage:
     """Read an image file by the table above, and stretch it to one or more sizes.
 
     Args:
@@ -149,6 +155,7 @@ def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: In
         sizes: (height, width) of each result; at least one size.
         part: The part of the file.
         rule: How values of more than 8 bits are shown.
+        aspect: Pad the image to this aspect first, as in `stages.imaging.fitting`; None to stretch it.
 
     Returns:
         The image at each size. The file is read once. It is decoded once, unless the sizes need different reductions
@@ -159,16 +166,16 @@ def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: In
         UsageError: a side of a size is less than 1.
     """
     if is_volume_file(path) or part.box is not None:
-        return _resize_part(path, part, sizes, rule)
+        return _resize_part(path, part, sizes, rule, aspect)
     if is_array_file(path):
         slice_ = read_image(path, rule=rule)
-        return _resize_whole(slice_, sizes, memo_key(path, b"", slice_.digest, rule))
+        return _resize_whole(slice_, sizes, memo_key(path, b"", slice_.digest, rule), aspect)
     data = read_file(path)
     if part.channels:
-        return _resize_whole(read_image(path, part, rule), sizes, key_of_maps(path, part, rule))
+        return _resize_whole(read_image(path, part, rule), sizes, key_of_maps(path, part, rule), aspect)
     first = _decode_for(path, data, sizes[0])
     resized: dict[Size, NDArray[np.uint8]] = {}
-    image = _to_image(path, first, rule)
+    image, canvas = _to_image(path, first, rule), Canvas.around(first.size, aspect)
     for size in sizes:
         if size in resized:
             continue
@@ -176,8 +183,9 @@ def read_resized(path: Path, sizes: Sequence[Size], part: Part = WHOLE, rule: In
         # Decode again only if this size needs another reduction of a JPEG.
         if first.reducible and reduction(first.size, OVERSAMPLING * max(size)) != first.reduced:
             picture = _decode_for(path, data, size)
-        resized[size] = resize_image(image if picture is first else _to_image(path, picture, rule), size, picture.box)
-    key = memo_key(path, data, first.digest, rule)
+        source = image if picture is first else _to_image(path, picture, rule)
+        resized[size] = fit_image(source, size, canvas, picture.box)
+    key = key_on_canvas(memo_key(path, data, first.digest, rule), aspect)
     return ResizedImage(tuple(resized[size] for size in sizes), first.digest, *first.size, key)
 
 
@@ -234,23 +242,30 @@ def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
     return decode_picture(path, data, side=max(1, OVERSAMPLING * max(size)))
 
 
-def _resize_part(path: Path, part: Part, sizes: Sequence[Size], rule: IntensityRule) -> ResizedImage:
+def _resize_part(
+    path: Path, part: Part, sizes: Sequence[Size], rule: IntensityRule, aspect: Size | None
+) -> ResizedImage:
     """Stretch a volume or a region; from a lower resolution of the file if there is one that is fine enough."""
     key = key_of_maps(path, part, rule)
     coarse = {size: read_from_level(path, part, size, rule) for size in dict.fromkeys(sizes)}
     if any(pixels is None for pixels in coarse.values()):
-        return _resize_whole(read_image(path, part, rule), sizes, key)
-    resized = {size: resize_image(pixels, size) for size, pixels in coarse.items() if pixels is not None}
+        return _resize_whole(read_image(path, part, rule), sizes, key, aspect)
+    resized = {
+        size: fit_image(pixels, size, Canvas.around((pixels.shape[0], pixels.shape[1]), aspect))
+        for size, pixels in coarse.items()
+        if pixels is not None
+    }
     digest = part_digest(file_digest(path), part)
     height, width = open_volume(path, part.axis).facts.size if part.box is None else part.box[2:]
-    return ResizedImage(tuple(resized[size] for size in sizes), digest, height, width, key)
+    return ResizedImage(tuple(resized[size] for size in sizes), digest, height, width, key_on_canvas(key, aspect))
 
 
-def _resize_whole(image: DecodedImage, sizes: Sequence[Size], key: str) -> ResizedImage:
+def _resize_whole(image: DecodedImage, sizes: Sequence[Size], key: str, aspect: Size | None) -> ResizedImage:
     """Stretch an image that was read whole to the sizes."""
-    resized = {size: resize_image(image.pixels, size) for size in dict.fromkeys(sizes)}
+    canvas = Canvas.around((image.height, image.width), aspect)
+    resized = {size: fit_image(image.pixels, size, canvas) for size in dict.fromkeys(sizes)}
     images = tuple(resized[size] for size in sizes)
-    return ResizedImage(images, image.digest, image.height, image.width, key)
+    return ResizedImage(images, image.digest, image.height, image.width, key_on_canvas(key, aspect))
 
 
 def _pixels(path: Path, picture: Picture, rule: IntensityRule) -> NDArray[np.uint8]:

@@ -41,7 +41,9 @@ class ImageFacts:
     deep: bool
     """True if a rule of intensities converts the values."""
     channels: int
-    """1 for grey, 3 for colour."""
+    """1 for grey, 3 for colour; any number if they are separate."""
+    separate: bool = False
+    """True if the channels are signals of their own, and not red, green and blue."""
     spacing_mm: tuple[float, float] | None = None
     """Millimetres between the centres of neighbouring rows, and of columns; None if the file does not say it."""
     orientation: str = ""
@@ -83,6 +85,7 @@ def _of_volume(path: Path, part: Part) -> ImageFacts:
         values=facts.values or (DEEP_VALUES if facts.deep else "8-bit"),
         deep=facts.deep,
         channels=facts.channels,
+        separate=facts.separate,
         spacing_mm=None if facts.spacing_mm is None else facts.spacing_mm[:2],
         orientation=facts.orientation,
     )
@@ -90,8 +93,10 @@ def _of_volume(path: Path, part: Part) -> ImageFacts:
 
 def _of_picture(image: ImageFile.ImageFile) -> ImageFacts:
     width, height = image.size
-    # For a PNG, the orientation may follow the pixels, and asking for it would decode them.
-    turned = image.format != "PNG" and image.getexif().get(ExifTags.Base.Orientation) in TURNED_ORIENTATIONS
+    # For a PNG, the orientation may follow the pixels, and asking for it would decode them. A TIFF's size is upright.
+    turned = (
+        image.format not in {"PNG", "TIFF"} and image.getexif().get(ExifTags.Base.Orientation) in TURNED_ORIENTATIONS
+    )
     grey = image.mode in GREY_MODES or image.mode.startswith("I;16")
     return ImageFacts(
         size=(height, width),

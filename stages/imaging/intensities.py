@@ -208,5 +208,6 @@ def _exact(number: float) -> str:
 
 def _ordinal(number: float) -> str:
     """Return a number as in "the 1st", "the 99.5th"."""
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in {11, 12, 13} else "th"
+    teens = 10 < number % 100 < 14  # noqa: PLR2004 - 11th, 12th, 13th
+    ending = "th" if teens else {1.0: "st", 2.0: "nd", 3.0: "rd"}.get(number % 10, "th")
     return f"{_exact(number)}{ending}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from stages.errors import UsageError
 from stages.imaging.extras import require_extra
@@ -41,7 +41,7 @@ def open_photo(path: Path, file: IO[bytes]) -> ImageFile.ImageFile | None:
         Image.init()
         if AVIF not in Image.OPEN:
             raise UsageError(f"{printable(path)}: is an AVIF photo.\n  Install Pillow 11.3 or newer, which reads it.")
-        return Image.open(file, formats=(AVIF,))
+        return _open(file, AVIF)
     if not brands & HEIF_BRANDS:
         return None
     try:
@@ -49,7 +49,14 @@ def open_photo(path: Path, file: IO[bytes]) -> ImageFile.ImageFile | None:
     except ImportError:
         require_extra("heic", printable(path), "a HEIC photo")
     pillow_heif.register_heif_opener()
-    return Image.open(file, formats=(HEIF,))
+    return _open(file, HEIF)
+
+
+def _open(file: IO[bytes], format_: str) -> ImageFile.ImageFile:
+    try:
+        return Image.open(file, formats=(format_,))
+    except UnidentifiedImageError:
+        raise ValueError("its header is cut off or of a kind that is not read") from None
 
 
 def is_avif_sequence(file: IO[bytes]) -> bool:

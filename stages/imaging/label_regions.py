@@ -23,7 +23,7 @@ from stages.imaging.kept import Kept, file_version
 from stages.imaging.labels import LabelRules, Labels, read_labels
 from stages.imaging.objects import number_objects
 from stages.imaging.parts import Box, Part
-from stages.imaging.regions import cut_out, inside, widened
+from stages.imaging.regions import MOST_KEPT, cut_out, inside, widened
 from stages.imaging.samples import LabelFile
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.readers import is_volume_file
@@ -33,8 +33,6 @@ from store.records import IGNORE
 
 __all__ = ["ignore_outside", "read_labels_of_part"]
 
-MOST_KEPT = 2**30
-"""Bytes of whole masks that are kept."""
 MASKS: Kept[Labels] = Kept(
     MOST_KEPT, lambda value: value.mask.nbytes + (0 if value.instances is None else value.instances.nbytes)
 )

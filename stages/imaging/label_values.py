@@ -35,7 +35,7 @@ def read_values(file: LabelFile, expected_size: Size) -> NDArray[np.int64]:
     Raises:
         InputProblemsError: the file cannot be read, has another size, or holds fractions, negative values or colours.
     """
-    if is_array_file(file.path):
+    if is_array_file(file.path) and not is_volume_file(file.path):
         return read_label_array(file.path, expected_size)
     values = open_volume(file.path, file.part.axis).read_labels(file.part.plane or 0, file.part.box)
     if values.ndim == 3 and (values == values[..., :1]).all():  # noqa: PLR2004 - grey, saved as colours

@@ -179,6 +179,14 @@ LAYOUTS: dict[str, Layout] = {
         unlabelled=(("imagesTs/**", "test images without labels"),),
         description="dataset.json",
     ),
+    "decathlon": Layout(
+        title="Medical Segmentation Decathlon, scans with labels of the same names",
+        signs=(("imagesTr/{id}.*", "labelsTr/{id}.*"),),
+        images=("imagesTr/{id}.{ext}", "imagesTs/{id}.{ext}"),
+        masks=("labelsTr/{id}.{ext}",),
+        unlabelled=(("imagesTs/**", "test images without labels"),),
+        description="dataset.json",
+    ),
     "synapse": Layout(
         title="TransUNet's slices of the Synapse multi-organ CT",
         signs=(("train_npz*/case*_slice*.npz",),),

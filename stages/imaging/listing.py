@@ -55,7 +55,7 @@ ANNOTATIONS = (".json", ".geojson", ".xml")
 """Extensions of files that may hold outlines of objects."""
 UNREADABLE = {
     "DICOM": (".dcm", ".dicom", ".ima"),
-    "NIfTI": (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
+    "MetaImage or NRRD": (".mha", ".mhd", ".nrrd"),
     "whole-slide": (".vms", ".czi", ".lif", ".nd2"),
     "NumPy": (".npy",),
     "HDF5": (".h5", ".hdf5"),
@@ -211,7 +211,7 @@ def explain_no_picture(listing: Listing) -> str:
     formats = list(dict.fromkeys(filter(None, map(unreadable_format, names))))
     remedy = "Give the folder that holds the pictures"
     if formats:
-        remedy = f"Convert them to PNG first: {', '.join(formats)} and other formats are not read"
+        remedy = f"Convert scans to NIfTI and pictures to PNG: {', '.join(formats)} and other formats are not read"
     elif any(file.kind == "array" for file in listing.files):
         remedy = "NumPy files (.npz) with the arrays `image` and `label` are read with --layout slices"
     return f"no picture in this folder or below it ({' '.join(EXTENSIONS)}); {found}. {remedy}"

@@ -207,7 +207,7 @@ def _further_picture(
 def _reason_unused(file: SourceFile) -> str:
     """Return the reason why a file has no use, by its kind."""
     if file.kind == "unreadable":
-        return f"{unreadable_format(file.path.name)} files, which are not read; convert images among them to PNG"
+        return f"{unreadable_format(file.path.name)} files, which are not read; convert images to PNG, scans to NIfTI"
     return {
         "picture": UNLIKE,
         "array": "NumPy files, which are read in the layout `slices` only",

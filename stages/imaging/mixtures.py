@@ -13,8 +13,9 @@ from stages.imaging.intensities import IntensityRule
 from stages.imaging.samples import SourceSample
 from stages.runtime.wording import counted
 
-__all__ = ["describe_conversion", "describe_mixtures"]
+__all__ = ["describe_channels", "describe_conversion", "describe_mixtures"]
 
+COLOURS = ("red", "green", "blue")
 MOST_NAMED = 4
 """Kinds of images that one line names."""
 DIGITS = 3
@@ -39,12 +40,32 @@ def describe_conversion(facts: Sequence[ImageFacts], rule: IntensityRule, *, ori
     return f"values: {which}, shown {rule.sentence} ({origin})"
 
 
-def describe_mixtures(samples: Sequence[SourceSample], facts: Sequence[ImageFacts]) -> list[str]:
+def describe_channels(facts: Sequence[ImageFacts], channels: Sequence[str], *, origin: str = "--channels") -> list[str]:
+    """Return the line that says which channels are shown in which colours; none if all files say it themselves.
+
+    Args:
+        facts: What the header of each image says.
+        channels: The chosen channels; empty for the rule without a choice.
+        origin: Where the choice comes from, for the message.
+    """
+    if channels:
+        colours = ["grey"] if len(channels) == 1 else COLOURS
+        named = ", ".join(f"{name} as {colour}" for name, colour in zip(channels, colours, strict=False))
+        return [f"channels: {named} ({origin})"]
+    separate = sum(one.separate for one in facts)
+    what = f"the three channels of {counted(separate, 'image')} as red, green and blue, in their order"
+    return [f"channels: {what} ({origin})"] if separate else []
+
+
+def describe_mixtures(
+    samples: Sequence[SourceSample], facts: Sequence[ImageFacts], *, stretched: bool = True
+) -> list[str]:
     """Return one line for every property in which the images of a data set differ without need.
 
     Args:
         samples: The samples of the data set.
         facts: What the header of each image says.
+        stretched: True if the images are stretched to one size, so that their aspect matters.
     """
     ids = [sample.id for sample in samples]
     return [
@@ -54,7 +75,11 @@ def describe_mixtures(samples: Sequence[SourceSample], facts: Sequence[ImageFact
         ),
         *_spacings(samples, facts),
         *_kinds(ids, facts, lambda one: one.orientation, "orientations of the planes", "one organ has several shapes"),
-        *_kinds(ids, facts, _format, "upright and wide images", "stretched to one size, their shapes differ"),
+        *(
+            _kinds(ids, facts, _format, "upright and wide images", "stretched to one size, their shapes differ")
+            if stretched
+            else ()
+        ),
     ]
 
 

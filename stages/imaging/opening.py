@@ -305,7 +305,7 @@ def open_header(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
             what = (
                 f"has more than {limit:,} pixels, the limit against decompression bombs (small files that fill memory)"
             )
-            refuse(path, f"{what}; scale it down")
+            refuse(path, f"{what}; scale it down, or save it as a tiled TIFF and cut it with extract --tile")
         except UsageError:
             raise
         except UnidentifiedImageError:

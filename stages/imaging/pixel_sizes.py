@@ -1,14 +1,22 @@
-"""Find the size of a pixel of original images in the table that names them."""
+"""Find the size of a pixel of original images: in the table that names them, or in the headers of scans."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from stages.imaging.parts import AXIAL
+from stages.imaging.samples import LabelFile
 from stages.imaging.table import read_table
+from stages.imaging.volumes.opened import open_volume
+from stages.imaging.volumes.readers import is_volume_file
 from stages.outputs.cells import safe_cell
 
-__all__ = ["pixel_sizes"]
+__all__ = ["SQUARE", "pixel_area", "pixel_sizes", "size_in_file", "sizes_in_files"]
+
+SQUARE = 1e-6
+"""Largest relative difference of rows and columns of a pixel that counts as square."""
 
 
 def pixel_sizes(table: Path, ids: Collection[str]) -> dict[str, float]:
@@ -28,3 +36,43 @@ def pixel_sizes(table: Path, ids: Collection[str]) -> dict[str, float]:
     # Up to version 0.2 marks were taken as part of an id.
     named = {one.id if one.id in ids else safe_cell(one.id): one.pixel_mm for one in samples}
     return {id_: side for id_, side in named.items() if side is not None and id_ in ids}
+
+
+def size_in_file(path: Path, axis: str = AXIAL) -> float | tuple[float, float] | None:
+    """Return the size of a pixel in millimetres that the header of a scan gives.
+
+    Args:
+        path: An image or a label file.
+        axis: Axis along which it is cut into planes.
+
+    Returns:
+        The side of a square pixel; (distance of rows, distance of columns) of others; None if the file does not say it.
+
+    Raises:
+        InputProblemsError: the file cannot be read.
+    """
+    spacing = open_volume(path, axis).facts.spacing_mm if is_volume_file(path) else None
+    if spacing is None:
+        return None
+    rows, columns, _ = spacing
+    return rows if math.isclose(rows, columns, rel_tol=SQUARE) else (rows, columns)
+
+
+def sizes_in_files(files: Mapping[str, Sequence[LabelFile]]) -> dict[str, float | tuple[float, float]]:
+    """Return the size of a pixel in millimetres by id, as the headers of label files give it; see `size_in_file`.
+
+    Raises:
+        InputProblemsError: a file cannot be read.
+    """
+    found = {}
+    for identifier, labels in files.items():
+        for label in labels:
+            if (size := size_in_file(label.path, label.part.axis)) is not None:
+                found[identifier] = size
+                break
+    return found
+
+
+def pixel_area(size: float | tuple[float, float]) -> float:
+    """Return the area of a pixel in mm² from its size as `size_in_file` gives it."""
+    return size[0] * size[1] if isinstance(size, tuple) else size**2

@@ -17,16 +17,17 @@ import numpy as np
 
 from stages.imaging.kept import Kept
 from stages.imaging.parts import Box
+from stages.runtime.memory_budget import usable_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stages.settings import Size
 
-__all__ = ["PICTURES", "cut_out", "inside", "widened"]
+__all__ = ["MOST_KEPT", "PICTURES", "cut_out", "inside", "widened"]
 
-MOST_KEPT = 2**30
-"""Bytes of decoded pictures that are kept: the largest picture that Pillow reads has about as many."""
+MOST_KEPT = min(2**30, usable_memory() // 8)
+"""Bytes of decoded pictures that are kept."""
 PICTURES: Kept[tuple[NDArray[np.uint8], str]] = Kept(MOST_KEPT, lambda value: value[0].nbytes)
 """(row, column, 3) RGB of whole pictures, with the digests of their files."""
 

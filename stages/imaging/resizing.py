@@ -1,8 +1,8 @@
 """Resize images, masks and probabilities, all on the same sampling grid.
 
 Sizes are (height, width). The whole picture is stretched to the new size without keeping its aspect, like the reference
-preprocessing of DINO. Pixel centres are at half-integers in every function here, so shapes keep their place, and image,
-mask and probabilities stay aligned.
+preprocessing of DINO; `stages.imaging.fitting` keeps the aspect. Pixel centres are at half-integers in every function
+here, so shapes keep their place, and image, mask and probabilities stay aligned.
 
     image           bilinear with antialias, in 8 bits, like torchvision's `Resize` on a PIL image
     mask            nearest neighbour: no new value appears, not even next to 255 (ignore)
@@ -65,12 +65,16 @@ def resize_mask(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     return np.array(Image.fromarray(mask).resize(_columns_rows(size), Image.Resampling.NEAREST))
 
 
-def resize_probabilities(probabilities: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
+def resize_probabilities(
+    probabilities: NDArray[np.float32], size: Size, box: tuple[float, float, float, float] | None = None
+) -> NDArray[np.float32]:
     """Stretch class probabilities to a size, for example to the original size of the image.
 
     Args:
         probabilities: (classes, height, width) float32.
         size: (height, width) of the result, at least 1 x 1.
+        box: (left, top, right, bottom) of the region to stretch, in pixels, fractions allowed; None for all. The result
+            is the same as if everything were stretched and then cut.
 
     Returns:
         (classes, size[0], size[1]) float32 within the range of `probabilities`. If the classes of every pixel summed to
@@ -80,7 +84,7 @@ def resize_probabilities(probabilities: NDArray[np.float32], size: Size) -> NDAr
         UsageError: a side of `size` is less than 1.
     """
     target = _columns_rows(size)
-    maps = [Image.fromarray(one).resize(target, Image.Resampling.BILINEAR) for one in probabilities]
+    maps = [Image.fromarray(one).resize(target, Image.Resampling.BILINEAR, box) for one in probabilities]
     return np.stack([np.asarray(one) for one in maps])
 
 

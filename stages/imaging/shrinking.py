@@ -19,9 +19,10 @@ thin or small one they are more, and always at least one.
 
 An object without a pixel is lost. Lost objects are counted, and so are classes that lose their last object.
 
-Ignored pixels (255) take part in the majority like a class. An ignored pixel is never given to an object.
-Labels that overlap are shrunk one by one. For all of them a pixel is ignored if more than half of it is. If neither
-side shrinks, the mask is resized by nearest neighbour, and nothing is lost.
+Ignored pixels (255) take part in the majority like a class, and so does what lies around an image on a canvas
+(`stages.imaging.fitting`). An ignored pixel is never given to an object. Labels that overlap are shrunk one by one. For
+all of them a pixel is ignored if more than half of it is. If neither side shrinks, the mask is resized by nearest
+neighbour, and nothing is lost.
 
 Only the rectangle of the source that holds all labels is computed.
 """
@@ -38,6 +39,7 @@ from scipy import ndimage
 
 from stages.errors import UsageError
 from stages.imaging.coverage import coverage_of
+from stages.imaging.fitting import Canvas
 from stages.imaging.object_pixels import TOLERANCE, ObjectPixels, assign_pixels, best_pixels, count_pixels
 from stages.imaging.resizing import resize_mask
 from stages.settings import Size
@@ -73,7 +75,12 @@ class ShrunkLabels:
 
 
 def shrink_labels(
-    mask: NDArray[np.uint8], instances: NDArray[np.int32] | None, size: Size, *, multilabel: bool = False
+    mask: NDArray[np.uint8],
+    instances: NDArray[np.int32] | None,
+    size: Size,
+    *,
+    multilabel: bool = False,
+    canvas: Canvas | None = None,
 ) -> ShrunkLabels:
     """Shrink the labels of one image to a size.
 
@@ -83,6 +90,7 @@ def shrink_labels(
             where `mask` is foreground.
         size: (height, width) of the result.
         multilabel: bit k - 1 of `mask` is set where label k is; labels may overlap.
+        canvas: The canvas of the image, which is shrunk with it and is ignored; None for an image without one.
 
     Returns:
         The labels at that size. With instances, `mask` is foreground exactly where an instance is.
@@ -94,11 +102,12 @@ def shrink_labels(
         raise UsageError(f"size {size[0]}x{size[1]}: a mask has at least one row and one column. Give 1x1 or more.")
     if instances is not None and instances.max(initial=0) > MOST_INSTANCES:
         raise UsageError(f"{int(instances.max())} instances in one image; a store holds at most {MOST_INSTANCES}.")
+    canvas = canvas or Canvas.around((mask.shape[0], mask.shape[1]), None)
     if multilabel:
-        return _shrink_bits(mask, size)
-    if size[0] >= mask.shape[0] and size[1] >= mask.shape[1]:
-        return _enlarge(mask, instances, size)
-    return _shrink(_labelled_part(mask, instances), size, None)
+        return _shrink_bits(mask, size, canvas)
+    if size[0] >= canvas.size[0] and size[1] >= canvas.size[1]:
+        return _enlarge(mask, instances, size, canvas)
+    return _shrink(_labelled_part(mask, instances, canvas), size, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +118,18 @@ class _Part:
     instances: NDArray[np.int32] | None
     top: int
     left: int
-    source: Size
-    """(height, width) of the whole source."""
+    canvas: Canvas
+    """The whole source. `top` and `left` are counted from its first row and column."""
+
+    @property
+    def source(self) -> Size:
+        """(height, width) of the whole source, with the padding."""
+        return self.canvas.size
+
+    def ignored(self, size: Size) -> NDArray[np.float32]:
+        """Return (row, column) the share of every pixel of the result that is ignored, the padding included."""
+        ignored = self.coverage(self.mask == IGNORE, size)
+        return ignored if self.canvas.size == self.canvas.image else ignored + self.canvas.outside(size)
 
     def coverage(self, region: NDArray[np.bool_], size: Size) -> NDArray[np.float32]:
         """Return (row, column) the share of every pixel of the result that a region of this part covers."""
@@ -147,7 +166,7 @@ class _Part:
         return found
 
 
-def _labelled_part(mask: NDArray[np.uint8], instances: NDArray[np.int32] | None) -> _Part:
+def _labelled_part(mask: NDArray[np.uint8], instances: NDArray[np.int32] | None, canvas: Canvas) -> _Part:
     """Return the rectangle with everything above 0; the first pixel if there is nothing."""
     rows, columns = np.flatnonzero(mask.max(axis=1)), np.flatnonzero(mask.max(axis=0))
     place = (slice(0, 1), slice(0, 1))
@@ -156,9 +175,9 @@ def _labelled_part(mask: NDArray[np.uint8], instances: NDArray[np.int32] | None)
     return _Part(
         mask=mask[place],
         instances=None if instances is None else instances[place],
-        top=place[0].start,
-        left=place[1].start,
-        source=(mask.shape[0], mask.shape[1]),
+        top=canvas.top + place[0].start,
+        left=canvas.left + place[1].start,
+        canvas=canvas,
     )
 
 
@@ -181,7 +200,7 @@ def _shrink(part: _Part, size: Size, ignored: NDArray[np.bool_] | None) -> Shrun
         for one in found:
             coverage[index][one.rows, one.columns] += one.coverage
     if ignored is None:
-        result = _majority(coverage, part.coverage(part.mask == IGNORE, size))
+        result = _majority(coverage, part.ignored(size))
     else:
         result = _majority(coverage, np.zeros(size, np.float32))
         result[ignored] = IGNORE
@@ -202,21 +221,21 @@ def _shrink(part: _Part, size: Size, ignored: NDArray[np.bool_] | None) -> Shrun
     )
 
 
-def _shrink_bits(mask: NDArray[np.uint8], size: Size) -> ShrunkLabels:
+def _shrink_bits(mask: NDArray[np.uint8], size: Size, canvas: Canvas) -> ShrunkLabels:
     """Shrink every label of a multilabel mask by itself, with the same ignored pixels."""
     skipped = mask == IGNORE
     bits = np.where(skipped, 0, mask)
     labels = [label for label in range(1, MOST_LABELS + 1) if (bits >> (label - 1) & 1).any()]
     result = np.zeros(size, np.uint8)
     parts = {}
-    if size[0] >= mask.shape[0] and size[1] >= mask.shape[1]:
-        result = resize_mask(mask, size)
-        parts = {label: _enlarge(bits >> np.uint8(label - 1) & np.uint8(1), None, size) for label in labels}
+    if size[0] >= canvas.size[0] and size[1] >= canvas.size[1]:
+        result = resize_mask(canvas.pad(mask, IGNORE), size)
+        parts = {label: _enlarge(bits >> np.uint8(label - 1) & np.uint8(1), None, size, canvas) for label in labels}
     else:
-        whole = _labelled_part(mask, None)
-        ignored = whole.coverage(whole.mask == IGNORE, size) > 1 / 2 + TOLERANCE
+        ignored = _labelled_part(mask, None, canvas).ignored(size) > 1 / 2 + TOLERANCE
         for label in labels:
-            parts[label] = _shrink(_labelled_part(bits >> np.uint8(label - 1) & np.uint8(1), None), size, ignored)
+            part = _labelled_part(bits >> np.uint8(label - 1) & np.uint8(1), None, canvas)
+            parts[label] = _shrink(part, size, ignored)
             result |= (parts[label].mask == 1).astype(np.uint8) << np.uint8(label - 1)
         result[ignored] = IGNORE
     kept = [part.keeping_size for part in parts.values() if part.keeping_size]
@@ -230,16 +249,17 @@ def _shrink_bits(mask: NDArray[np.uint8], size: Size) -> ShrunkLabels:
     )
 
 
-def _enlarge(mask: NDArray[np.uint8], instances: NDArray[np.int32] | None, size: Size) -> ShrunkLabels:
+def _enlarge(mask: NDArray[np.uint8], instances: NDArray[np.int32] | None, size: Size, canvas: Canvas) -> ShrunkLabels:
     """Stretch by nearest neighbour. Every pixel of the source has at least one in the result, so nothing is lost."""
     numbers = None
     if instances is None:
         count = sum(int(ndimage.label(mask == index, CONNECTED)[1]) for index in _classes(mask))
     else:
         count = len(np.unique(instances[instances > 0]))
-        high, low = (instances >> 8).astype(np.uint8), (instances & 255).astype(np.uint8)
+        numbered = canvas.pad(instances, 0)
+        high, low = (numbered >> 8).astype(np.uint8), (numbered & 255).astype(np.uint8)
         numbers = resize_mask(high, size).astype(np.uint16) << np.uint16(8) | resize_mask(low, size)
-    enlarged = resize_mask(mask, size)
+    enlarged = resize_mask(canvas.pad(mask, IGNORE), size)
     return ShrunkLabels(enlarged, numbers, objects=count, lost=0, lost_classes=(), keeping_size=None)
 
 

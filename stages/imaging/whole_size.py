@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -9,6 +11,7 @@ from PIL import ExifTags, Image
 
 from stages.imaging.arrays import IMAGE, LABEL, array_size, is_array_file
 from stages.imaging.formats import explain_unreadable
+from stages.imaging.kept import file_version
 from stages.imaging.opening import open_header, open_picture, refuse
 from stages.imaging.parts import Part
 from stages.imaging.upright import TURNED_ORIENTATIONS
@@ -21,8 +24,8 @@ __all__ = ["whole_image_size", "whole_label_size"]
 
 START = 8
 """Bytes before the first chunk of a PNG."""
-TEXTS = {b"eXIf", b"iTXt", b"zTXt", b"tEXt"}
-"""Chunks of a PNG that may hold an orientation."""
+MAY_TURN = re.compile(rb"eXIf|iTXtXML:com.adobe.xmp|[zt][TE]Xt(?i:raw profile type)")
+"""Beginnings of the chunks of a PNG that may hold an orientation: its name, and the name of the text in it."""
 
 
 def whole_image_size(path: Path, part: Part) -> Size:
@@ -46,34 +49,40 @@ def whole_label_size(path: Path, part: Part) -> Size:
 def _size(path: Path, part: Part, array: str) -> Size:
     if is_volume_file(path):
         return open_volume(path, part.axis).facts.size
-    return array_size(path, array) if is_array_file(path) else _upright(path)
+    return array_size(path, array) if is_array_file(path) else _upright(path, file_version(path))
 
 
-def _upright(path: Path) -> Size:
-    """Return the size of a picture. Its pixels are decoded only if its orientation may follow them, in a PNG."""
+@lru_cache(maxsize=1024)
+def _upright(path: Path, version: object) -> Size:  # noqa: ARG001 - a changed file is read again
+    """Return the size of a picture; the last ones are kept, because every tile asks for it.
+
+    Pixels are decoded only if an orientation may follow them, in a PNG.
+    """
     try:
         with open_regular(path) as file:
             image = open_header(path, file)
-            if image.format == "PNG" and _text_follows_pixels(file):
+            if image.format == "PNG" and _orientation_may_follow(file):
                 return open_picture(path).size
-            # The method of the base class: that of a PNG would decode the pixels to look behind them.
-            orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+            # The method of the base class for a PNG: its own decodes the pixels to look behind them.
+            exif = Image.Image.getexif(image) if image.format == "PNG" else image.getexif()
+            orientation = exif.get(ExifTags.Base.Orientation, 1)
             width, height = image.size
+            if image.format == "TIFF":  # Pillow gives its upright size
+                return height, width
     except OSError as error:
         refuse(path, explain_unreadable(error))
     return (width, height) if orientation in TURNED_ORIENTATIONS else (height, width)
 
 
-def _text_follows_pixels(file: IO[bytes]) -> bool:
+def _orientation_may_follow(file: IO[bytes]) -> bool:
     """Return True if a PNG has a chunk behind its pixels that may hold an orientation."""
     at, pixels = START, False
     while True:
         file.seek(at)
-        header = file.read(8)
+        header = file.read(40)
         if len(header) < 8:  # noqa: PLR2004 - the size and the name of a chunk
             return False
-        name = header[4:]
-        pixels = pixels or name == b"IDAT"
-        if pixels and name in TEXTS:
+        pixels = pixels or header[4:8] == b"IDAT"
+        if pixels and MAY_TURN.match(header, 4):
             return True
         at += int.from_bytes(header[:4], "big") + 12

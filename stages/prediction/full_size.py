@@ -34,6 +34,8 @@ class Prediction:
     """(class, row, column) at the network's size, in [0, 1]. They sum to 1, except with `multilabel`."""
     size: Size
     """(height, width) of the original image."""
+    box: tuple[float, float, float, float] | None = None
+    """(left, top, right, bottom) of the image at the network's size, if it was padded there; None if it was not."""
     multilabel: bool = False
     """Labels may overlap: class k > 0 is a label of its own, and class 0 means that no label is there."""
 
@@ -44,7 +46,8 @@ class Prediction:
 
     def probability(self, index: int) -> NDArray[np.float32]:
         """Return the probability of one class, (height, width) float32 at the original size."""
-        probability: NDArray[np.float32] = resize_probabilities(self.probabilities[index : index + 1], self.size)[0]
+        one = self.probabilities[index : index + 1]
+        probability: NDArray[np.float32] = resize_probabilities(one, self.size, self.box)[0]
         return probability
 
     @cached_property

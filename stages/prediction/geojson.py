@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.imaging.pixel_sizes import pixel_area
 from stages.pictures.outlines import colour_of
 from stages.prediction.contours import trace_objects
 from stages.prediction.mask_files import SOFTWARE
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stages.prediction.contours import Polygon
+    from stages.segmentation.metrics import PixelSize
 
 __all__ = ["Feature", "as_geojson", "class_features", "feature_of"]
 
@@ -34,14 +36,14 @@ def as_geojson(features: Sequence[Feature]) -> bytes:
     return json.dumps(collection, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def class_features(name: str, number: int, objects: NDArray[np.int32], pixel_mm: float | None) -> list[Feature]:
+def class_features(name: str, number: int, objects: NDArray[np.int32], pixel_mm: PixelSize | None) -> list[Feature]:
     """Return the objects of one class as features.
 
     Args:
         name: Name of the class.
         number: Number of the foreground class, counted from 0; it decides the colour.
         objects: (height, width) int32 number of the object at every pixel, 0 for none.
-        pixel_mm: Side of a pixel in millimetres; None if it is not known.
+        pixel_mm: Size of a pixel in millimetres; None if it is not known.
     """
     areas = np.bincount(objects.ravel())
     return [
@@ -50,12 +52,12 @@ def class_features(name: str, number: int, objects: NDArray[np.int32], pixel_mm:
     ]
 
 
-def feature_of(name: str, number: int, polygons: list[Polygon], *, area: int, pixel_mm: float | None) -> Feature:
+def feature_of(name: str, number: int, polygons: list[Polygon], *, area: int, pixel_mm: PixelSize | None) -> Feature:
     """Return one object as a feature. An object of several pieces is a MultiPolygon."""
     single = len(polygons) == 1
     measurements: dict[str, float] = {"area_px": area}
     if pixel_mm is not None:
-        measurements["area_mm2"] = area * pixel_mm**2
+        measurements["area_mm2"] = area * pixel_area(pixel_mm)
     return {
         "type": "Feature",
         "geometry": {

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.imaging.image_rules import box_of_image
 from stages.prediction.full_size import Prediction
 from stages.segmentation.batches import TensorBatch
 from stages.segmentation.checkpoint import ModelCard
@@ -47,7 +48,9 @@ class Predictor:
             PipelineError: the output is NaN or infinite, or there is not enough memory for one sample.
         """
         values = self.probabilities([sample])[0]
-        return Prediction(values, (sample.height, sample.width), multilabel=self.card.network.multilabel)
+        size = (sample.height, sample.width)
+        box = box_of_image(self.card.images, size, self.card.network.size)
+        return Prediction(values, size, box, multilabel=self.card.network.multilabel)
 
     def probabilities(self, samples: Sequence[Sample]) -> NDArray[np.float32]:
         """Return the probabilities of samples that go through the network together, (sample, class, row, column).

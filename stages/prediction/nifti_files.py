@@ -2,8 +2,9 @@
 
 The label map has the header of the image: its version, its axes, its affine and its unit, so it lies on the image in
 every viewer. The axes are in the order of the image's file, also if its planes were cut along another axis. Values are
-those of the masks that the model was trained on, in 8 or 16 bits; where these were colours, the index of the class. A
-multi-label run writes 0 and 255 for each label. Names, histories and other extensions of the image's header are not
+those of the masks that the model was trained on, in 8 or 16 bits. Where these were colours, or were not named because
+the masks were black and white, a value is the index of the class: 0 and 1. A multi-label run writes these for each
+label. Names, histories and other extensions of the image's header are not
 copied, because they may identify a patient.
 
 The field `descrip` is the mark that this program wrote the file. The same prediction gives the same bytes.
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["encode", "is_ours"]
 
-WHITE = np.uint8(255)
 MOST_16_BIT = 65535
 EXTENSIONS_END = b"\0\0\0\0"
 """Says that no extensions follow the header."""
@@ -77,11 +77,12 @@ def is_ours(path: Path) -> bool:
 def _values(gathered: Gathered, label: int | None) -> NDArray[Any]:
     """Return the values of the file, (plane, row, column)."""
     if label is not None:
-        return gathered.label(label) * WHITE
+        return gathered.label(label).astype(np.uint8)
     if gathered.content == "objects":
         return gathered.values if gathered.values.max(initial=0) > MOST_16_BIT else gathered.values.astype(np.uint16)
     painted = gathered.painter.paint(gathered.values)
-    return painted if painted.ndim == ONE_NUMBER else gathered.values
+    numbers = painted.ndim == ONE_NUMBER and gathered.painter.named
+    return painted if numbers else gathered.values
 
 
 def _header(source: Path, values: NDArray[Any]) -> Any:

@@ -31,6 +31,7 @@ from stages.errors import Problem, UsageError
 from stages.imaging.decoding import read_resized
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.intensities import IntensityRule
+from stages.imaging.pixel_sizes import pixel_area, size_in_file
 from stages.imaging.samples import SourceSample
 from stages.pictures.outlines import display_size, draw_outlines, stretch_objects
 from stages.prediction.full_size import Prediction
@@ -42,6 +43,7 @@ from stages.prediction.parents import parent_id
 from stages.prediction.table import TABLE_FILE, Row, as_csv, is_our_table
 from stages.segmentation.checkpoint import MODEL_FILE, ModelCard
 from stages.segmentation.instances import split_instances
+from stages.segmentation.metrics import PixelSize
 from stages.settings import PredictSettings, Size
 from store.disk.publish import replace_file
 
@@ -84,7 +86,8 @@ class OutputWriter:
         owners: dict[str, SourceSample] = {}
         for source in sources:
             names = [*self._parents.names(source), *self._names(source)]
-            self._kinds |= dict.fromkeys(_kind(name, source) for name in names if not name.endswith(".tif"))
+            usual = (name for name in names if f"{name.removesuffix('.tif')}.png" not in names)  # without 32 bits
+            self._kinds |= dict.fromkeys(_kind(name, source) for name in usual)
             for name in names:
                 # All planes of a scan have the same file; other files are of one sample each.
                 if name in owners and owners[name].image != source.image:
@@ -145,7 +148,7 @@ class OutputWriter:
     def _write_objects(self, source: SourceSample, prediction: Prediction) -> None:
         """Split every class into objects; write overlay, contours and instances, and keep the rows of the table."""
         settings = self._settings
-        pixel_mm = source.pixel_mm if source.pixel_mm is not None else settings.pixel_mm
+        pixel_mm = self._pixel_size(source)
         features: list[Feature] = []
         drawn: list[tuple[str, NDArray[np.int32]]] = []
         instances = np.zeros(prediction.size, np.int32)
@@ -172,6 +175,11 @@ class OutputWriter:
             self._write(f"{source.id}.geojson", as_geojson(features))
         if settings.instances != "none" and not self._multilabel:
             self._write_instances(source, instances)
+
+    def _pixel_size(self, source: SourceSample) -> PixelSize | None:
+        """Return the size of a pixel: from the table, else from the option, else from the header of a scan."""
+        given = source.pixel_mm if source.pixel_mm is not None else self._settings.pixel_mm
+        return size_in_file(source.image, source.part.axis) if given is None else given
 
     def _write_instances(self, source: SourceSample, objects: NDArray[np.int32], label: int | None = None) -> None:
         if self._parents.takes_objects(source):
@@ -278,14 +286,14 @@ def _row(
     probability: NDArray[np.float32],
     *,
     objects: int,
-    pixel_mm: float | None,
+    pixel_mm: PixelSize | None,
 ) -> Row:
     area = int(np.count_nonzero(region))
     return Row(
         id=identifier,
         class_name=name,
         area_px=area,
-        area_mm2=None if pixel_mm is None else area * pixel_mm**2,
+        area_mm2=None if pixel_mm is None else area * pixel_area(pixel_mm),
         share=area / region.size,
         objects=objects,
         mean_confidence=float(probability[region].mean(dtype=np.float64)) if area else None,

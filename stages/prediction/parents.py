@@ -100,6 +100,7 @@ class ParentFormat:
 
 PARENT_FORMATS: Mapping[str, ParentFormat] = {
     "nifti": ParentFormat(ending=".nii.gz", module="stages.prediction.nifti_files"),
+    "tiff": ParentFormat(ending=".tif", module="stages.prediction.tiff_stacks"),
 }
 """Format of the predictions by the name of the reader in `stages.imaging.volumes.readers.READERS`."""
 

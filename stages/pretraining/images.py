@@ -21,16 +21,18 @@ from stages.imaging.costs import decoding_bytes
 from stages.imaging.decoding import OVERSAMPLING, read_resized
 from stages.imaging.image_facts import ImageFacts, image_facts
 from stages.imaging.intensities import IntensityRule, window_for
-from stages.imaging.masks import read_mask
+from stages.imaging.label_values import has_values, read_values
+from stages.imaging.masks import binary_values, read_mask
 from stages.imaging.mixtures import describe_conversion
 from stages.imaging.pairing import Inputs, find_samples
 from stages.imaging.resizing import resize_mask
-from stages.imaging.samples import SourceSample
+from stages.imaging.samples import LabelFile, SourceSample
+from stages.imaging.volumes.channels import parse_channels, with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.pretraining.watch import Watched
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Progress
-from stages.settings import PretrainSettings
+from stages.settings import PretrainSettings, Size
 from store.records import IGNORE
 
 __all__ = ["UnlabelledImages", "read_images"]
@@ -72,7 +74,9 @@ def read_images(settings: PretrainSettings, progress: Progress) -> UnlabelledIma
         labels="ignored" if settings.masks is None else "wanted",
     )
     samples, unsplit = split_into_planes(found.samples)
-    problems = [*found.problems, *unsplit]
+    channels = parse_channels(settings.channels) if settings.channels is not None else ()
+    samples, unshown = with_channels(samples, channels, command="pretrain")
+    problems = [*found.problems, *unsplit, *unshown]
     if len(samples) < settings.batch_size and not problems:
         raise UsageError(
             f"{settings.images}: holds {len(samples)} images, fewer than a batch of {settings.batch_size}.\n"
@@ -118,6 +122,13 @@ def _facts(sample: SourceSample) -> ImageFacts | None:
         return None
 
 
+def _read_mask(file: LabelFile, size: Size) -> NDArray[np.uint8]:
+    """Return a black-and-white mask, (row, column) of 0 and 1."""
+    if has_values(file):
+        return binary_values(file.path, read_values(file, size))
+    return read_mask(file.path, ClassMap.binary(), size)
+
+
 def _spread(samples: list[SourceSample]) -> list[int]:
     """Return the positions of the images to watch, spread over all images, or over those with a mask if any has one."""
     candidates = [at for at, sample in enumerate(samples) if sample.masks] or list(range(len(samples)))
@@ -133,7 +144,7 @@ def _decode(
         image = read_resized(sample.image, [(side, side)], sample.part, window)
         mask = None
         if with_mask and sample.masks:
-            mask = read_mask(sample.masks[0].path, ClassMap.binary(), (image.height, image.width))
+            mask = _read_mask(sample.masks[0], (image.height, image.width))
     except InputProblemsError as error:
         return list(error.problems)
     return (

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.imaging.image_rules import ImageRules
 from stages.reporting.arms import Arm, size_of
 from stages.reporting.content import Case, CasePicture, CaseTable
 from stages.reporting.pictures import LARGE, case_picture, picture_size
@@ -98,6 +99,7 @@ def _pictures(
             predictions={name: decide(one, multilabel=store.multilabel) for name, one in probabilities.items()},
             probabilities=probabilities,
             source=sources.read(sample),
+            aspect=ImageRules.from_dict(store.description.images).aspect(store.size),
             limit=min(LARGE, total // (len(chosen) - done)),
         )
         total = max(0, total - picture_size(picture))

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from stages.errors import UsageError
 from stages.imaging.labels import LabelRules
-from stages.imaging.pixel_sizes import pixel_sizes
+from stages.imaging.parts import Part
+from stages.imaging.pixel_sizes import pixel_sizes, sizes_in_files
 from stages.imaging.samples import LabelFile
 from stages.imaging.source_masks import find_source_masks
 from stages.imaging.stored_parts import stored_parts
@@ -26,7 +27,7 @@ from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
 from stages.segmentation.inputs import adaptive_batch_for
 from stages.segmentation.leakage import leaked_samples
-from stages.segmentation.metrics import MetricRules
+from stages.segmentation.metrics import MetricRules, PixelSize
 from stages.segmentation.network import Segmenter
 from stages.segmentation.split_tables import UNLABELLED, read_splits
 from stages.segmentation.splits import linked_groups
@@ -81,8 +82,8 @@ class EvaluationInputs:
     """Method by which predictions are split into objects; `none` scores no objects."""
     rules: MetricRules
     """Definitions of the metrics, without the size of a pixel."""
-    pixel_mm: Mapping[str, float]
-    """Side of a pixel of the original image in mm by sample id, where it is known."""
+    pixel_mm: Mapping[str, PixelSize]
+    """Size of a pixel of the original image in mm by sample id, where it is known."""
 
     def groups(self) -> list[str]:
         """Return the group of every sample to score. Groups that share an image (equal digests) are one."""
@@ -112,7 +113,6 @@ def load_inputs(request: Request) -> EvaluationInputs:
         )
     rows = read_splits(request.run / SPLITS_FILE, card.splits_sha256)
     indices, includes_training = _choose_samples(store, rows, request)
-    ids = [str(store.ids[index]) for index in indices]
     parts = stored_parts(store, indices)
     masks = find_source_masks(parts, store.description.masks, masks=request.masks, csv=request.csv)
     val_samples = sum(row["split"] == "val" for row in rows)
@@ -131,7 +131,7 @@ def load_inputs(request: Request) -> EvaluationInputs:
         labels=LabelRules.from_source(store.description.masks, store.classes),
         instances=request.instances,
         rules=request.rules,
-        pixel_mm=_pixel_sizes(request, ids),
+        pixel_mm=_pixel_sizes(request, parts, masks),
     )
 
 
@@ -177,18 +177,31 @@ def _require_masks_for_mm(request: Request) -> None:
             )
 
 
-def _pixel_sizes(request: Request, ids: Sequence[str]) -> dict[str, float]:
-    """Return the side of a pixel by id: from the table, else from the option.
+def _pixel_sizes(
+    request: Request, parts: Mapping[str, tuple[str, Part]], masks: Mapping[str, Sequence[LabelFile]]
+) -> dict[str, PixelSize]:
+    """Return the size of a pixel by id: from the table, else from the option, else from the headers of the masks.
+
+    Headers count if the size is then known for all samples, so that no mean is over a part of them, or if a tolerance
+    in millimetres is given.
 
     Raises:
         UsageError: a tolerance in millimetres is given, but no image's pixel size is known.
+        InputProblemsError: a mask cannot be read.
     """
-    sizes = {} if request.rules.pixel_mm is None else dict.fromkeys(ids, request.rules.pixel_mm)
+    sizes: dict[str, PixelSize] = {}
+    if request.rules.pixel_mm is not None:
+        sizes = dict.fromkeys(parts, request.rules.pixel_mm)
     if request.csv is not None:
-        sizes |= pixel_sizes(request.csv, set(ids))
+        of_files = pixel_sizes(request.csv, {parent for parent, _ in parts.values()})
+        sizes |= {id_: of_files[parent] for id_, (parent, _) in parts.items() if parent in of_files}
+    if len(sizes) < len(parts):
+        known = sizes_in_files(masks) | sizes
+        if len(known) == len(parts) or request.rules.tolerance_mm is not None:
+            sizes = known
     if request.rules.tolerance_mm is not None and not sizes:
         raise UsageError(
             f"--tolerance-mm {request.rules.tolerance_mm:g}: the size of a pixel is known for none of these images.\n"
-            "  Give it with --pixel-mm, or in a column `pixel_mm` of the table of --csv."
+            "  Give it with --pixel-mm, or in a column `pixel_mm` of the table of --csv. Scans say it in their headers."
         )
     return sizes

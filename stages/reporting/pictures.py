@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages.imaging.fitting import Canvas
 from stages.reporting.content import CasePicture, Maps, Shape
 from stages.reporting.contours import LONGEST_PATH, trace
 from stages.reporting.picture_coding import (
@@ -28,6 +29,7 @@ from stages.reporting.picture_coding import (
     encode_probability,
 )
 from stages.segmentation.decisions import region_of
+from stages.settings import Size
 from store.agreement import head_agreement
 from store.records import IGNORE, Sample
 
@@ -85,6 +87,7 @@ def case_picture(
     predictions: Mapping[str, NDArray[np.uint8]] | None = None,
     probabilities: Mapping[str, NDArray[np.float32]] | None = None,
     source: Source | None = None,
+    aspect: Size | None = None,
     limit: int = LARGE,
 ) -> CasePicture:
     """Return the picture of one sample of a store.
@@ -97,6 +100,8 @@ def case_picture(
         predictions: By arm, (row, column) class index or bits, at any size.
         probabilities: By arm, (class, row, column) in [0, 1], at any size.
         source: Source image and source mask; they are shown in place of the stored ones.
+        aspect: The aspect to which the images of the store were padded; None if they were stretched. The picture then
+            shows the padding too, because the network saw it.
         limit: Characters that the picture may take in the page, for all layers together.
 
     Returns:
@@ -104,8 +109,9 @@ def case_picture(
         `STEPS` and an image of 64 pixels do.
     """
     source = source or Source()
-    frame = frame_of(sample.height, sample.width)
-    mask = sample.mask if source.mask is None else _reduced(source.mask)
+    canvas = Canvas.around((sample.height, sample.width), aspect)
+    frame = frame_of(*canvas.size)
+    mask = sample.mask if source.mask is None else _reduced(canvas.pad(source.mask, IGNORE))
     encoded = {arm: encode_probability(one) for arm, one in (probabilities or {}).items()}
 
     @cache
@@ -127,8 +133,8 @@ def case_picture(
         )
         if limit - picture_size(picture) >= LEAST_FOR_IMAGE:
             break
-    shown = sample.image if source.image is None else source.image
-    image = encode_image(shown, (sample.height, sample.width), limit=max(0, limit - picture_size(picture)))
+    shown = sample.image if source.image is None else canvas.pad(source.image, 0)
+    image = encode_image(shown, canvas.size, limit=max(0, limit - picture_size(picture)))
     return replace(picture, image=image.content)
 
 

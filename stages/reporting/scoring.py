@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.imaging.image_rules import box_of_image
 from stages.imaging.label_regions import read_labels_of_part
 from stages.imaging.resizing import resize_probabilities
 from stages.reporting.evaluation_inputs import EvaluationInputs
@@ -114,7 +115,8 @@ def _score_at_original(inputs: EvaluationInputs, scored: Scored) -> tuple[Sample
         return None, None
     size = (int(store.column("height")[scored.index]), int(store.column("width")[scored.index]))
     labels = read_labels_of_part(files, inputs.labels, size)
-    probabilities = resize_probabilities(scored.probabilities, size)
+    box = box_of_image(store.description.images, size, store.size)
+    probabilities = resize_probabilities(scored.probabilities, size, box)
     prediction = decide(probabilities, multilabel=store.multilabel)
     # nan for an image whose pixel size is not known, so that all images have the same metrics
     pixel_mm = inputs.pixel_mm.get(identifier, np.nan) if inputs.pixel_mm else None

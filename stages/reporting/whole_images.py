@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.imaging.class_names import is_annotation_file
-from stages.imaging.image_rules import ImageRules
+from stages.imaging.image_rules import ImageRules, box_of_image
 from stages.imaging.label_regions import read_labels_of_part
 from stages.imaging.parts import Box
 from stages.imaging.resizing import resize_mask, resize_probabilities
@@ -139,10 +139,19 @@ def _bands(
         for box in boxes:
             probabilities, mask = next(tiles)
             down, right = grid.place(box)
-            blender.add(down, right, resize_probabilities(probabilities, grid.tile))
+            padded = box_of_image(inputs.store.description.images, box[2:], inputs.store.size)
+            blender.add(down, right, resize_probabilities(probabilities, grid.tile, padded))
             place = truth[down - blender.top :, right : right + grid.tile[1]][: grid.tile[0]]
-            place[:] = resize_mask(mask, grid.tile)[: place.shape[0], : place.shape[1]]
+            place[:] = resize_mask(_inside(mask, padded), grid.tile)[: place.shape[0], : place.shape[1]]
     yield finish(grid.shape[0])
+
+
+def _inside(mask: NDArray[np.uint8], padded: tuple[float, float, float, float] | None) -> NDArray[np.uint8]:
+    """Return a stored mask without its padding, to the nearest pixel."""
+    if padded is None:
+        return mask
+    left, top, right, bottom = map(round, padded)
+    return np.ascontiguousarray(mask[top:bottom, left:right])
 
 
 def _predicted_tiles(

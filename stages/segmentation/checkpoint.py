@@ -174,7 +174,7 @@ def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:
     """Make sure that a model can be used on a store.
 
     Raises:
-        CheckpointError: attention recipe, classes, or size differ, or only in one of them labels may overlap.
+        CheckpointError: attention recipe, classes, size or fit differ, or only in one of them labels may overlap.
     """
     if card.recipe_sha256 != store.description.recipe_sha256:
         keys = sorted({*card.recipe, *store.recipe})
@@ -208,6 +208,12 @@ def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:
         raise CheckpointError(
             f"{run}: was trained at {card.network.size} with maps of {card.network.grid}, but {store.path} has "
             f"{store.size} and {store.grid}.\n  Extract the store at the run's sizes, or train on this store."
+        )
+    fits = [(images or {}).get("fit", "stretch") for images in (card.images, store.description.images)]
+    if fits[0] != fits[1]:
+        raise CheckpointError(
+            f"{run}: was trained on images with --fit {fits[0]}, but those of {store.path} have --fit {fits[1]}.\n"
+            f"  Extract the store with --fit {fits[0]}, or train on this store."
         )
 
 

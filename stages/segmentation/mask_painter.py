@@ -27,6 +27,8 @@ class MaskPainter:
 
     table: NDArray[Any]
     """(256,) uint8 or uint16 value of every index, or (256, 3) uint8 RGB. Indices without a class have 0."""
+    named: bool = True
+    """False if the values of the masks were not given: black and white, or not recorded."""
 
     @classmethod
     def of(cls, classes: Sequence[str], values: Mapping[str, int | str] | None) -> MaskPainter:
@@ -39,7 +41,7 @@ class MaskPainter:
         """
         binary = len(classes) == 2  # noqa: PLR2004 - background and one class
         if values is None:
-            return cls(_fill_table([0, WHITE] if binary else list(range(len(classes)))))
+            return cls(_fill_table([0, WHITE] if binary else list(range(len(classes)))), named=False)
         texts = [str(values.get(name, 0)) for name in classes]
         if any("#" in text for text in texts):
             return cls(_fill_table([_first_colour(text) for text in texts]))

@@ -6,7 +6,8 @@ from these (`stages.segmentation.counts`). HD95 and NSD are computed from the di
 background there.
 
 Distances are in pixels of the given masks. At the store's size these are pixels of the store: images are resized to it
-without keeping their aspect, so only distances at the original size can be given in millimetres.
+without keeping their aspect, so only distances at the original size can be given in millimetres. Where rows and columns
+of an image have different distances, those in millimetres use both.
 
 Values where something is empty ("-" is nan, which every mean leaves out):
 
@@ -53,11 +54,16 @@ __all__ = [
     "ClassScores",
     "Metric",
     "MetricRules",
+    "PixelSize",
     "Region",
     "SampleScores",
     "metrics_for",
     "score_sample",
 ]
+
+
+PixelSize = float | tuple[float, float]
+"""Side of a square pixel, or (distance of rows, distance of columns)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +74,8 @@ class MetricRules:
     """Definition of HD95: a name in `stages.segmentation.surfaces.HD95`."""
     tolerance: float = 2.0
     """Distance in pixels up to which a border counts as right in NSD."""
-    pixel_mm: float | None = None
-    """Side of a pixel of the given masks in mm; nan if only this image's is not known; None: no scores in mm."""
+    pixel_mm: PixelSize | None = None
+    """Size of a pixel of the given masks in mm; nan if only this image's is not known; None: no scores in mm."""
     tolerance_mm: float | None = None
     """Distance in mm up to which a border counts as right in the NSD in mm; None: no such score."""
 
@@ -90,8 +96,22 @@ class Region:
         """Return the distances between the two borders; both masks must have a pixel."""
         return border_distances(self.prediction, self.truth)
 
-    def surface_score(self, score: Callable[[BorderDistances], float], *, both_empty: float, one_empty: float) -> float:
-        """Return a score of the borders, or what it is where a mask is empty or lost; nan if no pixel is counted."""
+    @cached_property
+    def distances_mm(self) -> BorderDistances:
+        """Return the distances in millimetres, for pixels that are not square; both masks must have a pixel."""
+        return border_distances(self.prediction, self.truth, _sides(self.rules.pixel_mm))
+
+    def surface_score(
+        self, score: Callable[[BorderDistances], float], *, both_empty: float, one_empty: float, mm: bool = False
+    ) -> float:
+        """Return a score of the borders, or what it is where a mask is empty or lost; nan if no pixel is counted.
+
+        Args:
+            score: Takes the distances in pixels, or in millimetres with `mm`.
+            both_empty: Score of two empty masks.
+            one_empty: Score if one mask is empty.
+            mm: Whether `distances_mm` are used.
+        """
         counts = self.counts
         if counts.lost:
             return one_empty
@@ -99,7 +119,9 @@ class Region:
             return math.nan
         if not counts.present:
             return both_empty
-        return score(self.distances) if counts.tp + counts.fp and counts.tp + counts.fn else one_empty
+        if not (counts.tp + counts.fp and counts.tp + counts.fn):
+            return one_empty
+        return score(self.distances_mm if mm else self.distances)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +152,24 @@ def _nsd(region: Region, tolerance: float) -> float:
 
 
 def _hd95_mm(region: Region) -> float:
-    return _hd95(region) * _known(region.rules.pixel_mm)
+    rows, columns = _sides(region.rules.pixel_mm)
+    if rows == columns or math.isnan(rows):
+        return _hd95(region) * rows
+    height, width = region.truth.shape
+    diagonal = math.hypot(height * rows, width * columns)
+    return region.surface_score(lambda one: one.hd95(region.rules.hd95), both_empty=0.0, one_empty=diagonal, mm=True)
 
 
 def _nsd_mm(region: Region) -> float:
-    return _nsd(region, _known(region.rules.tolerance_mm) / _known(region.rules.pixel_mm))
+    (rows, columns), tolerance = _sides(region.rules.pixel_mm), _known(region.rules.tolerance_mm)
+    if rows == columns or math.isnan(rows):
+        return _nsd(region, tolerance / rows)
+    return region.surface_score(lambda one: one.nsd(tolerance), both_empty=1.0, one_empty=0.0, mm=True)
+
+
+def _sides(size: PixelSize | None) -> tuple[float, float]:
+    """Return the distances of rows and of columns in millimetres; nan if they are not known."""
+    return size if isinstance(size, tuple) else (_known(size), _known(size))
 
 
 def _known(value: float | None) -> float:

@@ -153,16 +153,25 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
 def split_by_csv(store: AttentionStore, path: Path) -> list[str]:
     """Return the split of every sample as a table `id,split` gives it; "" for samples it does not name.
 
+    A table may name images that were cut into slices or tiles. Then all of their samples have this split, except those
+    with a row of their own, and those without a mask, which only `unlabelled` may hold.
+
     The table may be a run's `splits.csv`, or another one that holds ids with the marks of `stages.outputs.cells`.
 
     Raises:
         UsageError: the table cannot be read or lacks these columns.
         InputProblemsError: rows that do not fit, and groups or copies in more than one split; all of them.
     """
-    known = set(map(str, store.ids))
+    ids = list(map(str, store.ids))
+    parents = list(map(str, store.column("parent"))) if store.has("parent") else ids
+    known = {*ids, *parents}
     wanted, problems = read_split_csv(path, known)
     problems += [Problem(str(path), f"`{id_}` is not in {store.path}") for id_ in wanted if id_ not in known]
-    splits = [wanted.get(str(id_), "") for id_ in store.ids]
+    splits = [wanted.get(id_, "") for id_ in ids]
+    for position, (id_, parent) in enumerate(zip(ids, parents, strict=True)):
+        split = wanted.get(parent, "")
+        if id_ not in wanted and (split not in SPLITS or store.labelled[position]):
+            splits[position] = split
     for position in [at for at, split in enumerate(splits) if split in SPLITS and not store.labelled[at]]:
         problems.append(Problem(str(path), f"`{store.ids[position]}` has no mask in {store.path}; leave it out"))
     problems += _straddling(store, splits, path)

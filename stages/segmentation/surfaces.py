@@ -2,7 +2,7 @@
 
 The border of a mask is its pixels that have a direct neighbour (above, below, left or right) outside it. The edge of
 the image counts as outside. The distance of a border pixel is that to the nearest border pixel of the other mask, from
-centre to centre, in pixels; pixels are taken as square.
+centre to centre, in pixels, or in millimetres where the distance of rows and that of columns are given.
 
 **HD95**, the 95th percentile Hausdorff distance, has two definitions in use (both with linear interpolation):
 
@@ -38,30 +38,34 @@ class BorderDistances:
     """Hold the distances between the borders of two masks of one class; both masks have a pixel."""
 
     from_prediction: NDArray[np.float64]
-    """(n,) distance of every border pixel of the prediction to the truth's border, in pixels."""
+    """(n,) distance of every border pixel of the prediction to the truth's border, in the unit asked for."""
     from_truth: NDArray[np.float64]
-    """(m,) distance of every border pixel of the truth to the prediction's border, in pixels."""
+    """(m,) distance of every border pixel of the truth to the prediction's border, in the same unit."""
 
     def hd95(self, definition: str) -> float:
-        """Return the 95th percentile Hausdorff distance in pixels; `definition` is a name in `HD95`."""
+        """Return the 95th percentile Hausdorff distance; `definition` is a name in `HD95`."""
         return HD95[definition](self)
 
     def nsd(self, tolerance: float) -> float:
-        """Return the normalised surface distance, in [0, 1]; `tolerance` is in pixels, at least 0."""
+        """Return the normalised surface distance, in [0, 1]; `tolerance` in the unit of the distances."""
         near = np.count_nonzero(self.from_prediction <= tolerance) + np.count_nonzero(self.from_truth <= tolerance)
         return float(near / (self.from_prediction.size + self.from_truth.size))
 
 
-def border_distances(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> BorderDistances:
+def border_distances(
+    prediction: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: tuple[float, float] = (1.0, 1.0)
+) -> BorderDistances:
     """Return the distances between the borders of two masks.
 
     Args:
         prediction: (height, width) bool, with at least one pixel.
         truth: (height, width) bool, with at least one pixel.
+        spacing: Distance between neighbouring rows and between neighbouring columns, which gives the unit; by default
+            distances are in pixels.
     """
     # The edge of the image counts as the border of a mask, so cropping to the masks does not move a border.
     box = _bounding_box(prediction | truth)
-    of_prediction, of_truth = _border(prediction[box]), _border(truth[box])
+    of_prediction, of_truth = (_border(mask[box]) * np.array(spacing) for mask in (prediction, truth))
     return BorderDistances(_nearest(of_prediction, of_truth), _nearest(of_truth, of_prediction))
 
 
@@ -93,7 +97,7 @@ def _border(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.argwhere(mask & ~binary_erosion(mask))
 
 
-def _nearest(border: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (n,) the distance from each pixel of one border to the nearest of the other."""
+def _nearest(border: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n,) the distance from each place, (n, 2), to the nearest of the others, (m, 2)."""
     distances, _ = KDTree(other).query(border)
     return np.asarray(distances, np.float64)

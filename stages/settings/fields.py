@@ -61,6 +61,7 @@ Classes = dict[str, int | str | list[int | str]] | Path
 """Class names with their mask values, or the file that has them."""
 Labels = Literal["auto", "classes", "instances", "multilabel"]
 SplitRule = Literal["auto", "exact", "hash"]
+Fit = Literal["stretch", "pad"]
 Instances = Literal["none", "components", "watershed"]
 Branches = Literal["dual", "image", "attention"]
 Blocks = Literal["plain", "residual"]

@@ -17,6 +17,7 @@ from stages.settings.fields import (
     Centring,
     Classes,
     Device,
+    Fit,
     Labels,
     LayoutName,
     LearningRate,
@@ -89,8 +90,16 @@ class ExtractSettings(Settings):
     context: NotNegative = setting(
         0, "Pixels around a tile that the transformer sees too, on every side; black beyond the image."
     )
+    tile_background: Annotated[float, Interval(gt=0, le=1)] | None = setting(
+        None, "Leave out tiles of which at least this share is plain white or black, such as 0.95; labels keep a tile."
+    )
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     window: str = setting("auto", f"{WINDOW} Images of 8 bits stay as they are.")
+    fit: Fit = setting(
+        "stretch",
+        "stretch: images are stretched to --image-size; pad: their aspect is kept, with black around them that is "
+        "ignored in the mask.",
+    )
     classes: Classes | None = setting(
         None,
         "Class names and their mask values: `skin=0,lesion=255`, ranges and lists `a=1-9,b=10+12,c=>12`, colours "
@@ -137,6 +146,9 @@ class PretrainSettings(Settings):
     images: Path = setting(Path("data/phantom/images"), "Folder of images; labels are not used.", may_change=True)
     masks: Path | None = setting(
         None, "Folder of black and white masks, only to measure how well heads separate them.", may_change=True
+    )
+    channels: str | None = setting(
+        None, "Channels to use: one as grey, two or three as red, green and blue; as in `extract`."
     )
     out: Path = setting(
         Path("models/pretrained.safetensors"), "Weights file to write, for `extract --model`.", may_change=True

@@ -150,7 +150,8 @@ class EvaluateSettings(Settings):
     tolerance_mm: AtLeast0 | None = setting(None, "Also give NSD with this tolerance in mm, at the original size.")
     pixel_mm: Above0 | None = setting(
         None,
-        "Side of a pixel of the original images in mm, for distances in mm; a column pixel_mm of --csv comes first.",
+        "Side of a pixel of the original images in mm, for distances in mm; a column pixel_mm of --csv comes first. "
+        "Without both, the headers of NIfTI masks give it.",
     )
     out: Path = setting(Path("reports/dual"), "Folder for metrics.json, scores.json, per_sample.csv and pictures.")
     include_training: bool = setting(False, "Allow samples that the run was trained on; such scores are too high.")
@@ -178,7 +179,9 @@ class PredictSettings(Settings):
     )
     uncertainty: bool = setting(False, "Also write `<id>_uncertainty.png`: the entropy of the probabilities, 0 to 255.")
     flips: bool = setting(False, "Average the predictions of the image and its flips (test-time augmentation).")
-    pixel_mm: Above0 | None = setting(None, "Side of a pixel of the original images in millimetres, for areas in mm².")
+    pixel_mm: Above0 | None = setting(
+        None, "Side of a pixel of the original images in mm, for areas in mm²; scans say it in their headers."
+    )
     weights: Path | None = setting(None, "The transformer's weights file, if the store was made with one.")
     offline: bool = setting(
         False,

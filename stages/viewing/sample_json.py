@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.imaging.image_rules import ImageRules
 from stages.reporting.content import Case
 from stages.reporting.pictures import case_picture
 from stages.reporting.serialise import case_json
@@ -55,6 +56,7 @@ def sample_json(
         multilabel=store.multilabel,
         predictions={name: one.mask for name, one in predicted.items()},
         probabilities={name: one.probabilities for name, one in predicted.items()},
+        aspect=ImageRules.from_dict(store.description.images).aspect(store.size),
     )
     case = Case(
         id=sample.id,

@@ -37,6 +37,7 @@ from stages.segmentation.metrics import SampleScores, score_sample
 from stages.segmentation.network import NetworkConfig
 from stages.settings import EvaluateSettings, ExtractSettings, PredictSettings, TrainSettings
 from store import AttentionStore
+from store.records import IGNORE
 from tests.alignment.oracle import (
     ARCHITECTURE,
     OracleNetwork,
@@ -47,6 +48,7 @@ from tests.alignment.oracle import (
 )
 from tests.alignment.pictures import (
     CLASSES,
+    Array,
     Picture,
     assert_nearest,
     displacement,
@@ -93,6 +95,7 @@ class World:
             store_contents_sha256=self.store.description.contents_sha256,
             epoch=1,
             val_dice=None,
+            images=self.store.description.images,
         )
 
     def batch(self) -> TensorBatch:
@@ -141,6 +144,7 @@ def _extracted(folder: Path, transformer: Path, drawn: dict[str, Any]) -> World:
             attention_size=drawn["attention_size"],
             classes=dict(CLASSES),
             batch_size=2,
+            fit=drawn.get("fit", "stretch"),
         )
     )
     return World(folder, pictures, AttentionStore.open(folder / "s.zarr"), transformer)
@@ -276,6 +280,63 @@ def test_evaluation_compares_aligned_masks(transformer, drawn, answers_from):
             np.testing.assert_array_equal(at_original[1], picture.mask)
             for prediction, truth in (at_store, at_original):
                 assert mask_displacement(prediction, truth, _coarser(*sizes)) < MASK
+
+
+@st.composite
+def padded_worlds(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw pictures of any aspect for a store that keeps it."""
+    side = st.integers(40, 90)
+    return {
+        **draw(worlds()),
+        "pictures": [replace(one, size=draw(st.tuples(side, side))) for one in draw(st.lists(PICTURES, min_size=2))],
+        "size": draw(st.tuples(st.integers(40, 64), st.integers(40, 64))),
+        "fit": "pad",
+    }
+
+
+def _on_canvas(picture: Picture, size: tuple[int, int], aspect: tuple[int, int]) -> tuple[Array, Array]:
+    """Return where the cells of a grid over a padded picture lie in the picture, as shares of its width and height."""
+    scale = max(picture.size[0] / aspect[0], picture.size[1] / aspect[1])
+    x, y = positions(size)
+    rows, columns = (scale * side / of for side, of in zip(aspect, picture.size, strict=True))
+    return (x - 0.5) * columns + 0.5, (y - 0.5) * rows + 0.5
+
+
+@settings(max_examples=6, deadline=None)
+@given(drawn=padded_worlds())
+def test_padded_images_stay_aligned_on_the_way_there_and_back(transformer, drawn):
+    """With `--fit pad` the aspect is kept in the store and in the attention, and predictions lose the padding."""
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder = Path(name)
+        world = _extracted(folder, transformer, drawn)
+        card, size = world.card(), world.store.size
+        patch.setattr(predict, "load_model", lambda *_: (OracleNetwork(card.network, "image"), card))
+        predict.run(
+            PredictSettings(
+                images=folder / "images",
+                run=folder / "run",
+                out=folder / "out",
+                memo=folder / "memo",
+                weights=transformer,
+                probabilities=True,
+            )
+        )
+        for sample, picture in zip(world.store, world.ordered(), strict=True):
+            assert (sample.height, sample.width) == picture.size
+            scale = max(picture.size[0] / size[0], picture.size[1] / size[1])
+            inner = (int(picture.size[0] / scale), int(picture.size[1] / scale))
+            coarser, rim = _coarser(picture.size, inner), _rim(picture.size, inner)
+            placed = _on_canvas(picture, size, size)
+            field = (sample.image[..., 0] / 255, sample.image[..., 1] / 255)
+            # The canvas has whole pixels of the file, so an odd rest puts the image half a pixel beside the middle.
+            assert displacement(field, placed, coarser, rim) < SMOOTH + 0.5 + 0.5 / min(picture.size)
+            outside = np.logical_or.reduce([(axis < -rim) | (axis > 1 + rim) for axis in placed])
+            assert not sample.image[outside].any()
+            assert (sample.mask[outside] == IGNORE).all()
+            assert (sample.mask[~outside] != IGNORE).any()
+            # Only the rim, where the picture blends into the padding, is not what the network would say without it.
+            found = located(np.load(folder / "out" / f"{sample.id}.npy").astype(np.float64), blue=picture.blue)
+            assert displacement(found, positions(picture.size), coarser, rim) < SMOOTH
 
 
 def _write_test_splits(run: Path, store: AttentionStore) -> None:

@@ -11,6 +11,9 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.stages.imaging.scans import synthetic_scan, write_scan
+from tests.stages.imaging.stacks import write_set
+
 SMALL = {
     "extract": {"model": "untrained_tiny8", "image_size": 32, "attention_size": 32, "layers": [-1], "batch_size": 8},
     "train": {"epochs": 1, "width": 4, "val": 0.25, "test": 0.25},
@@ -44,7 +47,15 @@ def make_world(phantoms: Path, folder: Path) -> Path:
         _write_kinds_of_masks(np.asarray(Image.open(mask)) > 0, folder, name)
     for image in images[:2]:
         _copy(image, folder / "new_photos" / image.name)
+    write_set(folder / "cells", 8)
+    for name in ("cells_0", "cells_1"):
+        _copy(folder / "cells" / "images" / f"{name}.ome.tif", folder / "new_cells" / f"{name}.ome.tif")
     _write_table(folder)
+    for number in range(8):
+        values, ball = synthetic_scan(number)
+        write_scan(folder / "ct" / "images" / f"case_{number}.nii.gz", values, codes="LPS")
+        write_scan(folder / "ct" / "labels" / f"case_{number}.nii.gz", ball.astype(np.uint8))
+    write_scan(folder / "new_ct" / "case_8.nii.gz", synthetic_scan(8)[0], codes="SAR")
     return folder
 
 

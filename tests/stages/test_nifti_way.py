@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +12,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from stages import predict
+from stages import evaluate, predict
 from stages.errors import InputProblemsError, UsageError
 from stages.extract import run as extract
-from stages.settings import PredictSettings
+from stages.prediction.parents import PARENT_FORMATS, Content, Gathered
+from stages.segmentation.mask_painter import MaskPainter
+from stages.settings import EvaluateSettings, PredictSettings
 from stages.train import run as train
 from store import AttentionStore
 from tests.conftest import extract_settings, train_settings
-from tests.stages.imaging.scans import synthetic_scan, write_scan, write_set
+from tests.stages.imaging.scans import SPACING, synthetic_scan, write_scan, write_set
 
 CLASSES = {"background": 0, "ball": 2}
 
@@ -62,6 +67,34 @@ def test_predictions_lie_on_the_scan(scans: Path, run: Path, memo: Path, tmp_pat
         assert set(np.unique(np.asanyarray(found.dataobj))) <= {0, 2}
 
 
+def test_scores_are_in_millimetres_without_asking(store: Path, run: Path, scans: Path, tmp_path: Path):
+    """The headers of the masks give the size of a pixel; where they do not, there are no millimetres."""
+    settings = {"store": store, "run": run, "split": "train", "include_training": True, "overlays": 0}
+    report = evaluate.run(EvaluateSettings(**settings, out=tmp_path / "r", masks=scans / "labels"))
+    with (tmp_path / "r" / "per_sample.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    assert "hd95_mm" in report.metrics["original"]
+    asked = evaluate.run(
+        EvaluateSettings(**settings, out=tmp_path / "r2", masks=scans / "labels", pixel_mm=2, tolerance_mm=1)
+    )
+    assert asked.metrics["original"]["hd95_mm"] != report.metrics["original"]["hd95_mm"]
+    shutil.copytree(scans / "labels", tmp_path / "plain")
+    for path in (tmp_path / "plain").iterdir():  # the same voxels, but the file does not say where they are
+        nib.save(nib.Nifti1Image(np.asanyarray(nib.as_closest_canonical(nib.load(path)).dataobj)[::-1], None), path)
+    unsaid = evaluate.run(EvaluateSettings(**settings, out=tmp_path / "r3", masks=tmp_path / "plain"))
+    assert "hd95_mm" not in unsaid.metrics["original"]
+    assert unsaid.metrics["original"]["hd95"] == report.metrics["original"]["hd95"]
+
+
+def test_areas_are_in_square_millimetres(scans: Path, run: Path, memo: Path, tmp_path: Path):
+    _predict(scans, run, memo, tmp_path, table=True)
+    with (tmp_path / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert float(row["area_mm2"]) == pytest.approx(int(row["area_px"]) * SPACING[0] * SPACING[1], rel=1e-5)
+
+
 def test_every_plane_is_at_its_place_in_the_label_map(
     scans: Path, run: Path, memo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -80,6 +113,51 @@ def test_every_plane_is_at_its_place_in_the_label_map(
     for name, ball in truth.items():
         image = nib.as_closest_canonical(nib.load(tmp_path / f"{name}.nii.gz"))
         np.testing.assert_array_equal(np.asanyarray(image.dataobj), ball * 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        (None, "classes", {0, 1}),
+        ({"background": 0, "ball": 2}, "classes", {0, 2}),
+        ({"background": 0, "ball": 300}, "classes", {0, 300}),
+        ({"background": "0", "ball": "1-255"}, "classes", {0, 255}),
+        ({"background": "#000000", "ball": "#ff0000"}, "classes", {0, 1}),
+        (None, "objects", {0, 1, 2}),
+    ],
+)
+def test_label_maps_have_the_values_of_the_masks(
+    scans: Path, tmp_path: Path, values: dict[str, int | str] | None, kind: Content, expected: set[int]
+):
+    painter = MaskPainter.of(["background", "ball"], values)
+    planes = np.zeros((4, 16, 20), np.int32 if kind == "objects" else np.uint8)
+    planes[1], planes[2] = 1, 2 if kind == "objects" else 1
+    image = scans / "images" / "case_0.nii.gz"
+    gathered = Gathered(
+        source=image,
+        axis="axial",
+        identifier="case_0",
+        content=kind,
+        values=planes,
+        classes=["background", "ball"],
+        painter=painter,
+    )
+    (tmp_path / "encoded.nii.gz").write_bytes(PARENT_FORMATS["nifti"].encode(gathered))
+    found = nib.load(tmp_path / "encoded.nii.gz")
+    assert set(np.unique(np.asanyarray(found.dataobj)).tolist()) == expected
+    assert found.get_data_dtype().kind == "u"
+
+
+def test_private_texts_of_the_scan_are_not_copied(scans: Path, run: Path, memo: Path, tmp_path: Path):
+    image = nib.load(scans / "images" / "case_0.nii.gz")
+    image.header["db_name"], image.header["aux_file"] = b"Smith, Jane", b"smith.txt"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Smith"))
+    (tmp_path / "images").mkdir()
+    nib.save(image, tmp_path / "images" / "a.nii")
+    _predict(tmp_path, run, memo, tmp_path / "out")
+    assert b"mith" in (tmp_path / "images" / "a.nii").read_bytes()
+    assert b"mith" not in gzip.decompress((tmp_path / "out" / "a.nii.gz").read_bytes())
+    assert nib.load(tmp_path / "out" / "a.nii.gz").shape == image.shape
 
 
 def test_predictions_are_labels_again(scans: Path, run: Path, memo: Path, tmp_path: Path):

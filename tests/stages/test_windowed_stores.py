@@ -37,6 +37,7 @@ class Listening(Progress):
     lines: list[str] = field(default_factory=list)
 
     def say(self, line: str) -> None:
+        """Keep the line."""
         self.lines.append(line)
 
 
@@ -111,13 +112,13 @@ def test_a_rule_that_is_none_is_refused_before_anything_is_read(window: str, tmp
 def test_a_mixture_is_named_before_anything_is_computed(scans: Path, phantoms: Path, tmp_path: Path, memo: Path):
     """Depths and channels differ: two warnings, and the extraction goes on."""
     for name in ("images", "masks"):
-        path = sorted((phantoms / name).iterdir())[-1]
+        path = max((phantoms / name).iterdir())
         shutil.copy(path, scans / name)
     said = Listening()
     settings = extract_settings(scans, tmp_path / "s.zarr", memo)
     report = extract(settings, said)
     values, channels = said.lines[1:]
-    first = sorted((scans / "images").iterdir())[0].stem
+    first = min((scans / "images").iterdir()).stem
     assert values.startswith(f"note: mixed values: 16-bit (8 images, such as {first}), 8-bit (1 image, such as ")
     assert channels.startswith(f"note: mixed channels: grey (8 images, such as {first}), colour (1 image, such as ")
     assert report.samples == 9
@@ -140,11 +141,9 @@ def test_a_run_predicts_by_the_rule_of_its_store(scans: Path, tmp_path: Path, me
     line = "values: 16-bit images, shown from 0 to 3060 (the rule of the run)"
     assert line in said.lines
     assert line in str(report).splitlines()
-    name = sorted((scans / "images").iterdir())[0].stem
-    overlay = np.asarray(Image.open(tmp_path / "out" / f"{name}_overlay.png").convert("RGB")).astype(int)
-    shown = read_image(scans / "images" / f"{name}.png", rule=IntensityRule.parse("0:3060")).pixels
-    scaled = np.abs(overlay[-36:, :48] - shown).max(axis=2)
-    assert (scaled == 0).mean() > 0.5
+    name = min((scans / "images").iterdir()).stem
+    overlay = np.asarray(Image.open(tmp_path / "out" / f"{name}_overlay.png").convert("L"))
+    assert np.median(overlay[len(overlay) // 2 :]) > 40  # scaled to the hot pixel, at most 13
 
 
 def test_the_planes_of_a_file_are_one_group_in_the_plan_too(tmp_path: Path, memo: Path):

@@ -80,7 +80,7 @@ def parse_channels(text: str) -> tuple[str, ...]:
 
 
 def with_channels(
-    samples: Sequence[SourceSample], channels: tuple[str, ...] = ()
+    samples: Sequence[SourceSample], channels: tuple[str, ...] = (), *, command: str = "extract"
 ) -> tuple[list[SourceSample], list[Problem]]:
     """Return the samples with the channels to show, and the problems of files that have not these channels.
 
@@ -89,21 +89,22 @@ def with_channels(
     Args:
         samples: The samples, with a file's planes one after the other.
         channels: Names or numbers; empty for the rule without a choice.
+        command: The command whose option chooses them, for messages.
     """
     result: list[SourceSample] = []
     problems: dict[Path, list[Problem]] = {}
     for sample in samples:
         if sample.image not in problems:
-            problems[sample.image] = _problems_of(sample, channels)
+            problems[sample.image] = _problems_of(sample, channels, command)
         if not problems[sample.image]:
             result.append(replace(sample, part=replace(sample.part, channels=channels)) if channels else sample)
     return result, [problem for found in problems.values() for problem in found]
 
 
-def _problems_of(sample: SourceSample, channels: tuple[str, ...]) -> list[Problem]:
+def _problems_of(sample: SourceSample, channels: tuple[str, ...], command: str) -> list[Problem]:
     try:
         if is_volume_file(sample.image):
-            channel_views(sample.image, open_volume(sample.image, sample.part.axis), channels)
+            channel_views(sample.image, open_volume(sample.image, sample.part.axis), channels, command)
         elif channels:
             picture_channels(sample.image, channels)
     except InputProblemsError as error:
@@ -126,13 +127,16 @@ def picture_channels(path: Path, wanted: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(_position(path, facts, name) for name in wanted)
 
 
-def channel_views(path: Path, volume: Volume, wanted: tuple[str, ...]) -> tuple[ChannelView, ...]:
+def channel_views(
+    path: Path, volume: Volume, wanted: tuple[str, ...], command: str = "extract"
+) -> tuple[ChannelView, ...]:
     """Return the channels to show, one for grey, two or three for red, green and blue; none to show the file as it is.
 
     Args:
         path: Names the file in messages.
         volume: The opened file.
         wanted: Names or numbers; empty for the rule without a choice.
+        command: The command whose option chooses them, for messages.
 
     Raises:
         InputProblemsError: a channel is not in the file, or there are too many to do without a choice.
@@ -143,10 +147,8 @@ def channel_views(path: Path, volume: Volume, wanted: tuple[str, ...]) -> tuple[
     if not facts.separate:
         return ()
     if facts.channels != MOST_CHANNELS:
-        refuse(
-            path,
-            f"has {facts.channels} channels ({_listed(facts)}); say which to use: extract --channels {_example(facts)}",
-        )
+        remedy = f"say which to use: {command} --channels {_example(facts)}"
+        refuse(path, f"has {facts.channels} channels ({_listed(facts)}); {remedy}")
     return tuple(_view(volume, one) for one in range(MOST_CHANNELS))
 
 

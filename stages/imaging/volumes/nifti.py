@@ -9,12 +9,13 @@
 | several times, shear, complex numbers, RGBA  | refused                                                             |
 
 An uncompressed file is mapped: only the planes that are read are in memory. A compressed file is unpacked whole when
-its first plane is read, and stays in memory as long as it is open.
+its first plane is read. The values of the last `UNPACKED` files stay in memory.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,12 @@ __all__ = ["NiftiVolume", "open_file"]
 
 BLOCK = 2**22
 """Bytes that are unpacked at a time."""
+UNPACKED = 4
+"""Compressed files whose values are in memory: image and labels of two scans, because threads read ahead."""
 
 
 class _Values:
-    """Hold the stored values of a file, read when they are first needed."""
+    """Read the stored values of a file when they are first needed."""
 
     def __init__(self, path: Path, header: NiftiHeader) -> None:
         self._path, self._header = path, header
@@ -52,9 +55,17 @@ class _Values:
             InputProblemsError: the file cannot be read, or is cut off or damaged.
         """
         with self._lock:
-            if self._array is None:
-                self._array = self._unpack() if is_compressed(self._path) else self._map()
-            return self._array
+            array = self._array
+            if array is None:
+                packed = is_compressed(self._path)
+                self._array = array = self._unpack() if packed else self._map()
+                if packed:
+                    _keep_last(self)
+            return array
+
+    def drop(self) -> None:
+        """Release the values. A thread that still reads from them keeps them alive."""
+        self._array = None
 
     def _map(self) -> NDArray[Any]:
         header = self._header
@@ -80,6 +91,18 @@ class _Values:
         return values.view(header.dtype).reshape(header.geometry.shape, order="F")
 
 
+_KEPT: deque[_Values] = deque()
+_KEPT_LOCK = threading.Lock()
+
+
+def _keep_last(values: _Values) -> None:
+    """Release the values that were unpacked first if there are more than `UNPACKED`."""
+    with _KEPT_LOCK:
+        _KEPT.append(values)
+        if len(_KEPT) > UNPACKED:
+            _KEPT.popleft().drop()
+
+
 class NiftiVolume(Volume):
     """Read the planes of one file along one axis."""
 
@@ -87,6 +110,7 @@ class NiftiVolume(Volume):
         """Take the file's header. Files that are cut along several axes share their values."""
         self._path, self.header, self.axis = path, header, axis
         self._values = values or _Values(path, header)
+        self._cuts: dict[str, NiftiVolume] = {}
         coloured = header.dtype.names is not None
         self.facts = VolumeFacts(
             planes=header.geometry.planes(axis),
@@ -111,7 +135,8 @@ class NiftiVolume(Volume):
 
     def along(self, axis: str) -> NiftiVolume:
         """Return the same file cut along another axis."""
-        return NiftiVolume(self._path, self.header, axis, self._values)
+        # The same object each time, because what is computed from it is kept with it.
+        return self._cuts.setdefault(axis, NiftiVolume(self._path, self.header, axis, self._values))
 
     def elsewhere(self, labels: Volume) -> str | None:
         """Return how the voxels of a label file differ from those of this scan; see `Volume.elsewhere`."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.samples import printable
 from stages.imaging.volumes.pyramid_rule import is_pyramid
-from stages.imaging.volumes.recognising import is_animation, is_deep_jpeg2000, is_tiff_stack
+from stages.imaging.volumes.recognising import is_animation, is_array_stack, is_deep_jpeg2000, is_tiff_stack
 from stages.imaging.volumes.volume import Volume
 
 __all__ = ["READERS", "VOLUME_EXTENSIONS", "Reader", "is_volume_file", "reader_of"]
@@ -77,6 +77,12 @@ READERS: Mapping[str, Reader] = {
         extensions=(".gif", ".webp", ".avif"),
         module="stages.imaging.volumes.frame_files",
         recognise=is_animation,
+    ),
+    "archive": Reader(
+        title="NumPy archive",
+        extensions=(".npz",),
+        module="stages.imaging.volumes.archive_files",
+        recognise=is_array_stack,
     ),
     "jpeg2000": Reader(
         title="JPEG 2000",

@@ -8,11 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
+from stages.errors import InputProblemsError
 from stages.imaging.jpeg2000 import bits_of, is_jpeg2000
 from stages.imaging.volumes.tiff_directories import has_several, is_tiff
 from store.disk.regular import open_regular
 
-__all__ = ["is_animation", "is_deep_jpeg2000", "is_tiff_stack"]
+__all__ = ["is_animation", "is_array_stack", "is_deep_jpeg2000", "is_tiff_stack"]
 
 ANIMATED = 2
 """Bit of the flags of a WebP."""
@@ -50,6 +51,18 @@ def is_animation(path: Path) -> bool:
                 return bool(getattr(Image.open(file, formats=("GIF",)), "is_animated", False))
     except Exception:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes, and says what is wrong later
         return False
+
+
+def is_array_stack(path: Path) -> bool:
+    """Return True for an array file whose image, or whose labels if it has no image, have more than two dimensions."""
+    from stages.imaging.arrays import IMAGE, LABEL, stack_header
+
+    for name in (IMAGE, LABEL):
+        try:
+            return len(stack_header(path, name)[0]) > 2  # noqa: PLR2004 - rows and columns
+        except InputProblemsError:
+            continue
+    return False
 
 
 def is_deep_jpeg2000(path: Path) -> bool:

@@ -8,6 +8,7 @@ Layout by the TIFF 6.0 specification, and BigTIFF's.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import IO
 __all__ = ["Directory", "has_several", "is_tiff", "read_directories"]
 
 CLASSIC, BIG = 42, 43
-NEW_SUBFILE_TYPE, WIDTH, HEIGHT = 254, 256, 257
+NEW_SUBFILE_TYPE, WIDTH, HEIGHT, DESCRIPTION = 254, 256, 257, 270
 FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 """Types of whole numbers: byte, short, long, directory and long of 8 bytes."""
 REDUCED, MASK = 1, 4
@@ -93,8 +94,11 @@ def _directories(file: IO[bytes]) -> Iterator[tuple[Directory, int]]:
     form = _form(file)
     if form is None:
         raise ValueError("it is no TIFF")
+    end = file.seek(0, io.SEEK_END)
     file.seek(8 if form.big else 4)
     at = _number(form.offset, file, "the first page")
+    if not at:
+        raise ValueError("it has no pages")
     seen: set[int] = set()
     while at:
         if at in seen:
@@ -111,6 +115,8 @@ def _directories(file: IO[bytes]) -> Iterator[tuple[Directory, int]]:
         content = file.read(size)
         if len(content) < size:
             raise ValueError(f"{name} is cut off")
+        if _description_end(form, content) > end:
+            raise ValueError(f"the description of page {len(seen)} is cut off")
         at = _number(form.offset, file, name)
         yield _directory(form, content), at
 
@@ -124,6 +130,15 @@ def _directory(form: _Form, content: bytes) -> Directory:
         if tag in found and kind in FORMATS:
             found[tag] = struct.unpack_from(form.order + FORMATS[kind], content, start + value_at)[0]
     return Directory(found[HEIGHT], found[WIDTH], bool(found[NEW_SUBFILE_TYPE] & (REDUCED | MASK)))
+
+
+def _description_end(form: _Form, content: bytes) -> int:
+    """Return the position after the description of a page, which says what its pages are; 0 if it has none."""
+    for start in range(0, len(content), form.entry):
+        tag, _, count = struct.unpack_from(form.order + ("HHQ" if form.big else "HHI"), content, start)
+        if tag == DESCRIPTION and count > struct.calcsize(form.offset):  # a shorter one is in the directory itself
+            return int(struct.unpack_from(form.offset, content, start + (12 if form.big else 8))[0]) + int(count)
+    return 0
 
 
 def _number(form: str, file: IO[bytes], what: str) -> int:

@@ -75,6 +75,13 @@ class TiffVolume(Volume):
             values="8-bit" if keyframe.dtype is None or self._palette is not None else name_of_type(keyframe.dtype),
         )
 
+    @property
+    def plane_axes(self) -> tuple[tuple[str, int], ...]:
+        """The axes of the planes, slowest first, each with its length, such as T and Z."""
+        names = [axis for axis in self._layout.axes if axis != "C"]
+        found = [(name, size) for name, size in zip(names, self._layout.planes, strict=True) if size > 1]
+        return tuple(found)
+
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
         """Return the values of one plane; see `Volume.read`."""
         if self._palette is not None:
@@ -226,6 +233,8 @@ def _ome(file: tifffile.TiffFile, path: Path, pages: int) -> OmeImage | None:
     """
     text = file.ome_metadata
     if text is None:
+        if "<OME " in str(file.pages.first.description):
+            refuse(path, "is damaged (its OME description does not end); restore it from its source")
         return None
     ome = read_ome(text, path.name)
     if ome.other_files:

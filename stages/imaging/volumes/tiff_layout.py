@@ -104,6 +104,8 @@ def find_layout(file: tifffile.TiffFile, ome: OmeImage | None, pages: int) -> Ti
     axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
     separate, rows, columns, together = page_size(series.keyframe)
     samples = separate * together
+    if not math.prod(shape) or not samples:
+        raise ValueError(f"holds pages without pixels ({rows} x {columns}); restore it from its source")
     lead = [(axis, size) for axis, size in zip(axes, shape, strict=True) if axis not in IN_PAGE]
     inside = {axis: size for axis, size in zip(axes, shape, strict=True) if axis in IN_PAGE}
     if (inside.get("Y"), inside.get("X")) != (rows, columns) or "".join(axes)[: len(lead)] != "".join(

@@ -46,6 +46,7 @@ from stages.prediction.table import Row
 from stages.segmentation.checkpoint import ModelCard
 from stages.segmentation.decisions import decide, region_of
 from stages.segmentation.instances import split_instances
+from stages.segmentation.metrics import PixelSize
 from stages.settings import PredictSettings
 from store.disk.publish import replace_file
 
@@ -156,7 +157,7 @@ class LargeFiles:
             for index, (name, one) in enumerate(zip(self._classes[1:], found, strict=True), start=1)
         ]
 
-    def _features(self, found: list[Connected], windows: Windows, pixel_mm: float | None) -> Iterator[Feature]:
+    def _features(self, found: list[Connected], windows: Windows, pixel_mm: PixelSize | None) -> Iterator[Feature]:
         for number, (name, connected) in enumerate(zip(self._classes[1:], found, strict=True)):
             for one, polygons in trace_connected(connected, windows.grid):
                 yield feature_of(name, number, polygons, area=int(connected.areas[one]), pixel_mm=pixel_mm)
@@ -182,14 +183,12 @@ class LargeFiles:
     def _white_regions(self, decided: RowFile, index: int) -> Iterator[NDArray[np.uint8]]:
         return (region * WHITE for region in self._regions(decided, index))
 
-    def _pixel_mm(self, windows: Windows) -> float | None:
-        """Return the side of a pixel: from the user's table, the option, or the file, in this order."""
-        if windows.source.pixel_mm is not None:
-            return windows.source.pixel_mm
-        if self._settings.pixel_mm is not None or windows.spacing_mm is None:
-            return self._settings.pixel_mm
-        rows, columns = windows.spacing_mm[:2]
-        return float(np.sqrt(rows * columns))
+    def _pixel_mm(self, windows: Windows) -> PixelSize | None:
+        """Return the size of a pixel: from the user's table, the option, or the file, in this order."""
+        given = windows.source.pixel_mm if windows.source.pixel_mm is not None else self._settings.pixel_mm
+        if given is not None or windows.spacing_mm is None:
+            return given
+        return windows.spacing_mm[0], windows.spacing_mm[1]
 
     def _names(self, identifier: str) -> Iterator[str]:
         """Yield the names of all files that may be written for one image."""

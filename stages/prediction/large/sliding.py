@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError
 from stages.extraction.shard import REMEDY, Extraction, extract_shard
+from stages.imaging.image_rules import box_of_image
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Box
 from stages.imaging.resizing import resize_probabilities
@@ -101,8 +102,8 @@ def predicted_rows(
                 some = slice(start, start + extraction.batch_size)
                 found = predictor.probabilities(shard.samples[some])
                 for box, probabilities in zip(group[some], found, strict=True):
-                    stretched = resize_probabilities(probabilities, grid.tile)
-                    blender.add(*grid.place(box), stretched)
+                    padded = box_of_image(predictor.card.images, box[2:], predictor.card.network.size)
+                    blender.add(*grid.place(box), resize_probabilities(probabilities, grid.tile, padded))
     yield blender.take(grid.shape[0])
 
 

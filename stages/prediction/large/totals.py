@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.imaging.pixel_sizes import pixel_area
 from stages.prediction.table import Row
 from stages.segmentation.decisions import region_of
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stages.imaging.tile_grid import TileGrid
+    from stages.segmentation.metrics import PixelSize
 
 __all__ = ["Totals"]
 
@@ -51,14 +53,14 @@ class Totals:
             self._confidences[index] += float(heights @ sure)
         self._row += len(mask)
 
-    def row(self, identifier: str, name: str, index: int, *, objects: int, pixel_mm: float | None) -> Row:
+    def row(self, identifier: str, name: str, index: int, *, objects: int, pixel_mm: PixelSize | None) -> Row:
         """Return the row of the table for one class; see `stages.prediction.table`."""
         area = int(self._areas[index])
         return Row(
             id=identifier,
             class_name=name,
             area_px=area,
-            area_mm2=None if pixel_mm is None else area * pixel_mm**2,
+            area_mm2=None if pixel_mm is None else area * pixel_area(pixel_mm),
             share=area / (self._size[0] * self._size[1]),
             objects=objects,
             mean_confidence=self._confidences[index] / area if area else None,

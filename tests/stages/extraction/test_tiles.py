@@ -212,6 +212,7 @@ def test_large_images_without_tiles_are_named(scans: Path, tmp_path: Path, memo:
         ({"tile": (32, 40), "resolution": "half"}, "is neither a reduction"),
         ({"overlap": 5}, "--overlap: has a meaning for tiles only"),
         ({"context": 8}, "--context: has a meaning for tiles only"),
+        ({"tile_background": 0.5}, "--tile-background: has a meaning for tiles only"),
         ({"resolution": "2"}, "--resolution: has a meaning for tiles only"),
     ],
 )
@@ -224,6 +225,33 @@ def test_impossible_tiles_are_refused(scans: Path, tmp_path: Path, memo: Path, s
 def test_micrometres_need_a_spacing(scans: Path, tmp_path: Path, memo: Path):
     with pytest.raises(InputProblemsError, match=r"a\.png: does not say how large its pixels are"):
         extract(extract_settings(scans, tmp_path / "s.zarr", memo, tile=(32, 40), resolution="0.5um"))
+
+
+def test_plain_tiles_are_left_out_and_named(scans: Path, tmp_path: Path, memo: Path):
+    """A plain tile with a label is kept. The store records what was left out."""
+    pixels = np.array(pixels_of(scans, "a"))
+    pixels[:, 40:] = 250
+    pixels[64:] = 3
+    Image.fromarray(pixels).save(scans / "images" / "a.png")
+    (scans / "images" / "b.png").unlink()
+    (scans / "masks" / "b.png").unlink()
+    report = extract(extract_settings(scans, tmp_path / "s.zarr", memo, **TILE, tile_background=0.95))
+    store = AttentionStore.open(tmp_path / "s.zarr")
+    kept = {(row, column) for row in (0, 32) for column in (0,)} | {(0, 40), (32, 40)}  # the last two have labels
+    found = {(int(row), int(column)) for row, column in zip(store.column("row"), store.column("column"), strict=True)}
+    assert found == kept
+    line = "a.png: 12 of 16 tiles left out: 95% or more of each is plain white or black (--tile-background 0.95)"
+    assert line in str(report)
+    assert store.description.skipped == [{"where": line.partition(": ")[0], "what": line.partition(": ")[2]}]
+
+
+def test_images_of_plain_tiles_only_are_refused(scans: Path, tmp_path: Path, memo: Path):
+    for name in ("a", "b"):
+        size = Image.open(scans / "images" / f"{name}.png").size
+        Image.new("RGB", size, (255, 255, 255)).save(scans / "images" / f"{name}.png")
+    settings = {**TILE, "masks": None, "image_pattern": "{id}.png", "tile_background": 0.9}
+    with pytest.raises(InputProblemsError, match="No tile is left"):
+        extract(extract_settings(scans, tmp_path / "s.zarr", memo, **settings))
 
 
 def test_a_damaged_image_is_one_problem_and_not_one_for_each_tile(scans: Path, tmp_path: Path, memo: Path):

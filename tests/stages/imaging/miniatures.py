@@ -209,6 +209,39 @@ MINIATURES = {
         classes={"background": 0, "gland": 1},
         folders=(("Dataset001_Glands/imagesTr", "Dataset001_Glands/labelsTr"),),
     ),
+    "nnunet_scans": Miniature(
+        layout="nnunet",
+        pairs={
+            name: (f"Dataset003_Liver/imagesTr/{name}_0000.nii.gz", f"Dataset003_Liver/labelsTr/{name}.nii.gz")
+            for name in ("liver_001", "liver_002")
+        },
+        others={"Dataset003_Liver/dataset.json": "not used as annotations"},
+        texts={
+            "Dataset003_Liver/dataset.json": '{"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, '
+            '"numTraining": 2, "file_ending": ".nii.gz"}'
+        },
+        test_images={"liver_003": "Dataset003_Liver/imagesTs/liver_003_0000.nii.gz"},
+        classes={"background": 0, "liver": 1},
+        folders=(("Dataset003_Liver/imagesTr", "Dataset003_Liver/labelsTr"),),
+    ),
+    "decathlon": Miniature(
+        layout="decathlon",
+        pairs={
+            name: (f"Task03_Liver/imagesTr/{name}.nii.gz", f"Task03_Liver/labelsTr/{name}.nii.gz")
+            for name in ("liver_0", "liver_1")
+        },
+        others={
+            "Task03_Liver/dataset.json": "not used as annotations",
+            "Task03_Liver/imagesTr/._liver_0.nii.gz": "hidden",
+        },
+        texts={
+            "Task03_Liver/dataset.json": '{"name": "Liver", "labels": {"0": "background", "1": "liver"}, "training": '
+            '[{"image": "./imagesTr/liver_0.nii.gz", "label": "./labelsTr/liver_0.nii.gz"}]}'
+        },
+        test_images={"liver_9": "Task03_Liver/imagesTs/liver_9.nii.gz"},
+        classes={"background": 0, "liver": 1},
+        folders=(("Task03_Liver/imagesTr", "Task03_Liver/labelsTr"),),
+    ),
     "synapse": Miniature(
         layout="synapse",
         pairs={

@@ -299,7 +299,7 @@ def test_labels_in_an_array_file(save: Save, tmp_path: Path) -> None:
     assert "one size" in refusal(save(np.zeros((3, 3)), "n.npz"))
     np.savez(tmp_path / "o.npz", label=np.array([[{}]], dtype=object))
     assert "no plain arrays" in refusal(LabelFile(tmp_path / "o.npz"))
-    np.savez(tmp_path / "p.npz", mask=rows(1))
+    np.savez(tmp_path / "p.npz", mask=rows(1), other=rows(1))
     assert "has no array `label`" in refusal(LabelFile(tmp_path / "p.npz"))
 
 

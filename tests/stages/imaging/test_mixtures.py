@@ -10,7 +10,7 @@ from PIL import Image
 
 from stages.imaging.image_facts import ImageFacts, image_facts
 from stages.imaging.intensities import IntensityRule
-from stages.imaging.mixtures import describe_conversion, describe_mixtures
+from stages.imaging.mixtures import describe_channels, describe_conversion, describe_mixtures
 from stages.imaging.parts import WHOLE, Part
 from stages.imaging.samples import SourceSample
 from tests.stages.imaging.deep_files import save_deep_png
@@ -30,24 +30,25 @@ def mixed(*kinds: ImageFacts, pixel_mm: tuple[float | None, ...] = ()) -> list[s
 
 
 @pytest.mark.parametrize(
-    ("name", "image", "values", "deep", "channels"),
+    ("name", "image", "values", "channels"),
     [
-        ("a.png", Image.fromarray(GREY), "8-bit", False, 1),
-        ("a.png", Image.fromarray(GREY).convert("P"), "8-bit", False, 3),
-        ("a.jpg", Image.fromarray(GREY).convert("RGB"), "8-bit", False, 3),
-        ("a.png", Image.fromarray(GREY).convert("LA"), "8-bit", False, 1),
-        ("a.png", Image.fromarray(GREY.astype(np.uint16)), "16-bit", True, 1),
-        ("a.tif", Image.fromarray(GREY.astype(np.uint16)), "16-bit", True, 1),
-        ("a.tif", Image.fromarray(GREY.astype(np.int32)), "32-bit signed", True, 1),
-        ("a.tif", Image.fromarray(GREY.astype(np.float32)), "32-bit float", True, 1),
+        ("a.png", Image.fromarray(GREY), "8-bit", 1),
+        ("a.png", Image.fromarray(GREY).convert("P"), "8-bit", 3),
+        ("a.jpg", Image.fromarray(GREY).convert("RGB"), "8-bit", 3),
+        ("a.png", Image.fromarray(GREY).convert("LA"), "8-bit", 1),
+        ("a.png", Image.fromarray(GREY.astype(np.uint16)), "16-bit", 1),
+        ("a.tif", Image.fromarray(GREY.astype(np.uint16)), "16-bit", 1),
+        ("a.tif", Image.fromarray(GREY.astype(np.int32)), "32-bit signed", 1),
+        ("a.tif", Image.fromarray(GREY.astype(np.float32)), "32-bit float", 1),
     ],
 )
 def test_the_header_of_a_picture_names_its_values(
-    name: str, image: Image.Image, values: str, deep: bool, channels: int, tmp_path: Path
+    name: str, image: Image.Image, values: str, channels: int, tmp_path: Path
 ):
     image.save(tmp_path / name)
     found = image_facts(tmp_path / name, WHOLE)
-    assert (found.size, found.values, found.deep, found.channels) == ((4, 6), values, deep, channels)
+    assert (found.size, found.values, found.channels) == ((4, 6), values, channels)
+    assert found.deep == (values != "8-bit")
 
 
 def test_the_header_of_colour_of_16_bits_names_its_values(tmp_path: Path):
@@ -56,13 +57,13 @@ def test_the_header_of_colour_of_16_bits_names_its_values(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "values", "deep"),
-    [("u1", "8-bit", False), ("?", "1-bit", False), ("i1", "8-bit signed", True), ("f4", "32-bit float", True)],
+    ("dtype", "values"), [("u1", "8-bit"), ("?", "1-bit"), ("i1", "8-bit signed"), ("f4", "32-bit float")]
 )
-def test_the_header_of_an_array_names_its_values(dtype: str, values: str, deep: bool, tmp_path: Path):
+def test_the_header_of_an_array_names_its_values(dtype: str, values: str, tmp_path: Path):
     np.savez(tmp_path / "a.npz", image=GREY.astype(dtype))
     found = image_facts(tmp_path / "a.npz", WHOLE)
-    assert (found.size, found.values, found.deep) == ((4, 6), values, deep)
+    assert (found.size, found.values) == ((4, 6), values)
+    assert found.deep == (values not in {"8-bit", "1-bit"})
 
 
 def test_the_header_of_a_volume_names_its_values(tmp_path: Path):
@@ -145,3 +146,13 @@ def test_a_mixture_of_many_kinds_is_one_short_line():
     (line,) = mixed(*(facts(spacing_mm=(at / 10, at / 10)) for at in range(1, 10)))
     assert line.count("such as") == 4
     assert "and 5 more" in line
+
+
+def test_chosen_channels_are_named_with_their_colours():
+    found = [facts(values="16-bit", deep=True, separate=True)]
+    assert describe_channels(found, ("GFP", "0")) == ["channels: GFP as red, 0 as green (--channels)"]
+    assert describe_channels(found, ("GFP",)) == ["channels: GFP as grey (--channels)"]
+    (line,) = describe_channels(found, ())
+    assert "the three channels of 1 image as red, green and blue" in line
+    colours = [facts()]
+    assert describe_channels(colours, ()) == []

@@ -12,9 +12,11 @@ from nibabel.testing import data_path
 
 from stages.errors import InputProblemsError
 from stages.imaging.decoding import read_image
+from stages.imaging.intensities import IntensityRule
 from stages.imaging.label_values import read_values
 from stages.imaging.parts import Part, part_digest
 from stages.imaging.samples import LabelFile, SourceSample
+from stages.imaging.volumes import nifti
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.planes import split_into_planes
 from tests.stages.imaging.scans import SPACING, write_scan
@@ -244,3 +246,37 @@ def test_a_wrong_checksum_is_damage(tmp_path: Path):
     (tmp_path / "a.nii.gz").write_bytes(packed)
     with pytest.raises(InputProblemsError, match="damaged"):
         open_volume(tmp_path / "a.nii.gz").read(0)
+
+
+def test_the_values_of_few_files_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Files that are opened and held are unpacked once each, and those that were dropped once more."""
+    unpacked = []
+    original = nifti._Values._unpack
+
+    def counted(values: nifti._Values) -> np.ndarray:
+        unpacked.append(values)
+        return original(values)
+
+    monkeypatch.setattr(nifti._Values, "_unpack", counted)
+    volumes = [open_volume(write_scan(tmp_path / f"{number}.nii.gz", VALUES)) for number in range(6)]
+    for volume in volumes:
+        for axis in ("axial", "coronal"):
+            for plane in range(3):
+                volume.along(axis).read(plane)
+    assert len(unpacked) == 6
+    assert sum(values._array is not None for values in unpacked) == nifti.UNPACKED
+    np.testing.assert_array_equal(volumes[0].read(2), VALUES[::-1, ::-1, 2].T)
+    assert len(unpacked) == 7
+
+
+def test_planes_along_another_axis_are_shown_by_the_same_range(tmp_path: Path):
+    path = write_scan(tmp_path / "a.nii.gz", VALUES, codes="LPS")
+    shown = {
+        axis: [
+            read_image(path, Part(plane=plane, axis=axis), IntensityRule.parse("percentiles")).pixels
+            for plane in (0, 1)
+        ]
+        for axis in ("axial", "coronal")
+    }
+    assert shown["axial"][1][-2, -1, 0] == shown["coronal"][1][-2, -1, 0]  # one voxel on two planes
+    assert open_volume(path, "coronal") is open_volume(path, "coronal")

@@ -43,14 +43,14 @@ def reasons(found: Found) -> dict[str, str]:
 
 def test_every_kind_of_file_is_named_with_its_reason(tmp_path: Path, touch: Touch) -> None:
     """Formats that are not read, other files and hidden files are listed, one entry for a reason."""
-    touch("a.png", "b.webp", "c.GIF", "scan.dcm", "scan2.DCM", "x/v.nii.gz", "p.psd", "s.svs", "a.npy", "v.h5")
+    touch("a.png", "b.webp", "c.GIF", "scan.dcm", "scan2.DCM", "x/v.nrrd", "p.psd", "s.svs", "a.npy", "v.h5")
     touch("all.zip", "t.npz", "list.csv", "Thumbs.db", "README", ".DS_Store", ".cache/x.png", "settings.json")
     found = find_samples(Inputs(images=tmp_path))
     assert [one.id for one in found.samples] == ["a", "b", "c"]
     expected = {
         "scan.dcm": "DICOM",
         "scan2.DCM": "DICOM",
-        "v.nii.gz": "NIfTI",
+        "v.nrrd": "NRRD",
         "p.psd": "other picture",
         "s.svs": "whole-slide",
         "a.npy": "NumPy arrays named like pictures",
@@ -80,8 +80,8 @@ def test_a_sentence_has_the_count_and_three_examples(tmp_path: Path, touch: Touc
 
 def test_a_folder_of_other_formats_names_them(tmp_path: Path, touch: Touch) -> None:
     """If nothing can be read, the message names the formats, also in sub-folders."""
-    touch("p1/scan.dcm", "p2/volume.nii.gz")
-    with pytest.raises(InputProblemsError, match="DICOM, NIfTI and other formats are not read") as caught:
+    touch("p1/scan.dcm", "p2/volume.mha")
+    with pytest.raises(InputProblemsError, match="DICOM, MetaImage or NRRD and other formats are not read") as caught:
         find_samples(Inputs(images=tmp_path))
     assert "p1/scan.dcm" in str(caught.value)
 

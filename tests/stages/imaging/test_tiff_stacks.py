@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,12 @@ def test_the_file_is_closed_when_nobody_reads_it(tmp_path: Path):
     assert not file.closed
     del volume
     assert file.closed
+
+
+@pytest.mark.parametrize("form", ["plain", "LZW", "tiles", "no description"])
+def test_many_threads_read_one_file(tmp_path: Path, form: str):
+    stack = values(40, 60, 70)
+    path = write(tmp_path / "a.tif", stack, **GREY, **FORMS[form])
+    with ThreadPoolExecutor(8) as pool:
+        for plane, found in enumerate(pool.map(lambda plane: open_volume(path).read(plane), range(40))):
+            np.testing.assert_array_equal(found, stack[plane])

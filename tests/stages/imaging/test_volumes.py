@@ -119,3 +119,55 @@ def test_nan_in_a_plane_is_a_problem(tmp_path: Path):
     read_image(tmp_path / "a.npy", Part(plane=0))
     with pytest.raises(InputProblemsError, match="1 of 16 values of plane 1 are NaN"):
         read_image(tmp_path / "a.npy", Part(plane=1))
+
+
+@pytest.fixture
+def archives(tmp_path: Path) -> Path:
+    """Return a folder with a stack of images and labels in one file, and a slice in one file."""
+    values = np.random.default_rng(0).integers(0, 4096, (4, 20, 30)).astype(np.uint16)
+    labels = np.zeros((4, 20, 30), np.uint8)
+    labels[:, 3:9, 4:12] = 1
+    (tmp_path / "data").mkdir()
+    np.savez_compressed(tmp_path / "data" / "scan.npz", image=values, label=np.asfortranarray(labels))
+    np.savez_compressed(tmp_path / "data" / "slice.npz", image=values[0], label=labels[0])
+    return tmp_path
+
+
+def test_stacks_in_array_files_are_planes_beside_slices(archives: Path, memo: Path):
+    settings = extract_settings(
+        archives, archives / "s.zarr", memo, images=archives / "data", masks=None, layout="slices", window="0:4096"
+    )
+    extract(settings)
+    store = AttentionStore.open(archives / "s.zarr")
+    assert list(store.ids) == [*(f"scan_z00{plane}" for plane in range(4)), "slice"]
+    assert list(store.column("objects")) == [1] * 5
+    np.testing.assert_array_equal(store[0].image, store[4].image)
+
+
+@pytest.mark.parametrize("name", ["arr_0", "volume", "image"])
+def test_the_only_array_of_a_file_may_have_any_name(tmp_path: Path, name: str):
+    values = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+    np.savez(tmp_path / "stack.npz", **{name: values})
+    np.savez(tmp_path / "slice.npz", **{name: values[1]})
+    assert open_volume(tmp_path / "stack.npz").facts.planes == 2
+    np.testing.assert_array_equal(open_volume(tmp_path / "stack.npz").read(1), values[1])
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "slice.npz").pixels,
+        read_image(tmp_path / "stack.npz", Part(plane=1), IntensityRule.parse("minmax")).pixels,
+    )
+
+
+def test_labels_are_never_taken_from_the_image(tmp_path: Path):
+    """And the image never from the labels."""
+    np.savez(tmp_path / "a.npz", image=np.zeros((2, 3, 4)))
+    with pytest.raises(InputProblemsError, match="has no array `label`"):
+        open_volume(tmp_path / "a.npz").read_labels(0)
+    np.savez(tmp_path / "b.npz", label=np.zeros((2, 3, 4)))
+    with pytest.raises(InputProblemsError, match="has no array `image`"):
+        open_volume(tmp_path / "b.npz").read(0)
+
+
+def test_labels_of_another_shape_in_an_array_file_are_refused(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", image=np.zeros((2, 3, 4)), label=np.zeros((1, 3, 4)))
+    with pytest.raises(InputProblemsError, match=r"its labels are \(1, 3, 4\) and its image \(2, 3, 4\)"):
+        open_volume(tmp_path / "a.npz")

@@ -118,3 +118,37 @@ def test_millimetres_are_pixels_times_the_side_of_a_pixel() -> None:
     assert math.isnan(unknown.value("hd95_mm"))
     assert math.isnan(unknown.value("nsd_mm"))
     assert unknown.hd95 == plain.hd95
+
+
+@pytest.mark.parametrize("definition", list(HD95))
+def test_pixels_that_are_not_square_are_measured_along_both_sides(definition: str) -> None:
+    """Pixels of 3 x 1 mm, held against the distances of all pairs."""
+    prediction, truth = (mask.astype(np.uint8) for mask in blobs(2))
+    rules = MetricRules(hd95=definition, pixel_mm=(3.0, 1.0), tolerance_mm=3.0)
+    scores = score_sample(prediction, truth, 2, rules=rules)
+    points = [np.argwhere(mask & ~binary_erosion(mask)) * (3.0, 1.0) for mask in (prediction > 0, truth > 0)]
+    there, back = (
+        [min(math.dist(one, other) for other in points[1 - side]) for one in points[side]] for side in (0, 1)
+    )
+    larger = max(np.percentile(there, 95), np.percentile(back, 95))
+    expected = larger if definition == "monai" else np.percentile([*there, *back], 95)
+    assert scores.value("hd95_mm") == pytest.approx(expected)
+    assert scores.value("nsd_mm") == pytest.approx(np.mean([one <= 3.0 for one in (*there, *back)]))
+    assert scores.hd95 == score_sample(prediction, truth, 2, rules=MetricRules(hd95=definition)).hd95
+
+
+def test_sides_given_apart_are_those_of_a_square() -> None:
+    prediction, truth = (mask.astype(np.uint8) for mask in blobs(3))
+    one, both = (
+        score_sample(prediction, truth, 2, rules=MetricRules(pixel_mm=size, tolerance_mm=1.0))
+        for size in (0.5, (0.5, 0.5))
+    )
+    assert one == both
+
+
+def test_one_empty_mask_is_a_diagonal_away_in_millimetres() -> None:
+    truth = np.zeros((30, 40), np.uint8)
+    truth[3:9, 4:8] = 1
+    scores = score_sample(np.zeros_like(truth), truth, 2, rules=MetricRules(pixel_mm=(4.0, 4.0 / 2), tolerance_mm=1.0))
+    assert scores.value("hd95_mm") == math.hypot(120, 80)
+    assert scores.value("nsd_mm") == 0

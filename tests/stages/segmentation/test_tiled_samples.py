@@ -11,8 +11,10 @@ import pytest
 
 from pipeline.inspection import describe_store
 from pipeline.inspection_tables import show_store
+from stages.errors import InputProblemsError
 from stages.segmentation.near_duplicates import across_splits
 from stages.segmentation.split_tables import read_splits
+from stages.segmentation.splits import split_by_csv
 from stages.train import run as train
 from store import AttentionStore
 from store.writer import Layout, new_store
@@ -62,6 +64,20 @@ def test_all_tiles_of_a_slide_are_in_one_split(tmp_path: Path):
         splits.setdefault(row["id"].partition("_")[0], set()).add(row["split"])
     assert {len(found) for found in splits.values()} == {1}
     assert set().union(*splits.values()) == {"train", "val", "test"}
+
+
+def test_a_table_of_splits_names_slides(tmp_path: Path):
+    """As it did when the slides were samples themselves."""
+    store = tiled_store(tmp_path / "s.zarr", {"a": [0] * 3, "b": [0] * 2, "c": [0] * 2})
+    table = tmp_path / "splits.csv"
+    table.write_text("id,split\na,train\nb,test\nc_r00000_c00024,val\n")
+    assert split_by_csv(store, table) == ["train"] * 3 + ["test"] * 2 + ["", "val"]
+    table.write_text("id,split\na,train\nb,test\nd,val\n")
+    with pytest.raises(InputProblemsError, match="`d` is not in"):
+        split_by_csv(store, table)
+    table.write_text("id,split\na,train\nb,test\na_r00000_c00024,val\n")
+    with pytest.raises(InputProblemsError, match="group `a` is in"):
+        split_by_csv(store, table)
 
 
 def test_a_few_tiles_that_look_alike_are_no_duplicates(tmp_path: Path):
