@@ -41,6 +41,7 @@ from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted, rate
 from stages.segmentation.checkpoint import ModelCard, load_model
 from stages.settings import PredictSettings
+from store import Sample
 
 IMAGES_AT_A_TIME = 64
 """Images that are in memory together, at the network's size."""
@@ -130,7 +131,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         if rules.tile is None:
             images = _predict_all(sources, problems, work, task)
         else:
-            images = TiledPrediction(**vars(work), large=large).predict_all(planned, problems, task)
+            images = _tiled(work, large).predict_all(planned, problems, task)
         problems += writer.close()
     if not images:
         raise InputProblemsError(problems, "No image is left.")
@@ -143,6 +144,25 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         skipped=problems,
         seconds=time.monotonic() - began,
         windows=windows,
+    )
+
+
+def _tiled(work: _Work, large: LargeFiles) -> TiledPrediction:
+    """Return the prediction through windows, which are read and computed like the tiles of an extraction."""
+
+    def read(tiles: Sequence[SourceSample], task: Task) -> list[Sample]:
+        shard = extract_shard(tiles, work.extraction, task)
+        if shard.problems:
+            raise InputProblemsError(shard.problems[:1], REMEDY)
+        return shard.samples
+
+    return TiledPrediction(
+        read=read,
+        predictor=work.predictor,
+        batch_size=work.extraction.batch_size,
+        writer=work.writer,
+        large=large,
+        stop_on_error=work.stop_on_error,
     )
 
 

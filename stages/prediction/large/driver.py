@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.errors import InputProblemsError, Problem
-from stages.extraction.shard import Extraction
 from stages.imaging.image_facts import ImageFacts, image_facts
 from stages.imaging.samples import SourceSample, printable
 from stages.imaging.tiling import TileRule
@@ -23,7 +22,7 @@ from stages.imaging.volumes.readers import is_volume_file
 from stages.prediction.full_size import Prediction
 from stages.prediction.inference import Predictor
 from stages.prediction.large.files import LargeFiles
-from stages.prediction.large.sliding import Windows, plan_windows, predicted_rows
+from stages.prediction.large.sliding import ReadTiles, Windows, plan_windows, predicted_rows
 from stages.prediction.outputs import OutputWriter
 from stages.runtime.progress import Task
 
@@ -70,8 +69,11 @@ def remove_too_large(sources: list[SourceSample], facts: Sequence[ImageFacts]) -
 class TiledPrediction:
     """Hold the objects that all images share."""
 
-    extraction: Extraction
+    read: ReadTiles
+    """Reads windows and computes their maps."""
     predictor: Predictor
+    batch_size: int
+    """Windows through the network at a time."""
     writer: OutputWriter
     """Writes the files of small images, and the table."""
     large: LargeFiles
@@ -106,7 +108,7 @@ class TiledPrediction:
 
     def _predict(self, windows: Windows, task: Task) -> None:
         classes = len(self.predictor.card.classes)
-        parts = predicted_rows(windows, self.extraction, self.predictor, task)
+        parts = predicted_rows(windows, self.read, self.predictor, batch_size=self.batch_size, task=task)
         if is_large(windows, classes):
             self.writer.add_rows(self.large.write(windows, parts))
             return

@@ -7,14 +7,12 @@ network predicts it. The predictions are blended by `stages.segmentation.blendin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import InputProblemsError
-from stages.extraction.shard import REMEDY, Extraction, extract_shard
 from stages.imaging.image_rules import box_of_image
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Box
@@ -27,9 +25,13 @@ from stages.prediction.inference import Predictor
 from stages.runtime.progress import Task
 from stages.segmentation.blending import Blender
 from stages.settings import Size
+from store import Sample
 
-__all__ = ["Windows", "plan_windows", "predicted_rows"]
+__all__ = ["ReadTiles", "Windows", "plan_windows", "predicted_rows"]
 
+ReadTiles = Callable[[Sequence[SourceSample], Task], list[Sample]]
+"""Reads tiles and computes their maps, in their order. Advances the task by one for each, and raises
+`InputProblemsError` for a tile that cannot be read."""
 WINDOWS_AT_A_TIME = 64
 """Windows that are in memory together, at the network's size."""
 
@@ -70,7 +72,7 @@ def plan_windows(source: SourceSample, size: Size, rule: TileRule, spacing_mm: S
 
 
 def predicted_rows(
-    windows: Windows, extraction: Extraction, predictor: Predictor, task: Task
+    windows: Windows, read: ReadTiles, predictor: Predictor, *, batch_size: int, task: Task
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the blended probabilities of an image, (class, row, column) float32, from the first row on.
 
@@ -78,8 +80,9 @@ def predicted_rows(
 
     Args:
         windows: Of the image.
-        extraction: Reads windows and computes their maps.
+        read: Reads windows and computes their maps.
         predictor: Holds the network.
+        batch_size: Windows through the network at a time.
         task: Advanced by one for each window.
 
     Raises:
@@ -94,13 +97,10 @@ def predicted_rows(
             yield blender.take(row)
         for first in range(0, len(boxes), WINDOWS_AT_A_TIME):
             group = boxes[first : first + WINDOWS_AT_A_TIME]
-            sources = [_window(windows, box) for box in group]
-            shard = extract_shard(sources, extraction, task)
-            if shard.problems:
-                raise InputProblemsError(shard.problems[:1], REMEDY)
-            for start in range(0, len(group), extraction.batch_size):
-                some = slice(start, start + extraction.batch_size)
-                found = predictor.probabilities(shard.samples[some])
+            samples = read([_window(windows, box) for box in group], task)
+            for start in range(0, len(group), batch_size):
+                some = slice(start, start + batch_size)
+                found = predictor.probabilities(samples[some])
                 for box, probabilities in zip(group[some], found, strict=True):
                     padded = box_of_image(predictor.card.images, box[2:], predictor.card.network.size)
                     blender.add(*grid.place(box), resize_probabilities(probabilities, grid.tile, padded))
