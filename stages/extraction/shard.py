@@ -24,6 +24,7 @@ from stages.imaging.fitting import Canvas
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.label_regions import ignore_outside, read_labels_of_part
 from stages.imaging.labels import LabelRules
+from stages.imaging.pixel_sizes import size_in_file, size_text
 from stages.imaging.samples import SourceSample, printable
 from stages.imaging.shrinking import MOST_INSTANCES, ShrunkLabels, shrink_labels
 from stages.runtime.look_ahead import look_ahead
@@ -254,6 +255,7 @@ def _sample(decoded: Decoded, maps: NDArray[np.float16]) -> Sample:
         lost_classes="" if labels is None else ",".join(map(str, labels.lost_classes)),
         perceptual_hash=perceptual_hash(_without_padding(decoded)),
         **_place(decoded.source),
+        pixel_mm=size_text(size_in_file(decoded.source.image, decoded.source.part.axis)),
     )
 
 

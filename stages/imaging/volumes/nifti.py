@@ -118,8 +118,8 @@ class NiftiVolume(Volume):
             channels=len(COLOURS) if coloured else 1,
             deep=not coloured and (header.dtype != np.uint8 or header.scaled),
             spacing_mm=header.geometry.spacing(axis) if header.placed else None,
-            values="8-bit" if coloured else name_of_type(header.dtype),
-            orientation=header.geometry.name(axis) if header.placed else "",
+            values="8-bit" if coloured else f"{name_of_type(header.dtype)}{', scaled' * header.scaled}",
+            orientation=header.geometry.orientation(axis) if header.placed else "",
         )
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
