@@ -18,7 +18,7 @@ from stages.imaging.listing import Listing, is_kind, list_file, list_folder
 from stages.imaging.matching import Matched
 from stages.imaging.samples import LabelFile, SourceSample, printable
 from stages.imaging.trees import Trees
-from stages.imaging.volumes.readers import is_volume_file
+from stages.imaging.volumes.readers import READERS
 from stages.runtime.progress import SILENT, Progress
 
 __all__ = ["DicomTrees", "add_segmentations", "gather_trees", "group_slices", "named_image", "with_segments"]
@@ -188,11 +188,8 @@ def _places(samples: Sequence[SourceSample]) -> _Places:
 def _facts_of(image: Path) -> Facts | None:
     """Return the facts of a DICOM image, of its first file for a series; None for all other images."""
     path = image.files[0] if isinstance(image, SeriesPath) else image
-    if not isinstance(image, (SeriesPath, DicomPath)):
-        from stages.imaging.volumes.readers import READERS
-
-        if not is_volume_file(path) or not path.name.lower().endswith(READERS["dicom"].extensions):
-            return None
+    if not isinstance(image, (SeriesPath, DicomPath)) and not path.name.lower().endswith(READERS["dicom"].extensions):
+        return None
     try:
         return read_facts(Path(path))
     except InputProblemsError:

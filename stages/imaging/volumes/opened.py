@@ -14,13 +14,13 @@ from pathlib import Path
 
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
-from stages.imaging.parts import AXIAL
+from stages.imaging.parts import AXIAL, Part
 from stages.imaging.volumes.paths import VolumePath
 from stages.imaging.volumes.readers import reader_of
 from stages.imaging.volumes.volume import Volume
 from store.disk.regular import open_regular
 
-__all__ = ["file_digest", "hash_file", "open_volume"]
+__all__ = ["file_digest", "hash_file", "open_part", "open_volume"]
 
 KEPT = 4
 """Files that stay open: image and labels of two volumes, because threads read ahead."""
@@ -58,6 +58,19 @@ def open_volume(path: Path, axis: str = AXIAL) -> Volume:
             entry.volume = path.open_volume() if isinstance(path, VolumePath) else reader_of(path).open(path)
         volume = entry.volume
     return volume if axis == AXIAL else volume.along(axis)
+
+
+def open_part(path: Path, part: Part) -> Volume:
+    """Return the opened file that a part is in.
+
+    Raises:
+        InputProblemsError: as in `open_volume`, or the file has no such plane.
+    """
+    volume = open_volume(path, part.axis)
+    plane, planes = part.plane or 0, volume.facts.planes
+    if plane >= planes:
+        refuse(path, f"has {planes} planes, and plane {plane} is needed, counted from 0; give the file with all planes")
+    return volume
 
 
 def file_digest(path: Path) -> str:
