@@ -262,3 +262,24 @@ def test_many_threads_read_one_file(tmp_path: Path, form: str):
     with ThreadPoolExecutor(8) as pool:
         for plane, found in enumerate(pool.map(lambda plane: open_volume(path).read(plane), range(40))):
             np.testing.assert_array_equal(found, stack[plane])
+
+
+KINDS_OF_ONE_PAGE = {
+    "grey 16": (values(20, 30), {}),
+    "grey 8": (values(20, 30, dtype="u1"), {}),
+    "float": (values(20, 30).astype("f4"), {}),
+    "white is zero": (values(20, 30, dtype="u1"), {"photometric": "miniswhite"}),
+    "RGB 8": (values(20, 30, 3, dtype="u1"), {"photometric": "rgb"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_ONE_PAGE)
+def test_ome_of_one_page_has_the_pixels_and_the_key_of_earlier_versions(tmp_path: Path, kind: str):
+    """They read it as a picture, as the same bytes under another name are still read."""
+    array, options = KINDS_OF_ONE_PAGE[kind]
+    path = write(tmp_path / "a.ome.tif", array, **options)
+    (tmp_path / "b.tif").write_bytes(path.read_bytes())
+    assert (is_volume_file(path), is_volume_file(tmp_path / "b.tif")) == (True, False)
+    now, before = (read_resized(one, [(20, 30)]) for one in (path, tmp_path / "b.tif"))
+    np.testing.assert_array_equal(now.images[0], before.images[0])
+    assert (now.digest, now.memo_key, now.height, now.width) == (before.digest, before.memo_key, 20, 30)
