@@ -25,6 +25,7 @@ from stages.errors import InputProblemsError, Problem, WeightsError
 from stages.extraction.preparation import Prepared
 from stages.extraction.shard import REMEDY, Decoded
 from stages.imaging.lost_objects import LostObjects
+from stages.imaging.samples import SourceSample
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
@@ -83,7 +84,7 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
     tried = [prepared.sources[at] for at in _evenly_spaced(len(prepared.sources), MOST_TRIED)]
     began = time.monotonic()
     outcomes = list(look_ahead(prepared.decoding.decode, tried, weigh=prepared.decoding.weigh))
-    reading = (time.monotonic() - began) / max(1, len(tried))
+    reading = _seconds_to_read(prepared, tried, time.monotonic() - began)
     decoded = [outcome for outcome in outcomes if isinstance(outcome, Decoded)]
     damaged = [problem for outcome in outcomes if isinstance(outcome, list) for problem in outcome]
     lines = [
@@ -111,6 +112,28 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
         ("time", _time(len(prepared.sources), reading, computing, remembered, len(decoded))),
     ]
     return Plan(lines=lines, problems=problems)
+
+
+def _seconds_to_read(prepared: Prepared, tried: Sequence[SourceSample], seconds: float) -> float:
+    """Return the time for reading one sample.
+
+    Tiles of one file share the time for opening or decoding it. So a tile is read once more: what this takes less is
+    counted once for each file.
+
+    Args:
+        prepared: All samples.
+        tried: The samples that were read.
+        seconds: The time that this took.
+    """
+    each = seconds / max(1, len(tried))
+    if not tried or tried[-1].part.box is None:
+        return each
+    began = time.monotonic()
+    prepared.decoding.decode(tried[-1])
+    again = min(each, time.monotonic() - began)
+    files = len({one.image for one in prepared.sources})
+    opening = (seconds - again * len(tried)) / len({one.image for one in tried})
+    return again + opening * files / len(prepared.sources)
 
 
 def _evenly_spaced(count: int, most: int) -> list[int]:

@@ -35,7 +35,7 @@ __all__ = ["with_content"]
 WHITE_FROM, BLACK_UP_TO = 230, 15
 CELLS = 32
 """Squares along the shorter side of a tile."""
-AT_A_TIME = 2**26
+AT_A_TIME = 2**25
 """Pixels of an image that are read at a time."""
 
 

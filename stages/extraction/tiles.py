@@ -176,6 +176,9 @@ def size_notes(settings: ExtractSettings, rule: TileRule | None, sizes: Counter[
             f"tiles of {height} x {width} are stored with {settings.image_size[0]} x {settings.image_size[1]} "
             f"pixels; --image-size {height}x{width} keeps all of theirs"
         )
+    for option, seen in (("--image-size", settings.image_size), ("--attention-size", settings.attention_size)):
+        if seen[0] * rule.size[1] != seen[1] * rule.size[0]:
+            notes.append(f"{option} {seen[0]}x{seen[1]} has another aspect than the tiles, which are stretched to it")
     return notes
 
 

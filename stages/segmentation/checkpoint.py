@@ -174,7 +174,8 @@ def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:
     """Make sure that a model can be used on a store.
 
     Raises:
-        CheckpointError: attention recipe, classes, size or fit differ, or only in one of them labels may overlap.
+        CheckpointError: attention recipe, classes, size, fit or tiles differ, or only in one of them labels may
+            overlap.
     """
     if card.recipe_sha256 != store.description.recipe_sha256:
         keys = sorted({*card.recipe, *store.recipe})
@@ -214,6 +215,26 @@ def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:
         raise CheckpointError(
             f"{run}: was trained on images with --fit {fits[0]}, but those of {store.path} have --fit {fits[1]}.\n"
             f"  Extract the store with --fit {fits[0]}, or train on this store."
+        )
+    _require_same_tiles(card, run, store)
+
+
+def _require_same_tiles(card: ModelCard, run: Path, store: AttentionStore) -> None:
+    """Make sure that the model saw images cut as those of a store: of the same size at the same resolution.
+
+    Raises:
+        CheckpointError: they were not. The overlap may differ.
+    """
+    cuts = []
+    for images in (card.images, store.description.images):
+        tile = (images or {}).get("tile")
+        scale = (tile or {}).get("micrometres")
+        resolution = f"{(tile or {}).get('reduction', 1):g}" if scale is None else f"{scale:g}um"
+        cuts.append(f"--tile {'x'.join(map(str, tile['size']))} --resolution {resolution}" if tile else "no --tile")
+    if cuts[0] != cuts[1]:
+        raise CheckpointError(
+            f"{run}: was trained on images with {cuts[0]}, but those of {store.path} have {cuts[1]}.\n"
+            f"  Extract the store with {cuts[0]}, or train on this store."
         )
 
 

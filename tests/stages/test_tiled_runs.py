@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.errors import CheckpointError
 from stages.evaluate import run as evaluate
 from stages.extract import run as extract
 from stages.predict import run as predict
@@ -44,6 +45,16 @@ def test_tiles_are_scored_at_the_size_of_their_region(slides: Path, tmp_path: Pa
         EvaluateSettings(store=slides / "s.zarr", run=slides / "run", out=tmp_path / "out", masks=slides / "masks")
     )
     assert "at original size" in str(report)
+
+
+def test_a_run_on_tiles_is_not_scored_on_tiles_of_another_resolution(slides: Path, tmp_path: Path, memo: Path):
+    sizes = {"tile": (32, 32), "image_size": (32, 32), "attention_size": (32, 32), "context": 8}
+    extract(extract_settings(slides, tmp_path / "s.zarr", memo, **sizes))
+    settings = EvaluateSettings(store=tmp_path / "s.zarr", run=slides / "run", out=tmp_path / "out")
+    with pytest.raises(
+        CheckpointError, match=r"--tile 32x32 --resolution 2, but those of .* --tile 32x32 --resolution 1"
+    ):
+        evaluate(settings)
 
 
 def test_the_context_is_part_of_what_a_run_computes_for_new_images(slides: Path, tmp_path: Path, memo: Path):

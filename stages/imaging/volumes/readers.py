@@ -13,6 +13,8 @@ from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.samples import printable
+from stages.imaging.volumes.paths import VolumePath
+from stages.imaging.volumes.pyramid_rule import is_pyramid
 from stages.imaging.volumes.recognising import is_animation, is_array_stack, is_deep_jpeg2000, is_tiff_stack
 from stages.imaging.volumes.volume import Volume
 
@@ -53,6 +55,22 @@ READERS: Mapping[str, Reader] = {
         title="NumPy array",
         extensions=(".npy",),
         module="stages.imaging.volumes.numpy_files",
+    ),
+    "dicom": Reader(
+        title="DICOM",
+        extensions=(".dcm", ".dicom", ".ima"),
+        module="stages.imaging.dicom.files",
+    ),
+    "slide": Reader(
+        title="whole-slide image",
+        extensions=(".svs", ".ndpi", ".mrxs", ".scn", ".bif"),
+        module="stages.imaging.volumes.slides",
+    ),
+    "pyramid": Reader(
+        title="tiled or pyramidal TIFF",
+        extensions=(".tif", ".tiff"),
+        module="stages.imaging.volumes.pyramids",
+        recognise=is_pyramid,
     ),
     "tiff": Reader(
         title="TIFF",
@@ -98,7 +116,10 @@ MOST_DECISIONS = 2**16
 
 
 def is_volume_file(path: Path) -> bool:
-    """Return True if the file is read as a volume: by its name, and by its header where other files have such names."""
+    """Return True if the file is read as a volume.
+
+    Its path or its name says so, and its header where other files have such names.
+    """
     return _name_of_reader(path) is not None
 
 
@@ -116,6 +137,8 @@ def reader_of(path: Path) -> Reader:
 
 def _name_of_reader(path: Path) -> str | None:
     """Return the name of the reader of a file; None if no reader reads it."""
+    if isinstance(path, VolumePath):
+        return path.format
     name = path.name.lower()
     if not name.endswith(SHARED_EXTENSIONS):
         return next((key for key, reader in READERS.items() if name.endswith(reader.extensions)), None)

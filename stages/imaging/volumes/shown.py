@@ -10,21 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.imaging.intensities import MINMAX, IntensityRule, spread_values, to_8_bits
+from stages.imaging.intensities import MINMAX, MOST_VALUES, IntensityRule, spread_values, to_8_bits
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Part, part_digest
+from stages.imaging.resizing import resize_image
 from stages.imaging.volumes.channels import MOST_CHANNELS, channel_views, key_of_channels
-from stages.imaging.volumes.opened import file_digest, open_volume
+from stages.imaging.volumes.opened import file_digest, open_part, open_volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from stages.imaging.parts import Box
     from stages.imaging.volumes.volume import Volume
+    from stages.settings import Size
 
-__all__ = ["read_plane", "shown_range", "volume_memo_key"]
+__all__ = ["read_plane", "read_plane_at", "read_plane_reduced", "shown_range", "volume_memo_key"]
 
 MOST_PLANES = 32
 """Planes from which the percentiles of a file are computed, evenly spaced."""
+LARGEST_WHOLE = 2**25
+"""Values of a plane that is read as a whole for them. Of a larger one, such as a slide, blocks are read."""
+BLOCK, BLOCKS = 256, 16
+"""Rows and columns of a block, and the number of blocks along each side, evenly spaced."""
 AT_A_TIME = 2**22
 """Values that are read at a time to find the extremes of a plane."""
 _TURN = threading.Lock()
@@ -36,7 +43,7 @@ def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]
     Raises:
         InputProblemsError: the file cannot be read, or the plane holds NaN or infinity.
     """
-    volume = open_volume(path, part.axis)
+    volume = open_part(path, part)
     views = channel_views(path, volume, part.channels)
     if not views:
         return _read(path, volume, part, rule)
@@ -52,7 +59,10 @@ def _read(path: Path, volume: Volume, part: Part, rule: IntensityRule) -> NDArra
     Raises:
         InputProblemsError: as in `read_plane`.
     """
-    values = volume.read(part.plane or 0, part.box)
+    return _as_rgb(path, volume, part, rule, volume.read(part.plane or 0, part.box))
+
+
+def _as_rgb(path: Path, volume: Volume, part: Part, rule: IntensityRule, values: NDArray[Any]) -> NDArray[np.uint8]:
     if not volume.facts.deep:
         grey = values.ndim == 2  # noqa: PLR2004 - no channels
         return np.repeat(values[..., None], 3, axis=2) if grey else np.ascontiguousarray(values)
@@ -114,21 +124,68 @@ def _extremes(volume: Volume, plane: int) -> tuple[float, float]:
     return (min(found), max(found)) if found else (0.0, 0.0)
 
 
+def _blocks(size: Size) -> list[Box | None]:
+    """Return the regions of a plane from which percentiles are computed; None for all of it."""
+    rows, columns = size
+    if rows * columns <= LARGEST_WHOLE:
+        return [None]
+    high, wide = min(BLOCK, rows), min(BLOCK, columns)
+    starts = [
+        (row, column) for row in _spread(rows - high + 1, BLOCKS) for column in _spread(columns - wide + 1, BLOCKS)
+    ]
+    return [(row, column, high, wide) for row, column in starts]
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return at most `most` evenly spaced numbers from 0 to below `count`."""
+    return sorted({round(at) for at in np.linspace(0, count - 1, min(count, most))})
+
+
 @lru_cache(maxsize=16)
 def _percentiles(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
-    """Return the percentiles of a file, from evenly spaced planes; NaN and infinity do not count."""
-    planes = volume.facts.planes
-    chosen = sorted({round(at) for at in np.linspace(0, planes - 1, min(planes, MOST_PLANES))})
+    """Return the percentiles of a file, from evenly spaced planes and blocks; NaN and infinity do not count."""
+    boxes = _blocks(volume.facts.size)
     found: list[NDArray[Any]] = []
     lowest, highest = math.inf, -math.inf
-    for plane in chosen:
-        values = volume.read(plane)
-        sampled = spread_values(values)
-        found.append(sampled[np.isfinite(sampled)])
-        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-        if finite.size:
-            lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
+    for plane in _spread(volume.facts.planes, MOST_PLANES):
+        for box in boxes:
+            values = volume.read(plane, box)
+            sampled = spread_values(values, MOST_VALUES // len(boxes))
+            found.append(sampled[np.isfinite(sampled)])
+            finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+            if finite.size:
+                lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
     together = np.concatenate(found)
     if not together.size:
         return 0.0, 0.0
     return rule.range_of_sampled(together, lowest, highest)
+
+
+def read_plane_reduced(path: Path, part: Part, rule: IntensityRule, reduction: float) -> NDArray[np.uint8]:
+    """Return a region at a lower resolution, (row, column, 3) uint8 RGB; see `Volume.read_reduced`.
+
+    Args:
+        path: of a volume whose channels are grey or colours.
+        part: A plane, or a region inside it.
+        rule: How values of more than 8 bits are shown.
+        reduction: At least 1.
+
+    Raises:
+        InputProblemsError: as in `read_plane`.
+    """
+    volume = open_volume(path, part.axis)
+    box = (0, 0, *volume.facts.size) if part.box is None else part.box
+    return _as_rgb(path, volume, part, rule, volume.read_reduced(part.plane or 0, box, reduction))
+
+
+def read_plane_at(path: Path, part: Part, rule: IntensityRule, size: Size) -> NDArray[np.uint8]:
+    """Return a plane at another size, (*size, 3) uint8 RGB, from a low resolution where the file has one.
+
+    Raises:
+        InputProblemsError: as in `read_plane`.
+    """
+    volume = open_volume(path, part.axis)
+    if channel_views(path, volume, part.channels):
+        return resize_image(read_plane(path, part, rule), size)
+    reduction = max(1.0, min(side / wanted for side, wanted in zip(volume.facts.size, size, strict=True)))
+    return resize_image(read_plane_reduced(path, part, rule, reduction), size)

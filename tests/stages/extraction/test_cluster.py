@@ -68,6 +68,16 @@ def test_a_cluster_gives_the_same_store_and_fills_the_memo(
         assert _bytes(tmp_path / name) == _bytes(phantom_store)
 
 
+def test_a_cluster_cuts_the_same_tiles(phantoms: Path, scheduler: str, tmp_path: Path):
+    """With their context, and from the memo."""
+    tiles = {"tile": (16, 16), "image_size": (16, 16), "attention_size": (16, 16), "overlap": 4, "context": 8}
+    alone = run(extract_settings(phantoms, tmp_path / "a.zarr", tmp_path / "memo_a", **tiles))
+    for computed in (alone.samples, 0):
+        report = run(extract_settings(phantoms, tmp_path / "b.zarr", tmp_path / "memo_b", **tiles, cluster=scheduler))
+        assert report.computed == computed
+        assert _bytes(tmp_path / "b.zarr") == _bytes(tmp_path / "a.zarr")
+
+
 def test_only_what_the_memo_lacks_is_computed(
     phantoms: Path, phantom_store: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from PIL import Image
 from stages.errors import InputProblemsError, UsageError
 from stages.extract import plan
 from stages.extract import run as extract
+from stages.extraction.plan import _seconds_to_read
+from stages.extraction.preparation import prepare
 from stages.imaging.parts import Part
 from stages.imaging.source_masks import find_source_masks
 from stages.imaging.stored_parts import stored_parts
+from stages.runtime.progress import SILENT
 from store import AttentionStore
 from store.check import verify_store
 from tests.conftest import extract_settings
@@ -193,6 +197,13 @@ def test_a_plan_names_the_tiles(scans: Path, tmp_path: Path, memo: Path):
     assert "20 tiles of 2 images" in text
     assert "20 samples of 32 x 40" in text
     assert not (tmp_path / "s.zarr").exists()
+
+
+def test_the_time_to_open_a_file_counts_once_for_all_of_its_tiles(scans: Path, tmp_path: Path, memo: Path):
+    """20 tiles of 2 files were read in 44,000 s, and one of them again in no time: 22,000 s a file."""
+    prepared = prepare(extract_settings(scans, tmp_path / "s.zarr", memo, **TILE), SILENT)
+    many = replace(prepared, sources=list(prepared.sources) * 10)
+    assert _seconds_to_read(many, list(prepared.sources), 44_000.0) == pytest.approx(44_000 / 200, rel=0.3)
 
 
 def test_large_images_without_tiles_are_named(scans: Path, tmp_path: Path, memo: Path, monkeypatch: pytest.MonkeyPatch):
