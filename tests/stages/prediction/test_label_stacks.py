@@ -75,7 +75,10 @@ def test_a_label_that_may_overlap_has_a_file_of_black_and_white(tmp_path: Path):
 def test_objects_have_as_many_bits_as_they_need(tmp_path: Path, most: int, dtype: str):
     objects = planes(3, "i4")
     objects[0, 0, 0] = most
-    found, _ = read(encode(gathered(tmp_path, objects, content="objects"), label=None))
+    data = encode(gathered(tmp_path, objects, content="objects"), label=None)
+    found, _ = read(data)
+    (tmp_path / "b.tif").write_bytes(data)
+    assert is_ours(tmp_path / "b.tif")
     assert found.dtype == np.dtype(dtype)
     np.testing.assert_array_equal(found, objects)
 
