@@ -12,6 +12,9 @@
 | `--uncertainty`   | `<id>_uncertainty.png`   | entropy of the probabilities, 8-bit grey                              |
 | `--table`         | `table.csv`              | one row per image and class; see `table`                              |
 
+A scan or a stack has one file of all its planes in place of `<id>.png` and `<id>_instances.png`, in the format of the
+image; see `stages.prediction.parents`.
+
 All pictures except the overlay have the size of the original image. In a multi-label run the instances are in one file
 per label, `<id>_<label>_instances.png`, because labels overlap. Otherwise objects are numbered through all classes.
 
