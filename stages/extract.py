@@ -34,6 +34,7 @@ from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extr
 from stages.extraction.sizes import require_possible_sizes
 from stages.imaging.lost_objects import LostObjects
 from stages.imaging.mask_sanity import MaskSanityCheck
+from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
 from stages.outputs.places import require_outside, require_own_folder
 from stages.runtime.progress import SILENT, Progress, Task
@@ -221,18 +222,20 @@ def _layout(work: _Work) -> Layout:
         compress=settings.compress,
         instances=labelled and rules.kind == "instances",
         multilabel=labelled and rules.kind == "multilabel",
-        columns=(*(LABEL_COLUMNS if labelled else ()), "perceptual_hash", *_place_columns(work.prepared.sources)),
+        columns=(*(LABEL_COLUMNS if labelled else ()), "perceptual_hash", *_place_columns(work.prepared)),
     )
 
 
-def _place_columns(sources: Sequence[SourceSample]) -> tuple[str, ...]:
-    """Return the columns for samples that are parts of larger images: none if all samples are whole images."""
-    slices = any(source.part.plane is not None for source in sources)
-    tiles = any(source.part.box is not None for source in sources)
+def _place_columns(prepared: Prepared) -> tuple[str, ...]:
+    """Return the columns for samples that are parts of larger images, and for images that say the size of a pixel."""
+    slices = any(source.part.plane is not None for source in prepared.sources)
+    tiles = any(source.part.box is not None for source in prepared.sources)
+    sizes = any(size_in_file(source.image, source.part.axis) is not None for source in prepared.images)
     return (
         *(("parent",) if slices or tiles else ()),
         *(("slice",) if slices else ()),
         *(("row", "column") if tiles else ()),
+        *(("pixel_mm",) if sizes else ()),
     )
 
 

@@ -91,7 +91,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     require_outside(settings.memo, option="--memo", itself=True)
     device = resolve_device(settings.device)
     model, card = load_model(settings.run, device)
-    found = _find(settings, card)
+    found = _find(settings, card, progress)
     writer = OutputWriter(settings, card)
     writer.require_free(found.samples)
     recipe = _recipe(card, settings.run)
@@ -174,9 +174,9 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
     return images
 
 
-def _find(settings: PredictSettings, card: ModelCard) -> Found:
+def _find(settings: PredictSettings, card: ModelCard, progress: Progress) -> Found:
     """Find the images; a file with several planes becomes one sample for each plane."""
-    found = find_samples(_inputs(settings, card), labels="ignored")
+    found = find_samples(_inputs(settings, card), labels="ignored", progress=progress)
     rules = ImageRules.from_dict(card.images)
     planes, problems = split_into_planes(found.samples, rules.axis)
     planes, unshown = with_channels(planes, rules.channels)

@@ -60,6 +60,7 @@ OPTIONAL_COLUMNS = {
     "slice": "int32",
     "row": "int32",
     "column": "int32",
+    "pixel_mm": "str",
 }
 """Further columns that this program writes on request, and their types."""
 

@@ -51,6 +51,8 @@ class Sample:
     """Row of the sample's first pixel in the parent, in the parent's pixels; negative if it begins before it."""
     column: int | None = None
     """Column of the sample's first pixel in the parent."""
+    pixel_mm: str | None = None
+    """Millimetres between rows and between columns of the original image, such as `0.75 0.5`; "" if not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

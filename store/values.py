@@ -12,6 +12,7 @@
 | `perceptual_hash` | 16 hexadecimal digits, or "" |
 | `parent` | not "" |
 | `slice` | 0 or more |
+| `pixel_mm` | two numbers above 0 with a space between them, or "" |
 
 Optional parts in an unknown encoding are not checked. If an array or column cannot be read, that is reported as a fault
 of its own, and no values are compared with it.
@@ -21,8 +22,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,6 +50,8 @@ LONGEST = 40
 LISTED = re.compile(r"([1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*)?")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 HASH = re.compile(r"([0-9a-f]{16})?")
+SIDE = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
+"""A number in a size of a pixel."""
 
 
 def wrong_values(store: AttentionStore, name: str, values: NDArray[Any], samples: NDArray[np.int64]) -> Faults:
@@ -87,8 +92,9 @@ def wrong_column_values(store: AttentionStore, name: str, values: NDArray[Any], 
         return {"is no SHA-256": _where(not DIGEST.fullmatch(str(text)) for text in values)}
     if not store.has(name):
         return {}
-    if name == "perceptual_hash":
-        return {"is not 16 hexadecimal digits": _where(not HASH.fullmatch(str(text)) for text in values)}
+    if name in TEXTS:
+        fault, is_sound = TEXTS[name]
+        return {fault: _where(not is_sound(str(text)) for text in values)}
     if name in {"parent", *PLACES}:
         return _wrong_place(name, values)
     if name == "lost_classes":
@@ -104,6 +110,20 @@ def wrong_column_values(store: AttentionStore, name: str, values: NDArray[Any], 
     with contextlib.suppress(PipelineError):
         faults["is given without a mask"] = given & ~store.labelled[rows]
     return faults
+
+
+def _is_pixel_size(text: str) -> bool:
+    """Return True for the text of a size in millimetres, or for the empty text."""
+    numbers = text.split(" ")
+    two = len(numbers) == 2  # noqa: PLR2004 - rows and columns
+    return text == "" or (two and all(SIDE.fullmatch(one) and 0 < float(one) < math.inf for one in numbers))
+
+
+TEXTS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "perceptual_hash": ("is not 16 hexadecimal digits", HASH.fullmatch),
+    "pixel_mm": ("is no size of a pixel", _is_pixel_size),
+}
+"""Columns of texts of one form: the fault, and a function that returns something true for a sound text."""
 
 
 def _wrong_place(name: str, values: NDArray[Any]) -> Faults:

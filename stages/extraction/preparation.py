@@ -102,7 +102,8 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
             image_pattern=settings.image_pattern,
             mask_pattern=settings.mask_pattern,
             group_pattern=settings.group_pattern,
-        )
+        ),
+        progress=progress,
     )
     rules = LabelRules.for_samples(
         found.samples,

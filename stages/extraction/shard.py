@@ -24,6 +24,7 @@ from stages.imaging.fitting import Canvas
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.label_regions import ignore_outside, read_labels_of_part
 from stages.imaging.labels import LabelRules
+from stages.imaging.pixel_sizes import size_in_file, size_text
 from stages.imaging.samples import SourceSample, printable
 from stages.imaging.shrinking import MOST_INSTANCES, ShrunkLabels, shrink_labels
 from stages.runtime.look_ahead import look_ahead
@@ -73,6 +74,8 @@ class Decoded:
     """Rows of the original image."""
     width: int
     """Columns of the original image."""
+    aspect: tuple[int, int] | None = None
+    """The aspect to which the image was padded; None if it was stretched."""
 
 
 @dataclass
@@ -135,6 +138,7 @@ class Decoding:
             memo_key=image.memo_key,
             height=image.height,
             width=image.width,
+            aspect=self.aspect,
         )
 
     def weigh(self, source: SourceSample) -> int:
@@ -249,9 +253,17 @@ def _sample(decoded: Decoded, maps: NDArray[np.float16]) -> Sample:
         objects=0 if labels is None else labels.objects,
         lost_objects=0 if labels is None else labels.lost,
         lost_classes="" if labels is None else ",".join(map(str, labels.lost_classes)),
-        perceptual_hash=perceptual_hash(decoded.image),
+        perceptual_hash=perceptual_hash(_without_padding(decoded)),
         **_place(decoded.source),
+        pixel_mm=size_text(size_in_file(decoded.source.image, decoded.source.part.axis)),
     )
+
+
+def _without_padding(decoded: Decoded) -> NDArray[np.uint8]:
+    """Return the stored image without its padding, which would make all images of one aspect look alike."""
+    size = (decoded.image.shape[0], decoded.image.shape[1])
+    left, top, right, bottom = map(round, Canvas.around((decoded.height, decoded.width), decoded.aspect).box(size))
+    return decoded.image[top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
 def _place(source: SourceSample) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def _read_groups(path: Path, table: GroupTable) -> dict[str, str]:
 
 def _with_groups(samples: Sequence[SourceSample], groups: Mapping[str, str]) -> list[SourceSample]:
     """Return the samples with their groups; a sample without one is its own group."""
-    return [replace(one, group=groups.get(one.id, one.id)) for one in samples]
+    return [replace(one, group=groups.get(one.id, one.id), grouped=one.id in groups) for one in samples]
 
 
 def _count(samples: Sequence[SourceSample], source: str) -> str:

@@ -41,7 +41,7 @@ class ImageFacts:
     deep: bool
     """True if a rule of intensities converts the values."""
     channels: int
-    """1 for grey, 3 for colour; any number if they are separate."""
+    """1 for grey, 3 for colour, any number for signals such as stains; any number if they are separate."""
     separate: bool = False
     """True if the channels are signals of their own, and not red, green and blue."""
     spacing_mm: tuple[float, float] | None = None

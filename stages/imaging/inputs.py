@@ -31,6 +31,8 @@ class Inputs:
     mask_pattern: str | None = None
     group_pattern: str | None = None
     """Regular expression that finds the patient in an image's path relative to the folder; its first group counts."""
+    slices_alone: bool = False
+    """Keep every file of a DICOM series as an image of its own, as if the files did not belong together."""
 
 
 @dataclass(frozen=True, kw_only=True)

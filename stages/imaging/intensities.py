@@ -29,7 +29,17 @@ from stages.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["AUTO", "MINMAX", "PERCENTILES", "RULES", "IntensityRule", "spread_values", "to_8_bits", "window_for"]
+__all__ = [
+    "AUTO",
+    "MINMAX",
+    "MOST_VALUES",
+    "PERCENTILES",
+    "RULES",
+    "IntensityRule",
+    "spread_values",
+    "to_8_bits",
+    "window_for",
+]
 
 PERCENTILES = (0.5, 99.5)
 RULES = ("percentiles", "minmax", "file")

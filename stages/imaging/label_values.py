@@ -8,7 +8,7 @@ import numpy as np
 
 from stages.imaging.arrays import is_array_file, read_label_array, whole_values
 from stages.imaging.opening import refuse
-from stages.imaging.volumes.opened import open_volume
+from stages.imaging.volumes.opened import open_part
 from stages.imaging.volumes.readers import is_volume_file
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def read_values(file: LabelFile, expected_size: Size) -> NDArray[np.int64]:
     """
     if is_array_file(file.path) and not is_volume_file(file.path):
         return read_label_array(file.path, expected_size)
-    values = open_volume(file.path, file.part.axis).read_labels(file.part.plane or 0, file.part.box)
+    volume = open_part(file.path, file.part)
+    if file.part.plane is None and volume.facts.planes > 1:
+        refuse(file.path, f"has {volume.facts.planes} planes and its image one; give the labels of that one")
+    values = volume.read_labels(file.part.plane or 0, file.part.box)
     if values.ndim == 3 and (values == values[..., :1]).all():  # noqa: PLR2004 - grey, saved as colours
         values = values[..., 0]
     if values.ndim != 2:  # noqa: PLR2004 - colours have an axis more

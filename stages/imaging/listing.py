@@ -2,19 +2,20 @@
 
 A link to a file counts as a file. A link to a folder is followed, but every real folder is entered only once, so a link
 to a parent folder does not loop. A hidden folder (`.cache/`) is listed as one entry and not entered. Folders that
-cannot be listed and links to missing files are reported as problems. No file is opened, and plain files need no system
-call each, so 20,000 files take a fraction of a second.
+cannot be listed and links to missing files are reported as problems. Plain files need no system
+call each, so 20,000 files take a fraction of a second. Only files of unknown kind are opened, to recognise DICOM.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from stages.errors import InputProblemsError, Problem, UsageError
+from stages.imaging.dicom.recognition import ENDING, DicomPath, is_dicom
 from stages.imaging.samples import normal_id, printable
 from stages.imaging.volumes.readers import VOLUME_EXTENSIONS
 from store.disk.regular import disk_fails
@@ -54,7 +55,6 @@ ARRAYS = (".npz",)
 ANNOTATIONS = (".json", ".geojson", ".xml")
 """Extensions of files that may hold outlines of objects."""
 UNREADABLE = {
-    "DICOM": (".dcm", ".dicom", ".ima"),
     "MetaImage or NRRD": (".mha", ".mhd", ".nrrd"),
     "whole-slide": (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".bif", ".czi", ".lif", ".nd2"),
     "NumPy": (".npy",),
@@ -78,7 +78,9 @@ class SourceFile:
     relative: str
     """Path relative to that folder, with `/` between its parts, in Unicode normal form C."""
     kind: FileKind
-    """Kind by the extension; the content may differ."""
+    """Kind by the extension; the content may differ. A DICOM file without an extension is recognised by its content."""
+    inside: str = ""
+    """For an image that consists of several files: the path of one of them, relative to the folder."""
 
 
 @dataclass
@@ -123,10 +125,8 @@ def list_folder(folder: Path) -> Listing:
 
 def list_file(file: Path) -> Listing:
     """Return a listing of the file's folder that holds only this file. A file named by the user counts as a picture."""
-    kind = kind_of(file.name)
-    return Listing(
-        file.parent, [SourceFile(file, normal_id(file.name), "picture" if kind == "other" else kind)], single=True
-    )
+    found = _file(file, normal_id(file.name), kind_of(file.name))
+    return Listing(file.parent, [replace(found, kind="picture") if found.kind == "other" else found], single=True)
 
 
 def kind_of(name: str) -> FileKind:
@@ -179,13 +179,26 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, i
             listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
         elif is_folder:
             _walk(path, f"{prefix}{normal_id(entry.name)}/", listing, visited)
-        elif is_file or kind in {"other", "unreadable"}:
+        elif is_file:
+            listing.files.append(_file(path, prefix + normal_id(entry.name), kind))
+        elif kind in {"other", "unreadable"}:
             listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
         elif entry.is_symlink() and not is_kind(path.exists):
             what = "the link points to no file; restore the file (`dvc pull`?)"
             listing.problems.append(Problem(printable(path), what))
         else:  # opening a pipe would block
             listing.problems.append(Problem(printable(path), "is not a file but a pipe or a device; remove it"))
+
+
+def _file(path: Path, relative: str, kind: FileKind) -> SourceFile:
+    """Return the entry of a regular file.
+
+    A DICOM file without its extension gets it in `relative`, so that its id is the whole name: `1.2.840.7` has no
+    extension.
+    """
+    if kind == "other" and is_dicom(path):
+        return SourceFile(DicomPath(path), relative + ENDING, "picture")
+    return SourceFile(path, relative, kind)
 
 
 def is_kind(question: Callable[[], bool]) -> bool:

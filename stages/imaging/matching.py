@@ -123,8 +123,9 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
             result.problems.append(Problem(printable(image.file.path), labels.fault))
             result.refused += 1
         else:
-            result.samples.append(SourceSample(identifier, image.file.path, tuple(labels.files), image.match.group))
-            result.relative[identifier] = image.file.relative
+            masks, group = tuple(labels.files), image.match.group
+            result.samples.append(SourceSample(identifier, image.file.path, masks, group, grouped=bool(group)))
+            result.relative[identifier] = image.file.inside or image.file.relative
             result.groups[identifier] = image.match.group
     for identifier in files.refused & owned.keys():
         result.leave_out("masks of images with a problem", *(file.path for file in owned[identifier].files))

@@ -70,9 +70,7 @@ def describe_mixtures(
     ids = [sample.id for sample in samples]
     return [
         *_kinds(ids, facts, lambda one: one.values, "values", "the same tissue may have another brightness in them"),
-        *_kinds(
-            ids, facts, lambda one: "grey" if one.channels == 1 else "colour", "channels", "grey becomes R = G = B"
-        ),
+        *_kinds(ids, facts, _channels, "channels", "grey becomes R = G = B"),
         *_spacings(samples, facts),
         *_kinds(ids, facts, lambda one: one.orientation, "orientations of the planes", "one organ has several shapes"),
         *(
@@ -112,6 +110,10 @@ def _listed(found: dict[str, list[str]]) -> str:
     order = sorted(found, key=lambda kind: -len(found[kind]))
     named = [f"{kind} ({counted(len(found[kind]), 'image')}, such as {found[kind][0]})" for kind in order[:MOST_NAMED]]
     return ", ".join(named) + (f" and {len(order) - MOST_NAMED} more" if len(order) > MOST_NAMED else "")
+
+
+def _channels(facts: ImageFacts) -> str:
+    return {1: "grey", 3: "colour"}.get(facts.channels, f"{facts.channels} channels")
 
 
 def _format(facts: ImageFacts) -> str:

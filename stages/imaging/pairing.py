@@ -21,15 +21,18 @@ from typing import Literal
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.describing import describe_classes
+from stages.imaging.dicom.gathering import is_dicom_file
+from stages.imaging.dicom.notes import dicom_notes
+from stages.imaging.dicom.pairing import DicomTrees, add_segmentations, gather_trees, group_slices
 from stages.imaging.explaining import explain_no_pair
 from stages.imaging.forms import Forms
 from stages.imaging.groups import Grouping, find_groups
 from stages.imaging.inputs import Found, Inputs, LeftOut
 from stages.imaging.layouts import LAYOUTS, MASK_ENDINGS
-from stages.imaging.listing import Listing, explain_no_picture, is_kind, kind_of, list_file, list_folder
+from stages.imaging.listing import Listing, explain_no_picture, is_kind, list_file, list_folder
 from stages.imaging.matching import Matched, assign_labels, match_files
 from stages.imaging.owners import Owners
-from stages.imaging.recognition import choose_layout
+from stages.imaging.recognition import Choice, choose_layout
 from stages.imaging.rules import TABLE, PairingRule
 from stages.imaging.samples import LabelFile, SourceSample, printable
 from stages.imaging.sorting import sort_files
@@ -37,6 +40,7 @@ from stages.imaging.suggesting import suggest_groups
 from stages.imaging.table import read_table
 from stages.imaging.trees import Trees
 from stages.outputs.cells import safe_cell
+from stages.runtime.progress import SILENT, Progress
 
 __all__ = [
     "LAYOUTS",
@@ -59,7 +63,9 @@ Labels = Literal["wanted", "ignored"]
 """Use of the masks. `ignored`: masks are recognised, so that none is taken for an image, and then left out."""
 
 
-def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Labels = "wanted") -> Found:
+def find_samples(
+    inputs: Inputs, *, orphans: Orphans = "reported", labels: Labels = "wanted", progress: Progress = SILENT
+) -> Found:
     """Find the images and the masks of each.
 
     If a folder of masks is given, at least one image must have a mask; the others become samples without a mask. If
@@ -69,6 +75,7 @@ def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Label
         inputs: The folders or the table, and how names are matched.
         orphans: Handling of masks without an image.
         labels: "ignored" where only images are needed, as for predictions.
+        progress: Shows how many DICOM headers are read.
 
     Raises:
         UsageError: a folder or the table does not exist, options exclude each other, a pattern is not valid, or two
@@ -79,16 +86,16 @@ def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Label
     if inputs.csv is not None:
         return _from_table(inputs, inputs.csv, masks_used=wanted)
     images = _list_images(inputs.images)
-    trees = Trees.of(images, None if inputs.masks is None else _list_masks(inputs.masks))
-    asked = PairingRule(
-        layout=inputs.layout,
-        image_pattern=inputs.image_pattern,
-        mask_pattern=inputs.mask_pattern,
-        group_pattern=inputs.group_pattern,
-    )
+    masks = None if inputs.masks is None else _list_masks(inputs.masks)
     masks_given = wanted and (inputs.masks is not None or inputs.mask_pattern is not None)
-    choice = choose_layout(trees, asked, masks_given=masks_given, masks_wanted=wanted)
-    matched = choice.matched
+    gathered = gather_trees(images, masks, progress, slices_alone=inputs.slices_alone)
+    choice = _match(inputs, gathered, masks_given=masks_given, masks_wanted=wanted)
+    if wanted and gathered.series and not choice.matched.pairs:
+        alone = gather_trees(images, masks, slices_alone=True)
+        by_file = _match(inputs, alone, masks_given=masks_given, masks_wanted=wanted)
+        if by_file.matched.pairs:  # every slice has a mask that is named like its file
+            gathered, choice = alone, by_file
+    trees, matched = gathered.trees, choice.matched
     pairs = bool(matched.pairs)
     if masks_given and not pairs:
         found_images = any(file.kind in USABLE for file in images.files)
@@ -104,15 +111,33 @@ def find_samples(inputs: Inputs, *, orphans: Orphans = "reported", labels: Label
     else:
         _ignore_masks(matched)
         grouping = Grouping(matched.samples)
+    samples = group_slices(grouping.samples) if wanted else grouping.samples
     return Found(
-        samples=grouping.samples,
+        samples=samples,
         problems=[*matched.problems, *grouping.problems],
         left_out=_left_out(matched),
         rule=replace(choice.rule, folders=matched.folders, one_root=trees.one_root and pairs),
-        notes=[*notes, *grouping.notes],
+        notes=[*notes, *grouping.notes, *(dicom_notes(samples) if wanted else [])],
         classes=describe_classes(choice.layout, trees) if pairs and wanted else None,
         labels=choice.layout.labels if pairs else None,
     )
+
+
+def _match(inputs: Inputs, gathered: DicomTrees, *, masks_given: bool, masks_wanted: bool) -> Choice:
+    """Match the files by the user's rule or the layout that fits best, and DICOM SEG files by what they refer to."""
+    asked = PairingRule(
+        layout=inputs.layout,
+        image_pattern=inputs.image_pattern,
+        mask_pattern=inputs.mask_pattern,
+        group_pattern=inputs.group_pattern,
+    )
+    choice = choose_layout(gathered.trees, asked, masks_given=masks_given, masks_wanted=masks_wanted)
+    gathered.report_left_out(choice.matched)
+    if masks_wanted:
+        add_segmentations(choice.matched, gathered.segmentations)
+    else:
+        choice.matched.leave_out("masks of these images (DICOM SEG)", *(one.path for one in gathered.segmentations))
+    return choice
 
 
 def find_masks(
@@ -141,13 +166,18 @@ def find_masks(
         return {id_: found for id_, found in named.items() if id_ in ids}, problems
     if masks is None:
         return {}, []
-    listing = _list_masks(masks)
+    gathered = gather_trees(_list_masks(masks), None)
+    listing = gathered.trees.masks
     layout = rule.to_layout()
-    if rule.one_root:
-        matched = match_files(layout, Trees.of(listing, None))
+    if rule.one_root or gathered.segmentations:
+        matched = match_files(layout, gathered.trees)
+        add_segmentations(matched, gathered.segmentations)
         found = {one.id: one.masks for one in matched.samples if one.id in ids and one.masks}
         if found:  # otherwise the folder of masks alone was given
             return found, matched.problems if len(found) < len(ids) else []
+        if gathered.segmentations:
+            what = "holds DICOM SEG without the series that they refer to; give the folder that holds both"
+            return {}, [Problem(printable(masks), what)]
     trees = Trees(Listing(masks), listing, "apart")
     forms = Forms.of(layout, trees)
     files = sort_files(layout, trees, forms)
@@ -201,8 +231,10 @@ def _list_images(images: Path) -> Listing:
 
 def _list_masks(masks: Path) -> Listing:
     """List all files in the folder of masks, or the one file that annotates all images."""
-    if kind_of(masks.name) == "annotation" and is_kind(masks.is_file):
-        return list_file(masks)
+    if is_kind(masks.is_file):
+        listing = list_file(masks)
+        if any(file.kind == "annotation" or is_dicom_file(file) for file in listing.files):
+            return listing
     listing = list_folder(masks)
     if not any(file.kind in {*USABLE, "annotation"} for file in listing.files):
         raise InputProblemsError(listing.problems or [_no_picture(listing)])

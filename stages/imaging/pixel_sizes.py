@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stages.imaging.parts import AXIAL
@@ -12,8 +12,9 @@ from stages.imaging.table import read_table
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.readers import is_volume_file
 from stages.outputs.cells import safe_cell
+from store import AttentionStore
 
-__all__ = ["SQUARE", "pixel_area", "pixel_sizes", "size_in_file", "sizes_in_files"]
+__all__ = ["SQUARE", "pixel_area", "pixel_sizes", "size_in_file", "size_text", "sizes_in_files", "stored_sizes"]
 
 SQUARE = 1e-6
 """Largest relative difference of rows and columns of a pixel that counts as square."""
@@ -76,3 +77,28 @@ def sizes_in_files(files: Mapping[str, Sequence[LabelFile]]) -> dict[str, float 
 def pixel_area(size: float | tuple[float, float]) -> float:
     """Return the area of a pixel in mm² from its size as `size_in_file` gives it."""
     return size[0] * size[1] if isinstance(size, tuple) else size**2
+
+
+def size_text(size: float | tuple[float, float] | None) -> str:
+    """Return a size as the column `pixel_mm` of a store has it: rows and columns, such as `0.75 0.5`; "" for None."""
+    if size is None:
+        return ""
+    rows, columns = size if isinstance(size, tuple) else (size, size)
+    return f"{float(rows)!r} {float(columns)!r}"
+
+
+def stored_sizes(store: AttentionStore, indices: Iterable[int]) -> dict[str, float | tuple[float, float]]:
+    """Return the size of a pixel in millimetres by id, where a store records it; see `size_in_file`.
+
+    Args:
+        store: The store.
+        indices: Positions of the samples.
+    """
+    if not store.has("pixel_mm"):
+        return {}
+    found: dict[str, float | tuple[float, float]] = {}
+    for index in indices:
+        if text := str(store.column("pixel_mm")[index]):
+            rows, columns = map(float, text.split(" "))
+            found[str(store.ids[index])] = rows if rows == columns else (rows, columns)
+    return found

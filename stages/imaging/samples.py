@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stages.imaging.parts import WHOLE, Part
@@ -59,6 +59,8 @@ class SourceSample:
     """The plane or region of the image file that the sample is."""
     parent: str = ""
     """Id of the file that the sample is a part of; "" for a sample that is the whole file."""
+    grouped: bool = field(default=False, compare=False)
+    """True if the user, a folder or the layout gives the group. Otherwise a patient that the file names is the group."""
 
     def __post_init__(self) -> None:
         if not self.group:

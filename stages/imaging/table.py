@@ -171,7 +171,8 @@ def _parse_sample(folder: Path, cells: dict[str, str], entries: Entries) -> tupl
         for name in cell.split(";")
         if name.strip()
     ]
-    sample = SourceSample(identifier, image, tuple(masks), normal_id(cells["group"]), cells["split"], pixel_mm)
+    group = normal_id(cells["group"])
+    sample = SourceSample(identifier, image, tuple(masks), group, cells["split"], pixel_mm, grouped=bool(group))
     if not identifier:
         return "the id is empty; every row needs one", sample
     fault = id_problem(identifier) or fault

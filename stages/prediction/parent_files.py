@@ -44,11 +44,20 @@ class ParentFiles:
         self._classes, self._painter = classes, painter
         self._label_names, self._objects = label_names, objects
         self._gatherers: dict[int | str, Gatherer] = {}
+        self._usable: set[str] = set()
+        """Endings of the formats whose packages are installed."""
 
     def names(self, source: SourceSample) -> list[str]:
-        """Return the names of all files for the scan of a sample, masks first; none if its planes have own files."""
+        """Return the names of all files for the scan of a sample, masks first; none if its planes have own files.
+
+        Raises:
+            UsageError: such files cannot be written, because a package is not installed.
+        """
         if (found := parent_format(source)) is None:
             return []
+        if found.ending not in self._usable:
+            found.require()
+            self._usable.add(found.ending)
         identifier = parent_id(source)
         names = [f"{part}{found.ending}" for part in self._parts(identifier, found)]
         if self._objects and found.objects:

@@ -83,6 +83,25 @@ class ParentFormat:
     """One file can hold labels that overlap. Otherwise a multi-label run writes one file for every label."""
     objects: bool = True
     """It can hold the numbers of objects, for `--instances`. Otherwise these are one picture for each plane."""
+    package: str = ""
+    """Package of an extra that it needs. Its module then has a function `require_package()` too, which raises
+    UsageError if the package is missing."""
+    all_images: bool = True
+    """It can be written for every image of its reader. Otherwise its module has a function `fits(image: Path) -> bool`
+    too, which says so for one image."""
+
+    def fits(self, image: Path) -> bool:
+        """Return True if the predictions of an image can be written in this format."""
+        return self.all_images or bool(importlib.import_module(self.module).fits(image))
+
+    def require(self) -> None:
+        """Make sure that files of this format can be written.
+
+        Raises:
+            UsageError: a package is not installed; the message names its extra.
+        """
+        if self.package:
+            importlib.import_module(self.module).require_package()
 
     def encode(self, gathered: Gathered, label: int | None = None) -> bytes:
         """Return the bytes of the file of all planes."""
@@ -100,6 +119,14 @@ class ParentFormat:
 
 PARENT_FORMATS: Mapping[str, ParentFormat] = {
     "nifti": ParentFormat(ending=".nii.gz", module="stages.prediction.nifti_files"),
+    "dicom": ParentFormat(
+        ending=".dcm",
+        module="stages.prediction.dicom_files",
+        overlapping=True,
+        objects=False,
+        package="highdicom",
+        all_images=False,
+    ),
     "tiff": ParentFormat(ending=".tif", module="stages.prediction.tiff_stacks"),
 }
 """Format of the predictions by the name of the reader in `stages.imaging.volumes.readers.READERS`."""
@@ -111,7 +138,8 @@ def parent_format(source: SourceSample) -> ParentFormat | None:
         return None
     reader = reader_of(source.image)
     name = next(name for name, one in READERS.items() if one is reader)
-    return PARENT_FORMATS.get(name)
+    found = PARENT_FORMATS.get(name)
+    return found if found is not None and found.fits(source.image) else None
 
 
 def parent_id(source: SourceSample) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stages.errors import UsageError
 from stages.imaging.labels import LabelRules
 from stages.imaging.parts import Part
-from stages.imaging.pixel_sizes import pixel_sizes, sizes_in_files
+from stages.imaging.pixel_sizes import pixel_sizes, sizes_in_files, stored_sizes
 from stages.imaging.samples import LabelFile
 from stages.imaging.source_masks import find_source_masks
 from stages.imaging.stored_parts import stored_parts
@@ -131,7 +131,7 @@ def load_inputs(request: Request) -> EvaluationInputs:
         labels=LabelRules.from_source(store.description.masks, store.classes),
         instances=request.instances,
         rules=request.rules,
-        pixel_mm=_pixel_sizes(request, parts, masks),
+        pixel_mm=_pixel_sizes(request, parts, {**sizes_in_files(masks), **stored_sizes(store, indices)}),
     )
 
 
@@ -178,16 +178,20 @@ def _require_masks_for_mm(request: Request) -> None:
 
 
 def _pixel_sizes(
-    request: Request, parts: Mapping[str, tuple[str, Part]], masks: Mapping[str, Sequence[LabelFile]]
+    request: Request, parts: Mapping[str, tuple[str, Part]], said: Mapping[str, PixelSize]
 ) -> dict[str, PixelSize]:
-    """Return the size of a pixel by id: from the table, else from the option, else from the headers of the masks.
+    """Return the size of a pixel by id: from the table, else from the option, else what the files say.
 
-    Headers count if the size is then known for all samples, so that no mean is over a part of them, or if a tolerance
-    in millimetres is given.
+    What the files say counts if the size is then known for all samples, so that no mean is over a part of them, or if a
+    tolerance in millimetres is given.
+
+    Args:
+        request: The options.
+        parts: The parent and the part of it that each sample is.
+        said: Sizes by id that the store records or the headers of the masks give.
 
     Raises:
         UsageError: a tolerance in millimetres is given, but no image's pixel size is known.
-        InputProblemsError: a mask cannot be read.
     """
     sizes: dict[str, PixelSize] = {}
     if request.rules.pixel_mm is not None:
@@ -196,7 +200,7 @@ def _pixel_sizes(
         of_files = pixel_sizes(request.csv, {parent for parent, _ in parts.values()})
         sizes |= {id_: of_files[parent] for id_, (parent, _) in parts.items() if parent in of_files}
     if len(sizes) < len(parts):
-        known = sizes_in_files(masks) | sizes
+        known = {**said, **sizes}
         if len(known) == len(parts) or request.rules.tolerance_mm is not None:
             sizes = known
     if request.rules.tolerance_mm is not None and not sizes:

@@ -108,9 +108,13 @@ def find_images(
         layout="auto" if rule.layout == TABLE else rule.layout,
         image_pattern=rule.image_pattern,
     )
+    parents = {parent for parent, _ in parts.values()}
     found = {sample.id: sample.image for sample in find_samples(searched, labels="ignored").samples}
+    if not parents <= found.keys():  # slices with a mask each are samples by their files
+        alone = find_samples(replace(searched, slices_alone=True), labels="ignored").samples
+        found |= {sample.id: sample.image for sample in alone if sample.id in parents}
     found |= {safe_cell(id_): path for id_, path in found.items()}  # how version 0.2 and older named such samples
-    if missing := sorted({parent for parent, _ in parts.values()} - found.keys()):
+    if missing := sorted(parents - found.keys()):
         option = "--csv" if csv else "--images"
         raise InputProblemsError(
             [Problem(printable(place), f"no image for `{id_}`") for id_ in missing],

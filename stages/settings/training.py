@@ -151,7 +151,7 @@ class EvaluateSettings(Settings):
     pixel_mm: Above0 | None = setting(
         None,
         "Side of a pixel of the original images in mm, for distances in mm; a column pixel_mm of --csv comes first. "
-        "Without both, the headers of NIfTI masks give it.",
+        "Without both, it is what the scans or their masks say.",
     )
     out: Path = setting(Path("reports/dual"), "Folder for metrics.json, scores.json, per_sample.csv and pictures.")
     include_training: bool = setting(False, "Allow samples that the run was trained on; such scores are too high.")

@@ -148,10 +148,10 @@ def _vanishing(room: Path) -> Iterator[None]:
         yield
 
 
-def _dicom_only(room: Path) -> None:
+def _matlab_only(room: Path) -> None:
     shutil.rmtree(room / "images")
     (room / "images").mkdir()
-    (room / "images" / "scan.dcm").write_bytes(bytes(128) + b"DICM")
+    (room / "images" / "scan.mat").write_bytes(b"MATLAB 5.0")
 
 
 def _as_file(room: Path) -> None:
@@ -207,7 +207,7 @@ KINDS = [
     Kind("clutter", "system files and notes among the images", _clutter, "extract", 0, SIX),
     Kind("vanishing", "an image deleted while the command runs", _nothing, "extract", 1, (NAME, "cannot be read"), _vanishing),
     Kind("vanishing_skipped", "an image deleted while the command runs, with --on-error skip", _nothing, "extract --on-error skip", 0, ("5 samples", f"left out: images/{NAME}"), _vanishing),
-    Kind("dicom_only", "a folder of DICOM files", _dicom_only, "extract", 1, ("no picture", "scan.dcm", "DICOM")),
+    Kind("matlab_only", "a folder of MATLAB files", _matlab_only, "extract", 1, ("no picture", "scan.mat", "MATLAB")),
     Kind("no_folder", "no such folder", _nothing, "extract --images nowhere", 2, ("nowhere", "no such folder")),
     Kind("file_for_folder", "a text file for the folder of images", _as_file, "extract --masks masks --images images", 1, ("none of the 6 masks", "images")),
     Kind("predict_broken", "a broken image among those to predict", _cut(0.5), "predict", 1, (NAME, "damaged", "--on-error skip")),

@@ -33,13 +33,18 @@ MODULES = {
     "numcodecs", "numpy", "operator", "os", "pathlib", "pickletools", "pipeline", "pydantic", "re", "resource", "rich",
     "safetensors", "scipy", "shlex", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages",
     "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "time", "timm", "torch",
+    "highdicom", "pydicom",
     "typer", "types", "typing", "unicodedata", "urllib", "warnings", "xml", "yaml", "zarr", "zipfile", "zlib",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
-    "importlib": ("stages/reporting/data_sections.py", "stages/imaging/volumes/readers.py"),
+    "importlib": (
+        "stages/reporting/data_sections.py",
+        "stages/imaging/volumes/readers.py",
+        "stages/prediction/dicom_files.py",
+    ),
     "webbrowser": ("stages/view.py",),
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }

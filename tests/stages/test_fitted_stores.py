@@ -49,6 +49,16 @@ def test_the_store_holds_canvases_and_records_it(padded: Path):
         assert ignored.tolist() == [True] * 4 + [False] * 24 + [True] * 4
 
 
+def test_padding_does_not_count_when_images_are_compared(padded: Path, phantom_store: Path):
+    """Or all images of one aspect would look alike: the hashes are nearly those of the stretched images."""
+    columns = [AttentionStore.open(path).column("perceptual_hash") for path in (padded / "s.zarr", phantom_store)]
+    hashes = [[int(str(one), 16) for one in column] for column in columns]
+    apart = [(mine ^ other).bit_count() for mine, other in zip(*hashes, strict=True)]
+    strangers = [(one ^ other).bit_count() for one, other in zip(hashes[0], hashes[1][1:], strict=False)]
+    assert np.mean(apart) < 6
+    assert np.mean(strangers) > 16
+
+
 def test_the_model_records_it_too(padded: Path):
     assert load_model(padded / "run", "cpu")[1].images == {"fit": "pad"}
 

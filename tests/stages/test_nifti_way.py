@@ -68,7 +68,7 @@ def test_predictions_lie_on_the_scan(scans: Path, run: Path, memo: Path, tmp_pat
 
 
 def test_scores_are_in_millimetres_without_asking(store: Path, run: Path, scans: Path, tmp_path: Path):
-    """The headers of the masks give the size of a pixel; where they do not, there are no millimetres."""
+    """The store records the size of a pixel that the scans say; the user's own size comes first."""
     settings = {"store": store, "run": run, "split": "train", "include_training": True, "overlays": 0}
     report = evaluate.run(EvaluateSettings(**settings, out=tmp_path / "r", masks=scans / "labels"))
     with (tmp_path / "r" / "per_sample.csv").open() as file:
@@ -79,12 +79,21 @@ def test_scores_are_in_millimetres_without_asking(store: Path, run: Path, scans:
         EvaluateSettings(**settings, out=tmp_path / "r2", masks=scans / "labels", pixel_mm=2, tolerance_mm=1)
     )
     assert asked.metrics["original"]["hd95_mm"] != report.metrics["original"]["hd95_mm"]
+    assert list(AttentionStore.open(store).column("pixel_mm")) == [f"{SPACING[1]} {SPACING[0]}"] * 8
     shutil.copytree(scans / "labels", tmp_path / "plain")
     for path in (tmp_path / "plain").iterdir():  # the same voxels, but the file does not say where they are
         nib.save(nib.Nifti1Image(np.asanyarray(nib.as_closest_canonical(nib.load(path)).dataobj)[::-1], None), path)
-    unsaid = evaluate.run(EvaluateSettings(**settings, out=tmp_path / "r3", masks=tmp_path / "plain"))
-    assert "hd95_mm" not in unsaid.metrics["original"]
-    assert unsaid.metrics["original"]["hd95"] == report.metrics["original"]["hd95"]
+    recorded = evaluate.run(EvaluateSettings(**settings, out=tmp_path / "r3", masks=tmp_path / "plain"))
+    assert recorded.metrics["original"]["hd95_mm"] == report.metrics["original"]["hd95_mm"]
+
+
+def test_labels_with_fewer_planes_than_the_store_are_a_problem(store: Path, run: Path, scans: Path, tmp_path: Path):
+    shutil.copytree(scans / "labels", tmp_path / "labels")
+    path = tmp_path / "labels" / "case_1.nii.gz"
+    write_scan(path, np.asanyarray(nib.load(path).dataobj)[..., :2])
+    settings = {"store": store, "run": run, "split": "train", "include_training": True, "overlays": 0}
+    with pytest.raises(InputProblemsError, match=r"case_1\.nii\.gz: has 2 planes, and plane 2 is needed"):
+        evaluate.run(EvaluateSettings(**settings, out=tmp_path / "r", masks=tmp_path / "labels"))
 
 
 def test_areas_are_in_square_millimetres(scans: Path, run: Path, memo: Path, tmp_path: Path):

@@ -53,6 +53,7 @@ def sample_of(index: int, layout: Layout) -> Sample:
         slice=index,
         row=-3 + index,
         column=16 * index,
+        pixel_mm="0.75 0.5" if index else "",
     )
 
 
@@ -201,6 +202,10 @@ FAULTS = {
     "lost_classes_falling": ["`lost_classes` is no list of classes in rising order in sample 0 (Fall-ä03)"],
     "parent_empty": ["`parent` is empty in sample 1 (case_00)"],
     "slice_negative": ["`slice` is negative in sample 1 (case_00)"],
+    "size_one_number": ["`pixel_mm` is no size of a pixel in sample 1 (case_00)"],
+    "size_zero": ["`pixel_mm` is no size of a pixel in sample 1 (case_00)"],
+    "size_negative": ["`pixel_mm` is no size of a pixel in sample 1 (case_00)"],
+    "size_infinite": ["`pixel_mm` is no size of a pixel in sample 1 (case_00)"],
     "hash_short": ["`perceptual_hash` is not 16 hexadecimal digits in sample 2 (case_01)"],
     "hash_upper": ["`perceptual_hash` is not 16 hexadecimal digits in sample 2 (case_01)"],
 }

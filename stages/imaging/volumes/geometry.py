@@ -38,6 +38,8 @@ DIRECTIONS = {"axial": (HEAD, FRONT, RIGHT), "coronal": (FRONT, HEAD, RIGHT), "s
 """The patient's axes of planes, rows and columns."""
 RIGHT_ANGLE = 1e-3
 """Largest cosine of the angle between two axes that counts as a right angle."""
+NEAR = 0.8
+"""Smallest cosine of the angle to an axis of the patient at which planes have its name."""
 SAME_PLACE = 0.01
 """Largest distance of the same corner of two scans, in voxels."""
 
@@ -83,6 +85,13 @@ class Geometry:
         patient = self._nearest[int(axis)][0]
         return next(name for name, directions in DIRECTIONS.items() if directions[0] == patient)
 
+    def orientation(self, axis: str) -> str:
+        """Return the name of the planes along an axis; `oblique` if they are far from all three."""
+        column = self.affine[:3, self._order(axis)[0][0]]
+        name = self.name(axis)
+        near = abs(column[DIRECTIONS[name][0]]) / np.linalg.norm(column) >= NEAR
+        return name if near else "oblique"
+
     def cut(self, values: NDArray[Any], axis: str) -> NDArray[Any]:
         """Return an array of the scan's shape as (plane, row, column): the same memory, seen in another order.
 
@@ -108,6 +117,10 @@ class Geometry:
         lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
         plane, row, column = (float(lengths[at]) for at, _ in self._order(axis))
         return row, column, plane
+
+    def is_cut(self, axis: str) -> bool:
+        """Return True if the array itself is (plane, row, column) along an axis, so that `cut` changes nothing."""
+        return self._order(axis) == [(0, False), (1, False), (2, False)]
 
     def _order(self, axis: str) -> list[tuple[int, bool]]:
         """Return the array's axis of planes, rows and columns, and whether its indices are taken in reverse."""

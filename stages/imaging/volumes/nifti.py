@@ -25,7 +25,7 @@ from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
 from stages.imaging.parts import AXIAL
 from stages.imaging.volumes.nifti_header import COLOURS, NiftiHeader, is_compressed, read_header, unpacked
-from stages.imaging.volumes.volume import Volume, VolumeFacts
+from stages.imaging.volumes.volume import Volume, VolumeFacts, name_of_type
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,6 +118,8 @@ class NiftiVolume(Volume):
             channels=len(COLOURS) if coloured else 1,
             deep=not coloured and (header.dtype != np.uint8 or header.scaled),
             spacing_mm=header.geometry.spacing(axis) if header.placed else None,
+            values="8-bit" if coloured else f"{name_of_type(header.dtype)}{', scaled' * header.scaled}",
+            orientation=header.geometry.orientation(axis) if header.placed else "",
         )
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:

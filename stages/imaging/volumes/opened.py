@@ -8,23 +8,25 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
-from stages.imaging.parts import AXIAL
+from stages.imaging.parts import AXIAL, Part
+from stages.imaging.volumes.paths import VolumePath
 from stages.imaging.volumes.readers import reader_of
 from stages.imaging.volumes.volume import Volume
 from store.disk.regular import open_regular
 
-__all__ = ["file_digest", "open_volume"]
+__all__ = ["file_digest", "hash_file", "open_part", "open_volume"]
 
 KEPT = 4
 """Files that stay open: image and labels of two volumes, because threads read ahead."""
 BLOCK = 2**22
 """Bytes that are read at a time."""
-_Key = tuple[str, int, int]
+_Key = tuple[Hashable, int, int]
 
 
 @dataclass
@@ -53,9 +55,22 @@ def open_volume(path: Path, axis: str = AXIAL) -> Volume:
     entry = _entry(path)
     with entry.lock:
         if entry.volume is None:
-            entry.volume = reader_of(path).open(path)
+            entry.volume = path.open_volume() if isinstance(path, VolumePath) else reader_of(path).open(path)
         volume = entry.volume
     return volume if axis == AXIAL else volume.along(axis)
+
+
+def open_part(path: Path, part: Part) -> Volume:
+    """Return the opened file that a part is in.
+
+    Raises:
+        InputProblemsError: as in `open_volume`, or the file has no such plane.
+    """
+    volume = open_volume(path, part.axis)
+    plane, planes = part.plane or 0, volume.facts.planes
+    if plane >= planes:
+        refuse(path, f"has {planes} planes, and plane {plane} is needed, counted from 0; give the file with all planes")
+    return volume
 
 
 def file_digest(path: Path) -> str:
@@ -67,15 +82,24 @@ def file_digest(path: Path) -> str:
     entry = _entry(path)
     with entry.lock:
         if not entry.digest:
-            try:
-                digest = hashlib.sha256()
-                with open_regular(path) as file:
-                    while block := file.read(BLOCK):
-                        digest.update(block)
-                entry.digest = digest.hexdigest()
-            except OSError as error:
-                refuse(path, explain_unreadable(error))
+            entry.digest = path.content_digest() if isinstance(path, VolumePath) else hash_file(path)
         return entry.digest
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of the file's bytes, 64 hexadecimal digits, without remembering it.
+
+    Raises:
+        InputProblemsError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open_regular(path) as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except OSError as error:
+        refuse(path, explain_unreadable(error))
+    return digest.hexdigest()
 
 
 def _entry(path: Path) -> _Entry:
@@ -83,7 +107,7 @@ def _entry(path: Path) -> _Entry:
         status = path.stat()
     except OSError as error:
         refuse(path, explain_unreadable(error))
-    key = (str(path), status.st_size, status.st_mtime_ns)
+    key = (path.identity if isinstance(path, VolumePath) else str(path), status.st_size, status.st_mtime_ns)
     with _LOCK:
         entry = _ENTRIES.setdefault(key, _Entry())
         _ENTRIES.move_to_end(key)

@@ -55,7 +55,7 @@ def _planes_of(sample: SourceSample, axis: str) -> list[SourceSample]:
     """
     image = open_volume(sample.image, axis)
     facts = image.facts
-    group = facts.patient if facts.patient and sample.group == sample.id else sample.group
+    group = facts.patient if facts.patient and not sample.grouped else sample.group
     for label in sample.masks:
         _require_same_place(label, sample.image, image, axis)
     if facts.planes == 1:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.samples import printable
+from stages.imaging.volumes.paths import VolumePath
 from stages.imaging.volumes.recognising import is_animation, is_array_stack, is_deep_jpeg2000, is_tiff_stack
 from stages.imaging.volumes.volume import Volume
 
@@ -53,6 +54,11 @@ READERS: Mapping[str, Reader] = {
         title="NumPy array",
         extensions=(".npy",),
         module="stages.imaging.volumes.numpy_files",
+    ),
+    "dicom": Reader(
+        title="DICOM",
+        extensions=(".dcm", ".dicom", ".ima"),
+        module="stages.imaging.dicom.files",
     ),
     "tiff": Reader(
         title="TIFF",
@@ -98,7 +104,10 @@ MOST_DECISIONS = 2**16
 
 
 def is_volume_file(path: Path) -> bool:
-    """Return True if the file is read as a volume: by its name, and by its header where other files have such names."""
+    """Return True if the file is read as a volume.
+
+    Its path or its name says so, and its header where other files have such names.
+    """
     return _name_of_reader(path) is not None
 
 
@@ -116,6 +125,8 @@ def reader_of(path: Path) -> Reader:
 
 def _name_of_reader(path: Path) -> str | None:
     """Return the name of the reader of a file; None if no reader reads it."""
+    if isinstance(path, VolumePath):
+        return path.format
     name = path.name.lower()
     if not name.endswith(SHARED_EXTENSIONS):
         return next((key for key, reader in READERS.items() if name.endswith(reader.extensions)), None)

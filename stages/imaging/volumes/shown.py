@@ -10,21 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.imaging.intensities import IntensityRule, spread_values, to_8_bits
+from stages.imaging.intensities import MOST_VALUES, IntensityRule, spread_values, to_8_bits
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Part, part_digest
 from stages.imaging.volumes.channels import MOST_CHANNELS, channel_views, key_of_channels
-from stages.imaging.volumes.opened import file_digest, open_volume
+from stages.imaging.volumes.opened import file_digest, open_part, open_volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from stages.imaging.parts import Box
     from stages.imaging.volumes.volume import Volume
+    from stages.settings import Size
 
 __all__ = ["read_plane", "shown_range", "volume_memo_key"]
 
 MOST_PLANES = 32
 """Planes from which the percentiles of a file are computed, evenly spaced."""
+LARGEST_WHOLE = 2**25
+"""Values of a plane that is read as a whole for them. Of a larger one, such as a slide, blocks are read."""
+BLOCK, BLOCKS = 256, 16
+"""Rows and columns of a block, and the number of blocks along each side, evenly spaced."""
 AT_A_TIME = 2**22
 """Values that are read at a time to find the extremes of a plane."""
 _TURN = threading.Lock()
@@ -36,7 +42,7 @@ def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]
     Raises:
         InputProblemsError: the file cannot be read, or the plane holds NaN or infinity.
     """
-    volume = open_volume(path, part.axis)
+    volume = open_part(path, part)
     views = channel_views(path, volume, part.channels)
     if not views:
         return _read(path, volume, part, rule)
@@ -112,20 +118,37 @@ def _extremes(volume: Volume, plane: int) -> tuple[float, float]:
     return (min(found), max(found)) if found else (0.0, 0.0)
 
 
+def _blocks(size: Size) -> list[Box | None]:
+    """Return the regions of a plane from which percentiles are computed; None for all of it."""
+    rows, columns = size
+    if rows * columns <= LARGEST_WHOLE:
+        return [None]
+    high, wide = min(BLOCK, rows), min(BLOCK, columns)
+    starts = [
+        (row, column) for row in _spread(rows - high + 1, BLOCKS) for column in _spread(columns - wide + 1, BLOCKS)
+    ]
+    return [(row, column, high, wide) for row, column in starts]
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return at most `most` evenly spaced numbers from 0 to below `count`."""
+    return sorted({round(at) for at in np.linspace(0, count - 1, min(count, most))})
+
+
 @lru_cache(maxsize=16)
 def _percentiles(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
-    """Return the percentiles of a file, from evenly spaced planes; NaN and infinity do not count."""
-    planes = volume.facts.planes
-    chosen = sorted({round(at) for at in np.linspace(0, planes - 1, min(planes, MOST_PLANES))})
+    """Return the percentiles of a file, from evenly spaced planes and blocks; NaN and infinity do not count."""
+    boxes = _blocks(volume.facts.size)
     found: list[NDArray[Any]] = []
     lowest, highest = math.inf, -math.inf
-    for plane in chosen:
-        values = volume.read(plane)
-        sampled = spread_values(values)
-        found.append(sampled[np.isfinite(sampled)])
-        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-        if finite.size:
-            lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
+    for plane in _spread(volume.facts.planes, MOST_PLANES):
+        for box in boxes:
+            values = volume.read(plane, box)
+            sampled = spread_values(values, MOST_VALUES // len(boxes))
+            found.append(sampled[np.isfinite(sampled)])
+            finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+            if finite.size:
+                lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
     together = np.concatenate(found)
     if not together.size:
         return 0.0, 0.0

@@ -12,7 +12,10 @@ from PIL import Image
 from stages.errors import InputProblemsError, UsageError
 from stages.imaging.decoding import key_of_maps, read_image, read_resized
 from stages.imaging.intensities import MINMAX, IntensityRule, to_8_bits
-from stages.imaging.parts import WHOLE
+from stages.imaging.parts import WHOLE, Box
+from stages.imaging.volumes import shown
+from stages.imaging.volumes.numpy_files import NumpyVolume
+from stages.imaging.volumes.opened import open_volume
 from tests.stages.imaging.deep_files import save_deep_png
 
 PERCENTILES = IntensityRule(name="percentiles")
@@ -192,3 +195,24 @@ def test_anything_else_is_no_rule(text: str):
 def test_percentiles_are_two_from_0_to_100(text: str):
     with pytest.raises(UsageError, match="from 0 to 100"):
         IntensityRule.parse(text)
+
+
+def test_of_a_slide_only_blocks_are_read_for_the_percentiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """They are near those of the whole plane, and memory does not grow with it."""
+    values = np.add.outer(np.arange(900), np.arange(1300)).astype(np.uint16)
+    np.save(tmp_path / "a.npy", values)
+    monkeypatch.setattr(shown, "LARGEST_WHOLE", 10_000)
+    monkeypatch.setattr(shown, "BLOCK", 16)
+    read: list[object] = []
+    original = NumpyVolume.read
+
+    def recorded(self: NumpyVolume, plane: int, box: Box | None = None) -> np.ndarray:
+        read.append(box)
+        return original(self, plane, box)
+
+    monkeypatch.setattr(NumpyVolume, "read", recorded)
+    low, high = shown.shown_range(open_volume(tmp_path / "a.npy"), PERCENTILES)
+    assert len(read) == 16 * 16
+    assert all(isinstance(box, tuple) and box[2:] == (16, 16) for box in read)
+    expected = np.percentile(values, (0.5, 99.5))
+    assert np.abs(np.array([low, high]) - expected).max() < 0.05 * values.max()

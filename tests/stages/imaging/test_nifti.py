@@ -280,3 +280,16 @@ def test_planes_along_another_axis_are_shown_by_the_same_range(tmp_path: Path):
     }
     assert shown["axial"][1][-2, -1, 0] == shown["coronal"][1][-2, -1, 0]  # one voxel on two planes
     assert open_volume(path, "coronal") is open_volume(path, "coronal")
+
+
+def test_facts_name_the_values_and_the_orientation(tmp_path: Path):
+    """So a data set that mixes them is seen before anything is computed."""
+    straight = open_volume(write_scan(tmp_path / "a.nii", VALUES, codes="SAR"))
+    oblique = open_volume(write_scan(tmp_path / "b.nii", VALUES, rotated=40))
+    assert straight.facts.values == "16-bit signed"
+    assert [straight.along(axis).facts.orientation for axis in ("axial", "coronal", "0")] == [
+        "axial",
+        "coronal",
+        "axial",
+    ]
+    assert [oblique.along(axis).facts.orientation for axis in ("axial", "coronal")] == ["axial", "oblique"]

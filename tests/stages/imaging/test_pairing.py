@@ -200,8 +200,8 @@ def test_a_missing_folder_is_a_usage_error(tmp_path: Path, touch: Touch, images:
 
 def test_a_folder_without_pictures_says_what_it_holds(tmp_path: Path, touch: Touch) -> None:
     """The message lists files of the folder, so that a wrong folder is noticed."""
-    touch("images/scan.dcm")
-    with pytest.raises(InputProblemsError, match=r"scan\.dcm"):
+    touch("images/scan.h5")
+    with pytest.raises(InputProblemsError, match=r"scan\.h5"):
         find(tmp_path / "images")
 
 

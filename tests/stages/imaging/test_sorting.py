@@ -43,13 +43,13 @@ def reasons(found: Found) -> dict[str, str]:
 
 def test_every_kind_of_file_is_named_with_its_reason(tmp_path: Path, touch: Touch) -> None:
     """Formats that are not read, other files and hidden files are listed, one entry for a reason."""
-    touch("a.png", "b.webp", "c.GIF", "scan.dcm", "scan2.DCM", "x/v.nrrd", "p.psd", "s.svs", "a.npy", "v.h5")
+    touch("a.png", "b.webp", "c.GIF", "scan.mat", "scan2.MAT", "x/v.nrrd", "p.psd", "s.svs", "a.npy", "v.h5")
     touch("all.zip", "t.npz", "list.csv", "Thumbs.db", "README", ".DS_Store", ".cache/x.png", "settings.json")
     found = find_samples(Inputs(images=tmp_path))
     assert [one.id for one in found.samples] == ["a", "b", "c"]
     expected = {
-        "scan.dcm": "DICOM",
-        "scan2.DCM": "DICOM",
+        "scan.mat": "MATLAB",
+        "scan2.MAT": "MATLAB",
         "v.nrrd": "NRRD",
         "p.psd": "other picture",
         "s.svs": "whole-slide",
@@ -71,19 +71,19 @@ def test_every_kind_of_file_is_named_with_its_reason(tmp_path: Path, touch: Touc
 
 def test_a_sentence_has_the_count_and_three_examples(tmp_path: Path, touch: Touch) -> None:
     """Ten thousand files of one kind are one sentence."""
-    touch("a.png", *(f"{number}.dcm" for number in range(5)))
+    touch("a.png", *(f"{number}.mat" for number in range(5)))
     (one,) = find_samples(Inputs(images=tmp_path)).left_out
     text = str(one)
-    assert text.startswith("5 files left out: DICOM")
-    assert [name in text for name in ("0.dcm", "1.dcm", "2.dcm", "3.dcm")] == [True, True, True, False]
+    assert text.startswith("5 files left out: MATLAB")
+    assert [name in text for name in ("0.mat", "1.mat", "2.mat", "3.mat")] == [True, True, True, False]
 
 
 def test_a_folder_of_other_formats_names_them(tmp_path: Path, touch: Touch) -> None:
     """If nothing can be read, the message names the formats, also in sub-folders."""
-    touch("p1/scan.dcm", "p2/volume.mha")
-    with pytest.raises(InputProblemsError, match="DICOM, MetaImage or NRRD and other formats are not read") as caught:
+    touch("p1/scan.mat", "p2/volume.mha")
+    with pytest.raises(InputProblemsError, match="MATLAB, MetaImage or NRRD and other formats are not read") as caught:
         find_samples(Inputs(images=tmp_path))
-    assert "p1/scan.dcm" in str(caught.value)
+    assert "p1/scan.mat" in str(caught.value)
 
 
 def test_masks_beside_the_images_are_used_without_being_given(tmp_path: Path, touch: Touch) -> None:

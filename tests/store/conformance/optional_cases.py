@@ -15,6 +15,7 @@ from tests.store.conformance.optional_changes import (
     label_bits,
     later_instances,
     other_instances,
+    pixel_sizes,
     require,
     sharded_objects,
     with_columns,
@@ -126,6 +127,10 @@ VALUE_CASES = [
         sealed=True,
     ),
     Case("parent_empty", "values", "a part of no image", with_places(parent={1: ""}), sealed=True),
+    Case("size_one_number", "values", "one number as the size of a pixel", pixel_sizes(one="0.5"), sealed=True),
+    Case("size_zero", "values", "a pixel without a size", pixel_sizes(one="0.0 1.0"), sealed=True),
+    Case("size_negative", "values", "a pixel of a negative size", pixel_sizes(one="1.0 -1.0"), sealed=True),
+    Case("size_infinite", "values", "a pixel of an infinite size", pixel_sizes(one="1e999 1.0"), sealed=True),
     Case("slice_negative", "values", "a slice before the first", with_places(slice={1: -1}), sealed=True),
     Case(
         "hash_short",

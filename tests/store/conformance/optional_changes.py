@@ -61,6 +61,17 @@ def with_places(**edits: dict[int, Any]) -> Change:
     return change
 
 
+def pixel_sizes(**edits: str) -> Change:
+    """Add the sizes of pixels: not known for sample 0. `edits`: the text of sample 1."""
+
+    def change(draft: Draft) -> None:
+        values = ["" if sample == 0 else "0.75 5e-05" for sample in range(draft.described["samples"])]
+        values[1] = edits.get("one", values[1])
+        draft.add_column("pixel_mm", values, "string")
+
+    return change
+
+
 def with_instances(edit: Callable[[np.ndarray], object] = lambda _: None, dtype: str = "uint16") -> Change:
     return lambda draft: instances(draft, edit, dtype)
 
@@ -103,6 +114,7 @@ def every_optional_part(draft: Draft) -> None:
     draft.add_column("row", [16 * (index % 4) for index in range(samples)], "int32")
     draft.add_column("column", [0] * samples, "int32")
     draft.add_column("slice", list(range(samples)), "int32")
+    pixel_sizes()(draft)
     instances(draft)
     columns(draft)
     features = random.standard_normal((samples, 3, 4, 6)).astype(np.float16)
