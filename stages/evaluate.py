@@ -3,6 +3,7 @@
     out/metrics.json     a few figures, for `dvc metrics show`
     out/scores.json      all scores with intervals; see `stages.segmentation.all_scores`
     out/per_sample.csv   the same scores, one row per sample
+    out/per_image.csv    of a store of tiles: scores of whole images; see `stages.reporting.whole_images`
     out/overlays/        pictures of the worst, the median and the best samples
     out/report.html      all of this and more on one page; see `stages.reporting.evaluation_page`
 
@@ -23,14 +24,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.outputs.kinds import OVERLAYS, PAGE_FILE, REPORT, ROWS_FILE
+from stages.outputs.kinds import IMAGES_FILE, OVERLAYS, PAGE_FILE, REPORT, ROWS_FILE
 from stages.outputs.places import require_own_folder
 from stages.pictures.overlays import draw_overlay, pick_cases
 from stages.reporting.arms import Doubts
 from stages.reporting.evaluation_inputs import EvaluationInputs, Request, load_inputs
 from stages.reporting.evaluation_page import write_report
-from stages.reporting.evaluation_scores import evaluation_rows, evaluation_scores
+from stages.reporting.evaluation_scores import BOOTSTRAP_SEED, evaluation_rows, evaluation_scores
+from stages.reporting.image_rows import image_lines, image_rows, image_summary
 from stages.reporting.scoring import Evaluation, score_cases
+from stages.reporting.whole_images import score_images
 from stages.runtime.progress import SILENT, Progress
 from stages.runtime.wording import counted
 from stages.segmentation.calibration import Calibration
@@ -61,6 +64,7 @@ class EvaluationReport:
                 f"{self.out}: Dice {interval_text(scores['dice'])} over {samples} of split {scores['split']}",
                 *honest_lines(scores),
                 *original_lines(original),
+                *image_lines(scores.get("images")),
                 *_object_lines("objects", scores),
                 *_object_lines("objects at original size", original),
                 *note_lines(scores),
@@ -92,8 +96,13 @@ def run(settings: EvaluateSettings, progress: Progress = SILENT) -> EvaluationRe
     with published_folder(settings.out, ours=REPORT) as folder:
         doubts = Doubts(inputs)
         evaluation = _evaluate(inputs, settings.batch_size, progress, doubts)
+        images = score_images(inputs, batch_size=settings.batch_size, progress=progress)
+        if images:
+            evaluation.scores["images"] = image_summary(images, class_names=inputs.card.classes, seed=BOOTSTRAP_SEED)
         write_scores(folder, evaluation.scores)
         write_rows(folder / ROWS_FILE, evaluation_rows(inputs, evaluation.cases))
+        if images:
+            write_rows(folder / IMAGES_FILE, image_rows(images, inputs.split))
         _write_overlays(folder / OVERLAYS, inputs, evaluation.cases, settings.overlays)
         write_report(
             folder / PAGE_FILE,

@@ -31,12 +31,17 @@ from stages.imaging.volumes.channels import with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.outputs.places import require_outside
 from stages.prediction.inference import Predictor
+from stages.prediction.large.driver import TiledPrediction, is_large, plan_all, remove_too_large
+from stages.prediction.large.files import LargeFiles
+from stages.prediction.large.sliding import Windows
 from stages.prediction.outputs import OutputWriter
+from stages.prediction.table import TABLE_FILE
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted, rate
 from stages.segmentation.checkpoint import ModelCard, load_model
 from stages.settings import PredictSettings
+from store import Sample
 
 IMAGES_AT_A_TIME = 64
 """Images that are in memory together, at the network's size."""
@@ -56,9 +61,12 @@ class PredictionReport:
     skipped: Sequence[Problem]
     """Images that could not be used."""
     seconds: float
+    windows: int = 0
+    """Windows through which the images were predicted, for a run that was trained on tiles."""
 
     def __str__(self) -> str:
-        speed = rate(self.images / max(self.seconds, 1e-9), "images")
+        done, unit = (self.windows, "windows") if self.windows else (self.images, "images")
+        speed = rate(done / max(self.seconds, 1e-9), unit)
         lines = [
             f"{self.out}: {counted(self.images, 'mask')} in {self.seconds:.1f} s ({speed})",
             f"written: {', '.join(self.files)}",
@@ -103,18 +111,27 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     shown = [*filter(None, [conversion]), *describe_channels(facts, rules.channels, origin="the rule of the run")]
     for line in shown:
         progress.say(line)
+    large = LargeFiles(settings, card)
+    planned = _plan(sources, facts, problems, rules, settings)
+    large_images = [one for one in planned if is_large(one, len(card.classes))]
+    large.require_possible([one.source for one in large_images])
     extractor = AttentionExtractor.from_recipe(
         recipe, weights=weights, device=settings.device, batch_size=settings.batch_size
     )
     settings.out.mkdir(parents=True, exist_ok=True)
-    with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", len(sources)) as task:
+    windows = sum(len(one.boxes) for one in planned)
+    total, unit = (windows, "windows") if rules.tile else (len(sources), "images")
+    with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", total, unit) as task:
         work = _Work(
             extraction=Extraction(decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo),
             predictor=Predictor(model=model, card=card, device=device, flips=settings.flips),
             writer=writer,
             stop_on_error=settings.on_error == "stop",
         )
-        images = _predict_all(sources, problems, work, task)
+        if rules.tile is None:
+            images = _predict_all(sources, problems, work, task)
+        else:
+            images = _tiled(work, large).predict_all(planned, problems, task)
         problems += writer.close()
     if not images:
         raise InputProblemsError(problems, "No image is left.")
@@ -122,11 +139,66 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     return PredictionReport(
         out=settings.out,
         images=images,
-        files=writer.kinds(),
+        files=_kinds(writer, large, len(large_images), len(planned)),
         input=[*shown, *_describe_input(found)],
         skipped=problems,
         seconds=time.monotonic() - began,
+        windows=windows,
     )
+
+
+def _tiled(work: _Work, large: LargeFiles) -> TiledPrediction:
+    """Return the prediction through windows, which are read and computed like the tiles of an extraction."""
+
+    def read(tiles: Sequence[SourceSample], task: Task) -> list[Sample]:
+        shard = extract_shard(tiles, work.extraction, task)
+        if shard.problems:
+            raise InputProblemsError(shard.problems[:1], REMEDY)
+        return shard.samples
+
+    return TiledPrediction(
+        read=read,
+        predictor=work.predictor,
+        batch_size=work.extraction.batch_size,
+        writer=work.writer,
+        large=large,
+        stop_on_error=work.stop_on_error,
+    )
+
+
+def _plan(
+    sources: list[SourceSample],
+    facts: Sequence[ImageFacts],
+    problems: list[Problem],
+    rules: ImageRules,
+    settings: PredictSettings,
+) -> list[Windows]:
+    """Return the windows of all images, for a run that was trained on tiles; none for other runs.
+
+    Images that are too large for the run are removed from `sources` and added to `problems`.
+
+    Raises:
+        InputProblemsError: an image has no windows, or is too large, and `on_error` is "stop".
+    """
+    if rules.tile is None:
+        planned: list[Windows] = []
+        unplanned = remove_too_large(sources, facts)
+    else:
+        planned, unplanned = plan_all(sources, rules.tile)
+    if unplanned and settings.on_error == "stop":
+        raise InputProblemsError(unplanned, REMEDY)
+    problems += unplanned
+    return planned
+
+
+def _kinds(writer: OutputWriter, large: LargeFiles, large_images: int, planned: int) -> list[str]:
+    """Return the kinds of files that were written, for the output."""
+    if not large_images:
+        return writer.kinds()
+    kinds = writer.kinds()
+    table = [TABLE_FILE] if TABLE_FILE in kinds else []
+    small = kinds if large_images < planned else []
+    return list(dict.fromkeys([*small, *large.kinds(), *table]))
 
 
 def _check(
@@ -143,8 +215,9 @@ def _check(
     sources, problems, facts = check_headers(found.samples, progress)
     problems = [*found.problems, *problems]
     if problems and settings.on_error == "stop":
-        with progress.task("checking", len(sources)) as task:
-            problems += check_files(sources, decoding=decoding, task=task)
+        if decoding.images.tile is None:  # large images are not decoded whole
+            with progress.task("checking", len(sources)) as task:
+                problems += check_files(sources, decoding=decoding, task=task)
         raise InputProblemsError(problems, REMEDY)
     return sources, problems, facts
 

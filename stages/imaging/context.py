@@ -14,6 +14,7 @@ import numpy as np
 
 from stages.imaging.decoding import read_image
 from stages.imaging.intensities import MINMAX, IntensityRule
+from stages.imaging.levels import read_from_level
 from stages.imaging.regions import cut_out
 from stages.imaging.resizing import resize_image
 
@@ -52,7 +53,13 @@ def read_with_context(
         box, exact = _surroundings((0, 0, whole.shape[0], whole.shape[1]), input_size, context)
         return resize_image(cut_out(whole, box, 0), seen, exact)
     box, exact = _surroundings(part.box, input_size, context)
-    return resize_image(read_image(path, replace(part, box=box), rule).pixels, seen, exact)
+    wide = replace(part, box=box)
+    pixels = read_from_level(path, wide, seen, rule)
+    if pixels is None:
+        return resize_image(read_image(path, wide, rule).pixels, seen, exact)
+    down, across = pixels.shape[0] / box[2], pixels.shape[1] / box[3]
+    left, top, right, bottom = exact
+    return resize_image(pixels, seen, (left * across, top * down, right * across, bottom * down))
 
 
 def _surroundings(box: Box, input_size: Size, context: Size) -> tuple[Box, tuple[float, float, float, float]]:

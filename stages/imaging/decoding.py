@@ -49,6 +49,7 @@ from stages.imaging.fitting import Canvas, fit_image, key_on_canvas
 from stages.imaging.intensities import MINMAX, IntensityRule, to_8_bits
 from stages.imaging.jpeg import reduction
 from stages.imaging.kept import file_version
+from stages.imaging.levels import read_from_level
 from stages.imaging.memo_keys import memo_key
 from stages.imaging.opening import (
     Picture,
@@ -165,7 +166,7 @@ def read_resized(
         UsageError: a side of a size is less than 1.
     """
     if is_volume_file(path) or part.box is not None:
-        return _resize_whole(read_image(path, part, rule), sizes, key_of_maps(path, part, rule), aspect)
+        return _resize_part(path, part, sizes, rule, aspect)
     if is_array_file(path):
         slice_ = read_image(path, rule=rule)
         return _resize_whole(slice_, sizes, memo_key(path, b"", slice_.digest, rule), aspect)
@@ -239,6 +240,24 @@ def _decode_for(path: Path, data: bytes, size: Size) -> Picture:
     """Decode the file's bytes, a JPEG reduced as far as `size` allows."""
     # At least 1: `resize_image` is the one that rejects a size without pixels.
     return decode_picture(path, data, side=max(1, OVERSAMPLING * max(size)))
+
+
+def _resize_part(
+    path: Path, part: Part, sizes: Sequence[Size], rule: IntensityRule, aspect: Size | None
+) -> ResizedImage:
+    """Stretch a volume or a region; from a lower resolution of the file if there is one that is fine enough."""
+    key = key_of_maps(path, part, rule)
+    coarse = {size: read_from_level(path, part, size, rule) for size in dict.fromkeys(sizes)}
+    if any(pixels is None for pixels in coarse.values()):
+        return _resize_whole(read_image(path, part, rule), sizes, key, aspect)
+    resized = {
+        size: fit_image(pixels, size, Canvas.around((pixels.shape[0], pixels.shape[1]), aspect))
+        for size, pixels in coarse.items()
+        if pixels is not None
+    }
+    digest = part_digest(file_digest(path), part)
+    height, width = open_volume(path, part.axis).facts.size if part.box is None else part.box[2:]
+    return ResizedImage(tuple(resized[size] for size in sizes), digest, height, width, key_on_canvas(key, aspect))
 
 
 def _resize_whole(image: DecodedImage, sizes: Sequence[Size], key: str, aspect: Size | None) -> ResizedImage:

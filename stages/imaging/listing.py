@@ -56,7 +56,7 @@ ANNOTATIONS = (".json", ".geojson", ".xml")
 """Extensions of files that may hold outlines of objects."""
 UNREADABLE = {
     "MetaImage or NRRD": (".mha", ".mhd", ".nrrd"),
-    "whole-slide": (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".bif", ".czi", ".lif", ".nd2"),
+    "whole-slide": (".vms", ".czi", ".lif", ".nd2"),
     "NumPy": (".npy",),
     "HDF5": (".h5", ".hdf5"),
     "MATLAB": (".mat",),

@@ -60,7 +60,7 @@ class SourceSample:
     parent: str = ""
     """Id of the file that the sample is a part of; "" for a sample that is the whole file."""
     grouped: bool = field(default=False, compare=False)
-    """True if the user, a folder or the layout gives the group. Otherwise a patient that the file names is the group."""
+    """True if user, folder or layout give the group; otherwise a patient that the file names is the group."""
 
     def __post_init__(self) -> None:
         if not self.group:

@@ -88,7 +88,7 @@ def _names(*names: str) -> str:
 _RUN = Contents(files=_names(MODEL_FILE, STATE_FILE, HISTORY_FILE, SPLITS_FILE), folders={LIVE_FOLDER: _LIVE})
 _PRETRAINING = Contents(files=_names(STATE_FILE, HISTORY_FILE))
 _REPORT = Contents(
-    files=_names(METRICS_FILE, SCORES_FILE, ROWS_FILE, PAGE_FILE),
+    files=_names(METRICS_FILE, SCORES_FILE, ROWS_FILE, IMAGES_FILE, PAGE_FILE),
     folders={OVERLAYS: Contents(files=r"(worst|median|best)_[0-9]+\.png")},
 )
 _COMPARISON = Contents(

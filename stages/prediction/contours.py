@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Polygon", "trace_objects"]
+__all__ = ["Edges", "Polygon", "edges_of", "polygons_of", "trace_objects"]
 
 Ring = list[tuple[int, int]]
 """Corners (x, y) in pixels; the last corner repeats the first."""
 Polygon = list[Ring]
 """The outer ring, counterclockwise in (x, y), then its holes, clockwise: the right-hand rule of RFC 7946."""
+
+Edges = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.int64]"]
+"""Start (edge, 2) as (x, y), direction (edge,) as an index of `STEPS`, and piece (edge,) of edges. All int64."""
 
 STEPS = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
 """Direction of an edge in (x, y): right along the top of a pixel, down its right side, left along its bottom, up."""
@@ -41,10 +44,7 @@ def trace_objects(objects: NDArray[np.int32]) -> dict[int, list[Polygon]]:
         The polygons of every object, at least one, by the object's number in rising order.
     """
     pieces, numbers = _split_pieces(objects)
-    polygons: dict[int, Polygon] = {}
-    for piece, ring in _trace_rings(pieces):
-        polygon = polygons.setdefault(piece, [])
-        polygon.insert(0 if _signed_area(ring) > 0 else len(polygon), ring)
+    polygons = polygons_of(edges_of(np.pad(pieces, 1)), objects.shape[1])
     traced: dict[int, list[Polygon]] = {}
     for piece, number in enumerate(numbers, start=1):
         traced.setdefault(number, []).append(polygons[piece])
@@ -69,10 +69,24 @@ def _split_pieces(objects: NDArray[np.int32]) -> tuple[NDArray[np.int64], list[i
     return pieces, numbers
 
 
-def _trace_rings(pieces: NDArray[np.int64]) -> list[tuple[int, Ring]]:
+def polygons_of(edges: Edges, width: int) -> dict[int, Polygon]:
+    """Return the polygon of every piece by its number.
+
+    Args:
+        edges: All edges of these pieces.
+        width: Columns of the picture.
+    """
+    polygons: dict[int, Polygon] = {}
+    for piece, ring in _trace_rings(edges, width):
+        polygon = polygons.setdefault(piece, [])
+        polygon.insert(0 if _signed_area(ring) > 0 else len(polygon), ring)
+    return polygons
+
+
+def _trace_rings(edges: Edges, width: int) -> list[tuple[int, Ring]]:
     """Return every ring with the number of its piece."""
-    starts, directions, owners = _edges(pieces)
-    following = _link(starts, directions, owners, pieces.shape[1])
+    starts, directions, owners = edges
+    following = _link(starts, directions, owners, width)
     turns = (directions[following] != directions).tolist()
     ends = (starts + STEPS[directions]).tolist()
     links = following.tolist()
@@ -91,13 +105,13 @@ def _trace_rings(pieces: NDArray[np.int64]) -> list[tuple[int, Ring]]:
     return rings
 
 
-def _edges(pieces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def edges_of(padded: NDArray[np.integer]) -> Edges:
     """Return the edges between a piece and other pixels. All are directed so that the piece is on the same side.
 
-    Returns:
-        Start (edge, 2) as (x, y), direction (edge,) as an index of `STEPS`, and piece (edge,). All int64.
+    Args:
+        padded: (row + 2, column + 2) number of the piece at every pixel, with the pixels around the picture.
     """
-    padded = np.pad(pieces, 1)
+    pieces = padded[1:-1, 1:-1]
     neighbours = (padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])
     offsets = ((0, 0), (1, 0), (1, 1), (0, 1))
     starts, directions, owners = [], [], []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stages.prediction.contours import Polygon
     from stages.segmentation.metrics import PixelSize
 
-__all__ = ["Feature", "as_geojson", "class_features"]
+__all__ = ["Feature", "as_geojson", "class_features", "feature_of"]
 
 Feature = dict[str, Any]
 
@@ -47,12 +47,12 @@ def class_features(name: str, number: int, objects: NDArray[np.int32], pixel_mm:
     """
     areas = np.bincount(objects.ravel())
     return [
-        _feature(name, number, polygons, area=int(areas[one]), pixel_mm=pixel_mm)
+        feature_of(name, number, polygons, area=int(areas[one]), pixel_mm=pixel_mm)
         for one, polygons in trace_objects(objects).items()
     ]
 
 
-def _feature(name: str, number: int, polygons: list[Polygon], *, area: int, pixel_mm: PixelSize | None) -> Feature:
+def feature_of(name: str, number: int, polygons: list[Polygon], *, area: int, pixel_mm: PixelSize | None) -> Feature:
     """Return one object as a feature. An object of several pieces is a MultiPolygon."""
     single = len(polygons) == 1
     measurements: dict[str, float] = {"area_px": area}

@@ -9,10 +9,12 @@ has seen flipped maps, and flips cost no run of the transformer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.imaging.image_rules import box_of_image
@@ -31,7 +33,7 @@ FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """Predict samples with a trained network, one at a time."""
+    """Predict samples with a trained network."""
 
     model: Segmenter
     card: ModelCard
@@ -45,22 +47,36 @@ class Predictor:
         Raises:
             PipelineError: the output is NaN or infinite, or there is not enough memory for one sample.
         """
-        views = FLIPS if self.flips else FLIPS[:1]
-        image = torch.from_numpy(sample.image).movedim(-1, 0)
-        batch = TensorBatch(
-            image=_flipped(image, views).to(self.device),
-            mask=_flipped(torch.from_numpy(sample.mask), views).to(self.device),
-            attention=_flipped(torch.from_numpy(sample.attention), views).to(self.device),
-        )
-        probabilities = predict_probabilities(
-            self.model, batch, self.card.attention_norm, name=lambda _: f"image {sample.id}"
-        )
-        upright = [one.flip(axes) for one, axes in zip(probabilities, views, strict=True)]
-        mean = torch.stack(upright).mean(dim=0) if self.flips else upright[0]
+        values = self.probabilities([sample])[0]
         size = (sample.height, sample.width)
-        values = mean.cpu().numpy().astype(np.float32, copy=False)
         box = box_of_image(self.card.images, size, self.card.network.size)
         return Prediction(values, size, box, multilabel=self.card.network.multilabel)
+
+    def probabilities(self, samples: Sequence[Sample]) -> NDArray[np.float32]:
+        """Return the probabilities of samples that go through the network together, (sample, class, row, column).
+
+        Raises:
+            PipelineError: as in `predict`.
+        """
+        views = FLIPS if self.flips else FLIPS[:1]
+        images = [torch.from_numpy(sample.image).movedim(-1, 0) for sample in samples]
+        batch = TensorBatch(
+            image=self._views(images, views),
+            mask=self._views([torch.from_numpy(sample.mask) for sample in samples], views),
+            attention=self._views([torch.from_numpy(sample.attention) for sample in samples], views),
+        )
+        probabilities = predict_probabilities(
+            self.model, batch, self.card.attention_norm, name=lambda at: f"image {samples[at // len(views)].id}"
+        )
+        means = []
+        for first in range(0, len(probabilities), len(views)):
+            of_one = probabilities[first : first + len(views)]
+            upright = [one.flip(axes) for one, axes in zip(of_one, views, strict=True)]
+            means.append(torch.stack(upright).mean(dim=0) if self.flips else upright[0])
+        return torch.stack(means).cpu().numpy().astype(np.float32, copy=False)
+
+    def _views(self, pictures: Sequence[Tensor], views: tuple[tuple[int, ...], ...]) -> Tensor:
+        return torch.cat([_flipped(picture, views) for picture in pictures]).to(self.device)
 
 
 def _flipped(values: Tensor, views: tuple[tuple[int, ...], ...]) -> Tensor:

@@ -27,7 +27,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from stages.outputs.marks import json_of
+from stages.imaging.volumes.pyramid_rule import open_tiff
+from stages.outputs.marks import json_of, starts_with
 from stages.segmentation.mask_painter import MaskPainter
 from store.disk.regular import disk_fails, open_regular
 
@@ -41,6 +42,8 @@ __all__ = ["SOFTWARE", "MaskPainter", "as_png", "as_tiff", "is_ours"]
 
 SOFTWARE = "diamant-pipeline"
 SOFTWARE_TAG = 305  # of TIFF
+GEOJSON_BEGINNING = f'{{"type":"FeatureCollection","generator":"{SOFTWARE}"'
+"""First characters of the GeoJSON files that this program writes."""
 
 
 def as_png(pixels: NDArray[Any]) -> bytes:
@@ -61,6 +64,19 @@ def as_tiff(pixels: NDArray[np.int32]) -> bytes:
     return content.getvalue()
 
 
+def _is_our_tiff(path: Path) -> bool:
+    """Return True if this program wrote a TIFF, of any size.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        with open_tiff(path) as tiff:
+            return bool(tiff.pages[0].software == SOFTWARE)
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def is_ours(path: Path) -> bool:
     """Return True if this program wrote a picture or a GeoJSON file.
 
@@ -69,7 +85,9 @@ def is_ours(path: Path) -> bool:
     """
     try:
         if path.suffix == ".geojson":
-            return json_of(path).get("generator") == SOFTWARE
+            return starts_with(path, GEOJSON_BEGINNING) or json_of(path).get("generator") == SOFTWARE
+        if path.suffix == ".tif":
+            return _is_our_tiff(path)
         with open_regular(path) as file, Image.open(file) as picture:
             tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})
             return SOFTWARE in (picture.info.get("Software"), tags.get(SOFTWARE_TAG))

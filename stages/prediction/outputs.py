@@ -47,7 +47,7 @@ from stages.segmentation.metrics import PixelSize
 from stages.settings import PredictSettings, Size
 from store.disk.publish import replace_file
 
-__all__ = ["OutputWriter"]
+__all__ = ["WHITE", "OutputWriter", "label_names"]
 
 MOST_16_BIT = 65535
 WHITE = np.uint8(255)
@@ -124,6 +124,10 @@ class OutputWriter:
     def close(self) -> list[Problem]:
         """Return the scans that were not written, because planes of them could not be predicted."""
         return self._parents.close()
+
+    def add_rows(self, rows: Sequence[Row]) -> None:
+        """Add rows of the table for an image whose files were written elsewhere."""
+        self._rows += rows
 
     def write_table(self) -> None:
         """Write the table of all images, if it is asked for."""
@@ -203,8 +207,7 @@ class OutputWriter:
         )
 
     def _label_names(self, identifier: str) -> list[str]:
-        """Return the beginnings of the file names of a multi-label run, one for every label."""
-        return [f"{identifier}_{NOT_IN_A_NAME.sub('_', label)}" for label in self._classes[1:]]
+        return label_names(identifier, self._classes)
 
     def _names(self, source: SourceSample) -> Iterator[str]:
         """Yield the names of all files that may be written for one sample, without those of its scan."""
@@ -255,6 +258,11 @@ class OutputWriter:
                     f"--out {self._out}: the prediction of {source.image} would overwrite {name}, which was not "
                     "written by `predict`.\n  Give another folder."
                 )
+
+
+def label_names(identifier: str, classes: Sequence[str]) -> list[str]:
+    """Return the beginnings of the file names of a multi-label run, one for every label."""
+    return [f"{identifier}_{NOT_IN_A_NAME.sub('_', label)}" for label in classes[1:]]
 
 
 def _kind(name: str, source: SourceSample) -> str:

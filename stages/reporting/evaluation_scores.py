@@ -11,6 +11,8 @@ Beside the keys of `stages.segmentation.all_scores`, `scores.json` has:
 | `original`                  | the summary at the original size, if source masks were given; distances in pixels |
 |                             | of the originals (`tolerance_px` too), and with known sizes of pixels also        |
 |                             | `hd95_mm`; with `tolerance_mm` also `nsd_mm`                                      |
+| `images`                    | the summary of whole images, for a store of tiles; see                            |
+|                             | `stages.reporting.image_rows`                                                     |
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from store.disk.contents import Contents, Output, refuse_entries, refuse_foreign, remove_ours
 from store.disk.locks import exclusive_lock, lock_file
@@ -110,7 +111,22 @@ def replace_folder(new: Path, path: Path, *, ours: Output) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Replace one file atomically: `path` holds the new content, or the previous one.
 
+    Raises:
+        PipelineError: the disk is full.
+        OSError: the folder cannot be written to.
+    """
+    with replaced_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file in the block, and put it in the place of `path` at the end; an error leaves `path` as it was.
+
     The temporary file always has the same name, so the next process reuses the one that a killed process left.
+
+    Yields:
+        The temporary file, open for writing and reading.
 
     Raises:
         PipelineError: the disk is full.
@@ -119,16 +135,19 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     with explain_disk_failures(path), lock_file(temporary):
         try:
-            # Private while incomplete; a link that somebody else put there is not followed.
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
+            with open(temporary, "w+b", opener=_open_private) as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Open a file that nobody else may read while it is incomplete. A link that somebody else put there is refused."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def remove_partial_files(folder: Path, contents: Contents) -> None:

@@ -27,6 +27,7 @@ BENCHMARKS = (
     "extraction",
     "end_to_end",
     "one_image",
+    "whole_slide",
     "reading",
     "scaling",
     "training_step",

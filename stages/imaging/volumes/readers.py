@@ -14,6 +14,7 @@ from pathlib import Path
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.samples import printable
 from stages.imaging.volumes.paths import VolumePath
+from stages.imaging.volumes.pyramid_rule import is_pyramid
 from stages.imaging.volumes.recognising import is_animation, is_array_stack, is_deep_jpeg2000, is_tiff_stack
 from stages.imaging.volumes.volume import Volume
 
@@ -59,6 +60,17 @@ READERS: Mapping[str, Reader] = {
         title="DICOM",
         extensions=(".dcm", ".dicom", ".ima"),
         module="stages.imaging.dicom.files",
+    ),
+    "slide": Reader(
+        title="whole-slide image",
+        extensions=(".svs", ".ndpi", ".mrxs", ".scn", ".bif"),
+        module="stages.imaging.volumes.slides",
+    ),
+    "pyramid": Reader(
+        title="tiled or pyramidal TIFF",
+        extensions=(".tif", ".tiff"),
+        module="stages.imaging.volumes.pyramids",
+        recognise=is_pyramid,
     ),
     "tiff": Reader(
         title="TIFF",

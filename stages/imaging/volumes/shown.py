@@ -13,6 +13,7 @@ import numpy as np
 from stages.imaging.intensities import MOST_VALUES, IntensityRule, spread_values, to_8_bits
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Part, part_digest
+from stages.imaging.resizing import resize_image
 from stages.imaging.volumes.channels import MOST_CHANNELS, channel_views, key_of_channels
 from stages.imaging.volumes.opened import file_digest, open_part, open_volume
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from stages.imaging.volumes.volume import Volume
     from stages.settings import Size
 
-__all__ = ["read_plane", "shown_range", "volume_memo_key"]
+__all__ = ["read_plane", "read_plane_at", "read_plane_reduced", "shown_range", "volume_memo_key"]
 
 MOST_PLANES = 32
 """Planes from which the percentiles of a file are computed, evenly spaced."""
@@ -58,7 +59,10 @@ def _read(path: Path, volume: Volume, part: Part, rule: IntensityRule) -> NDArra
     Raises:
         InputProblemsError: as in `read_plane`.
     """
-    values = volume.read(part.plane or 0, part.box)
+    return _as_rgb(path, volume, part, rule, volume.read(part.plane or 0, part.box))
+
+
+def _as_rgb(path: Path, volume: Volume, part: Part, rule: IntensityRule, values: NDArray[Any]) -> NDArray[np.uint8]:
     if not volume.facts.deep:
         grey = values.ndim == 2  # noqa: PLR2004 - no channels
         return np.repeat(values[..., None], 3, axis=2) if grey else np.ascontiguousarray(values)
@@ -153,3 +157,33 @@ def _percentiles(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
     if not together.size:
         return 0.0, 0.0
     return rule.range_of_sampled(together, lowest, highest)
+
+
+def read_plane_reduced(path: Path, part: Part, rule: IntensityRule, reduction: float) -> NDArray[np.uint8]:
+    """Return a region at a lower resolution, (row, column, 3) uint8 RGB; see `Volume.read_reduced`.
+
+    Args:
+        path: of a volume whose channels are grey or colours.
+        part: A plane, or a region inside it.
+        rule: How values of more than 8 bits are shown.
+        reduction: At least 1.
+
+    Raises:
+        InputProblemsError: as in `read_plane`.
+    """
+    volume = open_volume(path, part.axis)
+    box = (0, 0, *volume.facts.size) if part.box is None else part.box
+    return _as_rgb(path, volume, part, rule, volume.read_reduced(part.plane or 0, box, reduction))
+
+
+def read_plane_at(path: Path, part: Part, rule: IntensityRule, size: Size) -> NDArray[np.uint8]:
+    """Return a plane at another size, (*size, 3) uint8 RGB, from a low resolution where the file has one.
+
+    Raises:
+        InputProblemsError: as in `read_plane`.
+    """
+    volume = open_volume(path, part.axis)
+    if channel_views(path, volume, part.channels):
+        return resize_image(read_plane(path, part, rule), size)
+    reduction = max(1.0, min(side / wanted for side, wanted in zip(volume.facts.size, size, strict=True)))
+    return resize_image(read_plane_reduced(path, part, rule, reduction), size)

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stages.imaging.volumes.averaging import average_to, reduced_size
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -55,6 +57,8 @@ class Volume(ABC):
     """Read one file. Planes can be read from several threads at the same time."""
 
     facts: VolumeFacts
+    reductions: tuple[float, ...] = (1.0,)
+    """Reductions of the resolutions that the file holds, rising from 1; see `read_reduced`."""
 
     @abstractmethod
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
@@ -99,6 +103,24 @@ class Volume(ABC):
         """
         del axis
         return self
+
+    def read_reduced(self, plane: int, box: Box, reduction: float) -> NDArray[Any]:
+        """Return a region at a lower resolution: every pixel is the mean over `reduction` x `reduction` pixels.
+
+        A format that holds the plane at several resolutions reads the nearest finer one.
+
+        Args:
+            plane: Position of the plane, from 0.
+            box: Region of the plane at full resolution, inside it.
+            reduction: Pixels of the plane for one pixel of the result along each side, at least 1.
+
+        Returns:
+            As `read`, of the size `reduced_size((rows, columns), reduction)`.
+
+        Raises:
+            InputProblemsError: the plane is damaged.
+        """
+        return average_to(self.read(plane, box), reduced_size((box[2], box[3]), reduction))
 
 
 def name_of_type(dtype: np.dtype[Any]) -> str:

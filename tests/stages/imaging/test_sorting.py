@@ -43,7 +43,7 @@ def reasons(found: Found) -> dict[str, str]:
 
 def test_every_kind_of_file_is_named_with_its_reason(tmp_path: Path, touch: Touch) -> None:
     """Formats that are not read, other files and hidden files are listed, one entry for a reason."""
-    touch("a.png", "b.webp", "c.GIF", "scan.mat", "scan2.MAT", "x/v.nrrd", "p.psd", "s.svs", "a.npy", "v.h5")
+    touch("a.png", "b.webp", "c.GIF", "scan.mat", "scan2.MAT", "x/v.nrrd", "p.psd", "s.czi", "a.npy", "v.h5")
     touch("all.zip", "t.npz", "list.csv", "Thumbs.db", "README", ".DS_Store", ".cache/x.png", "settings.json")
     found = find_samples(Inputs(images=tmp_path))
     assert [one.id for one in found.samples] == ["a", "b", "c"]
@@ -52,7 +52,7 @@ def test_every_kind_of_file_is_named_with_its_reason(tmp_path: Path, touch: Touc
         "scan2.MAT": "MATLAB",
         "v.nrrd": "NRRD",
         "p.psd": "other picture",
-        "s.svs": "whole-slide",
+        "s.czi": "whole-slide",
         "a.npy": "NumPy arrays named like pictures",
         "t.npz": "NumPy",
         "v.h5": "HDF5",
