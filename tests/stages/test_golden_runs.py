@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 
 from stages import train
 from stages.errors import CheckpointError
-from stages.pretraining.state import load_state as load_pretraining_state
 from stages.imaging.intensities import MINMAX
+from stages.pretraining.state import load_state as load_pretraining_state
 from stages.runs.identity import RunIdentity
 from stages.runs.precision import autocast
 from stages.segmentation.batches import in_order, open_samples
