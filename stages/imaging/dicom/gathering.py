@@ -25,6 +25,7 @@ from stages.imaging.dicom.headers import SCANNERS, Facts, read_facts
 from stages.imaging.dicom.recognition import ENDING, DicomPath
 from stages.imaging.dicom.series import SeriesPath
 from stages.imaging.listing import Listing, SourceFile
+from stages.imaging.volumes.readers import READERS
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import SILENT, Progress
 
@@ -47,7 +48,7 @@ class Gathered:
 
 def is_dicom_file(file: SourceFile) -> bool:
     """Return True if a file is DICOM by its name, or was recognised by its content."""
-    return isinstance(file.path, DicomPath) or file.path.name.lower().endswith((ENDING, ".dicom", ".ima"))
+    return isinstance(file.path, DicomPath) or file.path.name.lower().endswith(READERS["dicom"].extensions)
 
 
 def gather_series(listing: Listing, progress: Progress = SILENT, *, slices_alone: bool = False) -> Gathered:

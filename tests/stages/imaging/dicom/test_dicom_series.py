@@ -274,3 +274,14 @@ def test_notes_say_what_the_files_became(tmp_path: Path):
     assert not any("anonymous" in note for note in notes)
     notes = find_samples(Inputs(images=tmp_path, group_pattern="([ab])/")).notes
     assert not any("the same PatientID" in note for note in notes)
+
+
+def test_a_group_that_is_the_id_wins_over_the_patient(tmp_path: Path):
+    """The folder is the patient, and the id too."""
+    for name in ("p1", "p2"):
+        write_series(tmp_path / name, scan(2), patient="anonymous", series=f"1.2.{name[1]}")
+    found = find_samples(Inputs(images=tmp_path, group_pattern=r"(p\d)/"))
+    planes, _ = split_into_planes(found.samples)
+    assert [plane.group for plane in planes] == ["p1", "p1", "p2", "p2"]
+    planes, _ = split_into_planes(find_samples(Inputs(images=tmp_path)).samples)
+    assert {plane.group for plane in planes} == {"anonymous"}
