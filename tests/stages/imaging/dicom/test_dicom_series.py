@@ -11,10 +11,13 @@ from pydicom.dataset import FileDataset
 
 from stages.errors import InputProblemsError
 from stages.extract import run as extract
+from stages.imaging.decoding import read_image
 from stages.imaging.dicom.series import SeriesPath
 from stages.imaging.pairing import Inputs, find_samples
+from stages.imaging.stored_parts import stored_parts
 from stages.imaging.volumes.opened import file_digest, open_volume
 from stages.imaging.volumes.planes import split_into_planes
+from stages.reporting.sources import find_images
 from store import AttentionStore
 from tests.conftest import extract_settings
 from tests.dicom_series import SPACING, THICKNESS, labels_of, scan, write_series
@@ -285,3 +288,22 @@ def test_a_group_that_is_the_id_wins_over_the_patient(tmp_path: Path):
     assert [plane.group for plane in planes] == ["p1", "p1", "p2", "p2"]
     planes, _ = split_into_planes(find_samples(Inputs(images=tmp_path)).samples)
     assert {plane.group for plane in planes} == {"anonymous"}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_images_of_a_store_are_found_again(tmp_path: Path, memo: Path, alone: bool):  # noqa: FBT001 - of the list
+    """The page of a report shows slices from the series, or from their own files."""
+    paths = write_series(tmp_path / "images" / "chest", scan())
+    if alone:
+        from PIL import Image
+
+        (tmp_path / "masks").mkdir()
+        for path, mask in zip(paths, labels_of(), strict=True):
+            Image.fromarray(mask * np.uint8(255)).save(tmp_path / "masks" / f"{path.stem}.png")
+    settings = extract_settings(tmp_path, tmp_path / "s.zarr", memo, masks=tmp_path / "masks" if alone else None)
+    extract(settings)
+    store = AttentionStore.open(tmp_path / "s.zarr")
+    found = find_images(store, stored_parts(store, range(4)), tmp_path / "images", None)
+    assert found.keys() == set(store.ids)
+    digests = [read_image(*found[str(identifier)]).digest for identifier in store.ids]
+    assert digests == list(store.column("digest"))
