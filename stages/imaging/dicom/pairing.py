@@ -155,7 +155,7 @@ class _Places:
         """Return the images that a SEG refers to."""
         named = _find(self.series, segmentation.series)
         files = _find(self.instances, segmentation.instances)
-        if named and all(isinstance(sample.image, SeriesPath) for sample in named):
+        if len(named) == 1 and isinstance(named[0].image, SeriesPath):
             return named
         if files or named:
             return files
