@@ -70,7 +70,7 @@ def _without_openslide(_: Path) -> Iterator[None]:
 
 
 KINDS = [
-    Kind("slide_sound", "a pyramidal TIFF among pictures, which works", _sound, "extract", 0, ("6 images",)),
+    Kind("slide_sound", "a pyramidal TIFF among pictures, which works", _sound, "extract", 0, ("6 samples",)),
     Kind("slide_bad_tile", "a pyramidal TIFF with a damaged tile", _bad_tile, "extract", 1, ("1 problem", "lesion_2.tif", "tile 4 of resolution 0")),
     Kind("slide_cut_off", "a pyramidal TIFF that ends early", _cut_off, "extract", 1, ("1 problem", "lesion_2.tif", "damaged")),
     Kind("slide_bad_tile_predict", "a pyramidal TIFF with a damaged tile, to predict", _bad_tile, "predict", 1, ("1 problem", "lesion_2.tif", "tile 4 of resolution 0")),
