@@ -15,6 +15,8 @@ from PIL import Image
 
 from stages.imaging.decoding import read_image
 from stages.imaging.label_regions import read_labels_of_part
+from stages.imaging.levels import read_from_level
+from stages.imaging.resizing import resize_image
 from stages.imaging.volumes.readers import is_volume_file
 from stages.imaging.whole_size import whole_image_size
 from store.records import IGNORE
@@ -84,19 +86,26 @@ def _plain_shares(tile: SourceSample, boxes: Sequence[Box], images: ImageRules) 
 
 
 def _plain_cells(tile: SourceSample, step: int, images: ImageRules) -> NDArray[np.bool_]:
-    """Return (row, column) True for the squares of `step` x `step` pixels of the whole image that are plain."""
+    """Return (row, column) True for the squares of `step` x `step` pixels of the whole image that are plain.
+
+    Volumes are read a few rows of squares at a time, from a lower resolution where the file has one.
+    """
     size = whole_image_size(tile.image, tile.part)
     rows = size[0]
     if is_volume_file(tile.image):
         rows = max(1, AT_A_TIME // (size[1] * step)) * step
-    return np.concatenate([_plain(tile, (row, rows), size, step, images) for row in range(0, size[0], rows)])
-
-
-def _plain(tile: SourceSample, rows: tuple[int, int], size: Size, step: int, images: ImageRules) -> NDArray[np.bool_]:
-    """Return the plain squares in some rows of the image, given as (first row, number of rows)."""
-    first, count = rows
-    part = replace(tile.part, box=(first, 0, min(count, size[0] - first), size[1]))
-    pixels = read_image(tile.image, part, images.window).pixels
-    cells = np.asarray(Image.fromarray(pixels).reduce(step))
+    cells = np.concatenate([_cells(tile, (row, rows), size, step, images) for row in range(0, size[0], rows)])
     plain: NDArray[np.bool_] = (cells.min(axis=2) >= WHITE_FROM) | (cells.max(axis=2) <= BLACK_UP_TO)
     return plain
+
+
+def _cells(tile: SourceSample, rows: tuple[int, int], size: Size, step: int, images: ImageRules) -> NDArray[np.uint8]:
+    """Return the means of the squares in some rows of the image, given as (first row, number of rows)."""
+    first, count = rows[0], min(rows[1], size[0] - rows[0])
+    part = replace(tile.part, box=(first, 0, count, size[1]))
+    wanted = -(-count // step), -(-size[1] // step)
+    coarse = read_from_level(tile.image, part, wanted, images.window)
+    if coarse is not None:
+        return resize_image(coarse, wanted)
+    pixels = read_image(tile.image, part, images.window).pixels
+    return np.asarray(Image.fromarray(pixels).reduce(step))

@@ -33,6 +33,7 @@ from scipy import ndimage
 from stages.imaging.class_names import Kind, classes_of, is_annotation_file, label_names
 from stages.imaging.class_values import ClassValue
 from stages.imaging.classes import BACKGROUND_NAMES, IGNORE_NAME, ClassMap
+from stages.imaging.dicom.objects import is_segment, split_segments
 from stages.imaging.label_values import has_values, read_values
 from stages.imaging.mapped import MOST_UNCLEAR, map_values
 from stages.imaging.masks import binary_values, open_mask, read_mask
@@ -263,13 +264,15 @@ def _read_instances(files: Sequence[LabelFile], size: Size) -> NDArray[np.int32]
     """Return the objects of all files, numbered from 1 in the order of the files."""
     objects = np.zeros(size, np.int32)
     count = 0
+    files = [part for file in files for part in split_segments(file)]
     for file in files:
         if has_values(file):
             part = number_objects(read_values(file, size))
         else:
             part = read_objects(file.path, open_mask(file.path, size))
-            if len(files) == 1 and int(part.max(initial=0)) == 1:  # black and white: each region is an object
-                part = ndimage.label(part, np.ones((3, 3)))[0].astype(np.int32)
+        may_be_regions = not has_values(file) or is_segment(file)
+        if len(files) == 1 and may_be_regions and int(part.max(initial=0)) == 1:  # each region is an object
+            part = ndimage.label(part, np.ones((3, 3)))[0].astype(np.int32)
         free = (objects == 0) & (part > 0)
         objects[free] = part[free] + count
         count += int(part.max(initial=0))

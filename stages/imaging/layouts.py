@@ -80,9 +80,12 @@ BESIDE = tuple(
     for ending in ("_masks", "_anno", "_annotation", "_label", "_labels", "_seg", "_gt", "_groundtruth")
 )
 """Further names of masks. Some images have such names too."""
-BY_PREDICT = tuple(
-    (f"{{id}}_{kind}.{{ext}}", "pictures made by `predict`, not masks")
-    for kind in ("overlay", "uncertainty", "instances")
+BY_PREDICT = (
+    *(
+        (f"{{id}}_{kind}.{{ext}}", "pictures made by `predict`, not masks")
+        for kind in ("overlay", "uncertainty", "instances", "z*_overlay", "z*_uncertainty")
+    ),
+    ("{id}_z*.npy", "probabilities of `predict`, not masks"),
 )
 SUPERPIXELS = ("{id}_superpixels.{ext}", "superpixels, not images")
 

@@ -31,6 +31,7 @@ from stages.imaging.patterns import Match, Pattern
 from stages.imaging.samples import LabelFile, SourceSample, printable
 from stages.imaging.sorting import SortedFiles, sort_files
 from stages.imaging.trees import Role, Trees
+from stages.imaging.volumes.numpy_files import is_probabilities
 
 __all__ = ["UNLIKE", "Matched", "OwnedLabels", "assign_labels", "match_files"]
 
@@ -87,6 +88,15 @@ class OwnedLabels:
         several = " and ".join(printable(file.path) for file in self.files)
         return f"has {len(self.files)} masks: {several}; keep one of them"
 
+    def drop_probabilities(self) -> list[Path]:
+        """Remove arrays of probabilities that lie beside a mask, and return them. Only headers are read."""
+        if self.fault is None:
+            return []
+        dropped = [file.path for file in self.files if is_probabilities(file.path)]
+        self.files = [file for file in self.files if file.path not in dropped]
+        self.single -= len(dropped)
+        return dropped
+
 
 def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> Matched:
     """Match the files of the folders by the patterns of one layout.
@@ -114,6 +124,7 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
         labels = owned.get(identifier, OwnedLabels())
         if image.file.kind == "array" and not labels.files:
             labels = OwnedLabels([LabelFile(image.file.path)])
+        result.leave_out("probabilities of `predict`, not masks", *labels.drop_probabilities())
         reason = None
         if masks_wanted and not labels.files:
             reason = forms.without_mask(image.file) or _further_picture(identifier, files, owned, layout, trees)

@@ -9,7 +9,8 @@ and blanks around a cell are ignored. Ids and groups may have the marks of `stag
     pixel_mm      side of one pixel of the original image in millimetres
 
 A row with a problem is reported with its line and left out of the samples. The image and mask files must exist, but
-they are not opened.
+they are not opened. Only headers of DICOM files are read: the image may be a folder with the files of one series, and a
+mask a DICOM SEG.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.annotating import Entries
+from stages.imaging.dicom.pairing import named_image, with_segments
 from stages.imaging.listing import is_kind
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, normal_id, printable
 from stages.outputs.cells import plain_cell
@@ -178,12 +180,16 @@ def _parse_sample(folder: Path, cells: dict[str, str], entries: Entries) -> tupl
     fault = id_problem(identifier) or fault
     if fault is None and not cells["image"]:
         fault = "the image is empty; every row needs one"
-    fault = fault or _missing_file("image", image)
+    fault = fault or (None if is_kind(image.is_dir) else _missing_file("image", image))
     fault = fault or next(filter(None, (_missing_file("mask", mask.path) for mask in masks)), None)
     if fault is not None:
         return fault, sample
+    try:
+        sample = with_segments(replace(sample, image=named_image(image)))
+    except InputProblemsError as error:
+        return str(error.problems[0]), sample
     named = []
-    for mask in masks:
+    for mask in sample.masks:
         try:
             entry = entries.find(mask.path, image)
         except InputProblemsError as error:

@@ -12,6 +12,9 @@
 | `--uncertainty`   | `<id>_uncertainty.png`   | entropy of the probabilities, 8-bit grey                              |
 | `--table`         | `table.csv`              | one row per image and class; see `table`                              |
 
+A scan or a stack has one file of all its planes in place of `<id>.png` and `<id>_instances.png`, in the format of the
+image; see `stages.prediction.parents`.
+
 All pictures except the overlay have the size of the original image. In a multi-label run the instances are in one file
 per label, `<id>_<label>_instances.png`, because labels overlap. Otherwise objects are numbered through all classes.
 
@@ -83,19 +86,21 @@ class OutputWriter:
             UsageError: a file would be overwritten; the message names it.
         """
         self._require_own_folder(sources)
-        owners: dict[str, SourceSample] = {}
+        owners: dict[str, tuple[SourceSample, str]] = {}
         for source in sources:
-            names = [*self._parents.names(source), *self._names(source)]
+            shared = self._parents.names(source)
+            names = [*shared, *self._names(source)]
             usual = (name for name in names if f"{name.removesuffix('.tif')}.png" not in names)  # without 32 bits
             self._kinds |= dict.fromkeys(_kind(name, source) for name in usual)
             for name in names:
                 # All planes of a scan have the same file; other files are of one sample each.
-                if name in owners and owners[name].image != source.image:
+                owner = parent_id(source) if name in shared else source.id
+                first, its_owner = owners.setdefault(name, (source, owner))
+                if (first.image, its_owner) != (source.image, owner):
                     raise UsageError(
-                        f"{source.image}: its prediction and that of {owners[name].image} would both be written to "
-                        f"{name}.\n  Rename one of the images."
+                        f"{source.image}: its prediction and that of {first.image} would both be written to {name}.\n"
+                        "  Rename one of the images."
                     )
-                owners[name] = source
             self._require_ours(source, names)
         table = self._out / TABLE_FILE
         if self._settings.table and table.exists() and not is_our_table(table):

@@ -41,8 +41,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import UsageError
-from stages.segmentation.counts import Counts
+from stages.segmentation.counts import Counts, confusion_of, count, counted_pixels, require_bits
 from stages.segmentation.decisions import region_of
 from stages.segmentation.surfaces import BorderDistances, border_distances
 from store.records import IGNORE
@@ -291,65 +290,21 @@ def score_sample(
         UsageError: the masks' shapes differ, or a mask holds a class or a label that does not exist.
     """
     if multilabel:
-        _require_bits(prediction, truth, n_classes)
+        require_bits(prediction, truth, n_classes)
         return SampleScores(tuple(_score_label(k, prediction, truth, k in lost, rules) for k in range(1, n_classes)))
-    counted = _counted_pixels(prediction, truth, n_classes)
+    counted = counted_pixels(prediction, truth, n_classes)
     truth = np.where(counted, truth, 0)
     prediction = np.where(counted, prediction, 0)
-    confusion = _confusion(prediction, truth, n_classes)
+    confusion = confusion_of(prediction, truth, n_classes)
     confusion[0, 0] -= counted.size - np.count_nonzero(counted)  # ignored pixels were counted as background
     metrics = metrics_for(rules)
     scores = []
     for index in range(1, n_classes):
-        counts = _count(confusion, index, lost=index in lost)
+        counts = count(confusion, index, lost=index in lost)
         region = Region(prediction=prediction == index, truth=truth == index, counts=counts, rules=rules)
         values = {name: metric.of(region) for name, metric in metrics.items()}
         scores.append(ClassScores(**vars(counts), values=values))
     return SampleScores(tuple(scores))
-
-
-def _counted_pixels(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> NDArray[np.bool_]:
-    """Check both masks and return where the truth is known, (height, width) bool."""
-    if n_classes < 2:  # noqa: PLR2004 - a background and something else
-        raise UsageError(f"Scores need a background and at least one other class, but n_classes is {n_classes}.")
-    if prediction.shape != truth.shape or truth.ndim != 2:  # noqa: PLR2004 - rows and columns
-        raise UsageError(
-            f"A prediction of shape {prediction.shape} cannot be scored against a mask of shape {truth.shape}. "
-            "Bring both to the same (height, width)."
-        )
-    counted: NDArray[np.bool_] = truth != IGNORE
-    for name, mask in (("mask", truth), ("prediction", prediction)):
-        highest = int(mask.max(initial=0, where=counted))
-        if highest >= n_classes:
-            raise UsageError(
-                f"The {name} holds the value {highest}, but there are only the classes 0 to {n_classes - 1} "
-                f"(and {IGNORE} for pixels to ignore in a mask). Check which mask value stands for which class."
-            )
-    return counted
-
-
-def _require_bits(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> None:
-    """Make sure that two masks of bits have no bit beyond the last label."""
-    for name, mask in (("mask", truth), ("prediction", prediction)):
-        highest = int(mask.max(initial=0, where=mask != IGNORE))
-        if highest >= 1 << (n_classes - 1):
-            raise UsageError(
-                f"The {name} holds the bits {highest:b}, but there are only {n_classes - 1} labels. Check the labels."
-            )
-
-
-def _confusion(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> NDArray[np.int64]:
-    """Return (n_classes, n_classes) numbers of pixels by true and predicted class."""
-    pairs = truth.astype(np.uint16) * np.uint16(n_classes) + prediction  # at most 254 * 255 + 254: fits
-    return np.bincount(pairs.ravel(), minlength=n_classes**2).reshape(n_classes, n_classes)
-
-
-def _count(confusion: NDArray[np.int64], index: int, *, lost: bool) -> Counts:
-    """Return the counts of one class from the confusion matrix."""
-    tp = int(confusion[index, index])
-    fp = int(confusion[:, index].sum()) - tp
-    fn = int(confusion[index].sum()) - tp
-    return Counts(tp=tp, fp=fp, fn=fn, tn=int(confusion.sum()) - tp - fp - fn, lost=lost and tp + fn == 0)
 
 
 def _score_label(

@@ -11,6 +11,7 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.dicom_series import labels_of, scan, write_seg, write_series
 from tests.stages.imaging.scans import synthetic_scan, write_scan
 from tests.stages.imaging.stacks import write_set
 
@@ -55,6 +56,9 @@ def make_world(phantoms: Path, folder: Path) -> Path:
         values, ball = synthetic_scan(number)
         write_scan(folder / "ct" / "images" / f"case_{number}.nii.gz", values, codes="LPS")
         write_scan(folder / "ct" / "labels" / f"case_{number}.nii.gz", ball.astype(np.uint8))
+        paths = write_series(folder / "dicom" / "images" / f"case_{number}", scan(seed=number), patient=f"P{number}")
+        write_seg(folder / "dicom" / "segs" / f"{number}.dcm", paths, labels_of(), ["lesion"])
+    write_series(folder / "new_dicom" / "case_8", scan(seed=8), patient="P8")
     write_scan(folder / "new_ct" / "case_8.nii.gz", synthetic_scan(8)[0], codes="SAR")
     return folder
 

@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 
 from stages import train
 from stages.errors import CheckpointError
+from stages.imaging.intensities import window_for
 from stages.pretraining.state import load_state as load_pretraining_state
 from stages.runs.identity import RunIdentity
 from stages.runs.precision import autocast
@@ -226,7 +227,9 @@ def _pretraining_identity(recorded: dict[str, Any], kind: type[PretrainSettings]
     names = {field.name for field in dataclasses.fields(PretrainSettings)}
     settings = kind(**{**{name: value for name, value in recorded.items() if name in names}, **changes})
     data = {name: value for name, value in recorded.items() if name not in names}
-    return RunIdentity.of(settings, {"init": recorded["init"], **data})
+    # As in `stages.pretrain`: the rule of images of 8 bits stands in place of `--window auto`.
+    window = str(window_for(settings.window, deep=False))
+    return RunIdentity.of(settings, {"init": recorded["init"], "window": window, **data})
 
 
 def test_the_golden_pretraining_is_the_same_run_today(pretraining: dict[str, Any]):

@@ -170,7 +170,8 @@ def test_private_texts_of_the_scan_are_not_copied(scans: Path, run: Path, memo: 
 
 
 def test_predictions_are_labels_again(scans: Path, run: Path, memo: Path, tmp_path: Path):
-    _predict(scans, run, memo, tmp_path / "out")
+    """Overlays and probabilities of the planes beside them are left out."""
+    _predict(scans, run, memo, tmp_path / "out", overlay=True, probabilities=True, uncertainty=True)
     settings = extract_settings(scans, tmp_path / "s.zarr", memo, masks=tmp_path / "out", classes=CLASSES)
     extract(settings)
     store = AttentionStore.open(tmp_path / "s.zarr")

@@ -15,7 +15,7 @@ Only headers are read, by several threads. A file that cannot be read stays an i
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -25,6 +25,7 @@ from stages.imaging.dicom.headers import SCANNERS, Facts, read_facts
 from stages.imaging.dicom.recognition import ENDING, DicomPath
 from stages.imaging.dicom.series import SeriesPath
 from stages.imaging.listing import Listing, SourceFile
+from stages.imaging.volumes.readers import READERS
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import SILENT, Progress
 
@@ -47,7 +48,7 @@ class Gathered:
 
 def is_dicom_file(file: SourceFile) -> bool:
     """Return True if a file is DICOM by its name, or was recognised by its content."""
-    return isinstance(file.path, DicomPath) or file.path.name.lower().endswith((ENDING, ".dicom", ".ima"))
+    return isinstance(file.path, DicomPath) or file.path.name.lower().endswith(READERS["dicom"].extensions)
 
 
 def gather_series(listing: Listing, progress: Progress = SILENT, *, slices_alone: bool = False) -> Gathered:
@@ -120,12 +121,32 @@ def _join(
             reason = "scout images (LOCALIZER), on which the other slices of their series were planned"
             result.left_out.setdefault(reason, []).extend(file.path for file in scouts)
             members = [file for file in members if not usable[file.path].localizer]  # noqa: PLW2901 - without scouts
-        if len(members) > 1:
-            several[uid] = members
-        else:
-            kept += members
+        for number, part in enumerate(_apart(members, usable)):
+            if len(part) > 1:
+                several[f"{uid} {number}"] = part
+            else:
+                kept += part
     result.series = len(several)
     return [*kept, *_name_series(several, kept, usable, listing)]
+
+
+def _apart(members: list[SourceFile], usable: Mapping[Path, Facts]) -> list[list[SourceFile]]:
+    """Return the files of one series by folder, or all together.
+
+    They are apart if folders repeat slices, such as time points, or have slices of different planes of the body.
+    """
+    folders: dict[Path, list[SourceFile]] = defaultdict(list)
+    for file in members:
+        folders[file.path.parent].append(file)
+    places = Counter(place for files in folders.values() for place in {_place(usable[file.path]) for file in files})
+    planes = {usable[file.path].place.orientation for file in members}
+    apart = len(folders) > 1 and (len(planes) > 1 or places.most_common(1)[0][1] > 1)
+    return list(folders.values()) if apart else [members]
+
+
+def _place(facts: Facts) -> object:
+    """Return the position of a slice; its number where it has none."""
+    return facts.place.position or facts.instance_number
 
 
 def _is_slice(facts: Facts) -> bool:

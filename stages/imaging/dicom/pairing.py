@@ -14,14 +14,14 @@ from stages.imaging.dicom.headers import Facts, read_facts
 from stages.imaging.dicom.recognition import DicomPath
 from stages.imaging.dicom.segments import Segmentation, SegmentPath, read_segmentation
 from stages.imaging.dicom.series import SeriesPath
-from stages.imaging.listing import Listing
+from stages.imaging.listing import Listing, is_kind, list_file, list_folder
 from stages.imaging.matching import Matched
 from stages.imaging.samples import LabelFile, SourceSample, printable
 from stages.imaging.trees import Trees
-from stages.imaging.volumes.readers import is_volume_file
+from stages.imaging.volumes.readers import READERS
 from stages.runtime.progress import SILENT, Progress
 
-__all__ = ["DicomTrees", "add_segmentations", "gather_trees", "group_slices"]
+__all__ = ["DicomTrees", "add_segmentations", "gather_trees", "group_slices", "named_image", "with_segments"]
 
 
 @dataclass
@@ -96,6 +96,40 @@ def add_segmentations(matched: Matched, segmentations: Sequence[Facts]) -> None:
     matched.samples = [_with_labels(sample, added.get(sample.id, []), matched.problems) for sample in matched.samples]
 
 
+def named_image(path: Path) -> Path:
+    """Return an image that a table names as a path that is opened: also a folder with one series, or any DICOM file.
+
+    Raises:
+        InputProblemsError: the folder holds no series, or several images.
+    """
+    if not is_kind(path.is_dir):
+        return list_file(path).files[0].path
+    files = gather_series(list_folder(path)).listing.pictures
+    if len(files) == 1:
+        return files[0].path
+    what = f"is a folder with {len(files)} images; name one file, or a folder with the files of one DICOM series"
+    raise InputProblemsError([Problem(printable(path), what)])
+
+
+def with_segments(sample: SourceSample) -> SourceSample:
+    """Return a sample of a table with the classes of each DICOM SEG among its masks.
+
+    Raises:
+        InputProblemsError: a SEG cannot be read.
+    """
+    masks: list[LabelFile] = []
+    for mask in sample.masks:
+        facts = _facts_of(list_file(mask.path).files[0].path)
+        if facts is None or not facts.is_segmentation:
+            masks.append(mask)
+            continue
+        labels = read_segmentation(facts.path).labels
+        masks += [
+            LabelFile(SegmentPath(facts.path, numbers, sample.image), label=one) for one, numbers in labels.items()
+        ]
+    return replace(sample, masks=tuple(masks))
+
+
 def group_slices(samples: Sequence[SourceSample]) -> list[SourceSample]:
     """Return the samples with one group for all single files of a series, unless they have a group or a patient."""
     first: dict[str, str] = {}
@@ -121,7 +155,7 @@ class _Places:
         """Return the images that a SEG refers to."""
         named = _find(self.series, segmentation.series)
         files = _find(self.instances, segmentation.instances)
-        if named and all(isinstance(sample.image, SeriesPath) for sample in named):
+        if len(named) == 1 and isinstance(named[0].image, SeriesPath):
             return named
         if files or named:
             return files
@@ -154,11 +188,8 @@ def _places(samples: Sequence[SourceSample]) -> _Places:
 def _facts_of(image: Path) -> Facts | None:
     """Return the facts of a DICOM image, of its first file for a series; None for all other images."""
     path = image.files[0] if isinstance(image, SeriesPath) else image
-    if not isinstance(image, (SeriesPath, DicomPath)):
-        from stages.imaging.volumes.readers import READERS
-
-        if not is_volume_file(path) or not path.name.lower().endswith(READERS["dicom"].extensions):
-            return None
+    if not isinstance(image, (SeriesPath, DicomPath)) and not path.name.lower().endswith(READERS["dicom"].extensions):
+        return None
     try:
         return read_facts(Path(path))
     except InputProblemsError:

@@ -116,6 +116,11 @@ class SegmentVolume(Volume):
             refuse(self._path, f"{what}{targets[0].size[1]} (height x width); export it at the image's size")
         self._frames = self._by_plane(targets)
 
+    @property
+    def fractional(self) -> bool:
+        """Return True if the labels are fractions."""
+        return self._kind == "FRACTIONAL"
+
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
         """Return the labels of a plane, (row, column) uint8 from 0 to 255; see the table above."""
         labels = np.zeros(self.facts.size, np.uint8)

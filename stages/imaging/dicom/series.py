@@ -124,7 +124,7 @@ def sorted_slices(path: SeriesPath) -> list[Facts]:
     for one in slices[1:] if first.place.known else ():
         if not same_orientation(first.place, one.place):
             what = f"{one.path.name} has another orientation than {first.path.name}"
-            refuse(path, f"the series changes: {what}; give every orientation a folder and a SeriesInstanceUID")
+            refuse(path, f"the series changes: {what}; give the slices of each orientation a folder of their own")
     return _by_position(path, slices) if all(one.place.known for one in slices) else _by_number(path, slices)
 
 
@@ -156,7 +156,7 @@ def _by_position(path: SeriesPath, slices: Sequence[Facts]) -> list[Facts]:
     for (lower, low), (upper, high) in pairwise(zip(ordered, depths, strict=True)):
         if usual is None or high - low <= max(LEAST_DIFFERENCE, UNEVEN * usual):
             what = f"{lower.path.name} and {upper.path.name} are at the same position ({low:g} and {high:g} mm)"
-            refuse(path, f"{what}; remove one, or give each time point or contrast a folder and a SeriesInstanceUID")
+            refuse(path, f"{what}; remove one, or give each time point or contrast a folder of its own")
         if high - low > GAP * usual:
             count = max(1, round((high - low) / usual) - 1)
             what = f"{high - low:g} mm between {lower.path.name} and {upper.path.name} in place of {usual:g}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from stages.imaging.parts import Box
 
-__all__ = ["NumpyVolume", "open_file"]
+__all__ = ["NumpyVolume", "is_probabilities", "open_file"]
 
 COLOURS = 3
 
@@ -56,6 +56,22 @@ class NumpyVolume(Volume):
             row, column, rows, columns = box
             values = values[row : row + rows, column : column + columns]
         return np.array(values)
+
+
+def is_probabilities(path: Path) -> bool:
+    """Return True if a file has the form of the probabilities that `predict` writes: (class, row, column) float16.
+
+    A file that cannot be read has not; it is reported when it is opened.
+    """
+    if path.suffix.lower() != ".npy":
+        return False
+    try:
+        with open_regular(path) as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    except (OSError, ValueError):
+        return False
+    return dtype == np.dtype("<f2") and len(shape) == 3  # noqa: PLR2004 - axes
 
 
 def open_file(path: Path) -> NumpyVolume:

@@ -10,7 +10,7 @@ from typing import IO
 
 from stages.errors import InputProblemsError
 from stages.imaging.jpeg2000 import bits_of, is_jpeg2000
-from stages.imaging.volumes.tiff_directories import has_several, is_tiff
+from stages.imaging.volumes.tiff_directories import has_several, is_tiff, is_usual
 from store.disk.regular import open_regular
 
 __all__ = ["is_animation", "is_array_stack", "is_deep_jpeg2000", "is_tiff_stack"]
@@ -81,6 +81,8 @@ def _is_for_pillow(file: IO[bytes]) -> bool:
     from stages.imaging.deep_colour import is_deep_in_planes
     from stages.imaging.opening import ignore_pillow_warnings
 
+    if is_usual(file):
+        return True
     file.seek(0)
     with ignore_pillow_warnings():
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.imaging.intensities import MOST_VALUES, IntensityRule, spread_values, to_8_bits
+from stages.imaging.intensities import MINMAX, MOST_VALUES, IntensityRule, spread_values, to_8_bits
 from stages.imaging.opening import refuse
 from stages.imaging.parts import Part, part_digest
 from stages.imaging.resizing import resize_image
@@ -103,7 +103,9 @@ def volume_memo_key(path: Path, part: Part, rule: IntensityRule) -> str:
     """
     digest = part_digest(file_digest(path), part)
     digest = key_of_channels(digest, part.channels)
-    if not open_volume(path).facts.deep:
+    facts = open_volume(path).facts
+    # Grey of one page in OME-TIFF was read as a picture up to version 0.2.0, to the same pixels under this key.
+    if not facts.deep or (rule == MINMAX and facts.channels == 1):
         return digest
     return rule.key_of_maps(digest)
 

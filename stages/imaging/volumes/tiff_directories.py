@@ -14,10 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-__all__ = ["Directory", "has_several", "is_tiff", "read_directories"]
+__all__ = ["Directory", "has_several", "is_tiff", "is_usual", "read_directories"]
 
 CLASSIC, BIG = 42, 43
 NEW_SUBFILE_TYPE, WIDTH, HEIGHT, DESCRIPTION = 254, 256, 257, 270
+BITS, COMPRESSION, SAMPLES, PLANAR, SAMPLE_FORMAT = 258, 259, 277, 284, 339
+SHORT = 3
+COMMON = {1, 5, 8, 32946, 32773}
+"""Compressions that every reader knows: none, LZW, deflate and PackBits."""
+MOST_SAMPLES = 8
 FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 """Types of whole numbers: byte, short, long, directory and long of 8 bytes."""
 REDUCED, MASK = 1, 4
@@ -70,6 +75,37 @@ def has_several(file: IO[bytes]) -> bool:
     return next(_directories(file))[1] != 0
 
 
+def is_usual(file: IO[bytes]) -> bool:
+    """Return True if the first page is grey or RGB in whole numbers, in a common compression: Pillow reads it.
+
+    It is a quick answer for most files. False says nothing.
+
+    Raises:
+        ValueError: it is no TIFF, or its first directory is damaged.
+    """
+    found = {BITS: 1, COMPRESSION: 1, SAMPLES: 1, PLANAR: 1, SAMPLE_FORMAT: 1}
+    form, content = _first(file)
+    if form.big:  # Pillow does not read those in big-endian order
+        return False
+    for start in range(0, len(content), form.entry):
+        tag, kind, count = struct.unpack_from(f"{form.order}HHI", content, start)
+        if tag in found:
+            if kind != SHORT:
+                return False
+            at = start + 8
+            if count * 2 > struct.calcsize(form.offset):  # one number for each sample, elsewhere in the file
+                file.seek(struct.unpack_from(form.offset, content, at)[0])
+                values = {_number(f"{form.order}H", file, "a tag") for _ in range(min(count, MOST_SAMPLES))}
+            else:
+                values = set(struct.unpack_from(f"{form.order}{count}H", content, at))
+            if len(values) != 1:
+                return False
+            found[tag] = values.pop()
+    depth = found[BITS] in ({1, 8, 16} if found[SAMPLES] == 1 else {8, 16})
+    plain = found[SAMPLES] in {1, 3} and found[PLANAR] == found[SAMPLE_FORMAT] == 1
+    return depth and plain and found[COMPRESSION] in COMMON
+
+
 def read_directories(file: IO[bytes]) -> list[Directory]:
     """Return the pages of a TIFF. Pages that others only point to (SubIFDs) do not count.
 
@@ -119,6 +155,22 @@ def _directories(file: IO[bytes]) -> Iterator[tuple[Directory, int]]:
             raise ValueError(f"the description of page {len(seen)} is cut off")
         at = _number(form.offset, file, name)
         yield _directory(form, content), at
+
+
+def _first(file: IO[bytes]) -> tuple[_Form, bytes]:
+    """Return the entries of the first directory.
+
+    Raises:
+        ValueError: there is none.
+    """
+    form = _form(file)
+    if form is None:
+        raise ValueError("it is no TIFF")
+    file.seek(8 if form.big else 4)
+    file.seek(_number(form.offset, file, "the first page"))
+    size = _number(form.count, file, "the directory of page 1") * form.entry
+    content = file.read(min(size, MOST))
+    return form, content[: len(content) // form.entry * form.entry]
 
 
 def _directory(form: _Form, content: bytes) -> Directory:

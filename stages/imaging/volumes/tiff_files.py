@@ -11,6 +11,8 @@ tifffile: stacks in z and t, OME-TIFF, ImageJ's hyperstacks, BigTIFF, and pages 
 | channels                              | the chosen ones; see `stages.imaging.volumes.channels`  | -             |
 | a palette                             | its colours; in ImageJ's files, where it is a view, grey | the indices   |
 | white as zero                         | inverted values                                         | the same      |
+
+The tag Orientation is not used, as in ImageJ and Bio-Formats: image and labels are as they are stored.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -18,11 +19,14 @@ from stages.extraction.preparation import prepare
 from stages.imaging.parts import Part
 from stages.imaging.source_masks import find_source_masks
 from stages.imaging.stored_parts import stored_parts
+from stages.imaging.volumes.pyramids import PyramidVolume
 from stages.runtime.progress import SILENT
 from store import AttentionStore
 from store.check import verify_store
 from tests.conftest import extract_settings
+from tests.pyramids import write_pyramid
 
+RANDOM = np.random.default_rng(0)
 TILE = {"tile": (32, 40), "image_size": (32, 40), "attention_size": (32, 40)}
 
 
@@ -254,6 +258,28 @@ def test_plain_tiles_are_left_out_and_named(scans: Path, tmp_path: Path, memo: P
     line = "a.png: 12 of 16 tiles left out: 95% or more of each is plain white or black (--tile-background 0.95)"
     assert line in str(report)
     assert store.description.skipped == [{"where": line.partition(": ")[0], "what": line.partition(": ")[2]}]
+
+
+def test_plain_tiles_of_a_slide_are_found_at_a_lower_resolution(tmp_path: Path, memo: Path):
+    """The full resolution is read for the tiles that are kept only."""
+    (tmp_path / "images").mkdir()
+    pixels = np.full((640, 512, 3), 240, np.uint8)
+    pixels[130:250, 260:380] = RANDOM.integers(40, 180, (120, 120, 3))
+    write_pyramid(tmp_path / "images" / "slide.tif", pixels, levels=4)
+    sizes = {"tile": (128, 128), "image_size": (32, 32), "attention_size": (32, 32)}
+    read: list[tuple[int, tuple[int, int, int, int]]] = []
+    level = PyramidVolume.read_level
+
+    def listening(volume: PyramidVolume, at: int, box: tuple[int, int, int, int]) -> np.ndarray:
+        read.append((at, box))
+        return level(volume, at, box)
+
+    with patch.object(PyramidVolume, "read_level", listening):
+        tiles = prepare(
+            extract_settings(tmp_path, tmp_path / "s.zarr", memo, masks=None, tile_background=0.95, **sizes), SILENT
+        ).sources
+    assert [tile.id for tile in tiles] == ["slide_r00128_c00256"]
+    assert {at for at, _ in read} == {1}
 
 
 def test_images_of_plain_tiles_only_are_refused(scans: Path, tmp_path: Path, memo: Path):

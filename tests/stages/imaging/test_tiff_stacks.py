@@ -19,6 +19,7 @@ from stages.imaging.volumes import tiff_files
 from stages.imaging.volumes.channels import parse_channels
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.readers import is_volume_file
+from stages.imaging.volumes.tiff_directories import is_usual
 
 GREY = {"photometric": "minisblack"}
 NAMES = {"Channel": {"Name": ["DAPI", "GFP"]}}
@@ -262,3 +263,52 @@ def test_many_threads_read_one_file(tmp_path: Path, form: str):
     with ThreadPoolExecutor(8) as pool:
         for plane, found in enumerate(pool.map(lambda plane: open_volume(path).read(plane), range(40))):
             np.testing.assert_array_equal(found, stack[plane])
+
+
+KINDS_OF_ONE_PAGE = {
+    "grey 16": (values(20, 30), {}),
+    "grey 8": (values(20, 30, dtype="u1"), {}),
+    "float": (values(20, 30).astype("f4"), {}),
+    "white is zero": (values(20, 30, dtype="u1"), {"photometric": "miniswhite"}),
+    "RGB 8": (values(20, 30, 3, dtype="u1"), {"photometric": "rgb"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_ONE_PAGE)
+def test_ome_of_one_page_has_the_pixels_and_the_key_of_earlier_versions(tmp_path: Path, kind: str):
+    """They read it as a picture, as the same bytes under another name are still read."""
+    array, options = KINDS_OF_ONE_PAGE[kind]
+    path = write(tmp_path / "a.ome.tif", array, **options)
+    (tmp_path / "b.tif").write_bytes(path.read_bytes())
+    assert (is_volume_file(path), is_volume_file(tmp_path / "b.tif")) == (True, False)
+    now, before = (read_resized(one, [(20, 30)]) for one in (path, tmp_path / "b.tif"))
+    np.testing.assert_array_equal(now.images[0], before.images[0])
+    assert (now.digest, now.memo_key, now.height, now.width) == (before.digest, before.memo_key, 20, 30)
+
+
+USUAL = {
+    "grey": (values(20, 30), {}, True),
+    "RGB": (values(20, 30, 3), {"photometric": "rgb"}, True),
+    "LZW": (values(20, 30), {"compression": "lzw"}, True),
+    "bits": (values(20, 30) > 9, {}, True),
+    "big endian": (values(20, 30, 3), {"photometric": "rgb", "byteorder": ">"}, True),
+    "BigTIFF": (values(20, 30, 3), {"photometric": "rgb", "bigtiff": True, "byteorder": ">"}, False),
+    "planes": (values(3, 20, 30), {"photometric": "rgb", "planarconfig": "separate"}, False),
+    "five samples": (values(20, 30, 5), {"planarconfig": "contig", **GREY}, False),
+    "signed": (values(20, 30).astype("i2"), {}, False),
+    "float": (values(20, 30).astype("f4"), {}, False),
+    "Zstandard": (values(20, 30), {"compression": "zstd"}, False),
+}
+
+
+@pytest.mark.parametrize("kind", USUAL)
+def test_usual_pages_are_known_without_opening_them_as_pictures(tmp_path: Path, kind: str):
+    """What is called usual is a picture for Pillow, of the same size."""
+    array, options, usual = USUAL[kind]
+    path = write(tmp_path / "a.tif", array, **options)
+    with path.open("rb") as file:
+        assert is_usual(file) == usual
+    if usual:
+        assert not is_volume_file(path)
+        with Image.open(path) as opened:
+            assert opened.size == (30, 20)

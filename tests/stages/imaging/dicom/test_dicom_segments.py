@@ -209,3 +209,36 @@ def test_a_sample_keeps_its_labels_when_it_is_sent(tmp_path: Path):
     planes, _ = split_into_planes(sent)
     mask = read_labels(planes[3].masks, LabelRules.for_samples(planes), SIZE).mask
     np.testing.assert_array_equal(mask, labels_of()[3])
+
+
+def test_every_segment_is_an_object(tmp_path: Path):
+    """Segments of one label are one class and several objects."""
+    labels = np.zeros((4, *SIZE), np.uint8)
+    labels[1, 2:5, 2:5], labels[1, 2:5, 5:9], labels[1, 10:14, 3:8] = 1, 2, 3
+    paths = write_series(tmp_path / "images" / "chest", scan())
+    write_seg(tmp_path / "s.dcm", paths, labels, ["nodule", "nodule", "nodule"])
+    planes, _ = split_into_planes(find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "s.dcm")).samples)
+    rules = LabelRules.for_samples(planes, kind="instances")
+    assert rules.classes.names == ("background", "nodule")
+    np.testing.assert_array_equal(read_labels(planes[1].masks, rules, SIZE).instances, labels[1])
+    classes = LabelRules.for_samples(planes)
+    np.testing.assert_array_equal(read_labels(planes[1].masks, classes, SIZE).mask, labels[1] > 0)
+
+
+def test_the_regions_of_a_single_segment_are_objects(tmp_path: Path):
+    labels = np.zeros((4, *SIZE), np.uint8)
+    labels[1, 2:5, 2:5] = labels[1, 10:14, 3:8] = 1
+    paths = write_series(tmp_path / "images" / "chest", scan())
+    write_seg(tmp_path / "s.dcm", paths, labels, ["nodule"])
+    planes, _ = split_into_planes(find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "s.dcm")).samples)
+    read = read_labels(planes[1].masks, LabelRules.for_samples(planes, kind="instances"), SIZE).instances
+    assert read is not None
+    assert read.max() == 2
+
+
+def test_fractions_are_no_objects(tmp_path: Path):
+    paths = write_series(tmp_path / "images" / "chest", scan())
+    write_seg(tmp_path / "s.dcm", paths, labels_of() * np.uint8(90), ["nodule"], fractional=True)
+    planes, _ = split_into_planes(find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "s.dcm")).samples)
+    with pytest.raises(InputProblemsError, match="fractional segments"):
+        read_labels(planes[1].masks, LabelRules.for_samples(planes, kind="instances"), SIZE)

@@ -11,13 +11,16 @@ from pydicom.dataset import FileDataset
 
 from stages.errors import InputProblemsError
 from stages.extract import run as extract
+from stages.imaging.decoding import read_image
 from stages.imaging.dicom.series import SeriesPath
 from stages.imaging.pairing import Inputs, find_samples
+from stages.imaging.stored_parts import stored_parts
 from stages.imaging.volumes.opened import file_digest, open_volume
 from stages.imaging.volumes.planes import split_into_planes
+from stages.reporting.sources import find_images
 from store import AttentionStore
 from tests.conftest import extract_settings
-from tests.dicom_series import SPACING, THICKNESS, labels_of, scan, write_series
+from tests.dicom_series import SPACING, THICKNESS, labels_of, scan, write_seg, write_series
 
 
 def the_series(folder: Path) -> SeriesPath:
@@ -274,3 +277,67 @@ def test_notes_say_what_the_files_became(tmp_path: Path):
     assert not any("anonymous" in note for note in notes)
     notes = find_samples(Inputs(images=tmp_path, group_pattern="([ab])/")).notes
     assert not any("the same PatientID" in note for note in notes)
+
+
+def test_a_group_that_is_the_id_wins_over_the_patient(tmp_path: Path):
+    """The folder is the patient, and the id too."""
+    for name in ("p1", "p2"):
+        write_series(tmp_path / name, scan(2), patient="anonymous", series=f"1.2.{name[1]}")
+    found = find_samples(Inputs(images=tmp_path, group_pattern=r"(p\d)/"))
+    planes, _ = split_into_planes(found.samples)
+    assert [plane.group for plane in planes] == ["p1", "p1", "p2", "p2"]
+    planes, _ = split_into_planes(find_samples(Inputs(images=tmp_path)).samples)
+    assert {plane.group for plane in planes} == {"anonymous"}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_images_of_a_store_are_found_again(tmp_path: Path, memo: Path, alone: bool):  # noqa: FBT001 - of the list
+    """The page of a report shows slices from the series, or from their own files."""
+    paths = write_series(tmp_path / "images" / "chest", scan())
+    if alone:
+        from PIL import Image
+
+        (tmp_path / "masks").mkdir()
+        for path, mask in zip(paths, labels_of(), strict=True):
+            Image.fromarray(mask * np.uint8(255)).save(tmp_path / "masks" / f"{path.stem}.png")
+    settings = extract_settings(tmp_path, tmp_path / "s.zarr", memo, masks=tmp_path / "masks" if alone else None)
+    extract(settings)
+    store = AttentionStore.open(tmp_path / "s.zarr")
+    found = find_images(store, stored_parts(store, range(4)), tmp_path / "images", None)
+    assert found.keys() == set(store.ids)
+    digests = [read_image(*found[str(identifier)]).digest for identifier in store.ids]
+    assert digests == list(store.column("digest"))
+
+
+def test_folders_of_one_series_are_joined_unless_they_repeat_slices(tmp_path: Path):
+    """Many files may be in several folders; time points in folders of their own are volumes of their own."""
+    paths = write_series(tmp_path / "large" / "a", scan(6), patient="one")
+    (tmp_path / "large" / "b").mkdir()
+    for path in paths[3:]:
+        path.rename(tmp_path / "large" / "b" / path.name)
+    for point in ("t0", "t1"):
+
+        def later(data: FileDataset, _: int, point: str = point) -> None:
+            data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"{data.SOPInstanceUID[:50]}.{point[1]}"
+
+        write_series(tmp_path / "perfusion" / point, scan(4), patient="two", change=later)
+    samples = find_samples(Inputs(images=tmp_path), labels="ignored").samples
+    assert [(one.id, open_volume(one.image).facts.planes) for one in samples] == [("large", 6), ("t0", 4), ("t1", 4)]
+    sources = sorted((tmp_path / "perfusion" / "t1").iterdir(), reverse=True)
+    write_seg(tmp_path / "s.dcm", sources, labels_of(), ["lesion"])
+    labelled = find_samples(Inputs(images=tmp_path, masks=tmp_path / "s.dcm")).samples
+    assert [one.id for one in labelled if one.masks] == ["t1"]
+
+
+def test_planes_of_the_body_in_folders_of_their_own_are_images_of_their_own(tmp_path: Path):
+    def turn(data: FileDataset, plane: int) -> None:
+        data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 0, -1], [0, 500 + plane, 0]
+
+    write_series(tmp_path / "knee" / "axial", scan(4))
+    write_series(tmp_path / "knee" / "coronal", scan(3), change=turn)
+    samples = find_samples(Inputs(images=tmp_path), labels="ignored").samples
+    found = {one.id: open_volume(one.image).facts for one in samples}
+    assert {name: (facts.planes, facts.orientation) for name, facts in found.items()} == {
+        "axial": (4, "axial"),
+        "coronal": (3, "coronal"),
+    }
