@@ -102,11 +102,12 @@ class Listing:
         return [file for file in self.files if file.kind == "picture"]
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Path, *, below: bool = True) -> Listing:
     """List all files in a folder and all folders below it.
 
     Args:
         folder: The folder to start in; it may be hidden or a link.
+        below: False for the files of this folder only.
 
     Raises:
         UsageError: the folder does not exist, is not a folder, or is in a folder that may not be entered.
@@ -116,7 +117,7 @@ def list_folder(folder: Path) -> Listing:
     if not is_kind(folder.is_dir):
         raise UsageError(f"{printable(folder)}: there is no such folder, or it may not be entered. Check the path.")
     listing = Listing(folder)
-    _walk(folder, "", listing, visited=set())
+    _walk(folder, "", listing, visited=set(), below=below)
     if not listing.files and listing.problems:
         raise InputProblemsError(listing.problems)
     listing.files.sort(key=lambda file: file.path)
@@ -151,16 +152,14 @@ def unreadable_format(name: str) -> str | None:
     return next((name for name, endings in UNREADABLE.items() if lower.endswith(endings)), None)
 
 
-def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, int]]) -> None:
-    """Add the files in the folder and below it to the listing; `prefix` is the folder relative to the root."""
+def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, int]], *, below: bool = True) -> None:
+    """Add the files in the folder, and below it, to the listing; `prefix` is the folder relative to the root."""
     try:
         status = folder.stat()
         if (status.st_dev, status.st_ino) in visited:
             return
         visited.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            # Links last: a folder that is reached in both ways is listed under its real path.
-            found = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
+        found = _entries(folder, below=below)
     except OSError as error:
         what = f"the folder cannot be listed ({error.strerror}); allow reading it"
         listing.problems.append(Problem(printable(folder), what))
@@ -188,6 +187,18 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, i
             listing.problems.append(Problem(printable(path), what))
         else:  # opening a pipe would block
             listing.problems.append(Problem(printable(path), "is not a file but a pipe or a device; remove it"))
+
+
+def _entries(folder: Path, *, below: bool) -> list[os.DirEntry[str]]:
+    """Return what is in a folder, sorted by name; without `below` no folders.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    with os.scandir(folder) as entries:
+        # Links last: a folder that is reached in both ways is listed under its real path.
+        found = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
+    return found if below else [entry for entry in found if not entry.is_dir()]
 
 
 def _file(path: Path, relative: str, kind: FileKind) -> SourceFile:

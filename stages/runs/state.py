@@ -165,6 +165,8 @@ def _require_moments(optimizer: Optimizer, moments: Mapping[int, Mapping[str, Te
     for number, slots in moments.items():
         for slot, tensor in slots.items():
             expected = parameters[number]
+            if slot == "step" and tensor.numel() != 1:
+                raise ValueError(f"the step of parameter {number} is no number")
             if slot != "step" and (tensor.shape, tensor.dtype) != (expected.shape, expected.dtype):
                 raise ValueError(f"{slot} of parameter {number} has another shape or type than the parameter")
 

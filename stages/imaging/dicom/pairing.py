@@ -104,7 +104,7 @@ def named_image(path: Path) -> Path:
     """
     if not is_kind(path.is_dir):
         return list_file(path).files[0].path
-    files = gather_series(list_folder(path)).listing.pictures
+    files = gather_series(list_folder(path, below=False)).listing.pictures  # a table may name any folder, such as /
     if len(files) == 1:
         return files[0].path
     what = f"is a folder with {len(files)} images; name one file, or a folder with the files of one DICOM series"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
+from stages.runs.state import RunState, restore_optimizer
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -48,3 +49,18 @@ def test_tensors_that_would_be_converted_are_refused(tensors: dict[str, Tensor],
     """Torch copies int8 into float32 without a word, and drops the imaginary part of complex numbers."""
     with pytest.raises(ValueError, match=words):
         require_same_tensors(tensors, {"a": torch.zeros(2)})
+
+
+@pytest.mark.parametrize("step", [torch.empty(0), torch.ones(2)])
+def test_the_step_of_a_moment_is_one_number(step: Tensor) -> None:
+    """Torch takes any tensor, and fails at the next step of the training."""
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.sum().backward()
+    optimizer.step()
+    saved = optimizer.state_dict()
+    state = RunState(done=1, tensors={}, optimizer=saved, history=[{}], settings={})
+    restore_optimizer(optimizer, state)
+    saved["state"][0]["step"] = step
+    with pytest.raises(ValueError, match="the step of parameter 0 is no number"):
+        restore_optimizer(optimizer, state)

@@ -114,6 +114,6 @@ def test_inspect_names_tiles_and_slides(tmp_path: Path, capsys: pytest.CaptureFi
         "tile": {"size": [16, 16], "overlap": 4, "reduction": 2.0},
     }
     show_store(described)
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())  # a narrow terminal breaks lines
     assert "tiles of 2 images; a tile has 16 × 16 pixels, overlapping by 4, at 1/2" in printed
     assert "the tiles cover 32 × 32" in printed

@@ -42,3 +42,12 @@ def test_a_folder_without_exactly_one_series_is_a_problem(tmp_path: Path):
     assert [one.id for one in found.samples] == ["c"]
     assert "is a folder with 2 images" in str(found.problems[0])
     assert "is a folder with 0 images" in str(found.problems[1])
+
+
+def test_a_row_that_names_a_folder_reads_no_folders_below_it(tmp_path: Path):
+    """A row may name any folder, such as the root of the disk."""
+    write_series(tmp_path / "study" / "ct", scan(), name="{}")
+    (tmp_path / "t.csv").write_text("id,image,mask\na,study,\nb,study/ct,\n")
+    found = find_samples(Inputs(images=tmp_path, csv=tmp_path / "t.csv"))
+    assert [one.id for one in found.samples] == ["b"]
+    assert "is a folder with 0 images" in str(found.problems[0])
