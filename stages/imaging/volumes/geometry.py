@@ -122,6 +122,13 @@ class Geometry:
         """Return True if the array itself is (plane, row, column) along an axis, so that `cut` changes nothing."""
         return self._order(axis) == [(0, False), (1, False), (2, False)]
 
+    def turns(self, axis: str) -> bool:
+        """Return True if planes along an axis differ from those that programs without a place in the patient show.
+
+        These count planes, rows and columns along the third, the second and the first axis of the array.
+        """
+        return self._order(axis) != [(2, False), (1, False), (0, False)]
+
     def _order(self, axis: str) -> list[tuple[int, bool]]:
         """Return the array's axis of planes, rows and columns, and whether its indices are taken in reverse."""
         found = {patient: (at, same) for at, (patient, same) in enumerate(self._nearest)}
