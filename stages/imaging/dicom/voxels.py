@@ -60,9 +60,9 @@ def label_fault(places: Sequence[Place], size: Size, labels: Volume) -> str | No
     mine, theirs = geometry_of(places, size), labels.header.geometry
     if mine is None:
         return "has a place in the patient and its DICOM image has none; give the labels as DICOM SEG"
-    fault = mine.fault() or (None if _even(places) else "has slices at uneven distances; give the labels as DICOM SEG")
-    if fault is not None:
-        return f"cannot be compared with its DICOM image, which {fault}"
+    if mine.fault() is not None or not _even(places):
+        what = "whose slices are tilted, or are not at even distances"
+        return f"cannot be compared with its DICOM image, {what}; give the labels as DICOM SEG"
     cut, wanted = theirs.name(labels.axis), mine.name("0")
     if cut != wanted:
         return f"is cut into {cut} planes, and its DICOM image has {wanted} ones; add --axis {wanted}"

@@ -57,7 +57,8 @@ class Geometry:
         columns = self.affine[:3, :3]
         if not np.isfinite(self.affine).all():
             return "has an affine with values that are not finite; save it again with the right one"
-        lengths = np.linalg.norm(columns, axis=0)
+        with np.errstate(over="ignore", under="ignore"):  # infinite lengths count as shear
+            lengths = np.linalg.norm(columns, axis=0)
         if (lengths == 0).any():
             return "has an affine that gives its voxels no size; save it again with the right one"
         cosines = (columns / lengths).T @ (columns / lengths) - np.eye(3)

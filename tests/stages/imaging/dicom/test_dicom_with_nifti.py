@@ -98,6 +98,21 @@ def test_labels_that_lie_elsewhere_are_refused(tmp_path: Path):
     assert "6 voxels away from its image" in problems[0]
 
 
+@pytest.mark.parametrize("far", [1.0, 1e300])
+@pytest.mark.filterwarnings("error")
+def test_tilted_slices_need_labels_in_dicom(tmp_path: Path, far: float):
+    """Slices of a tilted gantry are shifted against each other, so they have no affine at right angles."""
+
+    def tilt(data: FileDataset, plane: int) -> None:
+        data.ImagePositionPatient = [-10, far * plane, THICKNESS * plane]
+
+    write_series(tmp_path / "images" / "head", scan(), change=tilt)
+    write_labels(tmp_path / "masks" / "head.nii", labels_of(), AXIAL)
+    planes, problems = planes_of(tmp_path, "axial")
+    assert planes == []
+    assert "whose slices are tilted" in problems[0]
+
+
 def test_a_series_that_is_mirrored_needs_labels_in_dicom(tmp_path: Path):
     """Columns that run from the patient's left to the right."""
     mirrored = ([-1, 0, 0, 0, 1, 0], [0, 0, 1])
