@@ -53,7 +53,8 @@ def place_of(data: Dataset, frame: int | None = None) -> Place:
 
     Args:
         data: The data set.
-        frame: Position of the frame in a file with functional groups, from 0; None for a file with one image.
+        frame: Position of the frame in a file with functional groups, from 0; None for a file with one image, whose
+            functional groups are those of its only frame.
     """
     position = _vector(_find(data, frame, "PlanePositionSequence", "ImagePositionPatient"))
     cosines = _find(data, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
@@ -121,7 +122,9 @@ def _find(data: Dataset, frame: int | None, group: str, keyword: str) -> list[fl
     """Return the numbers of an element: of the frame's functional group, of the shared group, or of the file."""
     shared = data.get("SharedFunctionalGroupsSequence") or ()
     frames = data.get("PerFrameFunctionalGroupsSequence") or ()
-    places = [] if frame is None else list(frames[frame : frame + 1])
+    only = 0 if len(frames) == 1 else len(frames)
+    at = only if frame is None else frame
+    places = list(frames[at : at + 1])
     for place in (*places, *shared[:1]):
         for item in (place.get(group) or ())[:1]:
             if found := numbers(item, keyword):

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.imaging.dicom.geometry import distance_of
+from stages.imaging.dicom.geometry import PLANES, distance_of
 from stages.imaging.dicom.headers import Facts, read_facts
 from stages.imaging.dicom.pixels import header_of, read_frame, require_decoder
 from stages.imaging.opening import refuse
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from stages.imaging.parts import Box
 
-__all__ = ["DicomVolume", "open_file", "volume_facts"]
+__all__ = ["DicomVolume", "open_file", "require_axis", "volume_facts"]
 
 BITS = 8
 SAMPLES = {1, 3}
@@ -38,6 +38,9 @@ class DicomVolume(Volume):
         self._path = path
         self.dicom = read_facts(path)
         self.facts = volume_facts(self.dicom)
+        self._places = self.dicom.frame_places or (self.dicom.place,)
+        placed = len(self._places) == self.dicom.frames and all(one.known for one in self._places)
+        self.turned = False if placed else None  # planes are shown as they are stored
 
     @cached_property
     def _header(self) -> Dataset:
@@ -53,6 +56,19 @@ class DicomVolume(Volume):
         row, column, rows, columns = box
         return values[row : row + rows, column : column + columns]
 
+    def along(self, axis: str) -> Volume:
+        """Return the file itself; see `Volume.along`."""
+        require_axis(self._path, self.facts.orientation, axis)
+        return self
+
+    def elsewhere(self, labels: Volume) -> str | None:
+        """Return how the place of a label file differs from that of the image; see `Volume.elsewhere`."""
+        if self.turned is None or labels.turned is None:
+            return None
+        from stages.imaging.dicom.voxels import label_fault  # here, because it is needed for labels in NIfTI only
+
+        return label_fault(self._places, self.facts.size, labels)
+
 
 def open_file(path: Path) -> DicomVolume:
     """Open a DICOM file with an image.
@@ -62,6 +78,22 @@ def open_file(path: Path) -> DicomVolume:
         UsageError: its compression needs the extra `dicom`.
     """
     return DicomVolume(Path(path))
+
+
+def require_axis(path: Path, orientation: str, axis: str) -> None:
+    """Make sure that slices have the orientation that is asked for: DICOM slices are read as they are stored.
+
+    Args:
+        path: The file or the series.
+        orientation: As in `VolumeFacts`.
+        axis: As in `Volume.along`.
+
+    Raises:
+        InputProblemsError: they have another one.
+    """
+    if axis in PLANES and orientation not in {axis, "oblique", ""}:
+        what = f"holds {orientation} slices, and {axis} ones are asked for; slices of DICOM are not cut anew"
+        refuse(path, f"{what}: leave --axis out, or convert the series to NIfTI")
 
 
 def volume_facts(dicom: Facts) -> VolumeFacts:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["Place", "distance_of", "same_orientation"]
+__all__ = ["PLANES", "Place", "distance_of", "same_orientation"]
 
 COUNTED = (-1, -1, 1)
 """Direction along x, y and z in which slices are counted: to the right, to the front, to the head."""

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.errors import InputProblemsError
+from stages.imaging.dicom.deflated import require_unpackable
 from stages.imaging.dicom.geometry import Place
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
@@ -143,11 +145,13 @@ def _parse(path: Path, only: tuple[str, ...] | None, *, pixels: bool) -> tuple[D
     try:
         with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(0)
+            require_unpackable(path, file)
             data: Dataset = pydicom.dcmread(file, force=True, stop_before_pixels=not pixels, specific_tags=tags)
             end = file.tell()
     except OSError as error:
         refuse(path, explain_unreadable(error))
+    except InputProblemsError:
+        raise
     except Exception as error:  # noqa: BLE001 - pydicom raises exceptions of many kinds for damaged files
         refuse(path, f"is a damaged DICOM file ({_one_line(error)}); restore it from its source")
     if size == 0:

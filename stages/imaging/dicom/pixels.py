@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.imaging.dicom.elements import mirror_of, rescale_of, text
+from stages.imaging.dicom.elements import mirror_of, number, rescale_of, text
 from stages.imaging.dicom.encapsulated import require_whole
 from stages.imaging.dicom.headers import dataset_of, header_with_end
 from stages.imaging.extras import require_extra
@@ -98,6 +98,8 @@ def _values(path: Path, frame: int, header: Dataset) -> NDArray[Any]:
         stored = pixel_array(whole, index=frame)
     else:
         stored = pixel_array(path, index=frame)
+    if stored.dtype == np.uint16 and number(header, "BitsStored") == 8:  # noqa: PLR2004 - bytes in two bytes each
+        stored = stored.astype(np.uint8)  # pydicom has removed the other bits, which may hold an overlay
     if "PALETTE" in text(header, "PhotometricInterpretation"):
         colours = apply_color_lut(stored, header)
         return (colours >> 8).astype(np.uint8) if colours.dtype == np.uint16 else colours
@@ -139,6 +141,17 @@ def _padding(stored: NDArray[Any], header: Dataset) -> NDArray[np.bool_] | None:
     if not isinstance(value, int):
         return None
     limit = header.get("PixelPaddingRangeLimit")
-    low, high = sorted((value, limit if isinstance(limit, int) else value))
+    ends = [_same_bits(one, stored.dtype) for one in (value, limit) if isinstance(one, int)]
+    low, high = min(ends), max(ends)
     inside: NDArray[np.bool_] = (stored >= low) & (stored <= high)
     return inside
+
+
+def _same_bits(value: int, dtype: np.dtype[Any]) -> int:
+    """Return the value that the 16 bits of an element mean for pixels of a type.
+
+    Many files write -2000 as 63536, because they give the element another sign than the pixels.
+    """
+    if dtype == np.int16 and value > np.iinfo(dtype).max:
+        return value - 2**16
+    return value + 2**16 if dtype == np.uint16 and value < 0 else value

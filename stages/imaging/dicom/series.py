@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.imaging.dicom.files import volume_facts
+from stages.imaging.dicom.files import require_axis, volume_facts
 from stages.imaging.dicom.geometry import LEAST_DIFFERENCE, distance_of, same_orientation
 from stages.imaging.dicom.headers import Facts, read_facts
 from stages.imaging.dicom.pixels import read_frame
@@ -78,6 +78,8 @@ class SeriesVolume(Volume):
             InputProblemsError: a file cannot be used, or the slices make no volume.
         """
         self.slices: tuple[Facts, ...] = tuple(sorted_slices(path))
+        self._path = path
+        self.turned = False  # planes are shown as they are stored
         facts = [volume_facts(one) for one in self.slices]
         middle = facts[len(facts) // 2]
         spacing = middle.spacing_mm
@@ -104,11 +106,21 @@ class SeriesVolume(Volume):
         row, column, rows, columns = box
         return values[row : row + rows, column : column + columns]
 
+    def along(self, axis: str) -> Volume:
+        """Return the series itself; see `Volume.along`."""
+        require_axis(self._path, self.facts.orientation, axis)
+        return self
+
     def elsewhere(self, labels: Volume) -> str | None:
         """Return how the place of a label file differs from that of the series; see `Volume.elsewhere`."""
-        from stages.imaging.dicom.voxels import label_fault  # here, because it is needed for labels in NIfTI only
+        from stages.imaging.dicom.segments import SegmentVolume  # here, because segments read the slices of a series
+        from stages.imaging.dicom.voxels import label_fault, order_fault
 
-        return label_fault(self.slices, labels)
+        if isinstance(labels, SegmentVolume):
+            return None
+        if labels.turned is None:
+            return order_fault(self.slices)
+        return label_fault([one.place for one in self.slices], self.facts.size, labels)
 
 
 def sorted_slices(path: SeriesPath) -> list[Facts]:

@@ -57,7 +57,8 @@ class Geometry:
         columns = self.affine[:3, :3]
         if not np.isfinite(self.affine).all():
             return "has an affine with values that are not finite; save it again with the right one"
-        lengths = np.linalg.norm(columns, axis=0)
+        with np.errstate(over="ignore", under="ignore"):  # infinite lengths count as shear
+            lengths = np.linalg.norm(columns, axis=0)
         if (lengths == 0).any():
             return "has an affine that gives its voxels no size; save it again with the right one"
         cosines = (columns / lengths).T @ (columns / lengths) - np.eye(3)
@@ -121,6 +122,13 @@ class Geometry:
     def is_cut(self, axis: str) -> bool:
         """Return True if the array itself is (plane, row, column) along an axis, so that `cut` changes nothing."""
         return self._order(axis) == [(0, False), (1, False), (2, False)]
+
+    def turns(self, axis: str) -> bool:
+        """Return True if planes along an axis differ from those that programs without a place in the patient show.
+
+        These count planes, rows and columns along the third, the second and the first axis of the array.
+        """
+        return self._order(axis) != [(2, False), (1, False), (0, False)]
 
     def _order(self, axis: str) -> list[tuple[int, bool]]:
         """Return the array's axis of planes, rows and columns, and whether its indices are taken in reverse."""

@@ -111,6 +111,7 @@ class NiftiVolume(Volume):
         self._path, self.header, self.axis = path, header, axis
         self._values = values or _Values(path, header)
         self._cuts: dict[str, NiftiVolume] = {}
+        self.turned = header.geometry.turns(axis)
         coloured = header.dtype.names is not None
         self.facts = VolumeFacts(
             planes=header.geometry.planes(axis),

@@ -60,6 +60,9 @@ class Volume(ABC):
     reductions: tuple[float, ...] = (1.0,)
     """Reductions of the resolutions that the file holds, rising from 1; see `read_reduced`."""
 
+    turned: bool | None = None
+    """True if the file's place in the patient turns or mirrors its planes; None if it has no place."""
+
     @abstractmethod
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
         """Return the values of one plane, in the unit that the file defines, such as Hounsfield units.

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.testing import data_path
+from PIL import Image
 
 from stages.errors import InputProblemsError
 from stages.imaging.decoding import read_image
@@ -83,6 +84,23 @@ def test_labels_at_another_place_are_a_problem(tmp_path: Path, changes: dict[str
     planes, problems = split_into_planes([SourceSample("a", image, (LabelFile(label),))])
     assert not planes
     assert what in problems[0].what
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "LAS"])
+def test_a_place_that_only_one_file_has_must_not_turn_the_planes(tmp_path: Path, codes: str):
+    """Programs without a place in the patient show a file in the order of its array, which is LPS."""
+    cube = VALUES[:, :4, :4]
+    scan = write_scan(tmp_path / "a.nii", cube, codes=codes)
+    plane = write_scan(tmp_path / "plane.nii", cube[..., :1], codes=codes)
+    stack, picture = tmp_path / "b.npy", tmp_path / "picture.png"
+    np.save(stack, cube[::-1, ::-1].T)
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(picture)
+    for image, label in ((scan, stack), (stack, scan), (plane, picture), (picture, plane)):
+        planes, problems = split_into_planes([SourceSample("a", image, (LabelFile(label),))])
+        assert bool(planes) == (codes == "LPS")
+        assert codes == "LPS" or "the affine" in problems[0].what or "its affine" in problems[0].what
+    if codes == "LPS":
+        np.testing.assert_array_equal(open_volume(scan).read(1), open_volume(stack).read(1))
 
 
 def test_numbered_axes_must_be_in_the_same_order(tmp_path: Path):

@@ -16,9 +16,13 @@ from pydicom.uid import RLELossless
 
 from stages.errors import InputProblemsError, UsageError
 from stages.imaging.decoding import read_image
+from stages.imaging.dicom import deflated
 from stages.imaging.dicom.files import open_file
+from stages.imaging.dicom.headers import read_facts
 from stages.imaging.intensities import IntensityRule
 from stages.imaging.parts import Part
+from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.planes import split_into_planes
 from tests.dicom_series import scan, write_series
 
 SAME = ("MR_small_RLE", "MR_small_bigendian", "MR_small_implicit", "MR_small_jp2klossless", "MR_small_jpeg_ls_lossless")
@@ -223,6 +227,57 @@ def test_frames_have_their_own_rescaling_and_place(tmp_path: Path):
     assert volume.facts.spacing_mm == (0.4, 0.3, 5)
     for at in range(3):
         np.testing.assert_array_equal(volume.read(at), frames[at] * (at + 1) - 10)
+
+
+def test_bytes_in_two_bytes_each_are_shown_as_they_are(tmp_path: Path):
+    """Eight bits of a value, stored in sixteen."""
+    stored = np.arange(660, dtype="<u2").reshape(22, 30) % 256
+    elements = {"BitsStored": 8, "HighBit": 7, "RescaleSlope": 1, "RescaleIntercept": 0}
+    path = one_slice(tmp_path, PixelData=stored.tobytes(), **elements)
+    shown = read_image(path).pixels
+    assert shown.dtype == np.uint8
+    np.testing.assert_array_equal(shown[..., 0], stored)
+    path = one_slice(tmp_path / "overlay", PixelData=(stored + 256).tobytes(), **elements)
+    np.testing.assert_array_equal(read_image(path).pixels[..., 0], stored)
+
+
+def test_padding_may_be_written_with_the_other_sign(tmp_path: Path):
+    """Signed pixels of -2000 whose PixelPaddingValue is 63536."""
+    stored = np.full((22, 30), -900, "<i2")
+    stored[:, :10] = -2000
+
+    def change(data: FileDataset, _: int) -> None:
+        data.PixelRepresentation, data.RescaleSlope, data.RescaleIntercept = 1, 1, 0
+        data.PixelData = stored.tobytes()
+        data.add_new("PixelPaddingValue", "US", 63536)
+
+    path = write_series(tmp_path, scan(1), change=change)[0]
+    assert set(open_file(path).read(0).ravel()) == {-900}
+
+
+def test_the_place_of_an_only_frame_is_that_of_the_file(tmp_path: Path):
+    path = enhanced(tmp_path / "e.dcm", np.zeros((1, 22, 30), np.uint16))
+    place = read_facts(path).place
+    assert place.position == (0, 0, 0)
+    assert place.spacing == (0.4, 0.3)
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A data set that is compressed as a whole is not unpacked before its size is known."""
+    path = shipped("image_dfl")
+    assert read_facts(path).rows == 512
+    copy = tmp_path / "a.dcm"
+    copy.write_bytes(path.read_bytes())
+    monkeypatch.setattr(deflated, "MOST_BYTES", 2**17)
+    with pytest.raises(InputProblemsError, match="would unpack to more than 131,072 bytes"):
+        read_facts(copy)
+
+
+def test_a_file_that_promises_endless_frames_is_refused(tmp_path: Path):
+    path = one_slice(tmp_path, NumberOfFrames=2_000_000_000)
+    planes, problems = split_into_planes([SourceSample("a", path, ())])
+    assert planes == []
+    assert "promises 2,000,000,000 planes" in problems[0].what
 
 
 def test_without_a_decoder_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch):
