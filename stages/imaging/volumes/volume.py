@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stages.imaging.volumes.averaging import average_to, reduced_size
+from stages.imaging.volumes.computed import Computed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +61,11 @@ class Volume(ABC):
     facts: VolumeFacts
     reductions: tuple[float, ...] = (1.0,)
     """Reductions of the resolutions that the file holds, rising from 1; see `read_reduced`."""
+
+    @cached_property
+    def computed(self) -> Computed:
+        """What was computed from this file. It is kept here, because a cache elsewhere would keep the file open."""
+        return Computed()
 
     @abstractmethod
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
