@@ -10,6 +10,8 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from store.records import Sample
 from store.writer import Layout, new_store
@@ -154,3 +156,9 @@ def two_epochs(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) ->
     out = tmp_path_factory.mktemp("runs") / "two_epochs"
     run(train_settings(phantom_store, out, epochs=2))
     return out
+
+
+def pixels_of(path: Path) -> NDArray[np.uint8]:
+    """Return the pixels of a picture as Pillow reads them; the file is closed."""
+    with Image.open(path) as picture:
+        return np.asarray(picture)

@@ -15,7 +15,7 @@ from stages.predict import run as predict
 from stages.settings import EvaluateSettings, PredictSettings
 from stages.train import run as train
 from store import AttentionStore
-from tests.conftest import extract_settings, train_settings
+from tests.conftest import extract_settings, pixels_of, train_settings
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,6 @@ def test_the_context_is_part_of_what_a_run_computes_for_new_images(slides: Path,
     """Without its context the maps would be others, or none."""
     images = tmp_path / "new"
     images.mkdir()
-    Image.open(slides / "images" / "s0.png").crop((0, 0, 64, 64)).save(images / "tile.png")
+    Image.fromarray(pixels_of(slides / "images" / "s0.png")[:64, :64]).save(images / "tile.png")
     predict(PredictSettings(run=slides / "run", images=images, out=tmp_path / "out", memo=memo))
-    assert Image.open(tmp_path / "out" / "tile.png").size == (64, 64)
+    assert pixels_of(tmp_path / "out" / "tile.png").shape[:2] == (64, 64)

@@ -65,10 +65,12 @@ def open_part(path: Path, part: Part) -> Volume:
     """Return the opened file that a part is in.
 
     Raises:
-        InputProblemsError: as in `open_volume`, or the file has no such plane.
+        InputProblemsError: as in `open_volume`; or the file has no such plane, or several where none is named.
     """
     volume = open_volume(path, part.axis)
     plane, planes = part.plane or 0, volume.facts.planes
+    if part.plane is None and planes > 1:  # the right one cannot be guessed
+        refuse(path, f"holds {planes} pages or frames and one is needed; save each as a file of its own")
     if plane >= planes:
         refuse(path, f"has {planes} planes, and plane {plane} is needed, counted from 0; give the file with all planes")
     return volume

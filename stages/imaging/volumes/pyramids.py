@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+import weakref
+from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
 
@@ -191,11 +192,27 @@ def open_file(path: Path) -> PyramidVolume:
     """
     try:
         tiff = open_tiff(path)
-        levels = resolutions(tiff)
     except OSError as error:
         refuse(path, explain_unreadable(error))
     except Exception as error:  # noqa: BLE001 - tifffile raises nearly any class on damaged headers
-        refuse(path, f"is a damaged TIFF ({error}); restore it from its source")
+        _refuse_damaged(path, error)
+    try:
+        volume = _volume_of(path, tiff)
+    except BaseException:
+        tiff.close()
+        raise
+    weakref.finalize(volume, tiff.close)
+    return volume
+
+
+def _volume_of(path: Path, tiff: Any) -> PyramidVolume:
+    """Return the volume of an opened file; see `open_file`."""
+    try:
+        levels = resolutions(tiff)
+    except OSError as error:
+        refuse(path, explain_unreadable(error))
+    except Exception as error:  # noqa: BLE001 - as above
+        _refuse_damaged(path, error)
     first = levels[0]
     if not first.is_tiled and first.rowsperstrip * first.imagewidth > MOST_PIXELS_AT_ONCE:
         refuse(path, "holds its pixels in one piece, which takes too much memory; save it with tiles")
@@ -203,6 +220,10 @@ def open_file(path: Path) -> PyramidVolume:
     if len(first.dataoffsets) < expected:
         refuse(path, f"is damaged (it lists {len(first.dataoffsets)} tiles and needs {expected}); restore it")
     return PyramidVolume(path, tiff, levels)
+
+
+def _refuse_damaged(path: Path, error: Exception) -> Never:
+    refuse(path, f"is a damaged TIFF ({error}); restore it from its source")
 
 
 def _paste(values: NDArray[Any], segment: NDArray[Any], top: int, left: int) -> None:

@@ -6,6 +6,7 @@ The file has no name: it vanishes when it is closed, and when the process ends.
 from __future__ import annotations
 
 import tempfile
+import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,8 @@ class RowFile:
         """Open an empty file in a folder, whose disk must have room for it."""
         self._folder = folder
         with explain_disk_failures(folder):
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`, or with this object
+        weakref.finalize(self, self._file.close)
         self._blocks: list[tuple[int, int, tuple[int, ...], np.dtype[Any]]] = []
         self.rows = 0
 

@@ -23,7 +23,7 @@ from stages.imaging.volumes.pyramids import PyramidVolume
 from stages.runtime.progress import SILENT
 from store import AttentionStore
 from store.check import verify_store
-from tests.conftest import extract_settings
+from tests.conftest import extract_settings, pixels_of
 from tests.pyramids import write_pyramid
 
 RANDOM = np.random.default_rng(0)
@@ -45,8 +45,8 @@ def scans(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def pixels_of(folder: Path, name: str) -> np.ndarray:
-    return np.asarray(Image.open(folder / "images" / f"{name}.png"))
+def picture(folder: Path, name: str) -> np.ndarray:
+    return pixels_of(folder / "images" / f"{name}.png")
 
 
 def test_tiles_have_the_pixels_and_the_labels_of_their_region(scans: Path, tmp_path: Path, memo: Path):
@@ -61,8 +61,8 @@ def test_tiles_have_the_pixels_and_the_labels_of_their_region(scans: Path, tmp_p
         name, row, column = str(parents[index]), int(rows[index]), int(columns[index])
         assert store.ids[index] == f"{name}_r{row:05d}_c{column:05d}"
         place = (slice(row, row + 32), slice(column, column + 40))
-        np.testing.assert_array_equal(store[index].image, pixels_of(scans, name)[place])
-        mask = np.asarray(Image.open(scans / "masks" / f"{name}.png"))[place]
+        np.testing.assert_array_equal(store[index].image, picture(scans, name)[place])
+        mask = pixels_of(scans / "masks" / f"{name}.png")[place]
         np.testing.assert_array_equal(store[index].mask, mask > 0)
     assert store.description.images == {"tile": {"size": [32, 40], "overlap": 8}}
     assert "tiles: 25 tiles of 2 images, 32 x 40 pixels, overlapping by 8" in str(report)
@@ -73,7 +73,7 @@ def test_a_tile_has_the_same_maps_as_its_pixels_in_a_file_of_their_own(scans: Pa
     store = AttentionStore.open(tmp_path / "s.zarr")
     index = list(store.ids).index("a_r00064_c00080")
     (tmp_path / "one").mkdir()
-    Image.fromarray(pixels_of(scans, "a")[64:96, 80:120]).save(tmp_path / "one" / "x.png")
+    Image.fromarray(picture(scans, "a")[64:96, 80:120]).save(tmp_path / "one" / "x.png")
     settings = {**TILE, "tile": None, "images": tmp_path / "one", "masks": None}
     extract(extract_settings(scans, tmp_path / "one.zarr", memo, **settings))
     np.testing.assert_array_equal(store[index].attention, AttentionStore.open(tmp_path / "one.zarr")[0].attention)
@@ -84,7 +84,7 @@ def test_a_reduction_shrinks_image_and_mask_alike(scans: Path, tmp_path: Path, m
     store = AttentionStore.open(tmp_path / "s.zarr")
     assert set(zip(store.column("height"), store.column("width"), strict=True)) == {(32, 40)}
     assert store.description.images == {"tile": {"size": [16, 20], "reduction": 2.0}}
-    np.testing.assert_array_equal(store[0].image, pixels_of(scans, "a")[:32, :40])  # stored with 32 x 40 again
+    np.testing.assert_array_equal(store[0].image, picture(scans, "a")[:32, :40])  # stored with 32 x 40 again
 
 
 def test_an_image_that_is_smaller_than_a_tile_is_black_and_ignored_beyond_its_border(
@@ -94,7 +94,7 @@ def test_an_image_that_is_smaller_than_a_tile_is_black_and_ignored_beyond_its_bo
     extract(extract_settings(scans, tmp_path / "s.zarr", memo, **sizes))
     store = AttentionStore.open(tmp_path / "s.zarr")
     sample = store[list(store.ids).index("b_r00000_c00000")]
-    np.testing.assert_array_equal(sample.image[:64, :80], pixels_of(scans, "b"))
+    np.testing.assert_array_equal(sample.image[:64, :80], picture(scans, "b"))
     assert not sample.image[64:].any()
     assert not sample.image[:, 80:].any()
     assert (sample.mask[64:] == 255).all()
@@ -104,13 +104,13 @@ def test_an_image_that_is_smaller_than_a_tile_is_black_and_ignored_beyond_its_bo
 
 def test_exif_turns_image_and_tiles(scans: Path, tmp_path: Path, memo: Path):
     """The mask has the size of the upright image; the tiles are cut from the upright image."""
-    turned = Image.fromarray(np.rot90(pixels_of(scans, "a")))
+    turned = Image.fromarray(np.rot90(picture(scans, "a")))
     exif = Image.Exif()
     exif[0x0112] = 6
     turned.save(scans / "images" / "a.png", exif=exif)
     extract(extract_settings(scans, tmp_path / "s.zarr", memo, **TILE))
     store = AttentionStore.open(tmp_path / "s.zarr")
-    upright = np.rot90(np.asarray(Image.open(scans / "images" / "a.png")), -1)
+    upright = np.rot90(pixels_of(scans / "images" / "a.png"), -1)
     index = list(store.ids).index("a_r00032_c00040")
     np.testing.assert_array_equal(store[index].image, upright[32:64, 40:80])
 
@@ -153,7 +153,7 @@ def test_maps_with_context_are_those_of_the_larger_region(scans: Path, tmp_path:
     wide = AttentionStore.open(tmp_path / "wide.zarr")
     sample = wide[list(wide.ids).index("a_r00032_c00040")]
     (tmp_path / "one").mkdir()
-    Image.fromarray(pixels_of(scans, "a")[24:72, 32:88]).save(tmp_path / "one" / "x.png")
+    Image.fromarray(picture(scans, "a")[24:72, 32:88]).save(tmp_path / "one" / "x.png")
     larger = {"image_size": (32, 40), "attention_size": (48, 56), "images": tmp_path / "one", "masks": None}
     extract(extract_settings(scans, tmp_path / "one.zarr", memo, **larger))
     whole = AttentionStore.open(tmp_path / "one.zarr")[0].attention
@@ -244,7 +244,7 @@ def test_micrometres_need_a_spacing(scans: Path, tmp_path: Path, memo: Path):
 
 def test_plain_tiles_are_left_out_and_named(scans: Path, tmp_path: Path, memo: Path):
     """A plain tile with a label is kept. The store records what was left out."""
-    pixels = np.array(pixels_of(scans, "a"))
+    pixels = np.array(picture(scans, "a"))
     pixels[:, 40:] = 250
     pixels[64:] = 3
     Image.fromarray(pixels).save(scans / "images" / "a.png")
@@ -284,7 +284,7 @@ def test_plain_tiles_of_a_slide_are_found_at_a_lower_resolution(tmp_path: Path, 
 
 def test_images_of_plain_tiles_only_are_refused(scans: Path, tmp_path: Path, memo: Path):
     for name in ("a", "b"):
-        size = Image.open(scans / "images" / f"{name}.png").size
+        size = pixels_of(scans / "images" / f"{name}.png").shape[1::-1]
         Image.new("RGB", size, (255, 255, 255)).save(scans / "images" / f"{name}.png")
     settings = {**TILE, "masks": None, "image_pattern": "{id}.png", "tile_background": 0.9}
     with pytest.raises(InputProblemsError, match="No tile is left"):

@@ -288,7 +288,7 @@ def test_other_formats_are_rejected(save: Save, tmp_path: Path) -> None:
     """A file in another format is rejected even if it is named .png; the message names its format."""
     message = refusal(save(RAMP, "a.pdf").rename(tmp_path / "a.png"))
     assert "a PDF" in message
-    assert "PNG, JPEG, BMP, TIFF, GIF, WEBP" in message
+    assert "PNG, JPEG, BMP, TIFF, GIF, WebP" in message
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif", "a.gif", "a.webp"])

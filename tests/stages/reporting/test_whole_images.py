@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from stages.evaluate import run as evaluate
 from stages.predict import run as predict
 from stages.reporting import whole_images
 from stages.settings import EvaluateSettings, PredictSettings
-from tests.conftest import extract_settings, train_settings
+from tests.conftest import extract_settings, pixels_of, train_settings
 from tests.slide_runs import make_run
 
 
@@ -31,7 +30,7 @@ def scored(tiled: Path, out: Path, **changes: Any) -> tuple[list[dict[str, str]]
     """Return the rows of `per_image.csv`, the entry `images` of `scores.json`, and the output."""
     values: dict[str, Any] = {"store": tiled / "store.zarr", "run": tiled / "run", "out": out, "overlays": 0}
     report = evaluate(EvaluateSettings(**{**values, **changes}))
-    rows = list(csv.DictReader((out / "per_image.csv").open()))
+    rows = list(csv.DictReader((out / "per_image.csv").read_text(encoding="utf-8").splitlines()))
     return rows, json.loads((out / "scores.json").read_text())["images"], str(report)
 
 
@@ -48,8 +47,8 @@ def test_an_image_has_the_scores_of_its_whole_prediction(tiled: Path, tmp_path: 
             images=tiled / "images" / f"{row['id']}.png", run=tiled / "run", out=tmp_path / "out", memo=tiled / "memo"
         )
     )
-    found = np.asarray(Image.open(tmp_path / "out" / f"{row['id']}.png")) > 0
-    truth = np.asarray(Image.open(tiled / "masks" / f"{row['id']}.png")) > 0
+    found = pixels_of(tmp_path / "out" / f"{row['id']}.png") > 0
+    truth = pixels_of(tiled / "masks" / f"{row['id']}.png") > 0
     assert row["at"] == "original"
     assert int(row["tiles"]) == 9
     # `predict` stretches the probabilities of a small image, so single pixels on the outline differ.
@@ -97,7 +96,7 @@ def test_the_stored_masks_of_tiles_make_the_mask_of_the_image(
 
     monkeypatch.setattr(whole_images._Counter, "add", spy)
     (row,), _, _ = scored(tiled, tmp_path / "report")
-    mask = np.asarray(Image.open(tiled / "masks" / f"{row['id']}.png")) > 0
+    mask = pixels_of(tiled / "masks" / f"{row['id']}.png") > 0
     whole = np.concatenate(truths)
     assert whole.shape == (160, 160)
     share = mask.reshape(160, 2, 160, 2).mean(axis=(1, 3))

@@ -32,6 +32,9 @@ class _Store:
         self.path = Path("columns")
         self._columns = {"group": self.ids, "digest": np.array([f"d{n}" for n in range(len(ids))], dtype=object)}
 
+    def has(self, name: str) -> bool:
+        return name in self._columns
+
     def column(self, name: str) -> np.ndarray:
         return self._columns[name]
 

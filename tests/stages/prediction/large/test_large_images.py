@@ -20,9 +20,17 @@ from stages.imaging.tiling import TileRule
 from stages.predict import run as predict
 from stages.prediction.large import driver
 from stages.settings import PredictSettings
+from tests.conftest import pixels_of
 from tests.slide_runs import Disc, colour, draw, make_run, write_slide
 
 SIDE = 520
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 DISCS = [
     Disc(128, 128, 20),  # on a corner of the file's tiles
     Disc(128, 300, 18),
@@ -85,7 +93,7 @@ def test_the_files_of_a_large_image(predicted: Path):
         "slide_uncertainty.tif",
         "table.csv",
     ]
-    assert Image.open(predicted / "slide_overlay.png").size[0] >= SIDE
+    assert pixels_of(predicted / "slide_overlay.png").shape[1] >= SIDE
 
 
 def test_objects_lie_where_they_are(predicted: Path):
@@ -104,7 +112,7 @@ def test_objects_across_borders_are_found_once(predicted: Path):
     features = json.loads((predicted / "slide.geojson").read_text())["features"]
     areas = sorted(feature["properties"]["measurements"]["area_px"] for feature in features)
     assert areas == sorted(np.bincount(expected.ravel())[1:].tolist())
-    (row,) = csv.DictReader((predicted / "table.csv").open())
+    (row,) = rows_of(predicted / "table.csv")
     assert int(row["objects"]) == count
     assert int(row["area_px"]) == mask.sum()
     assert float(row["area_mm2"]) == pytest.approx(mask.sum() * 0.00025**2, rel=1e-4)
@@ -120,9 +128,9 @@ def test_objects_across_borders_are_found_once(predicted: Path):
 def test_a_small_image_has_the_same_decision(slide: Path, slide_run: Path, predicted: Path, tmp_path: Path):
     """In memory and row by row give the same mask at the resolution of the slide."""
     predict(settings(slide, slide_run, tmp_path / "out", table=True))
-    small = np.asarray(Image.open(tmp_path / "out" / "slide.png"))
+    small = pixels_of(tmp_path / "out" / "slide.png")
     np.testing.assert_array_equal(small, tifffile.imread(predicted / "slide.tif"))
-    (one,), (other,) = (list(csv.DictReader((out / "table.csv").open())) for out in (tmp_path / "out", predicted))
+    (one,), (other,) = (rows_of(out / "table.csv") for out in (tmp_path / "out", predicted))
     assert one["area_px"] == other["area_px"]
     assert one["objects"] == other["objects"]
     assert float(one["mean_confidence"]) == pytest.approx(float(other["mean_confidence"]), rel=1e-4)
@@ -136,7 +144,7 @@ def test_a_picture_is_predicted_through_windows_too(slide_run: Path, tmp_path: P
         Image.fromarray(colour(draw(discs, 0, 0, *size))).save(tmp_path / "images" / f"{name}.png")
     predict(settings(tmp_path / "images", slide_run, tmp_path / "out"))
     for name, size in {"large": (150, 171), "small": (40, 50)}.items():
-        found = np.asarray(Image.open(tmp_path / "out" / f"{name}.png")) > 0
+        found = pixels_of(tmp_path / "out" / f"{name}.png") > 0
         truth = draw(discs, 0, 0, *size)
         assert found.shape == size
         assert (found == truth).mean() > 0.97
