@@ -18,7 +18,7 @@ OTHER_FORMATS = (
     (344, b"n+1\0", "a NIfTI file", "rename it to end in .nii"),
     (4, b"n+2\0", "a NIfTI file", "rename it to end in .nii"),
     (0, b"PK\3\4", "an archive", "rename it to end in .npz if it holds NumPy arrays, else unpack it"),
-    (0, b"%PDF", "a PDF", "convert it to PNG"),
+    (0, b"%PDF", "a PDF", f"{NAMES} are read; convert it to PNG"),
 )
 """(position, bytes, name, remedy) of common contents of files that are called like pictures and are none."""
 

@@ -12,8 +12,6 @@ from pydicom.dataset import FileDataset
 from stages.errors import InputProblemsError
 from stages.extract import run as extract
 from stages.imaging.decoding import read_image
-from stages.imaging.dicom.recognition import DicomPath
-from stages.imaging.dicom.segments import SegmentPath
 from stages.imaging.dicom.series import SeriesPath
 from stages.imaging.pairing import Inputs, find_samples
 from stages.imaging.stored_parts import stored_parts
@@ -111,30 +109,6 @@ def test_a_series_can_be_sent_to_another_process(tmp_path: Path):
     assert open_volume(sent).facts.planes == 4
     for derived in (sent.parent, sent / "x", sent.with_name("y"), sent.resolve(), Path(sent)):
         assert type(derived) is type(tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["series", "file without an extension", "segment"])
-def test_an_absolute_path_opens_the_same_image_from_another_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-):
-    """Workers of a cluster run in another folder."""
-    files = write_series(tmp_path / "set" / "chest", scan())
-    write_seg(tmp_path / "set" / "seg.dcm", files, labels_of(), ["disc"])
-    files[0].rename(tmp_path / "set" / "IM1")
-    monkeypatch.chdir(tmp_path)
-    series = SeriesPath(Path("set/chest"), [Path("set/chest") / file.name for file in files[1:]])
-    relative = {
-        "series": series,
-        "file without an extension": DicomPath(Path("set/IM1")),
-        "segment": SegmentPath(Path("set/seg.dcm"), [1], series),
-    }[kind]
-    digest, values = file_digest(relative), open_volume(relative).read(0)
-    (tmp_path / "elsewhere").mkdir()
-    absolute = relative.absolute()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    assert (type(absolute), absolute.is_absolute()) == (type(relative), True)
-    assert file_digest(absolute) == digest
-    np.testing.assert_array_equal(open_volume(absolute).read(0), values)
 
 
 def test_several_series_of_a_folder_are_told_apart_by_their_numbers(tmp_path: Path):
