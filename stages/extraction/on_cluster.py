@@ -30,6 +30,7 @@ from stages.errors import InputProblemsError, PipelineError, Problem
 from stages.extraction.cluster import Cluster
 from stages.extraction.shard import Decoding, Extraction, Shard, extract_shard
 from stages.imaging.decoding import key_of_maps
+from stages.imaging.dicom.series import SeriesPath
 from stages.imaging.fitting import key_on_canvas
 from stages.imaging.samples import SourceSample, printable
 from stages.runtime.look_ahead import look_ahead
@@ -227,5 +228,6 @@ def _as_the_user_wrote(problems: Sequence[Problem], part: Sequence[SourceSample]
 
 
 def _files(source: SourceSample) -> list[Path]:
-    """Return all files of a sample."""
-    return [source.image, *(mask.path for mask in source.masks)]
+    """Return all files of a sample; those of a DICOM series one by one."""
+    image = source.image.files if isinstance(source.image, SeriesPath) else (source.image,)
+    return [*image, *(mask.path for mask in source.masks)]

@@ -17,10 +17,9 @@ from stages.extraction.tile_content import with_content
 from stages.imaging.class_names import is_annotation_file
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.labels import LabelRules
+from stages.imaging.pixel_sizes import spacing_of
 from stages.imaging.samples import LabelFile, SourceSample, id_problem, printable
 from stages.imaging.tiling import TileRule, tile_boxes, tile_id
-from stages.imaging.volumes.opened import open_volume
-from stages.imaging.volumes.readers import is_volume_file
 from stages.imaging.whole_size import whole_image_size, whole_label_size
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.wording import counted
@@ -193,7 +192,7 @@ def _tiles_of(source: SourceSample, rule: TileRule) -> tuple[Size, list[SourceSa
         size = whole_image_size(source.image, source.part)
         for label in source.masks:
             _check_label(label, source, size)
-        boxes = tile_boxes(size, rule.for_file(_spacing(source)))
+        boxes = tile_boxes(size, rule.for_file(spacing_of(source)))
     except InputProblemsError as error:
         return list(error.problems)
     except ValueError as error:
@@ -207,13 +206,6 @@ def _tiles_of(source: SourceSample, rule: TileRule) -> tuple[Size, list[SourceSa
         name = tile_id(source.id, box, size)
         tiles.append(replace(source, id=name, part=part, parent=source.parent or source.id, masks=masks))
     return size, tiles
-
-
-def _spacing(source: SourceSample) -> tuple[float, float, float | None] | None:
-    """Return the distances between pixels in millimetres: of the user's table, else of the file."""
-    if source.pixel_mm is not None:
-        return source.pixel_mm, source.pixel_mm, None
-    return open_volume(source.image, source.part.axis).facts.spacing_mm if is_volume_file(source.image) else None
 
 
 def _check_label(label: LabelFile, source: SourceSample, size: Size) -> None:

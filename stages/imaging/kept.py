@@ -79,8 +79,9 @@ class Kept(Generic[Value]):
         try:
             value = make()
         except InputProblemsError as error:
-            entry.outcome = error
-            return error
+            # Without its traceback, which would keep the bytes of the file in memory.
+            entry.outcome = InputProblemsError(error.problems)
+            return entry.outcome
         with self._lock:
             entry.outcome, entry.size = value, self._size_of(value)
             while len(self._entries) > 1 and sum(one.size for one in self._entries.values()) > self._limit:

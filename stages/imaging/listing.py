@@ -57,7 +57,6 @@ ANNOTATIONS = (".json", ".geojson", ".xml")
 UNREADABLE = {
     "MetaImage or NRRD": (".mha", ".mhd", ".nrrd"),
     "whole-slide": (".vms", ".czi", ".lif", ".nd2"),
-    "NumPy": (".npy",),
     "HDF5": (".h5", ".hdf5"),
     "MATLAB": (".mat",),
     "archive": (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),

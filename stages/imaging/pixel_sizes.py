@@ -7,14 +7,24 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stages.imaging.parts import AXIAL
-from stages.imaging.samples import LabelFile
+from stages.imaging.samples import LabelFile, SourceSample
 from stages.imaging.table import read_table
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.readers import is_volume_file
+from stages.imaging.volumes.volume import Spacing
 from stages.outputs.cells import safe_cell
 from store import AttentionStore
 
-__all__ = ["SQUARE", "pixel_area", "pixel_sizes", "size_in_file", "size_text", "sizes_in_files", "stored_sizes"]
+__all__ = [
+    "SQUARE",
+    "pixel_area",
+    "pixel_sizes",
+    "size_in_file",
+    "size_text",
+    "sizes_in_files",
+    "spacing_of",
+    "stored_sizes",
+]
 
 SQUARE = 1e-6
 """Largest relative difference of rows and columns of a pixel that counts as square."""
@@ -57,6 +67,17 @@ def size_in_file(path: Path, axis: str = AXIAL) -> float | tuple[float, float] |
         return None
     rows, columns, _ = spacing
     return rows if math.isclose(rows, columns, rel_tol=SQUARE) else (rows, columns)
+
+
+def spacing_of(source: SourceSample) -> Spacing | None:
+    """Return the distances between the pixels of an image: from the user's table, else from the header of a scan.
+
+    Raises:
+        InputProblemsError: the file cannot be read.
+    """
+    if source.pixel_mm is not None:
+        return source.pixel_mm, source.pixel_mm, None
+    return open_volume(source.image, source.part.axis).facts.spacing_mm if is_volume_file(source.image) else None
 
 
 def sizes_in_files(files: Mapping[str, Sequence[LabelFile]]) -> dict[str, float | tuple[float, float]]:

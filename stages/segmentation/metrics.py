@@ -6,7 +6,7 @@ from these (`stages.segmentation.counts`). HD95 and NSD are computed from the di
 background there.
 
 Distances are in pixels of the given masks. At the store's size these are pixels of the store: images are resized to it
-without keeping their aspect, so only distances at the original size can be given in millimetres. Where rows and columns
+and most lose their aspect, so only distances at the original size can be given in millimetres. Where rows and columns
 of an image have different distances, those in millimetres use both.
 
 Values where something is empty ("-" is nan, which every mean leaves out):

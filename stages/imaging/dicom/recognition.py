@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stages.imaging.volumes.opened import hash_file
 from stages.imaging.volumes.paths import VolumePath
+from store.disk.regular import open_regular
 
 if TYPE_CHECKING:
     from stages.imaging.volumes.volume import Volume
@@ -24,6 +25,10 @@ class DicomPath(VolumePath):
 
     def __reduce__(self) -> tuple[type[DicomPath], tuple[str]]:
         return DicomPath, (str(self),)
+
+    def absolute(self) -> DicomPath:
+        """Return the absolute path; see `VolumePath.absolute`."""
+        return DicomPath(Path(self).absolute())
 
     def open_volume(self) -> Volume:
         """Open the file; see `VolumePath.open_volume`."""
@@ -44,7 +49,7 @@ class DicomPath(VolumePath):
 def is_dicom(path: Path) -> bool:
     """Return True if a regular file holds the mark of DICOM; False also if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(START)
             return file.read(len(MARK)) == MARK
     except OSError:

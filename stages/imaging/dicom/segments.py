@@ -72,6 +72,10 @@ class SegmentPath(VolumePath):
     def __reduce__(self) -> tuple[type[SegmentPath], tuple[str, tuple[int, ...], Path]]:
         return SegmentPath, (str(self), self.numbers, self.image)
 
+    def absolute(self) -> SegmentPath:
+        """Return the labels with absolute paths of the SEG and of the image; see `VolumePath.absolute`."""
+        return SegmentPath(Path(self).absolute(), self.numbers, self.image.absolute())
+
     def open_volume(self) -> SegmentVolume:
         """Open the labels; see `VolumePath.open_volume`."""
         return SegmentVolume(self)

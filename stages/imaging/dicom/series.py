@@ -53,6 +53,10 @@ class SeriesPath(VolumePath):
     def __reduce__(self) -> tuple[type[SeriesPath], tuple[str, tuple[Path, ...]]]:
         return SeriesPath, (str(self), self.files)
 
+    def absolute(self) -> SeriesPath:
+        """Return the series with absolute paths of its files; see `VolumePath.absolute`."""
+        return SeriesPath(Path(self).absolute(), [file.absolute() for file in self.files])
+
     def open_volume(self) -> SeriesVolume:
         """Open the series; see `VolumePath.open_volume`."""
         return SeriesVolume(self)

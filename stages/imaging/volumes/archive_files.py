@@ -1,12 +1,12 @@
 """Read stacks from array files: `.npz` with the arrays `image` and `label`, or with one array of any name.
 
 The shapes are those of `stages.imaging.volumes.numpy_files`. An array is unpacked as a whole when its first plane is
-read, because an archive cannot be read in part.
+read, because an archive cannot be read in part; it stays in memory for a while (`stages.imaging.volumes.unpacked`).
 """
 
 from __future__ import annotations
 
-import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from stages.errors import InputProblemsError
 from stages.imaging.arrays import IMAGE, LABEL, read_stack, stack_header
 from stages.imaging.opening import refuse
 from stages.imaging.volumes.numpy_files import COLOURS, NumpyVolume
+from stages.imaging.volumes.unpacked import Unpacked
 from stages.imaging.volumes.volume import Volume
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ class ArchiveVolume(Volume):
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         """Take the shape and the type of the main array."""
-        self._path = path
-        self._turn = threading.Lock()
-        self._arrays: dict[str, NumpyVolume] = {}
+        self._arrays = {name: Unpacked(partial(read_stack, path, name)) for name in (IMAGE, LABEL)}
         self.facts = NumpyVolume(np.broadcast_to(np.zeros((), dtype), shape)).facts  # no memory for the values
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
@@ -48,10 +47,7 @@ class ArchiveVolume(Volume):
         return self._array(LABEL).read(plane, box)
 
     def _array(self, name: str) -> NumpyVolume:
-        with self._turn:
-            if name not in self._arrays:
-                self._arrays[name] = NumpyVolume(read_stack(self._path, name))
-            return self._arrays[name]
+        return NumpyVolume(self._arrays[name].get())
 
 
 def open_file(path: Path) -> ArchiveVolume:

@@ -16,13 +16,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.opening import refuse
 from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.computed import Computed
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.readers import is_volume_file
 from stages.imaging.volumes.volume import Volume, VolumeFacts
@@ -58,6 +58,11 @@ class ChannelView(Volume):
     def facts(self) -> VolumeFacts:  # type: ignore[override]
         """The facts of the file, with one channel."""
         return replace(self.volume.facts, channels=1, separate=False, channel_names=())
+
+    @property
+    def computed(self) -> Computed:
+        """What was computed from this channel; it is kept with the file."""
+        return self.volume.computed.get(("channel", self.channel), Computed)
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
         """Return (row, column) of the channel; see `Volume.read`."""
@@ -143,24 +148,22 @@ def channel_views(
     """
     facts = volume.facts
     if wanted:
-        return tuple(_view(volume, _position(path, facts, name)) for name in wanted) if _differs(facts, wanted) else ()
+        return (
+            tuple(ChannelView(volume, _position(path, facts, name)) for name in wanted)
+            if _differs(facts, wanted)
+            else ()
+        )
     if not facts.separate:
         return ()
     if facts.channels != MOST_CHANNELS:
         remedy = f"say which to use: {command} --channels {_example(facts)}"
         refuse(path, f"has {facts.channels} channels ({_listed(facts)}); {remedy}")
-    return tuple(_view(volume, one) for one in range(MOST_CHANNELS))
+    return tuple(ChannelView(volume, one) for one in range(MOST_CHANNELS))
 
 
 def _differs(facts: VolumeFacts, wanted: tuple[str, ...]) -> bool:
     """Return False if the only channel of a grey file is asked for."""
     return facts.channels > 1 or wanted != ("0",)
-
-
-@lru_cache(maxsize=16)
-def _view(volume: Volume, channel: int) -> ChannelView:
-    """Return the view of a channel; the same one each time, because what is computed from it is kept with it."""
-    return ChannelView(volume, channel)
 
 
 def _position(path: Path, facts: VolumeFacts, name: str) -> int:

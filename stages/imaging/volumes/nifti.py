@@ -9,13 +9,11 @@
 | several times, shear, complex numbers, RGBA  | refused                                                             |
 
 An uncompressed file is mapped: only the planes that are read are in memory. A compressed file is unpacked whole when
-its first plane is read. The values of the last `UNPACKED` files stay in memory.
+its first plane is read, and its values stay in memory for a while (`stages.imaging.volumes.unpacked`).
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
 from stages.imaging.parts import AXIAL
 from stages.imaging.volumes.nifti_header import COLOURS, NiftiHeader, is_compressed, read_header, unpacked
+from stages.imaging.volumes.unpacked import Unpacked
 from stages.imaging.volumes.volume import Volume, VolumeFacts, name_of_type
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ __all__ = ["NiftiVolume", "open_file"]
 
 BLOCK = 2**22
 """Bytes that are unpacked at a time."""
-UNPACKED = 4
-"""Compressed files whose values are in memory: image and labels of two scans, because threads read ahead."""
 
 
 class _Values:
@@ -45,8 +42,8 @@ class _Values:
 
     def __init__(self, path: Path, header: NiftiHeader) -> None:
         self._path, self._header = path, header
-        self._lock = threading.Lock()
-        self._array: NDArray[Any] | None = None
+        self._unpacked = Unpacked(self._unpack) if is_compressed(path) else None
+        self._mapped: NDArray[Any] | None = None
 
     def get(self) -> NDArray[Any]:
         """Return the stored values in the shape of the file.
@@ -54,18 +51,11 @@ class _Values:
         Raises:
             InputProblemsError: the file cannot be read, or is cut off or damaged.
         """
-        with self._lock:
-            array = self._array
-            if array is None:
-                packed = is_compressed(self._path)
-                self._array = array = self._unpack() if packed else self._map()
-                if packed:
-                    _keep_last(self)
-            return array
-
-    def drop(self) -> None:
-        """Release the values. A thread that still reads from them keeps them alive."""
-        self._array = None
+        if self._unpacked is not None:
+            return self._unpacked.get()
+        if self._mapped is None:
+            self._mapped = self._map()
+        return self._mapped
 
     def _map(self) -> NDArray[Any]:
         header = self._header
@@ -89,18 +79,6 @@ class _Values:
             what = f"is damaged (its header promises {header.size:,} bytes of values, and it holds {where})"
             refuse(path, f"{what}; restore it from its source")
         return values.view(header.dtype).reshape(header.geometry.shape, order="F")
-
-
-_KEPT: deque[_Values] = deque()
-_KEPT_LOCK = threading.Lock()
-
-
-def _keep_last(values: _Values) -> None:
-    """Release the values that were unpacked first if there are more than `UNPACKED`."""
-    with _KEPT_LOCK:
-        _KEPT.append(values)
-        if len(_KEPT) > UNPACKED:
-            _KEPT.popleft().drop()
 
 
 class NiftiVolume(Volume):

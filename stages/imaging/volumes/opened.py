@@ -22,8 +22,9 @@ from store.disk.regular import open_regular
 
 __all__ = ["file_digest", "hash_file", "open_part", "open_volume"]
 
-KEPT = 4
-"""Files that stay open: image and labels of two volumes, because threads read ahead."""
+KEPT = 16
+"""Files that stay open: an image and the labels of its classes, and those of the next one, because threads read ahead.
+A file that is closed too early is unpacked and hashed again for every plane."""
 BLOCK = 2**22
 """Bytes that are read at a time."""
 _Key = tuple[Hashable, int, int]

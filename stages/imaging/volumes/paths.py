@@ -64,6 +64,10 @@ class VolumePath(_Base):
             return Path(*segments)
 
     @abstractmethod
+    def absolute(self) -> Self:
+        """Return the same image by absolute paths, so that a process in another folder can open it."""
+
+    @abstractmethod
     def open_volume(self) -> Volume:
         """Open the image; only headers are read.
 

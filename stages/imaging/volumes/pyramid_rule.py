@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import PipelineError
+from store.disk.regular import open_regular
 
 __all__ = ["MOST_PIXELS_AT_ONCE", "is_pyramid", "open_tiff", "resolutions"]
 
@@ -46,7 +47,7 @@ def is_pyramid(path: Path) -> bool:
 @lru_cache(maxsize=2**16)
 def _is_pyramid(path: str, size: int, changed: int) -> bool:  # noqa: ARG001 - the size and the time are keys only
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - the key holds text
+        with open_regular(Path(path)) as file:
             if file.read(4) not in SIGNATURES:
                 return False
         with _LOCK, open_tiff(Path(path)) as tiff:

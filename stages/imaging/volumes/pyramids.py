@@ -24,7 +24,8 @@ from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
 from stages.imaging.samples import printable
 from stages.imaging.volumes.averaging import average_to, reduced_size
-from stages.imaging.volumes.pyramid_rule import MOST_PIXELS_AT_ONCE, RGBA, open_tiff, resolutions
+from stages.imaging.volumes.opacity import on_black
+from stages.imaging.volumes.pyramid_rule import MOST_PIXELS_AT_ONCE, open_tiff, resolutions
 from stages.imaging.volumes.volume import Spacing, Volume, VolumeFacts, name_of_type
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["PyramidVolume", "open_file", "read_by_levels", "region_to_read"]
 
 WHITE_IS_ZERO = 0
-NOT_MULTIPLIED = 2
-"""Kind of opacity, in the tag ExtraSamples, by which the colours are not yet multiplied."""
 COARSEST_MM = 0.02
 """Largest side of a pixel that is believed from the resolution tags."""
 MICROMETRES = {"m": 1e6, "mm": 1e3, "cm": 1e4, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3}
@@ -137,12 +136,9 @@ class PyramidVolume(Volume):
     def _plain(self, page: Any, values: NDArray[Any]) -> NDArray[Any]:
         if int(page.photometric) == WHITE_IS_ZERO and values.dtype.kind == "u":
             values = np.iinfo(values.dtype).max - values
-        if page.samplesperpixel != RGBA:
+        if page.samplesperpixel == 1:
             return values
-        if tuple(map(int, page.extrasamples)) != (NOT_MULTIPLIED,) or values.dtype.kind != "u":
-            return np.ascontiguousarray(values[..., :3])
-        opaque = values[..., 3:].astype(np.float32) / np.iinfo(values.dtype).max
-        return np.rint(values[..., :3] * opaque).astype(values.dtype)
+        return on_black(values, page.extrasamples)
 
 
 def region_to_read(path: Path, size: Size, box: Box | None) -> Box:

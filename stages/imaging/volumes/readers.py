@@ -18,7 +18,7 @@ from stages.imaging.volumes.pyramid_rule import is_pyramid
 from stages.imaging.volumes.recognising import is_animation, is_array_stack, is_deep_jpeg2000, is_tiff_stack
 from stages.imaging.volumes.volume import Volume
 
-__all__ = ["READERS", "VOLUME_EXTENSIONS", "Reader", "is_volume_file", "reader_of"]
+__all__ = ["READERS", "SHARED_EXTENSIONS", "VOLUME_EXTENSIONS", "Reader", "is_volume_file", "reader_of"]
 
 
 @dataclass(frozen=True, kw_only=True)

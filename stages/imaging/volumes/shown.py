@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +32,6 @@ BLOCK, BLOCKS = 256, 16
 """Rows and columns of a block, and the number of blocks along each side, evenly spaced."""
 AT_A_TIME = 2**22
 """Values that are read at a time to find the extremes of a plane."""
-_TURN = threading.Lock()
 
 
 def read_plane(path: Path, part: Part, rule: IntensityRule) -> NDArray[np.uint8]:
@@ -71,7 +68,11 @@ def _as_rgb(path: Path, volume: Volume, part: Part, rule: IntensityRule, values:
         what = f"{unusable} of {values.size} values of plane {part.plane or 0} are NaN or infinite"
         refuse(path, f"{what}; give them a value or remove the file")
     if rule.name == "minmax":  # a rule of a whole plane, so that its tiles look alike
-        low, high = rule.range_of(values) if part.box is None else _extremes(volume, part.plane or 0)
+        if part.box is None:
+            low, high = rule.range_of(values)
+        else:
+            plane = part.plane or 0
+            low, high = volume.computed.get(("extremes", plane), lambda: _extremes(volume, plane))
     else:
         low, high = shown_range(volume, rule)
     return to_8_bits(values, low, high)
@@ -91,8 +92,7 @@ def shown_range(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
         return rule.low, rule.high
     if rule.name == "file" and volume.facts.window is not None:
         return volume.facts.window
-    with _TURN:  # several threads would read the same planes
-        return _percentiles(volume, rule)
+    return volume.computed.get(rule, lambda: _percentiles(volume, rule))
 
 
 def volume_memo_key(path: Path, part: Part, rule: IntensityRule) -> str:
@@ -110,7 +110,6 @@ def volume_memo_key(path: Path, part: Part, rule: IntensityRule) -> str:
     return rule.key_of_maps(digest)
 
 
-@lru_cache(maxsize=64)
 def _extremes(volume: Volume, plane: int) -> tuple[float, float]:
     """Return the lowest and the highest value of a plane, which is read a few rows at a time."""
     rows, columns = volume.facts.size
@@ -141,7 +140,6 @@ def _spread(count: int, most: int) -> list[int]:
     return sorted({round(at) for at in np.linspace(0, count - 1, min(count, most))})
 
 
-@lru_cache(maxsize=16)
 def _percentiles(volume: Volume, rule: IntensityRule) -> tuple[float, float]:
     """Return the percentiles of a file, from evenly spaced planes and blocks; NaN and infinity do not count."""
     boxes = _blocks(volume.facts.size)

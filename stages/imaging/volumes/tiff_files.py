@@ -31,6 +31,7 @@ from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
 from stages.imaging.samples import printable
 from stages.imaging.volumes.ome import OmeImage, read_ome
+from stages.imaging.volumes.opacity import on_black
 from stages.imaging.volumes.tiff_directories import read_directories
 from stages.imaging.volumes.tiff_layout import TiffLayout, find_layout, imagej_spacing, require_one_size
 from stages.imaging.volumes.tiff_pages import page_size, read_page
@@ -48,8 +49,6 @@ __all__ = ["TiffVolume", "open_file"]
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**27)
 """Most pixels that are read at a time, as for pictures: the limit against small files that fill the memory."""
 WHITE_IS_ZERO, PALETTE = 0, 3
-ASSOCIATED = 1
-"""Kind of opacity by which the colours are multiplied already."""
 COLOURS = 3
 BYTE = 8
 
@@ -90,7 +89,7 @@ class TiffVolume(Volume):
             colours: NDArray[Any] = self._palette[self._values(plane, 0, None, box)[..., 0]]
             return colours
         if self._layout.colour:
-            return self._on_black(self._values(plane, 0, None, box))
+            return on_black(self._values(plane, 0, None, box), self._layout.series.keyframe.extrasamples)
         if not self.facts.separate:
             return self._spread(self._values(plane, 0, None, box)[..., 0])
         return np.stack([self.read_channel(plane, one, box) for one in range(self.facts.channels)], axis=2)
@@ -163,17 +162,6 @@ class TiffVolume(Volume):
         if values.dtype == np.bool_:
             return values.astype(np.uint8) * np.uint8(255)
         return (values * np.uint8(255 // (2**bits - 1))) if bits < BYTE else values
-
-    def _on_black(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return (row, column, 3) of colours, composited on black if there is an opacity."""
-        kinds = self._layout.series.keyframe.extrasamples
-        if values.shape[2] == COLOURS:
-            return values
-        colours, opacity = values[..., :COLOURS], values[..., COLOURS:]
-        if not kinds or kinds[0] == ASSOCIATED or values.dtype.kind != "u":
-            return np.ascontiguousarray(colours)
-        blended = colours * (opacity / np.float32(np.iinfo(values.dtype).max))
-        return np.rint(blended).astype(values.dtype)
 
 
 def open_file(path: Path) -> TiffVolume:

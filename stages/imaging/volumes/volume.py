@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stages.imaging.volumes.averaging import average_to, reduced_size
+from stages.imaging.volumes.computed import Computed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +64,11 @@ class Volume(ABC):
 
     turned: bool | None = None
     """True if the file's place in the patient turns or mirrors its planes; None if it has no place."""
+
+    @cached_property
+    def computed(self) -> Computed:
+        """What was computed from this file. It is kept here, because a cache elsewhere would keep the file open."""
+        return Computed()
 
     @abstractmethod
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:

@@ -14,11 +14,10 @@ import numpy as np
 
 from stages.errors import InputProblemsError, Problem
 from stages.imaging.image_facts import ImageFacts, image_facts
+from stages.imaging.pixel_sizes import spacing_of
 from stages.imaging.samples import SourceSample, printable
 from stages.imaging.tiling import TileRule
-from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.pyramid_rule import MOST_PIXELS_AT_ONCE
-from stages.imaging.volumes.readers import is_volume_file
 from stages.prediction.full_size import Prediction
 from stages.prediction.inference import Predictor
 from stages.prediction.large.files import LargeFiles
@@ -40,10 +39,8 @@ def plan_all(sources: Sequence[SourceSample], rule: TileRule) -> tuple[list[Wind
     problems: list[Problem] = []
     for source in sources:
         try:
-            volume = is_volume_file(source.image)
-            spacing = open_volume(source.image, source.part.axis).facts.spacing_mm if volume else None
             size = image_facts(source.image, source.part).upright
-            planned.append(plan_windows(source, size, rule, spacing))
+            planned.append(plan_windows(source, size, rule, spacing_of(source)))
         except InputProblemsError as error:
             problems += error.problems
     return planned, problems

@@ -28,6 +28,7 @@ from stages.imaging.classes import ClassMap
 from stages.imaging.labels import LabelRules
 from store.disk.publish import replace_file
 from tests.conftest import extract_settings
+from tests.dicom_series import labels_of, scan, write_seg, write_series
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
@@ -76,6 +77,20 @@ def test_a_cluster_cuts_the_same_tiles(phantoms: Path, scheduler: str, tmp_path:
         report = run(extract_settings(phantoms, tmp_path / "b.zarr", tmp_path / "memo_b", **tiles, cluster=scheduler))
         assert report.computed == computed
         assert _bytes(tmp_path / "b.zarr") == _bytes(tmp_path / "a.zarr")
+
+
+def test_a_cluster_reads_dicom_series_by_relative_paths(
+    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Their slices and the labels that refer to them; the store is that of a run without a cluster."""
+    files = write_series(tmp_path / "set" / "images" / "chest", scan())
+    (tmp_path / "set" / "masks").mkdir()
+    write_seg(tmp_path / "set" / "masks" / "seg.dcm", files, labels_of(), ["disc"])
+    monkeypatch.chdir(tmp_path)
+    run(extract_settings(Path("set"), tmp_path / "a.zarr", tmp_path / "memo_a"))
+    report = run(extract_settings(Path("set"), tmp_path / "b.zarr", tmp_path / "memo_b", cluster=scheduler))
+    assert (report.samples, report.labelled) == (4, 4)
+    assert _bytes(tmp_path / "b.zarr") == _bytes(tmp_path / "a.zarr")
 
 
 def test_only_what_the_memo_lacks_is_computed(

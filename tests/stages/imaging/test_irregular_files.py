@@ -17,11 +17,13 @@ from stages.imaging.arrays import array_size, read_image_array
 from stages.imaging.class_files import read_classes
 from stages.imaging.classes import ClassMap
 from stages.imaging.decoding import read_image, read_resized
+from stages.imaging.dicom.recognition import is_dicom
 from stages.imaging.layouts import GroupTable
 from stages.imaging.listing import list_folder
 from stages.imaging.masks import read_mask
 from stages.imaging.opening import check_picture, picture_size
 from stages.imaging.pairing import Inputs, find_samples
+from stages.imaging.volumes.readers import SHARED_EXTENSIONS, VOLUME_EXTENSIONS
 
 
 def _check(path: Path) -> None:
@@ -30,6 +32,7 @@ def _check(path: Path) -> None:
         raise InputProblemsError([problem])
 
 
+VOLUMES = sorted({*VOLUME_EXTENSIONS, *SHARED_EXTENSIONS})
 READERS: dict[str, tuple[str, Callable[[Path], object], object]] = {
     "image": ("a.png", read_image, opening),
     "resized image": ("a.jpg", lambda path: read_resized(path, [(8, 8)]), opening),
@@ -39,6 +42,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object], object]] = {
     "table": ("a.csv", table.read_table, table),
     "classes": ("classes.json", read_classes, class_files),
     "annotation": ("a.json", lambda path: annotations.read_annotation(path, "", (4, 4)), formats),
+    **{f"volume {ending}": (f"a{ending}", read_image, None) for ending in VOLUMES},
 }  # fmt: skip
 """A name for the file, a function that reads it, and the module with its limit; None if it is not read whole."""
 readers = pytest.mark.parametrize("reader", READERS)
@@ -76,6 +80,12 @@ def test_a_file_above_the_limit_is_refused_before_it_is_read(tmp_path: Path, rea
     with (tmp_path / name).open("wb") as file:
         file.truncate(limit + 1)
     refused(tmp_path / name, read, f"is larger than {limit >> 20} MiB")
+
+
+def test_a_fifo_that_a_table_names_is_no_dicom_file(tmp_path: Path):
+    """It has no extension, so its content would be looked at."""
+    os.mkfifo(tmp_path / "IM-0001")
+    assert not is_dicom(tmp_path / "IM-0001")
 
 
 def test_links_to_devices_in_a_folder_are_problems(tmp_path: Path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
@@ -46,6 +48,22 @@ def test_threads_wait_for_the_one_that_makes_a_value():
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(ask, range(4))) == [b"1"] * 4
     assert len(made) == 1
+
+
+def test_an_error_is_kept_without_the_values_of_its_frames():
+    kept: Kept[bytes] = Kept(10, len)
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def fail() -> bytes:
+        content = np.zeros(100)
+        held.append(weakref.ref(content))
+        raise InputProblemsError([Problem("a.png", "is damaged")])
+
+    with pytest.raises(InputProblemsError, match="is damaged"):
+        kept.get("a", fail)
+    gc.collect()
+    assert "a" in kept
+    assert held[0]() is None
 
 
 def test_an_error_is_kept_and_raised_again():

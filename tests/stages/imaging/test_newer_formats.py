@@ -168,3 +168,19 @@ def test_avif_without_a_pillow_that_reads_it_is_named(tmp_path: Path, monkeypatc
     monkeypatch.delitem(Image.OPEN, "AVIF")
     with pytest.raises(UsageError, match=r"Pillow 11\.3"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (bytes(128) + b"DICM", "is a DICOM file whatever its name says; rename it to end in .dcm"),
+        (b"\x93NUMPY\1\0", "is a NumPy array whatever its name says; rename it to end in .npy"),
+        (bytes(344) + b"n+1\0", "is a NIfTI file whatever its name says; rename it to end in .nii"),
+        (b"%PDF-1.7", "is a PDF whatever its name says; PNG, .* are read; convert it to PNG"),
+    ],
+)
+def test_a_file_of_another_format_is_named_with_its_remedy(tmp_path: Path, content: bytes, words: str):
+    """Scans are read if their name says what they are, so converting them to PNG would be wrong advice."""
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputProblemsError, match=words):
+        read_image(tmp_path / "a.png")

@@ -18,6 +18,7 @@ from stages.imaging.label_values import read_values
 from stages.imaging.parts import Part, part_digest
 from stages.imaging.samples import LabelFile, SourceSample
 from stages.imaging.volumes import nifti
+from stages.imaging.volumes import unpacked as kept_values
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.planes import split_into_planes
 from tests.stages.imaging.scans import SPACING, write_scan
@@ -276,13 +277,14 @@ def test_the_values_of_few_files_are_in_memory(tmp_path: Path, monkeypatch: pyte
         return original(values)
 
     monkeypatch.setattr(nifti._Values, "_unpack", counted)
+    monkeypatch.setattr(kept_values, "MOST_BYTES", 0)
     volumes = [open_volume(write_scan(tmp_path / f"{number}.nii.gz", VALUES)) for number in range(6)]
     for volume in volumes:
         for axis in ("axial", "coronal"):
             for plane in range(3):
                 volume.along(axis).read(plane)
     assert len(unpacked) == 6
-    assert sum(values._array is not None for values in unpacked) == nifti.UNPACKED
+    assert sum(values._unpacked._values is not None for values in unpacked) == kept_values.LEAST
     np.testing.assert_array_equal(volumes[0].read(2), VALUES[::-1, ::-1, 2].T)
     assert len(unpacked) == 7
 

@@ -15,6 +15,8 @@ from scipy.ndimage import label
 
 from stages.errors import InputProblemsError, UsageError
 from stages.imaging.decoding import read_image, read_resized
+from stages.imaging.samples import SourceSample
+from stages.imaging.tiling import TileRule
 from stages.predict import run as predict
 from stages.prediction.large import driver
 from stages.settings import PredictSettings
@@ -225,3 +227,17 @@ def test_a_slide_that_is_not_cut_is_read_from_its_coarse_resolution(tmp_path: Pa
     assert (read.images[0] == 90).all()
     with pytest.raises(InputProblemsError, match="too many to be read whole; cut it into tiles"):
         read_image(tmp_path / "slide.tif")
+
+
+def test_the_size_of_a_pixel_in_a_table_gives_the_resolution(tmp_path: Path):
+    """As in the extraction: a picture does not say it, and the run was trained on tiles of 2 micrometres."""
+    Image.fromarray(np.zeros((100, 60), np.uint8)).save(tmp_path / "a.png")
+    rule = TileRule(size=(16, 16), micrometres=2.0)
+    said = SourceSample("a", tmp_path / "a.png", pixel_mm=0.001)
+    (windows,), problems = driver.plan_all([said], rule)
+    assert problems == []
+    assert (windows.grid.reduction, windows.grid.shape) == (2, (50, 30))
+    assert windows.spacing_mm == (0.001, 0.001, None)
+    planned, (problem,) = driver.plan_all([SourceSample("a", tmp_path / "a.png")], rule)
+    assert planned == []
+    assert "does not say how large its pixels are" in problem.what
