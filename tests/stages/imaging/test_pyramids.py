@@ -247,3 +247,15 @@ def test_a_coarse_tile_beyond_the_border_is_black_there(tmp_path: Path):
             read_resized(path, [(32, 32)], Part(box=box)).images[0] for path in (many, tmp_path / "one.png")
         )
         assert np.abs(found.astype(int) - expected).mean() < 1.5
+
+
+def test_ycbcr_without_jpeg_is_not_shown_as_rgb(tmp_path: Path):
+    """Only the decoders of JPEG convert such colours; the values of others are brightness and differences of colours."""
+    path = write_pyramid(tmp_path / "a.tif", picture(), levels=2)
+    assert is_pyramid(path)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages[0].tags["PhotometricInterpretation"]
+        data[tag.valueoffset : tag.valueoffset + 2] = (6).to_bytes(2, "little")
+    (tmp_path / "b.tif").write_bytes(data)
+    assert not is_pyramid(tmp_path / "b.tif")
