@@ -19,6 +19,7 @@ from stages.imaging.tiling import TileRule
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.pyramid_rule import MOST_PIXELS_AT_ONCE
 from stages.imaging.volumes.readers import is_volume_file
+from stages.imaging.volumes.volume import Spacing
 from stages.prediction.full_size import Prediction
 from stages.prediction.inference import Predictor
 from stages.prediction.large.files import LargeFiles
@@ -34,19 +35,34 @@ MOST_BYTES = 2**30
 """Bytes of the probabilities of such an image, at the resolution of the tiles."""
 
 
-def plan_all(sources: Sequence[SourceSample], rule: TileRule) -> tuple[list[Windows], list[Problem]]:
-    """Return the windows of all images, and the problems of those that have none."""
+def plan_all(
+    sources: Sequence[SourceSample], rule: TileRule, pixel_mm: float | None = None
+) -> tuple[list[Windows], list[Problem]]:
+    """Return the windows of all images, and the problems of those that have none.
+
+    Args:
+        sources: The images. The size of a pixel in the user's table comes before all others, as in `extract`.
+        rule: Of the tiles that the run was trained on.
+        pixel_mm: Side of a pixel that the user gives for all images; it comes before what the files say.
+    """
     planned: list[Windows] = []
     problems: list[Problem] = []
     for source in sources:
         try:
-            volume = is_volume_file(source.image)
-            spacing = open_volume(source.image, source.part.axis).facts.spacing_mm if volume else None
+            spacing = _spacing(source, pixel_mm)
             size = image_facts(source.image, source.part).upright
             planned.append(plan_windows(source, size, rule, spacing))
         except InputProblemsError as error:
             problems += error.problems
     return planned, problems
+
+
+def _spacing(source: SourceSample, pixel_mm: float | None) -> Spacing | None:
+    """Return the size of a pixel: from the user's table, the option, or the file, in this order."""
+    given = source.pixel_mm if source.pixel_mm is not None else pixel_mm
+    if given is not None:
+        return given, given, None
+    return open_volume(source.image, source.part.axis).facts.spacing_mm if is_volume_file(source.image) else None
 
 
 def remove_too_large(sources: list[SourceSample], facts: Sequence[ImageFacts]) -> list[Problem]:
