@@ -180,6 +180,7 @@ class BoundedSlide:
         self.properties = {f"openslide.bounds-{name}": str(value) for name, value in named.items()}
 
     def read_region(self, place: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
+        """Return (columns, rows) of a level, from a place at full resolution, as OpenSlide does."""
         step = int(self.level_downsamples[level])
         right, bottom = place[0] + size[0] * step, place[1] + size[1] * step
         region = Image.fromarray(self.whole).crop((*place, right, bottom))
@@ -250,7 +251,7 @@ def test_a_coarse_tile_beyond_the_border_is_black_there(tmp_path: Path):
 
 
 def test_ycbcr_without_jpeg_is_not_shown_as_rgb(tmp_path: Path):
-    """Only the decoders of JPEG convert such colours; the values of others are brightness and differences of colours."""
+    """Only the decoders of JPEG convert such colours; other values are brightness and differences."""
     path = write_pyramid(tmp_path / "a.tif", picture(), levels=2)
     assert is_pyramid(path)
     data = bytearray(path.read_bytes())
