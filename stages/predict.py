@@ -184,7 +184,7 @@ def _plan(
         planned: list[Windows] = []
         unplanned = remove_too_large(sources, facts)
     else:
-        planned, unplanned = plan_all(sources, rules.tile)
+        planned, unplanned = plan_all(sources, rules.tile, settings.pixel_mm)
     if unplanned and settings.on_error == "stop":
         raise InputProblemsError(unplanned, REMEDY)
     problems += unplanned

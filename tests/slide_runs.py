@@ -32,12 +32,13 @@ class Disc:
 def discs_on_borders(side: int, tile: int = 512, radius: int = 30) -> list[Disc]:
     """Return objects for a slide: on corners and borders of a grid of tiles, in the middle, at its border."""
     middle = side // 2 // tile * tile
+    beside = max(300, 5 * radius)  # far enough from the large object that a coarse prediction does not join them
     return [
         Disc(tile, tile, radius),
         Disc(tile, middle + 100, radius),
         Disc(middle + 50, tile, radius),
         Disc(middle, middle, 3 * radius),
-        Disc(middle + 300, middle + 300, radius),
+        Disc(middle + beside, middle + beside, radius),
         Disc(side - 2, side // 3, radius),
         Disc(side // 3, 2, radius),
         Disc(side - 200, side - 150, radius),

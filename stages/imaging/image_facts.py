@@ -44,6 +44,8 @@ class ImageFacts:
     """1 for grey, 3 for colour, any number for signals such as stains; any number if they are separate."""
     separate: bool = False
     """True if the channels are signals of their own, and not red, green and blue."""
+    channel_names: tuple[str, ...] = ()
+    """Names of separate channels, in the order of the file; none if the file does not name them."""
     spacing_mm: tuple[float, float] | None = None
     """Millimetres between the centres of neighbouring rows, and of columns; None if the file does not say it."""
     orientation: str = ""
@@ -86,6 +88,7 @@ def _of_volume(path: Path, part: Part) -> ImageFacts:
         deep=facts.deep,
         channels=facts.channels,
         separate=facts.separate,
+        channel_names=facts.channel_names if facts.separate else (),
         spacing_mm=None if facts.spacing_mm is None else facts.spacing_mm[:2],
         orientation=facts.orientation,
     )

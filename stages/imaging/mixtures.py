@@ -71,6 +71,7 @@ def describe_mixtures(
     return [
         *_kinds(ids, facts, lambda one: one.values, "values", "the same tissue may have another brightness in them"),
         *_kinds(ids, facts, _channels, "channels", "grey becomes R = G = B"),
+        *_names_of_channels(samples, facts),
         *_spacings(samples, facts),
         *_kinds(ids, facts, lambda one: one.orientation, "orientations of the planes", "one organ has several shapes"),
         *(
@@ -91,6 +92,16 @@ def _kinds(
             found[kind].append(identifier)
     if len(found) > 1:
         yield f"mixed {what}: {_listed(found)}; {effect}"
+
+
+def _names_of_channels(samples: Sequence[SourceSample], facts: Sequence[ImageFacts]) -> Iterable[str]:
+    """Yield the line about channels that have other names or another order; none if they were chosen by name."""
+    named = {name.casefold() for one in facts for name in one.channel_names}
+    if any(name.casefold() in named for sample in samples for name in sample.part.channels):
+        return
+    ids = [sample.id for sample in samples]
+    effect = "one colour shows different stains; choose the channels by name with --channels"
+    yield from _kinds(ids, facts, lambda one: ", ".join(one.channel_names), "order of channels", effect)
 
 
 def _spacings(samples: Sequence[SourceSample], facts: Sequence[ImageFacts]) -> Iterable[str]:

@@ -69,14 +69,19 @@ def size_in_file(path: Path, axis: str = AXIAL) -> float | tuple[float, float] |
     return rows if math.isclose(rows, columns, rel_tol=SQUARE) else (rows, columns)
 
 
-def spacing_of(source: SourceSample) -> Spacing | None:
-    """Return the distances between the pixels of an image: from the user's table, else from the header of a scan.
+def spacing_of(source: SourceSample, pixel_mm: float | None = None) -> Spacing | None:
+    """Return the distances between the pixels of an image: from the user's table, the option, or the file's header.
+
+    Args:
+        source: The image.
+        pixel_mm: Side of a pixel that the user gives for all images; None for none.
 
     Raises:
         InputProblemsError: the file cannot be read.
     """
-    if source.pixel_mm is not None:
-        return source.pixel_mm, source.pixel_mm, None
+    given = source.pixel_mm if source.pixel_mm is not None else pixel_mm
+    if given is not None:
+        return given, given, None
     return open_volume(source.image, source.part.axis).facts.spacing_mm if is_volume_file(source.image) else None
 
 

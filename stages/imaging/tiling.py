@@ -109,7 +109,8 @@ class TileRule:
             return self
         wanted = f"--resolution {self.micrometres:g}um"
         if spacing_mm is None:
-            raise ValueError(f"does not say how large its pixels are; give {wanted} as a reduction, such as 2")
+            remedy = f"give the column pixel_mm of a table (--csv), or extract with a reduction in place of {wanted}"
+            raise ValueError(f"does not say how large its pixels are; {remedy}")
         rows, columns = (1000 * side for side in spacing_mm[:2])
         if max(rows, columns) > MOST_UNEQUAL * min(rows, columns):
             raise ValueError(f"has pixels of {rows:.4g} x {columns:.4g} um; make them square to use {wanted}")

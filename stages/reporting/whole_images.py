@@ -38,6 +38,7 @@ from stages.segmentation.decisions import decide
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.metrics import METRICS, ClassScores, SampleScores, score_sample
 from stages.segmentation.scoring import name_of
+from store import AttentionStore
 from store.records import IGNORE
 
 __all__ = ["ImageScores", "score_images"]
@@ -77,17 +78,29 @@ def score_images(inputs: EvaluationInputs, *, batch_size: int, progress: Progres
     with progress.task("scoring whole images", len(inputs.indices), "tiles") as task:
         for image in images:
             files = inputs.masks.get(str(inputs.store.ids[image.indices[0]]), ())
-            size = _size(image, files)
+            size = _size(inputs.store, image, files)
             grid = TileGrid(size, image.boxes[0][2] / rule.size[0], rule.size)
             results.append(_score(inputs, image, files, grid, batch_size, task))
     return results
 
 
-def _size(image: StoredImage, files: Sequence[LabelFile]) -> tuple[int, int]:
-    """Return the size of an image: that of its mask, else the region that its tiles cover."""
-    if files and not is_annotation_file(files[0].path):
+def _size(store: AttentionStore, image: StoredImage, files: Sequence[LabelFile]) -> tuple[int, int]:
+    """Return the size of an image: that of its mask, else the region that its tiles cover.
+
+    An annotation does not say how large its image is. A tile that is larger than the image reaches beyond it. There the
+    stored labels are ignored, so these rows and columns are left out.
+    """
+    if not files:
+        return image.extent
+    if not is_annotation_file(files[0].path):
         return whole_label_size(files[0].path, replace(files[0].part, box=None))
-    return image.extent
+    (rows, columns), box = image.extent, image.boxes[-1]
+    counted = store[image.indices[-1]].mask != IGNORE
+    if box[0] == 0 and counted.any():
+        rows = round((np.flatnonzero(counted.any(axis=1))[-1] + 1) * box[2] / counted.shape[0])
+    if box[1] == 0 and counted.any():
+        columns = round((np.flatnonzero(counted.any(axis=0))[-1] + 1) * box[3] / counted.shape[1])
+    return rows, columns
 
 
 def _score(

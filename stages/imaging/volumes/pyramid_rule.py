@@ -23,8 +23,11 @@ __all__ = ["MOST_PIXELS_AT_ONCE", "is_pyramid", "open_tiff", "resolutions"]
 
 MOST_PIXELS_AT_ONCE = 178_956_970
 """Pixels of the largest picture that Pillow decodes without a change of its limits."""
-KINDS = {0: "white is zero", 1: "grey", 2: "RGB", 6: "YCbCr"}
+YCBCR = 6
+KINDS = {0: "white is zero", 1: "grey", 2: "RGB", YCBCR: "YCbCr"}
 """Meaning of the values that are read by regions, by the tag PhotometricInterpretation."""
+JPEGS = {6, 7, 33007, 34892}
+"""Compressions whose decoder converts YCbCr to RGB."""
 COLOURS, RGBA = 3, 4
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF and of a BigTIFF, in both orders of bytes."""
@@ -99,6 +102,7 @@ def resolutions(tiff: Any) -> list[Any]:
 def _is_plain(page: Any) -> bool:
     """Return True if the pixels are grey, RGB or RGBA in whole bytes, mixed; others are left to the other readers."""
     kind = int(page.photometric) in KINDS and page.samplesperpixel in {1, COLOURS, RGBA}
+    kind = kind and (int(page.photometric) != YCBCR or int(page.compression) in JPEGS)
     whole = page.dtype is not None and page.dtype.kind in "uif" and page.bitspersample % 8 == 0
     return kind and whole and (page.samplesperpixel == 1 or int(page.planarconfig) == 1)
 

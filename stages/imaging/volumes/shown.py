@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +185,20 @@ def read_plane_at(path: Path, part: Part, rule: IntensityRule, size: Size) -> ND
     """
     volume = open_volume(path, part.axis)
     if channel_views(path, volume, part.channels):
-        return resize_image(read_plane(path, part, rule), size)
+        return _resized_by_rows(path, part, rule, size, volume.facts.size)
     reduction = max(1.0, min(side / wanted for side, wanted in zip(volume.facts.size, size, strict=True)))
     return resize_image(read_plane_reduced(path, part, rule, reduction), size)
+
+
+def _resized_by_rows(path: Path, part: Part, rule: IntensityRule, size: Size, whole: Size) -> NDArray[np.uint8]:
+    """Return a whole plane at another size; a large one is read some rows at a time."""
+    if whole[0] * whole[1] <= LARGEST_WHOLE:
+        return resize_image(read_plane(path, part, rule), size)
+    step = max(1, size[0] * LARGEST_WHOLE // (whole[0] * whole[1]))
+    parts = []
+    for row in range(0, size[0], step):
+        end = min(row + step, size[0])
+        top, bottom = row * whole[0] // size[0], end * whole[0] // size[0]
+        box = (top, 0, max(1, bottom - top), whole[1])
+        parts.append(resize_image(read_plane(path, replace(part, box=box), rule), (end - row, size[1])))
+    return np.concatenate(parts)

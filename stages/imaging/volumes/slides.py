@@ -3,6 +3,9 @@
 OpenSlide is an extra: pip install 'diamant-pipeline[slides]'. Only the region that is asked for is decoded. Where the
 scanner recorded nothing, the pixels have the slide's background colour, which is white if the file names none.
 
+Some slides (`.mrxs`, `.scn`) say in which rectangle the scanner recorded pixels. The image is that rectangle. QuPath
+shows the same, so its outlines count from the corner of that rectangle.
+
 A `.mrxs` slide keeps its pixels in a folder beside the file; its digest is that of the file alone.
 """
 
@@ -39,7 +42,8 @@ class SlideVolume(Volume):
         """Take the opened slide."""
         self._path = path
         self._slide = slide
-        columns, rows = slide.dimensions
+        self._left, self._top, columns, rows = _bounds(slide) or (0, 0, *slide.dimensions)
+        self._sizes = _level_sizes(slide, (rows, columns))
         self.reductions = tuple(float(one) for one in slide.level_downsamples)
         self._background = f"#{slide.properties.get('openslide.background-color', 'FFFFFF')}"
         self.facts = VolumeFacts(planes=1, size=(rows, columns), channels=3, deep=False, spacing_mm=_spacing(slide))
@@ -50,13 +54,12 @@ class SlideVolume(Volume):
 
     def read_reduced(self, plane: int, box: Box, reduction: float) -> NDArray[np.uint8]:  # noqa: ARG002 - one plane
         """Return a region from the nearest finer resolution; see `Volume.read_reduced`."""
-        sizes: list[Size] = [(rows, columns) for columns, rows in self._slide.level_dimensions]
-        return read_by_levels(sizes, self._read_level, box, reduction)
+        return read_by_levels(self._sizes, self._read_level, box, reduction)
 
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         row, column, rows, columns = box
         factor = self._slide.level_downsamples[level]
-        place = (round(column * factor), round(row * factor))
+        place = (self._left + round(column * factor), self._top + round(row * factor))
         try:
             picture = self._slide.read_region(place, level, (columns, rows))
         except Exception as error:  # noqa: BLE001 - OpenSlide's class is not importable without the extra
@@ -90,6 +93,27 @@ def open_file(path: Path) -> SlideVolume:
     except openslide.OpenSlideError as error:
         refuse(path, f"is damaged ({error}); restore it from its source")
     return SlideVolume(path, slide)
+
+
+def _bounds(slide: Any) -> tuple[int, int, int, int] | None:
+    """Return (left, top, columns, rows) of the rectangle with pixels; None if the slide does not say it."""
+    try:
+        left, top, columns, rows = (
+            int(slide.properties[f"openslide.bounds-{name}"]) for name in ("x", "y", "width", "height")
+        )
+    except (KeyError, ValueError):
+        return None
+    return (left, top, columns, rows) if min(columns, rows) > 0 else None
+
+
+def _level_sizes(slide: Any, size: Size) -> list[Size]:
+    """Return (rows, columns) of every resolution of the image, the full one first."""
+    if size == tuple(slide.dimensions[::-1]):
+        return [(rows, columns) for columns, rows in slide.level_dimensions]
+    return [
+        size if factor == 1 else (max(1, round(size[0] / factor)), max(1, round(size[1] / factor)))
+        for factor in slide.level_downsamples
+    ]
 
 
 def _spacing(slide: Any) -> Spacing | None:

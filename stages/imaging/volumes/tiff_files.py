@@ -83,6 +83,19 @@ class TiffVolume(Volume):
         found = [(name, size) for name, size in zip(names, self._layout.planes, strict=True) if size > 1]
         return tuple(found)
 
+    def elsewhere(self, labels: Volume) -> str | None:
+        """Return how the order of the planes of a label file differs; see `Volume.elsewhere`.
+
+        A file with one axis of planes is taken to have them in the order of the image.
+        """
+        if not isinstance(labels, TiffVolume):
+            return None
+        mine, theirs = self.plane_axes, labels.plane_axes
+        if mine == theirs or min(len(mine), len(theirs)) < 2:  # noqa: PLR2004 - one axis has one order
+            return None
+        named, other = (" x ".join(f"{size} {axis}" for axis, size in axes) for axes in (mine, theirs))
+        return f"has its planes as {other} and its image as {named} (slowest first); save both in the same order"
+
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
         """Return the values of one plane; see `Volume.read`."""
         if self._palette is not None:

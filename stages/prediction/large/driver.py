@@ -33,14 +33,22 @@ MOST_BYTES = 2**30
 """Bytes of the probabilities of such an image, at the resolution of the tiles."""
 
 
-def plan_all(sources: Sequence[SourceSample], rule: TileRule) -> tuple[list[Windows], list[Problem]]:
-    """Return the windows of all images, and the problems of those that have none."""
+def plan_all(
+    sources: Sequence[SourceSample], rule: TileRule, pixel_mm: float | None = None
+) -> tuple[list[Windows], list[Problem]]:
+    """Return the windows of all images, and the problems of those that have none.
+
+    Args:
+        sources: The images. The size of a pixel in the user's table comes before all others, as in `extract`.
+        rule: Of the tiles that the run was trained on.
+        pixel_mm: Side of a pixel that the user gives for all images; it comes before what the files say.
+    """
     planned: list[Windows] = []
     problems: list[Problem] = []
     for source in sources:
         try:
             size = image_facts(source.image, source.part).upright
-            planned.append(plan_windows(source, size, rule, spacing_of(source)))
+            planned.append(plan_windows(source, size, rule, spacing_of(source, pixel_mm)))
         except InputProblemsError as error:
             problems += error.problems
     return planned, problems

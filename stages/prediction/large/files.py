@@ -184,11 +184,8 @@ class LargeFiles:
         return (region * WHITE for region in self._regions(decided, index))
 
     def _pixel_mm(self, windows: Windows) -> PixelSize | None:
-        """Return the size of a pixel: from the user's table, the option, or the file, in this order."""
-        given = windows.source.pixel_mm if windows.source.pixel_mm is not None else self._settings.pixel_mm
-        if given is not None or windows.spacing_mm is None:
-            return given
-        return windows.spacing_mm[0], windows.spacing_mm[1]
+        """Return the size of a pixel, None if it is not known."""
+        return None if windows.spacing_mm is None else windows.spacing_mm[:2]
 
     def _names(self, identifier: str) -> Iterator[str]:
         """Yield the names of all files that may be written for one image."""

@@ -44,7 +44,7 @@ class Windows:
     grid: TileGrid
     boxes: Sequence[Box]
     spacing_mm: Spacing | None
-    """Size of a pixel of the image; None if it is not known."""
+    """Size of a pixel of the image: what the user gives, else what the file says; None if it is not known."""
 
 
 def plan_windows(source: SourceSample, size: Size, rule: TileRule, spacing_mm: Spacing | None) -> Windows:

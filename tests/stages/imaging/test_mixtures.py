@@ -81,6 +81,18 @@ def test_a_photograph_that_is_stored_turned_is_upright(tmp_path: Path):
     assert (found.size, found.upright) == ((4, 6), (6, 4))
 
 
+def test_another_order_of_channels_is_named_unless_they_are_chosen_by_name():
+    """Without names, one colour would show DAPI in one file and GFP in another."""
+    kinds = [facts(separate=True, channel_names=names) for names in (("DAPI", "GFP", "Cy5"), ("GFP", "DAPI", "Cy5"))]
+    (line,) = mixed(*kinds)
+    assert "mixed order of channels: DAPI, GFP, Cy5 (1 image, such as s0), GFP, DAPI, Cy5 (1 image, such as s1)" in line
+    assert "--channels" in line
+    assert mixed(kinds[0], kinds[0]) == []
+    for channels, lines in {("dapi", "GFP"): 0, ("0", "1"): 1}.items():
+        samples = [SourceSample(f"s{at}", Path(f"s{at}.tif"), part=Part(channels=channels)) for at in range(2)]
+        assert len(describe_mixtures(samples, kinds)) == lines
+
+
 @pytest.mark.parametrize(
     ("rule", "said"),
     [

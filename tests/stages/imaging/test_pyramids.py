@@ -19,6 +19,7 @@ from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.pyramid_rule import is_pyramid
 from stages.imaging.volumes.pyramids import PyramidVolume
 from stages.imaging.volumes.readers import is_volume_file
+from stages.imaging.volumes.slides import SlideVolume
 from stages.imaging.volumes.volume import Volume
 from tests.pyramids import write_pyramid
 
@@ -164,6 +165,39 @@ def test_openslide_reads_the_same_pixels(tmp_path: Path):
     assert np.abs(reduced.astype(int) - whole.reshape(75, 4, 105, 4, 3).mean(axis=(1, 3))).mean() < 3
 
 
+class BoundedSlide:
+    """Stand in for a slide of a scanner that recorded pixels in a rectangle only, with two resolutions."""
+
+    dimensions = (900, 700)
+    level_dimensions = ((900, 700), (225, 175))
+    level_downsamples = (1.0, 4.0)
+
+    def __init__(self, recorded: np.ndarray, top: int, left: int) -> None:
+        self.whole = np.full((700, 900, 3), 255, np.uint8)
+        rows, columns = recorded.shape[:2]
+        self.whole[top : top + rows, left : left + columns] = recorded
+        named = {"x": left, "y": top, "width": columns, "height": rows}
+        self.properties = {f"openslide.bounds-{name}": str(value) for name, value in named.items()}
+
+    def read_region(self, place: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
+        """Return (columns, rows) of a level, from a place at full resolution, as OpenSlide does."""
+        step = int(self.level_downsamples[level])
+        right, bottom = place[0] + size[0] * step, place[1] + size[1] * step
+        region = Image.fromarray(self.whole).crop((*place, right, bottom))
+        return region.resize(size, Image.Resampling.BOX).convert("RGBA")
+
+
+def test_a_slide_begins_where_its_scanner_recorded_pixels(tmp_path: Path):
+    """QuPath's outlines count from that corner, so image and outlines have the same origin at every resolution."""
+    whole = picture()
+    volume = SlideVolume(tmp_path / "a.mrxs", BoundedSlide(whole, top=208, left=332))
+    assert volume.facts.size == whole.shape[:2]
+    np.testing.assert_array_equal(volume.read(0), whole)
+    np.testing.assert_array_equal(volume.read(0, (60, 63, 200, 300)), whole[60:260, 63:363])
+    reduced = volume.read_reduced(0, (0, 0, 300, 420), 4)
+    assert np.abs(reduced.astype(int) - whole.reshape(75, 4, 105, 4, 3).mean(axis=(1, 3))).max() <= 1
+
+
 def test_files_that_are_no_slides_are_refused(tmp_path: Path):
     pytest.importorskip("openslide")
     for name, content in {"text.svs": b"text", "empty.ndpi": b""}.items():
@@ -214,3 +248,15 @@ def test_a_coarse_tile_beyond_the_border_is_black_there(tmp_path: Path):
             read_resized(path, [(32, 32)], Part(box=box)).images[0] for path in (many, tmp_path / "one.png")
         )
         assert np.abs(found.astype(int) - expected).mean() < 1.5
+
+
+def test_ycbcr_without_jpeg_is_not_shown_as_rgb(tmp_path: Path):
+    """Only the decoders of JPEG convert such colours; other values are brightness and differences."""
+    path = write_pyramid(tmp_path / "a.tif", picture(), levels=2)
+    assert is_pyramid(path)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages[0].tags["PhotometricInterpretation"]
+        data[tag.valueoffset : tag.valueoffset + 2] = (6).to_bytes(2, "little")
+    (tmp_path / "b.tif").write_bytes(data)
+    assert not is_pyramid(tmp_path / "b.tif")

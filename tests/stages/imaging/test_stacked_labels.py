@@ -13,7 +13,8 @@ from PIL import Image
 from stages.errors import InputProblemsError
 from stages.imaging.label_values import read_values
 from stages.imaging.parts import Part
-from stages.imaging.samples import LabelFile
+from stages.imaging.samples import LabelFile, SourceSample
+from stages.imaging.volumes.planes import split_into_planes
 
 LABELS = np.random.default_rng(0).integers(0, 200, (3, 20, 30))
 COLOURS = np.random.default_rng(1).integers(0, 2**16, (3, 256)).astype(np.uint16)
@@ -39,6 +40,23 @@ def test_the_numbers_of_the_file_are_the_labels(tmp_path: Path, form: str):
         np.testing.assert_array_equal(found, LABELS[plane])
     region = read_values(LabelFile(path, part=Part(plane=1, box=(3, 4, 9, 8))), (9, 8))
     np.testing.assert_array_equal(region, LABELS[1, 3:12, 4:12])
+
+
+def test_labels_in_another_order_of_planes_are_refused(tmp_path: Path):
+    """Both files have six planes, and the planes of one would be paired with others."""
+    for name, axes in {"image": "TZYX", "labels": "ZTYX", "plain": "ZYX", "same": "TZYX"}.items():
+        shape = [{"T": 2, "Z": 3, "Y": 20, "X": 30}[axis] for axis in axes] if name != "plain" else (6, 20, 30)
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", np.zeros(shape, np.uint8), metadata={"axes": axes})
+
+    def planes_of(labels: str) -> tuple[int, list[str]]:
+        sample = SourceSample("a", tmp_path / "image.ome.tif", (LabelFile(tmp_path / f"{labels}.ome.tif"),))
+        found, problems = split_into_planes([sample])
+        return len(found), [str(problem) for problem in problems]
+
+    assert planes_of("same") == planes_of("plain") == (6, [])
+    count, (problem,) = planes_of("labels")
+    assert count == 0
+    assert "has its planes as 3 Z x 2 T and its image as 2 T x 3 Z" in problem
 
 
 def test_large_numbers_of_objects_are_kept(tmp_path: Path):

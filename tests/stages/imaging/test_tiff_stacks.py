@@ -15,10 +15,11 @@ from stages.errors import InputProblemsError, UsageError
 from stages.imaging.decoding import read_image, read_resized
 from stages.imaging.intensities import IntensityRule
 from stages.imaging.parts import Part
-from stages.imaging.volumes import tiff_files
+from stages.imaging.volumes import shown, tiff_files
 from stages.imaging.volumes.channels import parse_channels
 from stages.imaging.volumes.opened import open_volume
 from stages.imaging.volumes.readers import is_volume_file
+from stages.imaging.volumes.shown import read_plane_at
 from stages.imaging.volumes.tiff_directories import is_usual
 
 GREY = {"photometric": "minisblack"}
@@ -284,6 +285,25 @@ def test_ome_of_one_page_has_the_pixels_and_the_key_of_earlier_versions(tmp_path
     now, before = (read_resized(one, [(20, 30)]) for one in (path, tmp_path / "b.tif"))
     np.testing.assert_array_equal(now.images[0], before.images[0])
     assert (now.digest, now.memo_key, now.height, now.width) == (before.digest, before.memo_key, 20, 30)
+
+
+def test_a_large_plane_of_channels_is_shown_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An overlay of a large image reads some rows at a time; every place stays where it is."""
+    array = np.zeros((2, 120, 200), np.uint16)
+    array[0, 40:80, 50:100] = array[1, 100:, 150:] = 1000
+    path = write(tmp_path / "a.ome.tif", array, metadata={"axes": "CYX"}, **GREY)
+    part, rule = Part(channels=("0", "1")), IntensityRule.parse("0:1000")
+    whole = read_plane_at(path, part, rule, (60, 100))
+    read: list[Any] = []
+    original = tiff_files.TiffVolume.read_channel
+    monkeypatch.setattr(
+        tiff_files.TiffVolume, "read_channel", lambda self, *args: read.append(args[2]) or original(self, *args)
+    )
+    monkeypatch.setattr(shown, "LARGEST_WHOLE", 5000)
+    parts = read_plane_at(path, part, rule, (60, 100))
+    assert len(read) > 8
+    assert max(box[2] * box[3] for box in read) <= 5000
+    np.testing.assert_array_equal(parts, whole)
 
 
 USUAL = {

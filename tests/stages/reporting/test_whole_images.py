@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stages.evaluate import run as evaluate
+from stages.extract import run as extract
 from stages.predict import run as predict
 from stages.reporting import whole_images
-from stages.settings import EvaluateSettings, PredictSettings
+from stages.settings import EvaluateSettings, ExtractSettings, PredictSettings
 from tests.conftest import extract_settings, pixels_of, train_settings
 from tests.slide_runs import make_run
 
@@ -104,8 +106,52 @@ def test_the_stored_masks_of_tiles_make_the_mask_of_the_image(
     np.testing.assert_array_equal(whole[certain], share[certain])
 
 
+def test_beyond_an_image_that_is_smaller_than_a_tile_nothing_is_counted(
+    tiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Outlines do not say how large their image is, and the network may find anything in the black beyond it."""
+    for name in ("images", "outlines"):
+        (tmp_path / name).mkdir()
+    random = np.random.default_rng(0)
+    for name, size in {"large": (160, 160), "small": (70, 90), "low": (70, 200)}.items():
+        picture = random.integers(0, 255, (*size, 3)).astype(np.uint8)
+        Image.fromarray(picture).save(tmp_path / "images" / f"{name}.png")
+        ring = [[10, 10], [40, 10], [40, 50], [10, 50], [10, 10]]
+        feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        text = json.dumps({"type": "FeatureCollection", "features": [feature]})
+        (tmp_path / "outlines" / f"{name}.geojson").write_text(text)
+    extract(
+        ExtractSettings(
+            images=tmp_path / "images",
+            masks=tmp_path / "outlines",
+            store=tmp_path / "store.zarr",
+            memo=tmp_path / "memo",
+            model="untrained_tiny8",
+            tile=(64, 64),
+            overlap=16,
+            resolution="2",
+            image_size=(64, 64),
+            attention_size=(32, 32),
+            layers=(-1,),
+        )
+    )
+    seen: dict[str, set[int]] = {}
+    counted = dict.fromkeys(("large", "low", "small"), 0)
+    original, names = whole_images._Counter.add, iter(counted)
+
+    def spy(self: Any, prediction: np.ndarray, truth: np.ndarray) -> None:
+        self.name = getattr(self, "name", None) or next(names)
+        counted[self.name] += int((truth != 255).sum())
+        seen.setdefault(self.name, set()).add(prediction.shape[1])
+        original(self, prediction, truth)
+
+    monkeypatch.setattr(whole_images._Counter, "add", spy)
+    scored(tiled, tmp_path / "report", store=tmp_path / "store.zarr", masks=tmp_path / "outlines", split="all")
+    assert counted == {"large": 160 * 160, "low": 70 * 200, "small": 70 * 90}
+    assert seen == {"large": {160}, "low": {200}, "small": {90}}
+
+
 def test_a_store_of_whole_images_has_no_such_table(phantoms: Path, memo: Path, tmp_path: Path):
-    from stages.extract import run as extract
     from stages.train import run as train
 
     extract(extract_settings(phantoms, tmp_path / "s.zarr", memo))

@@ -15,11 +15,14 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 from scipy.ndimage import label
 
+from stages.imaging.samples import SourceSample
 from stages.imaging.tile_grid import TileGrid
+from stages.imaging.tiling import TileRule
 from stages.imaging.volumes.opened import open_volume
 from stages.prediction.contours import trace_objects
 from stages.prediction.geojson import as_geojson, class_features, feature_of
 from stages.prediction.large.connected import Connected, find_connected
+from stages.prediction.large.driver import plan_all
 from stages.prediction.large.features import write_features
 from stages.prediction.large.label_tiff import rows_at, write_label_tiff
 from stages.prediction.large.outlines import trace_connected
@@ -178,3 +181,25 @@ def test_rows_at_a_smaller_size(tmp_path: Path):
             kept.append(part)
         assert kept.rows == 100
         np.testing.assert_array_equal(np.concatenate(list(kept)), values)
+
+
+def test_windows_have_the_size_of_a_pixel_that_the_user_gives(tmp_path: Path):
+    """As in `extract`: the table comes first, then the option, then the file; else objects would have another scale."""
+    values = np.zeros((300, 300), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=True) as writer:  # 0.25 micrometres
+        size = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}
+        writer.write(values, tile=(64, 64), subifds=1, metadata=None, **size)
+        writer.write(values[::2, ::2], tile=(64, 64), subfiletype=1, metadata=None)
+    Image.fromarray(values).save(tmp_path / "b.png")
+    rule = TileRule(size=(32, 32), micrometres=1.0)
+
+    def reduction(name: str, table: float | None, option: float | None) -> float:
+        (windows,), problems = plan_all([SourceSample(name, tmp_path / name, pixel_mm=table)], rule, option)
+        assert problems == []
+        return windows.grid.reduction
+
+    assert reduction("a.tif", None, None) == pytest.approx(4)
+    assert reduction("a.tif", None, 0.0005) == pytest.approx(2)
+    assert reduction("a.tif", 0.00025, 0.0005) == reduction("b.png", 0.00025, None) == pytest.approx(4)
+    assert reduction("b.png", None, 0.0005) == pytest.approx(2)
+    assert "does not say how large its pixels are" in str(plan_all([SourceSample("b", tmp_path / "b.png")], rule)[1][0])
