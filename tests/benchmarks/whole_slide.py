@@ -75,7 +75,7 @@ def measure() -> Iterator[Measurement]:
         yield Measurement(
             name=f"whole slide: predict / networks, {SIDE}², reduction {REDUCTION}",
             ratio=seconds["predict"] / seconds["networks"],
-            target=2.0,
+            target=None,  # the networks are tiny here, so the ratio says how much the rest takes, and not more
             at_most=True,
             claim="predict of a slide with all files / transformer and network on its windows alone",
             details={**seconds, "predict per megapixel": seconds["predict"] / megapixels},
