@@ -174,8 +174,8 @@ def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:
     """Make sure that a model can be used on a store.
 
     Raises:
-        CheckpointError: attention recipe, classes, size, fit or tiles differ, or only in one of them labels may
-            overlap.
+        CheckpointError: attention recipe, classes, size or the reading of the images differ, or only in one of them
+            labels may overlap.
     """
     if card.recipe_sha256 != store.description.recipe_sha256:
         keys = sorted({*card.recipe, *store.recipe})
@@ -216,7 +216,32 @@ def require_fit(card: ModelCard, run: Path, store: AttentionStore) -> None:
             f"{run}: was trained on images with --fit {fits[0]}, but those of {store.path} have --fit {fits[1]}.\n"
             f"  Extract the store with --fit {fits[0]}, or train on this store."
         )
+    _require_same_reading(card, run, store)
     _require_same_tiles(card, run, store)
+
+
+def _require_same_reading(card: ModelCard, run: Path, store: AttentionStore) -> None:
+    """Make sure that the model saw images that were read like those of a store.
+
+    Raises:
+        CheckpointError: slices lie along another axis, other channels are shown, or values of more than 8 bits are
+            shown by another rule. A store or a run without such values records no rule.
+    """
+    ours, theirs = card.images or {}, store.description.images or {}
+    for key, default in (("axis", "axial"), ("channels", None), ("window", None)):
+        one, other = ours.get(key, default), theirs.get(key, default)
+        unknown = (key == "axis" and not store.has("slice")) or (key == "window" and None in (one, other))
+        if one != other and not unknown:
+            raise CheckpointError(
+                f"{run}: was trained on images {_option(key, one)}, but those of {store.path} were extracted "
+                f"{_option(key, other)}.\n  Extract the store like that of the run, or train on this store."
+            )
+
+
+def _option(key: str, value: Any) -> str:
+    if value is None:
+        return f"without --{key}"
+    return f"with --{key} {','.join(value) if isinstance(value, list) else value}"
 
 
 def _require_same_tiles(card: ModelCard, run: Path, store: AttentionStore) -> None:

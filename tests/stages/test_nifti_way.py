@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from stages import evaluate, predict
-from stages.errors import InputProblemsError, UsageError
+from stages.errors import CheckpointError, InputProblemsError, UsageError
 from stages.extract import run as extract
 from stages.prediction.parents import PARENT_FORMATS, Content, Gathered
 from stages.segmentation.mask_painter import MaskPainter
@@ -242,3 +242,20 @@ def test_a_store_cut_along_another_axis_says_so_and_predicts_along_it(
     train(train_settings(tmp_path / "s.zarr", tmp_path / "run", epochs=1, val=0, test=0))
     _predict(scans, tmp_path / "run", memo, tmp_path / "out")
     assert nib.load(tmp_path / "out" / "case_0.nii.gz").shape == (20, 16, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"axis": "coronal"}, r"--axis axial, but those of .* were extracted with --axis coronal"),
+        ({"window": "0:100"}, r"--window percentiles, but those of .* were extracted with --window 0:100"),
+    ],
+)
+def test_a_run_is_not_scored_on_scans_that_were_read_otherwise(
+    scans: Path, run: Path, memo: Path, tmp_path: Path, changes: dict[str, Any], what: str
+):
+    other = {"masks": scans / "labels", "classes": CLASSES, **changes}
+    extract(extract_settings(scans, tmp_path / "s.zarr", memo, **other))
+    settings = EvaluateSettings(store=tmp_path / "s.zarr", run=run, out=tmp_path / "report", split="all")
+    with pytest.raises(CheckpointError, match=what):
+        evaluate.run(settings)
