@@ -24,7 +24,7 @@ from stages.extraction.preparation import check_headers
 from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
 from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import ImageRules
-from stages.imaging.mixtures import describe_channels, describe_conversion
+from stages.imaging.mixtures import describe_channels, describe_conversion, describe_orientation
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.channels import with_channels
@@ -108,7 +108,11 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     decoding = Decoding(size=card.network.size, input_size=recipe.input_size, context=recipe.context, images=rules)
     sources, problems, facts = _check(found, decoding, settings, progress)
     conversion = describe_conversion(facts, rules.window, origin="the rule of the run")
-    shown = [*filter(None, [conversion]), *describe_channels(facts, rules.channels, origin="the rule of the run")]
+    shown = [
+        *filter(None, [conversion]),
+        *describe_channels(facts, rules.channels, origin="the rule of the run"),
+        *describe_orientation(facts, rules.orientation),
+    ]
     for line in shown:
         progress.say(line)
     large = LargeFiles(settings, card)

@@ -18,7 +18,7 @@ from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import PAD, ImageRules
 from stages.imaging.intensities import window_for
 from stages.imaging.labels import Kind, LabelRules
-from stages.imaging.mixtures import describe_channels, describe_conversion, describe_mixtures
+from stages.imaging.mixtures import describe_channels, describe_conversion, describe_mixtures, only_orientation
 from stages.imaging.pairing import Found, Inputs, find_samples
 from stages.imaging.parts import AXIAL
 from stages.imaging.samples import SourceSample
@@ -118,6 +118,7 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
     images, problems, facts = check_headers(planes, progress)
     rules_of_images = ImageRules(
         window=window_for(settings.window, deep=any(one.deep for one in facts)),
+        orientation=only_orientation(facts),
         axis=settings.axis if any(is_volume_file(one.image) for one in images) else AXIAL,
         channels=channels,
         fit=settings.fit,

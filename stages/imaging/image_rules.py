@@ -37,6 +37,8 @@ class ImageRules:
     """Axis along which scans are cut into planes; one of `stages.imaging.volumes.geometry.AXES`."""
     tile: TileRule | None = None
     """How images are cut into tiles; None if every image is one sample."""
+    orientation: str = ""
+    """Orientation of the planes of all scans, such as `axial`; "" where files do not say it, or differ."""
     fit: str = STRETCH
     """How images come to the size of the store; one of `FITS`."""
 
@@ -54,6 +56,7 @@ class ImageRules:
             "window": None if self.window == MINMAX else str(self.window),
             "channels": list(self.channels) or None,
             "axis": None if self.axis == AXIAL else self.axis,
+            "orientation": self.orientation or None,
             "fit": None if self.fit == STRETCH else self.fit,
             "tile": None if self.tile is None else self.tile.to_dict(),
         }
@@ -67,7 +70,7 @@ class ImageRules:
             UsageError: a rule is not known to this version of the program.
         """
         described = described or {}
-        unknown = sorted(described.keys() - {"window", "axis", "channels", "tile", "fit"})
+        unknown = sorted(described.keys() - {"window", "axis", "channels", "tile", "fit", "orientation"})
         if unknown:
             raise UsageError(
                 f"the images were read by rules that this version does not know ({', '.join(unknown)}).\n"
@@ -85,6 +88,7 @@ class ImageRules:
             window=MINMAX if window is None else IntensityRule.parse(str(window)),
             axis=axis,
             fit=fit,
+            orientation=str(described.get("orientation", "")),
             tile=None if tile is None else TileRule.from_dict(tile),
             channels=tuple(map(str, described.get("channels", ()))),
         )

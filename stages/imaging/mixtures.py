@@ -13,7 +13,7 @@ from stages.imaging.intensities import IntensityRule
 from stages.imaging.samples import SourceSample
 from stages.runtime.wording import counted
 
-__all__ = ["describe_channels", "describe_conversion", "describe_mixtures"]
+__all__ = ["describe_channels", "describe_conversion", "describe_mixtures", "describe_orientation", "only_orientation"]
 
 COLOURS = ("red", "green", "blue")
 MOST_NAMED = 4
@@ -55,6 +55,28 @@ def describe_channels(facts: Sequence[ImageFacts], channels: Sequence[str], *, o
     separate = sum(one.separate for one in facts)
     what = f"the three channels of {counted(separate, 'image')} as red, green and blue, in their order"
     return [f"channels: {what} ({origin})"] if separate else []
+
+
+def only_orientation(facts: Sequence[ImageFacts]) -> str:
+    """Return the orientation that the planes of all images have; "" if one does not say it, or they differ."""
+    found = {one.orientation for one in facts}
+    return found.pop() if len(found) == 1 else ""
+
+
+def describe_orientation(facts: Sequence[ImageFacts], trained: str) -> list[str]:
+    """Return a warning if planes have another orientation than those that a run was trained on.
+
+    Args:
+        facts: What the header of each image says.
+        trained: Orientation of the run's planes; "" if it is not known.
+    """
+    others = sorted({one.orientation for one in facts} - {trained, ""}) if trained else []
+    count = sum(one.orientation in others for one in facts)
+    if not others:
+        return []
+    return [
+        f"note: the run was trained on {trained} planes, and {count} of {len(facts)} images are {', '.join(others)}"
+    ]
 
 
 def describe_mixtures(

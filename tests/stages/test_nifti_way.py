@@ -244,6 +244,26 @@ def test_a_store_cut_along_another_axis_says_so_and_predicts_along_it(
     assert nib.load(tmp_path / "out" / "case_0.nii.gz").shape == (20, 16, 4)
 
 
+def test_another_orientation_than_that_of_the_training_is_named(
+    scans: Path, run: Path, memo: Path, tmp_path: Path, store: Path
+):
+    """The file is oblique: an axial run takes it, and says so."""
+    assert AttentionStore.open(store).description.images["orientation"] == "axial"
+    (tmp_path / "new").mkdir()
+    scan = nib.load(next((scans / "images").iterdir()))
+    turned = scan.affine.copy()
+    turned[:3, :3] = rotation(45) @ turned[:3, :3]
+    nib.save(nib.Nifti1Image(np.asarray(scan.dataobj), turned), tmp_path / "new" / "a.nii.gz")
+    report = _predict(tmp_path, run, memo, tmp_path / "out", images=tmp_path / "new")
+    assert "note: the run was trained on axial planes, and 4 of 4 images are oblique" in str(report)
+
+
+def rotation(degrees: float) -> np.ndarray:
+    """Return the rotation around the patient's left-right axis, (3, 3)."""
+    turned = np.radians(degrees)
+    return np.array([[1, 0, 0], [0, np.cos(turned), -np.sin(turned)], [0, np.sin(turned), np.cos(turned)]])
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
