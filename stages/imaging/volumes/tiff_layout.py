@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -92,16 +92,19 @@ def find_layout(file: tifffile.TiffFile, ome: OmeImage | None, pages: int) -> Ti
         ValueError: there is no image that can be read, or several; the text says what to do.
         Exception: tifffile raises nearly any class on damaged bytes.
     """
-    whole = [one for one in file.series if not one.keyframe.subfiletype & 5] or list(file.series)
+    listed = _all_series(file)
+    whole = [one for one in listed if not one.keyframe.subfiletype & 5] or listed
     if ome is not None and not any(one.kind == "ome" for one in whole):
         raise ValueError("has an OME description that does not fit its pages; save it anew from the original")
     if not whole:
         raise ValueError("holds no image; restore it from its source")
     if len(whole) > 1:
-        kinds = ", ".join(f"{' x '.join(map(str, one.shape))} {one.dtype}" for one in whole[:SHOWN])
+        kinds = ", ".join(
+            f"{' x '.join(str(side) for side in one.shape if side > 1)} {one.dtype}" for one in whole[:SHOWN]
+        )
         raise ValueError(f"holds {len(whole)} images of their own ({kinds}); save each as a file of its own")
     series = whole[0]
-    axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    axes, shape = _axes_and_shape(series)
     separate, rows, columns, together = page_size(series.keyframe)
     samples = separate * together
     if not math.prod(shape) or not samples:
@@ -134,6 +137,19 @@ def find_layout(file: tifffile.TiffFile, ome: OmeImage | None, pages: int) -> Ti
         samples=samples,
         colour=photometric in {RGB_PHOTOMETRIC, YCBCR} and samples in RGB,
     )
+
+
+def _all_series(file: tifffile.TiffFile) -> list[Any]:
+    """Return all series of pages, with axes of one entry where the version of tifffile asks for it here."""
+    series: Any = file.series
+    return list(series(squeeze=False) if callable(series) else series)  # a function since tifffile 2026.11
+
+
+def _axes_and_shape(series: Any) -> tuple[str, tuple[int, ...]]:
+    """Return the axes of a series, also those of one entry, and their sizes."""
+    if hasattr(series, "get_axes"):  # up to tifffile 2026.10
+        return series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    return series.axes, series.shape
 
 
 def imagej_spacing(file: tifffile.TiffFile) -> Spacing | None:
