@@ -101,8 +101,6 @@ def find_layout(file: tifffile.TiffFile, ome: OmeImage | None, pages: int) -> Ti
     if len(whole) > 1:
         sizes = [" x ".join(str(side) for side in one.shape if side > 1) for one in whole[:SHOWN]]
         kinds = ", ".join(f"{size} {one.dtype}" for size, one in zip(sizes, whole, strict=False))
-            f"{' x '.join(str(side) for side in one.shape if side > 1)} {one.dtype}" for one in whole[:SHOWN]
-        )
         raise ValueError(f"holds {len(whole)} images of their own ({kinds}); save each as a file of its own")
     series = whole[0]
     axes, shape = _axes_and_shape(series)
