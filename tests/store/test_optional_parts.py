@@ -325,3 +325,24 @@ def test_a_store_with_every_part_and_no_sample_is_sound(full: Layout, tmp_path: 
     path = write(tmp_path / "s.zarr", full, [])
     assert verify_store(path) == []
     assert AttentionStore.open(path).instances([]).shape == (0, 10, 14)
+
+
+def test_the_rules_of_images_are_recorded_only_where_there_are_any(layout: Layout, tmp_path: Path):
+    """They come back as written, also from an upgraded store; other stores have no such key."""
+    rules = {"window": "percentiles", "tile": {"size": [8, 8]}}
+    for name, images in (("plain", None), ("ruled", rules)):
+        changed = replace(layout, images=images)
+        store = AttentionStore.open(write(tmp_path / f"{name}.zarr", changed, [sample_of(0, layout)]))
+        assert store.description.images == images
+        assert store.description.to_dict().get("images") == images
+        assert ("images" in store.description.to_dict()) == (images is not None)
+        assert layout_of(store).images == images
+
+
+def test_rules_of_images_that_are_no_object_are_refused(layout: Layout, tmp_path: Path):
+    path = write(tmp_path / "s.zarr", replace(layout, images={"window": "file"}), [sample_of(0, layout)])
+    group = json.loads((path / "zarr.json").read_text())
+    group["attributes"]["attention_store"]["images"] = ["file"]
+    (path / "zarr.json").write_text(json.dumps(group))
+    with pytest.raises(StoreCorruptError, match="`images`"):
+        AttentionStore.open(path)
