@@ -29,7 +29,8 @@ slide, folder, out = map(Path, sys.argv[1:])
 report = run(PredictSettings(images=slide, run=folder, out=out, memo=out.parent / "memo", batch_size=16,
                              contours=True, table=True, instances="components", overlay=True))
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-peak = 1024 * int(status["VmHWM"].split()[0])  # `ru_maxrss` would begin at the size of the process that started this one
+# `ru_maxrss` would begin at the size of the process that started this one.
+peak = 1024 * int(status["VmHWM"].split()[0])
 print(json.dumps({"peak": peak, "seconds": report.seconds, "windows": report.windows}))
 """
 
