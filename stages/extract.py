@@ -63,7 +63,7 @@ class ExtractionReport:
     """Images the transformer ran on; the maps of the others came from the memo."""
     skipped: Sequence[Problem]
     input: Sequence[str]
-    """How values were converted, the rule by which labels were found, and the files that were not used."""
+    """Lines for the output: the conversion of values, the rule that found the labels, the files that were not used."""
     mixtures: Sequence[str] = ()
     """Warnings of images that are not of one kind. They were shown before the work began."""
     hint: str

@@ -80,7 +80,7 @@ class Description:
     upgraded_from: list[str] = field(default_factory=list)
     """The `contents_sha256` that the store had before each upgrade; empty for most stores."""
     images: dict[str, Any] | None = None
-    """How image files were read, where there was a choice; see `stages.imaging.image_rules`. None for most stores."""
+    """Rules by which image files were read; None for most stores; see `stages.imaging.image_rules`."""
 
     @property
     def arrays(self) -> list[str]:

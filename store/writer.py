@@ -77,7 +77,7 @@ class Layout:
     multilabel: bool = False
     """True if masks hold one bit for each class but the first, so that classes may overlap."""
     images: dict[str, Any] | None = None
-    """How image files were read, where there was a choice."""
+    """Rules by which image files were read; None without a choice."""
     columns: tuple[str, ...] = ()
     """Optional columns that every sample has: names of `store.format.OPTIONAL_COLUMNS`, in any order."""
 

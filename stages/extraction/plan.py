@@ -53,7 +53,7 @@ class Plan:
     problems: Sequence[Problem]
     """Inputs that cannot be used."""
     no_weights: WeightsError | None = None
-    """Why the transformer could not be loaded; None if it was."""
+    """Error of loading the transformer; None if it was loaded."""
 
     def require_sound(self) -> None:
         """Raise an error if the extraction would stop.

@@ -46,7 +46,7 @@ class Prepared:
     images: Sequence[SourceSample]
     """The same before they were cut into tiles: whole images, and planes of volumes."""
     facts: Sequence[ImageFacts]
-    """What the header of each of these images says."""
+    """Facts from the header of each of these images."""
     decoding: Decoding
     rules: LabelRules
     window: str = "auto"

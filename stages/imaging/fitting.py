@@ -161,9 +161,9 @@ class _Place:
     pixels: int
     """Pixels of the axis with the black ones."""
     start: float
-    """Where the canvas begins."""
+    """First row and column of the canvas."""
     end: float
-    """Where the canvas ends."""
+    """Row and column after the last ones of the canvas."""
 
 
 def _faded(image: Image.Image, first: float, last: float, *, axis: int) -> Image.Image:

@@ -30,17 +30,17 @@ class ImageRules:
     """Hold the rules for the image files of one store."""
 
     window: IntensityRule = MINMAX
-    """How values of more than 8 bits become 8-bit values."""
+    """Rule by which values of more than 8 bits become 8-bit values."""
     channels: tuple[str, ...] = ()
     """Channels that are shown, by name or by position from 0; empty for what the files say themselves."""
     axis: str = AXIAL
     """Axis along which scans are cut into planes; one of `stages.imaging.volumes.geometry.AXES`."""
     tile: TileRule | None = None
-    """How images are cut into tiles; None if every image is one sample."""
+    """Rule by which images are cut into tiles; None if every image is one sample."""
     orientation: str = ""
     """Orientation of the planes of all scans, such as `axial`; "" where files do not say it, or differ."""
     fit: str = STRETCH
-    """How images come to the size of the store; one of `FITS`."""
+    """Way in which images come to the size of the store; one of `FITS`."""
 
     def aspect(self, size: Size) -> Size | None:
         """Return the aspect to which images are padded; None if they are stretched.

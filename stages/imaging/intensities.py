@@ -44,7 +44,7 @@ __all__ = [
 PERCENTILES = (0.5, 99.5)
 RULES = ("percentiles", "minmax", "file")
 AUTO = "auto"
-"""What a user writes to leave the choice to the program; no rule by itself."""
+"""Word by which a user leaves the choice to the program; no rule by itself."""
 VALUES_AT_A_TIME = 2**20
 MOST_VALUES = 2**20
 """Values of one image, or of one plane, from which percentiles are computed."""

@@ -32,7 +32,7 @@ class PairingRule:
     one_root: bool = False
     """Images and masks were in one folder."""
     reason: str = ""
-    """Why this rule was chosen, for the output; not recorded."""
+    """Reason for the choice of this rule, for the output; not recorded."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rule for a store's description. Defaults are left out, so that most descriptions do not change."""

@@ -38,7 +38,7 @@ class Sources:
     rules: LabelRules | None = None
     """Meaning of the masks; None without masks."""
     window: IntensityRule = MINMAX
-    """How values of more than 8 bits are shown."""
+    """Rule that shows values of more than 8 bits."""
 
     def read(self, sample: Sample) -> Source:
         """Read the source files of one sample; what was not given stays None.

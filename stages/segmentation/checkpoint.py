@@ -78,7 +78,7 @@ class ModelCard:
     """Meaning of the values in the mask files that it was trained on: `values` and `decoding` as
     `store.description.MaskSource` holds them. None in older models, which did not record it."""
     images: dict[str, Any] | None = None
-    """How the image files were read, where there was a choice; see `stages.imaging.image_rules`."""
+    """Rules by which the image files were read; None without a choice; see `stages.imaging.image_rules`."""
     version: int = VERSION
 
 

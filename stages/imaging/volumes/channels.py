@@ -61,7 +61,7 @@ class ChannelView(Volume):
 
     @property
     def computed(self) -> Computed:
-        """What was computed from this channel; it is kept with the file."""
+        """Results that were computed from this channel, kept with the file."""
         return self.volume.computed.get(("channel", self.channel), Computed)
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:

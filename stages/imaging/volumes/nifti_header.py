@@ -29,7 +29,7 @@ __all__ = ["COLOURS", "NiftiHeader", "is_compressed", "raw_header", "read_header
 SIZES = {348: 1, 540: 2}
 """Bytes of a header by the version."""
 MAGIC = (b"n+1", b"n+2")
-"""How the mark begins of files that hold header and values."""
+"""Beginning of the mark in files that hold header and values."""
 MOST_BYTES = 2**32
 """Largest array in a compressed file, when unpacked."""
 MOST_BEFORE = 2**24

@@ -67,7 +67,7 @@ class Volume(ABC):
 
     @cached_property
     def computed(self) -> Computed:
-        """What was computed from this file. It is kept here, because a cache elsewhere would keep the file open."""
+        """Results that were computed from this file, kept here because a cache elsewhere would keep the file open."""
         return Computed()
 
     @abstractmethod
