@@ -161,9 +161,9 @@ class _Place:
     pixels: int
     """Pixels of the axis with the black ones."""
     start: float
-    """First row and column of the canvas."""
+    """Position at which the canvas begins."""
     end: float
-    """Row and column after the last ones of the canvas."""
+    """Position at which the canvas ends."""
 
 
 def _faded(image: Image.Image, first: float, last: float, *, axis: int) -> Image.Image:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["AXIAL", "WHOLE", "Box", "Part", "part_digest"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["AXIAL", "WHOLE", "Box", "Part", "part_digest", "region"]
 
 Box = tuple[int, int, int, int]
 """(row, column, rows, columns) of a region, in pixels of the whole plane. It may reach beyond the plane's border."""
@@ -36,6 +40,19 @@ class Part:
 
 WHOLE = Part()
 """All of a file that holds one image."""
+
+
+def region(values: NDArray[Any], box: Box | None) -> NDArray[Any]:
+    """Return a region of a plane: the same memory, or all of it without a box.
+
+    Args:
+        values: (row, column) or (row, column, channel).
+        box: Inside the plane.
+    """
+    if box is None:
+        return values
+    row, column, rows, columns = box
+    return values[row : row + rows, column : column + columns]
 
 
 def part_digest(digest: str, part: Part) -> str:

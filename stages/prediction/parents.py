@@ -48,8 +48,8 @@ class Gathered:
     identifier: str
     """Id of the file's sample."""
     content: Content
-    """Meaning of `values`: `classes`, one index for each pixel; `labels`, one bit for each label that is there, bit k - 1
-    for label k; `objects`, the number of the object, counted over all planes of the file."""
+    """Meaning of `values`: `classes`, one index for each pixel; `labels`, one bit for each label that is there, bit
+    k - 1 for label k; `objects`, the number of the object, counted over all planes of the file."""
     values: NDArray[Any]
     """(plane, row, column) uint8 for `classes` and `labels`, int32 for `objects`, in the order of the planes."""
     classes: Sequence[str]

@@ -11,6 +11,7 @@ from stages.imaging.dicom.geometry import PLANES, distance_of
 from stages.imaging.dicom.headers import Facts, read_facts
 from stages.imaging.dicom.pixels import header_of, read_frame, require_decoder
 from stages.imaging.opening import refuse
+from stages.imaging.parts import region
 from stages.imaging.volumes.volume import Spacing, Volume, VolumeFacts
 
 if TYPE_CHECKING:
@@ -51,10 +52,7 @@ class DicomVolume(Volume):
         values = read_frame(self._path, plane, self._header)
         if values.shape[:2] != self.facts.size:
             refuse(self._path, f"frame {plane + 1} has the size {values.shape}; restore the file from its source")
-        if box is None:
-            return values
-        row, column, rows, columns = box
-        return values[row : row + rows, column : column + columns]
+        return region(values, box)
 
     def along(self, axis: str) -> Volume:
         """Return the file itself; see `Volume.along`."""

@@ -21,6 +21,7 @@ from stages.imaging.dicom.geometry import LEAST_DIFFERENCE, distance_of, same_or
 from stages.imaging.dicom.headers import Facts, read_facts
 from stages.imaging.dicom.pixels import read_frame
 from stages.imaging.opening import refuse
+from stages.imaging.parts import region
 from stages.imaging.volumes.opened import hash_file
 from stages.imaging.volumes.paths import VolumePath
 from stages.imaging.volumes.volume import Volume, VolumeFacts
@@ -105,10 +106,7 @@ class SeriesVolume(Volume):
         values = read_frame(path)
         if values.shape[:2] != self.facts.size:
             refuse(path, f"has the size {values.shape}; restore the file from its source")
-        if box is None:
-            return values
-        row, column, rows, columns = box
-        return values[row : row + rows, column : column + columns]
+        return region(values, box)
 
     def along(self, axis: str) -> Volume:
         """Return the series itself; see `Volume.along`."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
-from stages.imaging.parts import AXIAL
+from stages.imaging.parts import AXIAL, region
 from stages.imaging.volumes.nifti_header import COLOURS, NiftiHeader, is_compressed, read_header, unpacked
 from stages.imaging.volumes.unpacked import Unpacked
 from stages.imaging.volumes.volume import Volume, VolumeFacts, name_of_type
@@ -103,10 +103,7 @@ class NiftiVolume(Volume):
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
         """Return the values of one plane; see `Volume.read`."""
-        values = self.header.geometry.cut(self._values.get(), self.axis)[plane]
-        if box is not None:
-            row, column, rows, columns = box
-            values = values[row : row + rows, column : column + columns]
+        values = region(self.header.geometry.cut(self._values.get(), self.axis)[plane], box)
         if values.dtype.names is not None:
             return np.stack([values[name] for name in COLOURS], axis=-1)
         if not self.header.scaled:

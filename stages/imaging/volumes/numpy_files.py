@@ -20,6 +20,7 @@ import numpy as np
 
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import refuse
+from stages.imaging.parts import region
 from stages.imaging.volumes.volume import Volume, VolumeFacts, name_of_type
 from store.disk.regular import open_regular
 
@@ -51,11 +52,7 @@ class NumpyVolume(Volume):
 
     def read(self, plane: int, box: Box | None = None) -> NDArray[Any]:
         """Return the values of one plane; see `Volume.read`."""
-        values = self._planes[plane]
-        if box is not None:
-            row, column, rows, columns = box
-            values = values[row : row + rows, column : column + columns]
-        return np.array(values)
+        return np.array(region(self._planes[plane], box))
 
 
 def is_probabilities(path: Path) -> bool:
