@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from stages import predict
-from stages.errors import InputProblemsError, UsageError
+from stages.errors import CheckpointError, InputProblemsError, UsageError
 from stages.evaluate import run as evaluate
 from stages.extract import run as extract
 from stages.imaging.volumes.opened import open_volume
@@ -196,3 +196,12 @@ def test_pretraining_asks_for_channels_once_for_each_file(tmp_path: Path):
     with pytest.raises(InputProblemsError, match="pretrain --channels DAPI,GFP") as error:
         read_images(_pretrain_settings(tmp_path), SILENT)
     assert len(error.value.problems) == 2
+
+
+@pytest.mark.parametrize("channels", ["DAPI", "0,1"])
+def test_a_run_is_not_scored_on_other_channels(stacks: Path, run: Path, memo: Path, tmp_path: Path, channels: str):
+    other = {"masks": stacks / "labels", "labels": "instances", "channels": channels}
+    extract(extract_settings(stacks, tmp_path / "s.zarr", memo, **other))
+    settings = EvaluateSettings(store=tmp_path / "s.zarr", run=run, out=tmp_path / "report", split="all")
+    with pytest.raises(CheckpointError, match=r"with --channels GFP, but those of .* with --channels (DAPI|0,1)"):
+        evaluate(settings)
