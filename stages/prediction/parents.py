@@ -7,7 +7,7 @@ after the other, so only one file's planes are in memory: one byte for each pixe
     Gathered         what a format gets: the values of all planes, and the file that they belong to
     Gatherer         collects planes and gives them on when the last one has come
 
-To add a format, add one entry to `PARENT_FORMATS` and one module with the two functions that `ParentFormat` describes.
+To add a format, add one entry to `PARENT_FORMATS` and one module with the functions that `ParentFormat` describes.
 A file of another format has one picture for each of its planes.
 """
 
@@ -67,7 +67,7 @@ class Gathered:
 
 @dataclass(frozen=True, kw_only=True)
 class ParentFormat:
-    """Describe one format of predictions. Its module has two functions.
+    """Describe one format of predictions. Its module has two functions, and those that `package` and `all_images` name.
 
     `encode(gathered: Gathered, *, label: int | None) -> bytes` returns the bytes of the file, with the mark of this
     program in it. With `label`, which is only given where `overlapping` is False, the file holds that label alone.

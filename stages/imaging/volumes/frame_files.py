@@ -7,7 +7,6 @@ them, so reading them in their order is fast.
 from __future__ import annotations
 
 import threading
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from PIL import Image
 
 from stages.imaging.formats import explain_unreadable
 from stages.imaging.opening import ignore_pillow_warnings, refuse
-from stages.imaging.volumes.volume import Volume, VolumeFacts
+from stages.imaging.volumes.volume import Volume, VolumeFacts, keep_open
 from store.disk.regular import open_regular
 
 if TYPE_CHECKING:
@@ -74,6 +73,4 @@ def open_file(path: Path) -> FrameVolume:
     except Exception as error:  # noqa: BLE001 - Pillow raises nearly any class on damaged bytes
         file.close()
         refuse(path, f"is damaged ({str(error) or type(error).__name__}); restore it from its source")
-    volume = FrameVolume(path, image, frames)
-    weakref.finalize(volume, file.close)
-    return volume
+    return keep_open(file, lambda: FrameVolume(path, image, frames))

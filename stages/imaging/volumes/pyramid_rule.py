@@ -10,9 +10,7 @@ All others are pictures or stacks. Several pages of one size are a stack, and no
 
 from __future__ import annotations
 
-import os
 import threading
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +39,10 @@ _LOCK = threading.Lock()
 def is_pyramid(path: Path) -> bool:
     """Return True if a TIFF is read by regions; False also for a file that cannot be read: its reader says why."""
     try:
-        status = path.stat()
-    except OSError:
-        return False
-    return _is_pyramid(os.fspath(path), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=2**16)
-def _is_pyramid(path: str, size: int, changed: int) -> bool:  # noqa: ARG001 - the size and the time are keys only
-    try:
-        with open_regular(Path(path)) as file:
+        with open_regular(path) as file:
             if file.read(4) not in SIGNATURES:
                 return False
-        with _LOCK, open_tiff(Path(path)) as tiff:
+        with _LOCK, open_tiff(path) as tiff:
             first = tiff.pages[0]
             if not _is_plain(first) or _is_stack(tiff):
                 return False

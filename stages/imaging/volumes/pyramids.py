@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import re
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
@@ -26,7 +25,7 @@ from stages.imaging.samples import printable
 from stages.imaging.volumes.averaging import average_to, reduced_size
 from stages.imaging.volumes.opacity import on_black
 from stages.imaging.volumes.pyramid_rule import MOST_PIXELS_AT_ONCE, open_tiff, resolutions
-from stages.imaging.volumes.volume import Spacing, Volume, VolumeFacts, name_of_type
+from stages.imaging.volumes.volume import Spacing, Volume, VolumeFacts, keep_open, name_of_type
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,13 +195,7 @@ def open_file(path: Path) -> PyramidVolume:
         refuse(path, explain_unreadable(error))
     except Exception as error:  # noqa: BLE001 - tifffile raises nearly any class on damaged headers
         _refuse_damaged(path, error)
-    try:
-        volume = _volume_of(path, tiff)
-    except BaseException:
-        tiff.close()
-        raise
-    weakref.finalize(volume, tiff.close)
-    return volume
+    return keep_open(tiff, lambda: _volume_of(path, tiff))
 
 
 def _volume_of(path: Path, tiff: Any) -> PyramidVolume:

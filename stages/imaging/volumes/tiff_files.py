@@ -18,7 +18,6 @@ The tag Orientation is not used, as in ImageJ and Bio-Formats: image and labels 
 from __future__ import annotations
 
 import logging
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ from stages.imaging.volumes.opacity import on_black
 from stages.imaging.volumes.tiff_directories import read_directories
 from stages.imaging.volumes.tiff_layout import TiffLayout, find_layout, imagej_spacing, require_one_size
 from stages.imaging.volumes.tiff_pages import page_size, read_page
-from stages.imaging.volumes.volume import Volume, VolumeFacts, name_of_type
+from stages.imaging.volumes.volume import Volume, VolumeFacts, keep_open, name_of_type
 from store.disk.regular import open_regular
 
 if TYPE_CHECKING:
@@ -188,13 +187,7 @@ def open_file(path: Path) -> TiffVolume:
         file = open_regular(path)
     except OSError as error:
         refuse(path, explain_unreadable(error))
-    try:
-        volume = _open(path, file)
-    except BaseException:
-        file.close()
-        raise
-    weakref.finalize(volume, file.close)
-    return volume
+    return keep_open(file, lambda: _open(path, file))
 
 
 def _open(path: Path, file: Any) -> TiffVolume:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from stages.imaging.volumes.averaging import average_to, reduced_size
 from stages.imaging.volumes.computed import Computed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
     from stages.imaging.parts import Box
     from stages.settings import Size
 
-__all__ = ["DEEP_VALUES", "Spacing", "Volume", "VolumeFacts", "name_of_type"]
+__all__ = ["DEEP_VALUES", "Spacing", "Volume", "VolumeFacts", "keep_open", "name_of_type"]
 
 DEEP_VALUES = "more than 8 bits"
 """Words for deep values whose type the reader does not say."""
@@ -131,6 +134,32 @@ class Volume(ABC):
             InputProblemsError: the plane is damaged.
         """
         return average_to(self.read(plane, box), reduced_size((box[2], box[3]), reduction))
+
+
+Made = TypeVar("Made", bound=Volume)
+
+
+class Closeable(Protocol):
+    """Interface of an open file."""
+
+    def close(self) -> object:
+        """Close the file."""
+
+
+def keep_open(file: Closeable, make: Callable[[], Made]) -> Made:
+    """Return a volume that reads from an open file. The file is closed with the volume, or if it cannot be made.
+
+    Args:
+        file: The open file.
+        make: Returns the volume; its errors are raised.
+    """
+    try:
+        volume = make()
+    except BaseException:
+        file.close()
+        raise
+    weakref.finalize(volume, file.close)
+    return volume
 
 
 def name_of_type(dtype: np.dtype[Any]) -> str:
