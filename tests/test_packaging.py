@@ -83,7 +83,7 @@ def test_dvc_is_an_extra_that_developers_get():
     assert not [name for name in project["project"]["dependencies"] if name.startswith("dvc")]
     extras = project["project"]["optional-dependencies"]
     assert {name.partition(">")[0] for name in extras["dvc"]} == {"dvc", "dvclive"}
-    assert any("[cluster,dicom,docs,dvc,heic,slides,test]" in name for name in extras["dev"])
+    assert any("[cluster,dicom,docs,dvc,export,heic,remote,slides,test]" in name for name in extras["dev"])
     assert project["dependency-groups"]["dev"] == ["diamant-pipeline[dev]"]
 
 
