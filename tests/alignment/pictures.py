@@ -90,6 +90,8 @@ class Picture:
             (2, 3) float64: for x and y the constant and the slopes along x and y from the middle, in shares of the
             width and height.
         """
+        if self.image_kind != "jpg":  # lossless
+            return np.zeros((2, 3))
         with Image.open(self.image_file(folder, name)) as file:
             stored = np.asarray(file)
         places = STORED[self.image_orientation](np.arange(self.size[0] * self.size[1]).reshape(self.size))
