@@ -17,7 +17,7 @@ from stages.runtime.progress import Task
 __all__ = ["build_own_wheel", "collect_wheels"]
 
 LAST_LINES = 3
-"""Lines of pip's output that an error shows."""
+"""Lines of pip's output that an error shows: its first errors, else the last lines."""
 
 
 def collect_wheels(packages: Mapping[str, str], folder: Path, task: Task) -> None:
@@ -67,7 +67,8 @@ def _pip() -> list[str]:
 def _run(command: Sequence[str], what: str, task: Task | None) -> None:
     """Run a program, advance the task for every package that it begins, and raise its last lines if it fails."""
     lines: list[str] = []
-    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    # Constraints are for choosing versions. Here they are those that are installed.
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_CONSTRAINT": ""}
     with subprocess.Popen(  # noqa: S603 - pip or uv, with names and versions from package metadata
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
     ) as process:
@@ -76,7 +77,8 @@ def _run(command: Sequence[str], what: str, task: Task | None) -> None:
             if task is not None and line.startswith("Collecting "):
                 task.advance(1)
     if process.returncode:
-        shown = "\n  ".join(line for line in lines[-LAST_LINES:] if line)
+        errors = [line for line in lines if line.startswith("ERROR: ")]
+        shown = "\n  ".join(line for line in errors[:LAST_LINES] or lines[-LAST_LINES:] if line)
         raise PipelineError(
             f"{what} failed (exit status {process.returncode}):\n  {shown}\n"
             "  Nothing was written. Check the network and the space on the disk, then run this again."
