@@ -24,7 +24,7 @@ KINDS = [
     Kind("bundle_over_store", "a bundle at the place of a store", _nothing, "bundle --out s.zarr", 2, ("s.zarr",)),
     Kind("bundle_no_weights", "a bundle with weights that are not on this disk, offline", _nothing, "bundle --out b --model dino_vitb8 --offline", 1, ("dino_vitb8", "not on this disk")),
     Kind("doctor_images", "a check for images that do not exist", _nothing, "doctor --images absent", 2, ("absent", "no such folder")),
-    Kind("doctor_weights", "a check of a weights file that is a page of a failed download", _page, "doctor --model dino_vits8 --weights page.pth", 1, ("cannot be used yet",)),
+    Kind("doctor_weights", "a check of a weights file that is a page of a failed download", _page, "doctor --model dino_vits8 --weights page.pth", 1, ("page.pth: has only", "cannot be used yet")),
     Kind("doctor_params", "a check with a params.yaml that is wrong", lambda room: (room / "params.yaml").write_text("extract: {imagez: 3}\n"), "doctor", 2, ("params.yaml", "imagez")),
 ]  # fmt: skip
 """Kinds of bad input, each a row of the table in FAULTS.md."""
