@@ -12,6 +12,7 @@ from pipeline import console
 from pipeline.display import progress_display
 from pipeline.params import load_settings
 from stages.settings import ExtractSettings
+from store.errors import PipelineError, UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]
 
@@ -34,8 +35,6 @@ def doctor(
     Exit status: 0 the machine can be used, 1 something has to be done first.
     """
     if images is not None and not images.is_dir():
-        from store.errors import UsageError
-
         raise UsageError(f"--images {images}: there is no such folder.")
     given = {"store": store, "memo": memo, "model": model, "weights": weights, "device": device, "offline": offline}
     extraction = load_settings(ExtractSettings, "extract", given)
@@ -51,10 +50,10 @@ def doctor(
             console.show_text(f"{one.state:<8} {one.about}: {one.found}")
             if one.to_do:
                 console.show_text(f"{'':<8} → {one.to_do}")
-        console.say(str(diagnosis))
     sys.stdout.flush()
     if not diagnosis.usable:
-        raise typer.Exit(1)
+        raise PipelineError(f"{diagnosis}\n  Do what the lines with `problem` say, then run this again.")
+    console.say(str(diagnosis))
 
 
 def bundle(

@@ -68,7 +68,12 @@ def _run(command: Sequence[str], what: str, task: Task | None) -> None:
     """Run a program, advance the task for every package that it begins, and raise its last lines if it fails."""
     lines: list[str] = []
     # Constraints are for choosing versions. Here they are those that are installed.
-    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_CONSTRAINT": ""}
+    environment = {
+        **os.environ,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_CONSTRAINT": os.devnull,
+    }
     with subprocess.Popen(  # noqa: S603 - pip or uv, with names and versions from package metadata
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
     ) as process:
