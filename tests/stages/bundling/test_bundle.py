@@ -236,7 +236,7 @@ def test_only_the_wheel_of_a_build_is_kept(tmp_path, monkeypatch):
     (tmp_path / "source" / "pyproject.toml").touch()
     (tmp_path / "wheels").mkdir()
 
-    def built(command, what, task):
+    def built(command, _, __):
         for name in ("a-1.0.tar.gz", ".gitignore", "a-1.0-py3-none-any.whl"):
             (Path(command[command.index("--out-dir") + 1]) / name).touch()
 
