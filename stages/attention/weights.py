@@ -32,8 +32,9 @@ from stages.attention.models import MODELS, UNTRAINED, ModelEntry
 from stages.attention.naming import find_model
 from stages.attention.plain_tensors import require_finite
 from stages.attention.recipe import PositionEmbedding
+from stages.attention.transformers_layout import Arranged, arrange
 from stages.attention.untrained import untrained_tensors
-from stages.attention.weight_files import read_tensors, tensors_sha256
+from stages.attention.weight_files import read_weights, tensors_sha256
 from stages.errors import UsageError, WeightsError
 
 __all__ = ["Transformer", "load_transformer"]
@@ -55,6 +56,8 @@ class Transformer:
     """Digest of the tensors at their own size, without projection heads (see `tensors_sha256`)."""
     position_embedding: PositionEmbedding
     """Origin of the position embeddings at the input size; see `Recipe.position_embedding`."""
+    part: str = ""
+    """Which part of a training checkpoint was loaded, in one line; "" if the file holds nothing else."""
 
 
 def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | None = None) -> Transformer:
@@ -79,15 +82,16 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
     if entry.name == UNTRAINED:
         return _untrained(entry, input_size, weights)
     source = _source(name, entry, weights)
-    tensors = read_tensors(source)
-    _check_architecture(source, entry, tensors)
-    side = _native_side(source, entry, tensors)
+    file = read_weights(source)
+    arranged = arrange(source, file.tensors)
+    _check_architecture(source, entry, arranged.tensors)
+    side = _native_side(source, entry, arranged.tensors)
     outline = build_outline(entry, side)  # without memory: a file must not make us allocate more than it holds
-    fitted = _convert(source, entry, tensors, outline)
-    _check_fit(source, entry, fitted, outline)
+    fitted = _convert(source, entry, arranged, outline)
+    _check_fit(source, entry, fitted, outline, arranged)
     module = _with_memory(outline) or build_transformer(entry, side)
     module.load_state_dict(fitted)
-    return _finish(module, entry, tensors_sha256(fitted), input_size)
+    return _finish(module, entry, tensors_sha256(fitted), input_size, part=file.part)
 
 
 def _with_memory(outline: nn.Module) -> nn.Module | None:
@@ -181,8 +185,9 @@ def _native_side(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor])
     return side * entry.patch
 
 
-def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+def _convert(source: Path, entry: ModelEntry, arranged: Arranged, module: nn.Module) -> dict[str, Tensor]:
     """Return the tensors under timm's names. The conversion function is in the module of the model's class."""
+    tensors = arranged.tensors
     convert = sys.modules[type(module).__module__].checkpoint_filter_fn
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the DINOv3 conversion prints
@@ -190,7 +195,7 @@ def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], mod
     except Exception:  # noqa: BLE001 - tensors of unusual names and shapes raise many kinds of exceptions in timm
         raise WeightsError(
             f"{source}: the names and shapes of its tensors are not those of {entry.name} or its publisher. There is "
-            f"{_some(sorted(tensors))}. Pass {entry.url or 'a file of this model'}."
+            f"{_some(sorted(map(arranged.in_file, tensors)))}. Pass {entry.url or 'a file of this model'}."
         ) from None
     for name, bias in tensors.items():
         # timm drops DINOv3's query and value biases because they are zero in the published models. In another file
@@ -199,7 +204,8 @@ def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], mod
         if name.endswith("attn.qkv.bias") and bias.ndim and _dropped(name, converted):
             width = bias.shape[0] // 3
             if bias[:width].any() or bias[2 * width :].any():
-                raise WeightsError(f"{source}: {name} is not zero, but {entry.name} has no such bias. Not supported.")
+                theirs = arranged.in_file(name)
+                raise WeightsError(f"{source}: {theirs} is not zero, but {entry.name} has no such bias. Not supported.")
     return converted
 
 
@@ -207,12 +213,15 @@ def _dropped(name: str, converted: Mapping[str, Tensor]) -> bool:
     return name not in converted and name.replace("qkv.bias", "q_bias") not in converted
 
 
-def _check_fit(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], module: nn.Module) -> None:
+def _check_fit(
+    source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], module: nn.Module, arranged: Arranged
+) -> None:
+    """Compare the tensors with those of the model. Messages have the names of the file."""
     expected: dict[str, Any] = module.state_dict()
-    missing = sorted(expected.keys() - tensors.keys())
-    unexpected = sorted(tensors.keys() - expected.keys())
+    missing = sorted({arranged.in_file(name) for name in expected.keys() - tensors.keys()})
+    unexpected = sorted({arranged.in_file(name) for name in tensors.keys() - expected.keys()})
     other_shape = [
-        f"{name} {tuple(tensors[name].shape)} in place of {tuple(expected[name].shape)}"
+        f"{arranged.in_file(name)} {tuple(tensors[name].shape)} in place of {tuple(expected[name].shape)}"
         for name in sorted(expected.keys() & tensors.keys())
         if tensors[name].shape != expected[name].shape
     ]
@@ -223,7 +232,7 @@ def _check_fit(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], m
             f"{source}: does not fit {entry.name}; {'; '.join(complaints)}. "
             f"Pass {entry.url or 'a file of this model'}, or ask for the model the file was made for."
         )
-    require_finite(source, tensors)
+    require_finite(source, {arranged.in_file(name): tensor for name, tensor in tensors.items()})
 
 
 def _some(names: list[str]) -> str:
@@ -231,12 +240,14 @@ def _some(names: list[str]) -> str:
     return ", ".join(map(quoted, names[:_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _finish(module: Any, entry: ModelEntry, weights_sha256: str, input_size: tuple[int, int]) -> Transformer:
+def _finish(
+    module: Any, entry: ModelEntry, weights_sha256: str, input_size: tuple[int, int], *, part: str = ""
+) -> Transformer:
     """Resample the position embeddings to the input size and freeze the module."""
     side = tuple(module.patch_embed.img_size)
     module.set_input_size(img_size=input_size)
     module.eval().requires_grad_(requires_grad=False)
     if module.pos_embed is None:
-        return Transformer(module, entry, weights_sha256, "rope")
+        return Transformer(module, entry, weights_sha256, "rope", part)
     native = tuple(input_size) == side
-    return Transformer(module, entry, weights_sha256, "native" if native else "bicubic-antialias")
+    return Transformer(module, entry, weights_sha256, "native" if native else "bicubic-antialias", part)
