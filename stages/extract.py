@@ -258,6 +258,7 @@ def _load_extractor(
         layers=settings.layers,
         precision=settings.precision,
         context=context,
+        positions=settings.position_embedding,
     )
     # With a cluster this extractor only provides the recipe; `device` is for the workers.
     device = settings.device if settings.cluster is None else "cpu"

@@ -32,7 +32,7 @@ from stages.attention.weights import Transformer, load_transformer
 from stages.errors import UsageError, WeightsError
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import AdaptiveBatch, is_out_of_memory
-from stages.settings import IMAGENET_MEAN, IMAGENET_STD, TransformerPrecision
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD, PositionRule, TransformerPrecision
 
 __all__ = ["AttentionExtractor", "ExtractorConfig"]
 
@@ -59,6 +59,9 @@ class ExtractorConfig:
     """Arithmetic of the transformer; the softmax is always in float32."""
     context: tuple[int, int] = (0, 0)
     """(rows, columns) in pixels around every image, on each side; divisible by the model's patch. See `Recipe`."""
+
+    positions: PositionRule = "timm"
+    """Rule by which position embeddings are resampled to the input size."""
 
     @property
     def seen_size(self) -> tuple[int, int]:
@@ -112,7 +115,9 @@ class AttentionExtractor:
         if config.precision not in _DTYPES:
             raise UsageError(f"precision {config.precision!r} is not known. Use `float32` or `bfloat16`.")
         place = resolve_device(device)
-        transformer = load_transformer(config.model, input_size=config.seen_size, weights=config.weights)
+        transformer = load_transformer(
+            config.model, input_size=config.seen_size, weights=config.weights, positions=config.positions
+        )
         return cls(transformer, recipe=_recipe(transformer, config), device=place, batch_size=batch_size)
 
     @classmethod
@@ -136,6 +141,7 @@ class AttentionExtractor:
             layers=recipe.layers,
             precision=recipe.precision,
             context=recipe.context,
+            positions="original" if recipe.position_embedding == "bicubic-offset" else "timm",
         )
         extractor = cls.load(config, device=device, batch_size=batch_size)
         _check_same(recipe, extractor.recipe, weights)

@@ -2,9 +2,9 @@
 
 `load_transformer` reads the tensors (from the hub, from a given or shipped file, or random ones), checks that they
 belong to the model, converts the publisher's names to timm's, and loads them at the size they were trained for. Then
-it resamples the position embeddings to the wanted size: bicubic with antialiasing, as timm does. The digest is
-computed before the resampling, so it does not depend on the size, and it is the same for a `.pth`, a `.safetensors`
-and the hub's copy.
+it resamples the position embeddings to the wanted size (see `stages.attention.positions`). The digest is computed
+before the resampling, so it does not depend on the size. It is the same for a `.pth`, a `.safetensors`, the hub's copy
+and a file of transformers (see `stages.attention.transformers_layout`).
 
 timm's own file loading is not used, because it may unpickle arbitrary objects.
 """
@@ -31,11 +31,13 @@ from stages.attention.input_size import check_input_size
 from stages.attention.models import MODELS, UNTRAINED, ModelEntry
 from stages.attention.naming import find_model
 from stages.attention.plain_tensors import require_finite
+from stages.attention.positions import fit_positions
 from stages.attention.recipe import PositionEmbedding
 from stages.attention.transformers_layout import Arranged, arrange
 from stages.attention.untrained import untrained_tensors
 from stages.attention.weight_files import read_weights, tensors_sha256
 from stages.errors import UsageError, WeightsError
+from stages.settings import PositionRule
 
 __all__ = ["Transformer", "load_transformer"]
 
@@ -60,7 +62,9 @@ class Transformer:
     """Which part of a training checkpoint was loaded, in one line; "" if the file holds nothing else."""
 
 
-def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | None = None) -> Transformer:
+def load_transformer(
+    name: str, *, input_size: tuple[int, int], weights: Path | None = None, positions: PositionRule = "timm"
+) -> Transformer:
     """Build a model and load its weights.
 
     Args:
@@ -68,6 +72,7 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
         input_size: (height, width) of the images in pixels; both divisible by the patch.
         weights: A weights file as published (`.pth`) or `.safetensors`. Without it the weights come from the file that
             the table or `name` names, else from the hub.
+        positions: Rule by which position embeddings are resampled to the input size.
 
     Returns:
         The transformer, for images of exactly `input_size`.
@@ -80,7 +85,7 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
     entry = find_model(name)
     check_input_size(entry, input_size)
     if entry.name == UNTRAINED:
-        return _untrained(entry, input_size, weights)
+        return _untrained(entry, input_size, weights, positions)
     source = _source(name, entry, weights)
     file = read_weights(source)
     arranged = arrange(source, file.tensors)
@@ -91,7 +96,7 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
     _check_fit(source, entry, fitted, outline, arranged)
     module = _with_memory(outline) or build_transformer(entry, side)
     module.load_state_dict(fitted)
-    return _finish(module, entry, tensors_sha256(fitted), input_size, part=file.part)
+    return _finish(module, entry, tensors_sha256(fitted), input_size, positions=positions, part=file.part)
 
 
 def _with_memory(outline: nn.Module) -> nn.Module | None:
@@ -104,13 +109,15 @@ def _with_memory(outline: nn.Module) -> nn.Module | None:
     return outline.to_empty(device="cpu")
 
 
-def _untrained(entry: ModelEntry, input_size: tuple[int, int], weights: Path | None) -> Transformer:
+def _untrained(
+    entry: ModelEntry, input_size: tuple[int, int], weights: Path | None, positions: PositionRule
+) -> Transformer:
     if weights is not None:
         raise UsageError(f"{entry.name} takes no weights file ({weights}): its weights are random. Omit --weights.")
     module = build_transformer(entry, _DEFAULT_SIDE)
     tensors = untrained_tensors(module)
     module.load_state_dict(tensors)
-    return _finish(module, entry, tensors_sha256(tensors), input_size)
+    return _finish(module, entry, tensors_sha256(tensors), input_size, positions=positions)
 
 
 def _source(name: str, entry: ModelEntry, weights: Path | None) -> Path:
@@ -241,13 +248,15 @@ def _some(names: list[str]) -> str:
 
 
 def _finish(
-    module: Any, entry: ModelEntry, weights_sha256: str, input_size: tuple[int, int], *, part: str = ""
+    module: Any,
+    entry: ModelEntry,
+    weights_sha256: str,
+    input_size: tuple[int, int],
+    *,
+    positions: PositionRule = "timm",
+    part: str = "",
 ) -> Transformer:
     """Resample the position embeddings to the input size and freeze the module."""
-    side = tuple(module.patch_embed.img_size)
-    module.set_input_size(img_size=input_size)
+    done = fit_positions(module, entry, input_size, positions)
     module.eval().requires_grad_(requires_grad=False)
-    if module.pos_embed is None:
-        return Transformer(module, entry, weights_sha256, "rope", part)
-    native = tuple(input_size) == side
-    return Transformer(module, entry, weights_sha256, "native" if native else "bicubic-antialias", part)
+    return Transformer(module, entry, weights_sha256, done, part)

@@ -22,6 +22,7 @@ from stages.settings.fields import (
     LayoutName,
     LearningRate,
     NotNegative,
+    PositionRule,
     Settings,
     Share,
     Size,
@@ -92,6 +93,11 @@ class ExtractSettings(Settings):
     )
     tile_background: Annotated[float, Interval(gt=0, le=1)] | None = setting(
         None, "Leave out tiles of which at least this share is plain white or black, such as 0.95; labels keep a tile."
+    )
+    position_embedding: PositionRule = setting(
+        "timm",
+        "Resampling of position embeddings to --attention-size: timm's, or original: that of DINO's and DINOv2's own "
+        "code. At the size of the weights nothing is resampled.",
     )
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     window: str = setting("auto", f"{WINDOW} Images of 8 bits stay as they are.")
