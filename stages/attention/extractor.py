@@ -1,8 +1,8 @@
 """Compute the attention maps of images by a recipe.
 
-An `AttentionExtractor` holds a frozen transformer on a device. It normalises images as DINO's reference does
-(ImageNet's mean and deviation), computes the CLS attention, and returns it as float16, multiplied by the number of
-keys, so that uniform attention is 1.0.
+An `AttentionExtractor` holds a frozen transformer on a device. It normalises images as the model's publisher does
+(DINO: ImageNet's mean and deviation), computes the CLS attention, and returns it as float16, multiplied by the number
+of keys, so that uniform attention is 1.0.
 
 On a CPU the maps of an image are bit-identical whatever else is in its batch, and whatever the batch size. Large
 images are computed one by one: a CPU gains nothing from batches of them. Small ones are computed together if a trial on
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from stages.attention.chunked_mlp import chunk_mlps
 from stages.attention.cls_attention import absolute_layers, cls_attention, head_names
+from stages.attention.models import ModelEntry
 from stages.attention.recipe import Recipe
 from stages.attention.weights import Transformer, load_transformer
 from stages.errors import UsageError, WeightsError
@@ -36,6 +37,7 @@ from stages.settings import IMAGENET_MEAN, IMAGENET_STD, PositionRule, Transform
 
 __all__ = ["AttentionExtractor", "ExtractorConfig"]
 
+_Colours = tuple[float, float, float]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _FLOAT16_MAX = 65504  # the largest possible value in a map is the number of keys
 _CPU_TOKENS = 1024
@@ -60,6 +62,8 @@ class ExtractorConfig:
     context: tuple[int, int] = (0, 0)
     """(rows, columns) in pixels around every image, on each side; divisible by the model's patch. See `Recipe`."""
 
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and deviation of red, green and blue; None for those of the model."""
     positions: PositionRule = "timm"
     """Rule by which position embeddings are resampled to the input size."""
 
@@ -141,6 +145,7 @@ class AttentionExtractor:
             layers=recipe.layers,
             precision=recipe.precision,
             context=recipe.context,
+            normalisation=(recipe.mean, recipe.std),  # older versions took ImageNet's for every model
             positions="original" if recipe.position_embedding == "bicubic-offset" else "timm",
         )
         extractor = cls.load(config, device=device, batch_size=batch_size)
@@ -234,6 +239,7 @@ class AttentionExtractor:
 def _recipe(transformer: Transformer, config: ExtractorConfig) -> Recipe:
     entry = transformer.entry
     module: Any = transformer.module
+    mean, std = _normalisation(entry, config)
     height, width = config.seen_size
     keys = (height // entry.patch) * (width // entry.patch) + int(module.num_prefix_tokens)
     if keys > _FLOAT16_MAX:
@@ -251,12 +257,19 @@ def _recipe(transformer: Transformer, config: ExtractorConfig) -> Recipe:
         patch=entry.patch,
         grid=(config.input_size[0] // entry.patch, config.input_size[1] // entry.patch),
         keys=keys,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        mean=mean,
+        std=std,
         precision=config.precision,
         position_embedding=transformer.position_embedding,
         context=config.context,
     )
+
+
+def _normalisation(entry: ModelEntry, config: ExtractorConfig) -> tuple[_Colours, _Colours]:
+    """Return mean and deviation of red, green and blue."""
+    own = config.normalisation or (entry.mean or IMAGENET_MEAN, entry.std or IMAGENET_STD)
+    mean, std = ((values[0], values[1], values[2]) for values in own)
+    return mean, std
 
 
 def _check_same(wanted: Recipe, loaded: Recipe, weights: Path | None) -> None:

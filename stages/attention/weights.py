@@ -24,6 +24,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stages.attention.architectures import build_outline, build_transformer
+from stages.attention.attention_check import require_full_attention
 from stages.attention.card import read_card
 from stages.attention.foreign_text import quoted
 from stages.attention.hub import hub_file
@@ -130,9 +131,10 @@ def _source(name: str, entry: ModelEntry, weights: Path | None) -> Path:
         return Path(entry.file)
     if entry.url:
         return hub_file(entry)
+    listed = entry.source.partition(". timm has weights: ")[2]
     raise WeightsError(
         f"{name}: is an architecture and has no weights of its own. Pass the file that `pipeline pretrain` wrote "
-        "with `--weights FILE`."
+        f"with `--weights FILE`{f', or name weights that timm has: {listed}' if listed else ''}."
     )
 
 
@@ -256,7 +258,10 @@ def _finish(
     positions: PositionRule = "timm",
     part: str = "",
 ) -> Transformer:
-    """Resample the position embeddings to the input size and freeze the module."""
-    done = fit_positions(module, entry, input_size, positions)
+    """Try the module if it is not in our table, resample its position embeddings to the input size, and freeze it."""
     module.eval().requires_grad_(requires_grad=False)
+    if entry.timm_id and entry.name not in MODELS:
+        require_full_attention(module, entry.name)
+    done = fit_positions(module, entry, input_size, positions)
+    module.requires_grad_(requires_grad=False)
     return Transformer(module, entry, weights_sha256, done, part)
