@@ -41,7 +41,8 @@ def require_full_attention(module: Any, name: str) -> None:
         expected = _full_attention(module, images)
         depth = len(module.blocks)
         with torch.no_grad():
-            found = cls_attention(module, images, range(depth)).flatten(2).unflatten(1, (depth, -1))[0]
+            rows = cls_attention(module, images, range(depth))  # (1, blocks * heads, 2, 3)
+            found = rows.reshape(depth, -1, _PATCHES[0] * _PATCHES[1])
     finally:
         module.pos_embed = None  # timm would resample it
         module.set_input_size(img_size=native)

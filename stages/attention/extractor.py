@@ -81,6 +81,8 @@ class AttentionExtractor:
 
     recipe: Recipe
     """Recipe of the maps that `extract` returns."""
+    part: str
+    """Which part of a training checkpoint was loaded, in one line; "" for the whole file."""
 
     def __init__(self, transformer: Transformer, *, recipe: Recipe, device: torch.device, batch_size: int) -> None:
         height, width = recipe.seen_size
@@ -94,6 +96,7 @@ class AttentionExtractor:
         if not self._tried:
             self._batch.size = min(batch_size, max(1, _CPU_TOKENS // recipe.keys))
         self.recipe = recipe
+        self.part = transformer.part
         self._device = device
         self._dtype = _DTYPES[recipe.precision]
         # Casting the weights is faster than autocast, which casts them again in every pass.

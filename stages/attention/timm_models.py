@@ -142,7 +142,7 @@ def _tags(architecture: str) -> list[str]:
 
 
 @lru_cache(maxsize=512)
-def _sizes(architecture: str) -> dict[str, int]:
+def _sizes(architecture: str) -> dict[str, Any]:
     module = _outline(architecture)
     return {
         "patch": module.patch_embed.patch_size[0],

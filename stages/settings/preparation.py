@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, Len
 
 from stages.settings.fields import (
     OFFLINE,
@@ -76,6 +76,9 @@ class ExtractSettings(Settings):
     store: Path = setting(Path("store/phantom.zarr"), "Path of the store; it appears there when it is complete.")
     model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
+    licence: Annotated[str, Len(max_length=1000)] = setting(
+        "", "Licence of the weights, kept in the store; without it, what is known of the model or stated in its file."
+    )
     image_size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
     attention_size: Size = setting((224, 224), "Size of the transformer's input; divisible by its patch size.")
     axis: AxisName = setting(
