@@ -92,12 +92,21 @@ def load_transformer(
     arranged = arrange(source, file.tensors)
     _check_architecture(source, entry, arranged.tensors)
     side = _native_side(source, entry, arranged.tensors)
-    outline = build_outline(entry, side)  # without memory: a file must not make us allocate more than it holds
+    options = _options(entry, arranged.tensors)
+    outline = build_outline(
+        entry, side, **options
+    )  # without memory: a file must not make us allocate more than it holds
     fitted = _convert(source, entry, arranged, outline)
     _check_fit(source, entry, fitted, outline, arranged)
-    module = _with_memory(outline) or build_transformer(entry, side)
+    module = _with_memory(outline) or build_transformer(entry, side, **options)
     module.load_state_dict(fitted)
     return _finish(module, entry, tensors_sha256(fitted), input_size, positions=positions, part=file.part)
+
+
+def _options(entry: ModelEntry, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return options of an architecture that the user's file decides: a ViT is trained with layer scale or without."""
+    named = not entry.url and not entry.file
+    return {"init_values": 1.0} if named and any(name.endswith(".ls1.gamma") for name in tensors) else {}
 
 
 def _with_memory(outline: nn.Module) -> nn.Module | None:

@@ -70,12 +70,12 @@ def family(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     name = str(request.param)
     entry = ModelEntry("small", "", PATCH, HEADS, DIM, DEPTH, licence="", source="", url="")
 
-    def build(_entry: ModelEntry, side: int) -> torch.nn.Module:
+    def build(_entry: ModelEntry, side: int, **_: Any) -> torch.nn.Module:
         module: Any = _timms(name)
         module.set_input_size(img_size=(side, side))
         return module
 
-    def outline(entry: ModelEntry, side: int) -> torch.nn.Module:
+    def outline(entry: ModelEntry, side: int, **_: Any) -> torch.nn.Module:
         with torch.device("meta"):
             return build(entry, side)
 
@@ -237,3 +237,22 @@ def test_a_bias_of_the_keys_of_dinov3_is_refused(family, tmp_path):
     )
     with pytest.raises(WeightsError, match=r"layer\.0\.attention\.k_proj\.bias is not zero"):
         load_transformer("small", input_size=(SIDE, SIDE), weights=tmp_path / "odd.safetensors")
+
+
+def test_phikons_kind_of_file_loads_as_an_architecture_of_timm(tmp_path):
+    """A `Dinov2Model` of a ViT with patches of 16 has layer scale, which timm's architecture of that name has not."""
+    config = transformers.Dinov2Config(
+        hidden_size=192, num_attention_heads=3, num_hidden_layers=12, patch_size=16, image_size=32,
+        attn_implementation="eager",
+    )  # fmt: skip
+    model = transformers.Dinov2Model(config).eval()
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
+    images = torch.randn(1, 3, 32, 32, generator=generator)
+    with torch.no_grad():
+        expected = model(images, output_attentions=True).attentions[-1][:, :, 0, 1:].unflatten(2, (2, 2))
+    path = _saved(model, tmp_path, "published")
+    transformer = load_transformer("vit_tiny_patch16_224", input_size=(32, 32), weights=path)
+    torch.testing.assert_close(cls_attention(transformer.module, images, [-1]), expected, atol=1e-5, rtol=0)
