@@ -21,7 +21,7 @@ from stages.attention.naming import find_model
 from stages.attention.timm_models import find_in_timm, list_timm, why_unreadable
 from stages.attention.weights import load_transformer
 from stages.errors import UnknownModelError, UnsupportedModelError, WeightsError
-from stages.settings import IMAGENET_MEAN
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 
@@ -136,7 +136,7 @@ def test_maps_follow_the_models_own_normalisation(tmp_path):
 
     recipe = AttentionExtractor.load(config(), device="cpu", batch_size=1).recipe
     assert recipe.mean == recipe.std == (0.5, 0.5, 0.5)
-    old = AttentionExtractor.load(config(normalisation=(IMAGENET_MEAN, (0.2, 0.2, 0.2))), device="cpu", batch_size=1)
+    old = AttentionExtractor.load(config(normalisation=(IMAGENET_MEAN, IMAGENET_STD)), device="cpu", batch_size=1)
     again = AttentionExtractor.from_recipe(old.recipe, weights=tmp_path / "w.safetensors", device="cpu", batch_size=1)
     assert again.recipe == old.recipe != recipe
 
