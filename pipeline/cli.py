@@ -50,6 +50,14 @@ app = typer.Typer(
 )
 
 StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
+TimmPattern = Annotated[
+    str | None,
+    typer.Option(
+        "--timm",
+        metavar="PATTERN",
+        help="List the models of timm whose names match, such as mae, clip or 'vit_large*', with their licences.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]
 
 
@@ -304,18 +312,18 @@ def upgrade(store: StorePath) -> None:
 
 
 @app.command()
-def models(*, as_json: AsJson = False) -> None:
+def models(*, timm: TimmPattern = None, as_json: AsJson = False) -> None:
     """List the transformers that `extract --model` takes by name. It also takes a file that `pretrain` wrote."""
+    from pipeline.model_tables import models_of_timm, show_models
     from stages.attention.models import MODELS
 
+    entries = list(MODELS.values()) if timm is None else models_of_timm(timm)
     if as_json:
         from dataclasses import asdict
 
-        console.show_json([asdict(entry) for entry in MODELS.values()])
+        console.show_json([asdict(entry) for entry in entries])
         return
-    from pipeline.model_tables import show_models
-
-    show_models(list(MODELS.values()))
+    show_models(entries)
 
 
 app.command()(doctor)

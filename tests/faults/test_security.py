@@ -28,7 +28,8 @@ SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in
 MODULES = {
     "PIL", "__future__", "_typeshed", "abc", "annotated_types", "argparse", "array", "ast", "atexit", "base64",
     "binascii", "codecs", "collections", "concurrent", "contextlib", "copy", "csv", "dask", "dataclasses", "datetime",
-    "difflib", "distributed", "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "gzip", "hashlib",
+    "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "glob", "google_crc32c", "gzip",
+    "hashlib",
     "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress", "itertools", "jinja2", "json",
     "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs", "numpy", "openslide", "operator",
     "os", "pathlib", "pickletools", "pillow_heif", "pipeline", "pydantic", "pydicom", "re", "resource", "rich",
