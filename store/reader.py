@@ -28,6 +28,7 @@ from store.disk.paths import require_local
 from store.errors import StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
 from store.format import OPTIONAL_COLUMNS, RESTORE, SIZES
 from store.records import Batch, Sample
+from store.reopening import opened_again
 from store.root import describe, is_store, root_bytes
 from store.sharded_array import ShardedArray
 
@@ -91,7 +92,7 @@ class AttentionStore:
         return cls(path, description, read_arrays(path, description), root)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_opened_again, (self.path, self.description.contents_sha256))
+        return (opened_again, (self.path, self.description.contents_sha256))
 
     def __repr__(self) -> str:
         return f"AttentionStore({str(self.path)!r}, samples={len(self)}, heads={len(self.heads)})"
@@ -331,21 +332,6 @@ class AttentionStore:
         from store.named_arrays import xarray_dataset
 
         return xarray_dataset(self, probabilities=probabilities)
-
-
-def _opened_again(path: Path, contents_sha256: str) -> AttentionStore:
-    """Open the store of a pickle.
-
-    Raises:
-        StoreCorruptError: the path holds another store than when the pickle was made.
-        StoreError: it cannot be opened.
-    """
-    store = AttentionStore.open(path)
-    if store.description.contents_sha256 != contents_sha256:
-        raise StoreCorruptError(
-            f"{path}: the store was replaced after it had been opened in another process.\n  Open it again there."
-        )
-    return store
 
 
 def _exists(path: Path) -> bool:
