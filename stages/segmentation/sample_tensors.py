@@ -59,12 +59,12 @@ class TensorForm:
         """Return image, attention and mask of a batch as the table says.
 
         Args:
-            image: (sample, 3, row, column) float32 RGB in [0, 255].
+            image: (sample, 3, row, column) float32 RGB in [0, 255]; its memory is used for the result.
             mask: (sample, row, column) uint8, as in a store.
             attention: (sample, head, row, column) float32, scaled and sized.
             labels: number of labels that may overlap; None for classes.
         """
-        scaled = normalise_image(image) if self.image_scale == "imagenet" else image / 255
+        scaled = normalise_image(image) if self.image_scale == "imagenet" else image.div_(255)
         return {"image": scaled, "attention": attention, "mask": mask_of(mask, labels)}
 
 
