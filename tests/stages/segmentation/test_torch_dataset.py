@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from stages.segmentation.chosen_samples import Splits, choose_samples
 from stages.segmentation.normalisation import normalise_attention, normalise_image
-from stages.segmentation.split_tables import read_splits
+from stages.segmentation.split_tables import read_splits, write_splits
 from stages.segmentation.torch_dataset import SegmentationDataset
 from stages.settings import TrainSettings
 from stages.train import run as train
@@ -190,6 +191,34 @@ def test_a_run_of_another_store_has_no_sample_here(make_store: MakeStore, traine
     path = make_store(4)
     with pytest.raises(UsageError, match=f"{path}: none of its samples is in the split `test` of the run {trained}"):
         SegmentationDataset(path, split="test", splits=Splits(run=trained))
+
+
+def test_a_tile_that_the_run_left_out_is_not_taken_for_another_tile_of_its_image(
+    tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
+):
+    """Tiles of an image have one digest. A renamed one is found by it; one with a row of its own has the split there."""
+    path, run = tmp_path / "tiles.zarr", tmp_path / "run"
+    with new_store(path, layout=layout, recipe=RECIPE) as writer:
+        for index in range(4):
+            writer.append(replace(random_sample(index, layout), digest="0" * 63 + str(index // 2), group="one"))
+    run.mkdir()
+    store = AttentionStore.open(path)
+    write_splits(run / "splits.csv", store, ["train", "", "", "train"])
+    table = (run / "splits.csv").read_text().replace("sample-003", "earlier-name")
+    (run / "splits.csv").write_text(table)
+    card = SimpleNamespace(splits_sha256="")
+    monkeypatch.setattr("stages.segmentation.chosen_samples.load_model", lambda *_: (None, card))
+    assert choose_samples(store, "train", Splits(run=run)).tolist() == [0, 3]
+
+
+def test_every_process_opens_the_store_itself(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch):
+    """A forked process must not share the connections of its parent."""
+    samples = SegmentationDataset(make_store(2))
+    first = samples.store
+    assert samples.store is first
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert samples.store is not first
+    assert samples.store is samples.store
 
 
 def test_a_sample_outside_the_data_set_is_an_index_error(make_store: MakeStore):
