@@ -196,7 +196,7 @@ def test_a_run_of_another_store_has_no_sample_here(make_store: MakeStore, traine
 def test_a_tile_that_the_run_left_out_is_not_taken_for_another_tile_of_its_image(
     tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ):
-    """Tiles of an image have one digest. A renamed one is found by it; one with a row of its own has the split there."""
+    """All tiles of an image have its digest. A renamed one is found by it; one with a row of its own has its split."""
     path, run = tmp_path / "tiles.zarr", tmp_path / "run"
     with new_store(path, layout=layout, recipe=RECIPE) as writer:
         for index in range(4):
