@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from store.reader import AttentionStore
 
-__all__ = ["ArrayOfSamples", "dask_arrays", "lazily", "readable_arrays"]
+__all__ = ["ArrayOfSamples", "dask_arrays", "lazily", "readable_arrays", "selected"]
 
 
 class ArrayOfSamples:
@@ -43,13 +43,13 @@ class ArrayOfSamples:
         """Read the samples that the first index selects, and apply the other indices to them.
 
         Args:
-            key: an integer, a slice, or a tuple of them, one for each of the first dimensions.
+            key: an integer, a slice, a list of integers, or a tuple of them, one for each of the first dimensions.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
         first, *others = key if isinstance(key, tuple) else (key,)
-        samples = np.arange(self.shape[0])[first]
+        samples = selected(self.shape[0], first)
         read = self._store.read_array(self._name, np.atleast_1d(samples))
         return read[(slice(None) if samples.ndim else 0, *others)]
 
@@ -73,6 +73,19 @@ def dask_arrays(store: AttentionStore) -> dict[str, dask.array.Array]:
         name: lazily(ArrayOfSamples(store, name), chunks=(per_shard, *store.arrays[name].shape[1:]))
         for name in readable_arrays(store)
     }
+
+
+def selected(count: int, key: Any) -> NDArray[np.int64]:
+    """Return the positions that an index selects.
+
+    Args:
+        count: number of positions.
+        key: an integer, which gives an array without dimensions; or a slice, or integers.
+    """
+    if isinstance(key, slice):  # not by way of all positions: they may be ten million
+        chosen = range(count)[key]
+        return np.arange(chosen.start, chosen.stop, chosen.step, dtype=np.int64)
+    return np.asarray(range(count)[key] if isinstance(key, int) else np.arange(count)[key], np.int64)
 
 
 def lazily(source: Any, *, chunks: tuple[int, ...]) -> dask.array.Array:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from store.column_chunks import is_decodable
 from store.errors import UsageError
-from store.lazy_arrays import dask_arrays, lazily
+from store.lazy_arrays import dask_arrays, lazily, selected
 
 if TYPE_CHECKING:
     import xarray
@@ -53,12 +53,20 @@ class ColumnOfSamples:
         self.ndim = len(self.shape)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Return the values that NumPy's index selects; texts as Python strings.
+        """Return the values that the index selects; texts as Python strings. Only their chunks are read.
+
+        Args:
+            key: as in `store.lazy_arrays.ArrayOfSamples`.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
-        return np.asarray(self._store.column(self._name)[key], self.dtype)
+        first, *others = key if isinstance(key, tuple) else (key,)
+        rows = selected(self.shape[0], first)
+        extent = self._store.arrays[self._name].chunk_shape[0]
+        start, stop = (rows.min() // extent * extent, rows.max() + 1) if rows.size else (0, 0)
+        read = self._store.columns.read(self._name, int(start), int(stop))
+        return np.asarray(read[(rows - start, *others)], self.dtype)
 
     def __dask_tokenize__(self) -> tuple[str, str, str]:
         """Return what names the values."""
@@ -85,7 +93,7 @@ def xarray_dataset(store: AttentionStore, *, probabilities: bool) -> xarray.Data
     for name in store.description.columns_sha256:
         if name not in (*COORDINATES, *NOT_SHOWN) and is_decodable(store.arrays[name]):
             shown = f"parent_{name}" if name in taken else name
-            column = lazily(ColumnOfSamples(store, name), chunks=store.arrays[name].shape)
+            column = lazily(ColumnOfSamples(store, name), chunks=store.arrays[name].chunk_shape)
             variables[shown] = (store.arrays[name].dimension_names, column, {})
     return xarray.Dataset(
         variables,

@@ -80,6 +80,22 @@ def test_nothing_but_names_is_read_before_a_value_is_used(make_store: MakeStore)
         data.group.load()
 
 
+def test_only_the_chunks_of_the_selected_rows_are_read(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch):
+    """A column of ten million rows has many chunks; one value needs one of them."""
+    monkeypatch.setattr("store.writer.COLUMN_CHUNK", 2)
+    store = AttentionStore.open(make_store(7))
+    assert store.arrays["group"].chunk_shape == (2,)
+    data = store.to_xarray()
+    assert data.group.values.tolist() == store.column("group").tolist()
+    assert data.height.isel(sample=[6, 0, 3]).values.tolist() == [106, 100, 103]
+    assert data.height.isel(sample=slice(6, None, -3)).values.tolist() == [106, 103, 100]
+    assert data.height.isel(sample=slice(0)).values.tolist() == []
+    (store.path / "group" / "c.1").unlink()
+    assert data.group.isel(sample=5).values == "patient-2"
+    with pytest.raises(StoreIncompleteError, match=r"samples 2-3"):
+        data.group.isel(sample=3).load()
+
+
 def test_attributes_name_the_classes_and_the_contents(make_store: MakeStore, layout: Layout):
     store = AttentionStore.open(make_store(2, layout=replace(layout, classes=["back ground", "a", "b"])))
     data = store.to_xarray()
