@@ -35,6 +35,7 @@ from stages.segmentation.batches import TensorBatch, in_order, shuffled
 from stages.segmentation.chosen_samples import Splits
 from stages.segmentation.inputs import augmented_samples
 from stages.segmentation.sample_tensors import ImageScale
+from stages.segmentation.stored_samples import StoredSamples
 from stages.segmentation.torch_dataset import SegmentationDataset
 from stages.segmentation.views import draw_silenced
 from stages.settings import Augment, Border, TrainSettings
@@ -92,17 +93,18 @@ class Stored(NamedTuple):
 class _StoredBatches(Dataset[Any]):
     """Read whole batches in a worker. An error of this project is returned, because torch would change its text."""
 
-    def __init__(self, samples: SegmentationDataset) -> None:
-        self._samples = samples
+    def __init__(self, source: StoredSamples, count: int) -> None:
+        self._source = source
+        self._count = count
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return self._count  # much training code asks for `len(loader.dataset)`
 
     def __getitems__(self, positions: Sequence[int]) -> Stored | PipelineError:
         """Read the samples at these positions in the store."""
         indices = np.asarray(positions, np.int64)
         try:
-            batch = self._samples.as_stored(indices)
+            batch = self._source.read(indices)
         except PipelineError as error:
             return error
         return Stored(torch.from_numpy(indices), batch.image, batch.mask, batch.attention)
@@ -144,7 +146,7 @@ class SegmentationLoader(DataLoader[Any]):
         multiprocessing_context: str | None,
     ) -> None:
         super().__init__(
-            _StoredBatches(samples),
+            _StoredBatches(samples.source, len(samples)),
             batch_sampler=order,
             collate_fn=_unchanged,
             num_workers=workers,
@@ -153,7 +155,7 @@ class SegmentationLoader(DataLoader[Any]):
             pin_memory=device.type == "cuda",
             generator=Generator().manual_seed(seed),  # torch would draw from its global generator otherwise
         )
-        self.samples = samples
+        self._source = samples.source
         self._order = order
         self._augmentation = augmentation
         self._seed = seed
@@ -190,7 +192,7 @@ class SegmentationLoader(DataLoader[Any]):
         if isinstance(stored, PipelineError):
             raise stored
         image, mask, attention = (tensor.to(self._device, non_blocking=True) for tensor in stored[1:])
-        one, form = self._augmentation, self.samples.form
+        one, form = self._augmentation, self._source.form
         changed = augmented_samples(
             TensorBatch(image, mask, attention),
             form.attention_size or (attention.shape[2], attention.shape[3]),
@@ -202,7 +204,7 @@ class SegmentationLoader(DataLoader[Any]):
             map_noise=one.map_noise,
         )
         draw_silenced(len(image), 0.0, generator)  # `train` draws these next; so the following batch has its numbers
-        return self.samples.described(stored.indices.numpy(), *changed)
+        return self._source.described(stored.indices.numpy(), *changed)
 
 
 def data_loader(

@@ -6,33 +6,27 @@
 Nothing is augmented here; `stages.segmentation.data_loader` does this for whole batches. A `DataLoader` asks for all
 samples of a batch at once, and they are read by one call of the store.
 
-A data set may be sent to other processes, by fork or by spawn. Every process opens the store itself when it reads its
-first sample. If another store is at the path by then, this is an error.
+A data set may be sent to other processes, by fork or by spawn; see `stages.segmentation.stored_samples`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from stages.errors import UsageError
 from stages.segmentation.augmentation import resize_attention
-from stages.segmentation.batches import TensorBatch
 from stages.segmentation.chosen_samples import Splits, choose_samples
 from stages.segmentation.normalisation import normalise_attention
 from stages.segmentation.sample_tensors import ImageScale, TensorForm
 from stages.segmentation.split_tables import UNLABELLED
+from stages.segmentation.stored_samples import StoredSamples
 from store import AttentionStore
-from store.records import IGNORE
-from store.reopening import opened_again
 
 __all__ = ["SegmentationDataset"]
 
@@ -70,14 +64,10 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         attention_size: tuple[int, int] | None = None,
         image_scale: ImageScale = "unit",
     ) -> None:
-        self.form = TensorForm(attention_norm=attention_norm, attention_size=attention_size, image_scale=image_scale)
+        form = TensorForm(attention_norm=attention_norm, attention_size=attention_size, image_scale=image_scale)
         opened = store if isinstance(store, AttentionStore) else AttentionStore.open(store)
-        self._store: AttentionStore | None = opened
-        self._process = os.getpid()
-        self._place, self._contents = opened.path, opened.description.contents_sha256
-        self._hides_masks = split == UNLABELLED
-        self.labels: int | None = len(opened.classes) - 1 if opened.multilabel else None
-        """Number of labels that may overlap; None for classes."""
+        self.source = StoredSamples(opened, form, hides_masks=split == UNLABELLED)
+        """Reads the samples; private."""
         self.indices = _chosen(opened, indices, split, splits, include_unlabelled=include_unlabelled)
         """(sample,) positions in the store."""
 
@@ -88,13 +78,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         Raises:
             StoreError: it cannot be opened, or another store is at the path.
         """
-        if self._store is None or self._process != os.getpid():
-            self._store = opened_again(self._place, self._contents)
-            self._process = os.getpid()
-        return self._store
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_store": None}
+        return self.source.store
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -115,13 +99,13 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 
     def batch(self, numbers: Sequence[int]) -> dict[str, Any]:
         """Read several samples as one batch: the same tensors, stacked. Errors as for one sample."""
-        indices = self.positions(numbers)
-        stored = self.as_stored(indices)
-        maps = normalise_attention(stored.attention.float(), self.form.attention_norm)
-        maps = resize_attention(maps, self.form.attention_size or self.store.grid)
-        return self.described(indices, stored.image.float(), stored.mask, maps)
+        indices = self._positions(numbers)
+        stored, form = self.source.read(indices), self.source.form
+        maps = normalise_attention(stored.attention.float(), form.attention_norm)
+        maps = resize_attention(maps, form.attention_size or self.store.grid)
+        return self.source.described(indices, stored.image.float(), stored.mask, maps)
 
-    def positions(self, numbers: Sequence[int]) -> NDArray[np.int64]:
+    def _positions(self, numbers: Sequence[int]) -> NDArray[np.int64]:
         """Return the positions in the store of some samples.
 
         Raises:
@@ -130,24 +114,8 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         wanted = np.asarray(numbers, np.int64)
         outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
         if len(outside):
-            raise IndexError(f"{self._place}: no sample {outside[0]}; the data set has {len(self)}")
+            raise IndexError(f"{self.source.place}: no sample {outside[0]}; the data set has {len(self)}")
         return self.indices[wanted]
-
-    def as_stored(self, indices: NDArray[np.int64]) -> TensorBatch:
-        """Read the samples at these positions of the store, without any change but that of the layout."""
-        batch = self.store.read(indices)
-        image, mask, attention = map(torch.from_numpy, (batch.image, batch.mask, batch.attention))
-        return TensorBatch(image.movedim(-1, 1), mask.fill_(IGNORE) if self._hides_masks else mask, attention)
-
-    def described(self, indices: NDArray[np.int64], image: Tensor, mask: Tensor, attention: Tensor) -> dict[str, Any]:
-        """Return a batch with all its keys; tensors as in `TensorForm.tensors`."""
-        tensors = self.form.tensors(image, mask, attention, labels=self.labels)
-        column = self.store.columns
-        return {
-            **tensors,
-            "index": torch.from_numpy(indices),
-            "id": [str(column.value("sample", index)) for index in indices.tolist()],
-        }
 
 
 def _chosen(

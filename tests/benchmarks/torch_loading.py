@@ -53,7 +53,7 @@ def compared(store: AttentionStore, *, rounds: int) -> Iterator[Measurement]:
     timed = in_turn(
         {
             "store.read": lambda: [store.read(indices) for indices in batches],
-            "read by the loader": lambda: [samples.as_stored(indices) for indices in batches],
+            "read by the loader": lambda: [samples.source.read(indices) for indices in batches],
             "store.read and conversion": by_hand,
             "loader": lambda: last_of(plain),
             "loader with augmentation": lambda: last_of(augmented),

@@ -140,6 +140,7 @@ def test_without_augmentation_batches_are_those_of_the_data_set(make_store: Make
     samples = SegmentationDataset(path, split="val", splits=Splits(val=0.3, test=0.3), attention_size=(10, 14))
     assert isinstance(loader, DataLoader)
     assert len(loader) == -(-len(samples) // 2)
+    assert len(loader.dataset) == len(samples)
     for one, other in zip(loader, DataLoader(samples, batch_size=2), strict=True):
         assert equal(one, other)
 
