@@ -49,6 +49,7 @@ ALONE = {
         "stages/reporting/data_sections.py",
     ),
     "webbrowser": ("stages/view.py",),
+    "xarray": ("store/named_arrays.py", "store/reader.py"),
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
