@@ -18,8 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from stages.exporting.marks import is_our_onnx, is_our_program
+from stages.outputs.kinds import BUNDLE
 from stages.runtime.progress import Progress
 from stages.settings import ExportSettings
+from store.disk.contents import Output
 
 __all__ = ["FORMATS", "Exported", "Format", "Source"]
 
@@ -60,27 +63,10 @@ class Format:
     """What it can be made of; a user names one of them."""
     ending: str
     """Ending of the file's name, with the dot; "" for a format that is a folder."""
-    is_ours: Callable[[Path], bool]
-    """Return True for a file or folder that this program wrote in this format, so that it may be replaced."""
+    ours: Callable[[Path], bool] | Output
+    """For a file, a function that returns True if this program wrote it in this format, so that it may be replaced; for
+    a folder, the kind of output."""
     write: Write
-
-
-def _is_our_onnx(path: Path) -> bool:
-    from stages.exporting.marks import is_our_onnx
-
-    return is_our_onnx(path)
-
-
-def _is_our_program(path: Path) -> bool:
-    from stages.exporting.marks import is_our_program
-
-    return is_our_program(path)
-
-
-def _is_our_bundle(path: Path) -> bool:
-    from stages.outputs.kinds import BUNDLE
-
-    return BUNDLE(path)
 
 
 def _write_onnx(settings: ExportSettings, out: Path, progress: Progress) -> Exported:
@@ -102,8 +88,8 @@ def _write_bundle(settings: ExportSettings, out: Path, progress: Progress) -> Ex
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format(sources=("run",), ending=".onnx", is_ours=_is_our_onnx, write=_write_onnx),
-    "torch": Format(sources=("run",), ending=".pt2", is_ours=_is_our_program, write=_write_torch),
-    "monai-bundle": Format(sources=("run",), ending="", is_ours=_is_our_bundle, write=_write_bundle),
+    "onnx": Format(sources=("run",), ending=".onnx", ours=is_our_onnx, write=_write_onnx),
+    "torch": Format(sources=("run",), ending=".pt2", ours=is_our_program, write=_write_torch),
+    "monai-bundle": Format(sources=("run",), ending="", ours=BUNDLE, write=_write_bundle),
 }
 """Formats by the name that a user gives."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from stages.errors import UsageError
-from stages.exporting.formats import FORMATS, Format, Source
-from stages.outputs.places import require_outside
+from stages.exporting.formats import FORMATS, Source
+from stages.outputs.places import require_outside, require_own_folder
 from stages.settings import ExportSettings
-from store.disk.contents import is_empty
+from store.disk.contents import Output
 
 __all__ = ["FOLDER", "place_of", "require_free", "source_of"]
 
@@ -64,40 +65,24 @@ def require_free(out: Path, settings: ExportSettings) -> None:
             is something that this program did not write in this format.
     """
     entry = FORMATS[settings.format]
-    if entry.ending and out.suffix.lower() != entry.ending:
-        raise UsageError(
-            f"--out {out}: a file of the format {settings.format} needs a name that ends in {entry.ending}."
-        )
-    require_outside(out, option="--out")
+    if isinstance(entry.ours, Output):
+        read = {f"--{name}": getattr(settings, name) for name in ("run", "predictions", "store", "weights")}
+        require_own_folder(out, entry.ours, option="--out", others=read)
+    else:
+        _require_own_file(out, settings.format, entry.ending, entry.ours)
     if above := next((folder for folder in out.parents if folder.exists() and not folder.is_dir()), None):
         raise UsageError(f"--out {out}: {above} is a file, and no folder can be made there. Choose another path.")
-    if not entry.ending:
-        _require_apart(out, settings)
-    _require_ours(out, entry, settings.format)
 
 
-def _require_ours(out: Path, entry: Format, name: str) -> None:
-    """Make sure that a file or folder at the path is an earlier export in the same format."""
-    if entry.ending and out.is_dir():
-        raise UsageError(f"--out {out}: is a folder, and `{name}` is a file.\n  Give {out / f'model{entry.ending}'}.")
-    if not out.exists() and not out.is_symlink():
-        return
-    if not entry.ending and out.is_dir() and is_empty(out):
-        return
-    if not entry.is_ours(out):
+def _require_own_file(out: Path, name: str, ending: str, ours: Callable[[Path], bool]) -> None:
+    """Make sure that a file may be written, and that one that exists is an earlier export in the same format."""
+    if out.is_dir():
+        raise UsageError(f"--out {out}: is a folder, and `{name}` is a file.\n  Give {out / f'model{ending}'}.")
+    if out.suffix.lower() != ending:
+        raise UsageError(f"--out {out}: a file of the format {name} needs a name that ends in {ending}.")
+    require_outside(out, option="--out")
+    if (out.exists() or out.is_symlink()) and not ours(out):
         raise UsageError(
-            f"--out {out}: is not, or not only, an earlier export as `{name}`, and would be replaced.\n"
-            "  Choose another name, or move it away."
+            f"--out {out}: is no earlier export as `{name}`, and would be replaced.\n"
+            "  Choose another name, or move the file away."
         )
-
-
-def _require_apart(out: Path, settings: ExportSettings) -> None:
-    """Make sure that a folder that is replaced does not hold what is read, or the current folder."""
-    place = out.resolve()
-    read = {f"--{name}": getattr(settings, name) for name in ("run", "predictions", "store", "weights")}
-    for option, path in {**read, "the current folder": Path()}.items():
-        if path is not None and place in (there := path.resolve(), *there.parents):
-            raise UsageError(
-                f"--out {out}: is or contains {option}{'' if path == Path() else f' {path}'}, and the whole folder "
-                "would be replaced.\n  Choose another path."
-            )

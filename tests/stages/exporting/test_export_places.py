@@ -45,7 +45,7 @@ def test_a_file_or_folder_of_the_user_is_never_replaced(tmp_path: Path, name: st
         require_free(out, settings(format=name))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ["onnx", "torch"])
 def test_a_link_to_nothing_is_not_replaced(tmp_path: Path, name: str):
     out = tmp_path / f"link{FORMATS[name].ending}"
     out.symlink_to(tmp_path / "nothing")
