@@ -6,6 +6,8 @@ at all. Nothing else is written.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from stages.exporting.formats import FORMATS, Exported
 from stages.exporting.places import place_of, require_free, source_of
 from stages.runtime.progress import SILENT, Progress
@@ -29,6 +31,8 @@ def run(settings: ExportSettings, progress: Progress = SILENT) -> Exported:
     source_of(settings)
     out = place_of(settings)
     require_free(out, settings)
+    entry = FORMATS[settings.format]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(out, "exporting"):
-        return FORMATS[settings.format].write(settings, out, progress)
+    # A folder is locked when it is published.
+    with exclusive_lock(out, "exporting") if entry.ending else nullcontext():
+        return entry.write(settings, out, progress)

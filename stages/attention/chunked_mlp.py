@@ -51,7 +51,8 @@ class ChunkedMlp(nn.Module):
 
 def is_recorded() -> bool:
     """Return True while torch records the operations of a network as a graph, which then takes batches of any size."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call] # not annotated in torch
+    return tracing or torch.compiler.is_compiling()
 
 
 def chunk_mlps(transformer: nn.Module) -> None:

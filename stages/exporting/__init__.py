@@ -6,10 +6,13 @@
     networks       the networks that are exported: the segmenter, and the whole with the transformer
     loading        make such a network from a run and its transformer
     description    the metadata that every file carries
+    graphs         record a network with `torch.export`
     checking       compare what was exported with PyTorch
+    reports        what is said at the end
     onnx_file      the format `onnx`
     torch_file     the format `torch`
-    monai_bundle   the format `monai-bundle`
+    monai_bundle   the format `monai-bundle`; `monai_texts` has its texts
+    marks          recognise exported files of this program
 
 To add a format, add an entry to `formats.FORMATS` and a module with the function that writes it.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ LARGE = 300_000
 SMALLEST = 32
 """Smallest side of a phantom."""
 
-Run = Callable[[Sequence[NDArray[np.generic]]], Sequence[NDArray[np.generic]]]
+Run = Callable[[Sequence[NDArray[Any]]], Sequence[NDArray[Any]]]
 """Run the exported network: from its inputs to its outputs, in their order."""
 
 
@@ -90,9 +91,7 @@ def check(loaded: Loaded, run: Run, progress: Progress, *, values_only: bool = F
     )
 
 
-def _compare(
-    loaded: Loaded, expected: Sequence[NDArray[np.generic]], found: Sequence[NDArray[np.generic]]
-) -> tuple[float, int]:
+def _compare(loaded: Loaded, expected: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> tuple[float, int]:
     """Return the largest difference of the values, and the number of undecided pixels with another label.
 
     Raises:
@@ -116,16 +115,16 @@ def _compare(
     return difference, int(unlike.sum())
 
 
-def _labels(loaded: Loaded, values: NDArray[np.generic]) -> NDArray[np.generic]:
+def _labels(loaded: Loaded, values: NDArray[Any]) -> NDArray[Any]:
     """Return the labels of values, (sample, row, column)."""
     labels, threshold = _of_labels(loaded, values)
     if labels is None:
-        return values.argmax(axis=1).astype(np.uint8)
-    bits = np.arange(labels.shape[1])[:, None, None]
-    return ((labels > threshold).astype(np.uint32) << bits.astype(np.uint32)).sum(axis=1).astype(np.uint8)
+        return np.asarray(values.argmax(axis=1), np.uint8)
+    bits = np.arange(labels.shape[1], dtype=np.uint32)[:, None, None]
+    return np.asarray(((labels > threshold).astype(np.uint32) << bits).sum(axis=1), np.uint8)
 
 
-def _margin(loaded: Loaded, values: NDArray[np.generic]) -> NDArray[np.float32]:
+def _margin(loaded: Loaded, values: NDArray[Any]) -> NDArray[np.float32]:
     """Return by how much each pixel is decided, (sample, row, column)."""
     labels, threshold = _of_labels(loaded, values)
     if labels is None:
@@ -136,7 +135,7 @@ def _margin(loaded: Loaded, values: NDArray[np.generic]) -> NDArray[np.float32]:
     return margin
 
 
-def _of_labels(loaded: Loaded, values: NDArray[np.generic]) -> tuple[NDArray[np.float32] | None, float]:
+def _of_labels(loaded: Loaded, values: NDArray[Any]) -> tuple[NDArray[np.float32] | None, float]:
     """Return the values of labels that may overlap and the threshold; None without such labels."""
     if not loaded.card.network.multilabel:
         return None, 0.0

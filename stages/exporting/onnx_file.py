@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Never
 
-import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import PipelineError, UsageError
@@ -122,10 +121,8 @@ def _runner(content: bytes, loaded: Loaded) -> Any:
     with refused(loaded):
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def run(inputs: Sequence[NDArray[np.generic]]) -> Sequence[NDArray[np.generic]]:
-        outputs: Sequence[NDArray[np.generic]] = session.run(
-            loaded.outputs, dict(zip(loaded.inputs, inputs, strict=True))
-        )
+    def run(inputs: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
+        outputs: Sequence[NDArray[Any]] = session.run(loaded.outputs, dict(zip(loaded.inputs, inputs, strict=True)))
         return outputs
 
     return run

@@ -10,8 +10,8 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -53,7 +53,7 @@ def _runner(content: bytes, loaded: Loaded) -> Run:
     with quiet(), refused(loaded):
         module = torch.export.load(io.BytesIO(content)).module()
 
-    def run(inputs: Sequence[NDArray[np.generic]]) -> Sequence[NDArray[np.generic]]:
+    def run(inputs: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
         with torch.inference_mode():
             outputs = module(*map(torch.from_numpy, inputs))
         return [one.numpy() for one in (outputs if isinstance(outputs, tuple | list) else (outputs,))]
