@@ -18,7 +18,7 @@ from stages.outputs.kinds import BUNDLE_KEY
 
 __all__ = ["inference", "licence", "metadata", "readme"]
 
-SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 RUN = (
     "$[@postprocessing(one) for batch in @dataloader for one in monai.data.decollate_batch("
     "{**batch, 'pred': @inferer(batch['image'].to(@device), @network)})]"
