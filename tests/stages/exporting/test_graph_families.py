@@ -31,6 +31,7 @@ class Maps(nn.Module):
         self.transformer = transformer
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the maps of normalised images."""
         return cls_attention(self.transformer, images, (0, 1))
 
 
