@@ -131,7 +131,9 @@ class WholeNetwork(nn.Module):
         """
         pixels = eight_bits(image, self._pixels)
         config = self._card.network
-        maps = pixels.new_zeros((len(image), config.heads, *config.grid)) if self.maps is None else self.maps(pixels)
+        maps = (
+            pixels.new_zeros((image.shape[0], config.heads, *config.grid)) if self.maps is None else self.maps(pixels)
+        )
         logits = segment(self.segmenter, self._card, self.to_segmenter(pixels), maps)
         probabilities = probabilities_of(logits, multilabel=config.multilabel)
         values = logits if self._values == "logits" else probabilities

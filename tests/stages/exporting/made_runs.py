@@ -21,7 +21,13 @@ from store import AttentionStore
 
 
 def make_run(
-    folder: Path, store: Path, *, norm: str = "log", images: dict[str, Any] | None = None, **form: Any
+    folder: Path,
+    store: Path,
+    *,
+    norm: str = "log",
+    images: dict[str, Any] | None = None,
+    recipe: dict[str, Any] | None = None,
+    **form: Any,
 ) -> Path:
     """Write a run for the samples of a store.
 
@@ -30,6 +36,7 @@ def make_run(
         store: its recipe, sizes and classes are those of the run.
         norm: scaling of the maps.
         images: rules for images, in place of the store's.
+        recipe: fields of the recipe in place of the store's.
         form: fields of `NetworkConfig` in place of the usual ones.
     """
     opened = AttentionStore.open(store)
@@ -48,6 +55,8 @@ def make_run(
     described = described_by(opened)
     if config.classes != len(opened.classes):
         described["classes"] = ["none", *(f"label {number}" for number in range(1, config.classes))]
+    changed = replace(Recipe.from_dict(opened.recipe), **(recipe or {}))
+    described |= {"recipe": changed.to_dict(), "recipe_sha256": changed.sha256}
     card = ModelCard(
         network=config,
         attention_norm=norm,
