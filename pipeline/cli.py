@@ -30,6 +30,7 @@ from stages.runtime.wording import counted
 from stages.settings import (
     CompareSettings,
     EvaluateSettings,
+    ExportSettings,
     ExtractSettings,
     PhantomSettings,
     PredictSettings,
@@ -216,6 +217,20 @@ def predict(settings: PredictSettings) -> None:
     from stages import predict as stage
 
     report = stage.run(settings, progress=progress_display())
+    console.say(str(report))
+    say_next_steps(settings, report)
+
+
+@app.command()
+@options_of(ExportSettings, section="export")
+def export(settings: ExportSettings, *, as_json: AsJson = False) -> None:
+    """Write a trained network for programs that do not have this package. It is checked before it is written."""
+    from stages import export as stage
+
+    console.say(f"export: {settings.format} → {stage.place_of(settings)}")
+    report = stage.run(settings, progress=progress_display())
+    if as_json:
+        console.show_json(report.to_json())
     console.say(str(report))
     say_next_steps(settings, report)
 

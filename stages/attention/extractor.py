@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.attention.chunked_mlp import chunk_mlps
 from stages.attention.cls_attention import absolute_layers, cls_attention, head_names
@@ -107,6 +107,11 @@ class AttentionExtractor:
             chunk_mlps(self._module)
         self._mean = torch.tensor(recipe.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(recipe.std, device=device).view(1, 3, 1, 1)
+
+    @property
+    def module(self) -> nn.Module:
+        """The transformer, on the extractor's device and in the recipe's precision."""
+        return self._module
 
     @classmethod
     def load(cls, config: ExtractorConfig, *, device: str, batch_size: int) -> AttentionExtractor:

@@ -31,7 +31,8 @@ MODULES = {
     "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "glob", "google_crc32c", "gzip",
     "hashlib",
     "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress", "itertools", "jinja2", "json",
-    "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs", "numpy", "openslide", "operator",
+    "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs", "numpy", "onnx",
+    "onnxruntime", "onnxscript", "openslide", "operator",
     "os", "pathlib", "pickletools", "pillow_heif", "pipeline", "pydantic", "pydicom", "re", "resource", "rich",
     "safetensors", "scipy", "shlex", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages",
     "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "tifffile", "time", "timm",
@@ -43,6 +44,7 @@ ALONE = {
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
     "importlib": (
+        "stages/exporting/description.py",
         "stages/imaging/volumes/readers.py",
         "stages/prediction/dicom_files.py",
         "stages/prediction/parents.py",
