@@ -27,17 +27,16 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
     "PIL", "__future__", "_typeshed", "abc", "annotated_types", "argparse", "array", "ast", "atexit", "base64",
-    "binascii", "codecs", "collections", "concurrent", "configparser", "contextlib", "copy", "csv", "dask", "dataclasses", "datetime",
-    "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "glob", "google_crc32c", "gzip",
-    "hashlib",
-    "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress", "itertools", "jinja2", "json",
-    "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs", "numpy", "onnx",
-    "onnxruntime", "onnxscript", "openslide", "operator",
-    "os", "packaging", "pathlib", "pickletools", "pillow_heif", "pipeline", "platform", "pydantic", "pydicom", "re", "resource", "rich",
+    "binascii", "codecs", "collections", "concurrent", "configparser", "contextlib", "copy", "csv", "dask",
+    "dataclasses", "datetime", "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "glob",
+    "google_crc32c", "gzip", "hashlib", "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress",
+    "itertools", "jinja2", "json", "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs",
+    "numpy", "onnx", "onnxruntime", "onnxscript", "openslide", "operator", "os", "packaging", "pathlib",
+    "pickletools", "pillow_heif", "pipeline", "platform", "pydantic", "pydicom", "re", "resource", "rich",
     "safetensors", "scipy", "shlex", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages",
-    "stat", "statistics", "store", "struct", "sys", "sysconfig", "tempfile", "textwrap", "threading", "tifffile", "time", "timm", "tomllib",
-    "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "weakref", "xml", "yaml", "zarr",
-    "zipfile", "zlib",
+    "stat", "statistics", "store", "struct", "sys", "sysconfig", "tempfile", "textwrap", "threading", "tifffile",
+    "time", "timm", "tomllib", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "weakref",
+    "xml", "yaml", "zarr", "zipfile", "zlib",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {
@@ -60,8 +59,8 @@ ALONE = {
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
-for the versions of installed packages and for the tables of readers and writers, subprocess for pip (`bundle`, with names
-and versions of installed packages), the others for the viewer."""
+for the versions of installed packages and for the tables of readers and writers, subprocess for pip (`bundle`), the
+others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""
