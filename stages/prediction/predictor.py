@@ -37,6 +37,8 @@ from stages.prediction.segmentation import Segmentation
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import Task
 from stages.segmentation.decisions import decide
+from stages.settings import OFFLINE
+from stages.settings.environment import is_switched_on
 from store import Sample
 from store.records import IGNORE
 
@@ -109,7 +111,7 @@ class Predictor:
             run: Folder that `train` wrote; of a cross-validation, that of one fold.
             device: `auto`, or a device name of torch: `cpu`, `cuda`, `cuda:1`, `mps`.
             weights: The weights file that the run's store was extracted with, if it was extracted with one.
-            offline: Download nothing.
+            offline: Download nothing. Also PIPELINE_OFFLINE=1.
             memo: Folder that caches maps between programs; None to write nothing.
             batch_size: Most images through the transformer at a time.
             flips: Average the predictions of the image and its flips.
@@ -121,6 +123,7 @@ class Predictor:
         """
         place = resolve_device(device)
         loaded = load_run(Path(run), place)
+        offline = offline or is_switched_on(OFFLINE)
         file = weights_of(loaded.recipe, None if weights is None else Path(weights), offline=offline)
         extractor = AttentionExtractor.from_recipe(loaded.recipe, weights=file, device=device, batch_size=batch_size)
         network = inference.Predictor(model=loaded.model, card=loaded.card, device=place, flips=flips)

@@ -11,15 +11,28 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.errors import CheckpointError, InputProblemsError, UsageError, WeightsError
+from stages.errors import CheckpointError, InputProblemsError, UsageError
 from stages.extract import run as extract
 from stages.predict import run as predict
 from stages.prediction.predictor import Predictor
-from stages.settings import PredictSettings
+from stages.settings import PredictSettings, TrainSettings
 from stages.train import run as train
 from tests.conftest import extract_settings, pixels_of, train_settings
 
 SIZES = ((36, 48), (1, 1), (90, 31), (20, 77), (150, 200))
+
+
+@pytest.fixture(scope="module")
+def trained(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run that predicts both classes. Tests must not change it."""
+    out = tmp_path_factory.mktemp("learnt") / "run"
+    train(learning(phantom_store, out))
+    return out
+
+
+def learning(store: Path, out: Path) -> TrainSettings:
+    """Return the settings of a short training after which both classes are predicted."""
+    return train_settings(store, out, epochs=None, steps=20, lr=0.01, augment="none")
 
 
 def pictures(dtype: type = np.uint8, shape: tuple[int, ...] = ()) -> list[NDArray[Any]]:
@@ -84,7 +97,7 @@ def test_rules_of_the_images_are_followed(changes: dict[str, Any], phantoms: Pat
             Image.fromarray(pixels_of(path)[..., 0].astype(np.uint16) * 150).save(images / path.name)
     store, run = tmp_path / "s.zarr", tmp_path / "run"
     extract(extract_settings(phantoms, store, memo, **{"images": images, **changes}))
-    train(train_settings(store, run, epochs=1))
+    train(learning(store, run))
     made = pictures(np.uint16) if "window" in changes else pictures(np.uint8, (3,))
     files = masks_of_files(made, run, tmp_path)
     results = Predictor.load(run, device="cpu").batch(made)
@@ -100,7 +113,7 @@ def test_a_run_on_tiles_predicts_whole_images(
     store, run = tmp_path / "s.zarr", tmp_path / "run"
     sizes = {"tile": (24, 24), "image_size": (24, 24), "attention_size": (24, 24)}
     extract(extract_settings(phantoms, store, memo, **sizes, context=context, resolution="1.5"))
-    train(train_settings(store, run, epochs=1))
+    train(learning(store, run))
     images = pictures(np.uint8, (3,))
     files = masks_of_files(images, run, tmp_path)
     predictor = Predictor.load(run, device="cpu")
@@ -126,7 +139,7 @@ def test_tiles_in_micrometres_need_the_size_of_a_pixel(phantoms: Path, tmp_path:
     store, run = tmp_path / "s.zarr", tmp_path / "run"
     sizes = {"tile": (24, 24), "image_size": (24, 24), "attention_size": (24, 24), "resolution": "2um"}
     extract(extract_settings(phantoms, store, memo, **sizes, csv=table, masks=None))
-    train(train_settings(store, run, epochs=1))
+    train(learning(store, run))
     predictor, image = Predictor.load(run, device="cpu"), pictures(np.uint8, (3,))[0]
     with pytest.raises(UsageError, match="image: .* pixel_mm"):
         predictor(image)
@@ -139,17 +152,15 @@ def test_tiles_in_micrometres_need_the_size_of_a_pixel(phantoms: Path, tmp_path:
 
 
 def test_labels_that_overlap_are_bits_and_each_has_its_region(phantoms: Path, tmp_path: Path, memo: Path):
+    (tmp_path / "masks").mkdir()
     for path in (phantoms / "masks").iterdir():
-        mask = pixels_of(path)
-        (tmp_path / "masks").mkdir(exist_ok=True)
-        Image.fromarray(mask).save(tmp_path / "masks" / f"{path.stem.removesuffix('_segmentation')}_all.png")
+        mask, name = pixels_of(path), path.stem.removesuffix("_segmentation")
         half = mask * (np.arange(mask.shape[1]) < mask.shape[1] // 2)
-        Image.fromarray(half.astype(np.uint8)).save(
-            tmp_path / "masks" / f"{path.stem.removesuffix('_segmentation')}_half.png"
-        )
+        for label, values in (("all", mask), ("half", half)):
+            Image.fromarray(values.astype(np.uint8)).save(tmp_path / "masks" / f"{name}_{label}.png")
     store, run = tmp_path / "s.zarr", tmp_path / "run"
-    extract(extract_settings(phantoms, store, memo, masks=tmp_path / "masks", labels="multilabel"))
-    train(train_settings(store, run, epochs=1))
+    extract(extract_settings(phantoms, store, memo, masks=tmp_path / "masks", labels="multilabel", mask_pattern="{id}_{label}.png"))
+    train(learning(store, run))
     image = pictures(np.uint8, (3,))[4]
     (written,) = masks_of_files([image], run, tmp_path, instances="components")
     one = Predictor.load(run, device="cpu")(image)
@@ -196,6 +207,11 @@ def test_flips_are_those_of_the_command(trained: Path, tmp_path: Path):
         np.testing.assert_array_equal(one.labels * 255, written[".png"])
 
 
+@pytest.fixture(scope="module")
+def warm(trained: Path) -> Predictor:
+    return Predictor.load(trained, device="cpu")
+
+
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "list": ([[1, 2], [3, 4]], UsageError, "builtins.list, and a NumPy array"),
     "picture": (Image.new("RGB", (4, 4)), UsageError, "PIL.Image.Image"),
@@ -215,35 +231,34 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_arrays_that_are_no_images_are_refused(case: str, trained: Path):
+def test_arrays_that_are_no_images_are_refused(case: str, warm: Predictor):
     """The message names the image; alone and in a batch. The predictor works on."""
     value, error, message = WRONG[case]
-    predictor, sound = Predictor.load(trained, device="cpu"), pictures()[0]
+    sound = pictures()[0]
     with pytest.raises(error, match=f"(?s)^(1 problem.*)?image: .*{message}"):
-        predictor(value)
+        warm(value)
     with pytest.raises(error, match=f"(?s)image 1: .*{message}"):
-        predictor.batch([sound, value])
-    assert predictor(sound).labels.shape == sound.shape
+        warm.batch([sound, value])
+    assert warm(sound).labels.shape == sound.shape
 
 
-def test_one_image_is_no_batch(trained: Path):
-    predictor = Predictor.load(trained, device="cpu")
+def test_one_image_is_no_batch(warm: Predictor):
     for image in (np.zeros((5, 4, 3), np.uint8), np.zeros((5, 4), np.uint8)):
         with pytest.raises(UsageError, match="is one image"):
-            predictor.batch(image)
-    assert predictor.batch([]) == []
-    assert len(predictor.batch(np.zeros((2, 5, 4, 3), np.uint8))) == 2
-    assert len(predictor.batch(np.zeros((2, 5, 4), np.uint8))) == 2
+            warm.batch(image)
+    assert warm.batch([]) == []
+    assert len(warm.batch(np.zeros((2, 5, 4, 3), np.uint8))) == 2
+    assert len(warm.batch(np.zeros((2, 5, 4), np.uint8))) == 2
 
 
-def test_too_many_pixels_are_refused_without_tiles(trained: Path, monkeypatch: pytest.MonkeyPatch):
+def test_too_many_pixels_are_refused_without_tiles(warm: Predictor, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("stages.prediction.predictor.MOST_PIXELS_AT_ONCE", 19)
     with pytest.raises(UsageError, match="image: has 5 x 4 pixels, too many"):
-        Predictor.load(trained, device="cpu")(np.zeros((5, 4), np.uint8))
+        warm(np.zeros((5, 4), np.uint8))
 
 
-def test_unknown_classes_and_methods_are_refused(trained: Path):
-    one = Predictor.load(trained, device="cpu")(np.zeros((5, 4), np.uint8))
+def test_unknown_classes_and_methods_are_refused(warm: Predictor):
+    one = warm(np.zeros((5, 4), np.uint8))
     for wrong, message in (
         (lambda: one.region("liver"), "'liver' is no class of this run; it has background, foreground"),
         (lambda: one.probability("liver"), "no class"),
@@ -265,9 +280,8 @@ def test_what_is_no_run_is_refused(trained: Path, phantom_store: Path, phantoms:
     with pytest.raises(CheckpointError, match="cross-validation: give the run of one fold"):
         Predictor.load(tmp_path / "folds")
     assert Predictor.load(str(tmp_path / "folds" / "fold1"), device="cpu").classes
-    picture = next((phantoms / "images").iterdir())
-    with pytest.raises(WeightsError, match=picture.name):
-        Predictor.load(trained, weights=picture)
+    with pytest.raises(UsageError, match="takes no weights file"):
+        Predictor.load(trained, device="cpu", weights=tmp_path / "weights.pth")
     with pytest.raises(UsageError, match="gpu7"):
         Predictor.load(trained, device="gpu7")
     with pytest.raises(UsageError, match="batch size 0"):
