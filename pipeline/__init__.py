@@ -86,7 +86,7 @@ if TYPE_CHECKING:
     from store.records import Sample as Sample
 else:  # type checkers would take any name from this function
 
-    def __getattr__(name):
+    def __getattr__(name: str) -> object:
         if name == "__all__":
             return [*PUBLIC]
         if name not in PUBLIC:
@@ -96,5 +96,5 @@ else:  # type checkers would take any name from this function
         globals()[name] = found = getattr(import_module(PUBLIC[name]), name)
         return found
 
-    def __dir__():
+    def __dir__() -> list[str]:
         return sorted({*globals(), *PUBLIC})

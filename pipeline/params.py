@@ -179,9 +179,7 @@ def _require_one(section: str, from_file: Mapping[str, Any], from_line: Mapping[
 def switched_on(settings: type[Any]) -> list[str]:
     """Return the settings that an environment variable switches on. Any value but 0, false, no and off counts."""
     return [
-        field.name
-        for field in dataclasses.fields(settings)
-        if is_switched_on(field.metadata.get("switched_on_by", ()))
+        field.name for field in dataclasses.fields(settings) if is_switched_on(field.metadata.get("switched_on_by", ()))
     ]
 
 

@@ -60,9 +60,7 @@ def read_with_context(
     return resize_image(pixels, seen, (left * across, top * down, right * across, bottom * down))
 
 
-def cut_with_context(
-    pixels: NDArray[np.uint8], box: Box | None, input_size: Size, context: Size
-) -> NDArray[np.uint8]:
+def cut_with_context(pixels: NDArray[np.uint8], box: Box | None, input_size: Size, context: Size) -> NDArray[np.uint8]:
     """Return an image, or a region of it, with its surroundings; the image is in memory.
 
     Args:

@@ -116,7 +116,9 @@ def _require_image(values: Any, name: str) -> NDArray[Any]:
             "  Convert it to uint8, uint16 or float32."
         )
     if not (values.ndim == RGB - 1 or (values.ndim == RGB and values.shape[2] == RGB)):
-        raise UsageError(f"{name}: has the shape {values.shape}; give (row, column) or (row, column, 3).{_hint(values)}")
+        raise UsageError(
+            f"{name}: has the shape {values.shape}; give (row, column) or (row, column, 3).{_hint(values)}"
+        )
     if not values.size:
         raise UsageError(f"{name}: has the shape {values.shape}, which holds no pixel.\n  Leave the image out.")
     return values

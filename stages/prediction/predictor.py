@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor"]
 
+RGB = 3
+"""Channels of a colour image, and its number of axes."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
@@ -159,7 +162,7 @@ class Predictor:
             UsageError, InputProblemsError, PipelineError: as for one image; the message names it by its position,
                 counted from 0.
         """
-        if isinstance(images, np.ndarray) and (images.ndim < 3 or images.shape[-1] == 3 != images.ndim - 1):
+        if isinstance(images, np.ndarray) and _is_one_image(images):
             raise UsageError(
                 f"an array of shape {images.shape} is one image, and `batch` takes several.\n"
                 "  Call the predictor itself, or give a list of images."
@@ -278,8 +281,13 @@ class Predictor:
         )
 
 
+def _is_one_image(values: NDArray[Any]) -> bool:
+    """Return True if an array can only be meant as one image: (row, column) or (row, column, 3)."""
+    return values.ndim < RGB or (values.ndim == RGB and values.shape[2] == RGB)
+
+
 def _key_of_maps(entering: NDArray[np.uint8]) -> str:
     """Return the memo's key for the attention of pixels that are in no file: SHA-256 of shape and values."""
     digest = hashlib.sha256(f"pixels {'x'.join(map(str, entering.shape))} ".encode())
-    digest.update(np.ascontiguousarray(entering))
+    digest.update(np.ascontiguousarray(entering).data)
     return digest.hexdigest()

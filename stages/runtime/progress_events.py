@@ -52,9 +52,7 @@ def progress_for(callback: ProgressCallback | None, stage: str) -> Progress:
 class EventProgress(Progress):
     """Call a function with every event of a stage."""
 
-    def __init__(
-        self, callback: ProgressCallback, stage: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, callback: ProgressCallback, stage: str, clock: Callable[[], float] = time.monotonic) -> None:
         """Keep the function.
 
         Args:

@@ -12,11 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from stages import predict
-from stages.prediction import loading
 from stages.errors import CheckpointError, InputProblemsError, UsageError
 from stages.imaging.resizing import resize_probabilities
 from stages.predict import run
+from stages.prediction import loading
 from stages.segmentation.batches import ResidentSamples
 from stages.segmentation.checkpoint import load_model
 from stages.segmentation.inputs import predict_probabilities

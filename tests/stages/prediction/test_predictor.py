@@ -137,11 +137,11 @@ def test_tiles_in_micrometres_need_the_size_of_a_pixel(phantoms: Path, tmp_path:
     ]
     table.write_text("\n".join(["id,image,mask,pixel_mm", *rows]))
     store, run = tmp_path / "s.zarr", tmp_path / "run"
-    sizes = {"tile": (24, 24), "image_size": (24, 24), "attention_size": (24, 24), "resolution": "2um"}
+    sizes = {"tile": (24, 24), "image_size": (24, 24), "attention_size": (24, 24), "resolution": "1.2um"}
     extract(extract_settings(phantoms, store, memo, **sizes, csv=table, masks=None))
     train(learning(store, run))
     predictor, image = Predictor.load(run, device="cpu"), pictures(np.uint8, (3,))[0]
-    with pytest.raises(UsageError, match="image: .* pixel_mm"):
+    with pytest.raises(UsageError, match=r"image: .* pixel_mm"):
         predictor(image)
     with pytest.raises(InputProblemsError, match="larger than --resolution"):
         predictor(image, pixel_mm=0.1)
@@ -159,7 +159,11 @@ def test_labels_that_overlap_are_bits_and_each_has_its_region(phantoms: Path, tm
         for label, values in (("all", mask), ("half", half)):
             Image.fromarray(values.astype(np.uint8)).save(tmp_path / "masks" / f"{name}_{label}.png")
     store, run = tmp_path / "s.zarr", tmp_path / "run"
-    extract(extract_settings(phantoms, store, memo, masks=tmp_path / "masks", labels="multilabel", mask_pattern="{id}_{label}.png"))
+    extract(
+        extract_settings(
+            phantoms, store, memo, masks=tmp_path / "masks", labels="multilabel", mask_pattern="{id}_{label}.png"
+        )
+    )
     train(learning(store, run))
     image = pictures(np.uint8, (3,))[4]
     (written,) = masks_of_files([image], run, tmp_path, instances="components")
@@ -270,8 +274,8 @@ def test_unknown_classes_and_methods_are_refused(warm: Predictor):
     np.testing.assert_array_equal(one.region("background"), ~one.region("foreground"))
 
 
-def test_what_is_no_run_is_refused(trained: Path, phantom_store: Path, phantoms: Path, tmp_path: Path):
-    """A missing folder, a store, an empty folder, a cross-validation, weights of another model, a wrong device."""
+def test_what_is_no_run_is_refused(trained: Path, phantom_store: Path, tmp_path: Path):
+    """A missing folder, a store, an empty folder, a cross-validation; weights and devices that do not fit."""
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "missing", tmp_path / "empty", phantom_store):
         with pytest.raises(CheckpointError, match=folder.name):
