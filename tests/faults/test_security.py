@@ -42,6 +42,7 @@ ALONE = {
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
     "importlib": (
+        "pipeline/__init__.py",
         "stages/imaging/volumes/readers.py",
         "stages/prediction/dicom_files.py",
         "stages/prediction/parents.py",
@@ -51,7 +52,7 @@ ALONE = {
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
-for the versions of installed packages and for the tables of readers and writers, the others for the viewer."""
+for versions of installed packages and for the tables of readers, writers and public names, the others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""
