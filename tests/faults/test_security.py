@@ -52,7 +52,7 @@ ALONE = {
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
-for versions of installed packages and for the tables of readers, writers and public names, the others for the viewer."""
+for versions of installed packages and for tables of readers, writers and public names, the others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""

@@ -141,7 +141,7 @@ def test_tiles_in_micrometres_need_the_size_of_a_pixel(phantoms: Path, tmp_path:
     extract(extract_settings(phantoms, store, memo, **sizes, csv=table, masks=None))
     train(learning(store, run))
     predictor, image = Predictor.load(run, device="cpu"), pictures(np.uint8, (3,))[0]
-    with pytest.raises(UsageError, match=r"image: .* pixel_mm"):
+    with pytest.raises(UsageError, match=r"(?s)image: .* pixel_mm="):
         predictor(image)
     with pytest.raises(InputProblemsError, match="larger than --resolution"):
         predictor(image, pixel_mm=0.1)
