@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,15 +45,13 @@ def build_own_wheel(source: Path, folder: Path, task: Task) -> None:
     if not (source / "pyproject.toml").is_file():
         raise PipelineError(f"{source}: the source code of {DISTRIBUTION} is not there.\n  Install the package again.")
     uv = shutil.which("uv")
-    # From a source distribution: a wheel that is built in the folder itself may hold files of an earlier build.
-    build = (
-        [uv, "build", "--quiet", "--out-dir", str(folder)] if uv else [*_pip(), "wheel", "--no-deps", "-w", str(folder)]
-    )
-    _run([*build, str(source)], f"building the wheel of {DISTRIBUTION}", None)
-    for other in (*folder.glob("*.tar.gz"), folder / ".gitignore"):
-        other.unlink(missing_ok=True)
-    if task is not None:
-        task.advance(1)
+    with tempfile.TemporaryDirectory() as made:  # a build leaves other files too
+        # From a source distribution: a wheel that is built in the folder itself may hold files of an earlier build.
+        command = [uv, "build", "--quiet", "--out-dir", made] if uv else [*_pip(), "wheel", "--no-deps", "-w", made]
+        _run([*command, str(source)], f"building the wheel of {DISTRIBUTION}", None)
+        for wheel in Path(made).glob("*.whl"):
+            shutil.copyfile(wheel, folder / wheel.name)
+    task.advance(1)
 
 
 def _pip() -> list[str]:

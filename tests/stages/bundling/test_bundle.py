@@ -228,3 +228,27 @@ def test_a_dry_run_writes_nothing(tmp_path):
     assert seen.status == 0, seen.err
     assert "GB when installed" in seen.out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_wheel_of_a_build_is_kept(tmp_path, monkeypatch):
+    """A build leaves a source distribution and other files. They would be foreign files of a bundle that failed."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "pyproject.toml").touch()
+    (tmp_path / "wheels").mkdir()
+
+    def built(command, _, __):
+        for name in ("a-1.0.tar.gz", ".gitignore", "a-1.0-py3-none-any.whl"):
+            (Path(command[command.index("--out-dir") + 1]) / name).touch()
+
+    monkeypatch.setattr(wheels.shutil, "which", lambda _: "uv")
+    monkeypatch.setattr(wheels, "_run", built)
+    advanced: list[int] = []
+
+    class Task:
+        def advance(self, count):
+            advanced.append(count)
+
+    wheels.build_own_wheel(tmp_path / "source", tmp_path / "wheels", Task())
+    assert [path.name for path in (tmp_path / "wheels").iterdir()] == ["a-1.0-py3-none-any.whl"]
+    with pytest.raises(PipelineError, match="source code"):
+        wheels.build_own_wheel(tmp_path / "absent", tmp_path / "wheels", Task())
