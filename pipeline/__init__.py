@@ -15,11 +15,14 @@ __version__ = "0.3.0"
 
 PUBLIC = {
     "AttentionStore": "store.reader",
+    "Augmentation": "stages.segmentation.data_loader",
     "Batch": "store.records",
     "CheckpointError": "stages.errors",
     "CrossValidationReport": "stages.train",
     "EvaluateSettings": "stages.settings",
     "EvaluationReport": "stages.evaluate",
+    "ExportSettings": "stages.settings",
+    "Exported": "stages.exporting.formats",
     "ExtractSettings": "stages.settings",
     "ExtractionReport": "stages.extract",
     "InputProblemsError": "stages.errors",
@@ -32,6 +35,9 @@ PUBLIC = {
     "ProgressEvent": "stages.runtime.progress_events",
     "Sample": "store.records",
     "Segmentation": "stages.prediction.segmentation",
+    "SegmentationDataset": "stages.segmentation.torch_dataset",
+    "SegmentationLoader": "stages.segmentation.data_loader",
+    "Splits": "stages.segmentation.chosen_samples",
     "StoreCorruptError": "store.errors",
     "StoreError": "store.errors",
     "StoreIncompleteError": "store.errors",
@@ -43,7 +49,9 @@ PUBLIC = {
     "UnsupportedModelError": "stages.errors",
     "UsageError": "store.errors",
     "WeightsError": "stages.errors",
+    "data_loader": "stages.segmentation.data_loader",
     "evaluate": "pipeline.functions",
+    "export": "pipeline.functions",
     "extract": "pipeline.functions",
     "predict": "pipeline.functions",
     "train": "pipeline.functions",
@@ -52,6 +60,7 @@ PUBLIC = {
 
 if TYPE_CHECKING:
     from pipeline.functions import evaluate as evaluate
+    from pipeline.functions import export as export
     from pipeline.functions import extract as extract
     from pipeline.functions import predict as predict
     from pipeline.functions import train as train
@@ -62,13 +71,20 @@ if TYPE_CHECKING:
     from stages.errors import UnsupportedModelError as UnsupportedModelError
     from stages.errors import WeightsError as WeightsError
     from stages.evaluate import EvaluationReport as EvaluationReport
+    from stages.exporting.formats import Exported as Exported
     from stages.extract import ExtractionReport as ExtractionReport
     from stages.predict import PredictionReport as PredictionReport
     from stages.prediction.predictor import Predictor as Predictor
     from stages.prediction.segmentation import Segmentation as Segmentation
     from stages.runtime.progress_events import ProgressEvent as ProgressEvent
+    from stages.segmentation.chosen_samples import Splits as Splits
+    from stages.segmentation.data_loader import Augmentation as Augmentation
+    from stages.segmentation.data_loader import SegmentationLoader as SegmentationLoader
+    from stages.segmentation.data_loader import data_loader as data_loader
+    from stages.segmentation.torch_dataset import SegmentationDataset as SegmentationDataset
     from stages.segmentation.training_report import TrainingReport as TrainingReport
     from stages.settings import EvaluateSettings as EvaluateSettings
+    from stages.settings import ExportSettings as ExportSettings
     from stages.settings import ExtractSettings as ExtractSettings
     from stages.settings import PredictSettings as PredictSettings
     from stages.settings import TrainSettings as TrainSettings

@@ -17,18 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.params import ALTERNATIVES, checked_settings, switched_on
-from stages.settings import EvaluateSettings, ExtractSettings, PredictSettings, TrainSettings
+from stages.settings import EvaluateSettings, ExportSettings, ExtractSettings, PredictSettings, TrainSettings
 from store.errors import UsageError
 
 if TYPE_CHECKING:
     from stages.evaluate import EvaluationReport
+    from stages.exporting.formats import Exported
     from stages.extract import ExtractionReport
     from stages.predict import PredictionReport
     from stages.runtime.progress_events import ProgressCallback
     from stages.segmentation.training_report import TrainingReport
     from stages.train import CrossValidationReport
 
-__all__ = ["evaluate", "extract", "predict", "train"]
+__all__ = ["evaluate", "export", "extract", "predict", "train"]
 
 Settings = TypeVar("Settings")
 
@@ -120,6 +121,27 @@ def predict(
     from stages.runtime.progress_events import progress_for
 
     return stage.run(chosen, progress_for(progress, "predict"))
+
+
+def export(
+    settings: ExportSettings | None = None, *, progress: ProgressCallback | None = None, **options: Any
+) -> Exported:
+    """Write a trained network for programs that do not have this package.
+
+    Args:
+        settings: All settings; or give them as keywords.
+        progress: Takes a `ProgressEvent` for every step. An exception that it raises stops the work, and the previous
+            export stays.
+        options: Fields of `ExportSettings`, in place of `settings`.
+
+    Raises:
+        PipelineError: as for the command; the classes say what went wrong.
+    """
+    chosen = _settings(ExportSettings, settings, options, "export")
+    from stages import export as stage
+    from stages.runtime.progress_events import progress_for
+
+    return stage.run(chosen, progress_for(progress, "export"))
 
 
 def _settings(kind: type[Settings], given: Settings | None, options: Mapping[str, Any], function: str) -> Settings:

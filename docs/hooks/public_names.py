@@ -16,7 +16,7 @@ KINDS = {
     "Functions": lambda name: name[0].islower(),
     "Errors": lambda name: name.endswith("Error") or name == "Problem",
     "Settings": lambda name: name.endswith("Settings"),
-    "Reports and progress": lambda name: name.endswith(("Report", "Event")),
+    "Reports and progress": lambda name: name.endswith(("Report", "Event", "Exported")),
     "Runs and stores": lambda name: True,  # noqa: ARG005 - takes all that are left
 }
 """Title of a section, and whether a name belongs there; the first that fits."""

@@ -25,7 +25,7 @@ class ProgressEvent:
     """
 
     stage: str
-    """Name of the function: `extract`, `train`, `evaluate` or `predict`."""
+    """Name of the function: `extract`, `train`, `evaluate`, `predict` or `export`."""
     task: str
     """The present task, such as `checking` or `extracting`; "" before the first one."""
     done: int
