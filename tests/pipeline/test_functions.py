@@ -112,6 +112,7 @@ def test_settings_and_keywords_give_the_same_store(phantoms: Path, memo: Path, t
         ("extract", {"classes": "missing.json"}, "classes: 'missing.json' is no file"),
         ("evaluate", {"settings": EvaluateSettings(overlays=-1)}, "overlays: "),
         ("predict", {"settings": PredictSettings(batch_size=-3)}, "batch_size: "),
+        ("export", {"run": "missing", "format": "zip"}, "format: "),
     ],
 )
 def test_wrong_settings_are_refused(
@@ -140,6 +141,13 @@ def test_the_environment_forbids_connections_here_too(
         "stages.prediction.predictor.weights_of", lambda *_, offline: pytest.fail("download") if not offline else None
     )
     assert pipeline.Predictor.load(trained, device="cpu").classes
+
+
+def test_export_is_a_function_too(trained: Path, tmp_path: Path):
+    """A network is written by keywords, and the report is a public class."""
+    written = pipeline.export(run=trained, format="torch", out=tmp_path / "net.pt2")
+    assert isinstance(written, pipeline.Exported)
+    assert (tmp_path / "net.pt2").is_file()
 
 
 def stopping_at(task: str, done: int) -> Any:
