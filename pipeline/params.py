@@ -23,6 +23,7 @@ from pipeline.console import say
 from pipeline.params_file import PARAMS, ParamsFile, read_params
 from pipeline.values import NAMED_TEXTS, describe_range, parse_value, require_kind, show_input, show_value, without_none
 from pipeline.watched import INPUTS, VERSION_KEY, require_version, require_watched
+from stages.settings.environment import is_switched_on
 from store.disk.paths import require_local
 from store.errors import UsageError
 
@@ -47,9 +48,6 @@ RENAMED: dict[str, dict[str, str]] = {
     "extract": {"size": "image_size"},
 }
 """Settings that had another name: section → old name → new name. The old name is an error that says the new one."""
-
-OFF = frozenset({"", "0", "false", "no", "off"})
-"""Values of an environment variable that do not switch a setting on."""
 
 NOT_NOTICED = frozenset({"size", "nfiles"})
 """Keys that DVC leaves out when it looks for changes (treeverse/dvc #10296), at any depth."""
@@ -132,12 +130,12 @@ def _load(settings: type[Settings], section: str, given: Mapping[str, Any], file
     from_file = _section(file, section)
     _require_known(from_file, settings, section, file)
     from_line = {name: value for name, value in given.items() if value is not None}
-    from_file = {**from_file, **dict.fromkeys(_switched_on(settings), True)}
+    from_file = {**from_file, **dict.fromkeys(switched_on(settings), True)}
     for together in TOGETHER:
         if together & from_line.keys():
             from_file = {key: value for key, value in from_file.items() if key not in together}
     _require_one(section, from_file, from_line, file)
-    checked = _checked(settings, section, from_file, from_line, file)
+    checked = _checked_file(settings, section, from_file, from_line, file)
     if "DVC_STAGE" in os.environ:  # DVC sets it for the command of a stage
         require_version(file.content, file.path)
         require_watched(checked, section, file.content, file.path)
@@ -154,7 +152,7 @@ def settings_of_file(settings: type[Settings], section: str) -> Settings | None:
         file = read_params(PARAMS)
         from_file = _section(file, section)
         _require_known(from_file, settings, section, file)
-        return _checked(settings, section, from_file, {}, file)
+        return _checked_file(settings, section, from_file, {}, file)
     except UsageError:
         return None
 
@@ -178,12 +176,10 @@ def _require_one(section: str, from_file: Mapping[str, Any], from_line: Mapping[
                 raise UsageError(f"{where}{' and '.join(map(show, given))} exclude each other. Give only one of them.")
 
 
-def _switched_on(settings: type[Any]) -> list[str]:
+def switched_on(settings: type[Any]) -> list[str]:
     """Return the settings that an environment variable switches on. Any value but 0, false, no and off counts."""
     return [
-        field.name
-        for field in dataclasses.fields(settings)
-        if any(os.environ.get(name, "").strip().lower() not in OFF for name in field.metadata.get("switched_on_by", ()))
+        field.name for field in dataclasses.fields(settings) if is_switched_on(field.metadata.get("switched_on_by", ()))
     ]
 
 
@@ -273,18 +269,39 @@ def _require_images(settings: object, section: str, given: Mapping[str, Any], fi
     )
 
 
-def _checked(
+def _checked_file(
     settings: type[Settings],
     section: str,
     from_file: Mapping[str, Any],
     from_line: Mapping[str, Any],
     file: ParamsFile,
 ) -> Settings:
-    """Return the settings, or raise an error with one line per wrong value that says where the value came from."""
-    from pydantic import TypeAdapter, ValidationError
+    """Return the settings of a file and the command line."""
 
     def place(name: str) -> str:
         return flag_of(name) if name in from_line else f"{file.place(section, name)}: {section}.{name}"
+
+    return checked_settings(settings, from_file, from_line, place)
+
+
+def checked_settings(
+    settings: type[Settings],
+    from_file: Mapping[str, Any],
+    from_line: Mapping[str, Any],
+    place: Callable[[str], str],
+) -> Settings:
+    """Return settings of values in any form that a user writes.
+
+    Args:
+        settings: the dataclass to fill.
+        from_file: values of YAML by field, which must have the kind of the field.
+        from_line: other values by field, which may also be texts.
+        place: names the origin of a field's value in messages.
+
+    Raises:
+        UsageError: values are of the wrong kind or range; the message has one line for each.
+    """
+    from pydantic import TypeAdapter, ValidationError
 
     complaints: dict[str, str] = {}
     values: dict[str, Any] = {}

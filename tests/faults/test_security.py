@@ -43,6 +43,7 @@ ALONE = {
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
     "importlib": (
+        "pipeline/__init__.py",
         "stages/bundling/packages.py",
         "stages/bundling/wheels.py",
         "stages/checking/software.py",
@@ -59,8 +60,8 @@ ALONE = {
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
-for the versions of installed packages and for the tables of readers and writers, subprocess for pip (`bundle`), the
-others for the viewer."""
+for versions of installed packages and for tables of readers, writers and public names, subprocess for pip (`bundle`),
+the others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""
