@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stages.exporting.marks import is_our_onnx, is_our_program
-from stages.outputs.kinds import BUNDLE
+from stages.outputs.kinds import MONAI_BUNDLE
 from stages.runtime.progress import Progress
 from stages.settings import ExportSettings
 from store.disk.contents import Output
@@ -90,6 +90,6 @@ def _write_bundle(settings: ExportSettings, out: Path, progress: Progress) -> Ex
 FORMATS: dict[str, Format] = {
     "onnx": Format(sources=("run",), ending=".onnx", ours=is_our_onnx, write=_write_onnx),
     "torch": Format(sources=("run",), ending=".pt2", ours=is_our_program, write=_write_torch),
-    "monai-bundle": Format(sources=("run",), ending="", ours=BUNDLE, write=_write_bundle),
+    "monai-bundle": Format(sources=("run",), ending="", ours=MONAI_BUNDLE, write=_write_bundle),
 }
 """Formats by the name that a user gives."""

@@ -35,7 +35,7 @@ from stages.exporting.marks import DESCRIPTION
 from stages.exporting.monai_texts import inference, licence, metadata, readme
 from stages.exporting.reports import exported
 from stages.imaging.image_rules import ImageRules
-from stages.outputs.kinds import BUNDLE
+from stages.outputs.kinds import MONAI_BUNDLE
 from stages.runtime.progress import Progress
 from stages.settings import ExportSettings
 from store.disk.publish import published_folder, write_synced
@@ -73,7 +73,7 @@ def write(settings: ExportSettings, out: Path, progress: Progress) -> Exported:
         "docs/README.md": readme(loaded).encode(),
         "LICENSE": licence(loaded).encode(),
     }
-    with published_folder(out, ours=BUNDLE) as folder:
+    with published_folder(out, ours=MONAI_BUNDLE) as folder:
         for name, data in files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             write_synced(folder / name, data)

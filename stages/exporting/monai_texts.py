@@ -14,7 +14,7 @@ import torch
 from stages.exporting.description import WARNING, describe, version_of_program
 from stages.exporting.loading import Loaded
 from stages.imaging.image_rules import PAD, ImageRules
-from stages.outputs.kinds import BUNDLE_KEY
+from stages.outputs.kinds import MONAI_KEY
 
 __all__ = ["inference", "licence", "metadata", "readme"]
 
@@ -73,7 +73,7 @@ def metadata(loaded: Loaded) -> dict[str, Any]:
                 }
             },
         },
-        BUNDLE_KEY: describe(loaded),
+        MONAI_KEY: describe(loaded),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.outputs.kinds import BUNDLE, COMPARISON, CROSS_VALIDATION, OUTPUTS, PHANTOMS, REPORT, RUN, WORK
+from stages.outputs.kinds import MONAI_BUNDLE, COMPARISON, CROSS_VALIDATION, OUTPUTS, PHANTOMS, REPORT, RUN, WORK
 from store.disk.contents import Output, foreign_entries
 from store.root import STORE
 from tests.stages.outputs.made import (
@@ -30,7 +30,7 @@ KINDS: list[tuple[Output, Callable[[Path], Path]]] = [
     (REPORT, make_report),
     (COMPARISON, make_comparison),
     (PHANTOMS, make_phantoms),
-    (BUNDLE, make_bundle),
+    (MONAI_BUNDLE, make_bundle),
 ]
 FOREIGN = {
     "a store": ["image/notes/", "image/c/0/0", "image/c.0.0.0.0.bak", "zarr.json~", "thesis/", "sample/c.9/", "c.0.0"],
