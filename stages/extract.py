@@ -26,8 +26,10 @@ from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
 from stages.errors import InputProblemsError, Problem, WeightsError
+from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
 from stages.extraction.cluster import connect, require_cluster
-from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, extract_on_cluster
+from stages.extraction.jobs import TransformerSpec
+from stages.extraction.on_cluster import ClusterWorkers
 from stages.extraction.plan import Plan, estimate
 from stages.extraction.preparation import Prepared, find_all_problems, prepare
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
@@ -308,10 +310,10 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
     )
     parts = list(_slices(work.prepared.sources, settings.batch_size))
     with connect(settings.cluster) as cluster:
-        on_cluster = ClusterExtraction(
-            cluster=cluster, decoding=work.prepared.decoding, transformer=transformer, memo=memo
+        extraction = WorkersExtraction(
+            workers=ClusterWorkers(cluster), decoding=work.prepared.decoding, transformer=transformer, memo=memo
         )
-        yield from zip(map(len, parts), extract_on_cluster(parts, on_cluster, task), strict=True)
+        yield from zip(map(len, parts), extract_by_workers(parts, extraction, task), strict=True)
 
 
 def _weights_file(work: _Work) -> Path | None:
