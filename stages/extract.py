@@ -10,7 +10,8 @@ complete. Until then, and after any failure, an older store stays there unchange
 With `--on-error stop` nothing more is computed after the first broken file: the remaining files are only validated, so
 that all problems are reported together. With `--on-error skip` the store is made without the broken files.
 
-With `--cluster` the workers of a cluster read the files and compute the maps. Memo and store are still written here.
+With `--devices` processes of this machine, and with `--cluster` the workers of a cluster, read the files and compute the
+maps. Memo and store are still written here. With `--shard` the store is one part of a larger one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor, ExtractorConfig
@@ -30,12 +31,12 @@ from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
 from stages.extraction.cluster import connect, require_cluster
 from stages.extraction.jobs import TransformerSpec
 from stages.extraction.on_cluster import ClusterWorkers
+from stages.extraction.parts import LeftOut, describe_part, require_own_part
 from stages.extraction.plan import Plan, estimate
 from stages.extraction.preparation import Prepared, find_all_problems, prepare
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
 from stages.extraction.sizes import require_possible_sizes
-from stages.imaging.lost_objects import LostObjects
-from stages.imaging.mask_sanity import MaskSanityCheck
+from stages.extraction.tally import Tally
 from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
 from stages.outputs.places import require_outside, require_own_folder
@@ -47,8 +48,6 @@ from store.writer import Layout, StoreWriter, new_store
 
 LABEL_COLUMNS = ("objects", "lost_objects", "lost_classes")
 """Optional columns of a store with labels."""
-NAMED = 3
-"""Number of samples without a mask that a hint names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,38 +95,6 @@ class _Work:
     """Weights file to load; None to take the weights from the model's own file or from the hub."""
 
 
-@dataclass(kw_only=True)
-class _Tally:
-    """Count what was written to the store, and collect what the user has to know."""
-
-    problems: list[Problem]
-    """Files that cannot be used, found so far."""
-    samples: int = 0
-    labelled: int = 0
-    computed: int = 0
-    without_mask: list[str] = field(default_factory=list)
-    """Ids of samples in the store that have no mask."""
-    sanity: MaskSanityCheck = field(default_factory=MaskSanityCheck)
-    lost: LostObjects = field(default_factory=LostObjects)
-    """Objects that are too small for the store."""
-
-    def add(self, shard: Shard) -> None:
-        """Count the samples of a shard."""
-        labelled = [sample for sample in shard.samples if sample.labelled]
-        self.samples += len(shard.samples)
-        self.labelled += len(labelled)
-        self.computed += shard.computed
-        self.without_mask += [sample.id for sample in shard.samples if not sample.labelled]
-        self.sanity.add(sample.mask for sample in labelled)
-        for sample in labelled:
-            self.lost.add(
-                sample.id,
-                objects=sample.objects or 0,
-                lost=sample.lost_objects or 0,
-                keeping_size=shard.keeping_sizes.get(sample.id),
-            )
-
-
 def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
     """Extract a store.
 
@@ -140,6 +107,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     """
     began = time.monotonic()
     _require_place(settings)
+    require_own_part(settings)
     if settings.cluster is not None:
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
     context = require_possible_sizes(settings)
@@ -151,7 +119,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
     work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights)
-    tally = _Tally(problems=list(prepared.problems))
+    tally = Tally(problems=list(prepared.problems))
     source = find_model(settings.model).source  # now: it reads the file, and nothing may fail after the store is made
     with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
         _fill(writer, work, tally, progress)
@@ -212,7 +180,7 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
 def _layout(work: _Work) -> Layout:
     """Return what all samples of the store have in common."""
     settings, recipe, rules = work.settings, work.extractor.recipe, work.prepared.rules
-    labelled = any(source.masks for source in work.prepared.sources)
+    labelled = work.prepared.labelled
     return Layout(
         size=settings.image_size,
         grid=recipe.grid,
@@ -230,8 +198,8 @@ def _layout(work: _Work) -> Layout:
 
 def _place_columns(prepared: Prepared) -> tuple[str, ...]:
     """Return the columns for samples that are parts of larger images, and for images that say the size of a pixel."""
-    slices = any(source.part.plane is not None for source in prepared.sources)
-    tiles = any(source.part.box is not None for source in prepared.sources)
+    slices = any(source.part.plane is not None for source in prepared.images)
+    tiles = prepared.decoding.images.tile is not None
     sizes = any(size_in_file(source.image, source.part.axis) is not None for source in prepared.images)
     return (
         *(("parent",) if slices or tiles else ()),
@@ -266,7 +234,7 @@ def _load_extractor(
     return AttentionExtractor.load(config, device=device, batch_size=batch_size)
 
 
-def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -> None:
+def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) -> None:
     """Write all samples to the store and count them in `tally`.
 
     Raises:
@@ -287,9 +255,13 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
             for sample in shard.samples:
                 writer.append(sample)
             tally.add(shard)
-    if not tally.samples:
+    share = work.prepared.share
+    if not tally.samples and share is None:
         raise InputProblemsError(tally.problems, "No sample is left.")
-    writer.skipped = [_as_relative(one, work.settings) for one in (*work.prepared.plain, *tally.problems)]
+    left_out = LeftOut.of(work.prepared, tally.problems, work.settings)
+    writer.skipped = left_out.as_skipped()
+    if share is not None:
+        writer.part = describe_part(share, work.prepared, tally, left_out)
 
 
 def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
@@ -310,10 +282,10 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
     )
     parts = list(_slices(work.prepared.sources, settings.batch_size))
     with connect(settings.cluster) as cluster:
-        extraction = WorkersExtraction(
+        by_workers = WorkersExtraction(
             workers=ClusterWorkers(cluster), decoding=work.prepared.decoding, transformer=transformer, memo=memo
         )
-        yield from zip(map(len, parts), extract_by_workers(parts, extraction, task), strict=True)
+        yield from zip(map(len, parts), extract_by_workers(parts, by_workers, task), strict=True)
 
 
 def _weights_file(work: _Work) -> Path | None:
@@ -323,29 +295,17 @@ def _weights_file(work: _Work) -> Path | None:
     return given.absolute() if given else None
 
 
-def _hints(work: _Work, tally: _Tally) -> list[str]:
-    hints = []
-    if any(source.split for source in work.prepared.sources):
-        table = work.settings.csv
-        hints.append(f"splits are not part of a store: to use those of the table, train with --split-csv {table}")
-    without = tally.without_mask
-    if not tally.labelled:
-        hints.append("no sample has a mask, so the store cannot be used for training or evaluation")
-    elif without:
-        named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
-        hints.append(f"note: no mask for {len(without)} of {tally.samples} images; they are not trained on: {named}")
-    lost = tally.lost.hints(work.settings.image_size)
-    return [*work.prepared.found.notes, *hints, *lost, *tally.sanity.hints()]
+def _hints(work: _Work, tally: Tally) -> list[str]:
+    prepared, settings = work.prepared, work.settings
+    notes = [*prepared.found.notes]
+    if any(source.split for source in prepared.sources):
+        notes.append(
+            f"splits are not part of a store: to use those of the table, train with --split-csv {settings.csv}"
+        )
+    if prepared.share is not None:
+        return [*notes, f"{prepared.share}: join the parts with pipeline merge, which warns of what all samples show"]
+    return [*notes, *tally.hints(settings.image_size)]
 
 
 def _slices(sources: Sequence[SourceSample], size: int) -> Iterator[Sequence[SourceSample]]:
     return (sources[start : start + size] for start in range(0, len(sources), size))
-
-
-def _as_relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
-    """Return a problem for the store's description, which must not depend on where the folders are."""
-    where = problem.where
-    for folder in (settings.images, settings.masks, settings.csv.parent if settings.csv else None):
-        if folder is not None:
-            where = where.removeprefix(f"{folder}/")
-    return {"where": where, "what": problem.what}

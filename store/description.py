@@ -81,6 +81,8 @@ class Description:
     """The `contents_sha256` that the store had before each upgrade; empty for most stores."""
     images: dict[str, Any] | None = None
     """Rules by which image files were read; None for most stores; see `stages.imaging.image_rules`."""
+    part: dict[str, Any] | None = None
+    """Which share of a larger store this is; None for a whole store; see `stages.extraction.parts`."""
 
     @property
     def arrays(self) -> list[str]:
@@ -97,8 +99,9 @@ class Description:
         described = {**asdict(self), "masks": self.masks.to_dict()}
         if not self.upgraded_from:
             del described["upgraded_from"]
-        if self.images is None:
-            del described["images"]
+        for key in ("images", "part"):
+            if described[key] is None:
+                del described[key]
         return described
 
     def sealed(self) -> Description:
@@ -252,7 +255,10 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "contents_sha256": lambda value: isinstance(value, str),
     "upgraded_from": _are_texts,
     "images": lambda value: isinstance(value, dict),
+    "part": lambda value: (
+        isinstance(value, dict) and all(_is_count(value.get(key), least=1) for key in ("number", "of"))
+    ),
 }
 """The check of each key's value."""
 
-REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images"}
+REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images", "part"}

@@ -190,6 +190,16 @@ class AttentionStore:
             self._require_same_store()
         return values
 
+    def chunk(self, name: str, index: int) -> bytes:
+        """Return the stored bytes of one sample in one sharded array, checksum included. They are checked, not decoded.
+
+        Raises:
+            IndexError: there is no such sample.
+            StoreIncompleteError, StoreCorruptError: the store has no such array, or bytes are missing or damaged.
+        """
+        array, checksums = self._sharded_array(name, np.asarray([index], dtype=np.int64))
+        return array.chunk(index, checksums)
+
     def check_array(self, name: str, indices: Indices) -> None:
         """Check the stored bytes of several samples of one sharded array, whatever their type and codecs.
 
