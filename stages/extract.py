@@ -10,15 +10,15 @@ complete. Until then, and after any failure, an older store stays there unchange
 With `--on-error stop` nothing more is computed after the first broken file: the remaining files are only validated, so
 that all problems are reported together. With `--on-error skip` the store is made without the broken files.
 
-With `--devices` processes of this machine, and with `--cluster` the workers of a cluster, read the files and compute the
-maps. Memo and store are still written here. With `--shard` the store is one part of a larger one.
+With `--devices` processes of this machine, and with `--cluster` the workers of a cluster, read the files and compute
+the maps. Memo and store are still written here. With `--shard` the store is one part of a larger one.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,20 +26,22 @@ from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
-from stages.errors import InputProblemsError, Problem, WeightsError
+from stages.errors import InputProblemsError, Problem, UsageError, WeightsError
 from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
 from stages.extraction.cluster import connect, require_cluster
-from stages.extraction.jobs import TransformerSpec
+from stages.extraction.jobs import TransformerSpec, Workers
 from stages.extraction.on_cluster import ClusterWorkers
 from stages.extraction.parts import LeftOut, describe_part, require_own_part
 from stages.extraction.plan import Plan, estimate
 from stages.extraction.preparation import Prepared, find_all_problems, prepare
+from stages.extraction.processes import started_processes
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
 from stages.extraction.sizes import require_possible_sizes
 from stages.extraction.tally import Tally
 from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
 from stages.outputs.places import require_outside, require_own_folder
+from stages.runtime.devices import resolve_devices
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
@@ -108,8 +110,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     began = time.monotonic()
     _require_place(settings)
     require_own_part(settings)
-    if settings.cluster is not None:
-        require_cluster(settings.cluster, insecure=settings.cluster_insecure)
+    _require_workers(settings)
     context = require_possible_sizes(settings)
     weights = _weights(settings)
     prepared = prepare(settings, progress, context)
@@ -143,6 +144,21 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     )
 
 
+def _require_workers(settings: ExtractSettings) -> None:
+    """Make sure that the devices or the cluster that the settings name can be used.
+
+    Raises:
+        UsageError: there is no such device or no such cluster, or several settings say where to compute.
+    """
+    if settings.devices is not None:
+        for option, given in (("--device", settings.device != "auto"), ("--cluster", settings.cluster is not None)):
+            if given:
+                raise UsageError(f"--devices {settings.devices}: cannot be combined with {option}. Give one of them.")
+        resolve_devices(settings.devices)
+    if settings.cluster is not None:
+        require_cluster(settings.cluster, insecure=settings.cluster_insecure)
+
+
 def _require_place(settings: ExtractSettings) -> None:
     """Make sure that store and memo can be written where they are wanted."""
     model = Path(settings.model)
@@ -168,6 +184,8 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
     If the transformer's weights cannot be loaded, `Plan.require_sound` raises the error, after the plan was shown.
     """
     _require_place(settings)
+    require_own_part(settings)
+    _require_workers(settings)
     context = require_possible_sizes(settings)
     extractor: AttentionExtractor | WeightsError
     try:
@@ -229,8 +247,8 @@ def _load_extractor(
         precision=settings.precision,
         context=context,
     )
-    # With a cluster this extractor only provides the recipe; `device` is for the workers.
-    device = settings.device if settings.cluster is None else "cpu"
+    # With workers this extractor only provides the recipe; `device` and `devices` are for them.
+    device = settings.device if settings.cluster is None and settings.devices is None else "cpu"
     return AttentionExtractor.load(config, device=device, batch_size=batch_size)
 
 
@@ -267,7 +285,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) ->
 def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
     """Yield the samples of all files in order, some files at a time, each with the number of files."""
     settings = work.settings
-    if settings.cluster is None:
+    if settings.cluster is None and settings.devices is None:
         extraction = Extraction(
             decoding=work.prepared.decoding, extractor=work.extractor, batch_size=settings.batch_size, memo=memo
         )
@@ -281,11 +299,22 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
         batch_size=settings.batch_size,
     )
     parts = list(_slices(work.prepared.sources, settings.batch_size))
-    with connect(settings.cluster) as cluster:
+    with _workers(settings, transformer) as workers:
         by_workers = WorkersExtraction(
-            workers=ClusterWorkers(cluster), decoding=work.prepared.decoding, transformer=transformer, memo=memo
+            workers=workers, decoding=work.prepared.decoding, transformer=transformer, memo=memo
         )
         yield from zip(map(len, parts), extract_by_workers(parts, by_workers, task), strict=True)
+
+
+@contextmanager
+def _workers(settings: ExtractSettings, transformer: TransformerSpec) -> Iterator[Workers]:
+    """Start processes on `--devices`, or connect to the `--cluster`."""
+    if settings.devices is not None:
+        with started_processes(resolve_devices(settings.devices), transformer) as workers:
+            yield workers
+    elif settings.cluster is not None:
+        with connect(settings.cluster) as cluster:
+            yield ClusterWorkers(cluster)
 
 
 def _weights_file(work: _Work) -> Path | None:

@@ -1,8 +1,8 @@
 """Define a job of `extract` for another process: one batch of files, and what comes back.
 
 A job is pickled and sent to a worker: a process of this machine (`stages.extraction.processes`) or of a cluster
-(`stages.extraction.on_cluster`). The worker decodes the files, computes the maps that the client's memo lacks, and sends
-the samples back. A worker holds no state except the transformer.
+(`stages.extraction.on_cluster`). The worker decodes the files, computes the maps that the client's memo lacks, and
+sends the samples back. A worker holds no state except the transformer.
 """
 
 from __future__ import annotations
