@@ -31,6 +31,7 @@ from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
 from stages.extraction.cluster import connect, require_cluster
 from stages.extraction.jobs import TransformerSpec, Workers
 from stages.extraction.on_cluster import ClusterWorkers
+from stages.extraction.memo_place import memo_folder
 from stages.extraction.parts import LeftOut, describe_part, require_own_part
 from stages.extraction.plan import Plan, estimate
 from stages.extraction.preparation import Prepared, find_all_problems, prepare
@@ -260,7 +261,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) ->
     """
     done = 0
     with (
-        AttentionMemo(work.settings.memo, work.extractor.recipe) as memo,
+        AttentionMemo(memo_folder(work.settings), work.extractor.recipe) as memo,
         progress.task("extracting", len(work.prepared.sources)) as task,
         closing(_shards(work, writer.samples_per_shard, memo, task)) as shards,
     ):

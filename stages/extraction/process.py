@@ -13,14 +13,18 @@ Torch is imported inside `main`, so that the process is deaf to Ctrl-C before th
 
 from __future__ import annotations
 
+import contextlib
+import os
+import queue
 import signal
-import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stages.extraction.jobs import OneAtATime, TransformerSpec
+    from stages.extraction.jobs import Job, OneAtATime, TransformerSpec
 
 __all__ = ["THREADS", "main"]
 
@@ -50,9 +54,9 @@ def main(pipe: Connection, transformer: TransformerSpec, device: str, name: str,
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     sending = threading.Lock()
 
-    def send(*message: Any) -> None:
-        with sending:
-            pipe.send(message)
+    def send(kind: str, number: int | None, content: Any) -> None:
+        with sending, contextlib.suppress(OSError):  # the client has ended: the main thread notices
+            pipe.send((kind, number, content))
 
     try:
         extractor = load_transformer(replace(transformer, device=device))
@@ -60,35 +64,36 @@ def main(pipe: Connection, transformer: TransformerSpec, device: str, name: str,
         send("failed", None, f"{error}")
         return
     send("ready", None, None)
-    receiving = threading.Lock()
-    arguments = (pipe, receiving, send, extractor, name, processes)
-    threads = [threading.Thread(target=_do_jobs, args=arguments, daemon=True) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    todo: queue.SimpleQueue[tuple[int, Job, bool]] = queue.SimpleQueue()
+    for _ in range(THREADS):
+        threading.Thread(target=_do_jobs, args=(todo, send, extractor, name, processes), daemon=True).start()
+    try:
+        while True:
+            todo.put(pipe.recv())
+    except (EOFError, OSError):
+        os._exit(0)  # the client has ended, however: nothing here is of use, and nothing has to be cleaned up
 
 
 def _do_jobs(
-    pipe: Connection, receiving: threading.Lock, send: Any, extractor: OneAtATime, name: str, processes: int
+    todo: queue.SimpleQueue[tuple[int, Job, bool]],
+    send: Callable[[str, int, Any], None],
+    extractor: OneAtATime,
+    name: str,
+    processes: int,
 ) -> None:
-    """Take jobs and do them until the pipe is closed."""
+    """Do jobs for ever."""
     from stages.errors import PipelineError
     from stages.extraction.jobs import do_job
     from stages.runtime.out_of_memory import is_out_of_memory
 
-    try:
-        while True:
-            with receiving:
-                number, job, one_by_one = pipe.recv()
-            begin = (lambda file, number=number: send("at", number, file)) if one_by_one else None
-            try:
-                done = do_job(job, extractor, worker=name, processes=processes, begin=begin)
-            except Exception as error:  # noqa: BLE001 - the client raises it
-                kind = "out of memory" if is_out_of_memory(error) else "failed"
-                known = isinstance(error, PipelineError)
-                send(kind, number, str(error) if known else f"{type(error).__name__}: {error}")
-                continue
-            send("done", number, done)
-    except (EOFError, OSError):  # the client has ended
-        sys.exit()
+    while True:
+        number, job, one_by_one = todo.get()
+        begin = partial(send, "at", number) if one_by_one else None
+        try:
+            done = do_job(job, extractor, worker=name, processes=processes, begin=begin)
+        except Exception as error:  # noqa: BLE001 - the client raises it
+            kind = "out of memory" if is_out_of_memory(error) else "failed"
+            known = isinstance(error, PipelineError)
+            send(kind, number, str(error) if known else f"{type(error).__name__}: {error}")
+            continue
+        send("done", number, done)

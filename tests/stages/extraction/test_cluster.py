@@ -203,13 +203,15 @@ def test_the_scheduler_does_not_import_torch(phantoms: Path, phantom_store: Path
     """Only workers import it: a scheduler is a small process on a small machine. Here each is a process of its own."""
     file = tmp_path / "scheduler.json"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
-    with _process([*command, "--no-dashboard", "--scheduler-file", str(file)]):
-        with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
-            address = client.scheduler.address
-            command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
-            with _process([*command, "--no-dashboard"]):
-                run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address))
-                modules = set(client.run_on_scheduler(eval, "list(__import__('sys').modules)"))
+    with (
+        _process([*command, "--no-dashboard", "--scheduler-file", str(file)]),
+        distributed.Client(scheduler_file=str(file), set_as_default=False) as client,
+    ):
+        address = client.scheduler.address
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
+        with _process([*command, "--no-dashboard"]):
+            run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address))
+            modules = set(client.run_on_scheduler(eval, "list(__import__('sys').modules)"))
     assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
     assert "stages.extraction.pickled" in modules  # a job went through it
     assert not {"torch", "timm", "stages.attention", "stages.extraction.jobs"} & modules
