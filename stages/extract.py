@@ -30,8 +30,8 @@ from stages.errors import InputProblemsError, Problem, UsageError, WeightsError
 from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
 from stages.extraction.cluster import connect, require_cluster
 from stages.extraction.jobs import TransformerSpec, Workers
-from stages.extraction.on_cluster import ClusterWorkers
 from stages.extraction.memo_place import memo_folder
+from stages.extraction.on_cluster import ClusterWorkers
 from stages.extraction.parts import LeftOut, describe_part, require_own_part
 from stages.extraction.plan import Plan, estimate
 from stages.extraction.preparation import Prepared, find_all_problems, prepare

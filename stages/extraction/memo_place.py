@@ -18,7 +18,25 @@ __all__ = ["memo_folder"]
 MOUNTS = Path("/proc/self/mountinfo")
 """Linux's list of mounted file systems (man 5 proc)."""
 SHARED = frozenset(
-    "9p afs beegfs ceph cifs fuse.glusterfs fuse.sshfs glusterfs gpfs lustre nfs nfs4 orangefs panfs smb3 smbfs wekafs".split()
+    {
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "nfs",
+        "nfs4",
+        "orangefs",
+        "panfs",
+        "smb3",
+        "smbfs",
+        "wekafs",
+    }
 )
 """Types of file systems that several machines may have mounted."""
 

@@ -49,7 +49,7 @@ def test_a_damaged_sample_is_not_copied(make_store: Callable[..., Path], layout:
     shard.chmod(0o644)
     shard.write_bytes(data)
     with (
-        pytest.raises(StoreCorruptError, match="sample 1 does not match its checksum"),
+        pytest.raises(StoreCorruptError, match="sample 0 does not match its checksum"),
         new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE) as writer,
     ):
         copy_samples(AttentionStore.open(path), writer)
