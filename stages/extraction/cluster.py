@@ -15,7 +15,6 @@ The jobs are defined in `stages.extraction.jobs`; `stages.extraction.on_cluster`
 from __future__ import annotations
 
 import ipaddress
-import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -25,7 +24,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from stages.errors import PipelineError, UsageError
-from stages.extraction.pickled import run_pickled
+from stages.extraction.opaque import call_as_bytes, run_call
 
 __all__ = ["Cluster", "connect", "require_cluster"]
 
@@ -125,12 +124,12 @@ class Cluster:
         running: deque[Any] = deque()
         while True:
             for job in islice(source, self._room(len(running))):
-                call = pickle.dumps((work, job), protocol=pickle.HIGHEST_PROTOCOL)
+                call = call_as_bytes(work, job)
                 with self._explain_failures():
-                    running.append(self._client.submit(run_pickled, call, pure=False, retries=RETRIES))
+                    running.append(self._client.submit(run_call, call, pure=False, retries=RETRIES))
             if not running:
                 return
-            yield pickle.loads(self._result(running.popleft()))  # noqa: S301 - all results in a dask cluster are
+            yield self._result(running.popleft())
 
     def require_workers(self) -> None:
         """Wait for a worker.

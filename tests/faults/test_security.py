@@ -39,6 +39,8 @@ MODULES = {
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {
+    "multiprocessing": ("stages/extraction/process.py", "stages/extraction/processes.py"),
+    "queue": ("stages/extraction/process.py", "stages/extraction/processes.py"),
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
     "importlib": (
@@ -51,7 +53,8 @@ ALONE = {
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
-for the versions of installed packages and for the tables of readers and writers, the others for the viewer."""
+for the versions of installed packages and for the tables of readers and writers, multiprocessing for the processes of
+`extract --devices`, which run a function of this program, the others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""

@@ -213,7 +213,7 @@ def test_the_scheduler_does_not_import_torch(phantoms: Path, phantom_store: Path
             run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address))
             modules = set(client.run_on_scheduler(eval, "list(__import__('sys').modules)"))
     assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
-    assert "stages.extraction.pickled" in modules  # a job went through it
+    assert "stages.extraction.opaque" in modules  # a job went through it
     assert not {"torch", "timm", "stages.attention", "stages.extraction.jobs"} & modules
 
 
