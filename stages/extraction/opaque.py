@@ -15,7 +15,7 @@ __all__ = ["call_as_bytes", "run_call"]
 
 def call_as_bytes(work: Callable[[Any], Any], job: Any) -> bytes:
     """Return a call of a function of an installed module as bytes."""
-    from distributed.protocol import serialize_bytes
+    from distributed.protocol.serialize import serialize_bytes
 
     return bytes(serialize_bytes((work, job)))
 
@@ -27,7 +27,7 @@ def run_call(call: bytes) -> Any:
         ImportError: a module of the call is missing here.
         Exception: whatever the function raises.
     """
-    from distributed.protocol import deserialize_bytes
+    from distributed.protocol.serialize import deserialize_bytes
 
     work, job = deserialize_bytes(call)
     return work(job)
