@@ -39,6 +39,7 @@ from stages.extraction.processes import started_processes
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
 from stages.extraction.sizes import require_possible_sizes
 from stages.extraction.tally import Tally
+from stages.extraction.weights_origin import WeightsOrigin, weights_origin
 from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
 from stages.outputs.places import require_outside, require_own_folder
@@ -60,7 +61,7 @@ class ExtractionReport:
     store: Path
     model: str
     source: str
-    """Origin of the model's weights."""
+    """Origin of the model's weights, their licence, and the part of their file that was loaded; one a line."""
     samples: int
     labelled: int
     computed: int
@@ -95,7 +96,8 @@ class _Work:
     prepared: Prepared
     extractor: AttentionExtractor
     weights: Path | None
-    """Weights file to load; None to take the weights from the model's own file or from the hub."""
+    """Weights file to load; None for the model's own file or the hub's."""
+    origin: WeightsOrigin
 
 
 def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
@@ -120,15 +122,15 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
-    work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights)
+    origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
+    work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights, origin=origin)
     tally = Tally(problems=list(prepared.problems))
-    source = find_model(settings.model).source  # now: it reads the file, and nothing may fail after the store is made
     with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
         _fill(writer, work, tally, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
-        source=source,
+        source=str(origin),
         samples=tally.samples,
         labelled=tally.labelled,
         computed=tally.computed,
@@ -207,6 +209,7 @@ def _layout(work: _Work) -> Layout:
         keys=recipe.keys,
         classes=rules.classes.names,
         images=work.prepared.decoding.images.to_dict(),
+        weights_licence=work.origin.recorded,
         masks=rules.to_source(work.prepared.found.rule.to_dict() if labelled else None),
         compress=settings.compress,
         instances=labelled and rules.kind == "instances",
@@ -247,6 +250,7 @@ def _load_extractor(
         layers=settings.layers,
         precision=settings.precision,
         context=context,
+        positions=settings.position_embedding,
     )
     # With workers this extractor only provides the recipe; `device` and `devices` are for them.
     device = settings.device if settings.cluster is None and settings.devices is None else "cpu"

@@ -79,6 +79,8 @@ class Description:
     """Digest of all the other values, and so of the whole store."""
     upgraded_from: list[str] = field(default_factory=list)
     """The `contents_sha256` that the store had before each upgrade; empty for most stores."""
+    weights_licence: str = ""
+    """Licence of the transformer's weights; "" where the name of the model says it, or where it is not known."""
     images: dict[str, Any] | None = None
     """Rules by which image files were read; None for most stores; see `stages.imaging.image_rules`."""
     part: dict[str, Any] | None = None
@@ -102,6 +104,8 @@ class Description:
         for key in ("images", "part"):
             if described[key] is None:
                 del described[key]
+        if not self.weights_licence:
+            del described["weights_licence"]
         return described
 
     def sealed(self) -> Description:
@@ -143,6 +147,8 @@ class Description:
         return cls(**{**known, "masks": MaskSource(**masks)})
 
 
+LONGEST_LICENCE = 1000
+"""Characters."""
 MASK_KEYS = {"values", "decoding", "pairing"}
 """The required keys of `masks`."""
 
@@ -258,7 +264,8 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "part": lambda value: (
         isinstance(value, dict) and all(_is_count(value.get(key), least=1) for key in ("number", "of"))
     ),
+    "weights_licence": lambda value: isinstance(value, str) and len(value) <= LONGEST_LICENCE,
 }
 """The check of each key's value."""
 
-REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images", "part"}
+REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images", "part", "weights_licence"}
