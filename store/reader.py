@@ -195,11 +195,10 @@ class AttentionStore:
         return values
 
     def chunk(self, name: str, index: int) -> bytes:
-        """Return the stored bytes of one sample in one sharded array, checksum included. They are checked, not decoded.
+        """Return the stored bytes of one sample in one sharded array, with their checksum, after comparing the two.
 
         Raises:
-            IndexError: there is no such sample.
-            StoreIncompleteError, StoreCorruptError: the store has no such array, or bytes are missing or damaged.
+            IndexError, StoreIncompleteError, StoreCorruptError: as `read_array`.
         """
         array, checksums = self._sharded_array(name, np.asarray([index], dtype=np.int64))
         return array.chunk(index, checksums)
