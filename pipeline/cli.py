@@ -142,6 +142,25 @@ def extract(settings: ExtractSettings) -> None:
 
 
 @app.command()
+def merge(
+    parts: Annotated[
+        list[Path], typer.Argument(metavar="PART", help="Stores that `extract --shard` made, all of them.")
+    ],
+    *,
+    store: Annotated[Path, typer.Option(help="Path of the whole store; it appears there when it is complete.")],
+) -> None:
+    """Join the parts of a store. The result is the store that one `extract` would have made.
+
+    Parts are compared and copied, not computed. Nothing is written if a part is missing, doubled, damaged or foreign.
+    """
+    console.say(f"merge: {counted(len(parts), 'part')} → {store}")
+    from stages import merge as stage
+
+    report = stage.run(parts, store, progress=progress_display())
+    console.say(str(report))
+
+
+@app.command()
 @options_of(TrainSettings, section="train")
 def train(settings: TrainSettings) -> None:
     """Train a segmenter from an attention store. No transformer is involved."""

@@ -61,6 +61,8 @@ def describe_store(path: Path, *, stats: bool, run: Path | None = None) -> dict[
         "bytes": _bytes(path),
         "skipped": description.skipped,
     }
+    if description.part is not None:
+        described["part"] = {key: description.part[key] for key in ("number", "of")}
     if run is not None:
         described["splits"] = _describe_splits(store, run)
     if stats:

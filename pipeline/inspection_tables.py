@@ -55,7 +55,9 @@ def _rows_of_data(described: Mapping[str, Any], shares: Mapping[str, float] | No
     sizes = described["original_sizes"]
     what = "the tiles cover" if (described.get("parents") or {}).get("tile") else "the images have"
     images = f"; {what} {_range(sizes['height'])} × {_range(sizes['width'])}" if sizes else ""
+    part = described.get("part")
     return [
+        *([["part", f"{part['number']} of {part['of']}; pipeline merge joins them"]] if part else []),
         ["samples", f"{described['count']} ({described['labelled']} with a mask)"],
         *_rows_of_parents(described.get("parents")),
         *_rows_of_splits(described.get("splits")),

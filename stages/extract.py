@@ -10,34 +10,40 @@ complete. Until then, and after any failure, an older store stays there unchange
 With `--on-error stop` nothing more is computed after the first broken file: the remaining files are only validated, so
 that all problems are reported together. With `--on-error skip` the store is made without the broken files.
 
-With `--cluster` the workers of a cluster read the files and compute the maps. Memo and store are still written here.
+With `--devices` processes of this machine, and with `--cluster` the workers of a cluster, read the files and compute
+the maps. Memo and store are still written here. With `--shard` the store is one part of a larger one.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
-from stages.errors import InputProblemsError, Problem, WeightsError
+from stages.errors import InputProblemsError, Problem, UsageError, WeightsError
+from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
 from stages.extraction.cluster import connect, require_cluster
-from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, extract_on_cluster
+from stages.extraction.jobs import TransformerSpec, Workers
+from stages.extraction.memo_place import memo_folder
+from stages.extraction.on_cluster import ClusterWorkers
+from stages.extraction.parts import LeftOut, describe_part, require_own_part
 from stages.extraction.plan import Plan, estimate
-from stages.extraction.preparation import Prepared, as_relative, find_all_problems, prepare
+from stages.extraction.preparation import Prepared, find_all_problems, prepare
+from stages.extraction.processes import started_processes
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
 from stages.extraction.sizes import require_possible_sizes
+from stages.extraction.tally import Tally
 from stages.extraction.weights_origin import WeightsOrigin, weights_origin
-from stages.imaging.lost_objects import LostObjects
-from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
 from stages.outputs.places import require_outside, require_own_folder
+from stages.runtime.devices import resolve_devices
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
@@ -46,8 +52,6 @@ from store.writer import Layout, StoreWriter, new_store
 
 LABEL_COLUMNS = ("objects", "lost_objects", "lost_classes")
 """Optional columns of a store with labels."""
-NAMED = 3
-"""Number of samples without a mask that a hint names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,38 +100,6 @@ class _Work:
     origin: WeightsOrigin
 
 
-@dataclass(kw_only=True)
-class _Tally:
-    """Count what was written to the store, and collect what the user has to know."""
-
-    problems: list[Problem]
-    """Files that cannot be used, found so far."""
-    samples: int = 0
-    labelled: int = 0
-    computed: int = 0
-    without_mask: list[str] = field(default_factory=list)
-    """Ids of samples in the store that have no mask."""
-    sanity: MaskSanityCheck = field(default_factory=MaskSanityCheck)
-    lost: LostObjects = field(default_factory=LostObjects)
-    """Objects that are too small for the store."""
-
-    def add(self, shard: Shard) -> None:
-        """Count the samples of a shard."""
-        labelled = [sample for sample in shard.samples if sample.labelled]
-        self.samples += len(shard.samples)
-        self.labelled += len(labelled)
-        self.computed += shard.computed
-        self.without_mask += [sample.id for sample in shard.samples if not sample.labelled]
-        self.sanity.add(sample.mask for sample in labelled)
-        for sample in labelled:
-            self.lost.add(
-                sample.id,
-                objects=sample.objects or 0,
-                lost=sample.lost_objects or 0,
-                keeping_size=shard.keeping_sizes.get(sample.id),
-            )
-
-
 def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
     """Extract a store.
 
@@ -140,8 +112,8 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     """
     began = time.monotonic()
     _require_place(settings)
-    if settings.cluster is not None:
-        require_cluster(settings.cluster, insecure=settings.cluster_insecure)
+    require_own_part(settings)
+    _require_workers(settings)
     context = require_possible_sizes(settings)
     weights = _weights(settings)
     prepared = prepare(settings, progress, context)
@@ -152,7 +124,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
     origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
     work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights, origin=origin)
-    tally = _Tally(problems=list(prepared.problems))
+    tally = Tally(problems=list(prepared.problems))
     with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
         _fill(writer, work, tally, progress)
     return ExtractionReport(
@@ -173,6 +145,21 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         hint="\n".join(_hints(work, tally)),
         seconds=time.monotonic() - began,
     )
+
+
+def _require_workers(settings: ExtractSettings) -> None:
+    """Make sure that the devices or the cluster that the settings name can be used.
+
+    Raises:
+        UsageError: there is no such device or no such cluster, or several settings say where to compute.
+    """
+    if settings.devices is not None:
+        for option, given in (("--device", settings.device != "auto"), ("--cluster", settings.cluster is not None)):
+            if given:
+                raise UsageError(f"--devices {settings.devices}: cannot be combined with {option}. Give one of them.")
+        resolve_devices(settings.devices)
+    if settings.cluster is not None:
+        require_cluster(settings.cluster, insecure=settings.cluster_insecure)
 
 
 def _require_place(settings: ExtractSettings) -> None:
@@ -200,6 +187,8 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
     If the transformer's weights cannot be loaded, `Plan.require_sound` raises the error, after the plan was shown.
     """
     _require_place(settings)
+    require_own_part(settings)
+    _require_workers(settings)
     context = require_possible_sizes(settings)
     extractor: AttentionExtractor | WeightsError
     try:
@@ -212,7 +201,7 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
 def _layout(work: _Work) -> Layout:
     """Return what all samples of the store have in common."""
     settings, recipe, rules = work.settings, work.extractor.recipe, work.prepared.rules
-    labelled = any(source.masks for source in work.prepared.sources)
+    labelled = work.prepared.labelled
     return Layout(
         size=settings.image_size,
         grid=recipe.grid,
@@ -231,8 +220,8 @@ def _layout(work: _Work) -> Layout:
 
 def _place_columns(prepared: Prepared) -> tuple[str, ...]:
     """Return the columns for samples that are parts of larger images, and for images that say the size of a pixel."""
-    slices = any(source.part.plane is not None for source in prepared.sources)
-    tiles = any(source.part.box is not None for source in prepared.sources)
+    slices = any(source.part.plane is not None for source in prepared.images)
+    tiles = prepared.decoding.images.tile is not None
     sizes = any(size_in_file(source.image, source.part.axis) is not None for source in prepared.images)
     return (
         *(("parent",) if slices or tiles else ()),
@@ -263,12 +252,12 @@ def _load_extractor(
         context=context,
         positions=settings.position_embedding,
     )
-    # With a cluster this extractor only provides the recipe; `device` is for the workers.
-    device = settings.device if settings.cluster is None else "cpu"
+    # With workers this extractor only provides the recipe; `device` and `devices` are for them.
+    device = settings.device if settings.cluster is None and settings.devices is None else "cpu"
     return AttentionExtractor.load(config, device=device, batch_size=batch_size)
 
 
-def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -> None:
+def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) -> None:
     """Write all samples to the store and count them in `tally`.
 
     Raises:
@@ -276,7 +265,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
     """
     done = 0
     with (
-        AttentionMemo(work.settings.memo, work.extractor.recipe) as memo,
+        AttentionMemo(memo_folder(work.settings), work.extractor.recipe) as memo,
         progress.task("extracting", len(work.prepared.sources)) as task,
         closing(_shards(work, writer.samples_per_shard, memo, task)) as shards,
     ):
@@ -289,15 +278,19 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
             for sample in shard.samples:
                 writer.append(sample)
             tally.add(shard)
-    if not tally.samples:
+    share = work.prepared.share
+    if not tally.samples and share is None:
         raise InputProblemsError(tally.problems, "No sample is left.")
-    writer.skipped = [as_relative(one, work.settings) for one in (*work.prepared.plain, *tally.problems)]
+    left_out = LeftOut.of(work.prepared, tally.problems, work.settings)
+    writer.skipped = left_out.as_skipped()
+    if share is not None:
+        writer.part = describe_part(share, work.prepared, tally, left_out)
 
 
 def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
     """Yield the samples of all files in order, some files at a time, each with the number of files."""
     settings = work.settings
-    if settings.cluster is None:
+    if settings.cluster is None and settings.devices is None:
         extraction = Extraction(
             decoding=work.prepared.decoding, extractor=work.extractor, batch_size=settings.batch_size, memo=memo
         )
@@ -311,11 +304,22 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
         batch_size=settings.batch_size,
     )
     parts = list(_slices(work.prepared.sources, settings.batch_size))
-    with connect(settings.cluster) as cluster:
-        on_cluster = ClusterExtraction(
-            cluster=cluster, decoding=work.prepared.decoding, transformer=transformer, memo=memo
+    with _workers(settings, transformer) as workers:
+        by_workers = WorkersExtraction(
+            workers=workers, decoding=work.prepared.decoding, transformer=transformer, memo=memo
         )
-        yield from zip(map(len, parts), extract_on_cluster(parts, on_cluster, task), strict=True)
+        yield from zip(map(len, parts), extract_by_workers(parts, by_workers, task), strict=True)
+
+
+@contextmanager
+def _workers(settings: ExtractSettings, transformer: TransformerSpec) -> Iterator[Workers]:
+    """Start processes on `--devices`, or connect to the `--cluster`."""
+    if settings.devices is not None:
+        with started_processes(resolve_devices(settings.devices), transformer) as workers:
+            yield workers
+    elif settings.cluster is not None:
+        with connect(settings.cluster) as cluster:
+            yield ClusterWorkers(cluster)
 
 
 def _weights_file(work: _Work) -> Path | None:
@@ -325,19 +329,16 @@ def _weights_file(work: _Work) -> Path | None:
     return given.absolute() if given else None
 
 
-def _hints(work: _Work, tally: _Tally) -> list[str]:
-    hints = []
-    if any(source.split for source in work.prepared.sources):
-        table = work.settings.csv
-        hints.append(f"splits are not part of a store: to use those of the table, train with --split-csv {table}")
-    without = tally.without_mask
-    if not tally.labelled:
-        hints.append("no sample has a mask, so the store cannot be used for training or evaluation")
-    elif without:
-        named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
-        hints.append(f"note: no mask for {len(without)} of {tally.samples} images; they are not trained on: {named}")
-    lost = tally.lost.hints(work.settings.image_size)
-    return [*work.prepared.found.notes, *hints, *lost, *tally.sanity.hints()]
+def _hints(work: _Work, tally: Tally) -> list[str]:
+    prepared, settings = work.prepared, work.settings
+    notes = [*prepared.found.notes]
+    if any(source.split for source in prepared.sources):
+        notes.append(
+            f"splits are not part of a store: to use those of the table, train with --split-csv {settings.csv}"
+        )
+    if prepared.share is not None:
+        return [*notes, f"{prepared.share}: join the parts with pipeline merge, which warns of what all samples show"]
+    return [*notes, *tally.hints(settings.image_size)]
 
 
 def _slices(sources: Sequence[SourceSample], size: int) -> Iterator[Sequence[SourceSample]]:

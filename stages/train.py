@@ -31,6 +31,7 @@ from stages.errors import CheckpointError, UsageError
 from stages.outputs.kinds import CROSS_VALIDATION, RUN
 from stages.outputs.places import require_own_folder
 from stages.runs.live_log import live_log
+from stages.runs.whole_store import require_whole
 from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
@@ -104,6 +105,7 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
     """
     _require_place(settings, CROSS_VALIDATION if settings.folds else RUN)
     store = AttentionStore.open(settings.store)
+    require_whole(store)
     if not store.labelled.any():
         raise UsageError(
             f"{settings.store}: no sample has a mask, so there is nothing to learn from.\n"

@@ -83,6 +83,8 @@ class Description:
     """Licence of the transformer's weights; "" where the name of the model says it, or where it is not known."""
     images: dict[str, Any] | None = None
     """Rules by which image files were read; None for most stores; see `stages.imaging.image_rules`."""
+    part: dict[str, Any] | None = None
+    """Which share of a larger store this is; None for a whole store; see `stages.extraction.parts`."""
 
     @property
     def arrays(self) -> list[str]:
@@ -99,8 +101,9 @@ class Description:
         described = {**asdict(self), "masks": self.masks.to_dict()}
         if not self.upgraded_from:
             del described["upgraded_from"]
-        if self.images is None:
-            del described["images"]
+        for key in ("images", "part"):
+            if described[key] is None:
+                del described[key]
         if not self.weights_licence:
             del described["weights_licence"]
         return described
@@ -258,8 +261,11 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "contents_sha256": lambda value: isinstance(value, str),
     "upgraded_from": _are_texts,
     "images": lambda value: isinstance(value, dict),
+    "part": lambda value: (
+        isinstance(value, dict) and all(_is_count(value.get(key), least=1) for key in ("number", "of"))
+    ),
     "weights_licence": lambda value: isinstance(value, str) and len(value) <= LONGEST_LICENCE,
 }
 """The check of each key's value."""
 
-REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images", "weights_licence"}
+REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images", "part", "weights_licence"}

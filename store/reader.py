@@ -194,6 +194,15 @@ class AttentionStore:
             self._require_same_store()
         return values
 
+    def chunk(self, name: str, index: int) -> bytes:
+        """Return the stored bytes of one sample in one sharded array, with their checksum, after comparing the two.
+
+        Raises:
+            IndexError, StoreIncompleteError, StoreCorruptError: as `read_array`.
+        """
+        array, checksums = self._sharded_array(name, np.asarray([index], dtype=np.int64))
+        return array.chunk(index, checksums)
+
     def check_array(self, name: str, indices: Indices) -> None:
         """Check the stored bytes of several samples of one sharded array, whatever their type and codecs.
 

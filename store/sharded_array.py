@@ -98,6 +98,14 @@ class ShardedArray:
                 raise self._damaged(sample, error) from None
         return out
 
+    def chunk(self, sample: int, checksums: NDArray[np.uint32]) -> bytes:
+        """Return the stored bytes of one sample, checksum included, after comparing them with their checksums.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
+        """
+        return self._checked_shard(sample, checksums).chunk(sample)
+
     def check(self, indices: NDArray[np.int64], checksums: NDArray[np.uint32]) -> None:
         """Compare the stored bytes of samples with their checksums; a sample that passed is not checked again.
 

@@ -39,7 +39,12 @@ def encode_chunk(values: NDArray[np.generic], packing: Packing) -> tuple[bytes, 
         The chunk, CRC-32C included, and the CRC-32C.
     """
     chunk = checksummed(pack(np.ascontiguousarray(values).tobytes(), packing))
-    return chunk, int.from_bytes(chunk[-CRC_BYTES:], "little")
+    return chunk, checksum_of(chunk)
+
+
+def checksum_of(chunk: bytes) -> int:
+    """Return the CRC-32C at the end of a chunk."""
+    return int.from_bytes(chunk[-CRC_BYTES:], "little")
 
 
 def checksummed(payload: bytes) -> bytes:
@@ -122,6 +127,11 @@ class MappedShard:
         """Return a sample's stored bytes without their checksum, as a view into the file."""
         start, length = self._index[sample - self._first].tolist()
         return self._view[start : start + length - CRC_BYTES]
+
+    def chunk(self, sample: int) -> bytes:
+        """Return a sample's stored bytes with their checksum."""
+        start, length = self._index[sample - self._first].tolist()
+        return self._bytes[start : start + length]
 
     def checksum(self, sample: int) -> int:
         """Return the CRC-32C that follows a sample's stored bytes in the file."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ from store.metadata import ShardedArraySpec, dimensions_of
 from store.packing import Packing, codecs
 from store.records import Sample
 from store.root import STORE
-from store.shards import encode_chunk, encode_shard
+from store.shards import checksum_of, encode_chunk, encode_shard
 
 SHARD_BYTES = 32 * 2**20
 """Largest size of a shard of images. Smaller shards would be many files, larger ones would be slow to fetch."""
@@ -167,6 +167,8 @@ class StoreWriter:
     ) -> None:
         self.skipped: list[dict[str, str]] = []
         """Inputs left out on request, for the store's description: `{where, what}`."""
+        self.part: dict[str, Any] | None = None
+        """Which share of a larger store this is, for the store's description; None for a whole store."""
         self._folder = folder
         self._layout = layout
         self._recipe = recipe
@@ -192,13 +194,18 @@ class StoreWriter:
         """The number of samples in a full shard. Without a cluster, `extract` computes as many at a time."""
         return self._layout.samples_per_shard
 
+    @property
+    def sample_columns(self) -> Mapping[str, str]:
+        """The columns with one value per sample, and their types."""
+        return self._layout.sample_columns
+
     def append(self, sample: Sample) -> None:
         """Add one sample.
 
         Raises:
             ValueError: one of its arrays does not have the layout's shape or type, or a value of the layout is missing.
         """
-        checksums = []
+        chunks: dict[str, bytes] = {}
         for name, dtype in self._layout.sharded.items():
             values: NDArray[Any] | None = getattr(sample, name)
             if values is None:
@@ -208,15 +215,26 @@ class StoreWriter:
                     f"{sample.id}: `{name}` is {values.dtype}{values.shape}, not {dtype}{self._layout.shape(name)}"
                 )
             stored = values.astype(np.dtype(dtype).newbyteorder("<"), copy=False)
-            chunk, checksum = encode_chunk(stored, self._layout.packing(name))
-            self._chunks[name].append(chunk)
-            checksums.append(checksum)
+            chunks[name], _ = encode_chunk(stored, self._layout.packing(name))
+        row: dict[str, Any] = {}
         for name in self._layout.sample_columns:
-            value = getattr(sample, "id" if name == "sample" else name)
-            if value is None:
+            row[name] = getattr(sample, "id" if name == "sample" else name)
+            if row[name] is None:
                 raise ValueError(f"{sample.id}: has no `{name}`")
-            self._columns[name].append(value)
-        self._columns["checksum"].append(checksums)
+        self.append_stored(chunks, row)
+
+    def append_stored(self, chunks: Mapping[str, bytes], values: Mapping[str, Any]) -> None:
+        """Add one sample whose chunks are encoded already, as in a store of the same layout.
+
+        Args:
+            chunks: the stored bytes in every sharded array, checksum included.
+            values: the value in every column of samples.
+        """
+        for name, stored in self._chunks.items():
+            stored.append(chunks[name])
+        for name in self._layout.sample_columns:
+            self._columns[name].append(values[name])
+        self._columns["checksum"].append([checksum_of(chunks[name]) for name in self._chunks])
         self._samples += 1
         if len(self._chunks["image"]) == self._layout.samples_per_shard:
             self._write_shards()
@@ -247,6 +265,7 @@ class StoreWriter:
             contents_sha256="",
             upgraded_from=self._upgraded_from,
             images=self._layout.images,
+            part=self.part,
             weights_licence=self._layout.weights_licence,
         ).sealed()
         group = {"zarr_format": 3, "node_type": "group", "attributes": {ATTRIBUTE: description.to_dict()}}

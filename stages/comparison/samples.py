@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stages.comparison.arms import Arm
 from stages.errors import UsageError
+from stages.runs.whole_store import require_whole
 from stages.segmentation.split_tables import SPLITS
 from stages.segmentation.splits import split_by_csv, split_by_rule
 from stages.settings import TrainSettings
@@ -68,6 +69,7 @@ def open_samples(arms: Iterable[Arm], shared: TrainSettings) -> Samples:
         InputProblemsError: the table of splits does not fit the store.
     """
     store = AttentionStore.open(shared.store)
+    require_whole(store)
     if not store.labelled.any():
         raise UsageError(
             f"{shared.store}: no sample has a mask, so there is nothing to learn from.\n  Extract a store with --masks."
@@ -78,6 +80,7 @@ def open_samples(arms: Iterable[Arm], shared: TrainSettings) -> Samples:
         path = arm.settings.store
         if path not in stores:
             stores[path] = AttentionStore.open(path)
+            require_whole(stores[path])
             _require_same(store, stores[path], splits, arm.name)
         if arm.settings.unlabelled and stores[path] is not store:
             _require_images(store, stores[path], np.flatnonzero(~store.labelled).astype(np.int64), arm.name)

@@ -2,7 +2,7 @@
 
 `extract_shard` takes a list of files. Threads decode files ahead while the transformer computes. Cached maps come from
 the memo; the others are computed in full batches, and every batch is committed to the memo. Only one shard is in
-memory, whatever the total number of images. A cluster runs the same function (`stages.extraction.on_cluster`).
+memory, whatever the total number of images. Workers run the same function (`stages.extraction.jobs`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from stages.imaging.labels import LabelRules
 from stages.imaging.pixel_sizes import size_in_file, size_text
 from stages.imaging.samples import SourceSample, printable
 from stages.imaging.shrinking import MOST_INSTANCES, ShrunkLabels, shrink_labels
-from stages.runtime.look_ahead import look_ahead
+from stages.runtime.look_ahead import THREADS, look_ahead
+from stages.runtime.memory_budget import MemoryBudget
 from stages.runtime.progress import Task
 from store.records import IGNORE, Sample
 
@@ -90,6 +91,14 @@ class Shard:
     """By id, for samples that lost objects: the smallest size that would keep them."""
     computed: int = 0
     """Images the transformer ran on; the maps of the others came from the memo."""
+
+    def add(self, other: Shard) -> None:
+        """Append the result for the files that follow."""
+        self.samples += other.samples
+        self.memo_keys += other.memo_keys
+        self.problems += other.problems
+        self.keeping_sizes |= other.keeping_sizes
+        self.computed += other.computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +185,8 @@ class Extraction:
     """Images given to the extractor at a time."""
     memo: Memo
     """Asked before maps are computed; gets the new maps after every batch."""
+    processes: int = 1
+    """Number of processes that work at the same time on this machine: they share its memory and its processors."""
 
 
 def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task: Task) -> Shard:
@@ -193,7 +204,13 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
     decoded: list[Decoded] = []
     maps: dict[str, NDArray[np.float16]] = {}
     waiting: dict[str, NDArray[np.uint8]] = {}
-    outcomes = look_ahead(extraction.decoding.decode, sources, weigh=extraction.decoding.weigh)
+    outcomes = look_ahead(
+        extraction.decoding.decode,
+        sources,
+        weigh=extraction.decoding.weigh,
+        budget=MemoryBudget.of_one(extraction.processes),
+        threads=max(2, THREADS // extraction.processes),
+    )
     at_a_time = min(extraction.batch_size, BETWEEN_COMMITS)
     while group := list(islice(outcomes, at_a_time)):
         sound = [outcome for outcome in group if isinstance(outcome, Decoded)]

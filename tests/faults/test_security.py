@@ -40,6 +40,8 @@ MODULES = {
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {
+    "multiprocessing": ("stages/extraction/process.py", "stages/extraction/processes.py"),
+    "queue": ("stages/extraction/process.py", "stages/extraction/processes.py"),
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
     "importlib": (
@@ -61,7 +63,8 @@ ALONE = {
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
 for versions of installed packages and for tables of readers, writers and public names, subprocess for pip (`bundle`),
-the others for the viewer."""
+multiprocessing for the processes of `extract --devices`, which run a function of this program, the others for the
+viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""
