@@ -20,7 +20,6 @@ from torch.optim import AdamW
 
 from stages.attention.architectures import build_transformer
 from stages.attention.models import ModelEntry
-from stages.errors import PipelineError
 from stages.pretraining.crops import Crops
 from stages.pretraining.head import ProjectionHead
 from stages.pretraining.images import UnlabelledImages
@@ -32,7 +31,7 @@ from stages.pretraining.watch import feature_deviation, head_figures, head_maps
 from stages.runs.history import Row
 from stages.runs.precision import Arithmetic, autocast, resolve, resumed
 from stages.runs.schedules import mixed_seed
-from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
+from stages.runs.soundness import named_moments, require_finite, require_same_tensors
 from stages.runs.state import RunState, restore_optimizer
 from stages.runtime.progress import Task
 from stages.settings import PretrainSettings
@@ -165,12 +164,7 @@ class DistillationTrainer:
         """
         networks = (("student", self.student), ("teacher", self.teacher))
         weights = {f"{kind} {name}": tensor for kind, one in networks for name, tensor in one.state_dict().items()}
-        name = first_not_finite(weights | named_moments(self.optimizer) | {"centre": self.centre})
-        if name is not None:
-            raise PipelineError(
-                f"step {self.step}: `{name}` holds NaN or infinity; nothing was published.\n"
-                "  Train with a lower --lr or --weight-decay, or with --precision float32."
-            )
+        require_finite(weights | named_moments(self.optimizer) | {"centre": self.centre}, f"step {self.step}")
 
     def _train_step(self, step: int) -> Tensor:
         """Take one step of the optimiser; return (3,): loss, the teacher's entropy, and the deviation of its tokens."""

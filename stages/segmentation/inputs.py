@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from stages.errors import PipelineError
 from stages.runtime.out_of_memory import AdaptiveBatch
+from stages.runtime.parts import Part
 from stages.segmentation.augmentation import RANGES, change_colours, draw_affines, resize_attention, warp
 from stages.segmentation.batches import TensorBatch
 from stages.segmentation.map_augmentation import change_maps, separate_generator
@@ -42,6 +43,7 @@ def augmented_inputs(
     border: Border = "mirror",
     map_dropout: float = 0.0,
     map_noise: float = 0.0,
+    part: Part | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the network's image and attention for training, and the mask warped in the same way.
 
@@ -57,6 +59,8 @@ def augmented_inputs(
         border: what the mask is outside the picture, see `stages.segmentation.augmentation`.
         map_dropout: probability that a map is set to zero, see `stages.segmentation.map_augmentation`.
         map_noise: largest change of a map, likewise.
+        part: which samples of a larger batch these are; None if they are the batch. Random numbers are drawn for the
+            larger batch, so a sample is changed in the same way whichever process has it.
 
     Returns:
         (sample, 3, row, column) float32, (sample, row, column) uint8, (sample, head, *config.attention_size) float32.
@@ -64,15 +68,16 @@ def augmented_inputs(
     attention = normalise_attention(batch.attention.float(), norm)
     if config.branches != "image":
         unit, own = noise_unit(attention, norm) if map_noise else 1.0, separate_generator(generator)
-        attention = change_maps(attention, dropout=map_dropout, noise=map_noise, generator=own, unit=unit)
+        attention = change_maps(attention, dropout=map_dropout, noise=map_noise, generator=own, unit=unit, part=part)
     if augment == "none":
         image = normalise_image(batch.image.float())
         return image, batch.mask, resize_attention(attention, config.attention_size)
     ranges = RANGES[augment]
     rows, columns = config.size
-    affines = draw_affines(len(batch.image), ranges, rows / columns, generator)
+    part = part or Part.whole(len(batch.image))
+    affines = part.of(draw_affines(part.total, ranges, rows / columns, generator))
     image, mask, attention = warp(batch.image.float(), batch.mask, attention, affines, config.attention_size, border)
-    return normalise_image(change_colours(image, ranges, generator)), mask, attention
+    return normalise_image(change_colours(image, ranges, generator, part)), mask, attention
 
 
 def adaptive_batch_for(batch_size: int, config: NetworkConfig, device: torch.device) -> AdaptiveBatch:
