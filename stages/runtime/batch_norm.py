@@ -88,11 +88,14 @@ class _Normalise(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         entering, weight, count, mean, variance = ctx.saved_tensors
-        # With fixed statistics: weight / sqrt(var + eps) * g, sum(g * y), sum(g); the sums are those of this process.
-        through, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradients[0].contiguous(memory_format=_layout(entering)),
-            entering, weight, mean, variance, None, None, train=False, eps=ctx.eps, output_mask=[True, True, True],
-        )  # fmt: skip
+        if len(entering):
+            # With fixed statistics: weight / sqrt(var + eps) * g, sum(g * y), sum(g); the sums are of this process.
+            through, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+                gradients[0].contiguous(memory_format=_layout(entering)),
+                entering, weight, mean, variance, None, None, train=False, eps=ctx.eps, output_mask=[True, True, True],
+            )  # fmt: skip
+        else:  # torch 2.15 divides by zero there, which ends the process
+            through, of_weight, of_bias = gradients[0], torch.zeros_like(weight), torch.zeros_like(weight)
         sums = sum_over_processes(torch.stack([of_bias, of_weight]).double()) / count
         scale = (variance.double() + ctx.eps).rsqrt()
         slope = -weight * scale * scale * sums[1]
