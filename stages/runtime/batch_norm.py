@@ -34,7 +34,7 @@ class JointBatchNorm(nn.Module):
     """Batch normalisation of (item, channel, ...) over the items of all processes.
 
     It takes parameters and buffers over, under the same names, from the layer whose place it takes. In evaluation mode
-    it uses the running statistics and exchanges nothing.
+    it uses the running statistics and exchanges nothing; a layer without them always uses those of the batch.
     """
 
     running_mean: Tensor
@@ -44,18 +44,20 @@ class JointBatchNorm(nn.Module):
     def __init__(self, norm: Norm) -> None:
         super().__init__()
         self.weight, self.bias, self.eps, self.momentum = norm.weight, norm.bias, norm.eps, norm.momentum or 0.0
+        self._tracks = norm.track_running_stats
         for name, buffer in norm.named_buffers():
             self.register_buffer(name, buffer)
 
     def forward(self, entering: Tensor) -> Tensor:
         """Return the normalised values in the shape of `entering`."""
-        if not self.training:
+        if self._tracks and not self.training:
             return F.batch_norm(entering, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         count, mean, variance = _moments(entering.detach())
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1).clamp_min(1), self.momentum)
+        if self._tracks:
+            with torch.no_grad():
+                self.num_batches_tracked += 1
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * count / (count - 1).clamp_min(1), self.momentum)
         normalised: Tensor = _Normalise.apply(entering, self.weight, self.bias, count, mean, variance, self.eps)
         return normalised
 

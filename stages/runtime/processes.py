@@ -73,6 +73,15 @@ class Processes:
             raise ValueError("a single process has nobody to hear")
         return self.board.hear()
 
+    def wait(self) -> None:
+        """Wait until every process has come here.
+
+        Raises:
+            ProcessLostError: another process has failed or cannot be reached.
+        """
+        if self.board is not None:
+            self.board.wait_for_all()
+
     def agree(self, values: Mapping[str, Any]) -> None:
         """Make sure that all processes were started with the same settings and data.
 
