@@ -20,8 +20,8 @@ TOGETHER = frozenset({"train", "pretrain"})
 """Commands that divide their work among the processes."""
 
 INSTEAD = {
-    "compare": "Run it without torchrun. To use several GPUs, run one comparison on each, of other --arms, with its own "
-    "--out and CUDA_VISIBLE_DEVICES.",
+    "compare": "Run it without torchrun. To use several GPUs, run one comparison on each, of other --arms, with "
+    "its own --out and CUDA_VISIBLE_DEVICES.",
     "extract": "Run it without torchrun.",
     "predict": "Run it without torchrun, or one command for each part of the images.",
     "evaluate": "Run it without torchrun.",

@@ -57,7 +57,8 @@ def _assert_same_run(one: Path, several: Path) -> None:
         assert expected.keys() == found.keys()
         for name, tensor in expected.items():
             largest = max(float(tensor.abs().max()), 1e-3)
-            np.testing.assert_allclose(found[name], tensor, atol=1e-3 * largest, err_msg=f"{file} {name}")
+            share = 0.02 if name.startswith("optimizer") else 1e-3  # rounding decides some ReLUs, and so gradients
+            np.testing.assert_allclose(found[name], tensor, atol=share * largest, err_msg=f"{file} {name}")
 
 
 CASES: dict[str, dict[str, Any]] = {
