@@ -78,9 +78,9 @@ def test_an_error_of_all_processes_is_said_once(tmp_path, forks):
 
 
 def test_a_signal_to_one_process_ends_all(phantom_store, tmp_path, forks):
-    """The process that got the signal says so and ends by it."""
+    """The process that got the signal says so, and the other one says nothing."""
     first, second = _command(forks, phantom_store, tmp_path / "run", change=TERMINATED)
-    assert second.returncode == -signal.SIGTERM
+    assert second.returncode == 128 + signal.SIGTERM  # a fork of the tests does not end by the signal itself
     assert "interrupted by SIGTERM; run the command again with --resume" in second.stderr
     assert first.returncode == 1
     assert "error" not in first.stderr
@@ -96,7 +96,7 @@ def test_processes_with_other_settings_are_refused(phantom_store, tmp_path, fork
     assert not (tmp_path / "run").exists()
 
 
-def test_a_resumed_run_of_other_settings_is_refused_once(trained, phantom_store, tmp_path, forks):
+def test_a_resumed_run_of_other_settings_is_refused_once(trained, phantom_store, forks):
     """The first process compares the state with the settings; the others need no state."""
     finished = _command(forks, phantom_store, trained, "--resume", "--lr", "0.5")
     assert [one.returncode for one in finished] == [1, 1]
