@@ -100,10 +100,10 @@ class _Normalise(Function):
             through, of_weight, of_bias = gradients[0], torch.zeros_like(weight), torch.zeros_like(weight)
         sums = sum_over_processes(torch.stack([of_bias, of_weight]).double()) / count
         scale = (variance.double() + ctx.eps).rsqrt()
-        slope = -weight * scale * scale * sums[1]
-        level = -weight * scale * sums[0] - slope * mean
-        slope, level = (_per_channel(one.to(torch.float32), entering) for one in (slope, level))
-        return (through + (entering * slope + level).to(through.dtype), of_weight, of_bias, *[None] * 4)
+        slope, level = -weight * scale * scale * sums[1], -weight * scale * sums[0]
+        slope, level, middle = (_per_channel(one.float(), entering) for one in (slope, level, mean))
+        shared = (entering - middle).mul_(slope).add_(level)
+        return (through + shared.to(through.dtype), of_weight, of_bias, *[None] * 4)
 
 
 def _moments(entering: Tensor) -> tuple[Tensor, Tensor, Tensor]:
