@@ -16,21 +16,16 @@ from stages.runtime.launch import refuse_several
 
 __all__ = ["is_silent", "refuse_several_processes", "silent_unless_first"]
 
-TOGETHER = frozenset({"train", "pretrain"})
-"""Commands that divide their work among the processes."""
+ALONE = frozenset(
+    {"bundle", "compare", "evaluate", "export", "extract", "merge", "phantom", "predict", "report", "upgrade", "view"}
+)
+"""Commands that cannot divide their work: several processes of them would write the same files."""
 
 INSTEAD = {
     "compare": "Run it without torchrun. To use several GPUs, run one comparison on each, of other --arms, with "
-    "its own --out and CUDA_VISIBLE_DEVICES.",
-    "extract": "Run it without torchrun.",
-    "predict": "Run it without torchrun, or one command for each part of the images.",
-    "evaluate": "Run it without torchrun.",
-    "report": "Run it without torchrun.",
-    "phantom": "Run it without torchrun.",
-    "view": "Run it without torchrun.",
-    "upgrade": "Run it without torchrun.",
+    "its own --out and CUDA_VISIBLE_DEVICES."
 }
-"""What to do in place of starting another command in several processes, which would write the same files."""
+"""What to do in place of it, if that is more than to run the command without torchrun."""
 
 
 def refuse_several_processes(command: str) -> None:
@@ -39,8 +34,8 @@ def refuse_several_processes(command: str) -> None:
     Raises:
         UsageError: it runs in several.
     """
-    if command in INSTEAD and "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        refuse_several(command, INSTEAD[command])
+    if command in ALONE and "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        refuse_several(command, INSTEAD.get(command, "Run it without torchrun."))
 
 
 @contextlib.contextmanager

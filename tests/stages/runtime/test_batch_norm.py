@@ -28,7 +28,7 @@ def test_results_gradients_and_running_statistics_are_those_of_torch(layout: tor
         leaving = network(entering)
         (leaving * torch.linspace(-1, 1, leaving.numel()).view_as(leaving)).sum().backward()
         gradients = [entering.grad, *(one.grad for one in network.parameters())]
-        results.append([leaving, *gradients, *network.state_dict().values(), network.eval()(images)])
+        results.append([leaving.detach(), *gradients, *network.state_dict().values(), network.eval()(images).detach()])
     for expected, found in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * max(1.0, float(expected.abs().max())))
 
