@@ -130,6 +130,11 @@ def joined(device_name: str) -> Iterator[Processes]:
     if launch.count == 1:
         yield ALONE
         return
+    if dist.is_initialized():
+        raise UsageError(
+            "this process has joined others by `torch.distributed` already, and a run joins its own.\n"
+            "  Call it before `init_process_group`, or in a process without RANK and WORLD_SIZE."
+        )
     board = Board(launch)
     try:
         device = local_device(device_name, launch)

@@ -300,19 +300,16 @@ class SegmentationTrainer:
         self._validation = Validation(settings, self.store, self.device, config, self.processes)
         self._consistency = None
         if settings.unlabelled:
-            unlabelled, steps = self.indices[UNLABELLED], self.budget.steps
-            self._consistency = Consistency(
-                settings, self.store, unlabelled, self.device, config, steps, self.processes
-            )
+            unlabelled, steps, processes = self.indices[UNLABELLED], self.budget.steps, self.processes
+            self._consistency = Consistency(settings, self.store, unlabelled, self.device, config, steps, processes)
 
     def _autocast(self) -> torch.autocast:
         return autocast(self._arithmetic, self.device)
 
     def _open(self, split: str) -> ResidentSamples | StreamedSamples:
         if split not in self._samples:
-            self._samples[split] = open_samples(
-                self.store, self.indices[split], self.device, several=self.processes.several
-            )
+            several = self.processes.several
+            self._samples[split] = open_samples(self.store, self.indices[split], self.device, several=several)
         return self._samples[split]
 
     def state(self) -> RunState:
