@@ -223,6 +223,7 @@ def _layout(work: _Work) -> Layout:
         instances=labelled and rules.kind == "instances",
         multilabel=labelled and rules.kind == "multilabel",
         columns=(*(LABEL_COLUMNS if labelled else ()), "perceptual_hash", *_place_columns(work.prepared)),
+        expected=len(work.prepared.sources),
     )
 
 
@@ -274,7 +275,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
     with (
         AttentionMemo(work.settings.memo, work.extractor.recipe) as memo,
         progress.task("extracting", len(work.prepared.sources)) as task,
-        closing(_shards(work, writer.samples_per_shard, memo, task)) as shards,
+        closing(_shards(work, writer.samples_at_once, memo, task)) as shards,
     ):
         for files, shard in shards:
             done += files
@@ -290,14 +291,14 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
     writer.skipped = [_as_relative(one, work.settings) for one in (*work.prepared.plain, *tally.problems)]
 
 
-def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
+def _shards(work: _Work, at_once: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
     """Yield the samples of all files in order, some files at a time, each with the number of files."""
     settings = work.settings
     if settings.cluster is None:
         extraction = Extraction(
             decoding=work.prepared.decoding, extractor=work.extractor, batch_size=settings.batch_size, memo=memo
         )
-        for part in _slices(work.prepared.sources, samples_per_shard):
+        for part in _slices(work.prepared.sources, at_once):
             yield len(part), extract_shard(part, extraction, task)
         return
     transformer = TransformerSpec(

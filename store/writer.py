@@ -1,8 +1,8 @@
 """Write a store: samples are added one by one, and the complete store appears at the end.
 
-Samples are gathered until they fill a shard, which is then written once and never changed, so
-memory holds one shard whatever the number of samples. The store has a temporary name until
-`finish`, and is verified there before it appears at its path (`store.disk.publish`).
+Samples are gathered until they fill a shard, which is then complete and never changed. Large shards are written in
+pieces (`store.shard_writer`), so memory holds `SHARD_BYTES` of each array at most, whatever the number of samples. The
+store has a temporary name until `finish`, and is verified there before it appears at its path (`store.disk.publish`).
 
 The bytes are specified in `store/FORMAT.md`. The version of the format rises with every change here that gives other
 bytes for the same samples.
@@ -38,21 +38,30 @@ from store.format import (
     OPTIONAL_SHARDED,
     SHARDED,
     VERSION,
-    chunk_path,
     metadata_sha256,
     recipe_sha256,
     written_json,
 )
-from store.metadata import ShardedArraySpec, dimensions_of
+from store.metadata import ShardedArraySpec
 from store.packing import Packing, codecs
 from store.records import Sample
 from store.root import STORE
-from store.shards import encode_chunk, encode_shard
+from store.shard_writer import ShardWriter
+from store.shards import encode_chunk
 
 SHARD_BYTES = 32 * 2**20
 """Largest size of a shard of images. Smaller shards would be many files, larger ones would be slow to fetch."""
 
 MAX_SAMPLES_PER_SHARD = 1024
+
+MOST_SMALL_SHARDS = 1024
+"""Number of shards of one array above which shards of more than `MAX_SAMPLES_PER_SHARD` samples are made.
+
+They still have at most `SHARD_BYTES` of images.
+"""
+
+MOST_SHARDS = 4096
+"""Largest number of shards of one array. Above it, shards of more than `SHARD_BYTES` are made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +89,8 @@ class Layout:
     """Rules by which image files were read; None without a choice."""
     columns: tuple[str, ...] = ()
     """Optional columns that every sample has: names of `store.format.OPTIONAL_COLUMNS`, in any order."""
+    expected: int = field(default=0, compare=False)
+    """Number of samples that the store will have, as far as it is known. Very large stores get larger shards."""
 
     def __post_init__(self) -> None:
         unknown = set(self.columns) - OPTIONAL_COLUMNS.keys()
@@ -99,10 +110,27 @@ class Layout:
         return {**COLUMNS, **{name: dtype for name, dtype in OPTIONAL_COLUMNS.items() if name in self.columns}}
 
     @property
-    def samples_per_shard(self) -> int:
+    def samples_at_once(self) -> int:
         """The largest power of two whose images fit in `SHARD_BYTES`, at most `MAX_SAMPLES_PER_SHARD`."""
+        return min(MAX_SAMPLES_PER_SHARD, self._fitting)
+
+    @property
+    def samples_per_shard(self) -> int:
+        """The number of samples in a full shard: `samples_at_once`, doubled where this would make too many files.
+
+        It is doubled while there are more than `MOST_SMALL_SHARDS` shards and the images still fit in `SHARD_BYTES`,
+        and then while there are more than `MOST_SHARDS` shards. So ten million samples take fewer than 20,000 files.
+        """
+        number = self.samples_at_once
+        while self.expected > number * (MOST_SMALL_SHARDS if number < self._fitting else MOST_SHARDS):
+            number *= 2
+        return number
+
+    @property
+    def _fitting(self) -> int:
+        """The largest power of two whose images fit in `SHARD_BYTES`, at least 1."""
         fitting = max(1, SHARD_BYTES // (self.size[0] * self.size[1] * 3))
-        return min(MAX_SAMPLES_PER_SHARD, 1 << (fitting.bit_length() - 1))
+        return 1 << (fitting.bit_length() - 1)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one sample in one of the sharded arrays."""
@@ -170,10 +198,15 @@ class StoreWriter:
         self._recipe = recipe
         self._upgraded_from = list(upgraded_from)
         self._samples = 0
-        self._shards = 0
-        self._chunks: dict[str, list[bytes]] = {name: [] for name in layout.sharded}
-        for name in layout.sharded:
-            (folder / name).mkdir()
+        self._parts = [
+            (name, dtype, np.dtype(dtype).newbyteorder("<"), layout.shape(name), layout.packing(name))
+            for name, dtype in layout.sharded.items()
+        ]
+        self._shards = {
+            name: ShardWriter(folder, name, capacity=layout.samples_per_shard, most_bytes=SHARD_BYTES)
+            for name in layout.sharded
+        }
+        self._sample_columns = tuple(layout.sample_columns)
         self._columns = {
             name: ColumnWriter(folder, name, dtype=dtype, chunk=COLUMN_CHUNK)
             for name, dtype in layout.sample_columns.items()
@@ -187,8 +220,13 @@ class StoreWriter:
 
     @property
     def samples_per_shard(self) -> int:
-        """The number of samples in a full shard. Without a cluster, `extract` computes as many at a time."""
+        """The number of samples in a full shard."""
         return self._layout.samples_per_shard
+
+    @property
+    def samples_at_once(self) -> int:
+        """The number of samples that `extract` computes at a time without a cluster."""
+        return self._layout.samples_at_once
 
     def append(self, sample: Sample) -> None:
         """Add one sample.
@@ -197,32 +235,34 @@ class StoreWriter:
             ValueError: one of its arrays does not have the layout's shape or type, or a value of the layout is missing.
         """
         checksums = []
-        for name, dtype in self._layout.sharded.items():
+        chunks = []
+        for name, dtype, stored, shape, packing in self._parts:
             values: NDArray[Any] | None = getattr(sample, name)
             if values is None:
                 raise ValueError(f"{sample.id}: has no `{name}`")
-            if values.shape != self._layout.shape(name) or values.dtype != dtype:
-                raise ValueError(
-                    f"{sample.id}: `{name}` is {values.dtype}{values.shape}, not {dtype}{self._layout.shape(name)}"
-                )
-            stored = values.astype(np.dtype(dtype).newbyteorder("<"), copy=False)
-            chunk, checksum = encode_chunk(stored, self._layout.packing(name))
-            self._chunks[name].append(chunk)
+            if values.shape != shape or values.dtype != dtype:
+                raise ValueError(f"{sample.id}: `{name}` is {values.dtype}{values.shape}, not {dtype}{shape}")
+            chunk, checksum = encode_chunk(values.astype(stored, copy=False), packing)
+            chunks.append(chunk)
             checksums.append(checksum)
-        for name in self._layout.sample_columns:
-            value = getattr(sample, "id" if name == "sample" else name)
-            if value is None:
-                raise ValueError(f"{sample.id}: has no `{name}`")
+        row = [getattr(sample, "id" if name == "sample" else name) for name in self._sample_columns]
+        if None in row:
+            raise ValueError(f"{sample.id}: has no `{self._sample_columns[row.index(None)]}`")
+        self._add(chunks, row, checksums)
+
+    def _add(self, chunks: Sequence[bytes], row: Sequence[Any], checksums: Sequence[int]) -> None:
+        """Add the chunks of one sample, its values in the columns, and the CRC-32C of its chunks."""
+        for writer, chunk in zip(self._shards.values(), chunks, strict=True):
+            writer.append(chunk)
+        for name, value in zip(self._sample_columns, row, strict=True):
             self._columns[name].append(value)
         self._columns["checksum"].append(checksums)
         self._samples += 1
-        if len(self._chunks["image"]) == self._layout.samples_per_shard:
-            self._write_shards()
 
     def finish(self) -> None:
         """Write what is still in memory, the metadata and the description. `new_store` calls it."""
-        if self._chunks["image"]:
-            self._write_shards()
+        for writer in self._shards.values():
+            writer.finish()
         metadata = {name: self._columns[name].finish().to_bytes() for name in self._columns}
         metadata |= {name: self._sharded_metadata(name) for name in self._layout.sharded}
         for name, content in metadata.items():
@@ -248,13 +288,6 @@ class StoreWriter:
         ).sealed()
         group = {"zarr_format": 3, "node_type": "group", "attributes": {ATTRIBUTE: description.to_dict()}}
         write_synced(self._folder / "zarr.json", written_json(group))
-
-    def _write_shards(self) -> None:
-        for name, chunks in self._chunks.items():
-            content = encode_shard(chunks, self._layout.samples_per_shard)
-            write_synced(chunk_path(self._folder, name, self._shards, len(dimensions_of(name))), content)
-            chunks.clear()
-        self._shards += 1
 
     def _sharded_metadata(self, name: str) -> bytes:
         shape = self._layout.shape(name)
