@@ -45,16 +45,25 @@ class Texts:
 
     def to_array(self) -> NDArray[Any]:
         """Return the texts as an array of NumPy's `StringDType`."""
-        content = self._content.tobytes()
-        texts = [
-            content[start : start + length].decode()
-            for start, length in zip(self._starts.tolist(), self.lengths.tolist(), strict=True)
-        ]
+        texts = [text.decode() for text in self.chosen(np.arange(len(self)))]
         return np.array(texts, np.dtypes.StringDType())
 
     def first(self, count: int) -> Texts:
         """Return the first texts."""
         return Texts(self._content, self._starts[:count], self.lengths[:count])
+
+    def chosen(self, positions: NDArray[np.int64]) -> list[bytes]:
+        """Return the bytes of some texts."""
+        content = self._content.tobytes()
+        starts, lengths = self._starts[positions].tolist(), self.lengths[positions].tolist()
+        return [content[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+
+    def differs_from_previous(self) -> NDArray[np.bool_]:
+        """Return True for every text that is not equal to the one before it, (text,); True for the first one."""
+        differs = np.ones(len(self), np.bool_)
+        rows = self.padded(int(self.lengths.max(initial=0)))
+        differs[1:] = (rows[1:] != rows[:-1]).any(axis=1) | (self.lengths[1:] != self.lengths[:-1])
+        return differs
 
     def padded(self, width: int) -> NDArray[np.uint8]:
         """Return the bytes of all texts as rows, (text, width), cut or filled with zeros."""
