@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor, ExtractorConfig
@@ -26,20 +26,21 @@ from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
 from stages.errors import InputProblemsError, Problem, WeightsError
+from stages.extraction.additions import Additions
 from stages.extraction.cluster import connect, require_cluster
 from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, extract_on_cluster
 from stages.extraction.plan import Plan, estimate
 from stages.extraction.preparation import Prepared, find_all_problems, prepare
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
 from stages.extraction.sizes import require_possible_sizes
-from stages.imaging.lost_objects import LostObjects
-from stages.imaging.mask_sanity import MaskSanityCheck
+from stages.extraction.tally import Tally
 from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
 from stages.outputs.places import require_outside, require_own_folder
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
+from store.appending import appended_store
 from store.root import STORE
 from store.writer import Layout, StoreWriter, new_store
 
@@ -90,40 +91,10 @@ class _Work:
     settings: ExtractSettings
     prepared: Prepared
     extractor: AttentionExtractor
+    additions: Additions | None
+    """The samples that the store keeps, with `append` and a store at its path; else None."""
     weights: Path | None
     """Weights file to load; None to take the weights from the model's own file or from the hub."""
-
-
-@dataclass(kw_only=True)
-class _Tally:
-    """Count what was written to the store, and collect what the user has to know."""
-
-    problems: list[Problem]
-    """Files that cannot be used, found so far."""
-    samples: int = 0
-    labelled: int = 0
-    computed: int = 0
-    without_mask: list[str] = field(default_factory=list)
-    """Ids of samples in the store that have no mask."""
-    sanity: MaskSanityCheck = field(default_factory=MaskSanityCheck)
-    lost: LostObjects = field(default_factory=LostObjects)
-    """Objects that are too small for the store."""
-
-    def add(self, shard: Shard) -> None:
-        """Count the samples of a shard."""
-        labelled = [sample for sample in shard.samples if sample.labelled]
-        self.samples += len(shard.samples)
-        self.labelled += len(labelled)
-        self.computed += shard.computed
-        self.without_mask += [sample.id for sample in shard.samples if not sample.labelled]
-        self.sanity.add(sample.mask for sample in labelled)
-        for sample in labelled:
-            self.lost.add(
-                sample.id,
-                objects=sample.objects or 0,
-                lost=sample.lost_objects or 0,
-                keeping_size=shard.keeping_sizes.get(sample.id),
-            )
 
 
 def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
@@ -142,17 +113,19 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
     context = require_possible_sizes(settings)
     weights = _weights(settings)
-    prepared = prepare(settings, progress, context)
+    additions = Additions.open(settings, progress)
+    prepared = prepare(settings, progress, context, additions.choose if additions else list)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
     for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
-    work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights)
-    tally = _Tally(problems=list(prepared.problems))
+    work = _Work(settings=settings, prepared=prepared, extractor=extractor, additions=additions, weights=weights)
+    tally = Tally(problems=list(prepared.problems))
     source = find_model(settings.model).source  # now: it reads the file, and nothing may fail after the store is made
-    with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
-        _fill(writer, work, tally, progress)
+    if additions is None or additions.new:
+        with _open_writer(work) as writer:
+            _fill(writer, work, tally, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
@@ -164,6 +137,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         input=[
             *prepared.conversion,
             *prepared.channels,
+            *([additions.summary] if additions else []),
             f"labels: {prepared.found.rule}",
             *(f"not used: {one}" for one in prepared.found.left_out),
         ],
@@ -171,6 +145,19 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         hint="\n".join(_hints(work, tally)),
         seconds=time.monotonic() - began,
     )
+
+
+def _open_writer(work: _Work) -> AbstractContextManager[StoreWriter]:
+    """Return a writer of a new store, or of one that begins with the samples of the store that is there.
+
+    Raises:
+        UsageError: the new samples do not fit this store.
+    """
+    layout, recipe = _layout(work), work.extractor.recipe.to_dict()
+    if work.additions is None:
+        return new_store(work.settings.store, layout=layout, recipe=recipe)
+    work.additions.require_same(layout, recipe)
+    return appended_store(work.additions.previous)
 
 
 def _require_place(settings: ExtractSettings) -> None:
@@ -204,13 +191,16 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
         extractor = _load_extractor(settings, _weights(settings), context, batch_size=1)
     except WeightsError as error:
         extractor = error
-    return estimate(prepare(settings, progress, context), settings, extractor)
+    additions = Additions.open(settings, progress)
+    return estimate(prepare(settings, progress, context, additions.choose if additions else list), settings, extractor)
 
 
 def _layout(work: _Work) -> Layout:
     """Return what all samples of the store have in common."""
     settings, recipe, rules = work.settings, work.extractor.recipe, work.prepared.rules
-    labelled = any(source.masks for source in work.prepared.sources)
+    labelled = any(
+        source.masks for source in (work.prepared.found.samples if settings.append else work.prepared.sources)
+    )
     return Layout(
         size=settings.image_size,
         grid=recipe.grid,
@@ -222,7 +212,12 @@ def _layout(work: _Work) -> Layout:
         compress=settings.compress,
         instances=labelled and rules.kind == "instances",
         multilabel=labelled and rules.kind == "multilabel",
-        columns=(*(LABEL_COLUMNS if labelled else ()), "perceptual_hash", *_place_columns(work.prepared)),
+        columns=(
+            *(LABEL_COLUMNS if labelled else ()),
+            "perceptual_hash",
+            *_place_columns(work.prepared),
+            *(("mask_digest",) if settings.append else ()),
+        ),
         expected=len(work.prepared.sources),
     )
 
@@ -265,7 +260,7 @@ def _load_extractor(
     return AttentionExtractor.load(config, device=device, batch_size=batch_size)
 
 
-def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -> None:
+def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) -> None:
     """Write all samples to the store and count them in `tally`.
 
     Raises:
@@ -322,13 +317,13 @@ def _weights_file(work: _Work) -> Path | None:
     return given.absolute() if given else None
 
 
-def _hints(work: _Work, tally: _Tally) -> list[str]:
+def _hints(work: _Work, tally: Tally) -> list[str]:
     hints = []
     if any(source.split for source in work.prepared.sources):
         table = work.settings.csv
         hints.append(f"splits are not part of a store: to use those of the table, train with --split-csv {table}")
     without = tally.without_mask
-    if not tally.labelled:
+    if not tally.labelled and work.additions is None:
         hints.append("no sample has a mask, so the store cannot be used for training or evaluation")
     elif without:
         named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")

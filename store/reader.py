@@ -201,6 +201,14 @@ class AttentionStore:
         array, checksums = self._sharded_array(name, wanted)
         array.check(wanted, checksums)
 
+    def payload(self, name: str, sample: int) -> memoryview:
+        """Return the stored bytes of one sample of a sharded array, packed as they are and without their checksum.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: the shard is missing or damaged. The bytes are not checked.
+        """
+        return self._sharded[name].shard(sample // self.description.samples_per_shard).payload(sample)
+
     def _sharded_array(self, name: str, wanted: NDArray[np.int64]) -> tuple[ShardedArray, Checksums]:
         """Return an array and a function that returns the checksum recorded for one of its samples."""
         array = self._sharded.get(name)

@@ -91,6 +91,8 @@ class Layout:
     """Optional columns that every sample has: names of `store.format.OPTIONAL_COLUMNS`, in any order."""
     expected: int = field(default=0, compare=False)
     """Number of samples that the store will have, as far as it is known. Very large stores get larger shards."""
+    per_shard: int = field(default=0, compare=False)
+    """Number of samples in a full shard; 0 to choose it by their size and number."""
 
     def __post_init__(self) -> None:
         unknown = set(self.columns) - OPTIONAL_COLUMNS.keys()
@@ -121,6 +123,8 @@ class Layout:
         It is doubled while there are more than `MOST_SMALL_SHARDS` shards and the images still fit in `SHARD_BYTES`,
         and then while there are more than `MOST_SHARDS` shards. So ten million samples take fewer than 20,000 files.
         """
+        if self.per_shard:
+            return self.per_shard
         number = self.samples_at_once
         while self.expected > number * (MOST_SMALL_SHARDS if number < self._fitting else MOST_SHARDS):
             number *= 2
@@ -197,26 +201,27 @@ class StoreWriter:
         self._layout = layout
         self._recipe = recipe
         self._upgraded_from = list(upgraded_from)
-        self._samples = 0
+        self.samples = 0
+        """The number of samples so far."""
         self._parts = [
             (name, dtype, np.dtype(dtype).newbyteorder("<"), layout.shape(name), layout.packing(name))
             for name, dtype in layout.sharded.items()
         ]
-        self._shards = {
+        self.shards = {
             name: ShardWriter(folder, name, capacity=layout.samples_per_shard, most_bytes=SHARD_BYTES)
             for name in layout.sharded
         }
-        self._sample_columns = tuple(layout.sample_columns)
-        self._columns = {
+        self.sample_columns = tuple(layout.sample_columns)
+        self.columns = {
             name: ColumnWriter(folder, name, dtype=dtype, chunk=COLUMN_CHUNK)
             for name, dtype in layout.sample_columns.items()
         }
-        self._columns["checksum"] = ColumnWriter(
+        self.columns["checksum"] = ColumnWriter(
             folder, "checksum", dtype="uint32", row=(len(layout.sharded),), chunk=COLUMN_CHUNK
         )
-        self._columns["head"] = ColumnWriter(folder, "head", dtype="str", chunk=COLUMN_CHUNK)
+        self.columns["head"] = ColumnWriter(folder, "head", dtype="str", chunk=COLUMN_CHUNK)
         for head in layout.heads:
-            self._columns["head"].append(head)
+            self.columns["head"].append(head)
 
     @property
     def samples_per_shard(self) -> int:
@@ -245,25 +250,25 @@ class StoreWriter:
             chunk, checksum = encode_chunk(values.astype(stored, copy=False), packing)
             chunks.append(chunk)
             checksums.append(checksum)
-        row = [getattr(sample, "id" if name == "sample" else name) for name in self._sample_columns]
+        row = [getattr(sample, "id" if name == "sample" else name) for name in self.sample_columns]
         if None in row:
-            raise ValueError(f"{sample.id}: has no `{self._sample_columns[row.index(None)]}`")
+            raise ValueError(f"{sample.id}: has no `{self.sample_columns[row.index(None)]}`")
         self._add(chunks, row, checksums)
 
     def _add(self, chunks: Sequence[bytes], row: Sequence[Any], checksums: Sequence[int]) -> None:
         """Add the chunks of one sample, its values in the columns, and the CRC-32C of its chunks."""
-        for writer, chunk in zip(self._shards.values(), chunks, strict=True):
+        for writer, chunk in zip(self.shards.values(), chunks, strict=True):
             writer.append(chunk)
-        for name, value in zip(self._sample_columns, row, strict=True):
-            self._columns[name].append(value)
-        self._columns["checksum"].append(checksums)
-        self._samples += 1
+        for name, value in zip(self.sample_columns, row, strict=True):
+            self.columns[name].append(value)
+        self.columns["checksum"].append(checksums)
+        self.samples += 1
 
     def finish(self) -> None:
         """Write what is still in memory, the metadata and the description. `new_store` calls it."""
-        for writer in self._shards.values():
+        for writer in self.shards.values():
             writer.finish()
-        metadata = {name: self._columns[name].finish().to_bytes() for name in self._columns}
+        metadata = {name: self.columns[name].finish().to_bytes() for name in self.columns}
         metadata |= {name: self._sharded_metadata(name) for name in self._layout.sharded}
         for name, content in metadata.items():
             write_synced(self._folder / name / "zarr.json", content)
@@ -274,13 +279,13 @@ class StoreWriter:
             recipe_sha256=recipe_sha256(self._recipe),
             classes=list(self._layout.classes),
             masks=self._layout.masks,
-            samples=self._samples,
+            samples=self.samples,
             samples_per_shard=self._layout.samples_per_shard,
             sharded=list(self._layout.sharded),
             skipped=self.skipped,
             metadata_sha256=metadata_sha256(metadata),
             columns_sha256={
-                name: self._columns[name].digests for name in (*DIMENSIONS, *OPTIONAL_COLUMNS) if name in self._columns
+                name: self.columns[name].digests for name in (*DIMENSIONS, *OPTIONAL_COLUMNS) if name in self.columns
             },
             contents_sha256="",
             upgraded_from=self._upgraded_from,
@@ -302,4 +307,4 @@ class StoreWriter:
             attributes=self._layout.attributes(name),
             fill_value="NaN" if name == "attention" else 0,
         )
-        return spec.metadata(samples=self._samples, samples_per_shard=self._layout.samples_per_shard).to_bytes()
+        return spec.metadata(samples=self.samples, samples_per_shard=self._layout.samples_per_shard).to_bytes()

@@ -22,12 +22,12 @@ HASHED = 8
 
 
 def group_draws(store: AttentionStore, seed: int) -> NDArray[np.uint64]:
-    """Return the first 64 bits of SHA-256 of `<seed>\\n<group>` for every sample, (sample,)."""
+    """Return the first 64 bits of SHA-256 of the seed, a line feed and the group for every sample, (sample,)."""
     return prefixed_hashes(store.columns.texts("group"), seed)
 
 
 def prefixed_hashes(chunks: Iterable[Texts], seed: int) -> NDArray[np.uint64]:
-    """Return the first 64 bits of SHA-256 of `<seed>\\n<text>` for every text, (text,).
+    """Return the first 64 bits of SHA-256 of the seed, a line feed and each text, (text,).
 
     Args:
         chunks: the texts; equal neighbours are hashed once.
@@ -47,7 +47,9 @@ def copied_positions(store: AttentionStore) -> NDArray[np.int64]:
 
     Different digests may be among them, so compare the digests of these samples.
     """
-    prints = np.concatenate([np.empty(0, np.uint64), *(_fingerprints(texts) for texts in store.columns.texts("digest"))])
+    prints = np.concatenate(
+        [np.empty(0, np.uint64), *(_fingerprints(texts) for texts in store.columns.texts("digest"))]
+    )
     ordered = np.sort(prints)
     twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     return _positions(prints, twice)
@@ -77,8 +79,11 @@ def _positions(values: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArra
     """Return the positions of all values that are among the wanted ones, which are sorted and distinct."""
     if not len(wanted):
         return np.empty(0, np.int64)
-    nearest = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
-    return np.flatnonzero(wanted[nearest] == values)
+    begins = np.zeros(1 << 16, np.bool_)  # a search in `wanted` for every value would take seconds
+    begins[wanted >> np.uint64(48)] = True
+    possible = np.flatnonzero(begins[values >> np.uint64(48)])
+    nearest = np.minimum(np.searchsorted(wanted, values[possible]), len(wanted) - 1)
+    return possible[wanted[nearest] == values[possible]]
 
 
 def _fingerprints(texts: Texts) -> NDArray[np.uint64]:

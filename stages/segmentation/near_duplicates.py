@@ -52,9 +52,7 @@ def similar_pairs(hashes: Sequence[str], most: int = MOST_DIFFERENT) -> list[tup
     return sorted(pairs)
 
 
-def _similar(
-    values: NDArray[np.uint64], most: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+def _similar(values: NDArray[np.uint64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
     """Return the pairs of 64-bit hashes that differ in at most `most` bits: two positions, and the number of bits.
 
     For each piece, the hashes are sorted by it. Those with an equal piece are then neighbours, and each one is compared
@@ -64,7 +62,7 @@ def _similar(
     found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))]
     for piece in range(most + 1):
         pieces = values >> np.uint64(piece * width) & np.uint64((1 << width) - 1)
-        order = np.argsort(pieces, kind="stable")
+        order = np.argsort(pieces)
         begins = np.flatnonzero(np.diff(pieces[order], prepend=pieces[order[:1]] ^ np.uint64(1)))
         sizes = np.diff([*begins, len(order)]) if len(begins) else np.empty(0, np.int64)
         left = np.repeat(np.where(sizes <= MOST_IN_A_BUCKET, begins + sizes, 0), sizes) - np.arange(len(order))
@@ -90,7 +88,7 @@ def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicate
     if not store.has("perceptual_hash"):
         return []
     values, hashed = _stored_hashes(store)
-    used = np.array([bool(split) for split in splits], np.bool_)
+    used = np.array(splits, object) != ""
     compared = np.flatnonzero(used & hashed)
     first, second, _ = _similar(values[compared], MOST_DIFFERENT)
     pairs = zip(compared[first].tolist(), compared[second].tolist(), strict=True)

@@ -152,17 +152,19 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
     _require_shares(val, test)
     draws = group_draws(store, seed)
     shares = draws.astype(np.float64) / 2**64
-    codes = np.where(shares < test, 2, np.where(shares < test + val, 1, 0)).astype(np.int8)  # positions in SPLITS
+    codes = (shares < test + val).astype(np.int8)  # positions in SPLITS
+    codes[shares < test] = 2
     copied = copied_positions(store).tolist()
     linked = linked_groups(
         (str(store.columns.value("group", position)) for position in copied),
         (str(store.columns.value("digest", position)) for position in copied),
     )
     together: dict[str, int] = {}
-    for position, group in positions_of_groups(store, draws, linked, seed):
+    positions = list(positions_of_groups(store, draws, linked, seed))
+    for position, group in positions:
         name = linked[group]  # SPLITS is in rising order of strictness: test wins over val and train
         together[name] = max(together.get(name, 0), int(codes[position]))
-    for position, group in positions_of_groups(store, draws, linked, seed):
+    for position, group in positions:
         codes[position] = together[linked[group]]
     codes[~store.labelled] = len(SPLITS)
     splits: list[str] = np.array([*SPLITS, ""], object)[codes].tolist()
