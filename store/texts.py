@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 __all__ = ["Texts", "parse_texts"]
 
 _LENGTH = struct.Struct("<I")
+PLACE = np.uint32
+"""Type of a position in a chunk, and of a length: a chunk has at most 256 MiB."""
 PREFIX = _LENGTH.size
 """Bytes of the length before each text."""
 
@@ -29,7 +31,7 @@ class Texts:
         lengths: (text,) its number of bytes.
     """
 
-    def __init__(self, content: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+    def __init__(self, content: NDArray[np.uint8], starts: NDArray[PLACE], lengths: NDArray[PLACE]) -> None:
         self._content = content
         self._starts = starts
         self.lengths = lengths
@@ -78,7 +80,7 @@ class Texts:
             texts = self._content[int(self._starts[0]) :]
             rows[:, :taken] = np.lib.stride_tricks.as_strided(texts, (len(self), taken), strides, writeable=False)
             return rows
-        places = self._starts[:, None] + np.arange(width)
+        places = self._starts[:, None].astype(np.int64) + np.arange(width)
         inside = np.arange(width) < self.lengths[:, None]
         rows[inside] = self._content[places[inside]]
         return rows
@@ -106,7 +108,7 @@ def parse_texts(content: bytes | memoryview, count: int) -> Texts:
     return Texts(texts, starts, lengths)
 
 
-def _of_one_length(content: bytes | memoryview, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+def _of_one_length(content: bytes | memoryview, count: int) -> tuple[NDArray[PLACE], NDArray[PLACE]] | None:
     """Return the places of texts that all have one length; None if they differ in length."""
     if not count:
         return None
@@ -117,10 +119,11 @@ def _of_one_length(content: bytes | memoryview, count: int) -> tuple[NDArray[np.
     rows = np.frombuffer(content, np.uint8, offset=PREFIX).reshape(count, step)
     if (rows[:, :PREFIX] != np.frombuffer(_LENGTH.pack(length), np.uint8)).any():
         return None
-    return PREFIX + PREFIX + step * np.arange(count, dtype=np.int64), np.full(count, length, np.int64)
+    starts = (PREFIX + PREFIX + step * np.arange(count)).astype(PLACE)
+    return starts, np.broadcast_to(PLACE(length), count)
 
 
-def _searched(content: bytes | memoryview, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _searched(content: bytes | memoryview, count: int) -> tuple[NDArray[PLACE], NDArray[PLACE]]:
     """Return the places of texts, found one after the other."""
     starts, end, at = [], len(content), PREFIX
     length_at = _LENGTH.unpack_from
@@ -134,5 +137,5 @@ def _searched(content: bytes | memoryview, count: int) -> tuple[NDArray[np.int64
         raise ValueError("corrupt buffer: a text reaches beyond the chunk") from None
     if at != end or len(starts) != count:
         raise ValueError("corrupt buffer: the texts do not fill the chunk")
-    places = np.array([*starts, end + PREFIX], np.int64)
-    return places[:-1], np.diff(places) - PREFIX
+    places = np.array([*starts, end + PREFIX], PLACE)
+    return places[:-1], np.diff(places) - PLACE(PREFIX)

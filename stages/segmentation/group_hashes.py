@@ -7,7 +7,7 @@ million samples, so columns are read chunk by chunk as bytes (`store.texts`), an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from store import AttentionStore
 from store.texts import Texts
 
-__all__ = ["copied_positions", "group_draws", "positions_of_groups", "prefixed_hashes"]
+__all__ = ["copied_positions", "group_draws", "positions_of", "prefixed_hashes"]
 
 HASHED = 8
 """Bytes of a SHA-256 that are kept: 64 bits."""
@@ -51,39 +51,21 @@ def copied_positions(store: AttentionStore) -> NDArray[np.int64]:
         [np.empty(0, np.uint64), *(_fingerprints(texts) for texts in store.columns.texts("digest"))]
     )
     ordered = np.sort(prints)
-    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    return _positions(prints, twice)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    return positions_of(prints, twice)
 
 
-def positions_of_groups(
-    store: AttentionStore, draws: NDArray[np.uint64], names: Iterable[str], seed: int
-) -> Iterator[tuple[int, str]]:
-    """Yield the position and the group of every sample of some groups.
-
-    Args:
-        store: the samples.
-        draws: (sample,) `group_draws` of this seed.
-        names: the groups.
-        seed: of the draws.
-    """
-    wanted = set(names)
-    hashed = [hashlib.sha256(f"{seed}\n{name}".encode()).digest()[:HASHED] for name in wanted]
-    values = np.frombuffer(b"".join(hashed), ">u8").astype(np.uint64)
-    for position in _positions(draws, np.unique(values)).tolist():
-        group = str(store.columns.value("group", position))
-        if group in wanted:
-            yield position, group
-
-
-def _positions(values: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return the positions of all values that are among the wanted ones, which are sorted and distinct."""
+def positions_of(values: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the positions of all values that are among the wanted ones, in rising order."""
     if not len(wanted):
         return np.empty(0, np.int64)
+    wanted = np.unique(wanted)
     begins = np.zeros(1 << 16, np.bool_)  # a search in `wanted` for every value would take seconds
     begins[wanted >> np.uint64(48)] = True
-    possible = np.flatnonzero(begins[values >> np.uint64(48)])
+    possible = np.flatnonzero(begins[values >> np.uint64(48)]).astype(np.int64)
     nearest = np.minimum(np.searchsorted(wanted, values[possible]), len(wanted) - 1)
-    return possible[wanted[nearest] == values[possible]]
+    found: NDArray[np.int64] = possible[wanted[nearest] == values[possible]]
+    return found
 
 
 def _fingerprints(texts: Texts) -> NDArray[np.uint64]:
@@ -91,4 +73,5 @@ def _fingerprints(texts: Texts) -> NDArray[np.uint64]:
     words = texts.padded(64).view("<u8").astype(np.uint64)
     factors = np.arange(3, 3 + 2 * words.shape[1], 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) | np.uint64(1)
     mixed = words * factors
-    return np.bitwise_xor.reduce(mixed ^ (mixed >> np.uint64(29)), axis=1)
+    prints: NDArray[np.uint64] = np.bitwise_xor.reduce(mixed ^ (mixed >> np.uint64(29)), axis=1)
+    return prints

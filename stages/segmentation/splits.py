@@ -37,7 +37,7 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.runtime.wording import counted
 from stages.segmentation.balancing import Traits
 from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
-from stages.segmentation.group_hashes import copied_positions, group_draws, positions_of_groups
+from stages.segmentation.group_hashes import copied_positions, group_draws, positions_of
 from stages.segmentation.split_tables import LEARNT_FROM, SPLITS, read_split_csv
 from stages.settings import SplitRule
 from store import AttentionStore
@@ -154,18 +154,16 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
     shares = draws.astype(np.float64) / 2**64
     codes = (shares < test + val).astype(np.int8)  # positions in SPLITS
     codes[shares < test] = 2
-    copied = copied_positions(store).tolist()
-    linked = linked_groups(
-        (str(store.columns.value("group", position)) for position in copied),
-        (str(store.columns.value("digest", position)) for position in copied),
+    copied = copied_positions(store)
+    linked = linked_groups(  # by the hashes of their names: two names with one hash would have one split anyway
+        map(str, draws[copied].tolist()), (str(store.columns.value("digest", at)) for at in copied.tolist())
     )
     together: dict[str, int] = {}
-    positions = list(positions_of_groups(store, draws, linked, seed))
-    for position, group in positions:
-        name = linked[group]  # SPLITS is in rising order of strictness: test wins over val and train
-        together[name] = max(together.get(name, 0), int(codes[position]))
-    for position, group in positions:
-        codes[position] = together[linked[group]]
+    connected = positions_of(draws, draws[copied])
+    names = [linked[str(draw)] for draw in draws[connected].tolist()]
+    for name, code in zip(names, codes[connected].tolist(), strict=True):
+        together[name] = max(together.get(name, 0), code)  # SPLITS is in rising order: test wins over val and train
+    codes[connected] = [together[name] for name in names]
     codes[~store.labelled] = len(SPLITS)
     splits: list[str] = np.array([*SPLITS, ""], object)[codes].tolist()
     _require(splits, {"train"} | ({"val"} if val else set()) | ({"test"} if test else set()), "the seeded split")
