@@ -22,6 +22,7 @@ import typer
 
 from pipeline import __version__, console
 from pipeline.display import progress_display
+from pipeline.machine_commands import bundle, doctor
 from pipeline.next_steps import say_next_steps
 from pipeline.params import load_settings, options_of
 from pipeline.running import run_process
@@ -29,6 +30,7 @@ from stages.runtime.wording import counted
 from stages.settings import (
     CompareSettings,
     EvaluateSettings,
+    ExportSettings,
     ExtractSettings,
     PhantomSettings,
     PredictSettings,
@@ -49,6 +51,14 @@ app = typer.Typer(
 )
 
 StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
+TimmPattern = Annotated[
+    str | None,
+    typer.Option(
+        "--timm",
+        metavar="PATTERN",
+        help="List the models of timm whose names match, such as mae, clip or 'vit_large*', with their licences.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]
 
 
@@ -212,6 +222,20 @@ def predict(settings: PredictSettings) -> None:
 
 
 @app.command()
+@options_of(ExportSettings, section="export")
+def export(settings: ExportSettings, *, as_json: AsJson = False) -> None:
+    """Write a trained network for programs that do not have this package. It is checked before it is written."""
+    from stages import export as stage
+
+    console.say(f"export: {settings.format} → {stage.place_of(settings)}")
+    report = stage.run(settings, progress=progress_display())
+    if as_json:
+        console.show_json(report.to_json())
+    console.say(str(report))
+    say_next_steps(settings, report)
+
+
+@app.command()
 def inspect(
     store: StorePath,
     *,
@@ -303,19 +327,22 @@ def upgrade(store: StorePath) -> None:
 
 
 @app.command()
-def models(*, as_json: AsJson = False) -> None:
+def models(*, timm: TimmPattern = None, as_json: AsJson = False) -> None:
     """List the transformers that `extract --model` takes by name. It also takes a file that `pretrain` wrote."""
+    from pipeline.model_tables import models_of_timm, show_models
     from stages.attention.models import MODELS
 
+    entries = list(MODELS.values()) if timm is None else models_of_timm(timm)
     if as_json:
         from dataclasses import asdict
 
-        console.show_json([asdict(entry) for entry in MODELS.values()])
+        console.show_json([asdict(entry) for entry in entries])
         return
-    from pipeline.model_tables import show_models
+    show_models(entries)
 
-    show_models(list(MODELS.values()))
 
+app.command()(doctor)
+app.command()(bundle)
 
 if __name__ == "__main__":
     main()

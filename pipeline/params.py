@@ -28,7 +28,7 @@ from store.errors import UsageError
 
 Settings = TypeVar("Settings")
 
-SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict", "compare", "report")
+SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict", "compare", "report", "export")
 """Commands that take settings from a section of `params.yaml`."""
 
 OWN = "x-"

@@ -30,10 +30,11 @@ from stages.extraction.additions import Additions
 from stages.extraction.cluster import connect, require_cluster
 from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, extract_on_cluster
 from stages.extraction.plan import Plan, estimate
-from stages.extraction.preparation import Prepared, find_all_problems, prepare
+from stages.extraction.preparation import Prepared, as_relative, find_all_problems, prepare
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
 from stages.extraction.sizes import require_possible_sizes
 from stages.extraction.tally import Tally
+from stages.extraction.weights_origin import WeightsOrigin, weights_origin
 from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
 from stages.outputs.places import require_outside, require_own_folder
@@ -57,7 +58,7 @@ class ExtractionReport:
     store: Path
     model: str
     source: str
-    """Origin of the model's weights."""
+    """Origin of the model's weights, their licence, and the part of their file that was loaded; one a line."""
     samples: int
     labelled: int
     computed: int
@@ -94,7 +95,8 @@ class _Work:
     additions: Additions | None
     """The samples that the store keeps, with `append` and a store at its path; else None."""
     weights: Path | None
-    """Weights file to load; None to take the weights from the model's own file or from the hub."""
+    """Weights file to load; None for the model's own file or the hub's."""
+    origin: WeightsOrigin
 
 
 def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
@@ -120,16 +122,18 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
-    work = _Work(settings=settings, prepared=prepared, extractor=extractor, additions=additions, weights=weights)
+    origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
+    work = _Work(
+        settings=settings, prepared=prepared, extractor=extractor, additions=additions, weights=weights, origin=origin
+    )
     tally = Tally(problems=list(prepared.problems))
-    source = find_model(settings.model).source  # now: it reads the file, and nothing may fail after the store is made
     if additions is None or additions.new:
         with _open_writer(work) as writer:
             _fill(writer, work, tally, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
-        source=source,
+        source=str(origin),
         samples=tally.samples,
         labelled=tally.labelled,
         computed=tally.computed,
@@ -208,6 +212,7 @@ def _layout(work: _Work) -> Layout:
         keys=recipe.keys,
         classes=rules.classes.names,
         images=work.prepared.decoding.images.to_dict(),
+        weights_licence=work.origin.recorded,
         masks=rules.to_source(work.prepared.found.rule.to_dict() if labelled else None),
         compress=settings.compress,
         instances=labelled and rules.kind == "instances",
@@ -254,6 +259,7 @@ def _load_extractor(
         layers=settings.layers,
         precision=settings.precision,
         context=context,
+        positions=settings.position_embedding,
     )
     # With a cluster this extractor only provides the recipe; `device` is for the workers.
     device = settings.device if settings.cluster is None else "cpu"
@@ -283,7 +289,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) ->
             tally.add(shard)
     if not tally.samples:
         raise InputProblemsError(tally.problems, "No sample is left.")
-    writer.skipped = [_as_relative(one, work.settings) for one in (*work.prepared.plain, *tally.problems)]
+    writer.skipped = [as_relative(one, work.settings) for one in (*work.prepared.plain, *tally.problems)]
 
 
 def _shards(work: _Work, at_once: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
@@ -334,12 +340,3 @@ def _hints(work: _Work, tally: Tally) -> list[str]:
 
 def _slices(sources: Sequence[SourceSample], size: int) -> Iterator[Sequence[SourceSample]]:
     return (sources[start : start + size] for start in range(0, len(sources), size))
-
-
-def _as_relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
-    """Return a problem for the store's description, which must not depend on where the folders are."""
-    where = problem.where
-    for folder in (settings.images, settings.masks, settings.csv.parent if settings.csv else None):
-        if folder is not None:
-            where = where.removeprefix(f"{folder}/")
-    return {"where": where, "what": problem.what}

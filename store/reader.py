@@ -5,8 +5,9 @@ as long as copying its bytes. A sample's chunk is checked against its checksums 
 Missing or damaged data is an error that names array, shard and samples, never zeros.
 
 Several processes and machines may read one store at the same time; nothing is ever written. A store that is sent to
-another process (pickled) is opened again there. If another store replaces the one at the path, shards that were mapped
-before can still be read. Reading anything else raises an error, so a batch never mixes the two stores.
+another process (pickled) is opened again there, unless another store is at the path by then. If another store replaces
+the one at the path, shards that were mapped before can still be read. Reading anything else raises an error, so a batch
+never mixes the two stores.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from store.disk.paths import require_local
 from store.errors import StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
 from store.format import OPTIONAL_COLUMNS, RESTORE, SIZES
 from store.records import Batch, Sample
+from store.reopening import opened_again
 from store.root import describe, is_store, root_bytes
 from store.sharded_array import Checksums, ShardedArray
 
 if TYPE_CHECKING:
+    import dask.array
+    import xarray
     import zarr
 
 __all__ = ["AttentionStore", "is_store"]
@@ -88,7 +92,7 @@ class AttentionStore:
         return cls(path, description, read_arrays(path, description), root)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (AttentionStore.open, (self.path,))
+        return (opened_again, (self.path, self.description.contents_sha256))
 
     def __repr__(self) -> str:
         return f"AttentionStore({str(self.path)!r}, samples={len(self)}, heads={len(self.heads)})"
@@ -316,6 +320,27 @@ class AttentionStore:
         import zarr  # half a second, and reading does not need it
 
         return zarr.open_array(self.path / name, mode="r", zarr_format=3)
+
+    def dask(self) -> dict[str, dask.array.Array]:
+        """Return the arrays of samples as lazy dask arrays, by name; see `store.lazy_arrays`."""
+        from store.lazy_arrays import dask_arrays
+
+        return dask_arrays(self)
+
+    def to_xarray(self, *, probabilities: bool = True) -> xarray.Dataset:
+        """Return the store as a lazy data set with named dimensions; see `store.named_arrays`.
+
+        Args:
+            probabilities: attention is multiplied by `scale_factor`, float32. False: as stored, float16, in units of
+                uniform attention, with `scale_factor` as an attribute.
+
+        Raises:
+            UsageError: xarray is not installed.
+            StoreIncompleteError, StoreCorruptError: the ids or the names of the heads are missing or damaged.
+        """
+        from store.named_arrays import xarray_dataset
+
+        return xarray_dataset(self, probabilities=probabilities)
 
 
 def _exists(path: Path) -> bool:

@@ -31,7 +31,19 @@ __all__ = ["Additions"]
 NAMED = 3
 """Number of samples that a message names."""
 REMEDY = "Move the store away and run the command again to extract all images, or leave out --append."
-SAME = ("size", "grid", "heads", "keys", "classes", "masks", "images", "compress", "instances", "multilabel")
+SAME = (
+    "size",
+    "grid",
+    "heads",
+    "keys",
+    "classes",
+    "masks",
+    "images",
+    "compress",
+    "instances",
+    "multilabel",
+    "weights_licence",
+)
 """Fields of the layout that must be the same for old and new samples."""
 
 

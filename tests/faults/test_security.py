@@ -28,9 +28,11 @@ SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in
 MODULES = {
     "PIL", "__future__", "_typeshed", "abc", "annotated_types", "argparse", "array", "ast", "atexit", "base64",
     "binascii", "codecs", "collections", "concurrent", "contextlib", "copy", "csv", "dask", "dataclasses", "datetime",
-    "difflib", "distributed", "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "gzip", "hashlib",
+    "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "glob", "google_crc32c", "gzip",
+    "hashlib",
     "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress", "itertools", "jinja2", "json",
-    "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs", "numpy", "openslide", "operator",
+    "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs", "numpy", "onnx",
+    "onnxruntime", "onnxscript", "openslide", "operator",
     "os", "pathlib", "pickletools", "pillow_heif", "pipeline", "pydantic", "pydicom", "re", "resource", "rich",
     "safetensors", "scipy", "shlex", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages",
     "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "tifffile", "time", "timm",
@@ -42,12 +44,14 @@ ALONE = {
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
     "importlib": (
+        "stages/exporting/description.py",
         "stages/imaging/volumes/readers.py",
         "stages/prediction/dicom_files.py",
         "stages/prediction/parents.py",
         "stages/reporting/data_sections.py",
     ),
     "webbrowser": ("stages/view.py",),
+    "xarray": ("store/named_arrays.py", "store/reader.py"),
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
