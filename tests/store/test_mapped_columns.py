@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from store import AttentionStore, StoreCorruptError, StoreIncompleteError
+from tests.store.conformance.cases import SOURCE
+from tests.store.conformance.draft import Draft
 
 MakeStore = Callable[..., Path]
 
@@ -61,3 +64,12 @@ def test_a_column_that_was_read_whole_is_not_read_again(path: Path):
     assert store.column("height").tolist() == [100, 101, 102, 103, 104]
     (path / "height" / "c.1").unlink()
     assert store.columns.value("height", 2) == 102
+
+
+def test_a_chunk_with_the_right_digest_and_a_wrong_checksum_is_damaged(tmp_path: Path):
+    draft = Draft(shutil.copytree(SOURCE, tmp_path / "s.zarr"))
+    file = draft.chunks("group")[0]
+    file.write_bytes(file.read_bytes()[:-1] + b"\0")
+    draft.seal()
+    with pytest.raises(StoreCorruptError, match=r"column `group` is damaged .*does not match its checksum"):
+        AttentionStore.open(draft.path).columns.value("group", 0)
