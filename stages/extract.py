@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
 from stages.errors import InputProblemsError, Problem, UsageError, WeightsError
+from stages.extraction.additions import Additions
 from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
 from stages.extraction.cluster import connect, require_cluster
 from stages.extraction.jobs import TransformerSpec, Workers
@@ -47,6 +48,7 @@ from stages.runtime.devices import resolve_devices
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
+from store.appending import appended_store
 from store.root import STORE
 from store.writer import Layout, StoreWriter, new_store
 
@@ -95,6 +97,8 @@ class _Work:
     settings: ExtractSettings
     prepared: Prepared
     extractor: AttentionExtractor
+    additions: Additions | None
+    """The samples that the store keeps, with `append` and a store at its path; else None."""
     weights: Path | None
     """Weights file to load; None for the model's own file or the hub's."""
     origin: WeightsOrigin
@@ -116,17 +120,21 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     _require_workers(settings)
     context = require_possible_sizes(settings)
     weights = _weights(settings)
-    prepared = prepare(settings, progress, context)
+    additions = Additions.open(settings, progress)
+    prepared = prepare(settings, progress, context, additions.choose if additions else list)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
     for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
     origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
-    work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights, origin=origin)
+    work = _Work(
+        settings=settings, prepared=prepared, extractor=extractor, additions=additions, weights=weights, origin=origin
+    )
     tally = Tally(problems=list(prepared.problems))
-    with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
-        _fill(writer, work, tally, progress)
+    if additions is None or additions.new:
+        with _open_writer(work) as writer:
+            _fill(writer, work, tally, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
@@ -138,6 +146,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         input=[
             *prepared.conversion,
             *prepared.channels,
+            *([additions.summary] if additions else []),
             f"labels: {prepared.found.rule}",
             *(f"not used: {one}" for one in prepared.found.left_out),
         ],
@@ -160,6 +169,19 @@ def _require_workers(settings: ExtractSettings) -> None:
         resolve_devices(settings.devices)
     if settings.cluster is not None:
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
+
+
+def _open_writer(work: _Work) -> AbstractContextManager[StoreWriter]:
+    """Return a writer of a new store, or of one that begins with the samples of the store that is there.
+
+    Raises:
+        UsageError: the new samples do not fit this store.
+    """
+    layout, recipe = _layout(work), work.extractor.recipe.to_dict()
+    if work.additions is None:
+        return new_store(work.settings.store, layout=layout, recipe=recipe)
+    work.additions.require_same(layout, recipe)
+    return appended_store(work.additions.previous)
 
 
 def _require_place(settings: ExtractSettings) -> None:
@@ -195,7 +217,8 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
         extractor = _load_extractor(settings, _weights(settings), context, batch_size=1)
     except WeightsError as error:
         extractor = error
-    return estimate(prepare(settings, progress, context), settings, extractor)
+    additions = Additions.open(settings, progress)
+    return estimate(prepare(settings, progress, context, additions.choose if additions else list), settings, extractor)
 
 
 def _layout(work: _Work) -> Layout:
@@ -214,7 +237,13 @@ def _layout(work: _Work) -> Layout:
         compress=settings.compress,
         instances=labelled and rules.kind == "instances",
         multilabel=labelled and rules.kind == "multilabel",
-        columns=(*(LABEL_COLUMNS if labelled else ()), "perceptual_hash", *_place_columns(work.prepared)),
+        columns=(
+            *(LABEL_COLUMNS if labelled else ()),
+            "perceptual_hash",
+            *_place_columns(work.prepared),
+            *(("mask_digest",) if settings.append else ()),
+        ),
+        expected=len(work.prepared.sources),
     )
 
 
@@ -267,7 +296,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) ->
     with (
         AttentionMemo(memo_folder(work.settings), work.extractor.recipe) as memo,
         progress.task("extracting", len(work.prepared.sources)) as task,
-        closing(_shards(work, writer.samples_per_shard, memo, task)) as shards,
+        closing(_shards(work, writer.samples_at_once, memo, task)) as shards,
     ):
         for files, shard in shards:
             done += files
@@ -287,14 +316,14 @@ def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) ->
         writer.part = describe_part(share, work.prepared, tally, left_out)
 
 
-def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
+def _shards(work: _Work, at_once: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
     """Yield the samples of all files in order, some files at a time, each with the number of files."""
     settings = work.settings
     if settings.cluster is None and settings.devices is None:
         extraction = Extraction(
             decoding=work.prepared.decoding, extractor=work.extractor, batch_size=settings.batch_size, memo=memo
         )
-        for part in _slices(work.prepared.sources, samples_per_shard):
+        for part in _slices(work.prepared.sources, at_once):
             yield len(part), extract_shard(part, extraction, task)
         return
     transformer = TransformerSpec(
@@ -338,7 +367,7 @@ def _hints(work: _Work, tally: Tally) -> list[str]:
         )
     if prepared.share is not None:
         return [*notes, f"{prepared.share}: join the parts with pipeline merge, which warns of what all samples show"]
-    return [*notes, *tally.hints(settings.image_size)]
+    return [*notes, *tally.hints(settings.image_size, added=work.additions is not None)]
 
 
 def _slices(sources: Sequence[SourceSample], size: int) -> Iterator[Sequence[SourceSample]]:

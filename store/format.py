@@ -61,6 +61,7 @@ OPTIONAL_COLUMNS = {
     "row": "int32",
     "column": "int32",
     "pixel_mm": "str",
+    "mask_digest": "str",
 }
 """Further columns that this program writes on request, and their types."""
 

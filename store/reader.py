@@ -30,7 +30,7 @@ from store.format import OPTIONAL_COLUMNS, RESTORE, SIZES
 from store.records import Batch, Sample
 from store.reopening import opened_again
 from store.root import describe, is_store, root_bytes
-from store.sharded_array import ShardedArray
+from store.sharded_array import Checksums, ShardedArray
 
 if TYPE_CHECKING:
     import dask.array
@@ -214,8 +214,16 @@ class AttentionStore:
         array, checksums = self._sharded_array(name, wanted)
         array.check(wanted, checksums)
 
-    def _sharded_array(self, name: str, wanted: NDArray[np.int64]) -> tuple[ShardedArray, NDArray[np.uint32]]:
-        """Return an array and the checksums recorded for its samples, (sample,)."""
+    def payload(self, name: str, sample: int) -> memoryview:
+        """Return the stored bytes of one sample of a sharded array, packed as they are and without their checksum.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: the shard is missing or damaged. The bytes are not checked.
+        """
+        return self._sharded[name].shard(sample // self.description.samples_per_shard).payload(sample)
+
+    def _sharded_array(self, name: str, wanted: NDArray[np.int64]) -> tuple[ShardedArray, Checksums]:
+        """Return an array and a function that returns the checksum recorded for one of its samples."""
         array = self._sharded.get(name)
         if array is None:
             raise StoreIncompleteError(
@@ -223,7 +231,8 @@ class AttentionStore:
             )
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"{self.path}: positions {wanted.min()} to {wanted.max()}; the store holds {len(self)}")
-        return array, self.columns.whole("checksum")[:, self.description.sharded.index(name)]
+        column = self.description.sharded.index(name)
+        return array, lambda sample: int(self.columns.value("checksum", sample)[column])
 
     def _require_same_store(self) -> None:
         """Make sure that the bytes that were just read came from the store that was opened.

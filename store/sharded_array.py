@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from store.shards import MappedShard
 
 if sys.platform != "win32":
     import resource
+
+Checksums = Callable[[int], int]
 
 MAX_MAPPED = 4096
 """Largest number of shards of one array that stay mapped. Linux allows a process 65,530 mappings."""
@@ -61,12 +64,12 @@ class ShardedArray:
         self.times_mapped = 0
         """The number of times a shard's file was opened."""
 
-    def read(self, indices: NDArray[np.int64], checksums: NDArray[np.uint32]) -> NDArray[Any]:
+    def read(self, indices: NDArray[np.int64], checksums: Checksums) -> NDArray[Any]:
         """Read samples, checking those that were not checked yet.
 
         Args:
             indices: (n,) positions in the store, all within it.
-            checksums: (sample,) the CRC-32C recorded for every sample of this array.
+            checksums: returns the CRC-32C that the store records for a sample of this array.
 
         Returns:
             (n, …) values of the array's own type.
@@ -98,7 +101,7 @@ class ShardedArray:
                 raise self._damaged(sample, error) from None
         return out
 
-    def chunk(self, sample: int, checksums: NDArray[np.uint32]) -> bytes:
+    def chunk(self, sample: int, checksums: Checksums) -> bytes:
         """Return the stored bytes of one sample, checksum included, after comparing them with their checksums.
 
         Raises:
@@ -106,12 +109,12 @@ class ShardedArray:
         """
         return self._checked_shard(sample, checksums).chunk(sample)
 
-    def check(self, indices: NDArray[np.int64], checksums: NDArray[np.uint32]) -> None:
+    def check(self, indices: NDArray[np.int64], checksums: Checksums) -> None:
         """Compare the stored bytes of samples with their checksums; a sample that passed is not checked again.
 
         Args:
             indices: (n,) positions in the store, all within it.
-            checksums: (sample,) the CRC-32C recorded for every sample of this array.
+            checksums: returns the CRC-32C that the store records for a sample of this array.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
@@ -121,11 +124,11 @@ class ShardedArray:
         for sample in indices.tolist():
             self._checked_shard(sample, checksums)
 
-    def _checked_shard(self, sample: int, checksums: NDArray[np.uint32]) -> MappedShard:
+    def _checked_shard(self, sample: int, checksums: Checksums) -> MappedShard:
         """Return the shard of a sample whose bytes were compared with their checksums, now or since it was mapped."""
         shard = self.shard(sample // self._per_shard)
         if not self._checked[sample]:
-            shard.check(sample, int(checksums[sample]))
+            shard.check(sample, checksums(sample))
             self._checked[sample] = True
         return shard
 

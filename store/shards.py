@@ -55,11 +55,16 @@ def checksummed(payload: bytes) -> bytes:
 
 def encode_shard(chunks: Sequence[bytes], capacity: int) -> bytes:
     """Encode a whole shard: its chunks and its index. Fewer chunks than `capacity` leave the rest unwritten."""
+    return b"".join([*chunks, encode_index([len(chunk) for chunk in chunks], capacity)])
+
+
+def encode_index(lengths: Sequence[int], capacity: int) -> bytes:
+    """Encode the index of a shard whose chunks have these lengths and follow each other from byte 0."""
     index = np.full((capacity, 2), NEVER_WRITTEN, dtype="<u8")
-    lengths = np.array([len(chunk) for chunk in chunks], dtype="<u8")
-    index[: len(chunks), 0] = np.cumsum(lengths) - lengths
-    index[: len(chunks), 1] = lengths
-    return b"".join([*chunks, checksummed(index.tobytes())])
+    written = np.array(lengths, dtype="<u8")
+    index[: len(lengths), 0] = np.cumsum(written) - written
+    index[: len(lengths), 1] = written
+    return checksummed(index.tobytes())
 
 
 class MappedShard:
@@ -107,8 +112,8 @@ class MappedShard:
         if end < size + CRC_BYTES:
             raise self._corrupt("the shard is cut short")
         begin = 0 if at_start else end - size - CRC_BYTES
-        table = self._bytes[begin : begin + size]
-        if checksummed(table) != self._bytes[begin : begin + size + CRC_BYTES]:
+        table = self._view[begin : begin + size]  # not copied: the index of a large store takes 16 bytes per chunk
+        if checksummed(bytes(table)) != self._bytes[begin : begin + size + CRC_BYTES]:
             raise self._corrupt("the shard's index does not match its checksum: the shard is damaged or cut short")
         index = np.frombuffer(table, dtype="<u8").reshape(capacity, 2)
         if (index[:written] == NEVER_WRITTEN).any():

@@ -7,7 +7,7 @@ transformer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from stages.errors import Problem, UsageError
@@ -84,13 +84,19 @@ class Prepared:
         return [f"note: {line}" for line in describe_mixtures(self.images, self.facts, stretched=stretched)]
 
 
-def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0)) -> Prepared:
+def prepare(
+    settings: ExtractSettings,
+    progress: Progress,
+    context: Size = (0, 0),
+    choose: Callable[[list[SourceSample]], list[SourceSample]] = lambda samples: samples,
+) -> Prepared:
     """Find the samples and check the headers of all their files.
 
     Args:
         settings: Of the extraction.
         progress: Shows how far the headers are.
         context: (rows, columns) that the transformer sees around every image, in pixels of its input.
+        choose: returns those of the samples that are to be extracted. The files of the others are not opened here.
 
     Raises:
         UsageError: a folder, a pattern, a class map or the rule of intensities is not valid, or two settings exclude
@@ -120,7 +126,7 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
         unclear=settings.unclear,
     )
     channels = parse_channels(settings.channels) if settings.channels is not None else ()
-    planes, unsplit = split_into_planes(found.samples, settings.axis)
+    planes, unsplit = split_into_planes(choose(found.samples), settings.axis)
     planes, unshown = with_channels(planes, channels)
     images, problems, facts = check_headers(planes, progress)
     rules_of_images = ImageRules(
@@ -157,12 +163,13 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
             context=context,
             images=rules_of_images,
             rules=rules,
+            record_masks=settings.append,
         ),
         rules=rules,
         window=settings.window,
         share=share,
         unread=unread,
-        labelled=any(image.masks for image in images),
+        labelled=any(sample.masks for sample in found.samples),
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem
+from stages.extraction.source_digests import mask_digest
 from stages.imaging.context import read_with_context
 from stages.imaging.costs import decoding_bytes
 from stages.imaging.decoding import OVERSAMPLING, read_resized
@@ -75,6 +76,8 @@ class Decoded:
     """Rows of the original image."""
     width: int
     """Columns of the original image."""
+    mask_digest: str | None = None
+    """Digest of the label files; None if it is not recorded."""
     aspect: tuple[int, int] | None = None
     """The aspect to which the image was padded; None if it was stretched."""
 
@@ -115,6 +118,8 @@ class Decoding:
     """The meaning of the image files' values."""
     rules: LabelRules | None = None
     """The meaning of the label files; None where samples have none."""
+    record_masks: bool = False
+    """True to record the digests of the label files, so that samples can be added to the store later."""
 
     @property
     def aspect(self) -> tuple[int, int] | None:
@@ -136,6 +141,7 @@ class Decoding:
             return list(error.problems)
         try:
             labels = self._labels(source, (image.height, image.width))
+            recorded = mask_digest(source) if self.record_masks else None
         except InputProblemsError as error:
             return list(error.problems)
         return Decoded(
@@ -147,6 +153,7 @@ class Decoding:
             memo_key=image.memo_key,
             height=image.height,
             width=image.width,
+            mask_digest=recorded,
             aspect=self.aspect,
         )
 
@@ -273,6 +280,7 @@ def _sample(decoded: Decoded, maps: NDArray[np.float16]) -> Sample:
         perceptual_hash=perceptual_hash(_without_padding(decoded)),
         **_place(decoded.source),
         pixel_mm=size_text(size_in_file(decoded.source.image, decoded.source.part.axis)),
+        mask_digest=decoded.mask_digest,
     )
 
 

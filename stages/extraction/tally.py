@@ -73,15 +73,16 @@ class Tally:
         self.sanity.add_all(counts["masks"])
         self.lost.add_all(LostObjects.from_dict(counts["objects"]))
 
-    def hints(self, size: Size) -> list[str]:
+    def hints(self, size: Size, *, added: bool = False) -> list[str]:
         """Return the warnings about samples without a mask, lost objects and masks that look wrong.
 
         Args:
             size: (height, width) of the store.
+            added: True if the samples were added to others, which may have masks.
         """
         hints = []
         without = self.samples - self.labelled
-        if not self.labelled:
+        if not self.labelled and not added:
             hints.append("no sample has a mask, so the store cannot be used for training or evaluation")
         elif without:
             named = ", ".join(self.without_mask) + (", …" if without > NAMED else "")

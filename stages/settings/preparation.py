@@ -152,6 +152,11 @@ class ExtractSettings(Settings):
         switched_on_by=OFFLINE,
     )
     compress: bool = setting(False, "Compress images and attention too: a smaller store, but slower training.")
+    append: bool = setting(
+        False,
+        "Keep the samples of the store that is there, and add the new images at its end. The digests of masks are "
+        "recorded for that, so use it from the first extraction on.",
+    )
     dry_run: bool = setting(False, "Show the plan and check the files' headers; compute and write nothing.")
 
 

@@ -137,6 +137,7 @@ def test_a_size_that_no_image_has_is_refused(tmp_path: Path, name: str, value: i
 def test_a_writer_says_how_many_samples_a_shard_takes(tmp_path: Path, layout):
     with new_store(tmp_path / "s.zarr", layout=layout, recipe=RECIPE) as writer:
         assert writer.samples_per_shard == layout.samples_per_shard == 1024
+        assert writer.samples_at_once == 1024
 
 
 def test_a_mapped_shard_that_can_no_longer_be_looked_at_is_an_error(make_store: MakeStore):
