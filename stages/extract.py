@@ -26,10 +26,10 @@ from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
-from stages.errors import InputProblemsError, Problem, UsageError, WeightsError
+from stages.errors import InputProblemsError, Problem, WeightsError
 from stages.extraction.additions import Additions
 from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
-from stages.extraction.cluster import connect, require_cluster
+from stages.extraction.cluster import connect
 from stages.extraction.jobs import TransformerSpec, Workers
 from stages.extraction.memo_place import memo_folder
 from stages.extraction.on_cluster import ClusterWorkers
@@ -37,19 +37,18 @@ from stages.extraction.parts import LeftOut, describe_part, require_own_part
 from stages.extraction.plan import Plan, estimate
 from stages.extraction.preparation import Prepared, find_all_problems, prepare
 from stages.extraction.processes import started_processes
+from stages.extraction.requests import require_place, require_workers
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
 from stages.extraction.sizes import require_possible_sizes
 from stages.extraction.tally import Tally
 from stages.extraction.weights_origin import WeightsOrigin, weights_origin
 from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
-from stages.outputs.places import require_outside, require_own_folder
 from stages.runtime.devices import resolve_devices
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
 from store.appending import appended_store
-from store.root import STORE
 from store.writer import Layout, StoreWriter, new_store
 
 LABEL_COLUMNS = ("objects", "lost_objects", "lost_classes")
@@ -115,9 +114,9 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         PipelineError: there is no space for memo or store, or the cluster was lost.
     """
     began = time.monotonic()
-    _require_place(settings)
+    require_place(settings)
     require_own_part(settings)
-    _require_workers(settings)
+    require_workers(settings)
     context = require_possible_sizes(settings)
     weights = _weights(settings)
     additions = Additions.open(settings, progress)
@@ -156,21 +155,6 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     )
 
 
-def _require_workers(settings: ExtractSettings) -> None:
-    """Make sure that the devices or the cluster that the settings name can be used.
-
-    Raises:
-        UsageError: there is no such device or no such cluster, or several settings say where to compute.
-    """
-    if settings.devices is not None:
-        for option, given in (("--device", settings.device != "auto"), ("--cluster", settings.cluster is not None)):
-            if given:
-                raise UsageError(f"--devices {settings.devices}: cannot be combined with {option}. Give one of them.")
-        resolve_devices(settings.devices)
-    if settings.cluster is not None:
-        require_cluster(settings.cluster, insecure=settings.cluster_insecure)
-
-
 def _open_writer(work: _Work) -> AbstractContextManager[StoreWriter]:
     """Return a writer of a new store, or of one that begins with the samples of the store that is there.
 
@@ -184,21 +168,6 @@ def _open_writer(work: _Work) -> AbstractContextManager[StoreWriter]:
     return appended_store(work.additions.previous)
 
 
-def _require_place(settings: ExtractSettings) -> None:
-    """Make sure that store and memo can be written where they are wanted."""
-    model = Path(settings.model)
-    inputs = {
-        "--images": settings.images if settings.csv is None else None,
-        "--masks": settings.masks,
-        "--csv": settings.csv,
-        "--weights": settings.weights,
-        "--model": model if model.is_file() else None,
-        "--classes": settings.classes if isinstance(settings.classes, Path) else None,
-    }
-    require_own_folder(settings.store, STORE, option="--store", others={**inputs, "--memo": settings.memo})
-    require_outside(settings.memo, option="--memo", itself=True)
-
-
 def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
     """Find the samples, check all headers, try some samples, and estimate the cost. Write nothing.
 
@@ -208,9 +177,9 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
 
     If the transformer's weights cannot be loaded, `Plan.require_sound` raises the error, after the plan was shown.
     """
-    _require_place(settings)
+    require_place(settings)
     require_own_part(settings)
-    _require_workers(settings)
+    require_workers(settings)
     context = require_possible_sizes(settings)
     extractor: AttentionExtractor | WeightsError
     try:
