@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["object_size", "read_object"]
 
-CHUNK = 256 * 1024
+CHUNK = 32 * 1024
 """Bytes that are passed on at once."""
 
 
