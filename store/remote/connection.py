@@ -50,7 +50,8 @@ class Connection:
         self._waiting: dict[int, Future[Answer]] = {}
         self._sent = 0
         self.ended = False
-        threading.Thread(target=self._receive, name="answers of the remote store", daemon=True).start()
+        self._receiver = threading.Thread(target=self._receive, name="answers of the remote store", daemon=True)
+        self._receiver.start()
 
     def send(self, request: Mapping[str, Any], *, order: int | None = None) -> Future[Answer]:
         """Send a request.
@@ -78,6 +79,7 @@ class Connection:
             self._requests.close()
         if self._process is not None:
             self._process.wait()
+        self._receiver.join()  # the helper has closed the stream of its answers
 
     def forget(self) -> None:
         """Give the streams up in a forked process, which shares them with its parent.
@@ -99,6 +101,7 @@ class Connection:
                     future.set_exception(FetchError(message["kind"], message["what"]))
                 else:
                     future.set_result(Answer(message["size"], content))
+        self._answers.close()
         with self._lock:
             self._fail_all()
 

@@ -52,7 +52,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, tasks: Tasks) -> None:
         while (entry := waiting.get())[0] != _END:
             try:
                 answer(*_done(tasks, entry[2]))
-            except OSError:  # nobody reads the answers any more
+            except (OSError, ValueError):  # nobody reads the answers any more
                 return
 
     threads = [

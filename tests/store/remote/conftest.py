@@ -32,20 +32,20 @@ def server(tmp_path: Path) -> Iterator[Served]:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
     """Carry out all requests in this process, where coverage is measured, and with little patience."""
-    requests, answers = os.pipe(), os.pipe()
-    with (
-        os.fdopen(requests[0], "rb") as received,
-        os.fdopen(answers[1], "wb") as answered,
-        os.fdopen(answers[0], "rb") as read,
-        os.fdopen(requests[1], "wb") as written,
-    ):
-        thread = threading.Thread(target=serve, args=(received, answered, Tasks(os.environ, QUICK)))
-        thread.start()
-        connection = Connection(written, read)
-        monkeypatch.setattr(store.remote.files, "connection", lambda: connection)
-        yield connection
-        connection.close()
-        thread.join()
+    (requests, written), (answers, answered) = os.pipe(), os.pipe()
+    received, answering = os.fdopen(requests, "rb"), os.fdopen(answered, "wb")
+
+    def work() -> None:
+        with received, answering:
+            serve(received, answering, Tasks(os.environ, QUICK))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    connection = Connection(os.fdopen(written, "wb"), os.fdopen(answers, "rb"))
+    monkeypatch.setattr(store.remote.files, "connection", lambda: connection)
+    yield connection
+    connection.close()
+    thread.join()
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_the_cache_is_used_by_the_next_reader(served: Path, address: Address, se
 
 def test_opening_takes_few_requests(served: Path, address: Address, server: Served):
     found = AttentionStore.open(address("x.zarr"))
-    assert not [path for path in server.asked if path.count(".0.0")]
+    assert not [path for path in server.asked if path.count(".0") > 1 and "checksum" not in path]
     assert server.asked.total() <= 2 + 2 * len(found.arrays)
 
 
@@ -111,10 +111,12 @@ def test_a_packed_store_is_kept_by_its_real_size(
 
 
 def test_a_store_of_version_1_is_read_by_ranges(
-    served: Path, make_store: Callable[..., Path], address: Address, tmp_path: Path
+    served: Path, make_store: Callable[..., Path], layout: Layout, address: Address, tmp_path: Path
 ):
     assert served.exists()
-    write_version_1(make_store(6, name="new.zarr"), tmp_path / "served" / "old.zarr")
+    new = AttentionStore.open(make_store(6, name="new.zarr"))
+    (tmp_path / "served" / "old.zarr").mkdir()
+    write_version_1(tmp_path / "served" / "old.zarr", list(new), layout, new.recipe, rows=16)
     settings = CacheSettings(folder=tmp_path / "cache", size=0)
     assert _same(AttentionStore.open(address("old.zarr", settings)), tmp_path / "new.zarr", [5, 0, 1])
 
@@ -166,7 +168,9 @@ def test_a_damaged_or_refused_file_is_an_error(
 ):
     server.fault = lambda path, _: fault if path.endswith(f"x.zarr/{file}") else None
     with pytest.raises((StoreCorruptError, StoreUnreachableError)):
-        _ = AttentionStore.open(address("x.zarr")).ids
+        found = AttentionStore.open(address("x.zarr"))
+        found.read([0])
+        found.column("sample")
     assert served.exists()
 
 
@@ -232,7 +236,6 @@ def test_offline_a_store_that_is_not_whole_in_the_cache_is_refused(
     before.read(range(SAMPLES))
     for name in before.description.columns_sha256:
         before.column(name)
-    before.files.fetch(*(served / "nothing" for _ in ()))
     for gone in ("*/attention/c.2.*", "*/image/zarr.json"):
         next(iter(cache.folder.glob(gone))).unlink()
         with pytest.raises(StoreUnreachableError, match=r"is not whole in the cache[\s\S]*--offline"):
@@ -267,7 +270,7 @@ def test_a_full_disk_is_named(served: Path, address: Address, cache: CacheSettin
     monkeypatch.setattr("store.remote.tasks.make_room", full)
     with pytest.raises(StoreUnreachableError, match=r"No space left on device[\s\S]*--store-cache-size"):
         found.read(range(SAMPLES))
-    assert not list(cache.folder.rglob("*.partial"))
+    assert not _shards(cache)
     assert served.exists()
 
 
