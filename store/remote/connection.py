@@ -138,7 +138,10 @@ if sys.platform != "win32":
 def connection() -> Connection:
     """Return the connection of this process. A helper that has ended is replaced."""
     with _HELD.lock:
-        if _HELD.connection is None or _HELD.connection.ended:
+        if _HELD.connection is not None and _HELD.connection.ended:
+            _HELD.connection.close()
+            _HELD.connection = None
+        if _HELD.connection is None:
             _HELD.connection = _started()
         return _HELD.connection
 
