@@ -22,6 +22,7 @@ import typer
 
 from pipeline import __version__, console
 from pipeline.display import progress_display
+from pipeline.machine_commands import bundle, doctor
 from pipeline.next_steps import say_next_steps
 from pipeline.params import load_settings, options_of
 from pipeline.running import run_process
@@ -334,6 +335,9 @@ def models(*, as_json: AsJson = False) -> None:
 
     show_models(list(MODELS.values()))
 
+
+app.command()(doctor)
+app.command()(bundle)
 
 if __name__ == "__main__":
     main()

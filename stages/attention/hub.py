@@ -18,7 +18,7 @@ from stages.attention.models import ModelEntry
 from stages.attention.naming import find_model
 from stages.errors import WeightsError
 
-__all__ = ["hub_file", "weights_without_network"]
+__all__ = ["hub_file", "is_reachable", "weights_without_network"]
 
 _FILE = "model.safetensors"
 _TIMEOUT = 5.0  # seconds until the hub counts as unreachable
@@ -43,12 +43,24 @@ def hub_file(entry: ModelEntry) -> Path:
             get_hf_file_metadata(hf_hub_url(repository, _FILE), timeout=_TIMEOUT)
             return Path(hf_hub_download(repository, _FILE))
         except Exception as error:  # noqa: BLE001 - errors of the client, of its HTTP library and of the system mean the same
-            reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
             raise WeightsError(
                 f"{entry.name}: the weights could not be downloaded from https://huggingface.co/{repository} "
-                f"({reason}).\n  Download {entry.url} on a machine with a network and pass it with `--weights FILE`.\n"
+                f"({_reason(error)}).\n"
+                f"  Download {entry.url} on a machine with a network and pass it with `--weights FILE`.\n"
                 "  To try the commands without it, use `--model dino_phantom_tiny8`, which needs no download."
             ) from None
+
+
+def is_reachable(entry: ModelEntry) -> str:
+    """Return "" if the hub answers a question about a model's weights, else the reason. Nothing is downloaded."""
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    with _quiet_hub():
+        try:
+            get_hf_file_metadata(hf_hub_url(_repository(entry), _FILE), timeout=_TIMEOUT)
+        except Exception as error:  # noqa: BLE001 - as in `hub_file`
+            return _reason(error)
+    return ""
 
 
 def weights_without_network(model: str, weights: Path | None) -> Path | None:
@@ -69,6 +81,11 @@ def weights_without_network(model: str, weights: Path | None) -> Path | None:
     if weights is not None or entry.file or not entry.url:
         return weights
     return _downloaded_earlier(entry)
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error."""
+    return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
 
 
 def _downloaded_earlier(entry: ModelEntry) -> Path:

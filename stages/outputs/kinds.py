@@ -22,6 +22,7 @@ from store.disk.regular import disk_fails, open_regular
 from store.root import STORE
 
 __all__ = [
+    "BUNDLE",
     "COMPARISON",
     "COMPARISON_FILE",
     "CROSS_VALIDATION",
@@ -105,6 +106,16 @@ _PHANTOMS = Contents(
         "masks": Contents(files=r"phantom_[0-9]{4,}_segmentation\.png"),
     },
 )
+
+_BUNDLE = Contents(
+    files=_names("MANIFEST.json", "README.txt", "install.sh", "requirements.txt", "verify.py"),
+    folders={"wheels": Contents(files=r".+\.whl"), "weights": Contents(files=r".+\.(safetensors|pth|pt|bin)")},
+)
+
+
+def _is_bundle(folder: Path) -> bool:
+    described = json_of(folder / "MANIFEST.json")
+    return isinstance(described, dict) and "bundle" in described
 
 
 def _is_run(folder: Path) -> bool:
@@ -197,7 +208,9 @@ REPORT = Output(kind="a report", is_marked=_is_report, contents=lambda _: _REPOR
 COMPARISON = Output(kind="a comparison", is_marked=_is_comparison, contents=lambda _: _COMPARISON)
 PHANTOMS = Output(kind="a set of phantoms", is_marked=_is_phantoms, contents=lambda _: _PHANTOMS)
 
-OUTPUTS = (STORE, RUN, CROSS_VALIDATION, REPORT, COMPARISON, PHANTOMS)
+BUNDLE = Output(kind="a bundle", is_marked=_is_bundle, contents=lambda _: _BUNDLE)
+
+OUTPUTS = (STORE, RUN, CROSS_VALIDATION, REPORT, COMPARISON, PHANTOMS, BUNDLE)
 """All kinds of folders that a command replaces as a whole."""
 
 WORK: dict[str, Callable[[Path], Contents]] = {

@@ -4,6 +4,10 @@ Red rises from left to right and green from top to bottom. Blue has one of two v
 shows. The mask has three classes that depend on the position through `likelihoods`. So a network that knows this
 function (`tests.alignment.oracle`) can find the mask from the colours.
 
+A file does not encode the drawn positions exactly: JPEG changes levels by one or more, and one level of 255 is a
+sixth of a pixel in a picture of 40 pixels. So results are compared with the positions that the file itself encodes
+(`Picture.drift`, `drifted`).
+
 Files are written in each of EXIF's eight orientations. The rotations and reflections are written from the text of the
 standard. They do not use Pillow's functions for it.
 """
@@ -72,8 +76,43 @@ class Picture:
     def write(self, folder: Path, name: str) -> None:
         """Write `images/<name>.…` and `masks/<name>_mask.…`."""
         values = np.array(list(CLASSES.values()), np.uint8)[self.mask]
-        _write(folder / "images" / f"{name}.{self.image_kind}", self.pixels, self.image_orientation)
+        _write(self.image_file(folder, name), self.pixels, self.image_orientation)
         _write(folder / "masks" / f"{name}_mask.{self.mask_kind}", values, self.mask_orientation)
+
+    def image_file(self, folder: Path, name: str) -> Path:
+        """Return the path of the image."""
+        return folder / "images" / f"{name}.{self.image_kind}"
+
+    def drift(self, folder: Path, name: str) -> Array:
+        """Measure how far the written image encodes other positions than the drawn ones, as a linear function.
+
+        Returns:
+            (2, 3) float64: for x and y the constant and the slopes along x and y from the middle, in shares of the
+            width and height.
+        """
+        if self.image_kind != "jpg":  # lossless
+            return np.zeros((2, 3))
+        with Image.open(self.image_file(folder, name)) as file:
+            stored = np.asarray(file)
+        places = STORED[self.image_orientation](np.arange(self.size[0] * self.size[1]).reshape(self.size))
+        upright = np.empty((places.size, 3))
+        upright[places.ravel()] = stored.reshape(-1, 3)
+        expected = positions(self.size)
+        return np.stack(
+            [
+                _linear(upright[:, colour].reshape(self.size) / 255 - expected[colour], expected, np.True_)
+                for colour in (0, 1)
+            ]
+        )
+
+
+def drifted(where: tuple[Array, Array], drift: Array) -> tuple[Array, Array]:
+    """Return the x and y that a file encodes at positions of the picture; see `Picture.drift`."""
+    x, y = (
+        axis + one[0] + one[1] * (where[0] - 0.5) + one[2] * (where[1] - 0.5)
+        for axis, one in zip(where, drift, strict=True)
+    )
+    return x, y
 
 
 def positions(size: tuple[int, int]) -> tuple[Array, Array]:
@@ -124,13 +163,20 @@ def displacement(
     inside = np.logical_and.reduce([(axis > margin) & (axis < 1 - margin) for axis in expected])
     if inside.sum() < FEWEST:
         return 0.0
-    at = np.stack([np.ones(inside.sum()), *(axis[inside] - 0.5 for axis in expected)], axis=1)
     corners = np.array([[1, x, y] for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
     off = []
     for axis, count in enumerate((cells[1], cells[0])):
-        fit, *_ = np.linalg.lstsq(at, found[axis][inside] - expected[axis][inside], rcond=None)
+        fit = _linear(found[axis] - expected[axis], expected, inside)
         off.append(np.abs(corners @ fit).max() * count)
     return float(max(off))
+
+
+def _linear(values: Array, where: tuple[Array, Array], inside: NDArray[np.bool_] | np.bool_) -> Array:
+    """Fit a linear function of the position: (3,) constant and slopes along x and y, from the middle."""
+    inside = np.broadcast_to(inside, values.shape)
+    at = np.stack([np.ones(inside.sum()), *(axis[inside] - 0.5 for axis in where)], axis=1)
+    fit, *_ = np.linalg.lstsq(at, values[inside], rcond=None)
+    return np.asarray(fit)
 
 
 def assert_nearest(found: NDArray[np.uint8], source: NDArray[np.uint8], where: tuple[Array, Array]) -> None:

@@ -52,13 +52,14 @@ from tests.alignment.pictures import (
     Picture,
     assert_nearest,
     displacement,
+    drifted,
     located,
     mask_displacement,
     positions,
 )
 
 SMOOTH = 0.15
-"""Largest displacement of interpolated fields in cells, with rounding to 8 bits and JPEG noise."""
+"""Largest displacement of interpolated fields in cells, from the positions that the files encode."""
 MASK = 0.5
 """Largest displacement of masks in cells. Their centroids are only known to about a pixel."""
 
@@ -82,6 +83,11 @@ class World:
     pictures: dict[str, Picture]
     store: AttentionStore
     transformer: Path
+
+    def encoded(self, picture: Picture, where: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Return the x and y that a picture's file encodes at positions of the picture."""
+        (name,) = (name for name, one in self.pictures.items() if one is picture)
+        return drifted(where, picture.drift(self.folder, name))
 
     def card(self, stem: Literal["light", "full"] = "light") -> ModelCard:
         """Return the card of a run that was trained on the store."""
@@ -171,10 +177,11 @@ def test_files_arrive_in_the_store_where_they_were(transformer, drawn):
             size = world.store.size
             field = (sample.image[..., 0] / 255, sample.image[..., 1] / 255)
             coarser, rim = _coarser(picture.size, size), _rim(picture.size, size)
-            assert displacement(field, positions(size), coarser, rim) < SMOOTH
+            assert displacement(field, world.encoded(picture, positions(size)), coarser, rim) < SMOOTH
             assert mask_displacement(sample.mask, picture.mask, coarser) < MASK
             field = attention_positions(sample.attention, world.store.recipe["keys"])
-            assert displacement(field, positions(world.store.grid), world.store.grid, margin=0) < SMOOTH
+            expected = world.encoded(picture, positions(world.store.grid))
+            assert displacement(field, expected, world.store.grid, margin=0) < SMOOTH
 
 
 @settings(max_examples=15, deadline=None)
@@ -203,10 +210,10 @@ def test_augmentation_moves_image_mask_and_attention_alike(transformer, drawn, a
             x, y, _ = image_positions(image)
             expected = _moved(config.size, affine)
             sizes = (picture.size, config.size)
-            assert displacement((x, y), expected, _coarser(*sizes), _rim(*sizes)) < SMOOTH
+            assert displacement((x, y), world.encoded(picture, expected), _coarser(*sizes), _rim(*sizes)) < SMOOTH
             assert_nearest(mask.numpy(), stored.numpy(), expected)
             assert attention.shape[1:] == config.attention_size
-            expected = _moved(config.attention_size, affine)
+            expected = world.encoded(picture, _moved(config.attention_size, affine))
             found = map_positions(attention, config.grid)
             # The outer half of a rim cell cannot be interpolated.
             assert displacement(found, expected, config.grid, 0.5 / min(config.grid)) < SMOOTH
@@ -242,7 +249,8 @@ def test_predictions_lie_on_the_original_image(transformer, drawn, answers_from)
         for id_, picture in world.pictures.items():
             found = located(np.load(folder / "out" / f"{id_}.npy").astype(np.float64), blue=picture.blue)
             sizes = (picture.size, card.network.size, *([card.network.grid] if answers_from == "attention" else []))
-            assert displacement(found, positions(picture.size), _coarser(*sizes), _rim(*sizes)) < SMOOTH
+            expected = world.encoded(picture, positions(picture.size))
+            assert displacement(found, expected, _coarser(*sizes), _rim(*sizes)) < SMOOTH
             with Image.open(folder / "out" / f"{id_}.png") as mask:
                 assert mask_displacement(np.asarray(mask), picture.mask, _coarser(*sizes)) < MASK
 
@@ -329,14 +337,17 @@ def test_padded_images_stay_aligned_on_the_way_there_and_back(transformer, drawn
             placed = _on_canvas(picture, size, size)
             field = (sample.image[..., 0] / 255, sample.image[..., 1] / 255)
             # The canvas has whole pixels of the file, so an odd rest puts the image half a pixel beside the middle.
-            assert displacement(field, placed, coarser, rim) < SMOOTH + 0.5 + 0.5 / min(picture.size)
+            assert displacement(field, world.encoded(picture, placed), coarser, rim) < SMOOTH + 0.5 + 0.5 / min(
+                picture.size
+            )
             outside = np.logical_or.reduce([(axis < -rim) | (axis > 1 + rim) for axis in placed])
             assert not sample.image[outside].any()
             assert (sample.mask[outside] == IGNORE).all()
             assert (sample.mask[~outside] != IGNORE).any()
             # Only the rim, where the picture blends into the padding, is not what the network would say without it.
             found = located(np.load(folder / "out" / f"{sample.id}.npy").astype(np.float64), blue=picture.blue)
-            assert displacement(found, positions(picture.size), coarser, rim) < SMOOTH
+            expected = world.encoded(picture, positions(picture.size))
+            assert displacement(found, expected, coarser, rim) < SMOOTH
 
 
 def _write_test_splits(run: Path, store: AttentionStore) -> None:

@@ -1,0 +1,89 @@
+"""Get the wheels of packages with pip, and build the wheel of this package from its source code."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stages.bundling.packages import DISTRIBUTION
+from stages.errors import PipelineError
+from stages.runtime.progress import Task
+
+__all__ = ["build_own_wheel", "collect_wheels"]
+
+LAST_LINES = 3
+"""Lines of pip's output that an error shows: its first errors, else the last lines."""
+
+
+def collect_wheels(packages: Mapping[str, str], folder: Path, task: Task) -> None:
+    """Download the wheels of packages; one that is published as source code only is built.
+
+    Args:
+        packages: Version by name.
+        folder: Where the wheels go.
+        task: Advanced by one for each package.
+
+    Raises:
+        PipelineError: there is no pip, or it failed: no network, a full disk, a version that is not published.
+    """
+    command = [*_pip(), "wheel", "--no-deps", "--wheel-dir", str(folder)]
+    _run([*command, *(f"{name}=={version}" for name, version in packages.items())], "getting the wheels", task)
+
+
+def build_own_wheel(source: Path, folder: Path, task: Task) -> None:
+    """Build the wheel of this package from a folder with its source code.
+
+    Raises:
+        PipelineError: the folder is gone, or the build failed.
+    """
+    if not (source / "pyproject.toml").is_file():
+        raise PipelineError(f"{source}: the source code of {DISTRIBUTION} is not there.\n  Install the package again.")
+    uv = shutil.which("uv")
+    with tempfile.TemporaryDirectory() as made:  # a build leaves other files too
+        # From a source distribution: a wheel that is built in the folder itself may hold files of an earlier build.
+        command = [uv, "build", "--quiet", "--out-dir", made] if uv else [*_pip(), "wheel", "--no-deps", "-w", made]
+        _run([*command, str(source)], f"building the wheel of {DISTRIBUTION}", None)
+        for wheel in Path(made).glob("*.whl"):
+            shutil.copyfile(wheel, folder / wheel.name)
+    task.advance(1)
+
+
+def _pip() -> list[str]:
+    """Return the command that runs pip for this Python."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    if uv := shutil.which("uv"):
+        return [uv, "tool", "run", "--python", sys.executable, "--from", "pip", "pip"]
+    raise PipelineError("there is neither pip nor uv here to get wheels with.\n  python -m ensurepip")
+
+
+def _run(command: Sequence[str], what: str, task: Task | None) -> None:
+    """Run a program, advance the task for every package that it begins, and raise its last lines if it fails."""
+    lines: list[str] = []
+    # Constraints are for choosing versions. Here they are those that are installed.
+    environment = {
+        **os.environ,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_CONSTRAINT": os.devnull,
+    }
+    with subprocess.Popen(  # noqa: S603 - pip or uv, with names and versions from package metadata
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
+    ) as process:
+        for line in process.stdout or []:
+            lines.append(line.rstrip())
+            if task is not None and line.startswith("Collecting "):
+                task.advance(1)
+    if process.returncode:
+        errors = [line for line in lines if line.startswith("ERROR: ")]
+        shown = "\n  ".join(line for line in errors[:LAST_LINES] or lines[-LAST_LINES:] if line)
+        raise PipelineError(
+            f"{what} failed (exit status {process.returncode}):\n  {shown}\n"
+            "  Nothing was written. Check the network and the space on the disk, then run this again."
+        )
