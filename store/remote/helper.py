@@ -1,7 +1,5 @@
 """Run the process that does all network traffic for one process that reads stores.
 
-    python -m store.remote.helper
-
 It reads requests from standard input and writes answers to standard output (`store.remote.frames`), in the order in
 which they are done. It ends when standard input ends, which also happens when the other process is killed.
 
@@ -85,7 +83,3 @@ def main() -> None:
     """Serve the process that started this one, and end with it."""
     serve(sys.stdin.buffer, sys.stdout.buffer, Tasks(os.environ, Patience()))
     os._exit(0)  # requests that nobody waits for any more are not finished
-
-
-if __name__ == "__main__":
-    main()

@@ -59,9 +59,8 @@ class _Reading:
             view = memoryview(part)
             wanted = view[max(0, self._start + self.done - position) : max(0, stop - position)]
             position += len(view)
-            if wanted:
-                self._write(wanted)
-                self.done += len(wanted)
+            self._write(wanted)
+            self.done += len(wanted)
             if position >= stop:
                 break
         if self._start + self.done < stop:

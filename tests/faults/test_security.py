@@ -27,11 +27,14 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
     "PIL", "__future__", "_typeshed", "abc", "annotated_types", "argparse", "array", "ast", "atexit", "base64",
-    "binascii", "codecs", "collections", "concurrent", "configparser", "contextlib", "copy", "csv", "dask", "dataclasses", "datetime",
+    "binascii", "codecs", "collections", "concurrent", "configparser",
+    "contextlib", "copy", "csv", "dask", "dataclasses", "datetime",
     "difflib", "distributed", "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "gzip", "hashlib",
     "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress", "itertools", "jinja2", "json",
     "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs", "numpy", "openslide", "operator",
-    "obstore", "os", "pathlib", "pickletools", "pillow_heif", "pipeline", "pydantic", "pydicom", "queue", "random", "re", "resource", "rich",
+
+    "obstore", "os", "pathlib", "pickletools", "pillow_heif", "pipeline", "pydantic", "pydicom", "queue",
+    "random", "re", "resource", "rich",
     "safetensors", "scipy", "shlex", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages",
     "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "tifffile", "time", "timm",
     "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "weakref", "xml", "yaml", "zarr",
@@ -52,8 +55,8 @@ ALONE = {
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
-for the versions of installed packages and for the tables of readers and writers, subprocess for the process that fetches
-files, with a command of this package, the others for the viewer."""
+for the versions of installed packages and for the tables of readers and writers, subprocess for the process that
+fetches files, with a command of this package, the others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""

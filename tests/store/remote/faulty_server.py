@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, content, headers, only=len(content) // 2 if fault == "drop" else None, body=with_content)
 
     def _send(
-        self, status: int, content: bytes, headers: list[tuple[str, str]], only: int | None = None, body: bool = True
+        self, status: int, content: bytes, headers: list[tuple[str, str]], only: int | None = None, *, body: bool = True
     ) -> None:
         self.send_response(status)
         for name, value in headers:

@@ -50,9 +50,11 @@ def test_a_helper_that_was_killed_is_replaced(served: Path, address: Address):
     assert process is not None
     process.kill()
     process.wait()
+    held = module._HELD.connection
+    assert held is not None
+    held._receiver.join()
     with pytest.raises(FetchError, match="has ended"):
-        while True:  # until the end was noticed; then the connection is marked
-            module._HELD.connection.send({"op": "size", "scheme": "http", "rest": "127.0.0.1:9", "path": "x"}).result()
+        held.send({"op": "size", "scheme": "http", "rest": "127.0.0.1:9", "path": "x"}).result()
     assert np.array_equal(AttentionStore.open(address("x.zarr"))[3].image, AttentionStore.open(served)[3].image)
 
 
@@ -142,6 +144,24 @@ def test_an_unreachable_server_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-a-test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-a-test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http" + "://127.0.0.1:9")
-    with pytest.raises(StoreUnreachableError, match="s3://bucket/x.zarr/zarr.json: cannot be read") as caught:
+    with pytest.raises(StoreUnreachableError, match=r"s3://bucket/x\.zarr/zarr\.json: cannot be read") as caught:
         AttentionStore.open("s3://bucket/x.zarr")
     assert "of-a-test" not in str(caught.value)
+
+
+def test_streams_of_the_parent_are_given_up_after_a_fork():
+    """What is written to them afterwards goes nowhere, and their descriptors are not used for other files."""
+    (requests, written), (answers, answered) = os.pipe(), os.pipe()
+    os.close(answered)
+    held = module._Held()
+    held.connection = inherited = Connection(os.fdopen(written, "wb"), open(os.devnull, "rb"))  # noqa: SIM115, PTH123 - closed by the connection
+    inherited._receiver.join()
+    inherited._answers = os.fdopen(answers, "rb")
+    held.after_fork()
+    assert held.connection is None
+    held.close()
+    write_frame(inherited._requests, {"id": 1})
+    assert os.read(requests, 1) == b""
+    inherited._answers.close()
+    inherited.close()
+    os.close(requests)

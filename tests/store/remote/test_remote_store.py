@@ -17,6 +17,7 @@ from store import (
     StoreIncompleteError,
     StoreNotFoundError,
     StoreUnreachableError,
+    StoreVersionError,
     UsageError,
 )
 from store.check import check_store
@@ -36,6 +37,7 @@ def served(
     server: Served, make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, in_process: Connection
 ) -> Path:
     """Serve a store of ten shards as `x.zarr`. The reader's requests are carried out in this process."""
+    assert server.address
     assert not in_process.ended
     monkeypatch.setattr(store.writer, "MAX_SAMPLES_PER_SHARD", PER_SHARD)
     return make_store(SAMPLES, name="served/x.zarr")
@@ -77,7 +79,8 @@ def test_the_cache_is_used_by_the_next_reader(served: Path, address: Address, se
     assert set(server.asked) == {"x.zarr/zarr.json"}
 
 
-def test_opening_takes_few_requests(served: Path, address: Address, server: Served):
+@pytest.mark.usefixtures("served")
+def test_opening_takes_few_requests(address: Address, server: Served):
     found = AttentionStore.open(address("x.zarr"))
     assert not [path for path in server.asked if path.count(".0") > 1 and "checksum" not in path]
     assert server.asked.total() <= 2 + 2 * len(found.arrays)
@@ -168,9 +171,7 @@ def test_a_damaged_or_refused_file_is_an_error(
 ):
     server.fault = lambda path, _: fault if path.endswith(f"x.zarr/{file}") else None
     with pytest.raises((StoreCorruptError, StoreUnreachableError)):
-        found = AttentionStore.open(address("x.zarr"))
-        found.read([0])
-        found.column("sample")
+        _read_a_little(address("x.zarr"))
     assert served.exists()
 
 
@@ -208,6 +209,12 @@ def test_a_store_that_was_replaced_is_noticed(
     assert tmp_path.exists()
 
 
+def _read_a_little(place: RemoteAddress) -> None:
+    found = AttentionStore.open(place)
+    found.read([0])
+    found.column("sample")
+
+
 def _offline(settings: CacheSettings) -> CacheSettings:
     return CacheSettings(folder=settings.folder, size=settings.size, offline=True)
 
@@ -240,6 +247,83 @@ def test_offline_a_store_that_is_not_whole_in_the_cache_is_refused(
         next(iter(cache.folder.glob(gone))).unlink()
         with pytest.raises(StoreUnreachableError, match=r"is not whole in the cache[\s\S]*--offline"):
             AttentionStore.open(address("x.zarr", _offline(cache)))
+
+
+@pytest.fixture
+def by_ranges(served: Path, address: Address, tmp_path: Path) -> AttentionStore:
+    """Open the store without room in the cache."""
+    assert served.exists()
+    return AttentionStore.open(address("x.zarr", CacheSettings(folder=tmp_path / "none", size=0)))
+
+
+def test_ranges_and_indexes_in_memory_are_bounded(
+    by_ranges: AttentionStore, served: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("store.remote.array.AHEAD", 0)
+    monkeypatch.setattr("store.remote.array.MOST_INDEXES", 1)
+    assert _same(by_ranges, served, list(range(SAMPLES)))
+    assert len(by_ranges._sharded["mask"]._indexes) == 1  # type: ignore[attr-defined]
+
+
+def test_a_shard_without_room_for_its_index_is_damaged(by_ranges: AttentionStore, served: Path):
+    (served / "mask" / "c.1.0.0").write_bytes(b"short")
+    with pytest.raises(StoreCorruptError, match="cut short"):
+        by_ranges.read(range(SAMPLES))
+
+
+def test_values_in_an_unknown_form_are_refused(by_ranges: AttentionStore):
+    mask = by_ranges._sharded["mask"]
+    mask._dtype = np.dtype("<u2")
+    with pytest.raises(StoreCorruptError, match="in place of"):
+        by_ranges.read_array("mask", [1])
+    mask._dtype = None
+    with pytest.raises(StoreVersionError, match="does not know"):
+        by_ranges.read_array("mask", [1])
+
+
+def test_a_server_that_stops_answering_is_named(by_ranges: AttentionStore, server: Served):
+    server.fault = lambda *_: 503
+    with pytest.raises(StoreUnreachableError, match=r"image/c\.0\.0\.0\.0: cannot be read: .* status 503"):
+        by_ranges.read([0])
+
+
+def test_a_folder_of_the_cache_without_its_root_is_no_store(served: Path, address: Address, cache: CacheSettings):
+    found = AttentionStore.open(address("x.zarr"))
+    (found.files.folder / "zarr.json").unlink()
+    with pytest.raises(StoreUnreachableError, match="never opened"):
+        AttentionStore.open(address("x.zarr", _offline(cache)))
+    assert served.exists()
+
+
+def test_many_columns_are_not_fetched_in_advance(served: Path, address: Address, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store.remote.files, "ALL_COLUMNS", 0)
+    found = AttentionStore.open(address("x.zarr"))
+    assert not list(found.files.folder.glob("group/c*"))
+    assert _same(found, served, [1])
+
+
+def test_a_file_is_asked_for_once_in_advance_and_again_after_a_fork(served: Path, address: Address):
+    files = AttentionStore.open(address("x.zarr")).files
+    assert isinstance(files, store.remote.files.RemoteFiles)
+    file = files.folder / "image" / "nothing"
+    files.fetch_in_advance(file, order=0)
+    first = files._under_way[file]
+    files.fetch_in_advance(file, order=0)
+    assert files._under_way[file] is first
+    files._process = -1
+    files.fetch_in_advance(file, order=0)
+    assert files._under_way[file] is not first
+    assert served.exists()
+
+
+def test_a_cached_file_of_another_user_is_used(served: Path, address: Address, monkeypatch: pytest.MonkeyPatch):
+    AttentionStore.open(address("x.zarr")).read(range(SAMPLES))
+
+    def refused(_: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(store.remote.files.os, "utime", refused)
+    assert _same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
 
 
 def test_offline_nothing_is_asked_of_the_server(served: Path, address: Address, cache: CacheSettings):

@@ -34,7 +34,7 @@ def bucket(
     monkeypatch.setenv("HOME", str(tmp_path))
     import urllib.request
 
-    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/maps", method="PUT")).close()  # noqa: S310
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/maps", method="PUT")).close()
     client = S3Store("maps", prefix="a/x.zarr", client_options={"allow_http": True})
     for file in path.rglob("*"):
         if file.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -32,14 +33,14 @@ def _read(client, start: int = 0, stop: int | None = None) -> bytes:
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["parts", "whole-files-only"])
 @pytest.mark.parametrize(("start", "stop"), [(0, None), (0, 10), (300_000, 700_001), (1_000_000, 9_999_999)])
-def test_a_part_of_an_object_is_read(server: Served, start: int, stop: int | None, ranges: bool):
+def test_a_part_of_an_object_is_read(server: Served, start: int, stop: int | None, *, ranges: bool):
     server.ranges = ranges
     assert _read(_client(server), start, stop) == CONTENT[start:stop]
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["parts", "whole-files-only"])
 @pytest.mark.parametrize("tags", ['"{size}"', 'W/"{size}"', ""])
-def test_a_dropped_connection_is_resumed(server: Served, ranges: bool, tags: str):
+def test_a_dropped_connection_is_resumed(server: Served, tags: str, *, ranges: bool):
     server.ranges, server.tags = ranges, tags
     server.fault = lambda _, number: "drop" if number == 1 else None
     assert _read(_client(server)) == CONTENT
@@ -111,7 +112,7 @@ def test_the_size_of_an_object(server: Served):
 
 def test_a_port_that_nobody_listens_at_is_a_network_failure():
     client = client_of(RemoteAddress("http", "127.0.0.1:9/x"), {}, QUICK)
-    with pytest.raises(FetchError, match="refuses the connection|cannot be reached") as caught:
+    with pytest.raises(FetchError, match=r"refuses the connection|cannot be reached") as caught:
         object_size(client, "x", QUICK)
     assert caught.value.kind == "network"
 
@@ -203,3 +204,31 @@ def test_keys_and_region_of_the_environment_come_first(tmp_path: Path):
 def test_a_profile_that_does_not_exist_is_named(tmp_path: Path):
     with pytest.raises(FetchError, match="no profile `other`"):
         _profile(tmp_path, AWS_PROFILE="other")
+
+
+def test_a_connection_that_ends_silently_is_a_dropped_one(server: Served, monkeypatch: pytest.MonkeyPatch):
+    import obstore
+
+    class Short:
+        meta: ClassVar = {"size": 10, "e_tag": None}
+        range = (0, 10)
+
+        def stream(self, **_: int) -> list[bytes]:
+            return [b"abc"]
+
+    client = _client(server)
+    monkeypatch.setattr(obstore, "get", lambda *_, **__: Short())
+    content = bytearray()
+    assert read_object(client, "x", content.extend, patience=QUICK) == 10
+
+
+def test_a_server_that_refuses_a_whole_file_too_is_not_asked_for_ever(server: Served, monkeypatch: pytest.MonkeyPatch):
+    import obstore
+
+    def refuse(*_: object, **__: object) -> None:
+        raise obstore.exceptions.NotSupportedError("Range")
+
+    client = _client(server)
+    monkeypatch.setattr(obstore, "get", refuse)
+    with pytest.raises(FetchError, match="a part of a file"):
+        read_object(client, "x", lambda _: None, start=5, patience=QUICK)
