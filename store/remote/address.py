@@ -14,12 +14,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from store.errors import UsageError
-
-if TYPE_CHECKING:
-    from store.remote.cache import CacheSettings
+from store.remote.cache import CacheSettings
 
 __all__ = ["ADDRESS", "SCHEMES", "Place", "RemoteAddress", "place_of"]
 

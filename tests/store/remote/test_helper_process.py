@@ -154,6 +154,7 @@ def test_streams_of_the_parent_are_given_up_after_a_fork():
     (requests, written), (answers, answered) = os.pipe(), os.pipe()
     os.close(answered)
     held = module._Held()
+    held.after_fork()
     held.connection = inherited = Connection(os.fdopen(written, "wb"), open(os.devnull, "rb"))  # noqa: SIM115, PTH123 - closed by the connection
     inherited._receiver.join()
     inherited._answers = os.fdopen(answers, "rb")

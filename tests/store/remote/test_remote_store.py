@@ -234,9 +234,8 @@ def test_offline_a_store_in_the_cache_is_read(served: Path, address: Address, ca
         AttentionStore.open(address("x.zarr", _offline(cache))).read([0])
 
 
-def test_offline_a_store_that_is_not_whole_in_the_cache_is_refused(
-    served: Path, address: Address, cache: CacheSettings
-):
+@pytest.mark.usefixtures("served")
+def test_offline_a_store_that_is_not_whole_in_the_cache_is_refused(address: Address, cache: CacheSettings):
     with pytest.raises(StoreUnreachableError, match="never opened with this cache"):
         AttentionStore.open(address("x.zarr", _offline(cache)))
     before = AttentionStore.open(address("x.zarr"))
