@@ -99,6 +99,9 @@ def options_of(
         def run(**given: Any) -> None:
             own = {parameter.name: given.pop(parameter.name) for parameter in further}
             cache = {name: given.pop(name) for name in cached}
+            for old, new in renamed.items():
+                if given.pop(old) is not None:
+                    raise UsageError(f"{flag_of(old)} is now called {flag_of(new)}: use the new name.")
             file = read_params(PARAMS)
             given = {name: None if value == [] else value for name, value in given.items()}  # no repeated option given
             checked = _load(settings, section, given, file)
