@@ -31,6 +31,7 @@ from stages.runtime.wording import counted
 from stages.settings import (
     CompareSettings,
     EvaluateSettings,
+    ExportSettings,
     ExtractSettings,
     PhantomSettings,
     PredictSettings,
@@ -54,6 +55,14 @@ app = typer.Typer(
 
 StorePath = Annotated[
     str, typer.Argument(help="An attention store: a folder, or an address such as s3://bucket/x.zarr.")
+]
+TimmPattern = Annotated[
+    str | None,
+    typer.Option(
+        "--timm",
+        metavar="PATTERN",
+        help="List the models of timm whose names match, such as mae, clip or 'vit_large*', with their licences.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]
 
@@ -218,6 +227,20 @@ def predict(settings: PredictSettings) -> None:
 
 
 @app.command()
+@options_of(ExportSettings, section="export")
+def export(settings: ExportSettings, *, as_json: AsJson = False) -> None:
+    """Write a trained network for programs that do not have this package. It is checked before it is written."""
+    from stages import export as stage
+
+    console.say(f"export: {settings.format} → {stage.place_of(settings)}")
+    report = stage.run(settings, progress=progress_display())
+    if as_json:
+        console.show_json(report.to_json())
+    console.say(str(report))
+    say_next_steps(settings, report)
+
+
+@app.command()
 def inspect(
     store: StorePath,
     *,
@@ -322,18 +345,18 @@ def upgrade(store: StorePath) -> None:
 
 
 @app.command()
-def models(*, as_json: AsJson = False) -> None:
+def models(*, timm: TimmPattern = None, as_json: AsJson = False) -> None:
     """List the transformers that `extract --model` takes by name. It also takes a file that `pretrain` wrote."""
+    from pipeline.model_tables import models_of_timm, show_models
     from stages.attention.models import MODELS
 
+    entries = list(MODELS.values()) if timm is None else models_of_timm(timm)
     if as_json:
         from dataclasses import asdict
 
-        console.show_json([asdict(entry) for entry in MODELS.values()])
+        console.show_json([asdict(entry) for entry in entries])
         return
-    from pipeline.model_tables import show_models
-
-    show_models(list(MODELS.values()))
+    show_models(entries)
 
 
 app.command()(doctor)

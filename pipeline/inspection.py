@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.console import say
+from stages.runs.licences import licence_of
 from store import AttentionStore
 from store.disk.publish import replace_file
 from store.errors import StoreError, UsageError
@@ -50,6 +51,7 @@ def describe_store(path: str | Place, *, stats: bool, run: Path | None = None) -
         "heads": store.heads,
         "recipe": description.recipe,
         "recipe_sha256": description.recipe_sha256,
+        "weights_licence": licence_of(description.recipe, description.weights_licence),
         "contents_sha256": description.contents_sha256,
         "upgraded_from": description.upgraded_from,
         "size": list(store.size),

@@ -64,6 +64,7 @@ def _rows_of_data(described: Mapping[str, Any], shares: Mapping[str, float] | No
         ["size", f"{size} pixels in the store{images}"],
         *_rows_of_objects(described),
         ["attention", _attention(described)],
+        ["licence of its weights", described["weights_licence"]],
         *_rows_of_files(described),
     ]
 

@@ -7,7 +7,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from pipeline.console import NARROWEST, show_table, show_text
+from pipeline.display import progress_display
 from stages.attention.models import ModelEntry
+from stages.errors import UsageError
 
 WIDEST = 80
 """Columns that are used at most, also where the output goes into a file."""
@@ -25,6 +27,24 @@ def show_models(models: Sequence[ModelEntry]) -> None:
     for model in models:
         sources.setdefault(model.source, []).append(model.name)
     show_text("sources\n" + "\n".join(_listed(names, source) for source, names in sources.items()))
+
+
+def models_of_timm(pattern: str) -> list[ModelEntry]:
+    """Return the models of timm's list that match a pattern and whose attention can be read.
+
+    Raises:
+        UsageError: there are none.
+    """
+    from stages.attention.timm_models import list_timm, nearest_names
+
+    entries = list_timm(pattern, lambda names: progress_display().track(names, "looking at models"))
+    if not entries:
+        near = nearest_names(pattern)
+        raise UsageError(
+            f"--timm {pattern}: timm has no model of that name whose attention can be read. "
+            + (f"Similar names: {', '.join(near)}." if near else "Use a part of a name, such as mae, clip or dinov3.")
+        )
+    return entries
 
 
 def _short(licence: str) -> str:

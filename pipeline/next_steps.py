@@ -23,6 +23,7 @@ from pipeline.params import TOGETHER, flag_of, settings_of_file
 from stages.settings import (
     CompareSettings,
     EvaluateSettings,
+    ExportSettings,
     ExtractSettings,
     PhantomSettings,
     PredictSettings,
@@ -162,6 +163,10 @@ def _after_report(settings: ReportSettings, _: object) -> Ending:
     return Ending(f"{settings.out}{BROWSER}")
 
 
+def _after_export(_: ExportSettings, report: object) -> Ending:
+    return Ending(str(getattr(report, "out", "")))
+
+
 def _prediction(run: Path) -> str:
     """Return the command that segments images with a run: those that `params.yaml` names, if they exist."""
     given = settings_of_file(PredictSettings, "predict")
@@ -179,5 +184,6 @@ NEXT: dict[type[Any], Callable[[Any, object], Ending]] = {
     PredictSettings: _after_predict,
     CompareSettings: _after_compare,
     ReportSettings: _after_report,
+    ExportSettings: _after_export,
 }
 """Settings of a command, and what is said at its end."""

@@ -30,7 +30,7 @@ from store.remote.address import Place
 
 Settings = TypeVar("Settings")
 
-SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict", "compare", "report")
+SECTIONS = ("phantom", "pretrain", "extract", "train", "evaluate", "predict", "compare", "report", "export")
 """Commands that take settings from a section of `params.yaml`."""
 
 OWN = "x-"

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from stages.bundling.manifest import write_manifest
-from stages.bundling.packages import DISTRIBUTION, checkout, installed_bytes, pinned
+from stages.bundling.packages import installed_bytes, pinned
 from stages.bundling.weights import copy_weights, require_files
 from stages.bundling.wheels import build_own_wheel, collect_wheels
 from stages.outputs.kinds import BUNDLE
 from stages.outputs.places import require_own_folder
+from stages.runtime.installation import DISTRIBUTION, checkout
 from stages.runtime.progress import SILENT, Progress
 from stages.runtime.wording import counted
 from stages.settings.machines import BundleSettings

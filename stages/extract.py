@@ -29,9 +29,10 @@ from stages.errors import InputProblemsError, Problem, WeightsError
 from stages.extraction.cluster import connect, require_cluster
 from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, extract_on_cluster
 from stages.extraction.plan import Plan, estimate
-from stages.extraction.preparation import Prepared, find_all_problems, prepare
+from stages.extraction.preparation import Prepared, as_relative, find_all_problems, prepare
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
 from stages.extraction.sizes import require_possible_sizes
+from stages.extraction.weights_origin import WeightsOrigin, weights_origin
 from stages.imaging.lost_objects import LostObjects
 from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.pixel_sizes import size_in_file
@@ -56,7 +57,7 @@ class ExtractionReport:
     store: Path
     model: str
     source: str
-    """Origin of the model's weights."""
+    """Origin of the model's weights, their licence, and the part of their file that was loaded; one a line."""
     samples: int
     labelled: int
     computed: int
@@ -91,7 +92,8 @@ class _Work:
     prepared: Prepared
     extractor: AttentionExtractor
     weights: Path | None
-    """Weights file to load; None to take the weights from the model's own file or from the hub."""
+    """Weights file to load; None for the model's own file or the hub's."""
+    origin: WeightsOrigin
 
 
 @dataclass(kw_only=True)
@@ -148,15 +150,15 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
-    work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights)
+    origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
+    work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights, origin=origin)
     tally = _Tally(problems=list(prepared.problems))
-    source = find_model(settings.model).source  # now: it reads the file, and nothing may fail after the store is made
     with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
         _fill(writer, work, tally, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
-        source=source,
+        source=str(origin),
         samples=tally.samples,
         labelled=tally.labelled,
         computed=tally.computed,
@@ -218,6 +220,7 @@ def _layout(work: _Work) -> Layout:
         keys=recipe.keys,
         classes=rules.classes.names,
         images=work.prepared.decoding.images.to_dict(),
+        weights_licence=work.origin.recorded,
         masks=rules.to_source(work.prepared.found.rule.to_dict() if labelled else None),
         compress=settings.compress,
         instances=labelled and rules.kind == "instances",
@@ -258,6 +261,7 @@ def _load_extractor(
         layers=settings.layers,
         precision=settings.precision,
         context=context,
+        positions=settings.position_embedding,
     )
     # With a cluster this extractor only provides the recipe; `device` is for the workers.
     device = settings.device if settings.cluster is None else "cpu"
@@ -287,7 +291,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
             tally.add(shard)
     if not tally.samples:
         raise InputProblemsError(tally.problems, "No sample is left.")
-    writer.skipped = [_as_relative(one, work.settings) for one in (*work.prepared.plain, *tally.problems)]
+    writer.skipped = [as_relative(one, work.settings) for one in (*work.prepared.plain, *tally.problems)]
 
 
 def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
@@ -338,12 +342,3 @@ def _hints(work: _Work, tally: _Tally) -> list[str]:
 
 def _slices(sources: Sequence[SourceSample], size: int) -> Iterator[Sequence[SourceSample]]:
     return (sources[start : start + size] for start in range(0, len(sources), size))
-
-
-def _as_relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
-    """Return a problem for the store's description, which must not depend on where the folders are."""
-    where = problem.where
-    for folder in (settings.images, settings.masks, settings.csv.parent if settings.csv else None):
-        if folder is not None:
-            where = where.removeprefix(f"{folder}/")
-    return {"where": where, "what": problem.what}

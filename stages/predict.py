@@ -36,6 +36,7 @@ from stages.prediction.large.files import LargeFiles
 from stages.prediction.large.sliding import Windows
 from stages.prediction.outputs import OutputWriter
 from stages.prediction.table import TABLE_FILE
+from stages.runs.licences import licence_of
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted, rate
@@ -54,6 +55,8 @@ class PredictionReport:
     out: Path
     images: int
     """Number of images that were segmented."""
+    licence: str
+    """Licence of the transformer's weights."""
     files: Sequence[str]
     """Kinds of files that were written."""
     input: Sequence[str]
@@ -70,6 +73,7 @@ class PredictionReport:
         lines = [
             f"{self.out}: {counted(self.images, 'mask')} in {self.seconds:.1f} s ({speed})",
             f"written: {', '.join(self.files)}",
+            f"licence of the transformer's weights: {self.licence}",
         ]
         return "\n".join([*lines, *self.input, *(f"left out: {problem}" for problem in self.skipped)])
 
@@ -140,9 +144,11 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     if not images:
         raise InputProblemsError(problems, "No image is left.")
     writer.write_table()
+    writer.write_licence()
     return PredictionReport(
         out=settings.out,
         images=images,
+        licence=licence_of(card.recipe, card.weights_licence),
         files=_kinds(writer, large, len(large_images), len(planned)),
         input=[*shown, *_describe_input(found)],
         skipped=problems,

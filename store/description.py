@@ -79,6 +79,8 @@ class Description:
     """Digest of all the other values, and so of the whole store."""
     upgraded_from: list[str] = field(default_factory=list)
     """The `contents_sha256` that the store had before each upgrade; empty for most stores."""
+    weights_licence: str = ""
+    """Licence of the transformer's weights; "" where the name of the model says it, or where it is not known."""
     images: dict[str, Any] | None = None
     """Rules by which image files were read; None for most stores; see `stages.imaging.image_rules`."""
 
@@ -99,6 +101,8 @@ class Description:
             del described["upgraded_from"]
         if self.images is None:
             del described["images"]
+        if not self.weights_licence:
+            del described["weights_licence"]
         return described
 
     def sealed(self) -> Description:
@@ -140,6 +144,8 @@ class Description:
         return cls(**{**known, "masks": MaskSource(**masks)})
 
 
+LONGEST_LICENCE = 1000
+"""Characters."""
 MASK_KEYS = {"values", "decoding", "pairing"}
 """The required keys of `masks`."""
 
@@ -252,7 +258,8 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "contents_sha256": lambda value: isinstance(value, str),
     "upgraded_from": _are_texts,
     "images": lambda value: isinstance(value, dict),
+    "weights_licence": lambda value: isinstance(value, str) and len(value) <= LONGEST_LICENCE,
 }
 """The check of each key's value."""
 
-REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images"}
+REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images", "weights_licence"}

@@ -15,9 +15,18 @@ Every message names the file or sample, says what is wrong, and ends with what t
 line prints it without a traceback. Any other exception is a bug and keeps its traceback.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class PipelineError(Exception):
     """A failure that the user can remedy. Exit status 1."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker process sends its errors as pickles. Python's own way calls the constructor with the message, which
+        # fails, or gives another message, in a subclass whose constructor takes something else.
+        return (_restored, (type(self), self.args, self.__dict__))
 
 
 class UsageError(PipelineError, ValueError):
@@ -50,3 +59,10 @@ class StoreCorruptError(StoreError):
 
 class StoreUnreachableError(StoreError):
     """The server of a remote store does not answer or refuses, so nothing is known about the store itself."""
+
+
+def _restored(kind: type[PipelineError], args: tuple[Any, ...], attributes: dict[str, Any]) -> PipelineError:
+    """Return a pickled error, without a call of its constructor."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error

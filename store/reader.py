@@ -6,8 +6,9 @@ checked against its checksums the first time it is read. Missing or damaged data
 samples, never zeros.
 
 Several processes and machines may read one store at the same time; nothing is ever written. A store that is sent to
-another process (pickled) is opened again there. If another store replaces the one at the path, shards that were mapped
-before can still be read. Reading anything else raises an error, so a batch never mixes the two stores.
+another process (pickled) is opened again there, unless another store is at the path by then. If another store replaces
+the one at the path, shards that were mapped before can still be read. Reading anything else raises an error, so a batch
+never mixes the two stores.
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ from store.files import StoreFiles, files_of
 from store.format import OPTIONAL_COLUMNS, RESTORE, SIZES
 from store.records import Batch, Sample
 from store.remote.address import RemoteAddress, place_of
+from store.reopening import opened_again
 from store.root import describe, is_store
 from store.sharded_array import ShardedArray
 
 if TYPE_CHECKING:
+    import dask.array
+    import xarray
     import zarr
 
 __all__ = ["AttentionStore", "is_store"]
@@ -106,7 +110,7 @@ class AttentionStore:
         return cls(files, description, read_arrays(files, description), root)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (AttentionStore.open, (self.path,))
+        return (opened_again, (self.path, self.description.contents_sha256))
 
     def __repr__(self) -> str:
         return f"AttentionStore({str(self.path)!r}, samples={len(self)}, heads={len(self.heads)})"
@@ -334,6 +338,27 @@ class AttentionStore:
         import zarr  # half a second, and reading does not need it
 
         return zarr.open_array(self.path / name, mode="r", zarr_format=3)
+
+    def dask(self) -> dict[str, dask.array.Array]:
+        """Return the arrays of samples as lazy dask arrays, by name; see `store.lazy_arrays`."""
+        from store.lazy_arrays import dask_arrays
+
+        return dask_arrays(self)
+
+    def to_xarray(self, *, probabilities: bool = True) -> xarray.Dataset:
+        """Return the store as a lazy data set with named dimensions; see `store.named_arrays`.
+
+        Args:
+            probabilities: attention is multiplied by `scale_factor`, float32. False: as stored, float16, in units of
+                uniform attention, with `scale_factor` as an attribute.
+
+        Raises:
+            UsageError: xarray is not installed.
+            StoreIncompleteError, StoreCorruptError: the ids or the names of the heads are missing or damaged.
+        """
+        from store.named_arrays import xarray_dataset
+
+        return xarray_dataset(self, probabilities=probabilities)
 
 
 def _exists(path: Path) -> bool:

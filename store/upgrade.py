@@ -64,6 +64,7 @@ def layout_of(store: AttentionStore) -> Layout:
         classes=store.classes,
         masks=store.description.masks,
         images=store.description.images,
+        weights_licence=store.description.weights_licence,
         compress=packing_of(store.arrays["image"]) == "zstd",
         instances=store.has("instances"),
         multilabel=store.multilabel,

@@ -78,6 +78,8 @@ class Layout:
     """True if masks hold one bit for each class but the first, so that classes may overlap."""
     images: dict[str, Any] | None = None
     """Rules by which image files were read; None without a choice."""
+    weights_licence: str = ""
+    """Licence of the transformer's weights; "" where the name of the model says it, or where it is not known."""
     columns: tuple[str, ...] = ()
     """Optional columns that every sample has: names of `store.format.OPTIONAL_COLUMNS`, in any order."""
 
@@ -245,6 +247,7 @@ class StoreWriter:
             contents_sha256="",
             upgraded_from=self._upgraded_from,
             images=self._layout.images,
+            weights_licence=self._layout.weights_licence,
         ).sealed()
         group = {"zarr_format": 3, "node_type": "group", "attributes": {ATTRIBUTE: description.to_dict()}}
         write_synced(self._folder / "zarr.json", written_json(group))

@@ -112,11 +112,11 @@ def build_transformer(entry: ModelEntry, side: int, **options: Any) -> nn.Module
     return module
 
 
-def build_outline(entry: ModelEntry, side: int) -> nn.Module:
+def build_outline(entry: ModelEntry, side: int, **options: Any) -> nn.Module:
     """Build the model as `build_transformer` does, on torch's device `meta`: shapes without memory and values."""
     family = timm.models.model_entrypoint(entry.timm_id).__module__ if entry.timm_id else VisionTransformer.__module__
     # The class of the plain ViTs can leave out drawing, which takes time on `meta` too. Others have no such option.
-    options = {"weight_init": "skip"} if family == VisionTransformer.__module__ else {}
+    options |= {"weight_init": "skip"} if family == VisionTransformer.__module__ else {}
     with torch.device("meta"):
         return build_transformer(entry, side, **options)
 

@@ -14,7 +14,7 @@ import torch
 from timm.layers.mlp import GluMlp, Mlp, SwiGLU
 from torch import Tensor, nn
 
-__all__ = ["TOKENS", "ChunkedMlp", "chunk_mlps"]
+__all__ = ["TOKENS", "ChunkedMlp", "chunk_mlps", "is_recorded"]
 
 TOKENS = 1024
 """Largest number of tokens in a chunk. For ViT-S/8 at 224² and 480², 256 and 512 were one to five per cent slower."""
@@ -26,7 +26,7 @@ class ChunkedMlp(nn.Module):
     """Apply a module to at most `TOKENS` tokens at a time, without gradients.
 
     The module must handle every token by itself. The chunks of an image do not depend on the other images of the batch,
-    so its results do not either.
+    so its results do not either. In a graph that is exported there are no chunks: their number depends on the batch.
     """
 
     def __init__(self, tokenwise: nn.Module) -> None:
@@ -35,6 +35,9 @@ class ChunkedMlp(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (batch, tokens, dim), the shape of the input."""
+        if is_recorded():
+            whole: Tensor = self.tokenwise(tokens)
+            return whole
         batch, count, _ = tokens.shape
         images = max(1, TOKENS // count)
         step = -(-count // -(-count // TOKENS))  # chunks of about the same size
@@ -44,6 +47,12 @@ class ChunkedMlp(nn.Module):
                 part = slice(first, first + images), slice(start, start + step)
                 out[part] = self.tokenwise(tokens[part])
         return out
+
+
+def is_recorded() -> bool:
+    """Return True while torch records the operations of a network as a graph, which then takes batches of any size."""
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call] # not annotated in torch
+    return tracing or torch.compiler.is_compiling()
 
 
 def chunk_mlps(transformer: nn.Module) -> None:

@@ -26,6 +26,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.attention.chunked_mlp import is_recorded
 from stages.errors import UnsupportedModelError, UsageError
 
 __all__ = ["absolute_layers", "cls_attention", "head_names"]
@@ -129,7 +130,7 @@ def _require(part: str, module: nn.Module, classes: tuple[type, ...]) -> None:
 
 
 def _grid(model: Any, images: Tensor) -> tuple[int, int]:
-    height, width = images.shape[-2:]
+    height, width = map(int, images.shape[-2:])  # tensors while torch traces
     embed = model.patch_embed
     rows, row_rest = divmod(height, embed.patch_size[0])
     columns, column_rest = divmod(width, embed.patch_size[1])
@@ -170,9 +171,10 @@ def _scores(query: Tensor, keys: Tensor) -> Tensor:
     """Return the products of one query with all keys, (batch, heads, 1, keys) float32.
 
     On a CPU the libraries round differently when a matrix starts at another address modulo 64 bytes. So each image has
-    a product of its own, with matrices of its own, and its scores do not depend on its place in the batch.
+    a product of its own, with matrices of its own, and its scores do not depend on its place in the batch. A graph that
+    is exported takes batches of any size, so there it is one product.
     """
-    if query.device.type != "cpu":
+    if query.device.type != "cpu" or is_recorded():
         return query @ keys.transpose(-2, -1)
     alone = [one @ other.transpose(-2, -1).contiguous() for one, other in zip(query, keys, strict=True)]
     return torch.stack(alone)

@@ -1,8 +1,8 @@
 """Compute the attention maps of images by a recipe.
 
-An `AttentionExtractor` holds a frozen transformer on a device. It normalises images as DINO's reference does
-(ImageNet's mean and deviation), computes the CLS attention, and returns it as float16, multiplied by the number of
-keys, so that uniform attention is 1.0.
+An `AttentionExtractor` holds a frozen transformer on a device. It normalises images as the model's publisher does
+(DINO: ImageNet's mean and deviation), computes the CLS attention, and returns it as float16, multiplied by the number
+of keys, so that uniform attention is 1.0.
 
 On a CPU the maps of an image are bit-identical whatever else is in its batch, and whatever the batch size. Large
 images are computed one by one: a CPU gains nothing from batches of them. Small ones are computed together if a trial on
@@ -23,20 +23,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.attention.chunked_mlp import chunk_mlps
 from stages.attention.cls_attention import absolute_layers, cls_attention, head_names
+from stages.attention.models import ModelEntry
 from stages.attention.recipe import Recipe
 from stages.attention.weights import Transformer, load_transformer
 from stages.errors import UsageError, WeightsError
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import AdaptiveBatch, is_out_of_memory
-from stages.settings import IMAGENET_MEAN, IMAGENET_STD, TransformerPrecision
+from stages.settings import IMAGENET_MEAN, IMAGENET_STD, PositionRule, TransformerPrecision
 
 __all__ = ["AttentionExtractor", "ExtractorConfig"]
 
+_Colours = tuple[float, float, float]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_IMAGENET: tuple[_Colours, _Colours] = (IMAGENET_MEAN, IMAGENET_STD)
+"""The normalisation of every recipe of version 0.2.0, whatever the model. Those recipes are still followed."""
 _FLOAT16_MAX = 65504  # the largest possible value in a map is the number of keys
 _CPU_TOKENS = 1024
 """Most tokens that a CPU computes together, unless one image has more. Measured on two cores: from 700 tokens an image
@@ -60,6 +64,11 @@ class ExtractorConfig:
     context: tuple[int, int] = (0, 0)
     """(rows, columns) in pixels around every image, on each side; divisible by the model's patch. See `Recipe`."""
 
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and deviation of red, green and blue; None for those of the model."""
+    positions: PositionRule = "timm"
+    """Rule by which position embeddings are resampled to the input size."""
+
     @property
     def seen_size(self) -> tuple[int, int]:
         """(height, width) in pixels of what the transformer sees: the image with its context."""
@@ -74,6 +83,8 @@ class AttentionExtractor:
 
     recipe: Recipe
     """Recipe of the maps that `extract` returns."""
+    part: str
+    """Which part of a training checkpoint was loaded, in one line; "" for the whole file."""
 
     def __init__(self, transformer: Transformer, *, recipe: Recipe, device: torch.device, batch_size: int) -> None:
         height, width = recipe.seen_size
@@ -87,6 +98,7 @@ class AttentionExtractor:
         if not self._tried:
             self._batch.size = min(batch_size, max(1, _CPU_TOKENS // recipe.keys))
         self.recipe = recipe
+        self.part = transformer.part
         self._device = device
         self._dtype = _DTYPES[recipe.precision]
         # Casting the weights is faster than autocast, which casts them again in every pass.
@@ -95,6 +107,11 @@ class AttentionExtractor:
             chunk_mlps(self._module)
         self._mean = torch.tensor(recipe.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(recipe.std, device=device).view(1, 3, 1, 1)
+
+    @property
+    def module(self) -> nn.Module:
+        """The transformer, on the extractor's device and in the recipe's precision."""
+        return self._module
 
     @classmethod
     def load(cls, config: ExtractorConfig, *, device: str, batch_size: int) -> AttentionExtractor:
@@ -112,7 +129,9 @@ class AttentionExtractor:
         if config.precision not in _DTYPES:
             raise UsageError(f"precision {config.precision!r} is not known. Use `float32` or `bfloat16`.")
         place = resolve_device(device)
-        transformer = load_transformer(config.model, input_size=config.seen_size, weights=config.weights)
+        transformer = load_transformer(
+            config.model, input_size=config.seen_size, weights=config.weights, positions=config.positions
+        )
         return cls(transformer, recipe=_recipe(transformer, config), device=place, batch_size=batch_size)
 
     @classmethod
@@ -136,6 +155,8 @@ class AttentionExtractor:
             layers=recipe.layers,
             precision=recipe.precision,
             context=recipe.context,
+            normalisation=_IMAGENET if (recipe.mean, recipe.std) == _IMAGENET else None,
+            positions="original" if recipe.position_embedding == "bicubic-offset" else "timm",
         )
         extractor = cls.load(config, device=device, batch_size=batch_size)
         _check_same(recipe, extractor.recipe, weights)
@@ -228,6 +249,7 @@ class AttentionExtractor:
 def _recipe(transformer: Transformer, config: ExtractorConfig) -> Recipe:
     entry = transformer.entry
     module: Any = transformer.module
+    mean, std = _normalisation(entry, config)
     height, width = config.seen_size
     keys = (height // entry.patch) * (width // entry.patch) + int(module.num_prefix_tokens)
     if keys > _FLOAT16_MAX:
@@ -245,12 +267,19 @@ def _recipe(transformer: Transformer, config: ExtractorConfig) -> Recipe:
         patch=entry.patch,
         grid=(config.input_size[0] // entry.patch, config.input_size[1] // entry.patch),
         keys=keys,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        mean=mean,
+        std=std,
         precision=config.precision,
         position_embedding=transformer.position_embedding,
         context=config.context,
     )
+
+
+def _normalisation(entry: ModelEntry, config: ExtractorConfig) -> tuple[_Colours, _Colours]:
+    """Return mean and deviation of red, green and blue."""
+    own = config.normalisation or (entry.mean or IMAGENET_MEAN, entry.std or IMAGENET_STD)
+    mean, std = ((values[0], values[1], values[2]) for values in own)
+    return mean, std
 
 
 def _check_same(wanted: Recipe, loaded: Recipe, weights: Path | None) -> None:

@@ -109,7 +109,7 @@ def _cached(entry: ModelEntry) -> Path | None:
 
 
 def _repository(entry: ModelEntry) -> str:
-    return f"timm/{entry.timm_id}"
+    return entry.hub or f"timm/{entry.timm_id}"
 
 
 @contextlib.contextmanager

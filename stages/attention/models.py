@@ -47,6 +47,12 @@ class ModelEntry:
     """Address of the published weights file; empty if there is none."""
     file: str = ""
     """Path of the weights file if it is on this disk: shipped with this package, or named by the user."""
+    hub: str = ""
+    """Repository of the hub with the weights; empty for timm's own, `timm/` and `timm_id`."""
+    mean: tuple[float, ...] | None = None
+    """Means that are subtracted from red, green and blue in [0, 1]; None for those of ImageNet."""
+    std: tuple[float, ...] | None = None
+    """Deviations by which the three are divided then; None for those of ImageNet."""
 
 
 def _small(name: str, timm_id: str, patch: int, licence: str, source: str, url: str) -> ModelEntry:

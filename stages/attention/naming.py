@@ -1,7 +1,8 @@
 """Find the model that a name stands for.
 
-A name is one of three things: a model of the table; the path of a weights file of `pipeline pretrain`, whose card
-describes it; or an architecture that `pretrain` can train, which needs a weights file beside it.
+A name is one of four things: a model of the table; the path of a weights file of `pipeline pretrain`, whose card
+describes it; a model of timm's list with the tag of its weights; or an architecture, which needs a weights file beside
+it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from stages.attention.architectures import Shape, find_architecture, shape_in_ti
 from stages.attention.card import Card, read_card
 from stages.attention.foreign_text import quoted
 from stages.attention.models import MODELS, ModelEntry
+from stages.attention.timm_models import PREFIX, find_in_timm, is_timm_name, nearest_names
 from stages.errors import UnknownModelError, WeightsError
 
 __all__ = ["find_model"]
 
 
 def find_model(name: str) -> ModelEntry:
-    """Return the entry of a model of the table, of a weights file with a card, or of an architecture.
+    """Return the entry of a model of the table or of timm, of a weights file with a card, or of an architecture.
 
     Raises:
         UnknownModelError: the name is none of these. The message names similar models.
@@ -32,11 +34,17 @@ def find_model(name: str) -> ModelEntry:
         card = _required_card(Path(name))
         _check_architecture(card, name)
         return _entry_from_card(card, name)
-    if name.startswith("vit_"):
-        return find_architecture(name)
-    close = difflib.get_close_matches(name, MODELS, n=3)
+    plain = name.removeprefix(PREFIX)
+    if is_timm_name(plain):
+        return find_in_timm(plain)
+    if plain.startswith("vit_"):
+        return find_architecture(plain)
+    close = difflib.get_close_matches(plain, MODELS, n=3) or nearest_names(plain)
     meant = f"Did you mean {' or '.join(close)}? " if close else ""
-    raise UnknownModelError(f"model {name!r} is not known. {meant}`pipeline models` lists all of them.")
+    raise UnknownModelError(
+        f"model {name!r} is not known. {meant}`pipeline models` lists the usual ones, "
+        "`pipeline models --timm PATTERN` those of timm."
+    )
 
 
 def _required_card(path: Path) -> Card:

@@ -17,6 +17,7 @@ import pickle
 import sys
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,49 +25,59 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from stages.attention.checkpoint_parts import DEEPEST_WRAPPER, Part, take_transformer, unwrap
+from stages.attention.foreign_text import quoted
 from stages.attention.pickle_scan import pickle_problem
 from stages.attention.plain_tensors import require_plain, require_plain_header
 from stages.attention.safetensors_header import read_header
+from stages.attention.sharded import sharded_advice
 from stages.attention.zip_directory import zip_problem
 from stages.errors import WeightsError
 from store.disk.regular import open_regular
 
-__all__ = ["read_tensors", "tensors_sha256"]
+__all__ = ["WeightsFile", "read_tensors", "read_weights", "tensors_sha256"]
 
 _ZIP = b"PK"  # first bytes of a zip of a pickle, which torch.save writes
 _PICKLES = (_ZIP, b"\x80")  # and of a bare pickle, which older versions wrote
 _OTHER_NAME = ".safetensors"
-_DEEPEST_WRAPPER = 8  # dictionaries around the tensors; checkpoints have three at most
-_WRAPPERS = ("teacher", "state_dict", "model", "student")  # DINO evaluates its teacher, so the teacher comes first
-_PREFIXES = ("module.", "teacher.", "backbone.")
-_HEADS = ("head.", "projection_head.", "dino_head.", "ibot_head.", "last_layer.", "fc.")
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True)
+class WeightsFile:
+    """Hold the tensors of the transformer in a weights file."""
+
+    tensors: dict[str, Tensor]
+    """On the CPU, in the file's dtypes, by the names that they have inside the transformer."""
+    part: str
+    """Which part of the file they are, in one line; "" if they are all of it."""
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of the transformer as `read_weights` does, and return nothing else."""
+    return read_weights(path).tensors
+
+
+def read_weights(path: Path) -> WeightsFile:
     """Read the tensors of a weights file under the names that they have inside the transformer.
 
-    The usual wrappers (`teacher`, `student`, `state_dict`, `model`), prefixes (`module.`, `teacher.`, `backbone.`) and
-    the projection heads of self-supervised training are removed.
+    Wrappers, prefixes and heads of training checkpoints are removed; see `stages.attention.checkpoint_parts`.
 
     Args:
         path: A `.pth` or a `.safetensors` file.
-
-    Returns:
-        Tensors on the CPU, in the file's dtypes.
 
     Raises:
         WeightsError: the file does not exist, is empty or broken, holds no weights, would run code, promises more than
             it has, or holds tensors of a kind that a transformer does not take, such as integers.
     """
     start = _first_bytes(path)
-    tensors = (
-        _read_safetensors(path) if start[8:9] == b"{" else _of_transformer(_unwrap(path, _read_pickle(path, start)))
-    )
-    if not tensors:
+    if (advice := sharded_advice(path)) is not None:
+        raise WeightsError(f"{path}: {advice}.")
+    part = _read_safetensors(path) if start[8:9] == b"{" else _taken(path, _tensors_in(path, _read_pickle(path, start)))
+    if not part.entries:
         raise WeightsError(f"{path}: holds no tensors of a transformer. Pass a weights file as published.")
-    require_plain(path, tensors)
-    return {name: tensor.resolve_neg() for name, tensor in tensors.items()}
+    require_plain(path, part.entries)
+    return WeightsFile({name: tensor.resolve_neg() for name, tensor in part.entries.items()}, part.describe())
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -88,7 +99,8 @@ def _first_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise WeightsError(f"{path}: there is no such weights file. Check the path after `--weights`.") from None
     except IsADirectoryError:
-        raise WeightsError(f"{path}: is a folder, not a weights file. Name the file inside it.") from None
+        what = sharded_advice(path) or "is a folder, not a weights file. Name the file inside it"
+        raise WeightsError(f"{path}: {what}.") from None
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from None
     if not start:
@@ -96,14 +108,16 @@ def _first_bytes(path: Path) -> bytes:
     return start
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read_safetensors(path: Path) -> Part[Tensor]:
     """Return the tensors of the transformer. Others, such as those of projection heads, are not read."""
     try:
         header = read_header(path) or {}
-        wanted = _of_transformer({name: (name, entry) for name, entry in header.items() if name != "__metadata__"})
-        require_plain_header(path, {name: entry["dtype"] for name, (_, entry) in wanted.items()})
+        whole = Part({name: (name, entry) for name, entry in header.items() if name != "__metadata__"})
+        wanted = _taken(path, whole)
+        require_plain_header(path, {name: entry["dtype"] for name, (_, entry) in wanted.entries.items()})
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(original) for name, (original, _) in wanted.items()}
+            tensors = {name: file.get_tensor(original) for name, (original, _) in wanted.entries.items()}
+        return Part(tensors, wanted.path, wanted.left_out)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError):
         raise WeightsError(_broken(path)) from None
 
@@ -138,34 +152,20 @@ def _broken(path: Path) -> str:
     return f"{path}: is cut short, damaged, or not a weights file. Download it again."
 
 
-def _unwrap(path: Path, raw: Any) -> dict[str, Tensor]:
-    """Return the tensors of the innermost wrapper, without their gradients and attributes.
-
-    A pickle can give its dictionaries and tensors attributes that hide their methods. So the methods of the classes
-    are called, and the tensors are detached.
-    """
-    for _ in range(_DEEPEST_WRAPPER):
-        if not isinstance(raw, dict):
-            return {}
-        entries = dict(dict.items(raw))
-        inner = next((entries[key] for key in _WRAPPERS if isinstance(entries.get(key), dict)), None)
-        if inner is None:
-            named = {name: value for name, value in entries.items() if isinstance(name, str)}
-            return {name: Tensor.detach(value) for name, value in named.items() if isinstance(value, Tensor)}
-        raw = inner
-    raise WeightsError(
-        f"{path}: its tensors are more than {_DEEPEST_WRAPPER} dictionaries deep, or a dictionary holds itself. "
-        "Pass a weights file as published."
-    )
+def _tensors_in(path: Path, raw: Any) -> Part[Tensor]:
+    """Return the tensors of the innermost wrapper, detached: without their gradients and attributes."""
+    part = unwrap(raw)
+    if part is None:
+        raise WeightsError(
+            f"{path}: its tensors are more than {DEEPEST_WRAPPER} dictionaries deep, or a dictionary holds itself. "
+            "Pass a weights file as published."
+        )
+    tensors = {name: Tensor.detach(value) for name, value in part.entries.items() if isinstance(value, Tensor)}
+    return Part(tensors, part.path, part.left_out)
 
 
-def _of_transformer(named: dict[str, _T]) -> dict[str, _T]:
-    """Return the entries of the transformer under its own names, without projection heads."""
-    return {name: value for name, value in _without_prefixes(named).items() if not name.startswith(_HEADS)}
-
-
-def _without_prefixes(named: dict[str, _T]) -> dict[str, _T]:
-    """Remove known prefixes. If one occurs, entries without it do not belong to the transformer and are dropped."""
-    while prefix := next((known for known in _PREFIXES if any(name.startswith(known) for name in named)), None):
-        named = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
-    return named
+def _taken(path: Path, part: Part[_T]) -> Part[_T]:
+    try:
+        return take_transformer(part)
+    except ValueError as error:
+        raise WeightsError(f"{path}: {quoted(str(error))}, so the file is damaged. Save it again.") from None

@@ -2,9 +2,9 @@
 
 `load_transformer` reads the tensors (from the hub, from a given or shipped file, or random ones), checks that they
 belong to the model, converts the publisher's names to timm's, and loads them at the size they were trained for. Then
-it resamples the position embeddings to the wanted size: bicubic with antialiasing, as timm does. The digest is
-computed before the resampling, so it does not depend on the size, and it is the same for a `.pth`, a `.safetensors`
-and the hub's copy.
+it resamples the position embeddings to the wanted size (see `stages.attention.positions`). The digest is computed
+before the resampling, so it does not depend on the size. It is the same for a `.pth`, a `.safetensors`, the hub's copy
+and a file of transformers (see `stages.attention.transformers_layout`).
 
 timm's own file loading is not used, because it may unpickle arbitrary objects.
 """
@@ -24,6 +24,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stages.attention.architectures import build_outline, build_transformer
+from stages.attention.attention_check import require_full_attention
 from stages.attention.card import read_card
 from stages.attention.foreign_text import quoted
 from stages.attention.hub import hub_file
@@ -31,10 +32,13 @@ from stages.attention.input_size import check_input_size
 from stages.attention.models import MODELS, UNTRAINED, ModelEntry
 from stages.attention.naming import find_model
 from stages.attention.plain_tensors import require_finite
+from stages.attention.positions import fit_positions
 from stages.attention.recipe import PositionEmbedding
+from stages.attention.transformers_layout import Arranged, arrange
 from stages.attention.untrained import untrained_tensors
-from stages.attention.weight_files import read_tensors, tensors_sha256
+from stages.attention.weight_files import read_weights, tensors_sha256
 from stages.errors import UsageError, WeightsError
+from stages.settings import PositionRule
 
 __all__ = ["Transformer", "load_transformer"]
 
@@ -55,9 +59,13 @@ class Transformer:
     """Digest of the tensors at their own size, without projection heads (see `tensors_sha256`)."""
     position_embedding: PositionEmbedding
     """Origin of the position embeddings at the input size; see `Recipe.position_embedding`."""
+    part: str = ""
+    """Which part of a training checkpoint was loaded, in one line; "" if the file holds nothing else."""
 
 
-def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | None = None) -> Transformer:
+def load_transformer(
+    name: str, *, input_size: tuple[int, int], weights: Path | None = None, positions: PositionRule = "timm"
+) -> Transformer:
     """Build a model and load its weights.
 
     Args:
@@ -65,6 +73,7 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
         input_size: (height, width) of the images in pixels; both divisible by the patch.
         weights: A weights file as published (`.pth`) or `.safetensors`. Without it the weights come from the file that
             the table or `name` names, else from the hub.
+        positions: Rule by which position embeddings are resampled to the input size.
 
     Returns:
         The transformer, for images of exactly `input_size`.
@@ -77,17 +86,27 @@ def load_transformer(name: str, *, input_size: tuple[int, int], weights: Path | 
     entry = find_model(name)
     check_input_size(entry, input_size)
     if entry.name == UNTRAINED:
-        return _untrained(entry, input_size, weights)
+        return _untrained(entry, input_size, weights, positions)
     source = _source(name, entry, weights)
-    tensors = read_tensors(source)
-    _check_architecture(source, entry, tensors)
-    side = _native_side(source, entry, tensors)
-    outline = build_outline(entry, side)  # without memory: a file must not make us allocate more than it holds
-    fitted = _convert(source, entry, tensors, outline)
-    _check_fit(source, entry, fitted, outline)
-    module = _with_memory(outline) or build_transformer(entry, side)
+    file = read_weights(source)
+    arranged = arrange(source, file.tensors)
+    _check_architecture(source, entry, arranged.tensors)
+    side = _native_side(source, entry, arranged.tensors)
+    options = _options(entry, arranged.tensors)
+    outline = build_outline(
+        entry, side, **options
+    )  # without memory: a file must not make us allocate more than it holds
+    fitted = _convert(source, entry, arranged, outline)
+    _check_fit(source, entry, fitted, outline, arranged)
+    module = _with_memory(outline) or build_transformer(entry, side, **options)
     module.load_state_dict(fitted)
-    return _finish(module, entry, tensors_sha256(fitted), input_size)
+    return _finish(module, entry, tensors_sha256(fitted), input_size, positions=positions, part=file.part)
+
+
+def _options(entry: ModelEntry, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return options of an architecture that the user's file decides: a ViT is trained with layer scale or without."""
+    named = not entry.url and not entry.file
+    return {"init_values": 1.0} if named and any(name.endswith(".ls1.gamma") for name in tensors) else {}
 
 
 def _with_memory(outline: nn.Module) -> nn.Module | None:
@@ -100,13 +119,15 @@ def _with_memory(outline: nn.Module) -> nn.Module | None:
     return outline.to_empty(device="cpu")
 
 
-def _untrained(entry: ModelEntry, input_size: tuple[int, int], weights: Path | None) -> Transformer:
+def _untrained(
+    entry: ModelEntry, input_size: tuple[int, int], weights: Path | None, positions: PositionRule
+) -> Transformer:
     if weights is not None:
         raise UsageError(f"{entry.name} takes no weights file ({weights}): its weights are random. Omit --weights.")
     module = build_transformer(entry, _DEFAULT_SIDE)
     tensors = untrained_tensors(module)
     module.load_state_dict(tensors)
-    return _finish(module, entry, tensors_sha256(tensors), input_size)
+    return _finish(module, entry, tensors_sha256(tensors), input_size, positions=positions)
 
 
 def _source(name: str, entry: ModelEntry, weights: Path | None) -> Path:
@@ -119,9 +140,10 @@ def _source(name: str, entry: ModelEntry, weights: Path | None) -> Path:
         return Path(entry.file)
     if entry.url:
         return hub_file(entry)
+    listed = entry.source.partition(". timm has weights: ")[2]
     raise WeightsError(
         f"{name}: is an architecture and has no weights of its own. Pass the file that `pipeline pretrain` wrote "
-        "with `--weights FILE`."
+        f"with `--weights FILE`{f', or name weights that timm has: {listed}' if listed else ''}."
     )
 
 
@@ -181,8 +203,9 @@ def _native_side(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor])
     return side * entry.patch
 
 
-def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+def _convert(source: Path, entry: ModelEntry, arranged: Arranged, module: nn.Module) -> dict[str, Tensor]:
     """Return the tensors under timm's names. The conversion function is in the module of the model's class."""
+    tensors = arranged.tensors
     convert = sys.modules[type(module).__module__].checkpoint_filter_fn
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the DINOv3 conversion prints
@@ -190,7 +213,7 @@ def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], mod
     except Exception:  # noqa: BLE001 - tensors of unusual names and shapes raise many kinds of exceptions in timm
         raise WeightsError(
             f"{source}: the names and shapes of its tensors are not those of {entry.name} or its publisher. There is "
-            f"{_some(sorted(tensors))}. Pass {entry.url or 'a file of this model'}."
+            f"{_some(sorted(map(arranged.in_file, tensors)))}. Pass {entry.url or 'a file of this model'}."
         ) from None
     for name, bias in tensors.items():
         # timm drops DINOv3's query and value biases because they are zero in the published models. In another file
@@ -199,7 +222,8 @@ def _convert(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], mod
         if name.endswith("attn.qkv.bias") and bias.ndim and _dropped(name, converted):
             width = bias.shape[0] // 3
             if bias[:width].any() or bias[2 * width :].any():
-                raise WeightsError(f"{source}: {name} is not zero, but {entry.name} has no such bias. Not supported.")
+                theirs = arranged.in_file(name)
+                raise WeightsError(f"{source}: {theirs} is not zero, but {entry.name} has no such bias. Not supported.")
     return converted
 
 
@@ -207,12 +231,15 @@ def _dropped(name: str, converted: Mapping[str, Tensor]) -> bool:
     return name not in converted and name.replace("qkv.bias", "q_bias") not in converted
 
 
-def _check_fit(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], module: nn.Module) -> None:
+def _check_fit(
+    source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], module: nn.Module, arranged: Arranged
+) -> None:
+    """Compare the tensors with those of the model. Messages have the names of the file."""
     expected: dict[str, Any] = module.state_dict()
-    missing = sorted(expected.keys() - tensors.keys())
-    unexpected = sorted(tensors.keys() - expected.keys())
+    missing = sorted({arranged.in_file(name) for name in expected.keys() - tensors.keys()})
+    unexpected = sorted({arranged.in_file(name) for name in tensors.keys() - expected.keys()})
     other_shape = [
-        f"{name} {tuple(tensors[name].shape)} in place of {tuple(expected[name].shape)}"
+        f"{arranged.in_file(name)} {tuple(tensors[name].shape)} in place of {tuple(expected[name].shape)}"
         for name in sorted(expected.keys() & tensors.keys())
         if tensors[name].shape != expected[name].shape
     ]
@@ -223,7 +250,7 @@ def _check_fit(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor], m
             f"{source}: does not fit {entry.name}; {'; '.join(complaints)}. "
             f"Pass {entry.url or 'a file of this model'}, or ask for the model the file was made for."
         )
-    require_finite(source, tensors)
+    require_finite(source, {arranged.in_file(name): tensor for name, tensor in tensors.items()})
 
 
 def _some(names: list[str]) -> str:
@@ -231,12 +258,19 @@ def _some(names: list[str]) -> str:
     return ", ".join(map(quoted, names[:_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _finish(module: Any, entry: ModelEntry, weights_sha256: str, input_size: tuple[int, int]) -> Transformer:
-    """Resample the position embeddings to the input size and freeze the module."""
-    side = tuple(module.patch_embed.img_size)
-    module.set_input_size(img_size=input_size)
+def _finish(
+    module: Any,
+    entry: ModelEntry,
+    weights_sha256: str,
+    input_size: tuple[int, int],
+    *,
+    positions: PositionRule = "timm",
+    part: str = "",
+) -> Transformer:
+    """Try the module if it is not in our table, resample its position embeddings to the input size, and freeze it."""
     module.eval().requires_grad_(requires_grad=False)
-    if module.pos_embed is None:
-        return Transformer(module, entry, weights_sha256, "rope")
-    native = tuple(input_size) == side
-    return Transformer(module, entry, weights_sha256, "native" if native else "bicubic-antialias")
+    if entry.timm_id and entry.name not in MODELS:
+        require_full_attention(module, entry.name)
+    done = fit_positions(module, entry, input_size, positions)
+    module.requires_grad_(requires_grad=False)
+    return Transformer(module, entry, weights_sha256, done, part)

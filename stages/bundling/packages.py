@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from stages.errors import PipelineError, UsageError
+from stages.runtime.installation import DISTRIBUTION, checkout, missing_in_metadata
 
-__all__ = ["DISTRIBUTION", "checkout", "installed_bytes", "pinned"]
-
-DISTRIBUTION = "diamant-pipeline"
+__all__ = ["installed_bytes", "pinned"]
 
 
 def pinned(extras: Sequence[str]) -> dict[str, str]:
@@ -35,6 +31,12 @@ def pinned(extras: Sequence[str]) -> dict[str, str]:
         own = importlib.metadata.distribution(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         raise PipelineError(f"{DISTRIBUTION} is not installed here.\n  pip install {DISTRIBUTION}") from None
+    source = checkout()
+    if source is not None and (newer := missing_in_metadata(source)):
+        raise UsageError(
+            f"{source}: the source code is newer than this installation; it also needs {', '.join(newer)}.\n"
+            f"  Install it again: pip install --editable {source}"
+        )
     known = {canonicalize_name(name) for name in own.metadata.get_all("Provides-Extra") or []}
     if unknown := [name for name in extras if canonicalize_name(name) not in known]:
         raise UsageError(
@@ -75,17 +77,6 @@ def _needed_by(distribution: importlib.metadata.Distribution, extra: str) -> Ite
         wanted = marker is not None and not always and marker.evaluate({"extra": extra}) if extra else always
         if wanted:
             yield from ((requirement.name, one) for one in ("", *requirement.extras))
-
-
-def checkout() -> Path | None:
-    """Return the folder of the source code if this package is installed as editable; None for an ordinary package."""
-    text = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
-    if text is None:
-        return None
-    described = json.loads(text)
-    if not described.get("dir_info", {}).get("editable"):
-        return None
-    return Path(unquote(urlsplit(described["url"]).path))
 
 
 def installed_bytes(names: Sequence[str]) -> int:

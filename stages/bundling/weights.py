@@ -27,7 +27,7 @@ def require_files(models: Sequence[str], files: Sequence[Path]) -> None:
     for file in files:
         if not file.is_file():
             raise UsageError(f"--weights {file}: there is no such file.")
-    names = [file.name for file in files] + [f"{model}.safetensors" for model in models]
+    names = [file.name for file in files] + [_file_of(model) for model in models]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{', '.join(twice)}: two weights files have this name. Rename one, or name it once.")
 
@@ -58,11 +58,16 @@ def copy_weights(
             continue
         found = weights_without_network(model, None) if offline else hub_file(entry)
         assert found is not None  # noqa: S101 - a model with an address has a file, or an error was raised
-        name = f"{model}.safetensors"
+        name = _file_of(model)
         shutil.copyfile(found, folder / name)
         yield {**about, "file": name}
     for file in files:
         yield {"model": "", "licence": UNKNOWN, "source": "", "file": _copied(file, folder)}
+
+
+def _file_of(model: str) -> str:
+    """Return the name of a model's file in the folder; a model of timm may be named with `timm/` before it."""
+    return f"{model.removeprefix('timm/')}.safetensors"
 
 
 def _copied(file: Path, folder: Path) -> str:

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stages.bundling.packages import DISTRIBUTION
 from stages.errors import PipelineError
+from stages.runtime.installation import DISTRIBUTION
 from stages.runtime.progress import Task
 
 __all__ = ["build_own_wheel", "collect_wheels"]

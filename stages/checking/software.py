@@ -14,9 +14,9 @@ from pathlib import Path
 
 from stages.checking.findings import Finding, ok, problem, warning
 from stages.checking.machine import Machine
+from stages.runtime.installation import DISTRIBUTION, checkout, missing_in_metadata
 
 __all__ = [
-    "DISTRIBUTION",
     "OLDEST_PYTHON",
     "check_dvc",
     "check_extras",
@@ -25,7 +25,6 @@ __all__ = [
     "requirements",
 ]
 
-DISTRIBUTION = "diamant-pipeline"
 OLDEST_PYTHON = (3, 11)
 IMPORTED = ("torch", "timm", "numpy", "zarr")
 """Packages with compiled parts that are imported as a test: they may be installed and still not load."""
@@ -51,6 +50,9 @@ def check_packages(_: Machine) -> Iterator[Finding]:
     missing = [name for name in requirements("") if _version(name) is None]
     if missing:
         yield problem("packages", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+    if (source := checkout()) is not None and (newer := missing_in_metadata(source)):
+        found = f"the source code in {source} is newer than this installation; it also needs {', '.join(newer)}"
+        yield warning("packages", found, f"pip install --editable {source}")
     broken = False
     for name in IMPORTED:
         if name in missing:

@@ -29,7 +29,7 @@ from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Progress
 from stages.settings import ExtractSettings, Size
 
-__all__ = ["Prepared", "check_headers", "find_all_problems", "prepare"]
+__all__ = ["Prepared", "as_relative", "check_headers", "find_all_problems", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,3 +183,12 @@ def check_headers(
                 facts.append(outcome)
             task.advance()
     return sources, problems, facts
+
+
+def as_relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
+    """Return a problem for the store's description, which must not depend on where the folders are."""
+    where = problem.where
+    for folder in (settings.images, settings.masks, settings.csv.parent if settings.csv else None):
+        if folder is not None:
+            where = where.removeprefix(f"{folder}/")
+    return {"where": where, "what": problem.what}

@@ -1,4 +1,4 @@
-"""Describe the folders that commands write: a run, a cross-validation, a report, a comparison, a set of phantoms.
+"""Describe the folders that commands write: a run, a report, a comparison, a set of phantoms, an exported bundle, ….
 
 The names of the files are defined here, so that the descriptions need neither torch nor the stages. Outputs of all
 earlier versions are recognised. A store describes itself (`store.root`).
@@ -33,6 +33,8 @@ __all__ = [
     "LIVE_FOLDER",
     "METRICS_FILE",
     "MODEL_FILE",
+    "MONAI_BUNDLE",
+    "MONAI_KEY",
     "OUTPUTS",
     "OVERLAYS",
     "PAGE_FILE",
@@ -71,6 +73,9 @@ CURVE_FILE = "curve.png"
 RESULTS = "results"
 RUNS = "runs"
 
+MONAI_KEY = "diamant_pipeline"
+"""Entry of `configs/metadata.json` of a MONAI bundle that this program wrote."""
+
 RUN_KEY = "diamant"
 """Entry of the header of a run's model and state; see `stages.runs.tensor_file`."""
 FOLD = re.compile(r"fold[1-9][0-9]*")
@@ -97,6 +102,14 @@ _COMPARISON = Contents(
     folders={
         RESULTS: Contents(files=r"[0-9a-f]{64}\.json"),
         RUNS: Contents(folders={r"[A-Za-z0-9][A-Za-z0-9_.+-]*-[0-9]+-seed[0-9]+": _RUN}),
+    },
+)
+_MONAI_BUNDLE = Contents(
+    files=_names("LICENSE"),
+    folders={
+        "configs": Contents(files=_names("metadata.json", "inference.json")),
+        "models": Contents(files=_names("model.ts")),
+        "docs": Contents(files=_names("README.md")),
     },
 )
 _PHANTOMS = Contents(
@@ -144,6 +157,10 @@ def _is_comparison(folder: Path) -> bool:
 
 def _is_phantoms(folder: Path) -> bool:
     return "phantom" in json_of(folder / PHANTOM_FILE)
+
+
+def _is_monai_bundle(folder: Path) -> bool:
+    return MONAI_KEY in json_of(folder / "configs" / "metadata.json")
 
 
 def _is_cross_validation(folder: Path) -> bool:
@@ -209,8 +226,9 @@ COMPARISON = Output(kind="a comparison", is_marked=_is_comparison, contents=lamb
 PHANTOMS = Output(kind="a set of phantoms", is_marked=_is_phantoms, contents=lambda _: _PHANTOMS)
 
 BUNDLE = Output(kind="a bundle", is_marked=_is_bundle, contents=lambda _: _BUNDLE)
+MONAI_BUNDLE = Output(kind="a MONAI bundle", is_marked=_is_monai_bundle, contents=lambda _: _MONAI_BUNDLE)
 
-OUTPUTS = (STORE, RUN, CROSS_VALIDATION, REPORT, COMPARISON, PHANTOMS, BUNDLE)
+OUTPUTS = (STORE, RUN, CROSS_VALIDATION, REPORT, COMPARISON, PHANTOMS, BUNDLE, MONAI_BUNDLE)
 """All kinds of folders that a command replaces as a whole."""
 
 WORK: dict[str, Callable[[Path], Contents]] = {

@@ -39,6 +39,7 @@ from stages.imaging.samples import SourceSample
 from stages.pictures.outlines import display_size, draw_outlines, stretch_objects
 from stages.prediction.full_size import Prediction
 from stages.prediction.geojson import Feature, as_geojson, class_features
+from stages.prediction.licence_file import LICENCE_FILE, is_our_notice, notice
 from stages.prediction.mask_files import MaskPainter, as_png, as_tiff
 from stages.prediction.ours import is_our_array, is_our_file
 from stages.prediction.parent_files import ParentFiles
@@ -69,6 +70,7 @@ class OutputWriter:
         self._images = ImageRules.from_dict(card.images)
         self._painter = MaskPainter.of(card.classes, (card.masks or {}).get("values"))
         self._rows: list[Row] = []
+        self._notice = notice(card.recipe, card.weights_licence)
         self._parents = ParentFiles(
             card.classes,
             self._painter,
@@ -105,6 +107,8 @@ class OutputWriter:
         table = self._out / TABLE_FILE
         if self._settings.table and table.exists() and not is_our_table(table):
             raise self._not_ours(TABLE_FILE)
+        if self._notice and (path := self._out / LICENCE_FILE).exists() and not is_our_notice(path):
+            raise self._not_ours(LICENCE_FILE)
 
     def write(self, source: SourceSample, prediction: Prediction) -> None:
         """Write all files of one image.
@@ -138,6 +142,11 @@ class OutputWriter:
         """Write the table of all images, if it is asked for."""
         if self._settings.table:
             self._write(TABLE_FILE, as_csv(self._rows))
+
+    def write_licence(self) -> None:
+        """Write the licence of the transformer's weights, if it has conditions of its own."""
+        if self._notice:
+            self._write(LICENCE_FILE, self._notice)
 
     def _write_masks(self, source: SourceSample, prediction: Prediction) -> None:
         if self._parents.takes_masks(source):
@@ -200,7 +209,8 @@ class OutputWriter:
     def _write(self, name: str, content: bytes) -> None:
         """Write a file, unless one of the user has come to its place since the start."""
         path = self._out / name
-        ours = is_our_table(path) if name == TABLE_FILE else name in self._replaceable or is_our_file(path)
+        own = {TABLE_FILE: is_our_table, LICENCE_FILE: is_our_notice}.get(name, is_our_file)
+        ours = name in self._replaceable or own(path)
         if path.exists() and not ours:
             raise self._not_ours(name)
         replace_file(path, content)

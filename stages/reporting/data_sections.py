@@ -9,8 +9,8 @@ from typing import Any
 from stages.reporting.arms import Arm
 from stages.reporting.content import Block, Paragraph, Section, Table
 from stages.reporting.label_doubts import CONFIDENT, IN_DOUBT
-from stages.reporting.licences import licence_of
 from stages.reporting.wording import number, percent
+from stages.runs.licences import licence_of
 from stages.runtime.wording import counted
 from store import AttentionStore
 
@@ -132,7 +132,7 @@ def provenance(arms: Sequence[Arm], settings: Mapping[str, Mapping[str, Any]]) -
     rows = [
         ("Store", f"{store.path.name}, contents {store.description.contents_sha256[:12]}"),
         ("Attention", _attention(recipe)),
-        ("Licence of the transformer's weights", licence_of(str(recipe.get("model", "")))),
+        ("Licence of the transformer's weights", licence_of(recipe, store.description.weights_licence)),
         ("Splits", _splits(arms)),
     ]
     for arm in arms:

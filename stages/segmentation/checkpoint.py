@@ -79,6 +79,8 @@ class ModelCard:
     `store.description.MaskSource` holds them. None in older models, which did not record it."""
     images: dict[str, Any] | None = None
     """Rules by which the image files were read; None without a choice; see `stages.imaging.image_rules`."""
+    weights_licence: str = ""
+    """Licence of the transformer's weights, as the store records it; see `stages.runs.licences`."""
     version: int = VERSION
 
 
@@ -92,6 +94,7 @@ def described_by(store: AttentionStore) -> dict[str, Any]:
         "store_contents_sha256": description.contents_sha256,
         "masks": asdict(description.masks),
         "images": description.images,
+        "weights_licence": description.weights_licence,
     }
 
 
@@ -105,6 +108,8 @@ def save_model(path: Path, weights: Mapping[str, Tensor], card: ModelCard) -> No
     described = asdict(card)
     if card.images is None:  # most models; programs that do not know the key can read these
         del described["images"]
+    if not card.weights_licence:
+        del described["weights_licence"]
     save_tensors(path, weights, described, key=METADATA_KEY)
 
 

@@ -61,18 +61,58 @@ def augmented_inputs(
     Returns:
         (sample, 3, row, column) float32, (sample, row, column) uint8, (sample, head, *config.attention_size) float32.
     """
+    takes_maps = config.branches != "image"
+    image, mask, attention = augmented_samples(
+        batch,
+        config.attention_size,
+        norm,
+        augment,
+        generator,
+        border=border,
+        map_dropout=map_dropout if takes_maps else 0.0,
+        map_noise=map_noise if takes_maps else 0.0,
+    )
+    return normalise_image(image), mask, attention
+
+
+def augmented_samples(
+    batch: TensorBatch,
+    attention_size: tuple[int, int],
+    norm: str,
+    augment: Augment,
+    generator: Generator,
+    *,
+    border: Border,
+    map_dropout: float,
+    map_noise: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return augmented samples for any network; arguments as in `augmented_inputs`.
+
+    Args:
+        batch: samples, as stored.
+        attention_size: (rows, columns) of the returned maps.
+        norm: scaling of attention.
+        augment: strength of the augmentation.
+        generator: source of the random numbers.
+        border: what the mask is outside the picture.
+        map_dropout: probability that a map is set to zero.
+        map_noise: largest change of a map.
+
+    Returns:
+        (sample, 3, row, column) float32 RGB in [0, 255], (sample, row, column) uint8, (sample, head, *attention_size)
+        float32.
+    """
     attention = normalise_attention(batch.attention.float(), norm)
-    if config.branches != "image":
+    if map_dropout or map_noise:
         unit, own = noise_unit(attention, norm) if map_noise else 1.0, separate_generator(generator)
         attention = change_maps(attention, dropout=map_dropout, noise=map_noise, generator=own, unit=unit)
     if augment == "none":
-        image = normalise_image(batch.image.float())
-        return image, batch.mask, resize_attention(attention, config.attention_size)
+        return batch.image.float(), batch.mask, resize_attention(attention, attention_size)
     ranges = RANGES[augment]
-    rows, columns = config.size
+    rows, columns = batch.image.shape[2:]
     affines = draw_affines(len(batch.image), ranges, rows / columns, generator)
-    image, mask, attention = warp(batch.image.float(), batch.mask, attention, affines, config.attention_size, border)
-    return normalise_image(change_colours(image, ranges, generator)), mask, attention
+    image, mask, attention = warp(batch.image.float(), batch.mask, attention, affines, attention_size, border)
+    return change_colours(image, ranges, generator), mask, attention
 
 
 def adaptive_batch_for(batch_size: int, config: NetworkConfig, device: torch.device) -> AdaptiveBatch:

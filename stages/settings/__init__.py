@@ -5,6 +5,7 @@ from these classes, `params.yaml` is checked against them, and every stage takes
 imported here, so that `pipeline --help` is fast.
 """
 
+from stages.settings.exporting import ExportSettings
 from stages.settings.fields import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -30,6 +31,7 @@ from stages.settings.fields import (
     LossName,
     NormalisationName,
     NotNegative,
+    PositionRule,
     Settings,
     Share,
     Side,
@@ -69,6 +71,7 @@ __all__ = [
     "CompareSettings",
     "Device",
     "EvaluateSettings",
+    "ExportSettings",
     "ExtractSettings",
     "FusionName",
     "Instances",
@@ -79,6 +82,7 @@ __all__ = [
     "NormalisationName",
     "NotNegative",
     "PhantomSettings",
+    "PositionRule",
     "PredictSettings",
     "PretrainSettings",
     "ReportSettings",

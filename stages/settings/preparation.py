@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, Len
 
 from stages.settings.fields import (
     OFFLINE,
@@ -22,6 +22,7 @@ from stages.settings.fields import (
     LayoutName,
     LearningRate,
     NotNegative,
+    PositionRule,
     Settings,
     Share,
     Size,
@@ -75,6 +76,9 @@ class ExtractSettings(Settings):
     store: Path = setting(Path("store/phantom.zarr"), "Path of the store; it appears there when it is complete.")
     model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
+    licence: Annotated[str, Len(max_length=1000)] = setting(
+        "", "Licence of the weights, kept in the store; without it, what is known of the model or stated in its file."
+    )
     image_size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
     attention_size: Size = setting((224, 224), "Size of the transformer's input; divisible by its patch size.")
     axis: AxisName = setting(
@@ -92,6 +96,11 @@ class ExtractSettings(Settings):
     )
     tile_background: Annotated[float, Interval(gt=0, le=1)] | None = setting(
         None, "Leave out tiles of which at least this share is plain white or black, such as 0.95; labels keep a tile."
+    )
+    position_embedding: PositionRule = setting(
+        "timm",
+        "Resampling of position embeddings to --attention-size: timm's, or original: that of DINO's and DINOv2's own "
+        "code. At the size of the weights nothing is resampled.",
     )
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     window: str = setting("auto", f"{WINDOW} Images of 8 bits stay as they are.")

@@ -29,6 +29,7 @@ BENCHMARKS = (
     "one_image",
     "whole_slide",
     "reading",
+    "torch_loading",
     "scaling",
     "training_step",
     "choices",

@@ -24,7 +24,9 @@ CONTINUES = {
     "docs/compare.md": "docs/own-data.md",
     "docs/report.md": "docs/training.md",
     "docs/predict.md": "docs/own-data.md",
+    "docs/export.md": "docs/own-data.md",
     "docs/reference/store.md": "docs/own-data.md",
+    "docs/python-data.md": "docs/own-data.md",
 }
 """Pages that begin in the folder in which another page ended."""
 

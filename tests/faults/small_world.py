@@ -80,6 +80,7 @@ class Transformer:
     def __init__(self, name: str) -> None:
         self.recipe = recipe(name)
         self.device = "cpu"
+        self.part = ""
         self._salt = name.encode()
 
     def extract(self, images: np.ndarray) -> np.ndarray:

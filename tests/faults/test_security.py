@@ -27,14 +27,15 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
     "PIL", "__future__", "_typeshed", "abc", "annotated_types", "argparse", "array", "ast", "atexit", "base64",
-    "binascii", "codecs", "collections", "concurrent", "configparser",
-    "contextlib", "copy", "csv", "dask", "dataclasses", "datetime",
-    "difflib", "distributed", "dvclive", "errno", "fcntl", "functools", "glob", "google_crc32c", "gzip", "hashlib",
+    "binascii", "codecs", "collections", "concurrent", "configparser", "contextlib", "copy", "csv",
+    "dask", "dataclasses", "datetime",
+    "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "glob", "google_crc32c", "gzip",
+    "hashlib",
     "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress", "itertools", "jinja2", "json",
-    "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs", "numpy", "openslide", "operator",
-
-    "obstore", "os", "pathlib", "pickletools", "pillow_heif", "pipeline", "pydantic", "pydicom", "queue",
-    "random", "re", "resource", "rich",
+    "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs", "numpy", "onnx",
+    "onnxruntime", "onnxscript", "openslide", "operator",
+    "obstore", "os", "pathlib", "pickletools", "pillow_heif", "pipeline", "pydantic", "pydicom", "queue", "random",
+    "re", "resource", "rich",
     "safetensors", "scipy", "shlex", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages",
     "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "tifffile", "time", "timm",
     "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "weakref", "xml", "yaml", "zarr",
@@ -45,6 +46,7 @@ ALONE = {
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
     "importlib": (
+        "stages/exporting/description.py",
         "stages/imaging/volumes/readers.py",
         "stages/prediction/dicom_files.py",
         "stages/prediction/parents.py",
@@ -52,6 +54,7 @@ ALONE = {
     ),
     "subprocess": ("store/remote/connection.py",),
     "webbrowser": ("stages/view.py",),
+    "xarray": ("store/named_arrays.py", "store/reader.py"),
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib

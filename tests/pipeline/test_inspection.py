@@ -203,7 +203,9 @@ def test_the_keys_of_json_stay(make_store: MakeStore):
     }  # fmt: skip
     described = describe_store(make_store(2), stats=True)
     assert keys <= described.keys()
-    assert described.keys() - keys == {"class_shares", "head_statistics", "original_sizes", "parents"}
+    assert described.keys() - keys == {
+        "class_shares", "head_statistics", "original_sizes", "parents", "weights_licence",
+    }  # fmt: skip
     assert described["original_sizes"] == {"height": [100, 101], "width": [200, 201]}
 
 

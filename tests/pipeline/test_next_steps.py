@@ -193,4 +193,5 @@ def test_a_long_command_is_not_broken_in_a_narrow_terminal(monkeypatch: pytest.M
 def test_every_command_that_makes_something_has_an_ending():
     assert {settings.__name__.removesuffix("Settings").lower() for settings in NEXT} == {
         "phantom", "pretrain", "extract", "train", "evaluate", "predict", "compare", "report",
+        "export",
     }  # fmt: skip

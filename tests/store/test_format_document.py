@@ -44,7 +44,7 @@ def test_the_table_of_arrays_is_that_of_the_code():
 
 def test_the_table_of_keys_is_that_of_the_code():
     keys = [cells[0].strip("`") for cells in _rows("## The description")]
-    assert set(keys) - {"images", "maps", "upgraded_from", "version"} == REQUIRED_KEYS
+    assert set(keys) - {"images", "maps", "upgraded_from", "version", "weights_licence"} == REQUIRED_KEYS
     assert "upgraded_from" in keys
     assert "upgraded_from" in SOUND
     assert TEXT.startswith(f"# The attention store, version {VERSION}\n")

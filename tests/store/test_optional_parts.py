@@ -346,3 +346,23 @@ def test_rules_of_images_that_are_no_object_are_refused(layout: Layout, tmp_path
     (path / "zarr.json").write_text(json.dumps(group))
     with pytest.raises(StoreCorruptError, match="`images`"):
         AttentionStore.open(path)
+
+
+def test_the_licence_of_the_weights_is_recorded_only_if_it_is_stated(layout: Layout, tmp_path: Path):
+    """It comes back as written, also from an upgraded store; other stores have no such key."""
+    for name, licence in (("plain", ""), ("stated", "CC0-1.0")):
+        changed = replace(layout, weights_licence=licence)
+        store = AttentionStore.open(write(tmp_path / f"{name}.zarr", changed, [sample_of(0, layout)]))
+        assert store.description.weights_licence == licence
+        assert ("weights_licence" in store.description.to_dict()) == bool(licence)
+        assert layout_of(store).weights_licence == licence
+
+
+@pytest.mark.parametrize("licence", [7, "x" * 1001], ids=["number", "too_long"])
+def test_a_licence_of_another_kind_is_refused(layout: Layout, tmp_path: Path, licence: object):
+    path = write(tmp_path / "s.zarr", replace(layout, weights_licence="CC0-1.0"), [sample_of(0, layout)])
+    group = json.loads((path / "zarr.json").read_text())
+    group["attributes"]["attention_store"]["weights_licence"] = licence
+    (path / "zarr.json").write_text(json.dumps(group))
+    with pytest.raises(StoreCorruptError, match="`weights_licence`"):
+        AttentionStore.open(path)

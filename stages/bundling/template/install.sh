@@ -10,5 +10,7 @@ folder=${1:-.venv}
 python=${PYTHON:-python3}
 "$python" "$bundle/verify.py"
 "$python" -m venv "$folder"
+PIP_CONSTRAINT=/dev/null # every version is given, whatever constraints this machine has
+export PIP_CONSTRAINT
 "$folder/bin/python" -m pip install --no-index --find-links "$bundle/wheels" --requirement "$bundle/requirements.txt"
 echo "Installed. Next: $folder/bin/pipeline doctor --offline"

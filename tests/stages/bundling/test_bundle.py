@@ -167,21 +167,12 @@ def test_the_packages_are_those_that_are_installed_here():
     assert set(packages_of.pinned([])) < set(found)
 
 
-def test_the_source_code_of_an_editable_installation_is_found(monkeypatch):
-    class Installed:
-        def __init__(self, text) -> None:
-            self.text = text
-
-        def read_text(self, _):
-            return self.text
-
-    for text, expected in (
-        (None, None),
-        ('{"url": "file:///a%20b/c", "dir_info": {"editable": true}}', Path("/a b/c")),
-        ('{"url": "https://x/y.whl", "archive_info": {}}', None),
-    ):
-        monkeypatch.setattr(importlib.metadata, "distribution", lambda _, text=text: Installed(text))
-        assert packages_of.checkout() == expected
+def test_an_installation_that_is_older_than_its_source_code_is_refused(tmp_path, monkeypatch):
+    """The metadata of an editable installation do not change with the source code: packages would be missing."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\ndependencies = ["torch>=2.6", "brandnew>=3"]\n')
+    monkeypatch.setattr(packages_of, "checkout", lambda: tmp_path)
+    with pytest.raises(UsageError, match=r"newer than this installation; it also needs brandnew>=3"):
+        packages_of.pinned([])
 
 
 def test_an_extra_that_does_not_exist_is_named():

@@ -66,6 +66,14 @@ def make_phantoms(folder: Path) -> Path:
     return folder
 
 
+def make_bundle(folder: Path) -> Path:
+    """Write an exported MONAI bundle."""
+    touch(folder / "configs" / "metadata.json", '{"version": "0.1.0", "diamant_pipeline": {}}')
+    for name in ("configs/inference.json", "models/model.ts", "docs/README.md", "LICENSE"):
+        touch(folder / name)
+    return folder
+
+
 def make_store(folder: Path) -> Path:
     """Copy a golden store."""
     return shutil.copytree(GOLDEN / "v2" / "store.zarr", folder)

@@ -1,0 +1,46 @@
+"""Find out how this package is installed: as an ordinary package, or as editable from a folder with its source code."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import tomllib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+__all__ = ["DISTRIBUTION", "checkout", "missing_in_metadata"]
+
+DISTRIBUTION = "diamant-pipeline"
+
+
+def checkout() -> Path | None:
+    """Return the folder of the source code if this package is installed as editable; None for an ordinary package."""
+    text = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
+    if text is None:
+        return None
+    described = json.loads(text)
+    if not described.get("dir_info", {}).get("editable"):
+        return None
+    return Path(unquote(urlsplit(described["url"]).path))
+
+
+def missing_in_metadata(source: Path) -> list[str]:
+    """Return what the source code needs and the installed metadata do not say.
+
+    The metadata of an editable installation are those of the day on which it was made. Source code that was updated
+    since may need more packages.
+
+    Args:
+        source: Folder with the `pyproject.toml`.
+
+    Returns:
+        Requirements as the file writes them; none for an installation that is up to date.
+    """
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [Requirement(line) for line in project["dependencies"]]
+    known = {
+        (one.name, str(one.specifier)) for one in map(Requirement, importlib.metadata.requires(DISTRIBUTION) or [])
+    }
+    return [str(one) for one in wanted if (one.name, str(one.specifier)) not in known]

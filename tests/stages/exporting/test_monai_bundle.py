@@ -1,0 +1,165 @@
+"""A MONAI bundle passes MONAI's own checks, and MONAI's command segments a PNG with it.
+
+MONAI's `verify_metadata` takes a schema from the network, unless the file is there already. The schema here is written
+from MONAI's specification: the entries that it requires, and the form of inputs and outputs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stages.errors import UsageError
+from stages.export import run as export
+from stages.settings import ExportSettings
+from tests.conftest import pixels_of
+from tests.stages.exporting.made_runs import from_images, make_run
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning"),  # MONAI's programs share no other form
+    pytest.mark.filterwarnings("ignore:No hash value provided:UserWarning"),
+    pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader:UserWarning"),
+]
+
+TENSOR = {
+    "type": "object",
+    "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
+    "properties": {
+        "num_channels": {"type": "integer"},
+        "spatial_shape": {"type": "array", "items": {"type": ["string", "integer"]}},
+        "value_range": {"type": "array", "items": {"type": "number"}},
+        "channel_def": {"type": "object"},
+    },
+}
+TEXTS = (
+    "schema",
+    "version",
+    "monai_version",
+    "pytorch_version",
+    "numpy_version",
+    "task",
+    "description",
+    "authors",
+    "copyright",
+)
+SCHEMA = {
+    "type": "object",
+    "required": [*TEXTS, "required_packages_version", "network_data_format"],
+    "properties": {
+        **{name: {"type": "string"} for name in TEXTS},
+        "changelog": {"type": "object"},
+        "required_packages_version": {"type": "object"},
+        "network_data_format": {
+            "type": "object",
+            "required": ["inputs", "outputs"],
+            "properties": {
+                kind: {"type": "object", "minProperties": 1, "additionalProperties": TENSOR}
+                for kind in ("inputs", "outputs")
+            },
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def made(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a run of three classes and its bundle."""
+    folder = tmp_path_factory.mktemp("bundles")
+    run = make_run(folder / "run", phantom_store, classes=3)
+    return run, export(ExportSettings(run=run, out=folder / "bundle", format="monai-bundle")).out
+
+
+def configs(bundle: Path) -> dict[str, str]:
+    folder = bundle / "configs"
+    return {"meta_file": str(folder / "metadata.json"), "config_file": str(folder / "inference.json")}
+
+
+def test_monai_verifies_the_metadata(made: tuple[Path, Path], tmp_path: Path):
+    from monai.bundle import verify_metadata
+
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    verify_metadata(meta_file=configs(made[1])["meta_file"], filepath=str(tmp_path / "schema.json"))
+    broken = json.loads(Path(configs(made[1])["meta_file"]).read_text())
+    del broken["network_data_format"]["outputs"]["pred"]["dtype"]
+    (tmp_path / "broken.json").write_text(json.dumps(broken))
+    with pytest.raises(ValueError, match="Failed validating"):
+        verify_metadata(meta_file=str(tmp_path / "broken.json"), filepath=str(tmp_path / "schema.json"))
+
+
+def test_monai_verifies_inputs_and_outputs_of_the_network(made: tuple[Path, Path]):
+    from monai.bundle import verify_net_in_out
+
+    files = configs(made[1])
+    verify_net_in_out(net_id="network_def", **files, device="cpu", bundle_root=str(made[1]))
+    with pytest.raises(ValueError, match="channel number"):
+        verify_net_in_out(
+            net_id="network_def",
+            **files,
+            device="cpu",
+            bundle_root=str(made[1]),
+            **{"_meta_#network_data_format#outputs#pred#num_channels": 5},
+        )
+
+
+def test_monai_finds_every_part_of_an_inference(made: tuple[Path, Path]):
+    from monai.bundle import ConfigWorkflow
+
+    workflow = ConfigWorkflow(**configs(made[1]), workflow_type="infer", bundle_root=str(made[1]), logging_file=False)
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_monais_command_segments_pngs(made: tuple[Path, Path], phantoms: Path, tmp_path: Path):
+    """The masks are those of the pipeline, at the network's size; no module of this project is needed."""
+    run, bundle = made
+    place = shutil.copytree(bundle, tmp_path / "bundle")
+    images = sorted((phantoms / "images").iterdir())[:2]
+    (place / "images").mkdir()
+    for image in images:
+        shutil.copy(image, place / "images")
+    files = ["--config_file", "configs/inference.json", "--meta_file", "configs/metadata.json"]
+    without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "monai.bundle", "run", *files],
+        cwd=place, env=without, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    for image in images:
+        small = np.asarray(Image.open(image).convert("RGB").resize((48, 32), Image.Resampling.BILINEAR))
+        expected = from_images(run, small[None])[0].argmax(axis=0)
+        np.testing.assert_array_equal(pixels_of(place / "masks" / image.name), expected)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_the_network_takes_batches_of_any_size(made: tuple[Path, Path], count: int):
+    network = torch.jit.load(made[1] / "models" / "model.ts")
+    assert network(torch.rand(count, 3, 32, 48)).shape == (count, 3, 32, 40)
+
+
+def test_the_bundle_holds_no_path_of_this_machine(made: tuple[Path, Path]):
+    for file in filter(Path.is_file, made[1].rglob("*")):
+        for path in (Path(__file__).parents[3], Path(torch.__file__).parents[1], made[0]):
+            assert str(path).encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize(("option", "value"), [("part", "segmenter"), ("values", "logits")])
+def test_what_a_bundle_cannot_hold_is_refused(made: tuple[Path, Path], tmp_path: Path, option: str, value: str):
+    with pytest.raises(UsageError, match=f"--{option}"):
+        export(ExportSettings(run=made[0], out=tmp_path / "b", format="monai-bundle", **{option: value}))
+
+
+def test_a_run_on_tiles_is_refused(phantom_store: Path, tmp_path: Path):
+    tile = {"size": [32, 40]}
+    run = make_run(tmp_path / "run", phantom_store, images={"tile": tile})
+    with pytest.raises(UsageError, match="tiles"):
+        export(ExportSettings(run=run, out=tmp_path / "b", format="monai-bundle"))
+    assert not (tmp_path / "b").exists()
