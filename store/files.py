@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from store.disk.regular import require_regular
+from store.errors import StoreIncompleteError, StoreNotFoundError
 from store.remote.address import Place, RemoteAddress
 from store.root import root_bytes
 
@@ -131,11 +132,23 @@ def files_of(place: Place) -> StoreFiles:
     """Return the files of the store at a path or an address.
 
     Raises:
-        UsageError: the extra `remote` is needed and not installed.
-        StoreError: an address cannot be reached.
+        StoreNotFoundError: the path does not exist.
+        StoreIncompleteError: it cannot be looked at.
     """
     if isinstance(place, RemoteAddress):
         from store.remote.files import RemoteFiles
 
         return RemoteFiles(place)
+    if not _exists(place):
+        raise StoreNotFoundError(
+            f"{place}: there is no store here.\n"
+            f"  Check the path, or make a store: `pipeline extract --images DIR --masks DIR --store {place}`."
+        )
     return LocalFiles(place)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StoreIncompleteError(f"{path}: cannot be looked at ({error.strerror}).\n  Allow reading it.") from None

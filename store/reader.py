@@ -28,7 +28,6 @@ from store.errors import (
     StoreCorruptError,
     StoreError,
     StoreIncompleteError,
-    StoreNotFoundError,
     StoreUnreachableError,
     UsageError,
 )
@@ -79,19 +78,10 @@ class AttentionStore:
 
         Raises:
             UsageError: the address cannot be used, or the extra `remote` is not installed.
-            StoreNotFoundError: the path does not exist.
-            NotAStoreError: the path is not an attention store.
-            StoreVersionError: the store needs another version of this program.
-            StoreIncompleteError: an array is missing.
-            StoreCorruptError: description and arrays contradict each other, or are not what was written.
-            StoreUnreachableError: the server of an address cannot be reached, or refuses.
+            StoreError: there is no store (`StoreNotFoundError`, `NotAStoreError`), it cannot be read (`StoreVersionError`,
+                `StoreIncompleteError`, `StoreCorruptError`), or its server refuses (`StoreUnreachableError`).
         """
         place = place_of(path)
-        if isinstance(place, Path) and not _exists(place):
-            raise StoreNotFoundError(
-                f"{place}: there is no store here.\n"
-                f"  Check the path, or make a store: `pipeline extract --images DIR --masks DIR --store {place}`."
-            )
         files = files_of(place)
         for _ in range(OPENING_ATTEMPTS - 1):
             root = files.root_bytes()
@@ -333,7 +323,7 @@ class AttentionStore:
             )
         if isinstance(self.path, RemoteAddress):
             raise UsageError(
-                f"{self.path}: only stores on this machine are opened with zarr. Use `read_array`, or copy the store."
+                f"{self.path}: only local stores are opened with zarr. Use `read_array`, or copy the store."
             )
         import zarr  # half a second, and reading does not need it
 
@@ -359,10 +349,3 @@ class AttentionStore:
         from store.named_arrays import xarray_dataset
 
         return xarray_dataset(self, probabilities=probabilities)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:
-        raise StoreIncompleteError(f"{path}: cannot be looked at ({error.strerror}).\n  Allow reading it.") from None

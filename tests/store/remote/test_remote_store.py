@@ -375,7 +375,7 @@ def test_the_cache_of_the_environment_is_used(
         == cache_of({"PIPELINE_STORE_CACHE": str(tmp_path / "own")}).folder
     )
     assert str(found.path) == f"{server.address}/x.zarr"
-    with pytest.raises(UsageError, match="only stores on this machine are opened with zarr"):
+    with pytest.raises(UsageError, match="only local stores are opened with zarr"):
         found.array("image")
     assert served.exists()
 
