@@ -78,8 +78,7 @@ class AttentionStore:
 
         Raises:
             UsageError: the address cannot be used, or the extra `remote` is not installed.
-            StoreError: there is no store (`StoreNotFoundError`, `NotAStoreError`), it cannot be read (`StoreVersionError`,
-                `StoreIncompleteError`, `StoreCorruptError`), or its server refuses (`StoreUnreachableError`).
+            StoreError: there is no store, it is damaged or of another version, or its server cannot be reached.
         """
         place = place_of(path)
         files = files_of(place)
