@@ -26,6 +26,7 @@ from pipeline.machine_commands import bundle, doctor
 from pipeline.next_steps import say_next_steps
 from pipeline.params import load_settings, options_of
 from pipeline.running import run_process
+from pipeline.store_cache import CacheFolder, CacheSize, StoreOffline, cache_options
 from stages.runtime.wording import counted
 from stages.settings import (
     CompareSettings,
@@ -38,7 +39,9 @@ from stages.settings import (
     ReportSettings,
     TrainSettings,
 )
+from store.disk.paths import require_local
 from store.errors import PipelineError
+from store.remote.address import place_of
 
 app = typer.Typer(
     name="pipeline",
@@ -50,7 +53,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich with its Markdown takes longer than all other imports
 )
 
-StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
+StorePath = Annotated[
+    str, typer.Argument(help="An attention store: a folder, or an address such as s3://bucket/x.zarr.")
+]
 TimmPattern = Annotated[
     str | None,
     typer.Option(
@@ -264,16 +269,21 @@ def inspect(
     picture: Annotated[Path | None, typer.Option(help="Also draw what every head looks at, as a .png file.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples in the picture.")] = 6,
     as_json: AsJson = False,
+    store_cache: CacheFolder = None,
+    store_cache_size: CacheSize = None,
+    offline: StoreOffline = False,
 ) -> None:
     """Show what a store holds: samples, classes, groups and sizes."""
-    with console.said_if_slow(f"inspect: reading {store}"):
+    place = place_of(store)
+    cached = cache_options(store_cache=store_cache, store_cache_size=store_cache_size, offline=offline)
+    with cached, console.said_if_slow(f"inspect: reading {place}"):
         from pipeline.inspection import cheap_class_shares, describe_store, draw_store
         from pipeline.inspection_tables import show_store
 
         if picture is not None:
-            draw_store(store, out=picture, samples=samples)
-        described = describe_store(store, stats=stats, run=run)
-        shares = None if as_json or stats else cheap_class_shares(store)
+            draw_store(place, out=picture, samples=samples)
+        described = describe_store(place, stats=stats, run=run)
+        shares = None if as_json or stats else cheap_class_shares(place)
     if as_json:
         console.show_json(described)
     else:
@@ -287,16 +297,21 @@ def view(
     run: Annotated[Path | None, typer.Option(help="Also show the prediction of this run.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 for any free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser, if there is a display.")] = True,
+    store_cache: CacheFolder = None,
+    store_cache_size: CacheSize = None,
+    offline: StoreOffline = False,
 ) -> None:
     """Show the samples of a store in the browser. A sample is shown with its mask and its heads.
 
     Only this machine is answered, and only with the random token in the printed address. Ctrl-C ends the viewer, with
     exit status 0.
     """
-    with console.said_if_slow(f"view: opening {store}"):
+    place = place_of(store)
+    cached = cache_options(store_cache=store_cache, store_cache_size=store_cache_size, offline=offline)
+    with cached, console.said_if_slow(f"view: opening {place}"):
         from stages import view as stage
 
-        opened_server = stage.open_viewer(store, port=port, run=run)
+        opened_server = stage.open_viewer(place, port=port, run=run)
     with opened_server as server:
         console.show_text(server.url)
         opened = browser and stage.open_browser(server)
@@ -319,14 +334,15 @@ def verify(
 ) -> None:
     """Check the bytes of a store against its checksums. The verdict is printed.
 
-    Without --sample every byte is read. Exit status: 0 the store is sound; 1 it is damaged; 2 the request is wrong, the
-    store needs another version of this program, or the verdict of a sound store cannot be written; 3 there is no store,
-    or parts of it are missing.
+    Without --sample every byte is read. Exit status: 0 the store is sound; 1 it is damaged; 2 the request is wrong, a
+    server cannot be reached, the store needs another version of this program, or the verdict of a sound store cannot be
+    written; 3 there is no store, or parts of it are missing.
     """
-    with console.said_if_slow(f"verify: reading {store}"):
+    place = place_of(store)
+    with console.said_if_slow(f"verify: reading {place}"):
         from pipeline.verification import run_verification
 
-        status = run_verification(store, sample=sample, seed=seed, as_json=as_json, progress=progress_display().track)
+        status = run_verification(place, sample=sample, seed=seed, as_json=as_json, progress=progress_display().track)
     raise typer.Exit(status)
 
 
@@ -336,13 +352,15 @@ def upgrade(store: StorePath) -> None:
 
     The new store replaces the old one when it is complete. A store of the present format does not change.
     """
-    with console.said_if_slow(f"upgrade: reading {store}"):
+    path = Path(store)
+    require_local(path)
+    with console.said_if_slow(f"upgrade: reading {path}"):
         from store.format import VERSION
         from store.upgrade import upgrade_store
 
-        before = upgrade_store(store, progress=progress_display().track)
+        before = upgrade_store(path, progress=progress_display().track)
     done = f"upgraded from version {before} to {VERSION}" if before != VERSION else f"has version {VERSION} already"
-    console.say(f"{store}: {done}")
+    console.say(f"{path}: {done}")
 
 
 @app.command()

@@ -21,11 +21,13 @@ import typer
 
 from pipeline.console import say
 from pipeline.params_file import PARAMS, ParamsFile, read_params
+from pipeline.store_cache import cache_options, options_of_cache
 from pipeline.values import NAMED_TEXTS, describe_range, parse_value, require_kind, show_input, show_value, without_none
 from pipeline.watched import INPUTS, VERSION_KEY, require_version, require_watched
 from stages.settings.environment import is_switched_on
 from store.disk.paths import require_local
 from store.errors import UsageError
+from store.remote.address import Place
 
 Settings = TypeVar("Settings")
 
@@ -79,6 +81,12 @@ def options_of(
         for name, annotation in options.items()
     ]
 
+    cached = options_of_cache(options) if hints.get("store") == Place else {}
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in cached.items()
+    ]
+
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints_of_command = typing.get_type_hints(command, include_extras=True)
         further = [
@@ -88,6 +96,7 @@ def options_of(
 
         def run(**given: Any) -> None:
             own = {parameter.name: given.pop(parameter.name) for parameter in further}
+            cache = {name: given.pop(name) for name in cached}
             for old, new in renamed.items():
                 if given.pop(old) is not None:
                     raise UsageError(f"{flag_of(old)} is now called {flag_of(new)}: use the new name.")
@@ -95,12 +104,13 @@ def options_of(
             given = {name: None if value == [] else value for name, value in given.items()}  # no repeated option given
             checked = _load(settings, section, given, file)
             _require_images(checked, section, given, file)
-            command(checked, **own)
+            with cache_options(**{"offline": getattr(checked, "offline", False), **cache}):
+                command(checked, **own)
 
         run.__name__ = command.__name__
         run.__doc__ = command.__doc__
         run.__signature__ = inspect.Signature([*parameters, *further])  # type: ignore[attr-defined]
-        run.__annotations__ = options | {parameter.name: parameter.annotation for parameter in further}
+        run.__annotations__ = options | cached | {parameter.name: parameter.annotation for parameter in further}
         return run
 
     return decorate

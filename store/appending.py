@@ -48,7 +48,7 @@ def appended_store(previous: AttentionStore) -> Iterator[StoreWriter]:
         StoreCorruptError: the written store fails verification; nothing is published.
     """
     _require_writable(previous)
-    path = previous.path
+    path = previous.files.folder
     with published_folder(path, ours=STORE) as folder:
         layout = replace(layout_of(previous), per_shard=previous.description.samples_per_shard)
         writer = StoreWriter(folder, layout=layout, recipe=previous.recipe)
@@ -83,7 +83,10 @@ def _adopt(writer: StoreWriter, previous: AttentionStore, folder: Path) -> None:
     for name, shards in writer.shards.items():
         dimensions = len(previous.arrays[name].shape)
         for number in range(full):
-            _link(chunk_path(previous.path, name, number, dimensions), chunk_path(folder, name, number, dimensions))
+            _link(
+                chunk_path(previous.files.folder, name, number, dimensions),
+                chunk_path(folder, name, number, dimensions),
+            )
         shards.shards = full
         for sample in range(full * per_shard, samples):
             shards.append(_stored_chunk(previous, name, sample))
@@ -99,7 +102,7 @@ def _adopt_column(writer: StoreWriter, previous: AttentionStore, folder: Path, n
     full = len(previous) // COLUMN_CHUNK if metadata.chunk_shape[0] == COLUMN_CHUNK else 0
     for number in range(full):
         parts = (name, number, len(metadata.shape))
-        _link(chunk_path(previous.path, *parts), chunk_path(folder, *parts))
+        _link(chunk_path(previous.files.folder, *parts), chunk_path(folder, *parts))
     column.adopt(digests[:full], full * COLUMN_CHUNK)
     rest: NDArray[Any] = previous.columns.read(name, full * metadata.chunk_shape[0], len(previous))
     for value in rest.tolist():

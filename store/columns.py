@@ -14,8 +14,9 @@ import mmap
 import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,30 +26,34 @@ from store.column_chunks import MOST_BYTES, Values, chunk_size, decode_chunk, is
 from store.description import Description
 from store.disk.regular import MIB, open_regular
 from store.errors import StoreCorruptError, StoreIncompleteError, StoreVersionError
+from store.files import StoreFiles
 from store.format import COLUMN_CHUNK, RESTORE, chunk_path, read_file
 from store.metadata import ArrayMetadata
 from store.sharded_array import most_mapped
 from store.texts import Texts
+
+T = TypeVar("T")
 
 
 class Columns:
     """Read the arrays of a store that are not sharded: its columns, the checksums and the names of the heads.
 
     Args:
-        root: folder of the store.
+        files: of the store.
         arrays: the metadata of the store's arrays.
         description: holds the digests of the chunks.
-        require_same_store: raises when another store has replaced the one at `root`.
+        require_same_store: raises when another store has replaced the one that was opened.
     """
 
     def __init__(
         self,
-        root: Path,
+        files: StoreFiles,
         arrays: Arrays,
         description: Description,
         require_same_store: Callable[[], None],
     ) -> None:
-        self._root = root
+        self._files = files
+        self._root = files.place
         self._arrays = arrays
         self._digests = description.columns_sha256
         self._require_same_store = require_same_store
@@ -127,10 +132,22 @@ class Columns:
         Raises:
             StoreIncompleteError, StoreCorruptError: it is missing or damaged.
         """
-        file = chunk_path(self._root, name, number, len(self._shape(name)))
+        file = self._file(name, number)
+        return self._retried(file, lambda: self._check_once(name, number, file))
+
+    def _retried(self, file: Path, read: Callable[[], T]) -> T:
+        """Return what `read` returns. If the bytes of a file are wrong, fetch it again where that is possible."""
+        try:
+            return read()
+        except StoreCorruptError:
+            if not self._files.fetch_again(file):
+                raise
+        return read()
+
+    def _check_once(self, name: str, number: int, file: Path) -> bytes:
         size = self._require_size(name, number, file)
         try:
-            content = read_file(self._root, file, limit=size or 0)
+            content = read_file(self._files, file, limit=size or 0)
         except StoreIncompleteError as error:
             raise self._missing(name, number, error) from None
         if hashlib.sha256(content).hexdigest() != self._digests[name][number]:
@@ -146,8 +163,8 @@ class Columns:
             StoreIncompleteError, StoreCorruptError: a file is missing, or has another size.
         """
         for number in range(len(self._digests[name])):
-            file = chunk_path(self._root, name, number, len(self._shape(name)))
-            if self._require_size(name, number, file) is None:
+            file = self._file(name, number)
+            if self._retried(file, partial(self._require_size, name, number, file)) is None:
                 self.check(name, number)
         if chunk_size(self._arrays[name]) is None and self._extent(name) > COLUMN_CHUNK:
             raise self._damaged(name, f"packed chunks of {self._extent(name)} rows; the format has {COLUMN_CHUNK}")
@@ -174,8 +191,8 @@ class Columns:
 
     def _mapped(self, name: str, number: int) -> bytes | memoryview:
         """Map the file of a chunk and compare it with its digest. A file that cannot be mapped is read."""
-        file = chunk_path(self._root, name, number, len(self._shape(name)))
-        if self._require_size(name, number, file):
+        file = self._file(name, number)
+        if self._retried(file, partial(self._require_size, name, number, file)):
             with contextlib.suppress(OSError, ValueError), open_regular(file) as opened:
                 mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
                 if hashlib.sha256(mapped).hexdigest() == self._digests[name][number]:
@@ -198,6 +215,7 @@ class Columns:
     def _require_size(self, name: str, number: int, file: Path) -> int | None:
         """Return the size of a chunk's file, which is the promised one; None if there is no such regular file."""
         promised = chunk_size(self._arrays[name])
+        self._files.fetch(file)
         try:
             status = file.stat()
         except OSError:
@@ -215,8 +233,14 @@ class Columns:
         first = number * self._extent(name)
         stop = min(first + self._extent(name), self._shape(name)[0])
         kind = {"sample": "samples", "head": "heads"}.get(self._arrays[name].dimension_names[0], "values")
-        file = chunk_path(self._root, name, number, len(self._shape(name)))
-        return f"{file.name}, {kind} {first}-{stop - 1}"
+        return f"{self._file(name, number).name}, {kind} {first}-{stop - 1}"
+
+    def files(self, name: str) -> list[Path]:
+        """Return the files of a column."""
+        return [self._file(name, number) for number in range(len(self._digests[name]))]
+
+    def _file(self, name: str, number: int) -> Path:
+        return chunk_path(self._files.folder, name, number, len(self._shape(name)))
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if name not in self._digests:

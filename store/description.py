@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 from store import version1
@@ -30,6 +29,7 @@ from store.format import (
     contents_sha256,
     recipe_sha256,
 )
+from store.remote.address import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class Description:
         return replace(self, contents_sha256=contents_sha256(self.to_dict()))
 
     @classmethod
-    def from_attributes(cls, attributes: Mapping[str, Any], path: Path) -> Description:
+    def from_attributes(cls, attributes: Mapping[str, Any], path: Place) -> Description:
         """Read the description out of a group's attributes, of version 1 or 2. Unknown keys are ignored.
 
         Raises:
@@ -153,7 +153,7 @@ MASK_KEYS = {"values", "decoding", "pairing"}
 """The required keys of `masks`."""
 
 
-def _require_known_version(version: Any, path: Path) -> None:
+def _require_known_version(version: Any, path: Place) -> None:
     if not isinstance(version, int) or isinstance(version, bool):
         raise StoreCorruptError(
             f"{path}: its description has values of the wrong kind (`version`).\n  Extract it again."
@@ -165,7 +165,7 @@ def _require_known_version(version: Any, path: Path) -> None:
         )
 
 
-def _require_sound(described: Mapping[str, Any], path: Path) -> None:
+def _require_sound(described: Mapping[str, Any], path: Place) -> None:
     """Make sure that every known key is there and holds a value of its kind: a store may come from anywhere."""
     missing = sorted(REQUIRED_KEYS - described.keys())
     if missing:

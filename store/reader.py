@@ -1,8 +1,9 @@
 """Read a store: one sample, or a batch of any samples in any order.
 
-Shards are memory-mapped on first use. So opening reads only a few small files, and reading a random sample takes about
-as long as copying its bytes. A sample's chunk is checked against its checksums the first time it is read.
-Missing or damaged data is an error that names array, shard and samples, never zeros.
+Shards are memory-mapped on first use; those of a store at an address are fetched into a cache before. So opening reads
+only a few small files, and reading a random sample takes about as long as copying its bytes. A sample's chunk is
+checked against its checksums the first time it is read. Missing or damaged data is an error that names array, shard and
+samples, never zeros.
 
 Several processes and machines may read one store at the same time; nothing is ever written. A store that is sent to
 another process (pickled) is opened again there, unless another store is at the path by then. If another store replaces
@@ -12,7 +13,6 @@ never mixes the two stores.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +24,19 @@ from numpy.typing import NDArray
 from store.arrays import Arrays, is_known_part, is_multilabel, read_arrays
 from store.columns import Columns
 from store.description import Description
-from store.disk.paths import require_local
-from store.errors import StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
+from store.errors import (
+    StoreCorruptError,
+    StoreError,
+    StoreIncompleteError,
+    StoreUnreachableError,
+    UsageError,
+)
+from store.files import StoreFiles, files_of
 from store.format import OPTIONAL_COLUMNS, RESTORE, SIZES
 from store.records import Batch, Sample
+from store.remote.address import RemoteAddress, place_of
 from store.reopening import opened_again
-from store.root import describe, is_store, root_bytes
+from store.root import describe, is_store
 from store.sharded_array import Checksums, ShardedArray
 
 if TYPE_CHECKING:
@@ -46,50 +53,50 @@ Indices = Sequence[int] | NDArray[np.integer[Any]]
 
 
 class AttentionStore:
-    """Read an attention store on a local path. Open one with `AttentionStore.open`."""
+    """Read an attention store on a local path or at an address. Open one with `AttentionStore.open`."""
 
-    def __init__(self, path: Path, description: Description, arrays: Arrays, root: bytes) -> None:
-        self.path = path
+    def __init__(self, files: StoreFiles, description: Description, arrays: Arrays, root: bytes) -> None:
+        self.path = files.place
+        """The path of the store, or its address."""
+        self.files = files
         self.description = description
         self.arrays = arrays
         """The metadata of every array that the description lists, by name."""
         self._root = root
-        self.columns = Columns(path, arrays, description, self._require_same_store)
+        self.columns = Columns(files, arrays, description, self._require_same_store)
+        files.prepare(description, [file for name in description.columns_sha256 for file in self.columns.files(name)])
         self.columns.require_rows("checksum")
-        self._sharded = {name: ShardedArray(path, arrays[name], name, description) for name in description.sharded}
+        self._sharded = {name: files.open_array(arrays[name], name, description) for name in description.sharded}
         self._require_same_store()
 
     @classmethod
-    def open(cls, path: str | Path) -> AttentionStore:
+    def open(cls, path: str | Path | RemoteAddress) -> AttentionStore:
         """Open a store and check its description and its arrays' metadata; no sample is read.
 
+        Args:
+            path: a path on this machine, or an address such as `s3://bucket/isic.zarr`.
+
         Raises:
-            UsageError: the path is an address on the network.
-            StoreNotFoundError: the path does not exist.
-            NotAStoreError: the path is not an attention store.
-            StoreVersionError: the store needs another version of this program.
-            StoreIncompleteError: an array is missing.
-            StoreCorruptError: description and arrays contradict each other, or are not what was written.
+            UsageError: the address cannot be used, or the extra `remote` is not installed.
+            StoreError: there is no store, it is damaged or of another version, or its server cannot be reached.
         """
-        path = Path(path)
-        require_local(path)
-        if not _exists(path):
-            raise StoreNotFoundError(
-                f"{path}: there is no store here.\n"
-                f"  Check the path, or make a store: `pipeline extract --images DIR --masks DIR --store {path}`."
-            )
+        place = place_of(path)
+        files = files_of(place)
         for _ in range(OPENING_ATTEMPTS - 1):
-            root = root_bytes(path)
-            with contextlib.suppress(StoreError):
-                return cls._open_once(path, root)
-            if root_bytes(path) == root:
-                break  # the error has another cause than a replacement
-        return cls._open_once(path, root_bytes(path))
+            root = files.root_bytes()
+            try:
+                return cls._open_once(files, root)
+            except StoreUnreachableError:
+                raise
+            except StoreError:
+                if files.root_bytes() == root and not files.fetch_again(files.folder / "zarr.json"):
+                    raise  # the error has another cause than a replacement
+        return cls._open_once(files, files.root_bytes())
 
     @classmethod
-    def _open_once(cls, path: Path, root: bytes) -> AttentionStore:
-        description = describe(path, root)
-        return cls(path, description, read_arrays(path, description), root)
+    def _open_once(cls, files: StoreFiles, root: bytes) -> AttentionStore:
+        description = describe(files.place, root)
+        return cls(files, description, read_arrays(files, description), root)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (opened_again, (self.path, self.description.contents_sha256))
@@ -187,8 +194,10 @@ class AttentionStore:
         mapped = array.times_mapped
         try:
             values = array.read(wanted, checksums)
+        except StoreUnreachableError:
+            raise
         except StoreError:
-            self._require_same_store()
+            self._require_same_store(failed=True)
             raise
         if array.times_mapped != mapped:
             self._require_same_store()
@@ -234,15 +243,18 @@ class AttentionStore:
         column = self.description.sharded.index(name)
         return array, lambda sample: int(self.columns.value("checksum", sample)[column])
 
-    def _require_same_store(self) -> None:
+    def _require_same_store(self, *, failed: bool = False) -> None:
         """Make sure that the bytes that were just read came from the store that was opened.
 
         Called after reading. An unchanged `zarr.json` proves it, because it holds the digest of all contents.
 
+        Args:
+            failed: the reading has failed.
+
         Raises:
             StoreCorruptError: another store is at the path by now, or none.
         """
-        if root_bytes(self.path) != self._root:
+        if self.files.may_be_replaced(failed=failed) and self.files.root_bytes() != self._root:
             raise StoreCorruptError(
                 f"{self.path}: the store was replaced or changed while it was being read.\n"
                 "  Open it again, or start the command again."
@@ -326,6 +338,10 @@ class AttentionStore:
             raise StoreIncompleteError(
                 f"{self.path}: the store has no array `{name}`; it has {', '.join(self.arrays)}."
             )
+        if isinstance(self.path, RemoteAddress):
+            raise UsageError(
+                f"{self.path}: only local stores are opened with zarr. Use `read_array`, or copy the store."
+            )
         import zarr  # half a second, and reading does not need it
 
         return zarr.open_array(self.path / name, mode="r", zarr_format=3)
@@ -350,10 +366,3 @@ class AttentionStore:
         from store.named_arrays import xarray_dataset
 
         return xarray_dataset(self, probabilities=probabilities)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:
-        raise StoreIncompleteError(f"{path}: cannot be looked at ({error.strerror}).\n  Allow reading it.") from None

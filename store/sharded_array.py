@@ -16,6 +16,7 @@ from store.arrays import packing_of
 from store.description import Description
 from store.disk.regular import MIB
 from store.errors import StoreCorruptError, StoreVersionError
+from store.files import StoreFiles
 from store.format import chunk_path
 from store.metadata import ArrayMetadata
 from store.packing import Packing, require_unpacked_size, unpack
@@ -43,14 +44,15 @@ class ShardedArray:
     """Map the shards of one array when they are needed, and check its samples once.
 
     Args:
-        root: folder of the store.
+        files: of the store.
         metadata: of the array, checked by `store.arrays`.
         name: of the array.
         description: of the store.
     """
 
-    def __init__(self, root: Path, metadata: ArrayMetadata, name: str, description: Description) -> None:
-        self._root = root
+    def __init__(self, files: StoreFiles, metadata: ArrayMetadata, name: str, description: Description) -> None:
+        self._files = files
+        self._root = files.place
         self._name = name
         self._shape = metadata.shape[1:]
         self._samples = description.samples
@@ -89,7 +91,7 @@ class ShardedArray:
             self._require_size(indices, size, packing)
         out = np.empty((len(indices), *self._shape), dtype=dtype)
         rows = out.view(np.uint8).reshape(len(indices), size)
-        self.check(indices, checksums)
+        self._check_mapped(indices, checksums)
         mapped = self.times_mapped
         for row, sample in zip(rows, indices.tolist(), strict=True):
             shard = self._mapped.get(sample // self._per_shard)
@@ -119,6 +121,9 @@ class ShardedArray:
         Raises:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
+        self._check_mapped(indices, checksums)
+
+    def _check_mapped(self, indices: NDArray[np.int64], checksums: Checksums) -> None:
         if self._checked[indices].all():
             return
         for sample in indices.tolist():
@@ -155,7 +160,8 @@ class ShardedArray:
             return shard
         first = number * self._per_shard
         shard = MappedShard(
-            self.path(number),
+            path := self.path(number),
+            shown=self._files.shown(path),
             capacity=self._per_shard,
             name=self._name,
             first=first,
@@ -172,7 +178,7 @@ class ShardedArray:
 
     def path(self, number: int) -> Path:
         """Return the path of a shard."""
-        return chunk_path(self._root, self._name, number, 1 + len(self._shape))
+        return chunk_path(self._files.folder, self._name, number, 1 + len(self._shape))
 
 
 def most_mapped() -> int:

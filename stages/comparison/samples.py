@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from stages.segmentation.split_tables import SPLITS
 from stages.segmentation.splits import split_by_csv, split_by_rule
 from stages.settings import TrainSettings
 from store import AttentionStore
+from store.remote.address import Place
 
 __all__ = ["Samples", "open_samples"]
 
@@ -37,7 +37,7 @@ class Samples:
     """The store of the comparison, on which the split was made."""
     splits: Sequence[str]
     """Split of every sample of `store`: train, val, test; "" for others, and unlabelled where a table says so."""
-    stores: dict[Path, AttentionStore]
+    stores: dict[Place, AttentionStore]
     """Every store of an arm, by the path in its settings."""
 
     def count(self, split: str) -> int:
@@ -75,7 +75,7 @@ def open_samples(arms: Iterable[Arm], shared: TrainSettings) -> Samples:
             f"{shared.store}: no sample has a mask, so there is nothing to learn from.\n  Extract a store with --masks."
         )
     splits = _split(store, shared)
-    stores = {shared.store: store}
+    stores: dict[Place, AttentionStore] = {shared.store: store}
     for arm in arms:
         path = arm.settings.store
         if path not in stores:

@@ -34,6 +34,7 @@ from stages.segmentation.split_tables import UNLABELLED, read_splits
 from stages.segmentation.splits import linked_groups
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from store import AttentionStore
+from store.remote.address import Place
 
 __all__ = ["EvaluationInputs", "Request", "load_inputs"]
 
@@ -44,7 +45,7 @@ class Request:
 
     run: Path
     """Folder of the run."""
-    store: Path
+    store: Place
     split: str = "test"
     """`train`, `val`, `test` or `all`."""
     include_training: bool = False

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import store.reader
+import store.files
 from store import AttentionStore, NotAStoreError, StoreCorruptError, StoreIncompleteError
 from store.description import Description
 from store.sharded_array import MAX_MAPPED, most_mapped
@@ -51,7 +51,7 @@ def test_a_store_that_is_replaced_while_it_is_opened_is_opened_again(
         number = next(times)
         return sound if number >= replacements else f"half written {number}".encode()
 
-    monkeypatch.setattr(store.reader, "root_bytes", reading)
+    monkeypatch.setattr(store.files, "root_bytes", reading)
     if replacements == 1:
         assert len(AttentionStore.open(path)) == 2
     else:
