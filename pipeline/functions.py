@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.params import ALTERNATIVES, checked_settings, switched_on
+from pipeline.checked_settings import checked_settings
+from pipeline.params import ALTERNATIVES, switched_on
 from stages.settings import EvaluateSettings, ExportSettings, ExtractSettings, PredictSettings, TrainSettings
 from store.errors import UsageError
 
