@@ -1,10 +1,14 @@
 """Table of the formats that `pipeline export` writes.
 
-| name           | made of | written as | read by                                             |
-|----------------|---------|------------|-----------------------------------------------------|
-| `onnx`         | a run   | a file     | onnxruntime, and most other runtimes                |
-| `torch`        | a run   | a file     | `torch.export.load`                                 |
-| `monai-bundle` | a run   | a folder   | MONAI: `monai.bundle`, MONAI Label, MONAI Deploy    |
+| name           | made of              | written as | read by                                             |
+|----------------|----------------------|------------|-----------------------------------------------------|
+| `onnx`         | a run                | a file     | onnxruntime, and most other runtimes                |
+| `torch`        | a run                | a file     | `torch.export.load`                                 |
+| `monai-bundle` | a run                | a folder   | MONAI: `monai.bundle`, MONAI Label, MONAI Deploy    |
+| `ome-zarr`     | predictions, a store | a folder   | napari and other readers of OME-Zarr 0.5            |
+| `coco`         | predictions, a store | a folder   | pycocotools, FiftyOne, CVAT, detectron2             |
+| `fiftyone`     | predictions, a store | a folder   | FiftyOne: `ImageSegmentationDirectory`              |
+| `geojson`      | predictions, a store | a folder   | QuPath                                              |
 
 To add a format, add one entry to `FORMATS` and one module with a function like those that the entries call. The setting
 `format` of `pipeline export` then has its name as a choice. The table is read without torch: what is heavy is imported
@@ -20,6 +24,7 @@ from typing import Any, Literal
 
 from stages.exporting.marks import is_our_onnx, is_our_program
 from stages.outputs.kinds import MONAI_BUNDLE
+from stages.outputs.viewer_kinds import COCO, FIFTYONE, GEOJSON, OME_ZARR
 from stages.runtime.progress import Progress
 from stages.settings import ExportSettings
 from store.disk.contents import Output
@@ -87,9 +92,40 @@ def _write_bundle(settings: ExportSettings, out: Path, progress: Progress) -> Ex
     return write(settings, out, progress)
 
 
+def _labelled(name: str, *, unlabelled: bool = False) -> Write:
+    """Return a function that writes images with labels, by the function `write` of the format's module.
+
+    Args:
+        name: Name of the module in `stages.exporting`.
+        unlabelled: True if images without labels belong to the export.
+    """
+
+    def write(settings: ExportSettings, out: Path, progress: Progress) -> Exported:
+        from importlib import import_module
+
+        if settings.predictions is not None:
+            from stages.exporting.from_predictions import from_predictions
+
+            collection = from_predictions(settings, progress)
+        else:
+            from stages.exporting.from_store import from_store
+
+            collection = from_store(settings, unlabelled=unlabelled)
+        written: Exported = import_module(f"stages.exporting.{name}").write(collection, out, progress)
+        return written
+
+    return write
+
+
+_LABELLED: tuple[Source, ...] = ("predictions", "store")
+
 FORMATS: dict[str, Format] = {
     "onnx": Format(sources=("run",), ending=".onnx", ours=is_our_onnx, write=_write_onnx),
     "torch": Format(sources=("run",), ending=".pt2", ours=is_our_program, write=_write_torch),
     "monai-bundle": Format(sources=("run",), ending="", ours=MONAI_BUNDLE, write=_write_bundle),
+    "ome-zarr": Format(sources=_LABELLED, ending="", ours=OME_ZARR, write=_labelled("ome_zarr", unlabelled=True)),
+    "coco": Format(sources=_LABELLED, ending="", ours=COCO, write=_labelled("coco")),
+    "fiftyone": Format(sources=_LABELLED, ending="", ours=FIFTYONE, write=_labelled("fiftyone")),
+    "geojson": Format(sources=_LABELLED, ending="", ours=GEOJSON, write=_labelled("geojson_files")),
 }
 """Formats by the name that a user gives."""
