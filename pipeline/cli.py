@@ -22,6 +22,7 @@ import typer
 
 from pipeline import __version__, console
 from pipeline.display import progress_display
+from pipeline.feature_commands import maps
 from pipeline.machine_commands import bundle, doctor
 from pipeline.next_steps import say_next_steps
 from pipeline.params import load_settings, options_of
@@ -343,6 +344,7 @@ def models(*, timm: TimmPattern = None, as_json: AsJson = False) -> None:
 
 app.command()(doctor)
 app.command()(bundle)
+app.command()(maps)
 
 if __name__ == "__main__":
     main()
