@@ -97,8 +97,8 @@ def build(settings: MapsSettings, store: AttentionStore, found: FoundFeatures, p
                 task.advance()
         if not any(shares):
             raise UsageError(
-                f"{settings.features}: no tile with features lies in an image of {store.path}. Coordinates must be in pixels "
-                "of the image files (level 0)."
+                f"{settings.features}: no tile with features lies in an image of {store.path}. Coordinates must be in "
+                "pixels of the image files (level 0)."
             )
     return Built(
         samples=len(order),

@@ -2,7 +2,7 @@
 
 The region of the sample in its image file is divided into cells. A cell has the mean of all tiles that it overlaps,
 weighted by the area of the overlap. So tiles may overlap each other, be smaller or larger than a cell, and lie
-anywhere. A cell without any tile, such as background without tissue, has the value 0, which is the mean over all images.
+anywhere. A cell without any tile, such as background without tissue, has the value 0, the mean over all images.
 """
 
 from __future__ import annotations

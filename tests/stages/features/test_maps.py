@@ -93,7 +93,7 @@ def test_a_network_is_trained_and_scored_and_does_not_predict(
 
 def test_tiles_of_a_slide_get_the_features_of_their_place(phantoms: Path, memo: Path, ids: list[str], tmp_path: Path):
     base = tmp_path / "tiles.zarr"
-    extract(extract_settings(phantoms, base, memo, image_size=None, tile_size=24, tile_min_content=0.0))
+    extract(extract_settings(phantoms, base, memo, image_size=(24, 24), tile=(24, 24)))
     folder = write_trident(tmp_path / "features", ids)
     report = maps(settings(base, folder, tmp_path / "s.zarr", components=1))
     made = AttentionStore.open(tmp_path / "s.zarr")
