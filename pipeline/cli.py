@@ -27,6 +27,7 @@ from pipeline.machine_commands import bundle, doctor
 from pipeline.next_steps import say_next_steps
 from pipeline.params import load_settings, options_of
 from pipeline.running import run_process
+from pipeline.store_commands import inspect, models, upgrade, verify, view
 from stages.runtime.wording import counted
 from stages.settings import (
     CompareSettings,
@@ -51,15 +52,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich with its Markdown takes longer than all other imports
 )
 
-StorePath = Annotated[Path, typer.Argument(help="An attention store.")]
-TimmPattern = Annotated[
-    str | None,
-    typer.Option(
-        "--timm",
-        metavar="PATTERN",
-        help="List the models of timm whose names match, such as mae, clip or 'vit_large*', with their licences.",
-    ),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")]
 
 
@@ -140,6 +132,25 @@ def extract(settings: ExtractSettings) -> None:
     report = stage.run(settings, progress=progress_display())
     console.say(str(report))
     say_next_steps(settings, report)
+
+
+@app.command()
+def merge(
+    parts: Annotated[
+        list[Path], typer.Argument(metavar="PART", help="Stores that `extract --shard` made, all of them.")
+    ],
+    *,
+    store: Annotated[Path, typer.Option(help="Path of the whole store; it appears there when it is complete.")],
+) -> None:
+    """Join the parts of a store. The result is the store that one `extract` would have made.
+
+    Parts are compared and copied, not computed. Nothing is written if a part is missing, doubled, damaged or foreign.
+    """
+    console.say(f"merge: {counted(len(parts), 'part')} → {store}")
+    from stages import merge as stage
+
+    report = stage.run(parts, store, progress=progress_display())
+    console.say(str(report))
 
 
 @app.command()
@@ -225,7 +236,7 @@ def predict(settings: PredictSettings) -> None:
 @app.command()
 @options_of(ExportSettings, section="export")
 def export(settings: ExportSettings, *, as_json: AsJson = False) -> None:
-    """Write a trained network for programs that do not have this package. It is checked before it is written."""
+    """Write a trained network for other programs. It is checked first."""
     from stages import export as stage
 
     console.say(f"export: {settings.format} → {stage.place_of(settings)}")
@@ -236,115 +247,8 @@ def export(settings: ExportSettings, *, as_json: AsJson = False) -> None:
     say_next_steps(settings, report)
 
 
-@app.command()
-def inspect(
-    store: StorePath,
-    *,
-    everything: Annotated[bool, typer.Option("--all", help="Also show the recipe and every array.")] = False,
-    run: Annotated[Path | None, typer.Option(help="Also count the samples in the splits of this run.")] = None,
-    stats: Annotated[bool, typer.Option("--stats", help="Also read it all and describe every head.")] = False,
-    picture: Annotated[Path | None, typer.Option(help="Also draw what every head looks at, as a .png file.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Samples in the picture.")] = 6,
-    as_json: AsJson = False,
-) -> None:
-    """Show what a store holds: samples, classes, groups and sizes."""
-    with console.said_if_slow(f"inspect: reading {store}"):
-        from pipeline.inspection import cheap_class_shares, describe_store, draw_store
-        from pipeline.inspection_tables import show_store
-
-        if picture is not None:
-            draw_store(store, out=picture, samples=samples)
-        described = describe_store(store, stats=stats, run=run)
-        shares = None if as_json or stats else cheap_class_shares(store)
-    if as_json:
-        console.show_json(described)
-    else:
-        show_store(described, everything=everything, shares=shares, picture=picture)
-
-
-@app.command()
-def view(
-    store: StorePath,
-    *,
-    run: Annotated[Path | None, typer.Option(help="Also show the prediction of this run.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 for any free one.")] = 0,
-    browser: Annotated[bool, typer.Option(help="Open the page in the browser, if there is a display.")] = True,
-) -> None:
-    """Show the samples of a store in the browser. A sample is shown with its mask and its heads.
-
-    Only this machine is answered, and only with the random token in the printed address. Ctrl-C ends the viewer, with
-    exit status 0.
-    """
-    with console.said_if_slow(f"view: opening {store}"):
-        from stages import view as stage
-
-        opened_server = stage.open_viewer(store, port=port, run=run)
-    with opened_server as server:
-        console.show_text(server.url)
-        opened = browser and stage.open_browser(server)
-        console.say(f"view: {'opened the browser' if opened else 'open this address in a browser'}; Ctrl-C ends it")
-        server.serve_forever()
-
-
-@app.command()
-def verify(
-    store: StorePath,
-    *,
-    sample: Annotated[
-        str | None,
-        typer.Option(metavar="N or P%", help="Read only so many random samples, such as 20 or 5%.  [default: all]"),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of --sample, to check the same samples again.  [default: random]")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check the bytes of a store against its checksums. The verdict is printed.
-
-    Without --sample every byte is read. Exit status: 0 the store is sound; 1 it is damaged; 2 the request is wrong, the
-    store needs another version of this program, or the verdict of a sound store cannot be written; 3 there is no store,
-    or parts of it are missing.
-    """
-    with console.said_if_slow(f"verify: reading {store}"):
-        from pipeline.verification import run_verification
-
-        status = run_verification(store, sample=sample, seed=seed, as_json=as_json, progress=progress_display().track)
-    raise typer.Exit(status)
-
-
-@app.command()
-def upgrade(store: StorePath) -> None:
-    """Rewrite a store of an older format in the present one. No transformer is involved.
-
-    The new store replaces the old one when it is complete. A store of the present format does not change.
-    """
-    with console.said_if_slow(f"upgrade: reading {store}"):
-        from store.format import VERSION
-        from store.upgrade import upgrade_store
-
-        before = upgrade_store(store, progress=progress_display().track)
-    done = f"upgraded from version {before} to {VERSION}" if before != VERSION else f"has version {VERSION} already"
-    console.say(f"{store}: {done}")
-
-
-@app.command()
-def models(*, timm: TimmPattern = None, as_json: AsJson = False) -> None:
-    """List the transformers that `extract --model` takes by name. It also takes a file that `pretrain` wrote."""
-    from pipeline.model_tables import models_of_timm, show_models
-    from stages.attention.models import MODELS
-
-    entries = list(MODELS.values()) if timm is None else models_of_timm(timm)
-    if as_json:
-        from dataclasses import asdict
-
-        console.show_json([asdict(entry) for entry in entries])
-        return
-    show_models(entries)
-
-
-app.command()(doctor)
-app.command()(bundle)
-app.command()(maps)
+for command in (inspect, view, verify, upgrade, models, maps, doctor, bundle):
+    app.command()(command)
 
 if __name__ == "__main__":
     main()

@@ -11,6 +11,7 @@ import errno
 import sys
 
 from pipeline.console import say
+from pipeline.ranks import is_silent
 from pipeline.streams import OutputError
 from store.errors import PipelineError, UsageError
 
@@ -50,10 +51,15 @@ USER_ERRORS = {
 
 
 def report_error(error: BaseException) -> int | None:
-    """Print an error and return the exit status. Return None, and print nothing, if the error is a bug."""
+    """Print an error and return the exit status. Return None, and print nothing, if the error is a bug.
+
+    Of several processes under `torchrun`, only one prints it.
+    """
     if isinstance(error, OutputError) and error.reader_has_ended:
         return EXIT_READER_HAS_ENDED
     message = _message(error)
+    if is_silent(error):
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
     if message is None:
         return None
     say(f"error: {message}")

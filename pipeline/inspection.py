@@ -16,13 +16,14 @@ from stages.runs.licences import licence_of
 from store import AttentionStore
 from store.disk.publish import replace_file
 from store.errors import StoreError, UsageError
+from store.remote.address import Place
 from store.values import count_lost_classes
 
 CHEAP_PIXELS = 2**26
 """Largest number of mask pixels that are read without being asked for: about 1300 masks of 224 × 224, 0.2 s."""
 
 
-def describe_store(path: Path, *, stats: bool, run: Path | None = None) -> dict[str, Any]:
+def describe_store(path: str | Place, *, stats: bool, run: Path | None = None) -> dict[str, Any]:
     """Describe a store as values that are ready for JSON.
 
     Args:
@@ -57,10 +58,11 @@ def describe_store(path: Path, *, stats: bool, run: Path | None = None) -> dict[
         "original_sizes": _describe_sizes(store),
         "masks": asdict(description.masks),
         "arrays": {name: _describe_array(store, name) for name in store.arrays},
-        "files": sum(1 for file in path.rglob("*") if file.is_file()),
-        "bytes": _bytes(path),
+        **_describe_files(store),
         "skipped": description.skipped,
     }
+    if description.part is not None:
+        described["part"] = {key: description.part[key] for key in ("number", "of")}
     if run is not None:
         described["splits"] = _describe_splits(store, run)
     if stats:
@@ -76,7 +78,7 @@ def describe_store(path: Path, *, stats: bool, run: Path | None = None) -> dict[
     return described
 
 
-def cheap_class_shares(path: Path) -> dict[str, float] | None:
+def cheap_class_shares(path: str | Place) -> dict[str, float] | None:
     """Return the share of pixels of every class if that takes little time.
 
     Returns:
@@ -95,7 +97,7 @@ def cheap_class_shares(path: Path) -> dict[str, float] | None:
     return None if shares is None else dict(zip(store.classes, shares, strict=True))
 
 
-def draw_store(path: Path, *, out: Path, samples: int) -> None:
+def draw_store(path: str | Place, *, out: Path, samples: int) -> None:
     """Write a PNG of samples spread evenly over the store, with their masks and every head's map.
 
     Raises:
@@ -200,8 +202,15 @@ def _describe_array(store: AttentionStore, name: str) -> dict[str, Any]:
         "dtype": array.data_type,
         "chunks": [1, *array.shape[1:]] if sharded else list(array.chunk_shape),
         "shards": list(array.chunk_shape) if sharded else None,
-        "bytes": _bytes(store.path / name),
+        "bytes": _bytes(store.path / name) if isinstance(store.path, Path) else None,
     }
+
+
+def _describe_files(store: AttentionStore) -> dict[str, int | None]:
+    """Return the number and the size of a store's files; None for both at an address: that would list a bucket."""
+    if not isinstance(store.path, Path):
+        return {"files": None, "bytes": None}
+    return {"files": sum(1 for file in store.path.rglob("*") if file.is_file()), "bytes": _bytes(store.path)}
 
 
 def _bytes(folder: Path) -> int:

@@ -55,7 +55,9 @@ def _rows_of_data(described: Mapping[str, Any], shares: Mapping[str, float] | No
     sizes = described["original_sizes"]
     what = "the tiles cover" if (described.get("parents") or {}).get("tile") else "the images have"
     images = f"; {what} {_range(sizes['height'])} × {_range(sizes['width'])}" if sizes else ""
+    part = described.get("part")
     return [
+        *([["part", f"{part['number']} of {part['of']}; pipeline merge joins them"]] if part else []),
         ["samples", f"{described['count']} ({described['labelled']} with a mask)"],
         *_rows_of_parents(described.get("parents")),
         *_rows_of_splits(described.get("splits")),
@@ -65,8 +67,15 @@ def _rows_of_data(described: Mapping[str, Any], shares: Mapping[str, float] | No
         *_rows_of_objects(described),
         ["attention", _attention(described)],
         ["licence of its weights", described["weights_licence"]],
-        ["on disk", f"{_readable(described['bytes'])} in {counted(described['files'], 'file')}"],
+        *_rows_of_files(described),
     ]
+
+
+def _rows_of_files(described: Mapping[str, Any]) -> list[list[str]]:
+    """Return how much a store fills of the disk; nothing for one at an address."""
+    if described["bytes"] is None:
+        return []
+    return [["on disk", f"{_readable(described['bytes'])} in {counted(described['files'], 'file')}"]]
 
 
 def _show_details(described: Mapping[str, Any]) -> None:
@@ -90,7 +99,7 @@ def _show_details(described: Mapping[str, Any]) -> None:
                 array["dtype"],
                 _extents(array["chunks"]),
                 _extents(array["shards"]) if array["shards"] else "-",
-                _readable(array["bytes"]),
+                "-" if array["bytes"] is None else _readable(array["bytes"]),
             ]
             for name, array in described["arrays"].items()
         ],

@@ -29,7 +29,9 @@ def doctor(
     offline: Annotated[bool | None, typer.Option("--offline", help="Open no connection.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check this machine before work: Python, torch, device, memory, disks, weights, locale, DVC.
+    """Check this machine before work.
+
+    Python, packages, device, memory, disks, weights, network settings, locale, limits and DVC are checked.
 
     Options not given are those of `extract` in params.yaml. Nothing is downloaded, and nothing stays on the disks.
     Exit status: 0 the machine can be used, 1 something has to be done first.
@@ -68,7 +70,9 @@ def bundle(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would hold; download nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Collect packages and weights in one folder, for a machine without a network.
+    """Collect packages and weights for a machine without a network.
+
+    They come into one folder, with checksums and a script that installs them.
 
     The packages are those of this installation, in the same versions. The other machine needs the same operating system
     and the same version of Python.

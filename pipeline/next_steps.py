@@ -124,6 +124,8 @@ def _after_pretrain(settings: PretrainSettings, _: object) -> Ending:
 
 def _after_extract(settings: ExtractSettings, report: object) -> Ending:
     view = f"pipeline view {_word(settings.store)}"
+    if settings.shard is not None:  # when the other tasks have made their parts
+        return Ending(str(settings.store), ("pipeline merge PART ... --store STORE",))
     if not getattr(report, "labelled", 1):  # nothing to train on
         return Ending(str(settings.store), (view,))
     return Ending(str(settings.store), (view, command_line("train", TrainSettings, {"store": settings.store})))

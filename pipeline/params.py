@@ -19,12 +19,15 @@ from typing import Any, TypeVar
 
 import typer
 
+from pipeline.checked_settings import checked_settings
 from pipeline.console import say
 from pipeline.params_file import PARAMS, ParamsFile, read_params
-from pipeline.values import NAMED_TEXTS, describe_range, parse_value, require_kind, show_input, show_value, without_none
+from pipeline.store_cache import cache_options, options_of_cache
+from pipeline.values import NAMED_TEXTS, show_input, show_value, without_none
 from pipeline.watched import INPUTS, VERSION_KEY, require_version, require_watched
-from store.disk.paths import require_local
+from stages.settings.environment import is_switched_on
 from store.errors import UsageError
+from store.remote.address import Place
 
 Settings = TypeVar("Settings")
 
@@ -47,9 +50,6 @@ RENAMED: dict[str, dict[str, str]] = {
     "extract": {"size": "image_size"},
 }
 """Settings that had another name: section → old name → new name. The old name is an error that says the new one."""
-
-OFF = frozenset({"", "0", "false", "no", "off"})
-"""Values of an environment variable that do not switch a setting on."""
 
 NOT_NOTICED = frozenset({"size", "nfiles"})
 """Keys that DVC leaves out when it looks for changes (treeverse/dvc #10296), at any depth."""
@@ -81,6 +81,12 @@ def options_of(
         for name, annotation in options.items()
     ]
 
+    cached = options_of_cache(options) if hints.get("store") == Place else {}
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in cached.items()
+    ]
+
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints_of_command = typing.get_type_hints(command, include_extras=True)
         further = [
@@ -90,6 +96,7 @@ def options_of(
 
         def run(**given: Any) -> None:
             own = {parameter.name: given.pop(parameter.name) for parameter in further}
+            cache = {name: given.pop(name) for name in cached}
             for old, new in renamed.items():
                 if given.pop(old) is not None:
                     raise UsageError(f"{flag_of(old)} is now called {flag_of(new)}: use the new name.")
@@ -97,12 +104,13 @@ def options_of(
             given = {name: None if value == [] else value for name, value in given.items()}  # no repeated option given
             checked = _load(settings, section, given, file)
             _require_images(checked, section, given, file)
-            command(checked, **own)
+            with cache_options(**{"offline": getattr(checked, "offline", False), **cache}):
+                command(checked, **own)
 
         run.__name__ = command.__name__
         run.__doc__ = command.__doc__
         run.__signature__ = inspect.Signature([*parameters, *further])  # type: ignore[attr-defined]
-        run.__annotations__ = options | {parameter.name: parameter.annotation for parameter in further}
+        run.__annotations__ = options | cached | {parameter.name: parameter.annotation for parameter in further}
         return run
 
     return decorate
@@ -132,12 +140,12 @@ def _load(settings: type[Settings], section: str, given: Mapping[str, Any], file
     from_file = _section(file, section)
     _require_known(from_file, settings, section, file)
     from_line = {name: value for name, value in given.items() if value is not None}
-    from_file = {**from_file, **dict.fromkeys(_switched_on(settings), True)}
+    from_file = {**from_file, **dict.fromkeys(switched_on(settings), True)}
     for together in TOGETHER:
         if together & from_line.keys():
             from_file = {key: value for key, value in from_file.items() if key not in together}
     _require_one(section, from_file, from_line, file)
-    checked = _checked(settings, section, from_file, from_line, file)
+    checked = _checked_file(settings, section, from_file, from_line, file)
     if "DVC_STAGE" in os.environ:  # DVC sets it for the command of a stage
         require_version(file.content, file.path)
         require_watched(checked, section, file.content, file.path)
@@ -154,7 +162,7 @@ def settings_of_file(settings: type[Settings], section: str) -> Settings | None:
         file = read_params(PARAMS)
         from_file = _section(file, section)
         _require_known(from_file, settings, section, file)
-        return _checked(settings, section, from_file, {}, file)
+        return _checked_file(settings, section, from_file, {}, file)
     except UsageError:
         return None
 
@@ -178,12 +186,10 @@ def _require_one(section: str, from_file: Mapping[str, Any], from_line: Mapping[
                 raise UsageError(f"{where}{' and '.join(map(show, given))} exclude each other. Give only one of them.")
 
 
-def _switched_on(settings: type[Any]) -> list[str]:
+def switched_on(settings: type[Any]) -> list[str]:
     """Return the settings that an environment variable switches on. Any value but 0, false, no and off counts."""
     return [
-        field.name
-        for field in dataclasses.fields(settings)
-        if any(os.environ.get(name, "").strip().lower() not in OFF for name in field.metadata.get("switched_on_by", ()))
+        field.name for field in dataclasses.fields(settings) if is_switched_on(field.metadata.get("switched_on_by", ()))
     ]
 
 
@@ -273,43 +279,19 @@ def _require_images(settings: object, section: str, given: Mapping[str, Any], fi
     )
 
 
-def _checked(
+def _checked_file(
     settings: type[Settings],
     section: str,
     from_file: Mapping[str, Any],
     from_line: Mapping[str, Any],
     file: ParamsFile,
 ) -> Settings:
-    """Return the settings, or raise an error with one line per wrong value that says where the value came from."""
-    from pydantic import TypeAdapter, ValidationError
+    """Return the settings of a file and the command line."""
 
     def place(name: str) -> str:
         return flag_of(name) if name in from_line else f"{file.place(section, name)}: {section}.{name}"
 
-    complaints: dict[str, str] = {}
-    values: dict[str, Any] = {}
-    hints = typing.get_type_hints(settings)
-    for name, value in {**from_file, **from_line}.items():
-        try:
-            if name not in from_line:
-                require_kind(value, hints[name])
-            values[name] = None if value is None else parse_value(value, hints[name])
-        except ValueError as error:
-            complaints[name] = str(error)
-    try:
-        checked = TypeAdapter(settings).validate_python(values)
-    except ValidationError as error:
-        ranges = typing.get_type_hints(settings, include_extras=True)
-        for detail in error.errors(include_url=False):
-            name = str(detail["loc"][0])
-            wanted = describe_range(ranges[name]) if isinstance(detail["input"], float) else None
-            complaints[name] = f"{f'give {wanted}' if wanted else detail['msg']}, not {show_input(detail['input'])}"
-    if complaints:
-        raise UsageError("\n".join(f"{place(name)}: {complaint}" for name, complaint in complaints.items()))
-    for value in vars(checked).values():
-        if isinstance(value, Path):
-            require_local(value)
-    return checked
+    return checked_settings(settings, from_file, from_line, place)
 
 
 def _option_type(hint: Any) -> Any:

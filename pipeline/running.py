@@ -12,6 +12,7 @@ import typer
 
 from pipeline import console
 from pipeline.failures import report_error
+from pipeline.ranks import is_silent, refuse_several_processes, silent_unless_first
 from pipeline.signals import StopRequest, stop_signals
 from pipeline.streams import guard_streams
 
@@ -47,7 +48,8 @@ def run_process(app: typer.Typer) -> None:
                 received.forget()
                 status = 0
             else:
-                console.say(f"interrupted by {stop.cause}; run the command again{GOING_ON.get(command, '')}")
+                if not is_silent(stop):
+                    console.say(f"interrupted by {stop.cause}; run the command again{GOING_ON.get(command, '')}")
                 status = stop.exit_status
     sys.exit(status)
 
@@ -56,7 +58,9 @@ def _run_command(app: typer.Typer) -> int:
     """Run the command that `sys.argv` names and return the exit status."""
     try:
         try:
-            app(prog_name="pipeline")  # also for `python -m pipeline`
+            refuse_several_processes(_command(sys.argv[1:]))
+            with silent_unless_first():
+                app(prog_name="pipeline")  # also for `python -m pipeline`
         except SystemExit as left:
             status = left.code
         sys.stdout.flush()  # help is not written by `console`

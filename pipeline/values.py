@@ -8,6 +8,7 @@ A setting is parsed by the type of its field, never by its name.
 | `tuple[int, ...]` | `-1` or `[9, 10]` | `-1` or `9,10` |
 | `tuple[str, ...]` | `16`, `16,all` or `[16, all]` | `16,all` |
 | `dict[str, str]` | `{wide: "dual,width=16"}` | `wide=dual,width=16`, repeated |
+| `Place` | a path or an address | likewise |
 | `Classes` | `{skin: 0, lesion: "1-255"}`, `{skin: 0, lesion: [1, 2]}` or a file | `skin=0,lesion=1+2` or a file |
 
 A class that is given twice on the command line has the values of both.
@@ -24,6 +25,8 @@ from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
+
+from store.remote.address import Place, place_of
 
 
 def parse_value(value: Any, hint: Any) -> Any:
@@ -230,6 +233,7 @@ PARSERS: dict[Any, Callable[[Any], Any]] = {
     tuple[str, ...]: _parse_texts,
     NAMED_TEXTS: _parse_named_texts,
     CLASSES: _parse_classes,
+    Place: place_of,
 }
 """Types that need parsing, and the function for each."""
 
@@ -248,6 +252,7 @@ KINDS: dict[Any, _Kind] = {
     float: _Kind((int, float), "write a number without quotes"),
     str: _Kind((str,), "write a text, in quotes if it looks like something else"),
     Path: _Kind((str,), "write a path, in quotes if it looks like something else"),
+    Place: _Kind((str,), "write a path or an address, in quotes if it looks like something else"),
     "choice": _Kind((str,), "write one of the names, in quotes if it looks like something else"),
 }
 

@@ -4,7 +4,8 @@ Exit status:
 
     0  sound: everything that was read matches its checksums
     1  damaged: bytes do not match, even if other parts are missing as well
-    2  misuse: a wrong option, or a store that needs another version of this program; or the verdict cannot be written
+    2  misuse: a wrong option, or a store that needs another version of this program; a server that cannot be reached;
+       or the verdict cannot be written
     3  absent: there is no store at the path, or parts of it are missing and the rest is sound
 
 So a script can fetch the store again on status 3, and restore it from another copy on status 1.
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from pipeline import console
 from pipeline.streams import OutputError
 from store.check import Choose, Progress, Verification, all_samples, check_store
-from store.errors import UsageError
+from store.errors import StoreUnreachableError, UsageError
+from store.remote.address import Place
 
 EXIT_STATUS = {"sound": 0, "damaged": 1, "unknown": 2, "missing": 3}
 """The exit status for every verdict."""
@@ -36,25 +37,28 @@ SEEDS = 2**32
 SAMPLE = re.compile(r"(?P<count>[0-9]{1,12})|(?P<share>[0-9]{1,3}(\.[0-9]{1,6})?)%")
 
 
-def run_verification(path: Path, *, sample: str | None, seed: int | None, as_json: bool, progress: Progress) -> int:
+def run_verification(path: Place, *, sample: str | None, seed: int | None, as_json: bool, progress: Progress) -> int:
     """Check a store, print the verdict and return the exit status.
 
     Args:
-        path: of the store.
+        path: of the store, or its address.
         sample: `N` or `P%` of the samples; None for all.
         seed: of the choice of samples; None for a random one, which is printed.
         as_json: print one JSON value.
         progress: wraps the loop over shards.
 
     Raises:
-        UsageError: `sample` is malformed, there is a seed without it, or the path is an address.
+        UsageError: `sample` is malformed, there is a seed without it, or the address cannot be used or reached.
     """
     if sample is None and seed is not None:
         raise UsageError(f"--seed {seed}: without --sample every sample is read. Give both, or neither.")
     if sample is not None and seed is None:
         seed = int(np.random.default_rng().integers(SEEDS))
     choose = all_samples if sample is None or seed is None else random_samples(sample, seed)
-    found = check_store(path, progress, choose=choose)
+    try:
+        found = check_store(path, progress, choose=choose)
+    except StoreUnreachableError as error:  # status 1 would mean damage
+        raise UsageError(str(error)) from None
     status = EXIT_STATUS[found.verdict]
     try:
         _show(path, found, seed, as_json=as_json)
@@ -87,7 +91,7 @@ def random_samples(sample: str, seed: int) -> Choose:
     return choose
 
 
-def _show(path: Path, found: Verification, seed: int | None, *, as_json: bool) -> None:
+def _show(path: Place, found: Verification, seed: int | None, *, as_json: bool) -> None:
     if as_json:
         console.show_json(
             {

@@ -10,15 +10,16 @@ complete. Until then, and after any failure, an older store stays there unchange
 With `--on-error stop` nothing more is computed after the first broken file: the remaining files are only validated, so
 that all problems are reported together. With `--on-error skip` the store is made without the broken files.
 
-With `--cluster` the workers of a cluster read the files and compute the maps. Memo and store are still written here.
+With `--devices` processes of this machine, and with `--cluster` the workers of a cluster, read the files and compute
+the maps. Memo and store are still written here. With `--shard` the store is one part of a larger one.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor, ExtractorConfig
@@ -26,28 +27,32 @@ from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
 from stages.attention.naming import find_model
 from stages.errors import InputProblemsError, Problem, WeightsError
-from stages.extraction.cluster import connect, require_cluster
-from stages.extraction.on_cluster import ClusterExtraction, TransformerSpec, extract_on_cluster
+from stages.extraction.additions import Additions
+from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
+from stages.extraction.cluster import connect
+from stages.extraction.jobs import TransformerSpec, Workers
+from stages.extraction.memo_place import memo_folder
+from stages.extraction.on_cluster import ClusterWorkers
+from stages.extraction.parts import LeftOut, describe_part, require_own_part
 from stages.extraction.plan import Plan, estimate
-from stages.extraction.preparation import Prepared, as_relative, find_all_problems, prepare
+from stages.extraction.preparation import Prepared, find_all_problems, prepare
+from stages.extraction.processes import started_processes
+from stages.extraction.requests import require_place, require_workers
 from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extract_shard
 from stages.extraction.sizes import require_possible_sizes
+from stages.extraction.tally import Tally
 from stages.extraction.weights_origin import WeightsOrigin, weights_origin
-from stages.imaging.lost_objects import LostObjects
-from stages.imaging.mask_sanity import MaskSanityCheck
 from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
-from stages.outputs.places import require_outside, require_own_folder
+from stages.runtime.devices import resolve_devices
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
-from store.root import STORE
+from store.appending import appended_store
 from store.writer import Layout, StoreWriter, new_store
 
 LABEL_COLUMNS = ("objects", "lost_objects", "lost_classes")
 """Optional columns of a store with labels."""
-NAMED = 3
-"""Number of samples without a mask that a hint names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,41 +96,11 @@ class _Work:
     settings: ExtractSettings
     prepared: Prepared
     extractor: AttentionExtractor
+    additions: Additions | None
+    """The samples that the store keeps, with `append` and a store at its path; else None."""
     weights: Path | None
     """Weights file to load; None for the model's own file or the hub's."""
     origin: WeightsOrigin
-
-
-@dataclass(kw_only=True)
-class _Tally:
-    """Count what was written to the store, and collect what the user has to know."""
-
-    problems: list[Problem]
-    """Files that cannot be used, found so far."""
-    samples: int = 0
-    labelled: int = 0
-    computed: int = 0
-    without_mask: list[str] = field(default_factory=list)
-    """Ids of samples in the store that have no mask."""
-    sanity: MaskSanityCheck = field(default_factory=MaskSanityCheck)
-    lost: LostObjects = field(default_factory=LostObjects)
-    """Objects that are too small for the store."""
-
-    def add(self, shard: Shard) -> None:
-        """Count the samples of a shard."""
-        labelled = [sample for sample in shard.samples if sample.labelled]
-        self.samples += len(shard.samples)
-        self.labelled += len(labelled)
-        self.computed += shard.computed
-        self.without_mask += [sample.id for sample in shard.samples if not sample.labelled]
-        self.sanity.add(sample.mask for sample in labelled)
-        for sample in labelled:
-            self.lost.add(
-                sample.id,
-                objects=sample.objects or 0,
-                lost=sample.lost_objects or 0,
-                keeping_size=shard.keeping_sizes.get(sample.id),
-            )
 
 
 def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
@@ -139,22 +114,26 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         PipelineError: there is no space for memo or store, or the cluster was lost.
     """
     began = time.monotonic()
-    _require_place(settings)
-    if settings.cluster is not None:
-        require_cluster(settings.cluster, insecure=settings.cluster_insecure)
+    require_place(settings)
+    require_own_part(settings)
+    require_workers(settings)
     context = require_possible_sizes(settings)
     weights = _weights(settings)
-    prepared = prepare(settings, progress, context)
+    additions = Additions.open(settings, progress)
+    prepared = prepare(settings, progress, context, additions.choose if additions else list)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
     for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
     origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
-    work = _Work(settings=settings, prepared=prepared, extractor=extractor, weights=weights, origin=origin)
-    tally = _Tally(problems=list(prepared.problems))
-    with new_store(settings.store, layout=_layout(work), recipe=extractor.recipe.to_dict()) as writer:
-        _fill(writer, work, tally, progress)
+    work = _Work(
+        settings=settings, prepared=prepared, extractor=extractor, additions=additions, weights=weights, origin=origin
+    )
+    tally = Tally(problems=list(prepared.problems))
+    if additions is None or additions.new:
+        with _open_writer(work) as writer:
+            _fill(writer, work, tally, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
@@ -166,6 +145,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         input=[
             *prepared.conversion,
             *prepared.channels,
+            *([additions.summary] if additions else []),
             f"labels: {prepared.found.rule}",
             *(f"not used: {one}" for one in prepared.found.left_out),
         ],
@@ -175,19 +155,17 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     )
 
 
-def _require_place(settings: ExtractSettings) -> None:
-    """Make sure that store and memo can be written where they are wanted."""
-    model = Path(settings.model)
-    inputs = {
-        "--images": settings.images if settings.csv is None else None,
-        "--masks": settings.masks,
-        "--csv": settings.csv,
-        "--weights": settings.weights,
-        "--model": model if model.is_file() else None,
-        "--classes": settings.classes if isinstance(settings.classes, Path) else None,
-    }
-    require_own_folder(settings.store, STORE, option="--store", others={**inputs, "--memo": settings.memo})
-    require_outside(settings.memo, option="--memo", itself=True)
+def _open_writer(work: _Work) -> AbstractContextManager[StoreWriter]:
+    """Return a writer of a new store, or of one that begins with the samples of the store that is there.
+
+    Raises:
+        UsageError: the new samples do not fit this store.
+    """
+    layout, recipe = _layout(work), work.extractor.recipe.to_dict()
+    if work.additions is None:
+        return new_store(work.settings.store, layout=layout, recipe=recipe)
+    work.additions.require_same(layout, recipe)
+    return appended_store(work.additions.previous)
 
 
 def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
@@ -199,20 +177,23 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
 
     If the transformer's weights cannot be loaded, `Plan.require_sound` raises the error, after the plan was shown.
     """
-    _require_place(settings)
+    require_place(settings)
+    require_own_part(settings)
+    require_workers(settings)
     context = require_possible_sizes(settings)
     extractor: AttentionExtractor | WeightsError
     try:
         extractor = _load_extractor(settings, _weights(settings), context, batch_size=1)
     except WeightsError as error:
         extractor = error
-    return estimate(prepare(settings, progress, context), settings, extractor)
+    additions = Additions.open(settings, progress)
+    return estimate(prepare(settings, progress, context, additions.choose if additions else list), settings, extractor)
 
 
 def _layout(work: _Work) -> Layout:
     """Return what all samples of the store have in common."""
     settings, recipe, rules = work.settings, work.extractor.recipe, work.prepared.rules
-    labelled = any(source.masks for source in work.prepared.sources)
+    labelled = work.prepared.labelled
     return Layout(
         size=settings.image_size,
         grid=recipe.grid,
@@ -225,14 +206,20 @@ def _layout(work: _Work) -> Layout:
         compress=settings.compress,
         instances=labelled and rules.kind == "instances",
         multilabel=labelled and rules.kind == "multilabel",
-        columns=(*(LABEL_COLUMNS if labelled else ()), "perceptual_hash", *_place_columns(work.prepared)),
+        columns=(
+            *(LABEL_COLUMNS if labelled else ()),
+            "perceptual_hash",
+            *_place_columns(work.prepared),
+            *(("mask_digest",) if settings.append else ()),
+        ),
+        expected=len(work.prepared.sources),
     )
 
 
 def _place_columns(prepared: Prepared) -> tuple[str, ...]:
     """Return the columns for samples that are parts of larger images, and for images that say the size of a pixel."""
-    slices = any(source.part.plane is not None for source in prepared.sources)
-    tiles = any(source.part.box is not None for source in prepared.sources)
+    slices = any(source.part.plane is not None for source in prepared.images)
+    tiles = prepared.decoding.images.tile is not None
     sizes = any(size_in_file(source.image, source.part.axis) is not None for source in prepared.images)
     return (
         *(("parent",) if slices or tiles else ()),
@@ -263,12 +250,12 @@ def _load_extractor(
         context=context,
         positions=settings.position_embedding,
     )
-    # With a cluster this extractor only provides the recipe; `device` is for the workers.
-    device = settings.device if settings.cluster is None else "cpu"
+    # With workers this extractor only provides the recipe; `device` and `devices` are for them.
+    device = settings.device if settings.cluster is None and settings.devices is None else "cpu"
     return AttentionExtractor.load(config, device=device, batch_size=batch_size)
 
 
-def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -> None:
+def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) -> None:
     """Write all samples to the store and count them in `tally`.
 
     Raises:
@@ -276,9 +263,9 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
     """
     done = 0
     with (
-        AttentionMemo(work.settings.memo, work.extractor.recipe) as memo,
+        AttentionMemo(memo_folder(work.settings), work.extractor.recipe) as memo,
         progress.task("extracting", len(work.prepared.sources)) as task,
-        closing(_shards(work, writer.samples_per_shard, memo, task)) as shards,
+        closing(_shards(work, writer.samples_at_once, memo, task)) as shards,
     ):
         for files, shard in shards:
             done += files
@@ -289,19 +276,23 @@ def _fill(writer: StoreWriter, work: _Work, tally: _Tally, progress: Progress) -
             for sample in shard.samples:
                 writer.append(sample)
             tally.add(shard)
-    if not tally.samples:
+    share = work.prepared.share
+    if not tally.samples and share is None:
         raise InputProblemsError(tally.problems, "No sample is left.")
-    writer.skipped = [as_relative(one, work.settings) for one in (*work.prepared.plain, *tally.problems)]
+    left_out = LeftOut.of(work.prepared, tally.problems, work.settings)
+    writer.skipped = left_out.as_skipped()
+    if share is not None:
+        writer.part = describe_part(share, work.prepared, tally, left_out)
 
 
-def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
+def _shards(work: _Work, at_once: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:
     """Yield the samples of all files in order, some files at a time, each with the number of files."""
     settings = work.settings
-    if settings.cluster is None:
+    if settings.cluster is None and settings.devices is None:
         extraction = Extraction(
             decoding=work.prepared.decoding, extractor=work.extractor, batch_size=settings.batch_size, memo=memo
         )
-        for part in _slices(work.prepared.sources, samples_per_shard):
+        for part in _slices(work.prepared.sources, at_once):
             yield len(part), extract_shard(part, extraction, task)
         return
     transformer = TransformerSpec(
@@ -311,11 +302,22 @@ def _shards(work: _Work, samples_per_shard: int, memo: AttentionMemo, task: Task
         batch_size=settings.batch_size,
     )
     parts = list(_slices(work.prepared.sources, settings.batch_size))
-    with connect(settings.cluster) as cluster:
-        on_cluster = ClusterExtraction(
-            cluster=cluster, decoding=work.prepared.decoding, transformer=transformer, memo=memo
+    with _workers(settings, transformer) as workers:
+        by_workers = WorkersExtraction(
+            workers=workers, decoding=work.prepared.decoding, transformer=transformer, memo=memo
         )
-        yield from zip(map(len, parts), extract_on_cluster(parts, on_cluster, task), strict=True)
+        yield from zip(map(len, parts), extract_by_workers(parts, by_workers, task), strict=True)
+
+
+@contextmanager
+def _workers(settings: ExtractSettings, transformer: TransformerSpec) -> Iterator[Workers]:
+    """Start processes on `--devices`, or connect to the `--cluster`."""
+    if settings.devices is not None:
+        with started_processes(resolve_devices(settings.devices), transformer) as workers:
+            yield workers
+    elif settings.cluster is not None:
+        with connect(settings.cluster) as cluster:
+            yield ClusterWorkers(cluster)
 
 
 def _weights_file(work: _Work) -> Path | None:
@@ -325,19 +327,16 @@ def _weights_file(work: _Work) -> Path | None:
     return given.absolute() if given else None
 
 
-def _hints(work: _Work, tally: _Tally) -> list[str]:
-    hints = []
-    if any(source.split for source in work.prepared.sources):
-        table = work.settings.csv
-        hints.append(f"splits are not part of a store: to use those of the table, train with --split-csv {table}")
-    without = tally.without_mask
-    if not tally.labelled:
-        hints.append("no sample has a mask, so the store cannot be used for training or evaluation")
-    elif without:
-        named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
-        hints.append(f"note: no mask for {len(without)} of {tally.samples} images; they are not trained on: {named}")
-    lost = tally.lost.hints(work.settings.image_size)
-    return [*work.prepared.found.notes, *hints, *lost, *tally.sanity.hints()]
+def _hints(work: _Work, tally: Tally) -> list[str]:
+    prepared, settings = work.prepared, work.settings
+    notes = [*prepared.found.notes]
+    if any(source.split for source in prepared.sources):
+        notes.append(
+            f"splits are not part of a store: to use those of the table, train with --split-csv {settings.csv}"
+        )
+    if prepared.share is not None:
+        return [*notes, f"{prepared.share}: join the parts with pipeline merge, which warns of what all samples show"]
+    return [*notes, *tally.hints(settings.image_size, added=work.additions is not None)]
 
 
 def _slices(sources: Sequence[SourceSample], size: int) -> Iterator[Sequence[SourceSample]]:

@@ -16,10 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.attention.extractor import AttentionExtractor
-from stages.attention.hub import weights_without_network
 from stages.attention.memo import AttentionMemo
-from stages.attention.recipe import Recipe
-from stages.errors import CheckpointError, InputProblemsError, Problem
+from stages.errors import InputProblemsError, Problem
 from stages.extraction.preparation import check_headers
 from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
 from stages.imaging.image_facts import ImageFacts
@@ -34,13 +32,14 @@ from stages.prediction.inference import Predictor
 from stages.prediction.large.driver import TiledPrediction, is_large, plan_all, remove_too_large
 from stages.prediction.large.files import LargeFiles
 from stages.prediction.large.sliding import Windows
+from stages.prediction.loading import load_run, weights_of
 from stages.prediction.outputs import OutputWriter
 from stages.prediction.table import TABLE_FILE
 from stages.runs.licences import licence_of
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted, rate
-from stages.segmentation.checkpoint import ModelCard, load_model
+from stages.segmentation.checkpoint import ModelCard
 from stages.settings import PredictSettings
 from store import Sample
 
@@ -102,13 +101,12 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     require_outside(settings.out, option="--out", itself=True)
     require_outside(settings.memo, option="--memo", itself=True)
     device = resolve_device(settings.device)
-    model, card = load_model(settings.run, device)
+    loaded = load_run(settings.run, device)
+    card, recipe, rules = loaded.card, loaded.recipe, loaded.rules
     found = _find(settings, card, progress)
     writer = OutputWriter(settings, card)
     writer.require_free(found.samples)
-    recipe = _recipe(card, settings.run)
-    weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
-    rules = ImageRules.from_dict(card.images)
+    weights = weights_of(recipe, settings.weights, offline=settings.offline)
     decoding = Decoding(size=card.network.size, input_size=recipe.input_size, context=recipe.context, images=rules)
     sources, problems, facts = _check(found, decoding, settings, progress)
     conversion = describe_conversion(facts, rules.window, origin="the rule of the run")
@@ -132,7 +130,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", total, unit) as task:
         work = _Work(
             extraction=Extraction(decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo),
-            predictor=Predictor(model=model, card=card, device=device, flips=settings.flips),
+            predictor=Predictor(model=loaded.model, card=card, device=device, flips=settings.flips),
             writer=writer,
             stop_on_error=settings.on_error == "stop",
         )
@@ -287,15 +285,3 @@ def _describe_input(found: Found) -> list[str]:
     left_out = [str(files) for files in found.left_out]
     plain = found.rule.layout == "names" and not left_out  # the default rule needs no explanation
     return [*([] if plain else [f"images: {found.rule}"]), *found.notes, *left_out]
-
-
-def _recipe(card: ModelCard, run: Path) -> Recipe:
-    """Return the recipe that the run was trained on.
-
-    Raises:
-        CheckpointError: this version cannot read it; the message names the run.
-    """
-    try:
-        return Recipe.from_dict(card.recipe)
-    except CheckpointError as error:
-        raise CheckpointError(f"{run}: {error}") from None

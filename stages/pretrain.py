@@ -14,7 +14,6 @@ Under `torchrun` every process reads all images and computes its share of each b
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +36,6 @@ from stages.outputs.places import require_outside
 from stages.pictures.heads import draw_heads
 from stages.pictures.marked import is_heads_picture
 from stages.pretraining.images import UnlabelledImages, read_images
-from stages.pretraining.processes import joined
 from stages.pretraining.state import load_state, save_state
 from stages.pretraining.trainer import DistillationTrainer
 from stages.pretraining.watch import require_sound
@@ -48,6 +46,7 @@ from stages.runs.state import explain_misfit
 from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
+from stages.runtime.processes import Processes, joined
 from stages.runtime.progress import SILENT, Progress
 from stages.runtime.wording import counted
 from stages.settings import PretrainSettings
@@ -93,20 +92,27 @@ def run(settings: PretrainSettings, progress: Progress = SILENT) -> PretrainRepo
     began = time.monotonic()
     entry = find_architecture(settings.arch)
     _check(settings, entry)
+    with joined(settings.device) as processes:
+        return _run(settings, entry, progress, processes, began)
+
+
+def _run(
+    settings: PretrainSettings, entry: ModelEntry, progress: Progress, processes: Processes, began: float
+) -> PretrainReport:
+    """Pretrain a transformer with the other processes of the run; the first one writes."""
     images = read_images(settings, progress)
     initial, init_sha256 = _initial(settings, entry)
-    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    device = _device(settings, count)
-    # Lock before the processes join: if the first one failed to lock only afterwards, the others would wait for it.
+    device = processes.device or resolve_device(settings.device)
     with (
-        _work_folder(settings.out.absolute(), leads=rank == 0) as work,
-        joined(device, rank=rank, count=count) as processes,
+        _work_folder(settings.out.absolute(), leads=processes.leads) as work,
         explain_out_of_memory(_out_of_memory_message(settings, device)),
     ):
         trainer = DistillationTrainer(settings, entry, images, initial, processes, device)
         identity = _identity(settings, images, init_sha256, trainer.arithmetic)
+        processes.agree(identity.values)
         card = _resume(trainer, identity, work, settings.out) if settings.resume else None
         identity = _identity(settings, images, init_sha256, trainer.arithmetic)  # as in the run that is resumed
+        processes.wait()  # the first one changes the folder from here on
         if card is None:
             if processes.leads and trainer.step == 0:
                 work.clear()
@@ -215,13 +221,6 @@ def _identity(
         },
         equivalent={ARITHMETIC: recorded_values()},
     )
-
-
-def _device(settings: PretrainSettings, processes: int) -> torch.device:
-    device = resolve_device(settings.device)
-    if processes > 1 and device.type == "cuda":
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return device
 
 
 def _out_of_memory_message(settings: PretrainSettings, device: torch.device) -> str:

@@ -13,6 +13,9 @@ resumed run gives the same weights as an uninterrupted one, bit for bit.
 
 With `folds` several such runs are trained, each tested on another part of the samples; see
 `stages.segmentation.folds`. They work in one hidden folder, and finished folds are not trained again by `--resume`.
+
+Under `torchrun` several processes train together, see `stages.segmentation.following`. The first one does all that this
+file describes; the others return the report of the last training.
 """
 
 from __future__ import annotations
@@ -31,15 +34,24 @@ from stages.errors import CheckpointError, UsageError
 from stages.outputs.kinds import CROSS_VALIDATION, RUN
 from stages.outputs.places import require_own_folder
 from stages.runs.live_log import live_log
+from stages.runs.whole_store import require_whole
 from stages.runs.work_folder import WorkFolder, work_folder
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import explain_out_of_memory
+from stages.runtime.processes import Processes, joined
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
 from stages.segmentation.budget import Budget
 from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, load_model, load_state
 from stages.segmentation.fold_predictions import require_file_names
 from stages.segmentation.folds import fold_name, fold_splits, is_cross_validation, write_summary
+from stages.segmentation.following import (
+    agree_on,
+    announce_end,
+    announce_training,
+    follow,
+    out_of_memory_message,
+)
 from stages.segmentation.interval_text import figure, interval_text
 from stages.segmentation.labelled_subset import labelled_subset
 from stages.segmentation.near_duplicates import across_splits
@@ -48,6 +60,7 @@ from stages.segmentation.score_files import SCORES_FILE, read_scores
 from stages.segmentation.score_text import honest_lines, note_lines
 from stages.segmentation.scoring import Scored, score_store
 from stages.segmentation.split_notes import (
+    describe_rule,
     duplicate_notes,
     fold_duplicate_notes,
     fold_notes,
@@ -55,7 +68,7 @@ from stages.segmentation.split_notes import (
     unlabelled_notes,
 )
 from stages.segmentation.split_tables import splits_digest, write_splits
-from stages.segmentation.splits import SMALL, resolve_rule, split_by_csv, split_by_rule
+from stages.segmentation.splits import resolve_rule, split_by_csv, split_by_rule
 from stages.segmentation.trainer import COLUMNS, SegmentationTrainer
 from stages.segmentation.training_report import TrainingReport
 from stages.segmentation.unlabelled_samples import mark_unlabelled
@@ -102,15 +115,35 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
         CheckpointError: the run cannot be resumed: its state is damaged, or settings or data differ.
         PipelineError: the loss is not finite, memory or disk space ran out, or another run works on the same output.
     """
-    _require_place(settings, CROSS_VALIDATION if settings.folds else RUN)
-    store = AttentionStore.open(settings.store)
+    with joined(settings.device) as processes:
+        if processes.leads:
+            _require_place(settings, CROSS_VALIDATION if settings.folds else RUN)
+        store = AttentionStore.open(settings.store)
+        require_whole(store)
+        _require_labels(settings, store)
+        agree_on(settings, store, processes)
+        if not processes.leads:
+            return follow(settings, store, processes)
+        report = _lead(settings, store, progress, processes)
+        announce_end(processes)
+    return report
+
+
+def _require_labels(settings: TrainSettings, store: AttentionStore) -> None:
+    """Make sure that the store has masks to learn from."""
     if not store.labelled.any():
         raise UsageError(
             f"{settings.store}: no sample has a mask, so there is nothing to learn from.\n"
             "  Extract a store with --masks."
         )
+
+
+def _lead(
+    settings: TrainSettings, store: AttentionStore, progress: Progress, processes: Processes
+) -> TrainingReport | CrossValidationReport:
+    """Train, and put the result at `settings.out`; the other processes follow."""
     if settings.folds:
-        return _run_folds(settings, store, progress)
+        return _run_folds(settings, store, progress, processes)
     splits, rule = _split(store, settings)
     settings, kept = with_started_epochs(settings, {settings.out: splits})
     settings, defaults = with_started_defaults(settings, [settings.out])
@@ -122,7 +155,7 @@ def run(settings: TrainSettings, progress: Progress = SILENT) -> TrainingReport 
         *duplicate_notes(across_splits(store, splits)),
     ]  # now: after the training nothing may fail any more
     with progress.task("training", _samples_seen(settings, splits), unit="samples") as task:
-        report = _run_once(settings, store, splits, task)
+        report = _run_once(settings, store, splits, task, processes)
     return replace(report, notes=[*report.notes, *notes])
 
 
@@ -134,19 +167,23 @@ def _require_place(settings: TrainSettings, kind: Output) -> None:
     WorkFolder.beside(settings.out.resolve(), "folds" if settings.folds else "training").refuse_foreign()
 
 
-def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str], task: Task) -> TrainingReport:
+def _run_once(
+    settings: TrainSettings, store: AttentionStore, splits: list[str], task: Task, processes: Processes
+) -> TrainingReport:
     """Train one model and put the run at `settings.out`."""
-    device = resolve_device(settings.device)
+    device = processes.device or resolve_device(settings.device)
     refuse_foreign(settings.out, RUN)
-    trainer = SegmentationTrainer(settings, store, splits, device)
+    trainer = SegmentationTrainer(settings, store, splits, device, processes)
     out = settings.out.resolve()
     with (
         work_folder(out, "training") as work,
-        explain_out_of_memory(_out_of_memory_message(settings, device)),
+        explain_out_of_memory(out_of_memory_message(settings, device)),
         explain_disk_failures(settings.out),
     ):
         restore_replaced(out, RUN)
-        if settings.resume and _resume(trainer, work, out):
+        finished = settings.resume and _resume(trainer, work, out)
+        announce_training(trainer, splits)
+        if finished:
             work.remove()
             task.advance(trainer.budget.samples_until(trainer.budget.epochs))
             return trainer.report()
@@ -159,7 +196,9 @@ def _run_once(settings: TrainSettings, store: AttentionStore, splits: list[str],
     return trainer.report()
 
 
-def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progress) -> CrossValidationReport:
+def _run_folds(
+    settings: TrainSettings, store: AttentionStore, progress: Progress, processes: Processes
+) -> CrossValidationReport:
     """Train a model for every fold, predict every sample by the model that did not see it, and summarise."""
     if settings.folds == 1:
         raise UsageError("--folds 1: one fold leaves nothing to train on. Use 2 or more, or leave --folds out.")
@@ -183,13 +222,16 @@ def _run_folds(settings: TrainSettings, store: AttentionStore, progress: Progres
         settings, defaults = with_started_defaults(settings, list(runs))
         samples = sum(_samples_seen(settings, splits) for splits in divisions)
         with progress.task("training", samples, unit="samples") as task:
-            reports = [_run_once(replace(settings, out=fold), store, splits, task) for fold, splits in runs.items()]
+            reports = [
+                _run_once(replace(settings, out=fold), store, splits, task, processes) for fold, splits in runs.items()
+            ]
         if finished:
             work.remove()
             metrics = _finished_scores(out)
         else:
             with progress.task("scoring", int(store.labelled.sum())) as task:
-                scored = (_score(settings, store, splits, fold, task) for fold, splits in runs.items())
+                device = processes.device or resolve_device(settings.device)
+                scored = (_score(settings, store, splits, fold, task, device) for fold, splits in runs.items())
                 metrics = write_summary(folder, store, scored)
             replace_folder(folder, out, ours=CROSS_VALIDATION)
     notes = [*unlabelled_notes(divisions), *fold_notes(fewest=min(report.samples["val"] for report in reports))]
@@ -213,10 +255,9 @@ def _finished_scores(out: Path) -> dict[str, Any]:
 
 
 def _score(
-    settings: TrainSettings, store: AttentionStore, splits: list[str], run: Path, task: Task
+    settings: TrainSettings, store: AttentionStore, splits: list[str], run: Path, task: Task, device: torch.device
 ) -> Iterator[Scored]:
     """Predict and score the test part of one fold, sample by sample."""
-    device = resolve_device(settings.device)
     model, card = load_model(run, device)
     indices = np.flatnonzero(np.array(splits) == "test").astype(np.int64)
     return score_store(store, indices, model=model, card=card, device=device, batch_size=settings.batch_size, task=task)
@@ -252,7 +293,7 @@ def _split(store: AttentionStore, settings: TrainSettings) -> tuple[list[str], l
                     f"{settings.out}: the run was started with --split-rule {other}, and other splits would mix "
                     f"training and test samples.\n  Resume with --split-rule {other}, or start anew without --resume."
                 )
-    return by_rule(rule), [_describe_rule(settings, rule)]
+    return by_rule(rule), [describe_rule(settings, rule)]
 
 
 def _drawn(store: AttentionStore, settings: TrainSettings, splits: Sequence[str]) -> list[str]:
@@ -269,19 +310,6 @@ def _samples_seen(settings: TrainSettings, splits: Sequence[str]) -> int:
     """Return how many samples a training with these splits trains on, repeats included."""
     budget = Budget.of(settings, splits.count("train"))
     return budget.samples_until(budget.epochs)
-
-
-def _describe_rule(settings: TrainSettings, rule: SplitRule) -> str:
-    """Return the sentence that names the rule of the splits, and why it was chosen."""
-    text = {"exact": "exact sizes, with foreground alike in all splits", "hash": "a hash of each group"}[rule]
-    if settings.split_rule != "auto":
-        return f"split by {text} (--split-rule {rule})"
-    few = {"exact": "fewer than", "hash": "at least"}[rule]
-    return f"split by {text}, because there are {few} {SMALL} labelled groups (--split-rule {rule})"
-
-
-def _figure(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
 
 
 def _resume(trainer: SegmentationTrainer, work: WorkFolder, out: Path) -> bool:
@@ -319,11 +347,3 @@ def _train(trainer: SegmentationTrainer, work: WorkFolder, task: Task) -> None:
                 trainer.try_best_model()
             trainer.save_if_due(work.path)
             log(row)
-
-
-def _out_of_memory_message(settings: TrainSettings, device: torch.device) -> str:
-    return (
-        f"{settings.out}: not enough memory on {device} to train with batches of {settings.batch_size}.\n"
-        "  Start anew with a smaller --batch-size (a resumed run keeps its own); or end other programs that use memory "
-        "and continue with --resume."
-    )

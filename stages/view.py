@@ -16,6 +16,7 @@ from stages.errors import UsageError
 from stages.viewing.api import Api
 from stages.viewing.catalogue import Catalogue
 from stages.viewing.server import ViewerServer
+from store.remote.address import Place
 
 PORT_ERRORS = {
     errno.EADDRINUSE: "another program uses it",
@@ -24,11 +25,11 @@ PORT_ERRORS = {
 }
 
 
-def open_viewer(store: Path, *, port: int = 0, run: Path | None = None) -> ViewerServer:
+def open_viewer(store: str | Place, *, port: int = 0, run: Path | None = None) -> ViewerServer:
     """Open a store and make a server for it. Use it as a context, and call `serve_forever` inside.
 
     Args:
-        store: path of the store.
+        store: path or address of the store.
         port: 0 for any free one.
         run: folder of a run that predicts every sample that is shown; None for no predictions.
 

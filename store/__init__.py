@@ -16,6 +16,7 @@ from store.errors import (
     StoreError,
     StoreIncompleteError,
     StoreNotFoundError,
+    StoreUnreachableError,
     StoreVersionError,
     UsageError,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "StoreError",
     "StoreIncompleteError",
     "StoreNotFoundError",
+    "StoreUnreachableError",
     "StoreVersionError",
     "UsageError",
 ]

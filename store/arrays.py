@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from store.column_chunks import is_decodable
 from store.description import Description
 from store.disk.regular import MIB
 from store.errors import StoreCorruptError, StoreVersionError
+from store.files import Place, StoreFiles
 from store.format import (
     COLUMNS,
     DIMENSIONS,
@@ -71,7 +71,7 @@ OTHER_DATA_TYPES = {"instances": "uint32"}
 """A second type that an array may have."""
 
 
-def read_arrays(root: Path, description: Description) -> dict[str, ArrayMetadata]:
+def read_arrays(files: StoreFiles, description: Description) -> dict[str, ArrayMetadata]:
     """Read and check the metadata of all arrays that the description lists.
 
     Raises:
@@ -79,7 +79,9 @@ def read_arrays(root: Path, description: Description) -> dict[str, ArrayMetadata
         StoreVersionError: an array that every store has is in an encoding that this program does not know.
         StoreCorruptError: the metadata is not what was written, or contradicts the description.
     """
-    contents = {name: read_file(root, root / name / "zarr.json", limit=MOST_BYTES) for name in description.arrays}
+    root, documents = files.place, {name: files.folder / name / "zarr.json" for name in description.arrays}
+    files.fetch(*documents.values())
+    contents = {name: read_file(files, file, limit=MOST_BYTES) for name, file in documents.items()}
     if metadata_sha256(contents) != description.metadata_sha256:
         raise StoreCorruptError(f"{root}: an array's metadata was changed after the store was written.\n  {RESTORE}")
     arrays = {name: _parsed(root, name, content) for name, content in contents.items()}
@@ -126,14 +128,14 @@ def packing_of(metadata: ArrayMetadata) -> Packing | None:
     return CHAINS.get(tuple(codec["name"] for codec in inner))
 
 
-def _parsed(root: Path, name: str, content: bytes) -> ArrayMetadata:
+def _parsed(root: Place, name: str, content: bytes) -> ArrayMetadata:
     try:
         return ArrayMetadata.from_bytes(content)
     except ValueError as error:
         raise _contradiction(root, name, f"has no sound zarr.json ({str(error).partition(':')[0]})") from None
 
 
-def _require_known_encodings(root: Path, arrays: Arrays, description: Description) -> None:
+def _require_known_encodings(root: Place, arrays: Arrays, description: Description) -> None:
     """Make sure that this program knows the encodings of the arrays that every store has, and of the required ones."""
     for name in [*DIMENSIONS, *(name for name in OPTIONAL_DIMENSIONS if name in description.required)]:
         if name not in arrays:
@@ -188,7 +190,7 @@ def _require_shards(array: ArrayMetadata, description: Description) -> None:
         raise ValueError(f"is sharded in another way than version {description.version} says (codecs {inner})")
 
 
-def _require_layout(root: Path, name: str, array: ArrayMetadata, description: Description) -> None:
+def _require_layout(root: Place, name: str, array: ArrayMetadata, description: Description) -> None:
     """Make sure that an array with a fixed meaning is as the format says."""
     if (name in description.sharded) != (name in SHARDED or name in OPTIONAL_SHARDED):
         raise _contradiction(root, name, "is sharded" if name in description.sharded else "is not sharded")
@@ -204,7 +206,7 @@ def _require_layout(root: Path, name: str, array: ArrayMetadata, description: De
         raise _contradiction(root, name, f"is packed in a way that the format does not have (codecs {codecs})")
 
 
-def _require_agreement(root: Path, arrays: Arrays, description: Description) -> None:
+def _require_agreement(root: Place, arrays: Arrays, description: Description) -> None:
     """Make sure that the shapes of the arrays that every store has fit each other."""
     _, rows, columns, channels = arrays["image"].shape
     expected: dict[str, tuple[Any, ...]] = {
@@ -227,7 +229,7 @@ def _require_agreement(root: Path, arrays: Arrays, description: Description) -> 
         raise _contradiction(root, "attention", "has no sound `scale_factor`")
 
 
-def _require_sizes(root: Path, arrays: Arrays) -> None:
+def _require_sizes(root: Place, arrays: Arrays) -> None:
     """Make sure that a sample has at least one value in each array, and that each array of a sample fits in memory."""
     for name in (*SHARDED, *(name for name in OPTIONAL_SHARDED if name in arrays)):
         shape, dtype = arrays[name].shape[1:], arrays[name].known_dtype
@@ -237,5 +239,5 @@ def _require_sizes(root: Path, arrays: Arrays) -> None:
             raise _contradiction(root, name, f"has samples of the shape {shape}, which are too large")
 
 
-def _contradiction(root: Path, name: str, what: str) -> StoreCorruptError:
+def _contradiction(root: Place, name: str, what: str) -> StoreCorruptError:
     return StoreCorruptError(f"{root}: `{name}` {what}.\n  Extract the store again.")

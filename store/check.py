@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.column_chunks import is_decodable
-from store.disk.regular import MIB, IrregularFileError, require_regular
+from store.disk.regular import MIB, IrregularFileError
 from store.errors import (
     NotAStoreError,
     PipelineError,
     StoreIncompleteError,
     StoreNotFoundError,
+    StoreUnreachableError,
     StoreVersionError,
     UsageError,
 )
 from store.format import ATTRIBUTE, SHARDED, chunk_path, written_json
 from store.reader import AttentionStore
-from store.root import root_bytes
+from store.remote.address import Place, RemoteAddress, place_of
+from store.remote.cache import CacheSettings
 from store.strict_json import parse_json
 from store.values import wrong_column_values, wrong_values
 
@@ -58,7 +61,13 @@ class Fault:
 
     @classmethod
     def of(cls, error: PipelineError) -> Fault:
-        """Return the fault that an error reports. For a fault inside a store, the text is one line."""
+        """Return the fault that an error reports. For a fault inside a store, the text is one line.
+
+        Raises:
+            StoreUnreachableError: it is one.
+        """
+        if isinstance(error, StoreUnreachableError):
+            raise error  # it says nothing about the store
         if isinstance(error, StoreVersionError):
             return cls("unknown", str(error))
         if isinstance(error, StoreNotFoundError | NotAStoreError):
@@ -93,7 +102,7 @@ def all_samples(samples: int) -> NDArray[np.int64]:
     return np.arange(samples, dtype=np.int64)
 
 
-def verify_store(path: Path, progress: Progress = lambda shards, _: shards) -> list[str]:
+def verify_store(path: str | Path | RemoteAddress, progress: Progress = lambda shards, _: shards) -> list[str]:
     """Return every fault of a store, one text each. The list is empty if the store is sound.
 
     Args:
@@ -104,29 +113,45 @@ def verify_store(path: Path, progress: Progress = lambda shards, _: shards) -> l
 
 
 def check_store(
-    path: Path, progress: Progress = lambda shards, _: shards, *, choose: Choose = all_samples
+    path: str | Path | RemoteAddress,
+    progress: Progress = lambda shards, _: shards,
+    *,
+    choose: Choose = all_samples,
+    known: int = 0,
 ) -> Verification:
     """Check a store: all metadata and columns, and the chunks of the chosen samples.
 
     Args:
-        path: of the store.
+        path: of the store, or its address. Then every byte comes from there, not from the cache, and files that do not
+            belong to the store are not looked for.
         progress: wraps the loop over shards, to show how far it is.
         choose: the samples whose chunks are read. Of a shard without such a sample, only the presence of its file is
             checked.
+        known: number of samples at the beginning whose chunks of columns are not read, because they were checked
+            before.
 
     Raises:
-        UsageError: the path is an address on the network.
+        UsageError: the address cannot be used.
+        StoreUnreachableError: the server of the address cannot be reached, or refuses.
     """
+    place = place_of(path)
+    if not isinstance(place, RemoteAddress):
+        return _check_place(place, progress, choose, known)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        return _check_place(place.with_cache(CacheSettings(folder=Path(folder), size=0)), progress, choose, known)
+
+
+def _check_place(place: Place, progress: Progress, choose: Choose, known: int) -> Verification:
     try:
-        store = AttentionStore.open(path)
+        store = AttentionStore.open(place)
     except UsageError:
         raise
     except PipelineError as error:
         text = str(error)
         return Verification(faults=[Fault(Fault.of(error).kind, text)], samples=0, checked=0)
     faults = [
-        *_faults_of_root(store.path, root_bytes(store.path), store.description.version),
-        *_faults_of_columns(store),
+        *_faults_of_root(store.path, store.files.root_bytes(), store.description.version),
+        *_faults_of_columns(store, known),
     ]
     chosen = choose(len(store))
     per_shard = store.description.samples_per_shard
@@ -144,7 +169,7 @@ def check_store(
     return Verification(faults=faults, samples=len(store), checked=len(chosen))
 
 
-def _faults_of_root(path: Path, content: bytes, version: int) -> list[Fault]:
+def _faults_of_root(path: Place, content: bytes, version: int) -> list[Fault]:
     """Return the faults of the group's `zarr.json` outside the description. No checksum covers this part.
 
     Args:
@@ -172,13 +197,15 @@ def _faults_of_root(path: Path, content: bytes, version: int) -> list[Fault]:
     return []
 
 
-def _faults_of_columns(store: AttentionStore) -> list[Fault]:
+def _faults_of_columns(store: AttentionStore, known: int) -> list[Fault]:
     faults = []
     for name in store.description.columns_sha256:
-        known = is_decodable(store.arrays[name])
+        decodable = is_decodable(store.arrays[name])
         for number, (start, stop) in enumerate(store.columns.extents(name)):
+            if stop <= known:
+                continue
             try:
-                if not known:
+                if not decodable:
                     store.columns.check(name, number)
                     continue
                 values = store.columns.read(name, start, stop)  # nothing is kept: it may be too large for memory
@@ -229,9 +256,9 @@ def _faults_of_samples(store: AttentionStore, name: str, samples: NDArray[np.int
 
 def _missing_shard(store: AttentionStore, name: str, shard: int) -> list[Fault]:
     """Return a fault if the file of a shard is absent. The file is not read."""
-    file = chunk_path(store.path, name, shard, len(store.arrays[name].shape))
+    file = chunk_path(store.files.folder, name, shard, len(store.arrays[name].shape))
     try:
-        require_regular(file)
+        store.files.require_present(file)
     except FileNotFoundError:
         return [Fault("missing", f"`{name}`: {file.name} is missing")]
     except IrregularFileError as error:
@@ -243,6 +270,8 @@ def _missing_shard(store: AttentionStore, name: str, shard: int) -> list[Fault]:
 
 def _stray_files(store: AttentionStore, shards: int) -> list[Fault]:
     """Return a fault for each file among the chunks that belongs to no sample, and for each one beside the arrays."""
+    if isinstance(store.path, RemoteAddress):
+        return []
     numbers = {name: len(digests) for name, digests in store.description.columns_sha256.items()}
     faults = [
         Fault("damaged", f"{store.path}: {entry.name} does not belong to the store")

@@ -13,26 +13,26 @@ chunk's own size, and the size of unpacked data must be the promised one. Other 
 from __future__ import annotations
 
 import math
-import struct
 from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs.vlen import VLenUTF8
 from numpy.typing import NDArray
 
 from store.disk.regular import MIB
 from store.metadata import ArrayMetadata
 from store.packing import unpack, unpacked_zstd_size
+from store.texts import Texts, parse_texts
 
-__all__ = ["MOST_BYTES", "chunk_size", "decode_chunk", "is_decodable"]
+__all__ = ["MOST_BYTES", "Values", "chunk_size", "decode_chunk", "is_decodable", "read_chunk"]
+
+Values = NDArray[Any] | Texts
+"""The values of a chunk: (rows, …) numbers, or texts."""
 
 MOST_BYTES = 256 * MIB
 """Largest size of a chunk of a column, stored and unpacked: 4 KiB for each of 65536 rows."""
 
 CRC_BYTES = 4
-COUNT = struct.Struct("<I")
-"""The number of texts in a chunk, and the number of bytes in a text."""
 
 FIRST = ("bytes", "vlen-utf8")
 
@@ -55,7 +55,7 @@ def chunk_size(metadata: ArrayMetadata) -> int | None:
 
 
 def decode_chunk(content: bytes, metadata: ArrayMetadata) -> NDArray[Any]:
-    """Return the values of a chunk.
+    """Return the values of a chunk as an array.
 
     Args:
         content: the bytes of the chunk's file.
@@ -67,15 +67,29 @@ def decode_chunk(content: bytes, metadata: ArrayMetadata) -> NDArray[Any]:
     Raises:
         ValueError: the chunk does not match its checksum, or is not what the metadata say.
     """
+    values = read_chunk(content, metadata)
+    return values.to_array().reshape(metadata.chunk_shape) if isinstance(values, Texts) else values
+
+
+def read_chunk(content: bytes | memoryview, metadata: ArrayMetadata) -> Values:
+    """Return the values of a chunk. They refer to its bytes and are not copied, unless the chunk is compressed.
+
+    Args:
+        content: the bytes of the chunk's file, which may be mapped.
+        metadata: of the column; `is_decodable` is true for it.
+
+    Raises:
+        ValueError: the chunk does not match its checksum, or is not what the metadata say.
+    """
     payload, checksum = content[:-CRC_BYTES], int.from_bytes(content[-CRC_BYTES:], "little")
-    if len(content) < CRC_BYTES or google_crc32c.value(payload) != checksum:
+    if len(content) < CRC_BYTES or google_crc32c.value(bytes(payload)) != checksum:  # it takes only bytes
         raise ValueError("does not match its checksum")
     shape = metadata.chunk_shape
+    packed = len(metadata.codecs) > 2  # noqa: PLR2004 - zstd before the checksum
     if _is_text(metadata):
-        texts = _texts(_inflated(payload) if len(metadata.codecs) > 2 else payload, math.prod(shape))  # noqa: PLR2004
-        return texts.astype(np.dtypes.StringDType()).reshape(shape)
+        return parse_texts(_inflated(payload) if packed else payload, math.prod(shape))
     size, dtype = _unpacked_size(metadata), metadata.dtype
-    if len(metadata.codecs) > 2:  # noqa: PLR2004 - packed by zstd
+    if packed:
         _require_small(size)
         unpacked = np.empty(size, np.uint8)
         unpack(memoryview(payload), unpacked, "zstd")
@@ -93,23 +107,15 @@ def _unpacked_size(metadata: ArrayMetadata) -> int:
     return math.prod(metadata.chunk_shape) * metadata.dtype.itemsize
 
 
-def _inflated(payload: bytes) -> bytes:
+def _inflated(payload: bytes | memoryview) -> bytes:
     """Return the bytes of a chunk of texts that is packed by zstd."""
-    size = unpacked_zstd_size(payload)
+    size = unpacked_zstd_size(memoryview(payload))
     if size is None:
         raise ValueError("does not say its unpacked size")
     _require_small(size)
     unpacked = np.empty(size, np.uint8)
     unpack(memoryview(payload), unpacked, "zstd")
     return unpacked.tobytes()
-
-
-def _texts(payload: bytes, count: int) -> NDArray[Any]:
-    """Return the texts of a chunk as Python objects, (count,)."""
-    if len(payload) < COUNT.size * (1 + count) or COUNT.unpack_from(payload)[0] != count:
-        raise ValueError(f"does not hold {count} texts")
-    decoded: NDArray[Any] = VLenUTF8().decode(payload)  # checks every length; raises a ValueError
-    return decoded
 
 
 def _require_small(size: int) -> None:

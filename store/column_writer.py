@@ -51,6 +51,16 @@ class ColumnWriter:
         if len(self._values) == self._chunk:
             self._write(self._chunk)
 
+    def adopt(self, digests: Sequence[str], values: int) -> None:
+        """Begin with full chunks whose files are in the column's folder already.
+
+        Args:
+            digests: the SHA-256 of each of these chunks.
+            values: the number of values in them.
+        """
+        self.digests.extend(digests)
+        self._written += values
+
     def finish(self) -> ArrayMetadata:
         """Write the last chunk and return the column's metadata."""
         extent = self._chunk if self.digests else max(1, len(self._values))

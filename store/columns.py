@@ -1,52 +1,65 @@
 """Read a store's columns: one value per sample each, checked chunk by chunk.
 
 A column's chunk is compared with the digest in the store's description every time it is read, and decoded from the same
-bytes (`store.column_chunks`). A column that was read whole stays in memory. For a single value only its chunk is read,
-and stays in memory: reading a whole column takes seconds at ten million rows.
+bytes (`store.column_chunks`). A column that was read whole stays in memory. For a single value only its chunk is read:
+reading a whole column takes seconds at ten million rows. The chunks of columns with several chunks are mapped, so that
+processes share their memory, and texts are kept as bytes (`store.texts`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import mmap
 import stat
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from store.arrays import Arrays
-from store.column_chunks import MOST_BYTES, chunk_size, decode_chunk, is_decodable
+from store.column_chunks import MOST_BYTES, Values, chunk_size, decode_chunk, is_decodable, read_chunk
 from store.description import Description
-from store.disk.regular import MIB
+from store.disk.regular import MIB, open_regular
 from store.errors import StoreCorruptError, StoreIncompleteError, StoreVersionError
+from store.files import StoreFiles
 from store.format import COLUMN_CHUNK, RESTORE, chunk_path, read_file
+from store.metadata import ArrayMetadata
+from store.sharded_array import most_mapped
+from store.texts import Texts
+
+T = TypeVar("T")
 
 
 class Columns:
     """Read the arrays of a store that are not sharded: its columns, the checksums and the names of the heads.
 
     Args:
-        root: folder of the store.
+        files: of the store.
         arrays: the metadata of the store's arrays.
         description: holds the digests of the chunks.
-        require_same_store: raises when another store has replaced the one at `root`.
+        require_same_store: raises when another store has replaced the one that was opened.
     """
 
     def __init__(
         self,
-        root: Path,
+        files: StoreFiles,
         arrays: Arrays,
         description: Description,
         require_same_store: Callable[[], None],
     ) -> None:
-        self._root = root
+        self._files = files
+        self._root = files.place
         self._arrays = arrays
         self._digests = description.columns_sha256
         self._require_same_store = require_same_store
         self._whole: dict[str, NDArray[Any]] = {}
-        self._chunks: dict[tuple[str, int], NDArray[Any]] = {}
+        self._chunks: OrderedDict[tuple[str, int], Values] = OrderedDict()
+        self._most_chunks = most_mapped()
 
     def whole(self, name: str) -> NDArray[Any]:
         """Return all values of a column. The array is cached: do not write to it.
@@ -60,16 +73,29 @@ class Columns:
         return self._whole[name]
 
     def value(self, name: str, index: int) -> Any:
-        """Return one value of a column. Its chunk is read once and stays in memory.
+        """Return one value of a column. Its chunk is read once and kept, as long as there are not too many.
 
         Raises:
+            StoreVersionError: a further column is stored in a way that this program does not know.
             StoreIncompleteError, StoreCorruptError: the chunk's bytes are missing or damaged.
         """
-        extent = self._extent(name)
-        number = index // extent
-        if (name, number) not in self._chunks:
-            self._chunks[name, number] = self.read(name, number * extent, (number + 1) * extent)
-        return self._chunks[name, number][index - number * extent]
+        if name in self._whole:
+            return self._whole[name][index]
+        number, row = divmod(index, self._extent(name))
+        return self._chunk(name, number)[row]
+
+    def texts(self, name: str) -> Iterator[Texts]:
+        """Yield the texts of a column chunk by chunk, in order. Nothing is cached, and no text is made a Python object.
+
+        Raises:
+            StoreVersionError: a further column is stored in a way that this program does not know.
+            StoreIncompleteError, StoreCorruptError: the bytes are missing or damaged, or the column has no texts.
+        """
+        for number, (start, stop) in enumerate(self.extents(name)):
+            values = self._read_chunk(name, number)
+            if not isinstance(values, Texts):
+                raise StoreCorruptError(f"{self._root}: `{name}` has no texts.\n  Extract the store again.")
+            yield values.first(stop - start)
 
     def extents(self, name: str) -> list[tuple[int, int]]:
         """Return the (start, stop) of every chunk of a column."""
@@ -84,11 +110,7 @@ class Columns:
             StoreIncompleteError, StoreCorruptError: the bytes are missing or damaged.
         """
         stop, extent = min(stop, self._shape(name)[0]), self._extent(name)
-        metadata = self._arrays[name]
-        if not is_decodable(metadata):
-            raise StoreVersionError(
-                f"{self._root}: `{name}` is stored in a way that this program does not know.\n  Update this program."
-            )
+        metadata = self._decodable(name)
         empty = metadata.known_dtype or np.dtypes.StringDType()
         chunks: list[NDArray[Any]] = [np.empty((0, *metadata.shape[1:]), empty)]
         for number in range(start // extent, -(-stop // extent)):
@@ -110,10 +132,22 @@ class Columns:
         Raises:
             StoreIncompleteError, StoreCorruptError: it is missing or damaged.
         """
-        file = chunk_path(self._root, name, number, len(self._shape(name)))
+        file = self._file(name, number)
+        return self._retried(file, lambda: self._check_once(name, number, file))
+
+    def _retried(self, file: Path, read: Callable[[], T]) -> T:
+        """Return what `read` returns. If the bytes of a file are wrong, fetch it again where that is possible."""
+        try:
+            return read()
+        except StoreCorruptError:
+            if not self._files.fetch_again(file):
+                raise
+        return read()
+
+    def _check_once(self, name: str, number: int, file: Path) -> bytes:
         size = self._require_size(name, number, file)
         try:
-            content = read_file(self._root, file, limit=size or 0)
+            content = read_file(self._files, file, limit=size or 0)
         except StoreIncompleteError as error:
             raise self._missing(name, number, error) from None
         if hashlib.sha256(content).hexdigest() != self._digests[name][number]:
@@ -129,15 +163,59 @@ class Columns:
             StoreIncompleteError, StoreCorruptError: a file is missing, or has another size.
         """
         for number in range(len(self._digests[name])):
-            file = chunk_path(self._root, name, number, len(self._shape(name)))
-            if self._require_size(name, number, file) is None:
+            file = self._file(name, number)
+            if self._retried(file, partial(self._require_size, name, number, file)) is None:
                 self.check(name, number)
         if chunk_size(self._arrays[name]) is None and self._extent(name) > COLUMN_CHUNK:
             raise self._damaged(name, f"packed chunks of {self._extent(name)} rows; the format has {COLUMN_CHUNK}")
 
+    def _chunk(self, name: str, number: int) -> Values:
+        """Return a chunk's values, read now or earlier."""
+        values = self._chunks.get((name, number))
+        if values is None:
+            values = self._chunks[name, number] = self._read_chunk(name, number)
+            if len(self._chunks) > self._most_chunks:
+                self._chunks.popitem(last=False)
+        return values
+
+    def _read_chunk(self, name: str, number: int) -> Values:
+        """Return a chunk's values. They refer to the mapped file if the column has several chunks."""
+        metadata = self._decodable(name)
+        content = self._mapped(name, number) if len(self._digests[name]) > 1 else self.check(name, number)
+        try:
+            values = read_chunk(content, metadata)
+        except ValueError as error:
+            raise self._damaged(name, f"{self._where(name, number)}: {error}") from None
+        self._require_same_store()
+        return values
+
+    def _mapped(self, name: str, number: int) -> bytes | memoryview:
+        """Map the file of a chunk and compare it with its digest. A file that cannot be mapped is read."""
+        file = self._file(name, number)
+        if self._retried(file, partial(self._require_size, name, number, file)):
+            with contextlib.suppress(OSError, ValueError), open_regular(file) as opened:
+                mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+                if hashlib.sha256(mapped).hexdigest() == self._digests[name][number]:
+                    return memoryview(mapped)
+        return self.check(name, number)  # raises the error of a missing or damaged file
+
+    def _decodable(self, name: str) -> ArrayMetadata:
+        """Return a column's metadata.
+
+        Raises:
+            StoreVersionError: the column is stored in a way that this program does not know.
+        """
+        self._shape(name)
+        if not is_decodable(self._arrays[name]):
+            raise StoreVersionError(
+                f"{self._root}: `{name}` is stored in a way that this program does not know.\n  Update this program."
+            )
+        return self._arrays[name]
+
     def _require_size(self, name: str, number: int, file: Path) -> int | None:
         """Return the size of a chunk's file, which is the promised one; None if there is no such regular file."""
         promised = chunk_size(self._arrays[name])
+        self._files.fetch(file)
         try:
             status = file.stat()
         except OSError:
@@ -155,8 +233,14 @@ class Columns:
         first = number * self._extent(name)
         stop = min(first + self._extent(name), self._shape(name)[0])
         kind = {"sample": "samples", "head": "heads"}.get(self._arrays[name].dimension_names[0], "values")
-        file = chunk_path(self._root, name, number, len(self._shape(name)))
-        return f"{file.name}, {kind} {first}-{stop - 1}"
+        return f"{self._file(name, number).name}, {kind} {first}-{stop - 1}"
+
+    def files(self, name: str) -> list[Path]:
+        """Return the files of a column."""
+        return [self._file(name, number) for number in range(len(self._digests[name]))]
+
+    def _file(self, name: str, number: int) -> Path:
+        return chunk_path(self._files.folder, name, number, len(self._shape(name)))
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if name not in self._digests:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 from store import version1
@@ -30,6 +29,7 @@ from store.format import (
     contents_sha256,
     recipe_sha256,
 )
+from store.remote.address import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +83,8 @@ class Description:
     """Licence of the transformer's weights; "" where the name of the model says it, or where it is not known."""
     images: dict[str, Any] | None = None
     """Rules by which image files were read; None for most stores; see `stages.imaging.image_rules`."""
+    part: dict[str, Any] | None = None
+    """Which share of a larger store this is; None for a whole store; see `stages.extraction.parts`."""
 
     @property
     def arrays(self) -> list[str]:
@@ -99,8 +101,9 @@ class Description:
         described = {**asdict(self), "masks": self.masks.to_dict()}
         if not self.upgraded_from:
             del described["upgraded_from"]
-        if self.images is None:
-            del described["images"]
+        for key in ("images", "part"):
+            if described[key] is None:
+                del described[key]
         if not self.weights_licence:
             del described["weights_licence"]
         return described
@@ -110,7 +113,7 @@ class Description:
         return replace(self, contents_sha256=contents_sha256(self.to_dict()))
 
     @classmethod
-    def from_attributes(cls, attributes: Mapping[str, Any], path: Path) -> Description:
+    def from_attributes(cls, attributes: Mapping[str, Any], path: Place) -> Description:
         """Read the description out of a group's attributes, of version 1 or 2. Unknown keys are ignored.
 
         Raises:
@@ -150,7 +153,7 @@ MASK_KEYS = {"values", "decoding", "pairing"}
 """The required keys of `masks`."""
 
 
-def _require_known_version(version: Any, path: Path) -> None:
+def _require_known_version(version: Any, path: Place) -> None:
     if not isinstance(version, int) or isinstance(version, bool):
         raise StoreCorruptError(
             f"{path}: its description has values of the wrong kind (`version`).\n  Extract it again."
@@ -162,7 +165,7 @@ def _require_known_version(version: Any, path: Path) -> None:
         )
 
 
-def _require_sound(described: Mapping[str, Any], path: Path) -> None:
+def _require_sound(described: Mapping[str, Any], path: Place) -> None:
     """Make sure that every known key is there and holds a value of its kind: a store may come from anywhere."""
     missing = sorted(REQUIRED_KEYS - described.keys())
     if missing:
@@ -258,8 +261,11 @@ SOUND: dict[str, Callable[[Any], bool]] = {
     "contents_sha256": lambda value: isinstance(value, str),
     "upgraded_from": _are_texts,
     "images": lambda value: isinstance(value, dict),
+    "part": lambda value: (
+        isinstance(value, dict) and all(_is_count(value.get(key), least=1) for key in ("number", "of"))
+    ),
     "weights_licence": lambda value: isinstance(value, str) and len(value) <= LONGEST_LICENCE,
 }
 """The check of each key's value."""
 
-REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images", "weights_licence"}
+REQUIRED_KEYS = SOUND.keys() - {"upgraded_from", "images", "part", "weights_licence"}

@@ -7,7 +7,8 @@
     │   ├── NotAStoreError           the path holds something else
     │   ├── StoreVersionError        the store needs another version of this program
     │   ├── StoreIncompleteError     a shard or an array is missing
-    │   └── StoreCorruptError        bytes do not match their checksum or shape
+    │   ├── StoreCorruptError        bytes do not match their checksum or shape
+    │   └── StoreUnreachableError    the server of a remote store does not answer, or refuses
     └── … `stages.errors` adds errors about images, weights and checkpoints
 
 Every message names the file or sample, says what is wrong, and ends with what to do. The command
@@ -54,6 +55,10 @@ class StoreIncompleteError(StoreError):
 
 class StoreCorruptError(StoreError):
     """A part of the store does not match its checksum, its shape or its description."""
+
+
+class StoreUnreachableError(StoreError):
+    """The server of a remote store does not answer or refuses, so nothing is known about the store itself."""
 
 
 def _restored(kind: type[PipelineError], args: tuple[Any, ...], attributes: dict[str, Any]) -> PipelineError:

@@ -12,10 +12,13 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.disk.regular import IrregularFileError, read_limited
 from store.errors import StoreCorruptError, StoreIncompleteError
+
+if TYPE_CHECKING:
+    from store.files import StoreFiles
 
 VERSION = 2
 """The version that is written. `store.version1` reads the one before."""
@@ -61,6 +64,7 @@ OPTIONAL_COLUMNS = {
     "row": "int32",
     "column": "int32",
     "pixel_mm": "str",
+    "mask_digest": "str",
 }
 """Further columns that this program writes on request, and their types."""
 
@@ -164,25 +168,27 @@ def is_node(document: Mapping[str, Any], kind: str) -> bool:
     return type(number) is int and number == ZARR_FORMAT and document.get("node_type") == kind
 
 
-def read_file(root: Path, file: Path, *, limit: int) -> bytes:
+def read_file(files: StoreFiles, file: Path, *, limit: int) -> bytes:
     """Read one of a store's files whole.
 
     Args:
-        root: folder of the store.
-        file: path of the file, inside `root`.
+        files: of the store.
+        file: path of the file, inside the store's folder.
         limit: most bytes that it can have.
 
     Raises:
         StoreIncompleteError: it is missing, or may not be read.
         StoreCorruptError: it is not a regular file, or larger than `limit`.
     """
+    files.fetch(file)
+    root, name = files.place, file.relative_to(files.folder)
     try:
         return read_limited(file, limit=limit)
     except IrregularFileError as error:
-        raise StoreCorruptError(f"{root}: {file.relative_to(root)} {error.strerror}.\n  {RESTORE}") from None
+        raise StoreCorruptError(f"{root}: {name} {error.strerror}.\n  {RESTORE}") from None
     except OSError as error:
         what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise StoreIncompleteError(f"{root}: {file.relative_to(root)} {what}.\n  {RESTORE}") from None
+        raise StoreIncompleteError(f"{root}: {name} {what}.\n  {RESTORE}") from None
 
 
 def chunk_path(root: Path, name: str, number: int, dimensions: int) -> Path:

@@ -1,8 +1,9 @@
 """Read a store: one sample, or a batch of any samples in any order.
 
-Shards are memory-mapped on first use. So opening reads only a few small files, and reading a random sample takes about
-as long as copying its bytes. A sample's chunk is checked against its checksums the first time it is read.
-Missing or damaged data is an error that names array, shard and samples, never zeros.
+Shards are memory-mapped on first use; those of a store at an address are fetched into a cache before. So opening reads
+only a few small files, and reading a random sample takes about as long as copying its bytes. A sample's chunk is
+checked against its checksums the first time it is read. Missing or damaged data is an error that names array, shard and
+samples, never zeros.
 
 Several processes and machines may read one store at the same time; nothing is ever written. A store that is sent to
 another process (pickled) is opened again there, unless another store is at the path by then. If another store replaces
@@ -12,25 +13,31 @@ never mixes the two stores.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from store.arrays import Arrays, is_known_part, is_multilabel, read_arrays
+from store.arrays import Arrays, read_arrays
 from store.columns import Columns
 from store.description import Description
-from store.disk.paths import require_local
-from store.errors import StoreCorruptError, StoreError, StoreIncompleteError, StoreNotFoundError
-from store.format import OPTIONAL_COLUMNS, RESTORE, SIZES
+from store.errors import (
+    StoreCorruptError,
+    StoreError,
+    StoreIncompleteError,
+    StoreUnreachableError,
+    UsageError,
+)
+from store.facts import StoreFacts
+from store.files import StoreFiles, files_of
+from store.format import OPTIONAL_COLUMNS
 from store.records import Batch, Sample
+from store.remote.address import RemoteAddress, place_of
 from store.reopening import opened_again
-from store.root import describe, is_store, root_bytes
-from store.sharded_array import ShardedArray
+from store.root import describe, is_store
+from store.sharded_array import Checksums, ShardedArray
 
 if TYPE_CHECKING:
     import dask.array
@@ -45,51 +52,51 @@ OPENING_ATTEMPTS = 3
 Indices = Sequence[int] | NDArray[np.integer[Any]]
 
 
-class AttentionStore:
-    """Read an attention store on a local path. Open one with `AttentionStore.open`."""
+class AttentionStore(StoreFacts):
+    """Read an attention store on a local path or at an address. Open one with `AttentionStore.open`."""
 
-    def __init__(self, path: Path, description: Description, arrays: Arrays, root: bytes) -> None:
-        self.path = path
+    def __init__(self, files: StoreFiles, description: Description, arrays: Arrays, root: bytes) -> None:
+        self.path = files.place
+        """The path of the store, or its address."""
+        self.files = files
         self.description = description
         self.arrays = arrays
         """The metadata of every array that the description lists, by name."""
         self._root = root
-        self.columns = Columns(path, arrays, description, self._require_same_store)
+        self.columns = Columns(files, arrays, description, self._require_same_store)
+        files.prepare(description, [file for name in description.columns_sha256 for file in self.columns.files(name)])
         self.columns.require_rows("checksum")
-        self._sharded = {name: ShardedArray(path, arrays[name], name, description) for name in description.sharded}
+        self._sharded = {name: files.open_array(arrays[name], name, description) for name in description.sharded}
         self._require_same_store()
 
     @classmethod
-    def open(cls, path: str | Path) -> AttentionStore:
+    def open(cls, path: str | Path | RemoteAddress) -> AttentionStore:
         """Open a store and check its description and its arrays' metadata; no sample is read.
 
+        Args:
+            path: a path on this machine, or an address such as `s3://bucket/isic.zarr`.
+
         Raises:
-            UsageError: the path is an address on the network.
-            StoreNotFoundError: the path does not exist.
-            NotAStoreError: the path is not an attention store.
-            StoreVersionError: the store needs another version of this program.
-            StoreIncompleteError: an array is missing.
-            StoreCorruptError: description and arrays contradict each other, or are not what was written.
+            UsageError: the address cannot be used, or the extra `remote` is not installed.
+            StoreError: there is no store, it is damaged or of another version, or its server cannot be reached.
         """
-        path = Path(path)
-        require_local(path)
-        if not _exists(path):
-            raise StoreNotFoundError(
-                f"{path}: there is no store here.\n"
-                f"  Check the path, or make a store: `pipeline extract --images DIR --masks DIR --store {path}`."
-            )
+        place = place_of(path)
+        files = files_of(place)
         for _ in range(OPENING_ATTEMPTS - 1):
-            root = root_bytes(path)
-            with contextlib.suppress(StoreError):
-                return cls._open_once(path, root)
-            if root_bytes(path) == root:
-                break  # the error has another cause than a replacement
-        return cls._open_once(path, root_bytes(path))
+            root = files.root_bytes()
+            try:
+                return cls._open_once(files, root)
+            except StoreUnreachableError:
+                raise
+            except StoreError:
+                if files.root_bytes() == root and not files.fetch_again(files.folder / "zarr.json"):
+                    raise  # the error has another cause than a replacement
+        return cls._open_once(files, files.root_bytes())
 
     @classmethod
-    def _open_once(cls, path: Path, root: bytes) -> AttentionStore:
-        description = describe(path, root)
-        return cls(path, description, read_arrays(path, description), root)
+    def _open_once(cls, files: StoreFiles, root: bytes) -> AttentionStore:
+        description = describe(files.place, root)
+        return cls(files, description, read_arrays(files, description), root)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (opened_again, (self.path, self.description.contents_sha256))
@@ -187,12 +194,23 @@ class AttentionStore:
         mapped = array.times_mapped
         try:
             values = array.read(wanted, checksums)
+        except StoreUnreachableError:
+            raise
         except StoreError:
-            self._require_same_store()
+            self._require_same_store(failed=True)
             raise
         if array.times_mapped != mapped:
             self._require_same_store()
         return values
+
+    def chunk(self, name: str, index: int) -> bytes:
+        """Return the stored bytes of one sample in one sharded array, with their checksum, after comparing the two.
+
+        Raises:
+            IndexError, StoreIncompleteError, StoreCorruptError: as `read_array`.
+        """
+        array, checksums = self._sharded_array(name, np.asarray([index], dtype=np.int64))
+        return array.chunk(index, checksums)
 
     def check_array(self, name: str, indices: Indices) -> None:
         """Check the stored bytes of several samples of one sharded array, whatever their type and codecs.
@@ -205,8 +223,16 @@ class AttentionStore:
         array, checksums = self._sharded_array(name, wanted)
         array.check(wanted, checksums)
 
-    def _sharded_array(self, name: str, wanted: NDArray[np.int64]) -> tuple[ShardedArray, NDArray[np.uint32]]:
-        """Return an array and the checksums recorded for its samples, (sample,)."""
+    def payload(self, name: str, sample: int) -> memoryview:
+        """Return the stored bytes of one sample of a sharded array, packed as they are and without their checksum.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: the shard is missing or damaged. The bytes are not checked.
+        """
+        return self._sharded[name].shard(sample // self.description.samples_per_shard).payload(sample)
+
+    def _sharded_array(self, name: str, wanted: NDArray[np.int64]) -> tuple[ShardedArray, Checksums]:
+        """Return an array and a function that returns the checksum recorded for one of its samples."""
         array = self._sharded.get(name)
         if array is None:
             raise StoreIncompleteError(
@@ -214,89 +240,25 @@ class AttentionStore:
             )
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"{self.path}: positions {wanted.min()} to {wanted.max()}; the store holds {len(self)}")
-        return array, self.columns.whole("checksum")[:, self.description.sharded.index(name)]
+        column = self.description.sharded.index(name)
+        return array, lambda sample: int(self.columns.value("checksum", sample)[column])
 
-    def _require_same_store(self) -> None:
+    def _require_same_store(self, *, failed: bool = False) -> None:
         """Make sure that the bytes that were just read came from the store that was opened.
 
         Called after reading. An unchanged `zarr.json` proves it, because it holds the digest of all contents.
 
+        Args:
+            failed: the reading has failed.
+
         Raises:
             StoreCorruptError: another store is at the path by now, or none.
         """
-        if root_bytes(self.path) != self._root:
+        if self.files.may_be_replaced(failed=failed) and self.files.root_bytes() != self._root:
             raise StoreCorruptError(
                 f"{self.path}: the store was replaced or changed while it was being read.\n"
                 "  Open it again, or start the command again."
             )
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """All that determines the attention: model, weights' hash, layers, input size."""
-        return self.description.recipe
-
-    @property
-    def classes(self) -> list[str]:
-        """Names of the mask's class indices; the first is the background."""
-        return self.description.classes
-
-    @property
-    def multilabel(self) -> bool:
-        """True if masks hold one bit for each class but the first, and classes may overlap."""
-        return is_multilabel(self.arrays)
-
-    def has(self, name: str) -> bool:
-        """Return True if the store has this optional part, and this program can read it and knows its meaning.
-
-        Args:
-            name: `instances`, or a name of `store.format.OPTIONAL_COLUMNS`. False for the arrays of every store.
-        """
-        return name in self.arrays and is_known_part(name, self.arrays[name])
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(rows, columns) of images and masks."""
-        _, rows, columns, _ = self.arrays["image"].shape
-        return rows, columns
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(rows, columns) of the attention maps."""
-        _, _, rows, columns = self.arrays["attention"].shape
-        return rows, columns
-
-    @property
-    def scale_factor(self) -> float:
-        """The factor that turns stored attention into a probability, above 0 and at most 1."""
-        return float(self.arrays["attention"].attributes["scale_factor"])
-
-    @cached_property
-    def heads(self) -> list[str]:
-        """Names of the attention maps, such as `L11H0`."""
-        return [str(name) for name in self.column("head")]
-
-    @cached_property
-    def ids(self) -> NDArray[Any]:
-        """(sample,) ids, strings."""
-        return self.column("sample")
-
-    @cached_property
-    def labelled(self) -> NDArray[np.bool_]:
-        """(sample,) True where a mask was given."""
-        return self.column("labelled")
-
-    def column(self, name: str) -> NDArray[Any]:
-        """Return a column, such as `sample`, `digest`, `group` or `labelled`. It is cached: do not write to it.
-
-        Raises:
-            StoreIncompleteError, StoreCorruptError: the store has no such column, or its bytes are missing or damaged.
-        """
-        values = self.columns.whole(name)
-        if name in SIZES and values.size and values.min() < 1:
-            raise StoreCorruptError(
-                f"{self.path}: `{name}` has {values.min()}, which is no size of an image.\n  {RESTORE}"
-            )
-        return values
 
     def array(self, name: str) -> zarr.Array[Any]:
         """Open one of the store's arrays with zarr, for use that needs its interface. Nothing is checked by it.
@@ -307,6 +269,10 @@ class AttentionStore:
         if name not in self.arrays:
             raise StoreIncompleteError(
                 f"{self.path}: the store has no array `{name}`; it has {', '.join(self.arrays)}."
+            )
+        if isinstance(self.path, RemoteAddress):
+            raise UsageError(
+                f"{self.path}: only local stores are opened with zarr. Use `read_array`, or copy the store."
             )
         import zarr  # half a second, and reading does not need it
 
@@ -332,10 +298,3 @@ class AttentionStore:
         from store.named_arrays import xarray_dataset
 
         return xarray_dataset(self, probabilities=probabilities)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:
-        raise StoreIncompleteError(f"{path}: cannot be looked at ({error.strerror}).\n  Allow reading it.") from None

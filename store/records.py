@@ -53,6 +53,8 @@ class Sample:
     """Column of the sample's first pixel in the parent."""
     pixel_mm: str | None = None
     """Millimetres between rows and between columns of the original image, such as `0.75 0.5`; "" if not known."""
+    mask_digest: str | None = None
+    """Digest of the files that hold the sample's labels, 64 hexadecimal digits; "" without labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

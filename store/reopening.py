@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from store.errors import StoreCorruptError
+from store.remote.address import Place
 
 if TYPE_CHECKING:
     from store.reader import AttentionStore
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["opened_again"]
 
 
-def opened_again(path: Path, contents_sha256: str) -> AttentionStore:
+def opened_again(path: Place, contents_sha256: str) -> AttentionStore:
     """Open the store of a pickle.
 
     Args:
-        path: of the store.
+        path: of the store, or its address.
         contents_sha256: digest of the store that was pickled.
 
     Raises:

@@ -12,6 +12,7 @@ from store.disk.contents import Contents, Output
 from store.disk.regular import MIB, IrregularFileError, read_limited
 from store.errors import NotAStoreError, StoreCorruptError, StoreIncompleteError
 from store.format import ATTRIBUTE, DIMENSIONS, NAME, OPTIONAL_DIMENSIONS, SHARDED, is_node
+from store.remote.address import Place
 from store.strict_json import parse_json
 
 REMEDY = "Give the path that `pipeline extract --store` wrote"
@@ -44,11 +45,11 @@ def root_bytes(path: Path) -> bytes:
         ) from None
 
 
-def describe(path: Path, root: bytes) -> Description:
+def describe(path: Place, root: bytes) -> Description:
     """Parse the description of the store at `path`.
 
     Args:
-        path: folder of the store.
+        path: folder or address of the store.
         root: the bytes of its `zarr.json`.
 
     Raises:
@@ -56,7 +57,7 @@ def describe(path: Path, root: bytes) -> Description:
         StoreVersionError: the store needs another version of this program.
         StoreCorruptError: the file is not JSON, or a value does not match its hash.
     """
-    if not root and not (path / "zarr.json").is_file():
+    if not root and not (isinstance(path, Path) and (path / "zarr.json").is_file()):
         raise NotAStoreError(f"{path}: not an attention store (no zarr.json that can be read).\n  {REMEDY}.")
     try:
         document = parse_json(root)
@@ -108,7 +109,7 @@ def _listed(path: Path, described: dict[str, Any]) -> set[str]:
     return {name for name in names if NAME.fullmatch(name) and (path / name / "zarr.json").is_file()}
 
 
-def _damaged(path: Path, reason: str) -> StoreCorruptError:
+def _damaged(path: Place, reason: str) -> StoreCorruptError:
     return StoreCorruptError(
         f"{path}: not an attention store, or its zarr.json is damaged ({reason}).\n"
         f"  {REMEDY}; if it is that, fetch the store again or extract it again."

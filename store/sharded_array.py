@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from store.arrays import packing_of
 from store.description import Description
 from store.disk.regular import MIB
 from store.errors import StoreCorruptError, StoreVersionError
+from store.files import StoreFiles
 from store.format import chunk_path
 from store.metadata import ArrayMetadata
 from store.packing import Packing, require_unpacked_size, unpack
@@ -22,6 +24,8 @@ from store.shards import MappedShard
 
 if sys.platform != "win32":
     import resource
+
+Checksums = Callable[[int], int]
 
 MAX_MAPPED = 4096
 """Largest number of shards of one array that stay mapped. Linux allows a process 65,530 mappings."""
@@ -40,14 +44,15 @@ class ShardedArray:
     """Map the shards of one array when they are needed, and check its samples once.
 
     Args:
-        root: folder of the store.
+        files: of the store.
         metadata: of the array, checked by `store.arrays`.
         name: of the array.
         description: of the store.
     """
 
-    def __init__(self, root: Path, metadata: ArrayMetadata, name: str, description: Description) -> None:
-        self._root = root
+    def __init__(self, files: StoreFiles, metadata: ArrayMetadata, name: str, description: Description) -> None:
+        self._files = files
+        self._root = files.place
         self._name = name
         self._shape = metadata.shape[1:]
         self._samples = description.samples
@@ -61,12 +66,12 @@ class ShardedArray:
         self.times_mapped = 0
         """The number of times a shard's file was opened."""
 
-    def read(self, indices: NDArray[np.int64], checksums: NDArray[np.uint32]) -> NDArray[Any]:
+    def read(self, indices: NDArray[np.int64], checksums: Checksums) -> NDArray[Any]:
         """Read samples, checking those that were not checked yet.
 
         Args:
             indices: (n,) positions in the store, all within it.
-            checksums: (sample,) the CRC-32C recorded for every sample of this array.
+            checksums: returns the CRC-32C that the store records for a sample of this array.
 
         Returns:
             (n, …) values of the array's own type.
@@ -86,7 +91,7 @@ class ShardedArray:
             self._require_size(indices, size, packing)
         out = np.empty((len(indices), *self._shape), dtype=dtype)
         rows = out.view(np.uint8).reshape(len(indices), size)
-        self.check(indices, checksums)
+        self._check_mapped(indices, checksums)
         mapped = self.times_mapped
         for row, sample in zip(rows, indices.tolist(), strict=True):
             shard = self._mapped.get(sample // self._per_shard)
@@ -98,26 +103,37 @@ class ShardedArray:
                 raise self._damaged(sample, error) from None
         return out
 
-    def check(self, indices: NDArray[np.int64], checksums: NDArray[np.uint32]) -> None:
-        """Compare the stored bytes of samples with their checksums; a sample that passed is not checked again.
-
-        Args:
-            indices: (n,) positions in the store, all within it.
-            checksums: (sample,) the CRC-32C recorded for every sample of this array.
+    def chunk(self, sample: int, checksums: Checksums) -> bytes:
+        """Return the stored bytes of one sample, checksum included, after comparing them with their checksums.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
+        return self._checked_shard(sample, checksums).chunk(sample)
+
+    def check(self, indices: NDArray[np.int64], checksums: Checksums) -> None:
+        """Compare the stored bytes of samples with their checksums; a sample that passed is not checked again.
+
+        Args:
+            indices: (n,) positions in the store, all within it.
+            checksums: returns the CRC-32C that the store records for a sample of this array.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
+        """
+        self._check_mapped(indices, checksums)
+
+    def _check_mapped(self, indices: NDArray[np.int64], checksums: Checksums) -> None:
         if self._checked[indices].all():
             return
         for sample in indices.tolist():
             self._checked_shard(sample, checksums)
 
-    def _checked_shard(self, sample: int, checksums: NDArray[np.uint32]) -> MappedShard:
+    def _checked_shard(self, sample: int, checksums: Checksums) -> MappedShard:
         """Return the shard of a sample whose bytes were compared with their checksums, now or since it was mapped."""
         shard = self.shard(sample // self._per_shard)
         if not self._checked[sample]:
-            shard.check(sample, int(checksums[sample]))
+            shard.check(sample, checksums(sample))
             self._checked[sample] = True
         return shard
 
@@ -144,7 +160,8 @@ class ShardedArray:
             return shard
         first = number * self._per_shard
         shard = MappedShard(
-            self.path(number),
+            path := self.path(number),
+            shown=self._files.shown(path),
             capacity=self._per_shard,
             name=self._name,
             first=first,
@@ -161,7 +178,7 @@ class ShardedArray:
 
     def path(self, number: int) -> Path:
         """Return the path of a shard."""
-        return chunk_path(self._root, self._name, number, 1 + len(self._shape))
+        return chunk_path(self._files.folder, self._name, number, 1 + len(self._shape))
 
 
 def most_mapped() -> int:

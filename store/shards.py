@@ -39,7 +39,12 @@ def encode_chunk(values: NDArray[np.generic], packing: Packing) -> tuple[bytes, 
         The chunk, CRC-32C included, and the CRC-32C.
     """
     chunk = checksummed(pack(np.ascontiguousarray(values).tobytes(), packing))
-    return chunk, int.from_bytes(chunk[-CRC_BYTES:], "little")
+    return chunk, checksum_of(chunk)
+
+
+def checksum_of(chunk: bytes) -> int:
+    """Return the CRC-32C at the end of a chunk."""
+    return int.from_bytes(chunk[-CRC_BYTES:], "little")
 
 
 def checksummed(payload: bytes) -> bytes:
@@ -50,11 +55,63 @@ def checksummed(payload: bytes) -> bytes:
 
 def encode_shard(chunks: Sequence[bytes], capacity: int) -> bytes:
     """Encode a whole shard: its chunks and its index. Fewer chunks than `capacity` leave the rest unwritten."""
+    return b"".join([*chunks, encode_index([len(chunk) for chunk in chunks], capacity)])
+
+
+def encode_index(lengths: Sequence[int], capacity: int) -> bytes:
+    """Encode the index of a shard whose chunks have these lengths and follow each other from byte 0."""
     index = np.full((capacity, 2), NEVER_WRITTEN, dtype="<u8")
-    lengths = np.array([len(chunk) for chunk in chunks], dtype="<u8")
-    index[: len(chunks), 0] = np.cumsum(lengths) - lengths
-    index[: len(chunks), 1] = lengths
-    return b"".join([*chunks, checksummed(index.tobytes())])
+    written = np.array(lengths, dtype="<u8")
+    index[: len(lengths), 0] = np.cumsum(written) - written
+    index[: len(lengths), 1] = written
+    return checksummed(index.tobytes())
+
+
+def index_place(capacity: int, end: int, *, at_start: bool) -> tuple[int, int]:
+    """Return the (start, stop) of a shard's index, its checksum included; a start below 0 if the file is too short.
+
+    Args:
+        capacity: chunks that the index has room for.
+        end: size of the file in bytes.
+        at_start: the index is before the chunks, as in version 1.
+    """
+    size = capacity * 16 + CRC_BYTES
+    return (0, size) if at_start else (end - size, end)
+
+
+def parse_index(
+    table: bytes | memoryview, capacity: int, written: int, *, end: int, at_start: bool
+) -> NDArray[np.uint64]:
+    """Check a shard's index and return the (offset, length) of its samples' chunks, (written, 2).
+
+    Args:
+        table: the bytes of the index, its checksum included. The result is a view of them: in a large store all indices
+            together would take gigabytes of memory as copies.
+        capacity: chunks that the index has room for.
+        written: chunks that the shard holds.
+        end: size of the shard in bytes.
+        at_start: the index is before the chunks, as in version 1.
+
+    Raises:
+        ValueError: it does not match its checksum, or its chunks do not fill the shard exactly.
+    """
+    size = capacity * 16
+    if len(table) < size + CRC_BYTES:
+        raise ValueError("the shard is cut short")
+    if checksummed(bytes(table[:size])) != table:
+        raise ValueError("the shard's index does not match its checksum: the shard is damaged or cut short")
+    index = np.frombuffer(table[:size], dtype="<u8").reshape(capacity, 2)
+    if (index[:written] == NEVER_WRITTEN).any():
+        raise ValueError("the shard lacks samples")
+    offsets, lengths = index[:written].T
+    chunks_begin, chunks_end = (size + CRC_BYTES, end) if at_start else (0, end - size - CRC_BYTES)
+    if (lengths < CRC_BYTES).any() or (lengths > end).any():
+        raise ValueError("the shard is cut short")
+    if (index[written:] != NEVER_WRITTEN).any() or chunks_begin + int(lengths.sum()) != chunks_end:
+        raise ValueError("the shard is cut short, or holds more than its samples")
+    if (offsets != chunks_begin + np.cumsum(lengths) - lengths).any():
+        raise ValueError("the shard's chunks are not one after the other")
+    return index[:written]
 
 
 class MappedShard:
@@ -67,6 +124,7 @@ class MappedShard:
         first: position in the store of the shard's first sample.
         last: position of its last sample.
         index_at_start: the index is before the chunks, as in version 1.
+        shown: the file's name in messages; by default its path.
 
     Raises:
         StoreIncompleteError: the file is missing.
@@ -74,9 +132,17 @@ class MappedShard:
     """
 
     def __init__(
-        self, path: Path, *, capacity: int, name: str, first: int, last: int, index_at_start: bool = False
+        self,
+        path: Path,
+        *,
+        capacity: int,
+        name: str,
+        first: int,
+        last: int,
+        index_at_start: bool = False,
+        shown: str | None = None,
     ) -> None:
-        self._where = f"`{name}` in {path} (samples {first}-{last})"
+        self._where = f"`{name}` in {shown or path} (samples {first}-{last})"
         self._first = first
         try:
             with open_regular(path) as file:
@@ -98,30 +164,22 @@ class MappedShard:
 
     def _read_index(self, capacity: int, written: int, *, at_start: bool) -> NDArray[np.uint64]:
         """Return the (offset, length) of the samples' chunks, (written, 2)."""
-        size, end = capacity * 16, len(self._bytes)
-        if end < size + CRC_BYTES:
-            raise self._corrupt("the shard is cut short")
-        begin = 0 if at_start else end - size - CRC_BYTES
-        table = self._bytes[begin : begin + size]
-        if checksummed(table) != self._bytes[begin : begin + size + CRC_BYTES]:
-            raise self._corrupt("the shard's index does not match its checksum: the shard is damaged or cut short")
-        index = np.frombuffer(table, dtype="<u8").reshape(capacity, 2)
-        if (index[:written] == NEVER_WRITTEN).any():
-            raise self._corrupt("the shard lacks samples")
-        offsets, lengths = index[:written].T
-        chunks_begin, chunks_end = (size + CRC_BYTES, end) if at_start else (0, begin)
-        if (lengths < CRC_BYTES).any() or (lengths > end).any():
-            raise self._corrupt("the shard is cut short")
-        if (index[written:] != NEVER_WRITTEN).any() or chunks_begin + int(lengths.sum()) != chunks_end:
-            raise self._corrupt("the shard is cut short, or holds more than its samples")
-        if (offsets != chunks_begin + np.cumsum(lengths) - lengths).any():
-            raise self._corrupt("the shard's chunks are not one after the other")
-        return index[:written]
+        end = len(self._bytes)
+        begin, stop = index_place(capacity, end, at_start=at_start)
+        try:
+            return parse_index(self._view[max(0, begin) : stop], capacity, written, end=end, at_start=at_start)
+        except ValueError as error:
+            raise self._corrupt(str(error)) from None
 
     def payload(self, sample: int) -> memoryview:
         """Return a sample's stored bytes without their checksum, as a view into the file."""
         start, length = self._index[sample - self._first].tolist()
         return self._view[start : start + length - CRC_BYTES]
+
+    def chunk(self, sample: int) -> bytes:
+        """Return a sample's stored bytes with their checksum."""
+        start, length = self._index[sample - self._first].tolist()
+        return self._bytes[start : start + length]
 
     def checksum(self, sample: int) -> int:
         """Return the CRC-32C that follows a sample's stored bytes in the file."""

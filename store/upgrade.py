@@ -69,4 +69,5 @@ def layout_of(store: AttentionStore) -> Layout:
         instances=store.has("instances"),
         multilabel=store.multilabel,
         columns=tuple(name for name in OPTIONAL_COLUMNS if store.has(name)),
+        expected=len(store),
     )

@@ -12,6 +12,7 @@
 | `perceptual_hash` | 16 hexadecimal digits, or "" |
 | `parent` | not "" |
 | `slice` | 0 or more |
+| `mask_digest` | 64 hexadecimal digits, or "" |
 | `pixel_mm` | two numbers above 0 with a space between them, or "" |
 
 Optional parts in an unknown encoding are not checked. If an array or column cannot be read, that is reported as a fault
@@ -122,6 +123,7 @@ def _is_pixel_size(text: str) -> bool:
 TEXTS: dict[str, tuple[str, Callable[[str], object]]] = {
     "perceptual_hash": ("is not 16 hexadecimal digits", HASH.fullmatch),
     "pixel_mm": ("is no size of a pixel", _is_pixel_size),
+    "mask_digest": ("is no SHA-256", lambda text: not text or DIGEST.fullmatch(text)),
 }
 """Columns of texts of one form: the fault, and a function that returns something true for a sound text."""
 

@@ -9,11 +9,11 @@ Nothing is ever written in version 1. `store.upgrade` turns such a store into on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from store.errors import StoreCorruptError, StoreVersionError
 from store.format import SHARDED
+from store.remote.address import Place
 
 KEYS = frozenset(
     {
@@ -38,7 +38,7 @@ EARLY_KEYS = KEYS - {"metadata_sha256", "columns_sha256"}
 EARLIEST_KEYS = EARLY_KEYS - {"mask_values"}
 
 
-def as_version_2(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def as_version_2(raw: Mapping[str, Any], path: Place) -> dict[str, Any]:
     """Return a description of version 1 with the keys of version 2; `version` and `contents_sha256` stay.
 
     Raises:

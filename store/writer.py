@@ -1,8 +1,8 @@
 """Write a store: samples are added one by one, and the complete store appears at the end.
 
-Samples are gathered until they fill a shard, which is then written once and never changed, so
-memory holds one shard whatever the number of samples. The store has a temporary name until
-`finish`, and is verified there before it appears at its path (`store.disk.publish`).
+Samples are gathered until they fill a shard, which is then complete and never changed. Large shards are written in
+pieces (`store.shard_writer`), so memory holds `SHARD_BYTES` of each array at most, whatever the number of samples. The
+store has a temporary name until `finish`, and is verified there before it appears at its path (`store.disk.publish`).
 
 The bytes are specified in `store/FORMAT.md`. The version of the format rises with every change here that gives other
 bytes for the same samples.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,21 +38,30 @@ from store.format import (
     OPTIONAL_SHARDED,
     SHARDED,
     VERSION,
-    chunk_path,
     metadata_sha256,
     recipe_sha256,
     written_json,
 )
-from store.metadata import ShardedArraySpec, dimensions_of
+from store.metadata import ShardedArraySpec
 from store.packing import Packing, codecs
 from store.records import Sample
 from store.root import STORE
-from store.shards import encode_chunk, encode_shard
+from store.shard_writer import ShardWriter
+from store.shards import checksum_of, encode_chunk
 
 SHARD_BYTES = 32 * 2**20
 """Largest size of a shard of images. Smaller shards would be many files, larger ones would be slow to fetch."""
 
 MAX_SAMPLES_PER_SHARD = 1024
+
+MOST_SMALL_SHARDS = 1024
+"""Number of shards of one array above which shards of more than `MAX_SAMPLES_PER_SHARD` samples are made.
+
+They still have at most `SHARD_BYTES` of images.
+"""
+
+MOST_SHARDS = 4096
+"""Largest number of shards of one array. Above it, shards of more than `SHARD_BYTES` are made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +91,10 @@ class Layout:
     """Licence of the transformer's weights; "" where the name of the model says it, or where it is not known."""
     columns: tuple[str, ...] = ()
     """Optional columns that every sample has: names of `store.format.OPTIONAL_COLUMNS`, in any order."""
+    expected: int = field(default=0, compare=False)
+    """Number of samples that the store will have, as far as it is known. Very large stores get larger shards."""
+    per_shard: int = field(default=0, compare=False)
+    """Number of samples in a full shard; 0 to choose it by their size and number."""
 
     def __post_init__(self) -> None:
         unknown = set(self.columns) - OPTIONAL_COLUMNS.keys()
@@ -101,10 +114,29 @@ class Layout:
         return {**COLUMNS, **{name: dtype for name, dtype in OPTIONAL_COLUMNS.items() if name in self.columns}}
 
     @property
-    def samples_per_shard(self) -> int:
+    def samples_at_once(self) -> int:
         """The largest power of two whose images fit in `SHARD_BYTES`, at most `MAX_SAMPLES_PER_SHARD`."""
+        return min(MAX_SAMPLES_PER_SHARD, self._fitting)
+
+    @property
+    def samples_per_shard(self) -> int:
+        """The number of samples in a full shard: `samples_at_once`, doubled where this would make too many files.
+
+        It is doubled while there are more than `MOST_SMALL_SHARDS` shards and the images still fit in `SHARD_BYTES`,
+        and then while there are more than `MOST_SHARDS` shards. So ten million samples take fewer than 20,000 files.
+        """
+        if self.per_shard:
+            return self.per_shard
+        number = self.samples_at_once
+        while self.expected > number * (MOST_SMALL_SHARDS if number < self._fitting else MOST_SHARDS):
+            number *= 2
+        return number
+
+    @property
+    def _fitting(self) -> int:
+        """The largest power of two whose images fit in `SHARD_BYTES`, at least 1."""
         fitting = max(1, SHARD_BYTES // (self.size[0] * self.size[1] * 3))
-        return min(MAX_SAMPLES_PER_SHARD, 1 << (fitting.bit_length() - 1))
+        return 1 << (fitting.bit_length() - 1)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one sample in one of the sharded arrays."""
@@ -167,30 +199,43 @@ class StoreWriter:
     ) -> None:
         self.skipped: list[dict[str, str]] = []
         """Inputs left out on request, for the store's description: `{where, what}`."""
+        self.part: dict[str, Any] | None = None
+        """Which share of a larger store this is, for the store's description; None for a whole store."""
         self._folder = folder
         self._layout = layout
         self._recipe = recipe
         self._upgraded_from = list(upgraded_from)
-        self._samples = 0
-        self._shards = 0
-        self._chunks: dict[str, list[bytes]] = {name: [] for name in layout.sharded}
-        for name in layout.sharded:
-            (folder / name).mkdir()
-        self._columns = {
+        self.samples = 0
+        """The number of samples so far."""
+        self._parts = [
+            (name, dtype, np.dtype(dtype).newbyteorder("<"), layout.shape(name), layout.packing(name))
+            for name, dtype in layout.sharded.items()
+        ]
+        self.shards = {
+            name: ShardWriter(folder, name, capacity=layout.samples_per_shard, most_bytes=SHARD_BYTES)
+            for name in layout.sharded
+        }
+        self.sample_columns = tuple(layout.sample_columns)
+        self.columns = {
             name: ColumnWriter(folder, name, dtype=dtype, chunk=COLUMN_CHUNK)
             for name, dtype in layout.sample_columns.items()
         }
-        self._columns["checksum"] = ColumnWriter(
+        self.columns["checksum"] = ColumnWriter(
             folder, "checksum", dtype="uint32", row=(len(layout.sharded),), chunk=COLUMN_CHUNK
         )
-        self._columns["head"] = ColumnWriter(folder, "head", dtype="str", chunk=COLUMN_CHUNK)
+        self.columns["head"] = ColumnWriter(folder, "head", dtype="str", chunk=COLUMN_CHUNK)
         for head in layout.heads:
-            self._columns["head"].append(head)
+            self.columns["head"].append(head)
 
     @property
     def samples_per_shard(self) -> int:
-        """The number of samples in a full shard. Without a cluster, `extract` computes as many at a time."""
+        """The number of samples in a full shard."""
         return self._layout.samples_per_shard
+
+    @property
+    def samples_at_once(self) -> int:
+        """The number of samples that `extract` computes at a time without a cluster."""
+        return self._layout.samples_at_once
 
     def append(self, sample: Sample) -> None:
         """Add one sample.
@@ -199,33 +244,45 @@ class StoreWriter:
             ValueError: one of its arrays does not have the layout's shape or type, or a value of the layout is missing.
         """
         checksums = []
-        for name, dtype in self._layout.sharded.items():
+        chunks = []
+        for name, dtype, stored, shape, packing in self._parts:
             values: NDArray[Any] | None = getattr(sample, name)
             if values is None:
                 raise ValueError(f"{sample.id}: has no `{name}`")
-            if values.shape != self._layout.shape(name) or values.dtype != dtype:
-                raise ValueError(
-                    f"{sample.id}: `{name}` is {values.dtype}{values.shape}, not {dtype}{self._layout.shape(name)}"
-                )
-            stored = values.astype(np.dtype(dtype).newbyteorder("<"), copy=False)
-            chunk, checksum = encode_chunk(stored, self._layout.packing(name))
-            self._chunks[name].append(chunk)
+            if values.shape != shape or values.dtype != dtype:
+                raise ValueError(f"{sample.id}: `{name}` is {values.dtype}{values.shape}, not {dtype}{shape}")
+            chunk, checksum = encode_chunk(values.astype(stored, copy=False), packing)
+            chunks.append(chunk)
             checksums.append(checksum)
-        for name in self._layout.sample_columns:
-            value = getattr(sample, "id" if name == "sample" else name)
-            if value is None:
-                raise ValueError(f"{sample.id}: has no `{name}`")
-            self._columns[name].append(value)
-        self._columns["checksum"].append(checksums)
-        self._samples += 1
-        if len(self._chunks["image"]) == self._layout.samples_per_shard:
-            self._write_shards()
+        row = [getattr(sample, "id" if name == "sample" else name) for name in self.sample_columns]
+        if None in row:
+            raise ValueError(f"{sample.id}: has no `{self.sample_columns[row.index(None)]}`")
+        self._add(chunks, row, checksums)
+
+    def append_stored(self, chunks: Mapping[str, bytes], values: Mapping[str, Any]) -> None:
+        """Add one sample whose chunks are encoded already, as in a store of the same layout.
+
+        Args:
+            chunks: the stored bytes in every sharded array, checksum included.
+            values: the value in every column of samples.
+        """
+        encoded = [chunks[name] for name in self.shards]
+        self._add(encoded, [values[name] for name in self.sample_columns], list(map(checksum_of, encoded)))
+
+    def _add(self, chunks: Sequence[bytes], row: Sequence[Any], checksums: Sequence[int]) -> None:
+        """Add the chunks of one sample, its values in the columns, and the CRC-32C of its chunks."""
+        for writer, chunk in zip(self.shards.values(), chunks, strict=True):
+            writer.append(chunk)
+        for name, value in zip(self.sample_columns, row, strict=True):
+            self.columns[name].append(value)
+        self.columns["checksum"].append(checksums)
+        self.samples += 1
 
     def finish(self) -> None:
         """Write what is still in memory, the metadata and the description. `new_store` calls it."""
-        if self._chunks["image"]:
-            self._write_shards()
-        metadata = {name: self._columns[name].finish().to_bytes() for name in self._columns}
+        for writer in self.shards.values():
+            writer.finish()
+        metadata = {name: self.columns[name].finish().to_bytes() for name in self.columns}
         metadata |= {name: self._sharded_metadata(name) for name in self._layout.sharded}
         for name, content in metadata.items():
             write_synced(self._folder / name / "zarr.json", content)
@@ -236,28 +293,22 @@ class StoreWriter:
             recipe_sha256=recipe_sha256(self._recipe),
             classes=list(self._layout.classes),
             masks=self._layout.masks,
-            samples=self._samples,
+            samples=self.samples,
             samples_per_shard=self._layout.samples_per_shard,
             sharded=list(self._layout.sharded),
             skipped=self.skipped,
             metadata_sha256=metadata_sha256(metadata),
             columns_sha256={
-                name: self._columns[name].digests for name in (*DIMENSIONS, *OPTIONAL_COLUMNS) if name in self._columns
+                name: self.columns[name].digests for name in (*DIMENSIONS, *OPTIONAL_COLUMNS) if name in self.columns
             },
             contents_sha256="",
             upgraded_from=self._upgraded_from,
             images=self._layout.images,
+            part=self.part,
             weights_licence=self._layout.weights_licence,
         ).sealed()
         group = {"zarr_format": 3, "node_type": "group", "attributes": {ATTRIBUTE: description.to_dict()}}
         write_synced(self._folder / "zarr.json", written_json(group))
-
-    def _write_shards(self) -> None:
-        for name, chunks in self._chunks.items():
-            content = encode_shard(chunks, self._layout.samples_per_shard)
-            write_synced(chunk_path(self._folder, name, self._shards, len(dimensions_of(name))), content)
-            chunks.clear()
-        self._shards += 1
 
     def _sharded_metadata(self, name: str) -> bytes:
         shape = self._layout.shape(name)
@@ -272,4 +323,4 @@ class StoreWriter:
             attributes=self._layout.attributes(name),
             fill_value="NaN" if name == "attention" else 0,
         )
-        return spec.metadata(samples=self._samples, samples_per_shard=self._layout.samples_per_shard).to_bytes()
+        return spec.metadata(samples=self.samples, samples_per_shard=self._layout.samples_per_shard).to_bytes()

@@ -5,7 +5,7 @@ is one commit, so a killed extraction loses one batch at most. Two extractions m
 entry that does not match its checksum counts as absent and is computed again.
 
 A memo is a cache: deleting it costs time, never results. It must be on a local disk, because SQLite's write-ahead log
-does not work over a network file system. It never shrinks. The thread that uses it must open it.
+does not work between machines (`stages.extraction.memo_place`). It never shrinks. The thread that uses it must open it.
 """
 
 from __future__ import annotations

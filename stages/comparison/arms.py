@@ -28,6 +28,7 @@ from stages.errors import UsageError
 from stages.segmentation.losses import Loss
 from stages.segmentation.network import NetworkConfig, Segmenter
 from stages.settings import Branches, CompareSettings, TrainSettings
+from store.remote.address import RemoteAddress, place_of
 
 __all__ = [
     "OWN_OPTION",
@@ -210,6 +211,7 @@ def _checked(base: TrainSettings, values: Mapping[str, Any], where: str) -> Trai
         UsageError: a value is of the wrong kind or out of its range.
     """
     given = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)} | dict(values)
+    given["store"] = place_of(given["store"])
     try:
         return TypeAdapter(TrainSettings).validate_python(given)
     except ValidationError as error:
@@ -248,4 +250,4 @@ def _require_different(arms: Sequence[Arm]) -> None:
 
 
 def _as_json(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path | RemoteAddress) else value

@@ -34,6 +34,7 @@ from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from stages.segmentation.unlabelled_samples import mark_unlabelled
 from stages.settings import CompareSettings, TrainSettings
 from store import AttentionStore
+from store.remote.address import Place
 
 __all__ = ["WORK", "Job", "Plan", "make_plan", "plan_of"]
 
@@ -205,7 +206,7 @@ def _jobs(settings: CompareSettings, matrix: Matrix, samples: Samples, device: t
     """Return every run with its samples and its identity."""
     kept = {"none": (), "first": matrix.seeds[:1], "all": matrix.seeds}[settings.keep_models]
     jobs: list[Job] = []
-    splits_of: dict[tuple[Path, bool, int, int], list[str]] = {}
+    splits_of: dict[tuple[Place, bool, int, int], list[str]] = {}
     for run in matrix:
         own = replace(run.arm.settings, seed=run.seed)
         store, where = samples.store_of(run.arm), (own.store, own.unlabelled, run.labels, run.seed)

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.comparison.arms import Arm
 from stages.errors import UsageError
+from stages.runs.whole_store import require_whole
 from stages.segmentation.split_tables import SPLITS
 from stages.segmentation.splits import split_by_csv, split_by_rule
 from stages.settings import TrainSettings
 from store import AttentionStore
+from store.remote.address import Place
 
 __all__ = ["Samples", "open_samples"]
 
@@ -36,7 +37,7 @@ class Samples:
     """The store of the comparison, on which the split was made."""
     splits: Sequence[str]
     """Split of every sample of `store`: train, val, test; "" for others, and unlabelled where a table says so."""
-    stores: dict[Path, AttentionStore]
+    stores: dict[Place, AttentionStore]
     """Every store of an arm, by the path in its settings."""
 
     def count(self, split: str) -> int:
@@ -68,16 +69,18 @@ def open_samples(arms: Iterable[Arm], shared: TrainSettings) -> Samples:
         InputProblemsError: the table of splits does not fit the store.
     """
     store = AttentionStore.open(shared.store)
+    require_whole(store)
     if not store.labelled.any():
         raise UsageError(
             f"{shared.store}: no sample has a mask, so there is nothing to learn from.\n  Extract a store with --masks."
         )
     splits = _split(store, shared)
-    stores = {shared.store: store}
+    stores: dict[Place, AttentionStore] = {shared.store: store}
     for arm in arms:
         path = arm.settings.store
         if path not in stores:
             stores[path] = AttentionStore.open(path)
+            require_whole(stores[path])
             _require_same(store, stores[path], splits, arm.name)
         if arm.settings.unlabelled and stores[path] is not store:
             _require_images(store, stores[path], np.flatnonzero(~store.labelled).astype(np.int64), arm.name)

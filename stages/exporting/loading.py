@@ -12,17 +12,15 @@ from torch import Tensor, nn
 from stages.attention.card import read_card
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.hub import weights_without_network
-from stages.attention.models import MODELS
 from stages.attention.recipe import Recipe
 from stages.errors import CheckpointError, UsageError
 from stages.exporting.networks import Frame, SegmenterNetwork, WholeNetwork, whole_frame
 from stages.imaging.image_rules import PAD, ImageRules
+from stages.runs.licences import licence_of, needs_notice
 from stages.segmentation.checkpoint import ModelCard, load_model
 from stages.settings import ExportSettings, Size
 
 __all__ = ["Loaded", "load"]
-
-UNKNOWN_LICENCE = "not known: the weights are of your own, or of another version of the program"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +81,9 @@ def load(settings: ExportSettings) -> Loaded:
     segmenter.requires_grad_(requires_grad=False)
     recipe = _recipe(card, settings)
     notes = list(_notes(card, recipe, settings))
+    licence = _licence(card, settings)
+    if needs_notice(licence):
+        notes.append(f"the licence of the transformer's weights has conditions of its own: {licence}")
     config = card.network
     if settings.part == "segmenter" or recipe is None:
         if settings.weights is not None:
@@ -103,7 +104,7 @@ def load(settings: ExportSettings) -> Loaded:
         card=card,
         frame=whole_frame(config.size, None if alone else recipe),
         maps=(config.heads, *config.grid) if alone else None,
-        licence=_licence(card, settings),
+        licence=licence,
         notes=tuple(notes),
         settings=settings,
     )
@@ -127,11 +128,10 @@ def _transformer(recipe: Recipe, settings: ExportSettings) -> nn.Module:
 
 
 def _licence(card: ModelCard, settings: ExportSettings) -> str:
-    """Return the licence of the transformer's weights: from the file, else from the table of models."""
+    """Return the licence of the transformer's weights: from the file that is given, else from the run."""
     if settings.weights is not None and (described := read_card(settings.weights)) is not None:
         return described.licence
-    entry = MODELS.get(str(card.recipe.get("model")))
-    return UNKNOWN_LICENCE if entry is None else entry.licence
+    return licence_of(card.recipe, card.weights_licence)
 
 
 def _notes(card: ModelCard, recipe: Recipe | None, settings: ExportSettings) -> Sequence[str]:

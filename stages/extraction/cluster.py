@@ -9,7 +9,7 @@ scheduler, on every worker and on every client. So only three kinds of address a
 confirmed that nobody else is on the network. The certificates are those of dask's configuration,
 `distributed.comm.tls`. Both sides check them against its certificate authority, not against the host's name.
 
-The jobs are defined in `stages.extraction.on_cluster`.
+The jobs are defined in `stages.extraction.jobs`; `stages.extraction.on_cluster` runs them here.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from stages.errors import PipelineError, UsageError
+from stages.extraction.opaque import call_as_bytes, run_call
 
 __all__ = ["Cluster", "connect", "require_cluster"]
 
@@ -110,7 +111,7 @@ class Cluster:
         """Yield `work(job)` for every job, computed by the workers, in the order of the jobs.
 
         A bounded number of jobs is sent ahead; the bound follows the number of workers. A job whose worker died is sent
-        to another worker.
+        to another worker. The scheduler sees the bytes of a job and does not import its modules.
 
         Args:
             work: A function of an installed module. The workers import it by its name.
@@ -123,8 +124,9 @@ class Cluster:
         running: deque[Any] = deque()
         while True:
             for job in islice(source, self._room(len(running))):
+                call = call_as_bytes(work, job)
                 with self._explain_failures():
-                    running.append(self._client.submit(work, job, pure=False, retries=RETRIES))
+                    running.append(self._client.submit(run_call, call, pure=False, retries=RETRIES))
             if not running:
                 return
             yield self._result(running.popleft())

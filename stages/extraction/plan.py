@@ -22,6 +22,7 @@ from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import InputProblemsError, Problem, WeightsError
+from stages.extraction.memo_place import memo_folder
 from stages.extraction.preparation import Prepared
 from stages.extraction.shard import REMEDY, Decoded
 from stages.imaging.lost_objects import LostObjects
@@ -203,9 +204,10 @@ def _lost(decoded: Sequence[Decoded]) -> LostObjects:
 def _remembered(settings: ExtractSettings, recipe: Recipe, decoded: Sequence[Decoded]) -> float:
     """Return the share of the decoded images whose maps are in the memo."""
     digests = {one.memo_key for one in decoded}
-    if not digests or not AttentionMemo.path_of(settings.memo, recipe).is_file():
+    folder = memo_folder(settings)
+    if not digests or not AttentionMemo.path_of(folder, recipe).is_file():
         return 0.0
-    with AttentionMemo(settings.memo, recipe) as memo:
+    with AttentionMemo(folder, recipe) as memo:
         return len(memo.get_many(digests)) / len(digests)
 
 

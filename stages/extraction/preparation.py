@@ -7,10 +7,11 @@ transformer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from stages.errors import Problem, UsageError
+from stages.extraction.parts import Share
 from stages.extraction.shard import Decoding, check_files
 from stages.extraction.tiles import cut_into_tiles, leave_out_plain, size_notes, tile_rule
 from stages.imaging.headers import read_header
@@ -29,7 +30,7 @@ from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Progress
 from stages.settings import ExtractSettings, Size
 
-__all__ = ["Prepared", "as_relative", "check_headers", "find_all_problems", "prepare"]
+__all__ = ["Prepared", "check_headers", "find_all_problems", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,12 @@ class Prepared:
     rules: LabelRules
     window: str = "auto"
     """The rule of intensities that the user asks for."""
+    share: Share | None = None
+    """Which part of the extraction this is; `sources`, `plain` and `unread` are of this part, all else of the whole."""
+    unread: Sequence[Problem] = ()
+    """Those of the `problems` that only this part finds."""
+    labelled: bool = False
+    """True if any sample has labels."""
 
     @property
     def sizes(self) -> Counter[Size]:
@@ -77,13 +84,19 @@ class Prepared:
         return [f"note: {line}" for line in describe_mixtures(self.images, self.facts, stretched=stretched)]
 
 
-def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0)) -> Prepared:
+def prepare(
+    settings: ExtractSettings,
+    progress: Progress,
+    context: Size = (0, 0),
+    choose: Callable[[list[SourceSample]], list[SourceSample]] = lambda samples: samples,
+) -> Prepared:
     """Find the samples and check the headers of all their files.
 
     Args:
         settings: Of the extraction.
         progress: Shows how far the headers are.
         context: (rows, columns) that the transformer sees around every image, in pixels of its input.
+        choose: returns those of the samples that are to be extracted. The files of the others are not opened here.
 
     Raises:
         UsageError: a folder, a pattern, a class map or the rule of intensities is not valid, or two settings exclude
@@ -113,7 +126,7 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
         unclear=settings.unclear,
     )
     channels = parse_channels(settings.channels) if settings.channels is not None else ()
-    planes, unsplit = split_into_planes(found.samples, settings.axis)
+    planes, unsplit = split_into_planes(choose(found.samples), settings.axis)
     planes, unshown = with_channels(planes, channels)
     images, problems, facts = check_headers(planes, progress)
     rules_of_images = ImageRules(
@@ -123,20 +136,24 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
         channels=channels,
         fit=settings.fit,
     )
-    sources = images
+    share = None if settings.shard is None else Share.parse(settings.shard)
+    own = range(len(images)) if share is None else share.range_of(len(images))
+    sources = images[own.start : own.stop]
     tile = tile_rule(settings)
     if tile is not None:
-        sources, uncut = cut_into_tiles(images, tile)
+        sources, uncut = cut_into_tiles(images, tile, own)
         rules_of_images, problems = replace(rules_of_images, tile=tile), [*problems, *uncut]
     plain: list[Problem] = []
+    unread: list[Problem] = []
     if tile is not None and settings.tile_background is not None:
-        sources, plain, unread = leave_out_plain(sources, settings.tile_background, rules_of_images, rules)
-        problems += unread
-    notes = size_notes(settings, tile, Counter(one.size for one in facts), len(sources))
+        sources, plain, unread = leave_out_plain(
+            sources, settings.tile_background, rules_of_images, rules, may_be_empty=share is not None
+        )
+    notes = size_notes(settings, tile, Counter(one.size for one in facts), len(sources), share)
     return Prepared(
         found=replace(found, notes=[*found.notes, *notes]),
         sources=sources,
-        problems=[*found.problems, *unsplit, *unshown, *problems],
+        problems=[*found.problems, *unsplit, *unshown, *problems, *unread],
         plain=plain,
         images=images,
         facts=facts,
@@ -146,9 +163,13 @@ def prepare(settings: ExtractSettings, progress: Progress, context: Size = (0, 0
             context=context,
             images=rules_of_images,
             rules=rules,
+            record_masks=settings.append,
         ),
         rules=rules,
         window=settings.window,
+        share=share,
+        unread=unread,
+        labelled=any(sample.masks for sample in found.samples),
     )
 
 
@@ -183,12 +204,3 @@ def check_headers(
                 facts.append(outcome)
             task.advance()
     return sources, problems, facts
-
-
-def as_relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
-    """Return a problem for the store's description, which must not depend on where the folders are."""
-    where = problem.where
-    for folder in (settings.images, settings.masks, settings.csv.parent if settings.csv else None):
-        if folder is not None:
-            where = where.removeprefix(f"{folder}/")
-    return {"where": where, "what": problem.what}

@@ -2,7 +2,7 @@
 
 `extract_shard` takes a list of files. Threads decode files ahead while the transformer computes. Cached maps come from
 the memo; the others are computed in full batches, and every batch is committed to the memo. Only one shard is in
-memory, whatever the total number of images. A cluster runs the same function (`stages.extraction.on_cluster`).
+memory, whatever the total number of images. Workers run the same function (`stages.extraction.jobs`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem
+from stages.extraction.source_digests import mask_digest
 from stages.imaging.context import read_with_context
 from stages.imaging.costs import decoding_bytes
 from stages.imaging.decoding import OVERSAMPLING, read_resized
@@ -27,7 +28,8 @@ from stages.imaging.labels import LabelRules
 from stages.imaging.pixel_sizes import size_in_file, size_text
 from stages.imaging.samples import SourceSample, printable
 from stages.imaging.shrinking import MOST_INSTANCES, ShrunkLabels, shrink_labels
-from stages.runtime.look_ahead import look_ahead
+from stages.runtime.look_ahead import THREADS, look_ahead
+from stages.runtime.memory_budget import MemoryBudget
 from stages.runtime.progress import Task
 from store.records import IGNORE, Sample
 
@@ -74,6 +76,8 @@ class Decoded:
     """Rows of the original image."""
     width: int
     """Columns of the original image."""
+    mask_digest: str | None = None
+    """Digest of the label files; None if it is not recorded."""
     aspect: tuple[int, int] | None = None
     """The aspect to which the image was padded; None if it was stretched."""
 
@@ -91,6 +95,14 @@ class Shard:
     computed: int = 0
     """Images the transformer ran on; the maps of the others came from the memo."""
 
+    def add(self, other: Shard) -> None:
+        """Append the result for the files that follow."""
+        self.samples += other.samples
+        self.memo_keys += other.memo_keys
+        self.problems += other.problems
+        self.keeping_sizes |= other.keeping_sizes
+        self.computed += other.computed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
@@ -106,6 +118,8 @@ class Decoding:
     """The meaning of the image files' values."""
     rules: LabelRules | None = None
     """The meaning of the label files; None where samples have none."""
+    record_masks: bool = False
+    """True to record the digests of the label files, so that samples can be added to the store later."""
 
     @property
     def aspect(self) -> tuple[int, int] | None:
@@ -127,6 +141,7 @@ class Decoding:
             return list(error.problems)
         try:
             labels = self._labels(source, (image.height, image.width))
+            recorded = mask_digest(source) if self.record_masks else None
         except InputProblemsError as error:
             return list(error.problems)
         return Decoded(
@@ -138,6 +153,7 @@ class Decoding:
             memo_key=image.memo_key,
             height=image.height,
             width=image.width,
+            mask_digest=recorded,
             aspect=self.aspect,
         )
 
@@ -176,6 +192,8 @@ class Extraction:
     """Images given to the extractor at a time."""
     memo: Memo
     """Asked before maps are computed; gets the new maps after every batch."""
+    processes: int = 1
+    """Number of processes that work at the same time on this machine: they share its memory and its processors."""
 
 
 def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task: Task) -> Shard:
@@ -193,7 +211,13 @@ def extract_shard(sources: Sequence[SourceSample], extraction: Extraction, task:
     decoded: list[Decoded] = []
     maps: dict[str, NDArray[np.float16]] = {}
     waiting: dict[str, NDArray[np.uint8]] = {}
-    outcomes = look_ahead(extraction.decoding.decode, sources, weigh=extraction.decoding.weigh)
+    outcomes = look_ahead(
+        extraction.decoding.decode,
+        sources,
+        weigh=extraction.decoding.weigh,
+        budget=MemoryBudget.of_one(extraction.processes),
+        threads=max(2, THREADS // extraction.processes),
+    )
     at_a_time = min(extraction.batch_size, BETWEEN_COMMITS)
     while group := list(islice(outcomes, at_a_time)):
         sound = [outcome for outcome in group if isinstance(outcome, Decoded)]
@@ -256,6 +280,7 @@ def _sample(decoded: Decoded, maps: NDArray[np.float16]) -> Sample:
         perceptual_hash=perceptual_hash(_without_padding(decoded)),
         **_place(decoded.source),
         pixel_mm=size_text(size_in_file(decoded.source.image, decoded.source.part.axis)),
+        mask_digest=decoded.mask_digest,
     )
 
 

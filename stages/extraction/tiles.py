@@ -13,6 +13,7 @@ from functools import partial
 from itertools import groupby
 
 from stages.errors import InputProblemsError, Problem, UsageError
+from stages.extraction.parts import Share
 from stages.extraction.tile_content import with_content
 from stages.imaging.class_names import is_annotation_file
 from stages.imaging.image_rules import ImageRules
@@ -81,19 +82,28 @@ def context_of(settings: ExtractSettings, patch: int) -> Size:
     )
 
 
-def cut_into_tiles(sources: Sequence[SourceSample], rule: TileRule) -> tuple[list[SourceSample], list[Problem]]:
+def cut_into_tiles(
+    sources: Sequence[SourceSample], rule: TileRule, only: range | None = None
+) -> tuple[list[SourceSample], list[Problem]]:
     """Return one sample for every tile, image by image, and the problems of images that cannot be cut.
 
     A tile has the group of its image; an image without a group is a group of its own.
+
+    Args:
+        sources: The images.
+        rule: How they are cut.
+        only: Positions of the images whose tiles are returned; None for all. All images are checked.
 
     Raises:
         UsageError: every image is smaller than a tile.
     """
     tiles: list[SourceSample] = []
+    names: Counter[str] = Counter()
     problems: list[Problem] = []
     images = padded = 0
+    covered: Size = (0, 0)
     largest: Size = (0, 0)
-    for outcome in look_ahead(partial(_tiles_of, rule=rule), sources):
+    for position, outcome in enumerate(look_ahead(partial(_tiles_of, rule=rule), sources)):
         if isinstance(outcome, list):
             problems += outcome
             continue
@@ -101,20 +111,23 @@ def cut_into_tiles(sources: Sequence[SourceSample], rule: TileRule) -> tuple[lis
         largest = max(largest, size, key=math.prod)
         images += 1
         padded += _is_smaller(size, found[0])
-        tiles += found
+        names.update(tile.id for tile in found)
+        covered = covered if images > 1 or found[0].part.box is None else found[0].part.box[2:]
+        if only is None or position in only:
+            tiles += found
     if images and padded == images:
-        rows, columns = tiles[0].part.box[2:] if tiles[0].part.box else rule.size
+        rows, columns = covered
         raise UsageError(
             f"--tile {rule.size[0]}x{rule.size[1]}: a tile covers {rows} x {columns} pixels, and every image is "
             f"smaller; the largest has {largest[0]} x {largest[1]}. Give a smaller tile, or leave --tile out."
         )
-    twice = [name for name, count in Counter(tile.id for tile in tiles).items() if count > 1]
+    twice = [name for name, count in names.items() if count > 1]
     problems += [Problem(name, "is the id of two tiles; rename one of their images") for name in twice]
     return tiles, problems
 
 
 def leave_out_plain(
-    tiles: Sequence[SourceSample], share: float, images: ImageRules, labels: LabelRules
+    tiles: Sequence[SourceSample], share: float, images: ImageRules, labels: LabelRules, *, may_be_empty: bool = False
 ) -> tuple[list[SourceSample], list[Problem], list[Problem]]:
     """Return the tiles that show something, a line for every image that lost tiles, and the problems of the others.
 
@@ -123,9 +136,10 @@ def leave_out_plain(
         share: A tile is left out if at least this share of it is plain; see `stages.extraction.tile_content`.
         images: How images are read.
         labels: How labels are read.
+        may_be_empty: Every tile may be plain: they are a share of the data set.
 
     Raises:
-        InputProblemsError: every tile is plain.
+        InputProblemsError: every tile is plain, and `may_be_empty` is false.
     """
     kept: list[SourceSample] = []
     lines: list[Problem] = []
@@ -143,19 +157,22 @@ def leave_out_plain(
                 f"{len(own) - len(found)} of {counted(len(own), 'tile')} left out: {share:.0%} or more of each is plain"
             )
             lines.append(Problem(printable(file), f"{what} white or black (--tile-background {share:g})"))
-    if lines and not kept and not problems:
+    if lines and not kept and not problems and not may_be_empty:
         raise InputProblemsError(lines, "No tile is left. Give a larger share, or leave --tile-background out.")
     return kept, lines, problems
 
 
-def size_notes(settings: ExtractSettings, rule: TileRule | None, sizes: Counter[Size], tiles: int) -> list[str]:
+def size_notes(
+    settings: ExtractSettings, rule: TileRule | None, sizes: Counter[Size], tiles: int, share: Share | None = None
+) -> list[str]:
     """Return what the user has to know about the sizes of images and tiles.
 
     Args:
         settings: Of the extraction.
         rule: Of the tiles; None without tiles.
         sizes: Number of images by (height, width).
-        tiles: Number of tiles of all images.
+        tiles: Number of tiles of all images, or of the share.
+        share: Which part of the extraction this is; None for the whole.
     """
     if rule is None:
         large = {size: count for size, count in sizes.items() if math.prod(size) > LARGE}
@@ -168,7 +185,8 @@ def size_notes(settings: ExtractSettings, rule: TileRule | None, sizes: Counter[
             f"pixels) shrunk to {shown}, where small structures are lost. To keep them, cut the images: --tile 512"
         )
         return [text]
-    notes = [f"tiles: {counted(tiles, 'tile')} of {counted(sizes.total(), 'image')}, {rule}"]
+    images = f"{share} of {counted(sizes.total(), 'image')}" if share else counted(sizes.total(), "image")
+    notes = [f"tiles: {counted(tiles, 'tile')} of {images}, {rule}"]
     if tuple(settings.image_size) != tuple(rule.size):
         height, width = rule.size
         notes.append(

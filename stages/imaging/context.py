@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stages.imaging.parts import Box, Part
     from stages.settings import Size
 
-__all__ = ["read_with_context"]
+__all__ = ["cut_with_context", "read_with_context"]
 
 
 def read_with_context(
@@ -49,9 +49,7 @@ def read_with_context(
     """
     seen = (input_size[0] + 2 * context[0], input_size[1] + 2 * context[1])
     if part.box is None:
-        whole = read_image(path, part, rule).pixels
-        box, exact = _surroundings((0, 0, whole.shape[0], whole.shape[1]), input_size, context)
-        return resize_image(cut_out(whole, box, 0), seen, exact)
+        return cut_with_context(read_image(path, part, rule).pixels, None, input_size, context)
     box, exact = _surroundings(part.box, input_size, context)
     wide = replace(part, box=box)
     pixels = read_from_level(path, wide, seen, rule)
@@ -60,6 +58,24 @@ def read_with_context(
     down, across = pixels.shape[0] / box[2], pixels.shape[1] / box[3]
     left, top, right, bottom = exact
     return resize_image(pixels, seen, (left * across, top * down, right * across, bottom * down))
+
+
+def cut_with_context(pixels: NDArray[np.uint8], box: Box | None, input_size: Size, context: Size) -> NDArray[np.uint8]:
+    """Return an image, or a region of it, with its surroundings; the image is in memory.
+
+    Args:
+        pixels: (row, column, 3) RGB of the whole image.
+        box: The region; None for all of the image.
+        input_size: As in `read_with_context`.
+        context: As in `read_with_context`.
+
+    Returns:
+        As `read_with_context`.
+    """
+    seen = (input_size[0] + 2 * context[0], input_size[1] + 2 * context[1])
+    whole = (0, 0, pixels.shape[0], pixels.shape[1])
+    around, exact = _surroundings(whole if box is None else box, input_size, context)
+    return resize_image(cut_out(pixels, around, 0), seen, exact)
 
 
 def _surroundings(box: Box, input_size: Size, context: Size) -> tuple[Box, tuple[float, float, float, float]]:

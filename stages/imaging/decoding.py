@@ -73,7 +73,16 @@ if TYPE_CHECKING:
 
     from stages.settings import Size
 
-__all__ = ["OVERSAMPLING", "DecodedImage", "ResizedImage", "key_of_maps", "read_image", "read_resized"]
+__all__ = [
+    "OVERSAMPLING",
+    "DecodedImage",
+    "ResizedImage",
+    "choose_channels",
+    "key_of_maps",
+    "read_image",
+    "read_resized",
+    "scale_to_8_bits",
+]
 
 OVERSAMPLING = 2
 """Minimum number of pixels of a reduced JPEG, along each side, for one pixel of the size asked for."""
@@ -135,10 +144,10 @@ def read_image(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) -> 
         return DecodedImage(read_plane(path, part, rule), part_digest(file_digest(path), part))
     if is_array_file(path):
         values, digest = read_image_array(path)
-        return DecodedImage(_scale_to_8_bits(path, values, rule if is_deep_array(values.dtype) else MINMAX), digest)
+        return DecodedImage(scale_to_8_bits(path, values, rule if is_deep_array(values.dtype) else MINMAX), digest)
     picture = open_picture(path)
     pixels = _pixels(path, picture, rule)
-    return DecodedImage(_choose(path, pixels, part.channels) if part.channels else pixels, picture.digest)
+    return DecodedImage(choose_channels(path, pixels, part.channels) if part.channels else pixels, picture.digest)
 
 
 def read_resized(
@@ -205,8 +214,12 @@ def key_of_maps(path: Path, part: Part = WHOLE, rule: IntensityRule = MINMAX) ->
     return key_of_channels(key, part.channels)
 
 
-def _choose(path: Path, pixels: NDArray[np.uint8], channels: tuple[str, ...]) -> NDArray[np.uint8]:
-    """Return (row, column, 3) with some of the colours of a picture: one as grey, two as red and green, or three."""
+def choose_channels(path: Path, pixels: NDArray[np.uint8], channels: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Return (row, column, 3) with some of the colours of a picture: one as grey, two as red and green, or three.
+
+    Raises:
+        InputProblemsError: it has no such channel.
+    """
     chosen = [pixels[..., at] for at in picture_channels(path, channels)]
     if len(chosen) == 1:
         chosen *= 3
@@ -228,7 +241,7 @@ def _read_region(path: Path, part: Part, box: Box, rule: IntensityRule) -> Decod
         return DecodedImage(widened(pixels, inner, box, 0), part_digest(file_digest(path), part))
     pixels, digest = PICTURES.get((file_version(path), str(rule)), lambda: _whole_picture(path, rule))
     cut = cut_out(pixels, box, 0)
-    return DecodedImage(_choose(path, cut, part.channels) if part.channels else cut, part_digest(digest, part))
+    return DecodedImage(choose_channels(path, cut, part.channels) if part.channels else cut, part_digest(digest, part))
 
 
 def _whole_picture(path: Path, rule: IntensityRule) -> tuple[NDArray[np.uint8], str]:
@@ -285,9 +298,9 @@ def _to_image(path: Path, picture: Picture, rule: IntensityRule) -> Image.Image:
         return Image.frombuffer("L" if channels == 1 else "RGBX", (width, height), picture.pixels)
     if picture.deep_colours is not None:
         colours = _on_black(picture.deep_colours, picture.image.info.get("transparency"))
-        return Image.fromarray(_scale_to_8_bits(path, colours, rule))
+        return Image.fromarray(scale_to_8_bits(path, colours, rule))
     deep = deep_values(picture.image)
-    return _to_rgb(picture.image) if deep is None else Image.fromarray(_scale_to_8_bits(path, deep, rule))
+    return _to_rgb(picture.image) if deep is None else Image.fromarray(scale_to_8_bits(path, deep, rule))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -315,13 +328,16 @@ def _on_black(colours: NDArray[np.uint16], transparent: object) -> NDArray[Any]:
     return colours
 
 
-def _scale_to_8_bits(path: Path, values: NDArray[Any], rule: IntensityRule) -> NDArray[np.uint8]:
+def scale_to_8_bits(path: Path, values: NDArray[Any], rule: IntensityRule) -> NDArray[np.uint8]:
     """Convert an image of more than 8 bits to RGB by a rule, over all channels.
 
     Args:
         path: Names the file in messages.
         values: (height, width) grey or (height, width, 3) RGB.
         rule: How the values are shown.
+
+    Raises:
+        InputProblemsError: values are NaN or infinite.
     """
     unusable = int(values.size - np.isfinite(values).sum())
     if unusable:

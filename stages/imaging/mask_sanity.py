@@ -7,6 +7,7 @@ gets a warning only if all masks are empty, or if most of them look inverted.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,20 @@ class MaskSanityCheck:
             self._count += 1
             self._empty += not ((mask != 0) & (mask != IGNORE)).any()
             self._inverted += 2 * np.count_nonzero(border) > border.size
+
+    def add_all(self, counts: dict[str, Any]) -> None:
+        """Add the counts of another part of the data set, which `to_dict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it did not write them.
+        """
+        self._count += int(counts["count"])
+        self._empty += int(counts["empty"])
+        self._inverted += int(counts["inverted"])
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the counts as JSON."""
+        return {"count": self._count, "empty": self._empty, "inverted": int(self._inverted)}
 
     def hints(self) -> list[str]:
         """Return the warnings, ready to print: one line each; none if nothing is suspicious."""

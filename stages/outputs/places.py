@@ -25,6 +25,7 @@ from stages.outputs.kinds import OUTPUTS, WORK
 from stages.outputs.marks import starts_with
 from store.disk.contents import Output, foreign_entries, refuse_foreign
 from store.disk.publish import refuse_foreign_leftovers
+from store.remote.address import Place
 from store.root import STORE
 
 __all__ = ["require_outside", "require_own_folder"]
@@ -33,14 +34,15 @@ _HIDDEN = re.compile(rf"\..+\.({'|'.join(WORK)}|partial-.+|partial|lock)", re.DO
 """Names of working folders, of temporary folders and files, and of locks."""
 
 
-def require_own_folder(path: Path, ours: Output, *, option: str, others: Mapping[str, Path | None]) -> None:
+def require_own_folder(path: Path, ours: Output, *, option: str, others: Mapping[str, Place | None]) -> None:
     """Make sure that an output folder may be made or replaced.
 
     Args:
         path: Of the folder.
         ours: The kind of output.
         option: The option that names the folder, for messages.
-        others: What the command reads, and its other outputs, by option; None for an option that is not used.
+        others: What the command reads, and its other outputs, by option; None for an option that is not used. Addresses
+            are no paths of this machine, and are passed over.
 
     Raises:
         UsageError: it lies inside another output, holds something else than such an output, or is or contains the
@@ -55,7 +57,7 @@ def require_own_folder(path: Path, ours: Output, *, option: str, others: Mapping
                 "  Choose a folder inside the current one, or change to another folder."
             )
     for name, other in others.items():
-        if other is not None and place in (there := other.resolve(), *there.parents):
+        if isinstance(other, Path) and place in (there := other.resolve(), *there.parents):
             raise UsageError(
                 f"{option} {path}: {'is also the path of' if place == there else 'contains'} {name} {other}, and the "
                 "whole folder would be replaced.\n  Choose another path."

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor
 
-from stages.pretraining.processes import largest_over_processes, mean_over_processes, sum_over_processes
+from stages.runtime.collectives import largest_over_processes, mean_over_processes, sum_over_processes
 
 __all__ = ["centred", "distillation_loss", "entropy", "moved_centre", "sinkhorn"]
 

@@ -20,20 +20,22 @@ from torch.optim import AdamW
 
 from stages.attention.architectures import build_transformer
 from stages.attention.models import ModelEntry
-from stages.errors import PipelineError
 from stages.pretraining.crops import Crops
 from stages.pretraining.head import ProjectionHead
 from stages.pretraining.images import UnlabelledImages
 from stages.pretraining.network import Network
 from stages.pretraining.objective import centred, distillation_loss, entropy, moved_centre, sinkhorn
-from stages.pretraining.processes import Processes, mean_over_processes
 from stages.pretraining.schedules import Schedules
+from stages.pretraining.shares import even_share
 from stages.pretraining.watch import feature_deviation, head_figures, head_maps
 from stages.runs.history import Row
 from stages.runs.precision import Arithmetic, autocast, resolve, resumed
 from stages.runs.schedules import mixed_seed
-from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
+from stages.runs.soundness import named_moments, require_finite, require_same_tensors
 from stages.runs.state import RunState, restore_optimizer
+from stages.runtime.batch_norm import normalise_jointly
+from stages.runtime.collectives import mean_over_processes
+from stages.runtime.processes import Processes
 from stages.runtime.progress import Task
 from stages.settings import PretrainSettings
 
@@ -71,7 +73,7 @@ class DistillationTrainer:
         self.arithmetic: Arithmetic = resolve(settings.precision, device)
         self.history: list[Row] = []
         self.schedules = Schedules.of(settings)
-        self._share = processes.share(settings.batch_size)
+        self._share = even_share(processes, settings.batch_size)
         self._crops = Crops.of(
             global_crop=settings.global_crop,
             local_crop=settings.local_crop,
@@ -80,12 +82,11 @@ class DistillationTrainer:
         )
         self.student = _new_network(settings, entry, initial).to(device)
         self.teacher = _new_network(settings, entry, initial).to(device).requires_grad_(requires_grad=False)
-        if processes.count > 1 and device.type == "cuda":  # not on CPUs: there each process normalises its own share
-            self.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.student)  # type: ignore[no-untyped-call]
-            self.teacher = nn.SyncBatchNorm.convert_sync_batchnorm(self.teacher)  # type: ignore[no-untyped-call]
+        if processes.several:
+            self.student, self.teacher = (_with_joint_statistics(one) for one in (self.student, self.teacher))
         self.optimizer = AdamW(_groups(self.student), lr=settings.lr)
         self.centre = torch.zeros(settings.prototypes, device=device)
-        self._learner: nn.Module = DistributedDataParallel(self.student) if processes.count > 1 else self.student
+        self._learner: nn.Module = DistributedDataParallel(self.student) if processes.several else self.student
 
     def run_to_next_row(self, task: Task) -> Row:
         """Train until the next row of the history is due, and add it.
@@ -165,12 +166,7 @@ class DistillationTrainer:
         """
         networks = (("student", self.student), ("teacher", self.teacher))
         weights = {f"{kind} {name}": tensor for kind, one in networks for name, tensor in one.state_dict().items()}
-        name = first_not_finite(weights | named_moments(self.optimizer) | {"centre": self.centre})
-        if name is not None:
-            raise PipelineError(
-                f"step {self.step}: `{name}` holds NaN or infinity; nothing was published.\n"
-                "  Train with a lower --lr or --weight-decay, or with --precision float32."
-            )
+        require_finite(weights | named_moments(self.optimizer) | {"centre": self.centre}, f"step {self.step}")
 
     def _train_step(self, step: int) -> Tensor:
         """Take one step of the optimiser; return (3,): loss, the teacher's entropy, and the deviation of its tokens."""
@@ -245,6 +241,15 @@ def _new_network(settings: PretrainSettings, entry: ModelEntry, initial: dict[st
             entry.dim, width=settings.head_width, prototypes=settings.prototypes, batch_norm=settings.batch_norm
         )
     return Network(backbone, head)
+
+
+def _with_joint_statistics(network: Network) -> Network:
+    """Return the network with batch normalisation over the batches of all processes."""
+    if next(network.parameters()).device.type == "cuda":
+        converted: Network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return converted
+    normalise_jointly(network)
+    return network
 
 
 def _groups(network: Network) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from stages.imaging.pixel_sizes import pixel_sizes, sizes_in_files, stored_sizes
 from stages.imaging.samples import LabelFile
 from stages.imaging.source_masks import find_source_masks
 from stages.imaging.stored_parts import stored_parts
+from stages.runs.whole_store import require_whole
 from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
@@ -33,6 +34,7 @@ from stages.segmentation.split_tables import UNLABELLED, read_splits
 from stages.segmentation.splits import linked_groups
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from store import AttentionStore
+from store.remote.address import Place
 
 __all__ = ["EvaluationInputs", "Request", "load_inputs"]
 
@@ -43,7 +45,7 @@ class Request:
 
     run: Path
     """Folder of the run."""
-    store: Path
+    store: Place
     split: str = "test"
     """`train`, `val`, `test` or `all`."""
     include_training: bool = False
@@ -105,6 +107,7 @@ def load_inputs(request: Request) -> EvaluationInputs:
     device = resolve_device(request.device)
     model, card = load_model(request.run, device)
     store = AttentionStore.open(request.store)
+    require_whole(store)
     require_fit(card, request.run, store)
     if request.instances != "none" and not store.has("instances"):
         raise UsageError(

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["first_not_finite", "named_moments", "require_same_tensors"]
+from stages.errors import PipelineError
+
+__all__ = ["first_not_finite", "named_moments", "require_finite", "require_same_tensors"]
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -27,6 +29,24 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
         return None
     finite = torch.stack([tensor.isfinite().all() for tensor in floating.values()]).tolist()
     return next((name for name, sound in zip(floating, finite, strict=True) if not sound), None)
+
+
+def require_finite(tensors: Mapping[str, Tensor], when: str) -> None:
+    """Make sure that the weights and moments of a training are numbers.
+
+    Args:
+        tensors: by the name that a message gives them.
+        when: the epoch or step after which they are checked, for the message.
+
+    Raises:
+        PipelineError: one holds NaN or infinity.
+    """
+    name = first_not_finite(tensors)
+    if name is not None:
+        raise PipelineError(
+            f"{when}: `{name}` holds NaN or infinity; nothing was published.\n"
+            "  Train with a lower --lr or --weight-decay, or with --precision float32."
+        )
 
 
 def named_moments(optimizer: Optimizer) -> dict[str, Tensor]:

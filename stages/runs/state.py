@@ -28,9 +28,19 @@ from torch.optim import Optimizer
 
 from stages.errors import CheckpointError
 from stages.runs.history import Row
-from stages.runs.tensor_file import load_tensors, save_tensors
+from stages.runs.tensor_file import decode_tensors, encode_tensors, load_tensors
+from store.disk.publish import replace_file
 
-__all__ = ["RunState", "StateFormat", "explain_misfit", "load_state", "restore_optimizer", "save_state"]
+__all__ = [
+    "RunState",
+    "StateFormat",
+    "decode_state",
+    "encode_state",
+    "explain_misfit",
+    "load_state",
+    "restore_optimizer",
+    "save_state",
+]
 
 VERSION = 1
 REMEDY = "start without --resume"
@@ -67,6 +77,11 @@ def save_state(path: Path, state: RunState, form: StateFormat) -> None:
     Raises:
         PipelineError: the disk is full.
     """
+    replace_file(path, encode_state(state, form))
+
+
+def encode_state(state: RunState, form: StateFormat) -> bytes:
+    """Return the content of the file that `save_state` writes."""
     tensors = {f"{group}.{name}": tensor for group, named in state.tensors.items() for name, tensor in named.items()}
     for index, slots in state.optimizer["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items()}
@@ -77,7 +92,7 @@ def save_state(path: Path, state: RunState, form: StateFormat) -> None:
         "history": state.history,
         "param_groups": state.optimizer["param_groups"],
     }
-    save_tensors(path, tensors, metadata, key=form.key)
+    return encode_tensors(tensors, metadata, key=form.key)
 
 
 def load_state(path: Path, form: StateFormat) -> RunState:
@@ -86,7 +101,24 @@ def load_state(path: Path, form: StateFormat) -> RunState:
     Raises:
         CheckpointError: the file is missing, damaged, of a newer version, or of another kind.
     """
-    tensors, metadata = load_tensors(path, key=form.key, remedy=REMEDY)
+    return _checked_state(*load_tensors(path, key=form.key, remedy=REMEDY), path, form)
+
+
+def decode_state(content: bytes, path: Path, form: StateFormat) -> RunState:
+    """Return the state from the content of a file; `path` is for messages.
+
+    Raises:
+        CheckpointError: the content is damaged, of a newer version, or of another kind.
+    """
+    return _checked_state(*decode_tensors(content, path, key=form.key, remedy=REMEDY), path, form)
+
+
+def _checked_state(tensors: dict[str, Tensor], metadata: dict[str, Any], path: Path, form: StateFormat) -> RunState:
+    """Return a state from the parts of its file.
+
+    Raises:
+        CheckpointError: it is damaged or of a newer version.
+    """
     if metadata.get("version", VERSION) != VERSION:
         raise CheckpointError(
             f"{path}: is a state of version {metadata['version']!r}; this program reads version {VERSION}.\n"

@@ -19,7 +19,7 @@ from stages.errors import CheckpointError
 from store.disk.publish import replace_file
 from store.disk.regular import IrregularFileError, open_regular
 
-__all__ = ["load_tensors", "save_tensors"]
+__all__ = ["decode_tensors", "encode_tensors", "load_tensors", "save_tensors"]
 
 LENGTH_BYTES = 8
 """A `.safetensors` begins with the length of its JSON header, a little-endian uint64."""
@@ -37,8 +37,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     Raises:
         PipelineError: the disk is full.
     """
+    replace_file(path, encode_tensors(tensors, metadata, key=key))
+
+
+def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, key: str) -> bytes:
+    """Return the content of the file that `save_tensors` writes; arguments as there."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    replace_file(path, save(on_cpu, metadata={key: json.dumps(metadata)}))
+    return save(on_cpu, metadata={key: json.dumps(metadata)})
 
 
 def load_tensors(path: Path, *, key: str, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -66,6 +71,15 @@ def load_tensors(path: Path, *, key: str, remedy: str) -> tuple[dict[str, Tensor
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}).\n  Allow reading it, or check the disk."
         ) from None
+    return decode_tensors(content, path, key=key, remedy=remedy)
+
+
+def decode_tensors(content: bytes, path: Path, *, key: str, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and JSON from the content of a file; `path` is for messages, the rest as in `load_tensors`.
+
+    Raises:
+        CheckpointError: the content is damaged, or has no such entry.
+    """
     try:
         tensors = load(content)  # checks the lengths of header and tensors
         header = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")])

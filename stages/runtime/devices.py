@@ -12,9 +12,11 @@ import torch
 
 from stages.errors import UsageError
 
-__all__ = ["resolve_device"]
+__all__ = ["resolve_device", "resolve_devices"]
 
 _KNOWN = ("cpu", "cuda", "mps")
+MOST_DEVICES = 256
+"""Most processes that `--devices` starts."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -43,6 +45,29 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError(f"device {name!r}: torch sees no Apple GPU on this machine. Use `auto` or `cpu`.")
     return device
+
+
+def resolve_devices(names: str) -> list[str]:
+    """Return the names of several devices, after checking that each exists.
+
+    Args:
+        names: Numbers of GPUs or names of devices, separated by commas: `0,1,2`, `cuda:0,cuda:1`, `cpu,cpu`. A device
+            that is named twice is returned twice.
+
+    Raises:
+        UsageError: a name is not known, or the machine has no such device.
+    """
+    listed = [name.strip() for name in names.split(",")]
+    if len(listed) > MOST_DEVICES:
+        raise UsageError(f"devices: {len(listed)} are named, and at most {MOST_DEVICES} processes are started.")
+    found = []
+    for name in listed:
+        if name in {"", "auto"}:
+            raise UsageError(
+                f"devices {names!r}: name each device, separated by commas: 0,1,2 or cuda:0,cuda:1 or cpu,cpu."
+            )
+        found.append(str(resolve_device(f"cuda:{name}" if name.isascii() and name.isdigit() else name)))
+    return found
 
 
 def _cuda_devices() -> int:

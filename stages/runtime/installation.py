@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import tomllib
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 __all__ = ["DISTRIBUTION", "checkout", "missing_in_metadata"]
 
@@ -14,14 +12,13 @@ DISTRIBUTION = "diamant-pipeline"
 
 
 def checkout() -> Path | None:
-    """Return the folder of the source code if this package is installed as editable; None for an ordinary package."""
-    text = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
-    if text is None:
-        return None
-    described = json.loads(text)
-    if not described.get("dir_info", {}).get("editable"):
-        return None
-    return Path(unquote(urlsplit(described["url"]).path))
+    """Return the folder of the source code that runs; None for an ordinary package.
+
+    The metadata do not always say it: a build leaves metadata in the folder itself, which hide those of the
+    installation.
+    """
+    folder = Path(__file__).parents[2]
+    return folder if (folder / "pyproject.toml").is_file() else None
 
 
 def missing_in_metadata(source: Path) -> list[str]:

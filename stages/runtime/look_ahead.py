@@ -30,10 +30,11 @@ def look_ahead(
     *,
     weigh: Callable[[Item], int] | None = None,
     budget: MemoryBudget | None = None,
+    threads: int | None = None,
 ) -> Iterator[Result]:
     """Yield `work(item)` for every item, in order, while a few threads compute the next results.
 
-    Memory is bounded: at most `THREADS * ITEMS_PER_THREAD` results exist that were not consumed yet. `items` is read
+    Memory is bounded: at most `threads * ITEMS_PER_THREAD` results exist that were not consumed yet. `items` is read
     no further ahead than that. With `weigh`, the items that are worked on at the same time need no more bytes together
     than the budget, or there is only one of them.
 
@@ -42,17 +43,19 @@ def look_ahead(
         items: Read in the consumer's thread.
         weigh: Returns the bytes that the work on an item needs while it runs; called on the same thread before.
         budget: The bytes for all items together; None for a share of the memory.
+        threads: Number of threads; None for as many as the machine has processors.
 
     Raises:
         Exception: an exception of `work` is raised when its result is due, after all earlier results.
     """
     if weigh is not None:
         work = _within(budget or MemoryBudget(), work, weigh)
-    pool = ThreadPoolExecutor(max_workers=THREADS)
+    count = threads or THREADS
+    pool = ThreadPoolExecutor(max_workers=count)
     try:
         source = iter(items)
         running: deque[Future[Result]] = deque(
-            pool.submit(work, item) for item in islice(source, THREADS * ITEMS_PER_THREAD)
+            pool.submit(work, item) for item in islice(source, count * ITEMS_PER_THREAD)
         )
         while running:
             result = running.popleft().result()

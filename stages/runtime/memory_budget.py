@@ -31,6 +31,11 @@ class MemoryBudget:
         self._reserved = 0
         self._released = threading.Condition()
 
+    @classmethod
+    def of_one(cls, processes: int) -> MemoryBudget:
+        """Return the budget of one of several processes that share the machine's memory evenly."""
+        return cls(usable_memory() // SHARE // processes)
+
     @contextmanager
     def reserve(self, size: int) -> Iterator[None]:
         """Hold a number of bytes during the block; wait until they are free.

@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Generator, Tensor
 
+from stages.runtime.parts import Part
 from stages.settings import Border
 from store.records import IGNORE
 
@@ -145,21 +146,23 @@ def resize_attention(attention: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(attention, size=size, mode="bilinear", align_corners=False)
 
 
-def change_colours(image: Tensor, ranges: Ranges, generator: Generator) -> Tensor:
+def change_colours(image: Tensor, ranges: Ranges, generator: Generator, part: Part | None = None) -> Tensor:
     """Change brightness, contrast, saturation, gamma and noise by amounts drawn per sample.
 
     Args:
         image: (batch, 3, row, column) float RGB in [0, 255].
         ranges: largest changes.
         generator: source of the random numbers, on the CPU.
+        part: which samples of a larger batch these are; None if they are the batch.
 
     Returns:
         The same shape, clipped to [0, 255].
     """
+    part = part or Part.whole(len(image))
 
     def factor() -> Tensor:
-        drawn = 1 + (torch.rand((len(image), 1, 1, 1), generator=generator) * 2 - 1) * ranges.colour
-        return drawn.to(image.device)
+        drawn = 1 + (torch.rand((part.total, 1, 1, 1), generator=generator) * 2 - 1) * ranges.colour
+        return part.of(drawn).to(image.device)
 
     # Saturation, contrast and brightness are one weighted sum of pixel, grey and mean, because saturation does not
     # change the mean. From here on all is done in place, on copies: the argument is not changed.
@@ -170,8 +173,8 @@ def change_colours(image: Tensor, ranges: Ranges, generator: Generator) -> Tenso
     changed = (image * (saturation * contrast * brightness)).add_(grey)
     # x ** gamma through the logarithm: `pow` takes twice as long, and so does the logarithm of zero.
     changed.clamp_(DARKEST, 1).log_().mul_(gamma).exp_()
-    deviation = torch.rand((len(image), 1, 1, 1), generator=generator) * ranges.noise
-    noise = torch.randn(image.shape, generator=generator).mul_(deviation)
+    deviation = torch.rand((part.total, 1, 1, 1), generator=generator) * ranges.noise
+    noise = part.of(torch.randn((part.total, *image.shape[1:]), generator=generator)).mul_(part.of(deviation))
     return noise.to(image.device).add_(changed, alpha=255).clamp_(0, 255)
 
 

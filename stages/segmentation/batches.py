@@ -46,7 +46,8 @@ class ResidentSamples:
     def batches(self, order: Iterable[NDArray[np.int64]]) -> Iterator[TensorBatch]:
         """Yield one batch for each array of store positions."""
         for indices in order:
-            at = torch.tensor([self._position[int(index)] for index in indices], device=self._all.image.device)
+            rows = [self._position[int(index)] for index in indices]
+            at = torch.tensor(rows, dtype=torch.int64, device=self._all.image.device)  # also of a batch without samples
             yield TensorBatch(self._all.image[at], self._all.mask[at], self._all.attention[at])
 
 
@@ -68,9 +69,19 @@ class StreamedSamples:
 
 
 def open_samples(
-    store: AttentionStore, indices: NDArray[np.int64], device: torch.device
+    store: AttentionStore, indices: NDArray[np.int64], device: torch.device, *, several: bool = False
 ) -> ResidentSamples | StreamedSamples:
-    """Return resident samples if they fill at most `MEMORY_SHARE` of the free memory, else streamed ones."""
+    """Return resident samples if they fill at most `MEMORY_SHARE` of the free memory, else streamed ones.
+
+    Args:
+        store: that holds the samples.
+        indices: (sample,) their positions in the store.
+        device: where batches are used.
+        several: there are other processes of the run. On a CPU they then stream: the pages of the mapped files are in
+            memory once for all processes of a machine, and a copy in each would fill it. Each GPU has its own memory.
+    """
+    if several and device.type == "cpu":
+        return StreamedSamples(store, device)
     per_sample = sum(
         math.prod(store.arrays[name].shape[1:]) * store.arrays[name].dtype.itemsize
         for name in ("image", "mask", "attention")

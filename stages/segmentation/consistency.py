@@ -24,6 +24,8 @@ from torch import Generator, Tensor
 
 from stages.runs.precision import autocast
 from stages.runs.schedules import mixed_seed
+from stages.runtime.collectives import mean_over_batch
+from stages.runtime.processes import ALONE, Processes
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, TensorBatch
 from stages.segmentation.inputs import adaptive_batch_for, predict_probabilities
 from stages.segmentation.losses import Loss
@@ -56,12 +58,14 @@ class Consistency:
         device: torch.device,
         config: NetworkConfig,
         steps: int,
+        processes: Processes = ALONE,
     ) -> None:
         require_unlabelled(store, len(indices))
         self._settings = settings
         self._store = store
         self._indices = indices
         self._device = device
+        self._part = processes.part(settings.batch_size)
         self._rising = RAMP * steps
         self._adaptive_batch = adaptive_batch_for(settings.batch_size, config, device)
 
@@ -86,13 +90,16 @@ class Consistency:
         """
         seed = self._settings.seed
         generator = Generator().manual_seed(mixed_seed(mixed_seed(seed, epoch), STREAM))
-        order = [positions_at(step, self._indices, self._settings.batch_size, seed=seed) for step in steps]
+        size, share = self._settings.batch_size, self._part.share
+        order = [positions_at(step, self._indices, size, seed=seed)[share] for step in steps]
         for positions, batch in zip(order, samples.batches(order), strict=True):
             answered = TensorBatch(batch.image, self._answers(teacher, batch, positions), batch.attention)
-            yield augmented_view(answered, teacher.config, self._settings, generator, border="ignore")
+            yield augmented_view(answered, teacher.config, self._settings, generator, border="ignore", part=self._part)
 
     def _answers(self, teacher: Segmenter, batch: TensorBatch, positions: NDArray[np.int64]) -> Tensor:
         """Return the teacher's masks of the stored samples, (sample, row, column) uint8."""
+        if not len(positions):
+            return batch.mask
         with autocast(self._settings.precision, self._device):
             probabilities = predict_probabilities(
                 teacher, batch, self._settings.attention_norm, self._adaptive_batch, name_of(self._store, positions)
@@ -137,5 +144,5 @@ def joint_losses(model: Segmenter, loss: Loss, labelled: View, unlabelled: View)
     """
     both = joined(labelled, unlabelled)
     own, others = model(both.image, both.attention, both.silenced).tensor_split([len(labelled.image)])
-    counted = (unlabelled.mask != IGNORE).float().mean()
+    counted = mean_over_batch((unlabelled.mask != IGNORE).float())
     return loss(own, labelled.mask), loss(others, unlabelled.mask) * counted

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from stages.errors import PipelineError
 from stages.runtime.out_of_memory import AdaptiveBatch
+from stages.runtime.parts import Part
 from stages.segmentation.augmentation import RANGES, change_colours, draw_affines, resize_attention, warp
 from stages.segmentation.batches import TensorBatch
 from stages.segmentation.map_augmentation import change_maps, separate_generator
@@ -42,6 +43,7 @@ def augmented_inputs(
     border: Border = "mirror",
     map_dropout: float = 0.0,
     map_noise: float = 0.0,
+    part: Part | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the network's image and attention for training, and the mask warped in the same way.
 
@@ -57,6 +59,8 @@ def augmented_inputs(
         border: what the mask is outside the picture, see `stages.segmentation.augmentation`.
         map_dropout: probability that a map is set to zero, see `stages.segmentation.map_augmentation`.
         map_noise: largest change of a map, likewise.
+        part: which samples of a larger batch these are; None if they are the batch. Random numbers are drawn for the
+            larger batch, so a sample is changed in the same way whichever process has it.
 
     Returns:
         (sample, 3, row, column) float32, (sample, row, column) uint8, (sample, head, *config.attention_size) float32.
@@ -71,6 +75,7 @@ def augmented_inputs(
         border=border,
         map_dropout=map_dropout if takes_maps else 0.0,
         map_noise=map_noise if takes_maps else 0.0,
+        part=part,
     )
     return normalise_image(image), mask, attention
 
@@ -85,6 +90,7 @@ def augmented_samples(
     border: Border,
     map_dropout: float,
     map_noise: float,
+    part: Part | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return augmented samples for any network; arguments as in `augmented_inputs`.
 
@@ -97,6 +103,7 @@ def augmented_samples(
         border: what the mask is outside the picture.
         map_dropout: probability that a map is set to zero.
         map_noise: largest change of a map.
+        part: which samples of a larger batch these are.
 
     Returns:
         (sample, 3, row, column) float32 RGB in [0, 255], (sample, row, column) uint8, (sample, head, *attention_size)
@@ -105,14 +112,15 @@ def augmented_samples(
     attention = normalise_attention(batch.attention.float(), norm)
     if map_dropout or map_noise:
         unit, own = noise_unit(attention, norm) if map_noise else 1.0, separate_generator(generator)
-        attention = change_maps(attention, dropout=map_dropout, noise=map_noise, generator=own, unit=unit)
+        attention = change_maps(attention, dropout=map_dropout, noise=map_noise, generator=own, unit=unit, part=part)
     if augment == "none":
         return batch.image.float(), batch.mask, resize_attention(attention, attention_size)
     ranges = RANGES[augment]
     rows, columns = batch.image.shape[2:]
-    affines = draw_affines(len(batch.image), ranges, rows / columns, generator)
+    part = part or Part.whole(len(batch.image))
+    affines = part.of(draw_affines(part.total, ranges, rows / columns, generator))
     image, mask, attention = warp(batch.image.float(), batch.mask, attention, affines, attention_size, border)
-    return change_colours(image, ranges, generator), mask, attention
+    return change_colours(image, ranges, generator, part), mask, attention
 
 
 def adaptive_batch_for(batch_size: int, config: NetworkConfig, device: torch.device) -> AdaptiveBatch:

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor
 
 from stages.runs.tables import entry_of
+from stages.runtime.collectives import mean_over_batch, ratio_over_batch
 from stages.segmentation.losses import FOCUS, LOSSES, SMOOTHING, Loss
 from store.records import IGNORE
 
@@ -32,14 +33,14 @@ def soft_dice(logits: Tensor, mask: Tensor) -> Tensor:
     probabilities = logits.float().sigmoid() * known
     both = (probabilities * wanted).sum(dim=(2, 3))
     either = probabilities.sum(dim=(2, 3)) + wanted.sum(dim=(2, 3))
-    return 1 - ((2 * both + SMOOTHING) / (either + SMOOTHING)).mean()
+    return 1 - mean_over_batch((2 * both + SMOOTHING) / (either + SMOOTHING))
 
 
 def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
     """Return the mean binary cross-entropy over labels and known pixels, in nats; arguments as in `soft_dice`."""
     known, wanted = _known_target(logits, mask)
     per_pixel = F.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="none") * known
-    return per_pixel.sum() / (known.sum() * logits.shape[1]).clamp_min(1)
+    return ratio_over_batch(per_pixel.sum(), known.sum() * logits.shape[1])
 
 
 def focal(logits: Tensor, mask: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ def focal(logits: Tensor, mask: Tensor) -> Tensor:
     known, wanted = _known_target(logits, mask)
     entropy = F.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="none")
     per_pixel = (1 - (-entropy).exp()) ** FOCUS * entropy * known
-    return per_pixel.sum() / (known.sum() * logits.shape[1]).clamp_min(1)
+    return ratio_over_batch(per_pixel.sum(), known.sum() * logits.shape[1])
 
 
 def dice_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:

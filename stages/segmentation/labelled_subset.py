@@ -7,7 +7,6 @@ are not drawn have no split; the validation and test samples stay the same.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from stages.errors import UsageError
 from stages.segmentation.balancing import CLASS
 from stages.segmentation.exact_splits import describe_samples
+from stages.segmentation.group_hashes import prefixed_hashes
 from store import AttentionStore
 
 __all__ = ["labelled_subset", "missing_classes"]
@@ -37,14 +37,17 @@ def labelled_subset(store: AttentionStore, splits: Sequence[str], *, count: int 
     """
     if count is None:
         return list(splits)
-    training = [index for index, split in enumerate(splits) if split == "train"]
+    training = np.flatnonzero(np.array(splits, object) == "train")
     if len(training) < count:
         raise UsageError(
             f"{store.path}: {count} labelled samples are asked for, but the training split has only {len(training)}.\n"
             "  Use a smaller number of --labels, or smaller --val and --test."
         )
-    drawn = set(sorted(training, key=lambda index: _hash(seed, str(store.ids[index])))[:count])
-    return [split if split != "train" or index in drawn else "" for index, split in enumerate(splits)]
+    hashes = prefixed_hashes(store.columns.texts("sample"), seed)[training]  # the ids differ, and so do their hashes
+    kept = np.array(splits, object)
+    kept[training[np.argsort(hashes, kind="stable")[count:]]] = ""
+    drawn: list[str] = kept.tolist()
+    return drawn
 
 
 def missing_classes(store: AttentionStore, splits: Sequence[str]) -> list[str]:
@@ -57,7 +60,3 @@ def missing_classes(store: AttentionStore, splits: Sequence[str]) -> list[str]:
         return []
     found = frozenset().union(*describe_samples(store, training).values())
     return [name for number, name in enumerate(store.classes) if number and f"{CLASS}{number}" not in found]
-
-
-def _hash(seed: int, identifier: str) -> bytes:
-    return hashlib.sha256(f"{seed}\n{identifier}".encode()).digest()

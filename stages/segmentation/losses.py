@@ -6,6 +6,9 @@ that may overlap, the losses of the same names are in `stages.segmentation.label
 Soft Dice and focal loss are MONAI's (`DiceLoss` without background and with a smoothing of one; `FocalLoss` with a
 softmax), and tests compare them. MONAI itself is not imported: that takes seconds and imports transformers, which
 training must not need.
+
+With several processes, means are over the batch of all of them: a loss is computed with `mean_over_batch` and
+`ratio_over_batch`, and never with `mean` over samples or pixels.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor
 
+from stages.runtime.collectives import mean_over_batch, ratio_over_batch
 from store.records import IGNORE
 
 __all__ = [
@@ -74,14 +78,14 @@ def soft_dice(logits: Tensor, mask: Tensor) -> Tensor:
     both = (foreground * wanted).sum(dim=(2, 3))
     either = foreground.sum(dim=(2, 3)) + wanted.sum(dim=(2, 3))
     dice = (2 * both + SMOOTHING) / (either + SMOOTHING)
-    return 1 - dice.mean()
+    return 1 - mean_over_batch(dice)
 
 
 def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
     """Return the mean cross-entropy over known pixels, in nats; arguments as in `Loss`."""
     known, target = _known_target(mask)
     per_pixel = F.cross_entropy(logits.float(), target, reduction="none") * known
-    return per_pixel.sum() / known.sum().clamp_min(1)
+    return ratio_over_batch(per_pixel.sum(), known.sum())
 
 
 def focal(logits: Tensor, mask: Tensor) -> Tensor:
@@ -93,7 +97,7 @@ def focal(logits: Tensor, mask: Tensor) -> Tensor:
     known, target = _known_target(mask)
     entropy = F.cross_entropy(logits.float(), target, reduction="none")
     per_pixel = (1 - (-entropy).exp()) ** FOCUS * entropy * known
-    return per_pixel.sum() / known.sum().clamp_min(1)
+    return ratio_over_batch(per_pixel.sum(), known.sum())
 
 
 LOSSES: dict[str, Loss] = {

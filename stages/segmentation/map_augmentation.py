@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from stages.runs.schedules import mixed_seed
+from stages.runtime.parts import Part
 
 __all__ = ["change_maps", "separate_generator"]
 
@@ -23,7 +24,13 @@ STREAM = 2
 
 
 def change_maps(
-    maps: Tensor, *, dropout: float, noise: float, generator: Generator, unit: Tensor | float = 1.0
+    maps: Tensor,
+    *,
+    dropout: float,
+    noise: float,
+    generator: Generator,
+    unit: Tensor | float = 1.0,
+    part: Part | None = None,
 ) -> Tensor:
     """Change the scale, level and noise of every map, then silence some maps.
 
@@ -44,14 +51,16 @@ def change_maps(
         noise: amount in [0, 1).
         generator: source of the random numbers, on the CPU.
         unit: of what is added, see `stages.segmentation.normalisation.noise_unit`; (batch, map, 1, 1) or one number.
+        part: which samples of a larger batch these are; None if they are the batch.
 
     Returns:
         The same shape; the argument itself if both amounts are 0.
     """
+    part = part or Part.whole(len(maps))
     if noise:
-        maps = _with_noise(maps, noise, generator, unit)
+        maps = _with_noise(maps, noise, generator, unit, part)
     if dropout:
-        kept = _draw_kept(maps.shape[0], maps.shape[1], dropout, generator)
+        kept = part.of(_draw_kept(part.total, maps.shape[1], dropout, generator))
         staying = 1 - dropout + dropout ** maps.shape[1] / maps.shape[1]
         maps = maps * (kept / staying).to(maps.device)[:, :, None, None]
     return maps
@@ -64,11 +73,12 @@ def separate_generator(generator: Generator) -> Generator:
     return Generator().manual_seed(mixed_seed(int(torch.randint(2**62, (), generator=copy)), STREAM))
 
 
-def _with_noise(maps: Tensor, amount: float, generator: Generator, unit: Tensor | float) -> Tensor:
+def _with_noise(maps: Tensor, amount: float, generator: Generator, unit: Tensor | float, part: Part) -> Tensor:
     """Return maps with another scale, another level, and noise."""
-    scale, shift = (torch.rand(2, *maps.shape[:2], 1, 1, generator=generator) * 2 - 1) * amount
-    noise = torch.randn(maps.shape, generator=generator).mul_(amount).add_(shift)
-    return noise.to(maps.device).mul_(unit).addcmul_(maps, (1 + scale).to(maps.device))
+    scale, shift = (torch.rand(2, part.total, maps.shape[1], 1, 1, generator=generator) * 2 - 1) * amount
+    drawn = torch.randn((part.total, *maps.shape[1:]), generator=generator)
+    noise = part.of(drawn).mul_(amount).add_(part.of(shift))
+    return noise.to(maps.device).mul_(unit).addcmul_(maps, (1 + part.of(scale)).to(maps.device))
 
 
 def _draw_kept(samples: int, maps: int, dropout: float, generator: Generator) -> Tensor:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stages.segmentation.split_tables import LEARNT_FROM
 from store import AttentionStore
@@ -25,6 +27,7 @@ MOST_DIFFERENT = 2
 at most 2 bits. Of the two million pairs among 2,000 images 7 do, of which 5 show the same picture; of the 35 pairs that
 differ in at most 4 bits, 6 do."""
 BITS = 64
+DIGITS = 16
 MOST_IN_A_BUCKET = 1000
 """If more hashes than this share a piece, the piece is skipped: so many are not duplicates but pictures of one kind."""
 
@@ -42,21 +45,39 @@ def similar_pairs(hashes: Sequence[str], most: int = MOST_DIFFERENT) -> list[tup
     Returns:
         (position, later position, number of different bits), sorted.
     """
-    values = {position: int(text, 16) for position, text in enumerate(hashes) if text}
+    positions = np.array([position for position, text in enumerate(hashes) if text], np.int64)
+    values = np.array([int(text, 16) for text in hashes if text], np.uint64)
+    first, second, different = _similar(values, most)
+    pairs = zip(positions[first].tolist(), positions[second].tolist(), different.tolist(), strict=True)
+    return sorted(pairs)
+
+
+def _similar(values: NDArray[np.uint64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    """Return the pairs of 64-bit hashes that differ in at most `most` bits: two positions, and the number of bits.
+
+    For each piece, the hashes are sorted by it. Those with an equal piece are then neighbours, and each one is compared
+    with the next, the one after that, and so on, as long as any two have an equal piece.
+    """
     width = -(-BITS // (most + 1))
-    found: dict[tuple[int, int], int] = {}
+    found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))]
     for piece in range(most + 1):
-        buckets: dict[int, list[int]] = defaultdict(list)
-        for position, value in values.items():
-            buckets[value >> (piece * width) & ((1 << width) - 1)].append(position)
-        for bucket in buckets.values():
-            if len(bucket) > MOST_IN_A_BUCKET:
-                continue
-            for one, other in combinations(bucket, 2):
-                different = (values[one] ^ values[other]).bit_count()
-                if different <= most:
-                    found[one, other] = different
-    return sorted((one, other, different) for (one, other), different in found.items())
+        pieces = values >> np.uint64(piece * width) & np.uint64((1 << width) - 1)
+        order = np.argsort(pieces)
+        begins = np.flatnonzero(np.diff(pieces[order], prepend=pieces[order[:1]] ^ np.uint64(1)))
+        sizes = np.diff([*begins, len(order)]) if len(begins) else np.empty(0, np.int64)
+        left = np.repeat(np.where(sizes <= MOST_IN_A_BUCKET, begins + sizes, 0), sizes) - np.arange(len(order))
+        at = np.flatnonzero(left > 1)  # `left`: hashes of the same piece from this one on
+        step = 1
+        while len(at):
+            one, other = order[at], order[at + step]
+            different = np.bitwise_count(values[one] ^ values[other])
+            near = different <= most
+            found.append((np.minimum(one, other)[near], np.maximum(one, other)[near], different[near]))
+            step += 1
+            at = at[left[at] > step]
+    one, other, different = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    _, kept = np.unique(np.stack([one, other]), axis=1, return_index=True)  # a pair may share several pieces
+    return one[kept], other[kept], different[kept]
 
 
 def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicates:
@@ -66,31 +87,45 @@ def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicate
     """
     if not store.has("perceptual_hash"):
         return []
-    used = [index for index, split in enumerate(splits) if split]
-    hashes = [str(value) for value in store.column("perceptual_hash")]
-    pairs = [(used[one], used[other]) for one, other, _ in similar_pairs([hashes[index] for index in used])]
+    values, hashed = _stored_hashes(store)
+    used = np.array(splits, object) != ""
+    compared = np.flatnonzero(used & hashed)
+    first, second, _ = _similar(values[compared], MOST_DIFFERENT)
+    pairs = zip(compared[first].tolist(), compared[second].tolist(), strict=True)
     apart = [
         (one, other)
         for one, other in pairs
         if splits[one] != splits[other] and {splits[one], splits[other]} != set(LEARNT_FROM)
     ]
     if store.has("row") and store.has("parent"):
-        apart = _of_same_pictures(apart, [str(parent) for parent in store.column("parent")], hashes, used)
+        apart = _of_same_pictures(apart, [str(parent) for parent in store.column("parent")], compared.tolist())
     return [(str(store.ids[one]), splits[one], str(store.ids[other]), splits[other]) for one, other in apart]
 
 
+def _stored_hashes(store: AttentionStore) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """Return the hash of every sample as a number, and True where it has one, (sample,) each."""
+    values, hashed = [np.empty(0, np.uint64)], [np.empty(0, np.bool_)]
+    for texts in store.columns.texts("perceptual_hash"):
+        given = texts.lengths == DIGITS
+        letters = texts.padded(DIGITS)
+        digits = np.where(letters >= ord("a"), letters - (ord("a") - 10), letters - ord("0"))
+        numbers = (digits[:, ::2] << 4 | digits[:, 1::2]) * given[:, None]
+        values.append(numbers.astype(np.uint8).view(">u8")[:, 0].astype(np.uint64))
+        hashed.append(given)
+    return np.concatenate(values), np.concatenate(hashed)
+
+
 def _of_same_pictures(
-    pairs: Sequence[tuple[int, int]], parents: Sequence[str], hashes: Sequence[str], used: Sequence[int]
+    pairs: Sequence[tuple[int, int]], parents: Sequence[str], compared: Sequence[int]
 ) -> list[tuple[int, int]]:
     """Return one pair of tiles for every two images of which at least half of the tiles look alike.
 
     Args:
         pairs: Positions of samples that look alike.
         parents: The image of every sample.
-        hashes: The hash of every sample; tiles without one do not count.
-        used: Positions of the samples that are compared.
+        compared: Positions of the samples that are compared; tiles without a hash do not count.
     """
-    tiles = Counter(parents[index] for index in used if hashes[index])
+    tiles = Counter(parents[index] for index in compared)
     alike: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for one, other in pairs:
         if parents[one] > parents[other]:

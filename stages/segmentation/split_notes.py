@@ -9,11 +9,19 @@ from stages.segmentation.folds import fold_name
 from stages.segmentation.labelled_subset import missing_classes
 from stages.segmentation.near_duplicates import NearDuplicates, across_splits
 from stages.segmentation.split_tables import UNLABELLED
+from stages.segmentation.splits import SMALL
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
-from stages.settings import TrainSettings
+from stages.settings import SplitRule, TrainSettings
 from store import AttentionStore
 
-__all__ = ["duplicate_notes", "fold_duplicate_notes", "fold_notes", "missing_class_notes", "unlabelled_notes"]
+__all__ = [
+    "describe_rule",
+    "duplicate_notes",
+    "fold_duplicate_notes",
+    "fold_notes",
+    "missing_class_notes",
+    "unlabelled_notes",
+]
 
 NAMED = 3
 """Number of pairs of images that a note names."""
@@ -82,3 +90,12 @@ def duplicate_notes(pairs: NearDuplicates) -> list[str]:
         "--csv with a column `group`), or remove one of each."
     )
     return [text]
+
+
+def describe_rule(settings: TrainSettings, rule: SplitRule) -> str:
+    """Return the sentence that names the rule of the splits, and why it was chosen."""
+    text = {"exact": "exact sizes, with foreground alike in all splits", "hash": "a hash of each group"}[rule]
+    if settings.split_rule != "auto":
+        return f"split by {text} (--split-rule {rule})"
+    few = {"exact": "fewer than", "hash": "at least"}[rule]
+    return f"split by {text}, because there are {few} {SMALL} labelled groups (--split-rule {rule})"

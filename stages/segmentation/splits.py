@@ -27,7 +27,6 @@ image; give such images one group.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +37,7 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.runtime.wording import counted
 from stages.segmentation.balancing import Traits
 from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
+from stages.segmentation.group_hashes import copied_positions, group_draws, positions_of
 from stages.segmentation.split_tables import LEARNT_FROM, SPLITS, read_split_csv
 from stages.settings import SplitRule
 from store import AttentionStore
@@ -68,8 +68,21 @@ def resolve_rule(store: AttentionStore, rule: SplitRule) -> SplitRule:
     """Return the rule, `exact` or `hash`, that `auto` stands for; any other rule unchanged."""
     if rule != "auto":
         return rule
-    groups = {str(group) for group, labelled in zip(store.column("group"), store.labelled, strict=True) if labelled}
-    return "exact" if len(groups) < SMALL else "hash"
+    return "hash" if _has_many_groups(store) else "exact"
+
+
+def _has_many_groups(store: AttentionStore) -> bool:
+    """Return True if at least `SMALL` groups have a mask. No more of the column is read than this needs."""
+    groups: set[bytes] = set()
+    start = 0
+    for texts in store.columns.texts("group"):
+        labelled = store.labelled[start : start + len(texts)]
+        groups.update(texts.chosen(np.flatnonzero(labelled & texts.differs_from_previous())))
+        groups.update(texts.chosen(np.flatnonzero(labelled & ~texts.differs_from_previous())))
+        if len(groups) >= SMALL:
+            return True
+        start += len(texts)
+    return False
 
 
 def split_exactly(store: AttentionStore, *, seed: int, val: float, test: float) -> list[str]:
@@ -137,15 +150,22 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
         UsageError: the shares leave nothing to train on, or a split comes out empty.
     """
     _require_shares(val, test)
-    drawn = {str(group): _draw(str(group), seed, val, test) for group in store.column("group")}
-    linked = linked_groups(store.column("group"), store.column("digest"))
-    together: dict[str, str] = {}
-    for group, name in linked.items():  # SPLITS is in rising order of strictness: test wins over val and train
-        together[name] = max(together.get(name, "train"), drawn[group], key=SPLITS.index)
-    splits = [
-        together[linked[str(group)]] if labelled else ""
-        for group, labelled in zip(store.column("group"), store.labelled, strict=True)
-    ]
+    draws = group_draws(store, seed)
+    shares = draws.astype(np.float64) / 2**64
+    codes = (shares < test + val).astype(np.int8)  # positions in SPLITS
+    codes[shares < test] = 2
+    copied = copied_positions(store)
+    linked = linked_groups(  # by the hashes of their names: two names with one hash would have one split anyway
+        map(str, draws[copied].tolist()), (str(store.columns.value("digest", at)) for at in copied.tolist())
+    )
+    together: dict[str, int] = {}
+    connected = positions_of(draws, draws[copied])
+    names = [linked[str(draw)] for draw in draws[connected].tolist()]
+    for name, code in zip(names, codes[connected].tolist(), strict=True):
+        together[name] = max(together.get(name, 0), code)  # SPLITS is in rising order: test wins over val and train
+    codes[connected] = [together[name] for name in names]
+    codes[~store.labelled] = len(SPLITS)
+    splits: list[str] = np.array([*SPLITS, ""], object)[codes].tolist()
     _require(splits, {"train"} | ({"val"} if val else set()) | ({"test"} if test else set()), "the seeded split")
     return splits
 
@@ -202,11 +222,6 @@ def linked_groups(groups: Iterable[str], digests: Iterable[str]) -> dict[str, st
         one, other = sorted([root(group), root(first_with.setdefault(digest, group))])
         parent[other] = one
     return {group: root(group) for group in parent}
-
-
-def _draw(group: str, seed: int, val: float, test: float) -> str:
-    drawn = int.from_bytes(hashlib.sha256(f"{seed}\n{group}".encode()).digest()[:8], "big") / 2**64
-    return "test" if drawn < test else "val" if drawn < test + val else "train"
 
 
 def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> list[Problem]:

@@ -16,20 +16,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.optim import AdamW
 
 from stages.errors import PipelineError
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
 from stages.runs.precision import ARITHMETIC, Arithmetic, autocast, recorded_values, resumed, sentences
-from stages.runs.schedules import WarmupCosine, mixed_seed
-from stages.runs.soundness import first_not_finite, named_moments, require_same_tensors
+from stages.runs.schedules import WarmupCosine
+from stages.runs.soundness import named_moments, require_finite, require_same_tensors
 from stages.runs.state import RunState, explain_misfit, restore_optimizer
+from stages.runtime.batch_norm import normalise_jointly
+from stages.runtime.collectives import sum_gradients
+from stages.runtime.processes import ALONE, Processes
 from stages.runtime.progress import Task
 from stages.segmentation.arithmetic import arithmetic_of
 from stages.segmentation.averaging import TEACHER_DECAY, WeightAverage
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, open_samples, shuffled
+from stages.segmentation.best_epoch import BestEpoch
 from stages.segmentation.budget import Budget, with_epochs
 from stages.segmentation.checkpoint import (
     HISTORY_FILE,
@@ -47,7 +51,7 @@ from stages.segmentation.network import NetworkConfig, Segmenter, require_values
 from stages.segmentation.split_tables import SPLITS, UNLABELLED, split_rows, splits_digest, splits_sha256
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE, ONE_CLASS, TrainingReport, progress_note
 from stages.segmentation.validation import Validation
-from stages.segmentation.views import View, augmented_view
+from stages.segmentation.views import View, training_views
 from stages.settings import TrainSettings
 from store import AttentionStore
 from store.disk.publish import replace_file
@@ -64,14 +68,25 @@ SAVE_SECONDS = 10.0
 class SegmentationTrainer:
     """Train a segmentation network on the samples of a store, an epoch at a time.
 
+    With several processes each has such an object and calls its methods in the same order. Each computes its part of
+    every batch; weights, optimiser and history are the same in all of them. Only the first one needs to save.
+
     Raises:
         UsageError: a batch has too few values for batch normalisation, or a setting names an entry that does not exist.
     """
 
-    def __init__(self, settings: TrainSettings, store: AttentionStore, splits: list[str], device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: TrainSettings,
+        store: AttentionStore,
+        splits: list[str],
+        device: torch.device,
+        processes: Processes = ALONE,
+    ) -> None:
         self.settings = with_epochs(settings, splits.count("train"))
         self.store = store
         self.device = device
+        self.processes = processes
         self.history: list[Row] = []
         self._splits = splits
         self.indices = {
@@ -90,14 +105,14 @@ class SegmentationTrainer:
         self._chosen_here = arithmetic_of(settings, config, device)
         self._compute_in(self._chosen_here)
         self._samples: dict[str, ResidentSamples | StreamedSamples] = {}
-        self._best_score = -math.inf
-        self._best_epoch = 0
-        self._best_weights: dict[str, Tensor] = {}
+        self._best = BestEpoch(few=len(self.indices["val"]) < FEWEST_TO_CHOOSE)
         self._saved_at = -math.inf
         self.one_class = False  # the finished model predicts one class everywhere in samples that hold several
 
     def use_network(self, model: Segmenter) -> None:
         """Train this network, which is on the device, from its present weights. Call before the first epoch."""
+        if self.processes.several:
+            normalise_jointly(model)
         self.model = model
         self.optimizer = AdamW(model.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay)
         decay = self.settings.ema or (TEACHER_DECAY if self.settings.unlabelled else 0)
@@ -131,8 +146,8 @@ class SegmentationTrainer:
             "lr": self._learning_rate.at(min(epoch * self.budget.steps_per_epoch, self.budget.steps)),
         }
         self.history.append(row)
-        if self._record_if_best(row["val_dice"]):
-            self._best_weights = {name: tensor.clone() for name, tensor in self.evaluated.state_dict().items()}
+        if self._best.record(len(self.history), row["val_dice"]):
+            self._best.keep(self.evaluated.state_dict(), self.device)
         return row
 
     def save_if_due(self, folder: Path) -> None:
@@ -148,13 +163,13 @@ class SegmentationTrainer:
         """
         split = "val" if len(self.indices["val"]) else "train"
         model = _new_model(self.settings.seed, self.model.config).to(self.device)
-        model.load_state_dict(self._best_weights)
+        model.load_state_dict(self._best.weights)
         some = self.indices[split][: self.settings.batch_size]
         self.one_class = self._validation.predicts_one_class(model.eval(), self._open(split), some)
 
     def finish(self, folder: Path) -> None:
         """Write the files of a finished run: the best model, the history, the state."""
-        save_model(folder / MODEL_FILE, self._best_weights, self._card())
+        save_model(folder / MODEL_FILE, self._best.weights, self._card())
         self._save_state(folder)
 
     def restore(self, state: RunState, source: Path) -> None:
@@ -184,11 +199,11 @@ class SegmentationTrainer:
             self._average.model.load_state_dict(state.tensors["average"])
         for row in state.history:
             self.history.append({name: row[name] for name in COLUMNS})
-            self._record_if_best(row["val_dice"])
+            self._best.record(len(self.history), row["val_dice"])
         last = "average" if self._average else "model"
-        best = state.tensors[last if self._best_epoch == state.done else "best"]
+        best = state.tensors[last if self._best.epoch == state.done else "best"]
         require_same_tensors(best, weights)
-        self._best_weights = {name: tensor.to(self.device, copy=True) for name, tensor in best.items()}
+        self._best.keep(best, self.device)
         self._require_finite(state.done)
 
     def identity(self) -> RunIdentity:
@@ -203,12 +218,12 @@ class SegmentationTrainer:
 
     def report(self) -> TrainingReport:
         """Summarise the finished run."""
-        best = self.history[self._best_epoch - 1]
+        best = self.history[self._best.epoch - 1]
         return TrainingReport(
             out=self.settings.out,
             samples={split: len(indices) for split, indices in self.indices.items()},
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
-            best_epoch=self._best_epoch,
+            best_epoch=self._best.epoch,
             val_dice=best["val_dice"],
             epochs=len(self.history),
             steps=self.budget.steps,
@@ -222,25 +237,25 @@ class SegmentationTrainer:
     def _train(self, epoch: int, task: Task) -> float:
         """Train on every training sample once, or until no step is left. Return the mean loss of these samples."""
         self.model.train()
-        generator = Generator().manual_seed(mixed_seed(self.settings.seed, epoch))
         order = shuffled(self.indices["train"], self.settings.batch_size, seed=self.settings.seed, epoch=epoch)
         first = (epoch - 1) * len(order)
         order = order[: self.budget.steps_in(epoch)]
         losses = []
         note = progress_note(self.history, epoch, self.budget.epochs)
-        batches = zip(self._open("train").batches(order), self._views(epoch, first, len(order)), strict=True)
-        for step, (batch, unlabelled) in enumerate(batches, start=first):
-            view = augmented_view(batch, self.model.config, self.settings, generator)
+        views = training_views(self._open("train"), order, self.model.config, self.settings, epoch, self.processes)
+        both = zip(views, self._views(epoch, first, len(order)), strict=True)
+        for step, ((count, view), unlabelled) in enumerate(both, start=first):
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate.at(step + 0.5)  # mid-step: neither the first nor the last is zero
             loss, own = self._losses(view, unlabelled, step)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            sum_gradients(self.model.parameters())
             self.optimizer.step()
             if self._average:
                 self._average.update(self.model, step)
             losses.append(own.detach())
-            task.advance(len(view.image) + self.budget.unlabelled, note)
+            task.advance(count + self.budget.unlabelled, note)
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise PipelineError(
@@ -276,58 +291,45 @@ class SegmentationTrainer:
         Raises:
             PipelineError: one holds NaN or infinity.
         """
-        name = first_not_finite(self.model.state_dict() | named_moments(self.optimizer))
-        if name is not None:
-            raise PipelineError(
-                f"epoch {epoch}: `{name}` holds NaN or infinity; nothing was published.\n"
-                "  Train with a lower --lr or --weight-decay, or with --precision float32."
-            )
+        require_finite(self.model.state_dict() | named_moments(self.optimizer), f"epoch {epoch}")
 
     def _compute_in(self, arithmetic: Arithmetic) -> None:
         """Use this arithmetic in training, in validation and for the answers of the teacher."""
         self._arithmetic = arithmetic
         settings, config = replace(self.settings, precision=arithmetic), self.model.config
-        self._validation = Validation(settings, self.store, self.device, config)
+        self._validation = Validation(settings, self.store, self.device, config, self.processes)
         self._consistency = None
         if settings.unlabelled:
-            unlabelled, steps = self.indices[UNLABELLED], self.budget.steps
-            self._consistency = Consistency(settings, self.store, unlabelled, self.device, config, steps)
+            unlabelled, steps, processes = self.indices[UNLABELLED], self.budget.steps, self.processes
+            self._consistency = Consistency(settings, self.store, unlabelled, self.device, config, steps, processes)
 
     def _autocast(self) -> torch.autocast:
         return autocast(self._arithmetic, self.device)
 
     def _open(self, split: str) -> ResidentSamples | StreamedSamples:
         if split not in self._samples:
-            self._samples[split] = open_samples(self.store, self.indices[split], self.device)
+            several = self.processes.several
+            self._samples[split] = open_samples(self.store, self.indices[split], self.device, several=several)
         return self._samples[split]
 
-    def _record_if_best(self, val_dice: float | None) -> bool:
-        """Record the last epoch as the best if its score is strictly higher than every earlier one.
-
-        Ties keep the earlier epoch. With under `FEWEST_TO_CHOOSE` validation samples, or none scored, the latest wins.
-        """
-        few = len(self.indices["val"]) < FEWEST_TO_CHOOSE
-        score = float(len(self.history)) if few else -math.inf if val_dice is None else float(val_dice)
-        if score <= self._best_score and self._best_score > -math.inf:
-            return False
-        self._best_score, self._best_epoch = score, len(self.history)
-        return True
-
-    def _save_state(self, folder: Path) -> None:
-        replace_file(folder / HISTORY_FILE, history_csv(self.history, COLUMNS))
+    def state(self) -> RunState:
+        """Return all that is needed to go on after the last epoch, in this process or in others."""
         tensors = {"model": self.model.state_dict()}
         if self._average:
             tensors["average"] = self._average.model.state_dict()
-        if self._best_epoch != len(self.history):  # otherwise they are those of `evaluated`
-            tensors["best"] = self._best_weights
-        state = RunState(
+        if self._best.epoch != len(self.history):  # otherwise they are those of `evaluated`
+            tensors["best"] = self._best.weights
+        return RunState(
             done=len(self.history),
             tensors=tensors,
             optimizer=self.optimizer.state_dict(),
             history=self.history,
             settings=self.identity().values,
         )
-        save_state(folder / STATE_FILE, state)
+
+    def _save_state(self, folder: Path) -> None:
+        replace_file(folder / HISTORY_FILE, history_csv(self.history, COLUMNS))
+        save_state(folder / STATE_FILE, self.state())
         self._saved_at = time.monotonic()
 
     def _card(self) -> ModelCard:
@@ -335,8 +337,8 @@ class SegmentationTrainer:
             network=self.model.config,
             attention_norm=self.settings.attention_norm,
             **described_by(self.store),
-            epoch=self._best_epoch,
-            val_dice=self.history[self._best_epoch - 1]["val_dice"],
+            epoch=self._best.epoch,
+            val_dice=self.history[self._best.epoch - 1]["val_dice"],
             splits_sha256=splits_sha256(split_rows(self.store, self._splits)),
         )
 

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.runs.precision import autocast
+from stages.runtime.collectives import sum_over_processes
+from stages.runtime.processes import ALONE, Processes
 from stages.segmentation.batches import ResidentSamples, StreamedSamples, TensorBatch, in_order
 from stages.segmentation.decisions import LIKELY
 from stages.segmentation.inputs import adaptive_batch_for, predict_probabilities
@@ -25,18 +27,24 @@ class Validation:
     """Predict samples of a store with the settings of a training."""
 
     def __init__(
-        self, settings: TrainSettings, store: AttentionStore, device: torch.device, config: NetworkConfig
+        self,
+        settings: TrainSettings,
+        store: AttentionStore,
+        device: torch.device,
+        config: NetworkConfig,
+        processes: Processes = ALONE,
     ) -> None:
         self._settings = settings
         self._store = store
         self._device = device
         self._config = config
+        self._processes = processes
         self._adaptive_batch = adaptive_batch_for(settings.batch_size, config, device)
 
     def mean_dice(
         self, model: Segmenter, samples: ResidentSamples | StreamedSamples, positions: NDArray[np.int64]
     ) -> float:
-        """Return the mean Dice of samples, in [0, 1].
+        """Return the mean Dice of samples, in [0, 1]. Each process of the run predicts a part of them.
 
         Args:
             model: in evaluation mode.
@@ -46,12 +54,14 @@ class Validation:
         Raises:
             PipelineError: an output is NaN or infinite, or there is not enough memory for one sample.
         """
-        order = in_order(positions, self._settings.batch_size)
-        scores = [
-            self._dice(self._predict(model, batch, some), batch.mask, some)
-            for some, batch in zip(order, samples.batches(order), strict=True)
-        ]
-        return float(torch.cat(scores).mean())
+        part = self._processes.part(len(positions))
+        order = in_order(positions[part.share], self._settings.batch_size) if len(part) else []
+        scores = torch.zeros(len(positions), device=self._device)  # the others add theirs to these zeros
+        done = part.share.start
+        for some, batch in zip(order, samples.batches(order), strict=True):
+            scores[done : done + len(some)] = self._dice(self._predict(model, batch, some), batch.mask, some)
+            done += len(some)
+        return float(sum_over_processes(scores).mean())
 
     def predicts_one_class(
         self, model: Segmenter, samples: ResidentSamples | StreamedSamples, positions: NDArray[np.int64]

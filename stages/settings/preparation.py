@@ -130,6 +130,13 @@ class ExtractSettings(Settings):
     precision: TransformerPrecision = setting("float32", "Arithmetic of the transformer.")
     memo: Path = setting(Path(".memo"), "Folder that caches computed attention; deleting it loses time only.")
     on_error: Literal["stop", "skip"] = setting("stop", "What to do with a broken input: stop, or skip it.")
+    devices: str | None = setting(
+        None, "Several devices of this machine, one process each: 0,1,2 for GPUs, or names such as cuda:0,cuda:1."
+    )
+    shard: str | None = setting(
+        None,
+        "Make only one part of the store, i/n such as 2/5, for `pipeline merge`; for machines that share no scheduler.",
+    )
     cluster: str | None = setting(
         None,
         "Scheduler of a dask.distributed cluster to compute on, tls://HOST:PORT; tcp:// for this machine only. "
@@ -145,6 +152,11 @@ class ExtractSettings(Settings):
         switched_on_by=OFFLINE,
     )
     compress: bool = setting(False, "Compress images and attention too: a smaller store, but slower training.")
+    append: bool = setting(
+        False,
+        "Keep the samples of the store that is there, and add the new images at its end. The digests of masks are "
+        "recorded for that, so use it from the first extraction on.",
+    )
     dry_run: bool = setting(False, "Show the plan and check the files' headers; compute and write nothing.")
 
 

@@ -34,13 +34,18 @@ from stages.settings.fields import (
     Width,
     setting,
 )
+from store.remote.address import Place
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings(Settings):
     """Settings of `pipeline train`, which makes a segmentation model from a store."""
 
-    store: Path = setting(Path("store/phantom.zarr"), "Attention store to train from.", may_change=True)
+    store: Place = setting(
+        Path("store/phantom.zarr"),
+        "Attention store to train from; a folder, or an address such as s3://bucket/isic.zarr.",
+        may_change=True,
+    )
     out: Path = setting(Path("runs/dual"), "Folder for the model, its history and its splits.", may_change=True)
     branches: Branches = setting("dual", "Encoders to use.")
     epochs: AtLeastOne | None = setting(
@@ -135,7 +140,7 @@ class TrainSettings(Settings):
 class EvaluateSettings(Settings):
     """Settings of `pipeline evaluate`, which scores a run on a store."""
 
-    store: Path = setting(Path("store/phantom.zarr"), "Attention store with the samples to score.")
+    store: Place = setting(Path("store/phantom.zarr"), "Attention store with the samples to score.")
     run: Path = setting(Path("runs/dual"), "Folder that `pipeline train` wrote.")
     split: Literal["test", "val", "train", "all"] = setting("test", "Samples to score, as the run's splits.csv says.")
     masks: Path | None = setting(None, "Folder of source masks, for scores at their original size too.")
@@ -201,7 +206,7 @@ class CompareSettings(Settings):
     The settings that all arms share, such as the learning rate, are those of `train`; see `stages.comparison.arms`.
     """
 
-    store: Path = setting(Path("store/phantom.zarr"), "Attention store to train and test on.")
+    store: Place = setting(Path("store/phantom.zarr"), "Attention store to train and test on.")
     out: Path = setting(Path("reports/compare"), "Folder for the report, the tables and the models.")
     arms: tuple[str, ...] = setting(
         ("dual", "image"), "Arms by branches: dual, image, attention. The first is compared with every other one."
@@ -238,7 +243,7 @@ class CompareSettings(Settings):
 class ReportSettings(Settings):
     """Settings of `pipeline report`, which makes one HTML page of runs or of a comparison."""
 
-    store: Path = setting(Path("store/phantom.zarr"), "Attention store with the samples of the report.")
+    store: Place = setting(Path("store/phantom.zarr"), "Attention store with the samples of the report.")
     split: Literal["test", "val", "train", "all"] = setting("test", "Samples to show, as each run's splits.csv says.")
     out: Path = setting(Path("report.html"), "The page to write.")
     images: Path | None = setting(None, "Folder of source images, to show them at their own resolution.")

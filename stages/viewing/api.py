@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.viewing.catalogue import Catalogue
@@ -104,7 +105,12 @@ class Api:
         store = self.catalogue.store
         model = str(store.recipe.get("model", ""))
         runs = [] if self._predictor is None else [self._predictor.name]
-        return {"name": store.path.resolve().name, "samples": len(store), "model": model, "runs": runs}
+        return {
+            "name": store.path.resolve().name if isinstance(store.path, Path) else store.path.name,
+            "samples": len(store),
+            "model": model,
+            "runs": runs,
+        }
 
     def _sample(self, query: Mapping[str, str]) -> dict[str, Any]:
         position = _position(query, "at")

@@ -12,15 +12,15 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from store.errors import StoreCorruptError
+from store.files import files_of
 from store.reader import AttentionStore
 from store.records import Sample
-from store.root import root_bytes
+from store.remote.address import Place, place_of
 
 MOST_SUGGESTIONS = 20
 """Largest number of ids that a search returns."""
@@ -41,16 +41,16 @@ class Found:
 class Catalogue:
     """Answer the viewer's questions about one store."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Place) -> None:
         """Open the store.
 
         Args:
-            path: of the store.
+            path: of the store, or its address.
 
         Raises:
             StoreError: it cannot be opened.
         """
-        self._root = root_bytes(path)
+        self._root = files_of(place_of(path)).root_bytes()
         self.store = AttentionStore.open(path)
         self._lock = threading.Lock()
         self._require_same_store()
@@ -129,7 +129,7 @@ class Catalogue:
         Raises:
             StoreCorruptError: another store is at the path by now, or none.
         """
-        if root_bytes(self.store.path) != self._root:
+        if self.store.files.may_be_replaced(failed=False) and self.store.files.root_bytes() != self._root:
             raise StoreCorruptError(
                 f"{self.store.path}: the store was replaced or removed while it was being viewed.\n"
                 "  End the viewer with Ctrl-C and start it again."

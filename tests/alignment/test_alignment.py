@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages import evaluate, extract, predict
+from stages.prediction import loading
 from stages.reporting import evaluation_inputs
 from stages.reporting import scoring as original_scoring
 from stages.segmentation import inputs, scoring
@@ -235,7 +236,7 @@ def test_predictions_lie_on_the_original_image(transformer, drawn, answers_from)
         folder = Path(name)
         world = _extracted(folder, transformer, drawn)
         card = world.card()
-        patch.setattr(predict, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
+        patch.setattr(loading, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
         predict.run(
             PredictSettings(
                 images=folder / "images",
@@ -318,7 +319,7 @@ def test_padded_images_stay_aligned_on_the_way_there_and_back(transformer, drawn
         folder = Path(name)
         world = _extracted(folder, transformer, drawn)
         card, size = world.card(), world.store.size
-        patch.setattr(predict, "load_model", lambda *_: (OracleNetwork(card.network, "image"), card))
+        patch.setattr(loading, "load_model", lambda *_: (OracleNetwork(card.network, "image"), card))
         predict.run(
             PredictSettings(
                 images=folder / "images",

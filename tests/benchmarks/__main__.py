@@ -40,6 +40,7 @@ BENCHMARKS = (
     "break_even",
     "lighter_network",
     "report_page",
+    "many_machines",
 )
 """Modules beside this one. Each has `measure()`, which yields measurements, and reasons for lines it cannot measure."""
 

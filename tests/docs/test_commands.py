@@ -24,6 +24,7 @@ CONTINUES = {
     "docs/compare.md": "docs/own-data.md",
     "docs/report.md": "docs/training.md",
     "docs/predict.md": "docs/own-data.md",
+    "docs/python.md": "docs/own-data.md",
     "docs/export.md": "docs/own-data.md",
     "docs/reference/store.md": "docs/own-data.md",
     "docs/python-data.md": "docs/own-data.md",

@@ -21,6 +21,7 @@ FOREIGN = {
     "--no-dashboard": "dask scheduler",
     "--protocol": "dask scheduler",
     "--extra": "uv",
+    "--nproc-per-node": "torchrun",
 }
 """Options of other programs that the text names, with the program."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline import PUBLIC
 from tests.docs.blocks import DOCS, ROOT
 
 pytest.importorskip("material", reason="the site is built with the extra `docs`")
@@ -67,8 +68,9 @@ def test_every_page_of_the_site_has_an_entry_of_its_own(site: Path):
     assert "--image-size" in commands
     assert "options: " not in commands
     api = (site / "reference" / "api.html").read_text(encoding="utf-8")
-    for name in ("AttentionStore", "TrainSettings", "CasePicture", "StoreCorruptError"):
-        assert name in api
+    for name in PUBLIC:
+        assert re.search(rf'id="[\w.]+\.{name}"', api), name
+    assert "<!-- public names" not in api
     assert "samples_per_shard" in (site / "reference" / "format.html").read_text(encoding="utf-8")
 
 

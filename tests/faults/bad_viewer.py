@@ -47,9 +47,9 @@ KINDS = [
         "view_address",
         "an address on the network to view",
         _nothing,
-        "view s3://bucket/s.zarr --no-browser",
+        "view ftp://bucket/s.zarr --no-browser",
         2,
-        ("s3:", "network"),
+        ("ftp:", "not read from"),
     ),
     Kind(
         "view_damaged",

@@ -27,35 +27,45 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
     "PIL", "__future__", "_typeshed", "abc", "annotated_types", "argparse", "array", "ast", "atexit", "base64",
-    "binascii", "codecs", "collections", "concurrent", "contextlib", "copy", "csv", "dask", "dataclasses", "datetime",
-    "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "glob", "google_crc32c", "gzip",
-    "hashlib",
-    "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress", "itertools", "jinja2", "json",
-    "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs", "numpy", "onnx",
-    "onnxruntime", "onnxscript", "openslide", "operator",
-    "os", "pathlib", "pickletools", "pillow_heif", "pipeline", "pydantic", "pydicom", "re", "resource", "rich",
+    "binascii", "codecs", "collections", "concurrent", "configparser", "contextlib", "copy", "csv", "dask",
+    "dataclasses", "datetime", "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "glob",
+    "google_crc32c", "gzip", "hashlib", "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress",
+    "itertools", "jinja2", "json", "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs",
+    "numpy", "obstore", "onnx", "onnxruntime", "onnxscript", "openslide", "operator", "os", "packaging", "pathlib",
+    "pickletools", "pillow_heif", "pipeline", "platform", "pydantic", "pydicom", "queue", "random", "re", "resource",
+    "rich",
     "safetensors", "scipy", "shlex", "shutil", "signal", "simplejpeg", "skimage", "socket", "sqlite3", "stages",
-    "stat", "statistics", "store", "struct", "sys", "tempfile", "textwrap", "threading", "tifffile", "time", "timm",
-    "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "weakref", "xml", "yaml", "zarr",
-    "zipfile", "zlib",
+    "stat", "statistics", "store", "struct", "sys", "sysconfig", "tempfile", "textwrap", "threading", "tifffile",
+    "time", "timm", "tomllib", "torch", "typer", "types", "typing", "unicodedata", "urllib", "warnings", "weakref",
+    "xml", "yaml", "zarr", "zipfile", "zlib",
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {
+    "multiprocessing": ("stages/extraction/process.py", "stages/extraction/processes.py"),
+    "queue": ("stages/extraction/process.py", "stages/extraction/processes.py"),
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
     "importlib": (
+        "pipeline/__init__.py",
+        "stages/bundling/packages.py",
+        "stages/bundling/wheels.py",
+        "stages/checking/software.py",
         "stages/exporting/description.py",
         "stages/imaging/volumes/readers.py",
         "stages/prediction/dicom_files.py",
         "stages/prediction/parents.py",
         "stages/reporting/data_sections.py",
+        "stages/runtime/installation.py",
     ),
+    "subprocess": ("stages/bundling/wheels.py", "store/remote/connection.py"),
     "webbrowser": ("stages/view.py",),
     "xarray": ("store/named_arrays.py", "store/reader.py"),
     **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
-for the versions of installed packages and for the tables of readers and writers, the others for the viewer."""
+for versions of installed packages and for tables of readers, writers and public names, subprocess for pip (`bundle`)
+and for the process that fetches files, multiprocessing for the processes of `extract --devices`, which run a function
+of this program, the others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""
@@ -243,9 +253,9 @@ def test_temporary_files_are_private_until_they_are_published(tmp_path: Path):
 
 
 def test_addresses_are_refused_by_the_reader_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The reader refuses addresses, as the command line does. A local folder named like one is opened as a folder."""
-    for address in ("s3://bucket/s.zarr", "https://host/s.zarr", "gs://b/s"):
-        with pytest.raises(UsageError, match="network"):
+    """The reader refuses what it cannot read safely. A local folder named like an address is opened as a folder."""
+    for address in ("ftp://host/s.zarr", "file://host/s.zarr", "ssh://b/s", "https://me:secret@host/s.zarr"):
+        with pytest.raises(UsageError, match="address"):
             AttentionStore.open(address)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s3:").mkdir()

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from stages import predict
 from stages.errors import CheckpointError, InputProblemsError, UsageError
 from stages.imaging.resizing import resize_probabilities
 from stages.predict import run
+from stages.prediction import loading
 from stages.segmentation.batches import ResidentSamples
 from stages.segmentation.checkpoint import load_model
 from stages.segmentation.inputs import predict_probabilities
@@ -122,7 +122,7 @@ def test_a_run_of_a_newer_version_is_refused_by_name(
     """Its recipe has a key that changes the maps. The error names the run and the key, and says to update."""
     model, card = load_model(trained, CPU)
     newer = dataclasses.replace(card, recipe={**card.recipe, "smoothing": 0.5})
-    monkeypatch.setattr(predict, "load_model", lambda *_: (model, newer))
+    monkeypatch.setattr(loading, "load_model", lambda *_: (model, newer))
     with pytest.raises(CheckpointError, match=r"smoothing, which this version does not know.*Update") as caught:
         run(_settings(phantoms / "images", trained, tmp_path / "out", memo))
     assert str(caught.value).startswith(f"{trained}: ")

@@ -22,7 +22,7 @@ CORE = {  # name: (encoding, type and dimensions)
 PARTS = {  # optional, with a fixed meaning
     "instances": ("instance_index", "uint16|uint32 sample row column"),
     **{name: (name, "int32 sample") for name in ("objects", "lost_objects")},
-    **{name: (name, "string sample") for name in ("lost_classes", "perceptual_hash", "pixel_mm")},
+    **{name: (name, "string sample") for name in ("lost_classes", "perceptual_hash", "pixel_mm", "mask_digest")},
 }
 SHARDED = {"image", "mask", "attention", "instances"}
 KINDS = {"required": list, "recipe": dict, "recipe_sha256": str, "classes": list, "masks": dict, "samples": int,

@@ -44,7 +44,7 @@ def test_the_table_of_arrays_is_that_of_the_code():
 
 def test_the_table_of_keys_is_that_of_the_code():
     keys = [cells[0].strip("`") for cells in _rows("## The description")]
-    assert set(keys) - {"images", "maps", "upgraded_from", "version", "weights_licence"} == REQUIRED_KEYS
+    assert set(keys) - {"images", "maps", "part", "upgraded_from", "version", "weights_licence"} == REQUIRED_KEYS
     assert "upgraded_from" in keys
     assert "upgraded_from" in SOUND
     assert TEXT.startswith(f"# The attention store, version {VERSION}\n")
@@ -61,10 +61,11 @@ def test_the_optional_parts_are_those_of_the_code():
     columns = _part("Objects that are too small.**")
     columns += _part("Samples that are parts of a larger image.**")
     rows = dict(re.findall(r"^\| `([a-z_]+)` \| ([a-z0-9]+) \|", columns, re.MULTILINE))
-    described = {**rows, "perceptual_hash": "string", "pixel_mm": "string"}
+    described = {**rows, "perceptual_hash": "string", "pixel_mm": "string", "mask_digest": "string"}
     assert described == {name: DATA_TYPES[name] for name in OPTIONAL_COLUMNS}
     assert "A column of strings with the encoding `perceptual_hash` 1" in _part("`perceptual_hash`.**")
     assert "A column of strings with the encoding `pixel_mm` 1" in _part("`pixel_mm`.**")
+    assert "A column of strings with the encoding `mask_digest` 1" in _part("`mask_digest`.**")
     (name,) = OPTIONAL_SHARDED
     dimensions, (encoding, version) = ", ".join(OPTIONAL_DIMENSIONS[name]), ENCODINGS[name]
     start = f" A sharded array ({dimensions}) of {OPTIONAL_SHARDED[name]} or uint32 with the encoding"

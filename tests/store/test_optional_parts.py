@@ -54,6 +54,7 @@ def sample_of(index: int, layout: Layout) -> Sample:
         row=-3 + index,
         column=16 * index,
         pixel_mm="0.75 0.5" if index else "",
+        mask_digest="0123456789abcdef" * 4 if index else "",
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import store.reader
+import store.files
 from store import AttentionStore, NotAStoreError, StoreCorruptError, StoreIncompleteError
 from store.description import Description
 from store.sharded_array import MAX_MAPPED, most_mapped
@@ -51,7 +51,7 @@ def test_a_store_that_is_replaced_while_it_is_opened_is_opened_again(
         number = next(times)
         return sound if number >= replacements else f"half written {number}".encode()
 
-    monkeypatch.setattr(store.reader, "root_bytes", reading)
+    monkeypatch.setattr(store.files, "root_bytes", reading)
     if replacements == 1:
         assert len(AttentionStore.open(path)) == 2
     else:
@@ -137,6 +137,7 @@ def test_a_size_that_no_image_has_is_refused(tmp_path: Path, name: str, value: i
 def test_a_writer_says_how_many_samples_a_shard_takes(tmp_path: Path, layout):
     with new_store(tmp_path / "s.zarr", layout=layout, recipe=RECIPE) as writer:
         assert writer.samples_per_shard == layout.samples_per_shard == 1024
+        assert writer.samples_at_once == 1024
 
 
 def test_a_mapped_shard_that_can_no_longer_be_looked_at_is_an_error(make_store: MakeStore):

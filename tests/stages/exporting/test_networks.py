@@ -72,3 +72,14 @@ def test_masks_are_decided_as_in_the_pipeline(*, multilabel: bool):
     values = np.random.default_rng(0).integers(0, 3, (5, 4, 6, 7)).astype(np.float32) / 2
     found = mask_of(torch.from_numpy(values), multilabel=multilabel).numpy()
     np.testing.assert_array_equal(found, [decide(one, multilabel=multilabel) for one in values])
+
+
+def test_the_licence_of_the_run_travels_with_the_export(tmp_path: Path, phantom_store: Path):
+    """A run of DINOv3's weights says that their licence has conditions."""
+    run = make_run(tmp_path / "run", phantom_store, branches="image", recipe={"model": "dinov3_vits16"})
+    loaded = load(ExportSettings(run=run))
+    assert loaded.licence.startswith("DINOv3 License")
+    assert any("DINOv3 License" in note for note in loaded.notes)
+    assert (
+        load(ExportSettings(run=make_run(tmp_path / "other", phantom_store, branches="image"))).licence == "none needed"
+    )

@@ -6,6 +6,7 @@ import datetime as dt
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.errors import InputProblemsError, PipelineError, UsageError
 from stages.extract import run
 from stages.extraction import cluster as cluster_module
+from stages.extraction import jobs as jobs_module
 from stages.extraction import on_cluster
 from stages.extraction.cluster import Cluster, connect, require_cluster
 from stages.extraction.shard import Decoding
@@ -153,19 +155,19 @@ def test_a_worker_with_other_weights_is_refused(phantoms: Path, scheduler: str, 
         model="untrained_tiny8", weights=None, input_size=(32, 48), layers=[-1], precision="float32"
     )
     extractor = AttentionExtractor.load(config, device="cpu", batch_size=4)
-    transformer = on_cluster.TransformerSpec(
+    transformer = jobs_module.TransformerSpec(
         recipe=replace(extractor.recipe, weights_sha256="0" * 64), weights=None, device="cpu", batch_size=4
     )
     settings = extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo")
     decoding = Decoding(
         size=settings.image_size, input_size=settings.attention_size, rules=LabelRules(classes=ClassMap.binary())
     )
-    job = on_cluster.Job(sources=[], known=frozenset(), decoding=decoding, transformer=transformer)
+    job = jobs_module.Job(sources=[], known=frozenset(), decoding=decoding, transformer=transformer)
     with (
         connect(scheduler) as cluster,
         pytest.raises(PipelineError, match=r"worker tcp://.*digest .* but the recipe was"),
     ):
-        list(cluster.results(on_cluster._extract_job, [job]))
+        list(cluster.results(on_cluster._do_on_worker, [job]))
 
 
 def test_results_come_in_order_and_a_bounded_number_ahead(scheduler: str):
@@ -195,6 +197,34 @@ def test_a_cluster_with_another_installation_is_an_error(scheduler: str):
     """The message says what to install. There is no traceback of the scheduler."""
     with connect(scheduler) as cluster, pytest.raises(PipelineError, match="Install the same version"):
         list(cluster.results(abs, [_FromElsewhere()]))
+
+
+def test_the_scheduler_does_not_import_torch(phantoms: Path, phantom_store: Path, tmp_path: Path):
+    """Only workers import it: a scheduler is a small process on a small machine. Here each is a process of its own."""
+    file = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    with (
+        _process([*command, "--no-dashboard", "--scheduler-file", str(file)]),
+        distributed.Client(scheduler_file=str(file), set_as_default=False) as client,
+    ):
+        address = client.scheduler.address
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
+        with _process([*command, "--no-dashboard"]):
+            run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address))
+            modules = set(client.run_on_scheduler(eval, "list(__import__('sys').modules)"))
+    assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
+    assert "stages.extraction.opaque" in modules  # a job went through it
+    assert not {"torch", "timm", "stages.attention", "stages.extraction.jobs"} & modules
+
+
+@contextmanager
+def _process(command: list[str]) -> Iterator[None]:
+    """Run a command during the block."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def test_a_killed_worker_costs_nothing_but_time(

@@ -66,11 +66,20 @@ def make_phantoms(folder: Path) -> Path:
     return folder
 
 
-def make_bundle(folder: Path) -> Path:
+def make_monai_bundle(folder: Path) -> Path:
     """Write an exported MONAI bundle."""
     touch(folder / "configs" / "metadata.json", '{"version": "0.1.0", "diamant_pipeline": {}}')
     for name in ("configs/inference.json", "models/model.ts", "docs/README.md", "LICENSE"):
         touch(folder / name)
+    return folder
+
+
+def make_bundle(folder: Path) -> Path:
+    """Write a bundle of packages and weights."""
+    touch(folder / "MANIFEST.json", '{"bundle": 1, "files": {}}')
+    for name in ("verify.py", "install.sh", "README.txt", "requirements.txt", "wheels/a-1-py3-none-any.whl"):
+        touch(folder / name)
+    touch(folder / "weights" / "dino_vits8.safetensors")
     return folder
 
 

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from stages.outputs.kinds import MONAI_BUNDLE, COMPARISON, CROSS_VALIDATION, OUTPUTS, PHANTOMS, REPORT, RUN, WORK
+from stages.outputs.kinds import (
+    BUNDLE,
+    COMPARISON,
+    CROSS_VALIDATION,
+    MONAI_BUNDLE,
+    OUTPUTS,
+    PHANTOMS,
+    REPORT,
+    RUN,
+    WORK,
+)
 from store.disk.contents import Output, foreign_entries
 from store.root import STORE
 from tests.stages.outputs.made import (
@@ -16,6 +26,7 @@ from tests.stages.outputs.made import (
     make_bundle,
     make_comparison,
     make_cross_validation,
+    make_monai_bundle,
     make_phantoms,
     make_report,
     make_run,
@@ -30,7 +41,8 @@ KINDS: list[tuple[Output, Callable[[Path], Path]]] = [
     (REPORT, make_report),
     (COMPARISON, make_comparison),
     (PHANTOMS, make_phantoms),
-    (MONAI_BUNDLE, make_bundle),
+    (BUNDLE, make_bundle),
+    (MONAI_BUNDLE, make_monai_bundle),
 ]
 FOREIGN = {
     "a store": ["image/notes/", "image/c/0/0", "image/c.0.0.0.0.bak", "zarr.json~", "thesis/", "sample/c.9/", "c.0.0"],
@@ -52,6 +64,7 @@ FOREIGN = {
         *("runs/dual-16-seedx/", "overlays/", "table.md.orig"),
     ],
     "a set of phantoms": ["images/me.png", "masks/phantom_0000.png", "images/sub/", "images/phantom_1.png", "x.json"],
+    "a bundle": ["wheels/notes.txt", "wheels/old/", "weights/thesis.docx", "notes.md", "photos/", "MANIFEST.json.orig"],
     "a MONAI bundle": ["configs/train.json", "models/model.pt", "notes.md", "scripts/", "docs/picture.png"],
 }
 

@@ -8,21 +8,11 @@ from pathlib import Path
 from stages.runtime import installation
 
 
-def test_the_source_code_of_an_editable_installation_is_found(monkeypatch):
-    class Installed:
-        def __init__(self, text) -> None:
-            self.text = text
-
-        def read_text(self, _):
-            return self.text
-
-    for text, expected in (
-        (None, None),
-        ('{"url": "file:///a%20b/c", "dir_info": {"editable": true}}', Path("/a b/c")),
-        ('{"url": "https://x/y.whl", "archive_info": {}}', None),
-    ):
-        monkeypatch.setattr(importlib.metadata, "distribution", lambda _, text=text: Installed(text))
-        assert installation.checkout() == expected
+def test_the_source_code_that_runs_is_found(tmp_path, monkeypatch):
+    """A wheel has no `pyproject.toml` beside its packages."""
+    assert installation.checkout() == Path(__file__).parents[3]
+    monkeypatch.setattr(installation, "__file__", str(tmp_path / "stages" / "runtime" / "installation.py"))
+    assert installation.checkout() is None
 
 
 def test_what_newer_source_code_needs_is_found(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from stages.runtime.progress import SILENT
 from stages.segmentation import trainer as trainer_module
+from stages.segmentation import views as views_module
 from stages.segmentation.chosen_samples import Splits
 from stages.segmentation.data_loader import Augmentation, data_loader
 from stages.segmentation.splits import split_by_rule
@@ -49,11 +50,13 @@ def test_the_batches_are_those_of_train(phantom_store: Path, tmp_path: Path, mon
     splits = split_by_rule(store, rule="auto", seed=1, val=settings.val, test=settings.test)
     trainer = SegmentationTrainer(settings, store, splits, CPU)
     views: list[View] = []
-    monkeypatch.setattr(
-        trainer_module,
-        "augmented_view",
-        lambda *given, **more: views.append(augmented_view(*given, **more)) or views[-1],
-    )
+
+    def noted(*given: Any, **more: Any) -> View:
+        views.append(augmented_view(*given, **more))
+        return views[-1]
+
+    for module in (trainer_module, views_module):  # whichever makes the batches of an epoch
+        monkeypatch.setattr(module, "augmented_view", noted, raising=False)
     with SILENT.task("training", 0) as task:
         for epoch in (1, 2):
             trainer._train(epoch, task)

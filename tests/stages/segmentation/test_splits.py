@@ -16,6 +16,8 @@ from stages.errors import CheckpointError, InputProblemsError, UsageError
 from stages.segmentation.split_tables import read_splits, split_rows, splits_sha256, write_splits
 from stages.segmentation.splits import split_by_csv, split_by_hash
 from store import AttentionStore
+from store.column_writer import encode_column_chunk
+from store.texts import Texts, parse_texts
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
 
@@ -30,9 +32,17 @@ class _Columns:
         self.labelled = np.ones(len(ids), dtype=bool)
         self._columns = {"group": np.array(groups), "digest": np.array(digests)}
         self.path = Path("columns")
+        self.columns = self
 
     def column(self, name: str) -> np.ndarray:
         return self._columns[name]
+
+    def texts(self, name: str) -> list[Texts]:
+        values = self._columns[name].tolist()
+        return [parse_texts(encode_column_chunk(values, "str", len(values))[:-4], len(values))]
+
+    def value(self, name: str, index: int) -> str:
+        return str(self._columns[name][index])
 
 
 def sha256(content: str) -> str:

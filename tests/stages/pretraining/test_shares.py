@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +11,15 @@ from safetensors.torch import load_file
 
 from stages.errors import UsageError
 from stages.pretrain import run
-from stages.pretraining.processes import Processes
+from stages.pretraining.shares import even_share
+from stages.runtime.processes import Processes
 from stages.settings import PretrainSettings
-
-ROOT = Path(__file__).parents[3]
+from tests.stages.together import run_processes
 
 
 def test_shares_cover_the_batch_without_overlap():
     """Every image of a batch belongs to exactly one process."""
-    shares = [Processes(rank, 3).share(12) for rank in range(3)]
+    shares = [even_share(Processes(rank, 3), 12) for rank in range(3)]
     assert [index for share in shares for index in range(12)[share]] == list(range(12))
 
 
@@ -30,7 +27,7 @@ def test_shares_cover_the_batch_without_overlap():
 def test_a_batch_that_cannot_be_shared_is_refused(batch_size):
     """Uneven shares would give images uneven weights, and a share of one cannot be normalised."""
     with pytest.raises(UsageError, match="multiple of 3, at least 6"):
-        Processes(0, 3).share(batch_size)
+        even_share(Processes(0, 3), batch_size)
 
 
 def _settings(folder: Path, name: str) -> PretrainSettings:
@@ -45,7 +42,7 @@ def _settings(folder: Path, name: str) -> PretrainSettings:
         batch_size=4,
         prototypes=8,
         head_width=16,
-        batch_norm=False,  # on a CPU each process would normalise its own share
+        batch_norm="centre" in name,
         warmup=0,
         freeze_last=0,
         centring="centre" if "centre" in name else "sinkhorn",
@@ -54,45 +51,26 @@ def _settings(folder: Path, name: str) -> PretrainSettings:
     )
 
 
-_FORK = """
-import os, sys
+PROGRAM = """
+import sys
 from pathlib import Path
 from stages.pretrain import run
-from tests.stages.pretraining.test_processes import _settings
-children = []
-for centring, port in zip(("sinkhorn", "centre"), sys.argv[2:]):
-    for rank in ("0", "1"):
-        child = os.fork()
-        if not child:
-            os.environ.update(RANK=rank, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-            run(_settings(Path(sys.argv[1]), f"two_{centring}"))
-            os._exit(0)
-        children.append(child)
-sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+from tests.stages.pretraining.test_shares import _settings
+run(_settings(Path(sys.argv[1]), f"two_{sys.argv[2]}"))
 """
-"""A program that runs two processes per centring as `torchrun` does. They are forked to import torch only once."""
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_two_processes_learn_what_one_learns(tmp_path, forks):
-    """Gradients, centre and Sinkhorn's shares are computed over the whole batch, so the weights agree to rounding."""
+    """Gradients, centre, Sinkhorn and batch statistics are those of the whole batch, so the weights agree."""
     (tmp_path / "images").mkdir()
     random = np.random.default_rng(0)
     for index in range(6):
         pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
-    done = forks.run(_FORK, tmp_path, *_free_ports(2))
-    assert done.returncode == 0, done.stderr
     for centring in ("sinkhorn", "centre"):
+        for finished in run_processes(forks, 2, PROGRAM, tmp_path, centring):
+            assert finished.returncode == 0, finished.stderr
         run(_settings(tmp_path, f"one_{centring}"))
         one, two = (load_file(tmp_path / f"{name}_{centring}.safetensors") for name in ("one", "two"))
         for name, tensor in one.items():
             np.testing.assert_allclose(tensor, two[name], atol=2e-5, rtol=1e-3, err_msg=f"{centring} {name}")
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -1,0 +1,162 @@
+"""Decide which samples a store keeps when new images are added to it: `extract --append`.
+
+A sample is kept if its image, its label files and its group are those that the store records. The files of a kept
+sample are read once, to compare their digests, and are not decoded. New samples follow the kept ones, in the order of
+their ids. A store whose samples were changed or removed, or that was made by other rules, is not added to: it has to be
+extracted as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from stages.errors import InputProblemsError, Problem, UsageError
+from stages.extraction.source_digests import mask_digest
+from stages.imaging.samples import SourceSample
+from stages.imaging.volumes.opened import hash_file
+from stages.imaging.volumes.readers import is_volume_file
+from stages.runtime.look_ahead import look_ahead
+from stages.runtime.progress import Progress
+from stages.runtime.wording import counted
+from stages.settings import ExtractSettings
+from store import AttentionStore
+from store.format import recipe_sha256
+from store.upgrade import layout_of
+from store.writer import Layout
+
+__all__ = ["Additions"]
+
+NAMED = 3
+"""Number of samples that a message names."""
+REMEDY = "Move the store away and run the command again to extract all images, or leave out --append."
+SAME = (
+    "size",
+    "grid",
+    "heads",
+    "keys",
+    "classes",
+    "masks",
+    "images",
+    "compress",
+    "instances",
+    "multilabel",
+    "weights_licence",
+)
+"""Fields of the layout that must be the same for old and new samples."""
+
+
+@dataclass
+class Additions:
+    """Compare the samples that were found with those of the store."""
+
+    previous: AttentionStore
+    progress: Progress
+    new: int = field(default=0)
+    """Number of samples that are not in the store."""
+
+    @classmethod
+    def open(cls, settings: ExtractSettings, progress: Progress) -> Self | None:
+        """Open the store that samples are added to; None without `append`, or if there is no store yet.
+
+        Raises:
+            UsageError: the images are cut into parts, or the store does not record its label files.
+            StoreError: the store cannot be read.
+        """
+        if not settings.append:
+            return None
+        if settings.tile is not None:
+            raise UsageError("--append: images that are cut into tiles cannot be added.\n  Leave out --append.")
+        if not settings.store.exists():
+            return None
+        previous = AttentionStore.open(settings.store)
+        if not previous.has("mask_digest"):
+            raise UsageError(
+                f"{settings.store}: does not record the digests of its masks, so it is not known which samples "
+                f"have changed.\n  {REMEDY}"
+            )
+        return cls(previous, progress)
+
+    @property
+    def summary(self) -> str:
+        """The line for the output."""
+        return f"added to the store: {counted(self.new, 'sample')}; {len(self.previous):,} were kept"
+
+    def choose(self, samples: list[SourceSample]) -> list[SourceSample]:
+        """Return the samples that are not in the store, in order.
+
+        Raises:
+            UsageError: no sample is new, or samples of the store were changed or removed.
+            InputProblemsError: files cannot be read.
+        """
+        known = self._known()
+        kept = [sample for sample in samples if sample.id in known]
+        new = [sample for sample in samples if sample.id not in known]
+        removed = sorted(known.keys() - {sample.id for sample in kept})
+        self._refuse(removed, "are in the store, and their images are not there any more")
+        self._refuse(self._changed(kept, known), "have another image, mask or group than the store has")
+        volumes = [sample.id for sample in new if is_volume_file(sample.image)]
+        self._refuse(volumes, "are volumes, which --append does not add")
+        self.new = len(new)
+        return new
+
+    def require_same(self, layout: Layout, recipe: dict[str, Any]) -> None:
+        """Make sure that new samples are made as those of the store were.
+
+        Raises:
+            UsageError: the recipe or a rule is another one, or the new images need a column that the store has not.
+        """
+        old = layout_of(self.previous)
+        different = [name for name in SAME if _comparable(old, name) != _comparable(layout, name)]
+        if recipe_sha256(recipe) != self.previous.description.recipe_sha256:
+            different.insert(0, "model or recipe")
+        different += [f"column {name}" for name in layout.columns if name not in old.columns]
+        if different:
+            raise UsageError(
+                f"{self.previous.path}: the new images would be stored in another way ({', '.join(different)}), so "
+                f"they cannot be added.\n  {REMEDY}"
+            )
+
+    def _known(self) -> dict[str, int]:
+        """Return the position of every sample by its id."""
+        return {str(id_): position for position, id_ in enumerate(self.previous.ids)}
+
+    def _changed(self, samples: Sequence[SourceSample], known: dict[str, int]) -> list[str]:
+        """Return the ids of samples whose files or groups are not those that the store records."""
+        changed, problems = [], []
+        value = self.previous.columns.value
+        with self.progress.task("comparing", len(samples)) as task:
+            for sample, digests in zip(samples, look_ahead(_digests, samples), strict=True):
+                position = known[sample.id]
+                if isinstance(digests, list):
+                    problems += digests
+                elif (*digests, sample.group) != tuple(
+                    str(value(name, position)) for name in ("digest", "mask_digest", "group")
+                ):
+                    changed.append(sample.id)
+                task.advance()
+        if problems:
+            raise InputProblemsError(problems, "Repair them; nothing was changed.")
+        return changed
+
+    def _refuse(self, ids: Sequence[str], what: str) -> None:
+        if ids:
+            more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+            raise UsageError(f"{self.previous.path}: {', '.join(ids[:NAMED])}{more} {what}.\n  {REMEDY}")
+
+
+def _digests(sample: SourceSample) -> tuple[str, str] | list[Problem]:
+    """Return the digests of a sample's image and of its label files, or the problems of reading them."""
+    try:
+        return hash_file(sample.image), mask_digest(sample)
+    except InputProblemsError as error:
+        return list(error.problems)
+
+
+def _comparable(layout: Layout, name: str) -> Any:
+    """Return a field of a layout in a form in which equal values are equal."""
+    value = getattr(layout, name)
+    if name == "images":
+        return value or None
+    return list(value) if isinstance(value, list | tuple) else value

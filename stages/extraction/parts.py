@@ -1,0 +1,180 @@
+"""Divide an extraction among machines that do not talk to each other: `--shard 2/5` makes the second of five parts.
+
+Every task lists all images and checks all headers, so that all tasks agree on the rules: classes, window, columns. Then
+each takes its share of the images, which are sorted: a range of them. A part is a store of this share. Its description
+says which part it is, holds a digest of what the tasks must agree on, and counts for the warnings that need all
+samples. `pipeline merge` joins the parts (`stages.merge`).
+
+Nothing here needs the transformer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from stages.errors import PipelineError, Problem, UsageError
+from store.description import Description
+from store.format import canonical_json
+from store.root import describe, root_bytes
+
+if TYPE_CHECKING:
+    from stages.extraction.preparation import Prepared
+    from stages.extraction.tally import Tally
+    from stages.settings import ExtractSettings
+
+__all__ = ["LeftOut", "Share", "describe_part", "require_own_part", "share_of"]
+
+MOST = 1_000_000
+"""Largest number of parts."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """The number of a part, from 1, and the number of parts."""
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"part {self.number} of {self.of}"
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Return the share that `--shard` asks for.
+
+        Raises:
+            UsageError: the text is not i/n with i from 1 to n.
+        """
+        match = re.fullmatch(r"([0-9]{1,7})/([0-9]{1,7})", text)
+        number, of = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= number <= of <= MOST:
+            raise UsageError(
+                f"--shard {text}: give i/n, the number of the part and the number of parts, from 1/n to n/n: with "
+                f"--shard 2/5 the second of five parts is made. There are at most {MOST:,} parts."
+            )
+        return cls(number, of)
+
+    def range_of(self, count: int) -> range:
+        """Return the positions, below `count`, of this share. The shares differ by one position at most."""
+        return range((self.number - 1) * count // self.of, self.number * count // self.of)
+
+
+def share_of(description: Description) -> Share | None:
+    """Return which share a store is; None for a whole store."""
+    part = description.part
+    return None if part is None else Share(part["number"], part["of"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """List the inputs that are left out of a store, as `{where, what, inside}`. Paths do not depend on the folders.
+
+    `inside` names the settings whose folders the path is relative to, so that equal paths of images and masks differ.
+    """
+
+    plain: list[dict[str, str]]
+    """Images whose tiles show nothing, in part."""
+    known: list[dict[str, str]]
+    """Problems that are known from listing and headers, the same for every part."""
+    unread: list[dict[str, str]]
+    """Problems of looking for tiles that show nothing."""
+    damaged: list[dict[str, str]]
+    """Problems of decoding."""
+
+    @classmethod
+    def of(cls, prepared: Prepared, problems: Sequence[Problem], settings: ExtractSettings) -> LeftOut:
+        """Return the lists of an extraction.
+
+        Args:
+            prepared: Its input.
+            problems: All problems: those of `prepared` first.
+            settings: Their folders are removed from the paths.
+        """
+        known = prepared.problems[: len(prepared.problems) - len(prepared.unread)]
+        before = {*known, *prepared.unread}
+        lists = {
+            "plain": prepared.plain,
+            "known": known,
+            "unread": prepared.unread,
+            "damaged": [one for one in problems if one not in before],
+        }
+        return cls(**{name: [_relative(one, settings) for one in listed] for name, listed in lists.items()})
+
+    @classmethod
+    def joined(cls, parts: Sequence[LeftOut]) -> LeftOut:
+        """Return the lists of all parts together. Problems that several parts found are listed once.
+
+        Args:
+            parts: In order, at least one; `known` is the same in all.
+        """
+        return cls(
+            plain=[one for part in parts for one in part.plain],
+            known=parts[0].known,
+            unread=[one for part in parts for one in part.unread],
+            damaged=[one for part in parts for one in part.damaged],
+        )
+
+    def as_skipped(self) -> list[dict[str, str]]:
+        """Return the list `skipped` of the store's description: each problem once."""
+        problems = {canonical_json(one): one for one in (*self.known, *self.unread, *self.damaged)}
+        return [{"where": one["where"], "what": one["what"]} for one in (*self.plain, *problems.values())]
+
+
+def describe_part(share: Share, prepared: Prepared, tally: Tally, left_out: LeftOut) -> dict[str, Any]:
+    """Return the key `part` of a store's description."""
+    return {
+        "number": share.number,
+        "of": share.of,
+        "plan_sha256": _digest_of_plan([image.id for image in prepared.images], left_out.known, share.of),
+        "counts": tally.to_dict(),
+        "left_out": asdict(left_out),
+    }
+
+
+def require_own_part(settings: ExtractSettings) -> None:
+    """Make sure that a part does not replace the store of another task: every task needs its own path.
+
+    Raises:
+        UsageError: `--shard` is not valid, or at the path of the store there is another part or a whole store.
+    """
+    if settings.shard is None:
+        return
+    share = Share.parse(settings.shard)
+    try:
+        found = share_of(describe(settings.store, root_bytes(settings.store)))
+    except PipelineError:  # there is none, or none that can be read
+        return
+    if found != share:
+        raise UsageError(
+            f"--store {settings.store}: holds {found or 'a whole store'}, and would be replaced by {share}. Give every "
+            f"part its own path, such as {settings.store.with_suffix('')}-{share.number}.zarr, or remove the old store."
+        )
+
+
+def _digest_of_plan(images: Iterable[str], problems: Iterable[Mapping[str, Any]], of: int) -> str:
+    """Return the SHA-256 of what all tasks must agree on, so that their shares are parts of one division.
+
+    Args:
+        images: Ids of all images, in order.
+        problems: Known problems of files, which every task finds alike.
+        of: Number of parts.
+    """
+    digest = hashlib.sha256()
+    for line in (of, *images, *problems):
+        digest.update(canonical_json(line).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
+    """Return a problem for a store's description, which must not depend on where the folders are."""
+    where, inside = problem.where, []
+    folders = {"images": settings.images, "masks": settings.masks, "csv": settings.csv and settings.csv.parent}
+    for name, folder in folders.items():
+        if folder is not None and where.startswith(f"{folder}/"):
+            where = where.removeprefix(f"{folder}/")
+            inside.append(name)
+    return {"where": where, "what": problem.what, "inside": "+".join(inside)}

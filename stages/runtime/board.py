@@ -1,0 +1,137 @@
+"""Messages between the processes of a run, beside the exchange of tensors: a small shared key-value store.
+
+`torchrun` keeps the store, or else the first process does (`torch.distributed.TCPStore`). Waiting is done in short
+steps in Python: a signal ends it, and so does the failure of another process. No message is a pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from datetime import timedelta
+from typing import Any
+
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]  # exported at run time only
+
+from stages.errors import PipelineError, UsageError
+from stages.runtime.collectives import ProcessLostError, lost_processes_explained
+from stages.runtime.launch import Launch
+
+__all__ = ["TIMEOUT", "Board"]
+
+TIMEOUT = timedelta(minutes=10)
+"""Longest time that a process waits in an exchange of tensors, or for the connection at the beginning."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
+"""Seconds between two looks at the store."""
+LINGERING = 5.0
+"""Longest time that the process which keeps the store stays after a failure, so that the others see it."""
+
+FAILURES = "failures"
+
+
+class Board:
+    """The shared key-value store of one run.
+
+    Raises:
+        UsageError: the port is in use.
+        ProcessLostError: the store cannot be reached.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._keeps = launch.rank == 0 and not launch.agent
+        self.store = PrefixStore(f"pipeline/{launch.attempt}", self._connected())
+        self._said = 0
+        self._heard = 0
+        self._barriers = 0
+
+    def _connected(self) -> Store:
+        launch = self._launch
+        try:
+            return TCPStore(
+                launch.address,
+                launch.port,
+                is_master=self._keeps,
+                timeout=TIMEOUT,
+                wait_for_workers=False,
+            )
+        except RuntimeError as error:
+            where = f"{launch.address}:{launch.port}"
+            if self._keeps and ("EADDRINUSE" in str(error) or "in use" in str(error)):
+                raise UsageError(
+                    f"MASTER_PORT: another program listens at {where} already, so the processes cannot find each other "
+                    "there.\n  Choose another port, such as with `torchrun --master-port`."
+                ) from None
+            raise PipelineError(
+                f"{where}: the other processes of the run cannot be reached there (MASTER_ADDR, MASTER_PORT).\n"
+                "  Check address, port and firewall, and start all processes at the same time."
+            ) from None
+
+    def announce(self, value: Any) -> None:
+        """Give a value that JSON can hold to all other processes; each gets it with its next `hear`."""
+        with lost_processes_explained():
+            self.store.set(f"said/{self._said}", json.dumps(value))
+        self._said += 1
+
+    def hear(self) -> Any:
+        """Wait for the next value that the first process announces, and return it.
+
+        Raises:
+            ProcessLostError: another process has failed or cannot be reached.
+        """
+        key = f"said/{self._heard}"
+        self._heard += 1
+        pause = SHORTEST_PAUSE
+        with lost_processes_explained():
+            while not self.store.check([key]):
+                self._look_for_failures()
+                time.sleep(pause)
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+            return json.loads(self.store.get(key))
+
+    def wait_for_all(self) -> None:
+        """Wait until every process of the run has come here.
+
+        Raises:
+            ProcessLostError: another process has failed or cannot be reached.
+        """
+        key = f"barrier/{self._barriers}"
+        self._barriers += 1
+        pause = SHORTEST_PAUSE
+        with lost_processes_explained():
+            arrived = self.store.add(key, 1)
+            while arrived < self._launch.count:
+                self._look_for_failures()
+                time.sleep(pause)
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+                arrived = self.store.add(key, 0)
+
+    def leave(self) -> None:
+        """Leave the finished run. The process that keeps the store stays until all others have left."""
+        with lost_processes_explained():
+            self.store.add("left", 1)
+            while self._keeps and self.store.add("left", 0) < self._launch.count:
+                self._look_for_failures()
+                time.sleep(SHORTEST_PAUSE)
+
+    def claim_failure(self) -> bool:
+        """Record that this process fails. Return True if it is the first, which says why.
+
+        If the store cannot be reached, the process that kept it was killed: then the second process says so.
+        """
+        try:
+            return bool(self.store.add(FAILURES, 1) == 1)
+        except RuntimeError:
+            return self._launch.rank == 1
+
+    def linger(self) -> None:
+        """Keep the store for a moment after a failure, until the other processes have recorded theirs."""
+        until = time.monotonic() + LINGERING
+        with contextlib.suppress(RuntimeError):
+            while self._keeps and self.store.add(FAILURES, 0) < self._launch.count and time.monotonic() < until:
+                time.sleep(SHORTEST_PAUSE)
+
+    def _look_for_failures(self) -> None:
+        if self.store.add(FAILURES, 0):
+            raise ProcessLostError

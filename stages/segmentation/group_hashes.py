@@ -1,0 +1,77 @@
+"""Hash the groups and compare the digests of a whole store without a Python object for each sample.
+
+Splits by hash need the SHA-256 of every group's name, and the groups that share a copied image. A store may hold ten
+million samples, so columns are read chunk by chunk as bytes (`store.texts`), and only arrays of numbers are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store import AttentionStore
+from store.texts import Texts
+
+__all__ = ["copied_positions", "group_draws", "positions_of", "prefixed_hashes"]
+
+HASHED = 8
+"""Bytes of a SHA-256 that are kept: 64 bits."""
+
+
+def group_draws(store: AttentionStore, seed: int) -> NDArray[np.uint64]:
+    """Return the first 64 bits of SHA-256 of the seed, a line feed and the group for every sample, (sample,)."""
+    return prefixed_hashes(store.columns.texts("group"), seed)
+
+
+def prefixed_hashes(chunks: Iterable[Texts], seed: int) -> NDArray[np.uint64]:
+    """Return the first 64 bits of SHA-256 of the seed, a line feed and each text, (text,).
+
+    Args:
+        chunks: the texts; equal neighbours are hashed once.
+        seed: precedes each of them.
+    """
+    prefix, sha256 = f"{seed}\n".encode(), hashlib.sha256
+    parts = [np.empty(0, np.uint64)]
+    for texts in chunks:
+        first = texts.differs_from_previous()
+        digests = b"".join([sha256(prefix + text).digest()[:HASHED] for text in texts.chosen(np.flatnonzero(first))])
+        parts.append(np.frombuffer(digests, ">u8").astype(np.uint64)[np.cumsum(first) - 1])
+    return np.concatenate(parts)
+
+
+def copied_positions(store: AttentionStore) -> NDArray[np.int64]:
+    """Return the positions of all samples that may have a copy: those whose digests are equal up to 64 bits.
+
+    Different digests may be among them, so compare the digests of these samples.
+    """
+    prints = np.concatenate(
+        [np.empty(0, np.uint64), *(_fingerprints(texts) for texts in store.columns.texts("digest"))]
+    )
+    ordered = np.sort(prints)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    return positions_of(prints, twice)
+
+
+def positions_of(values: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the positions of all values that are among the wanted ones, in rising order."""
+    if not len(wanted):
+        return np.empty(0, np.int64)
+    wanted = np.unique(wanted)
+    begins = np.zeros(1 << 16, np.bool_)  # a search in `wanted` for every value would take seconds
+    begins[wanted >> np.uint64(48)] = True
+    possible = np.flatnonzero(begins[values >> np.uint64(48)]).astype(np.int64)
+    nearest = np.minimum(np.searchsorted(wanted, values[possible]), len(wanted) - 1)
+    found: NDArray[np.int64] = possible[wanted[nearest] == values[possible]]
+    return found
+
+
+def _fingerprints(texts: Texts) -> NDArray[np.uint64]:
+    """Return 64 bits for each digest of 64 letters: equal digests have equal bits."""
+    words = texts.padded(64).view("<u8").astype(np.uint64)
+    factors = np.arange(3, 3 + 2 * words.shape[1], 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) | np.uint64(1)
+    mixed = words * factors
+    prints: NDArray[np.uint64] = np.bitwise_xor.reduce(mixed ^ (mixed >> np.uint64(29)), axis=1)
+    return prints

@@ -1,0 +1,323 @@
+"""Give access to the files of one remote store: fetched when they are needed, kept in the cache.
+
+The folder of the store in the cache is named by the digest of its `zarr.json`. Everything in the store is covered by
+this file's digests, so files of another store are noticed when they are read, and those in the cache stay valid for
+ever.
+
+Metadata and columns are kept as whole files. Shards are kept as far as the cache is large enough: of a larger store,
+the first shards are kept and the samples of the others are fetched when they are read. Which shards are kept depends on
+sizes alone, so several readers agree, and a shard is never removed for another one of the same store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from store.errors import StoreCorruptError, StoreNotFoundError, StoreUnreachableError, UsageError
+from store.format import chunk_path
+from store.remote.address import RemoteAddress
+from store.remote.cache import CacheSettings, cache_of, pointer_of, store_folder
+from store.remote.connection import Answer, connection
+from store.remote.failures import FetchError, remedy_of
+from store.root import MOST_BYTES, root_bytes
+
+if TYPE_CHECKING:
+    from store.description import Description
+    from store.metadata import ArrayMetadata
+    from store.remote.array import RemoteShardedArray
+
+__all__ = ["RemoteFiles"]
+
+SHARE = 0.9
+"""Share of the cache that the shards of one store fill: downloads that are under way need room too."""
+
+ALL_COLUMNS = 100
+"""Largest number of files of columns that are fetched when a store is opened."""
+
+
+class RemoteFiles:
+    """Give access to the files of the store at an address.
+
+    Args:
+        place: the address. Its settings of the cache are used; without them those of the environment.
+    """
+
+    def __init__(self, place: RemoteAddress) -> None:
+        self.place = place
+        self.cache: CacheSettings = place.cache or cache_of(os.environ)
+        self._folder = self.cache.folder
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._under_way: dict[Path, Future[Answer]] = {}
+        self._again: set[Path] = set()
+        self._kept: int | None = None
+        self._arrays: dict[str, ArrayMetadata] = {}
+        self._description: Description | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the store in the cache."""
+        return self._folder
+
+    def root_bytes(self) -> bytes:
+        """Return the present bytes of the store's `zarr.json`, and remember which store is at the address.
+
+        Raises:
+            StoreNotFoundError: there is none.
+            StoreUnreachableError: it cannot be read; or offline, it is not in the cache.
+        """
+        pointer = pointer_of(self.cache.folder, str(self.place))
+        if self.cache.offline:
+            return self._cached_root(pointer)
+        request = self._request("read", "zarr.json", start=0, stop=MOST_BYTES + 1)
+        try:
+            root = connection().send(request).result().content
+        except FetchError as failure:
+            if failure.kind == "missing":
+                raise StoreNotFoundError(
+                    f"{self.place}: there is no store here (no zarr.json).\n"
+                    "  Check the address. A store is the folder that `pipeline extract` wrote, copied file by file."
+                ) from None
+            raise self._error("zarr.json", failure) from None
+        if len(root) > MOST_BYTES:
+            raise StoreCorruptError(f"{self.place}: zarr.json is too large.\n  Check the address.")
+        self._folder = store_folder(self.cache.folder, root)
+        try:
+            for file, content in ((self._folder / "zarr.json", root), (pointer, self._folder.name.encode())):
+                if not file.exists() or file.read_bytes() != content:
+                    _write(file, content)
+        except OSError as error:
+            raise self._error("zarr.json", _of_disk(self.cache.folder, error)) from None
+        return root
+
+    def _cached_root(self, pointer: Path) -> bytes:
+        with contextlib.suppress(OSError):
+            self._folder = self.cache.folder / pointer.read_text(encoding="ascii")
+            if root := root_bytes(self._folder):
+                return root
+        raise self._offline("it was never opened with this cache")
+
+    def fetch(self, *files: Path) -> None:
+        """Make sure that files which the store has are in `folder`, several at the same time.
+
+        Raises:
+            StoreUnreachableError: they cannot be fetched; or offline, they are not in the cache.
+        """
+        for file, future in [(file, self._keep(file)) for file in files if not _touched(file)]:
+            try:
+                future.result()
+            except FetchError as failure:
+                if failure.kind != "missing":
+                    raise self._error(self._name(file), failure) from None
+            finally:
+                with self._lock:
+                    self._under_way.pop(file, None)
+
+    def fetch_in_advance(self, file: Path, order: int) -> None:
+        """Begin to fetch a file. Nobody waits for it, and its failure is no error."""
+        if not file.exists() and not self.cache.offline:
+            self._keep(file, order=order)
+
+    def fetch_again(self, file: Path) -> bool:
+        """Remove a file from the cache, so that it is fetched anew. Return False if that was done before.
+
+        For `zarr.json` all metadata are removed.
+        """
+        if file in self._again or self.cache.offline:
+            return False
+        self._again.add(file)
+        files = [file] if file.parent != self.folder else list(self.folder.glob("*/zarr.json"))
+        for one in files:
+            with contextlib.suppress(OSError):
+                one.unlink()
+        return True
+
+    def require_present(self, file: Path) -> None:
+        """Make sure that the store has a file. It is not fetched.
+
+        Raises:
+            FileNotFoundError: it does not.
+            StoreUnreachableError: that cannot be found out.
+        """
+        try:
+            self.size(file)
+        except StoreCorruptError:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file)) from None
+
+    def may_be_replaced(self, *, failed: bool) -> bool:
+        """Return True after a failure: all that was read without one is covered by the digests of `zarr.json`."""
+        return failed and not self.cache.offline
+
+    def shown(self, file: Path) -> str:
+        """Return the address of a file."""
+        return f"{self.place}/{self._name(file)}"
+
+    def read(self, file: Path, start: int, stop: int) -> Future[Answer]:
+        """Begin to read a part of a file. Call `result_of` with the result.
+
+        Args:
+            file: path that it would have in the cache.
+            start: first byte.
+            stop: byte after the last one.
+        """
+        if self.cache.offline:
+            raise self._offline(f"{self._name(file)} is not in it")
+        return connection().send(self._request("read", self._name(file), start=start, stop=stop))
+
+    def size(self, file: Path) -> int:
+        """Return the size of a file in the store.
+
+        Raises:
+            StoreCorruptError: the store lacks it.
+            StoreUnreachableError: it cannot be found out.
+        """
+        if self.cache.offline:
+            raise self._offline(f"{self._name(file)} is not in it")
+        return self.result_of(file, connection().send(self._request("size", self._name(file)))).size
+
+    def result_of(self, file: Path, answer: Future[Answer]) -> Answer:
+        """Wait for an answer about a file.
+
+        Raises:
+            StoreCorruptError: the store lacks the file.
+            StoreUnreachableError: the server cannot be reached.
+        """
+        try:
+            return answer.result()
+        except FetchError as failure:
+            if failure.kind == "missing":
+                raise StoreCorruptError(
+                    f"{self.shown(file)}: is missing.\n  Copy the store to its address again, with all files."
+                ) from None
+            raise self._error(self._name(file), failure) from None
+
+    def open_array(self, metadata: ArrayMetadata, name: str, description: Description) -> RemoteShardedArray:
+        """Return a reader that fetches shards or samples."""
+        from store.remote.array import RemoteShardedArray
+
+        self._arrays[name] = metadata
+        return RemoteShardedArray(self, metadata, name, description)
+
+    def prepare(self, description: Description, columns: list[Path]) -> None:
+        """Begin to fetch the columns. Offline, make sure that the whole store is in the cache.
+
+        Raises:
+            StoreUnreachableError: offline, and a part of it is not.
+        """
+        self._description = description
+        if self.cache.offline:
+            missing = sum(not file.exists() for file in columns)
+            shards = -(-description.samples // description.samples_per_shard)
+            for name in description.sharded:
+                have = {file.name for file in self.folder.glob(f"{name}/c.*")}
+                missing += max(0, shards - len(have))
+            if missing:
+                raise self._offline(f"{missing} of its files are not in it")
+        elif len(columns) <= ALL_COLUMNS:
+            for file in columns:
+                self.fetch_in_advance(file, order=-1)
+
+    def kept_shards(self, bytes_of: Mapping[str, int]) -> int:
+        """Return the number of shards, from the first one, that are kept in the cache. Offline these are all.
+
+        Args:
+            bytes_of: most bytes of a shard's unpacked samples, by array.
+        """
+        if self._kept is None and self._description is not None:
+            shards = -(-self._description.samples // self._description.samples_per_shard)
+            each = sum(bytes_of.values())
+            if self.cache.offline or each * shards <= SHARE * self.cache.size:
+                self._kept = shards
+            else:  # packed shards are smaller: ask
+                each = sum(self.size(self._first_shard(name)) for name in bytes_of)
+                self._kept = min(shards, math.floor(SHARE * self.cache.size / max(1, each)))
+        return self._kept or 0
+
+    def shard_bytes(self) -> dict[str, int]:
+        """Return the most bytes that a shard has, by array. Arrays of an unknown type count as one byte a value."""
+        per_shard = self._description.samples_per_shard if self._description is not None else 0
+        return {
+            name: per_shard * math.prod(array.shape[1:]) * (array.known_dtype or np.dtype(np.uint8)).itemsize
+            for name, array in self._arrays.items()
+        }
+
+    def _first_shard(self, name: str) -> Path:
+        return chunk_path(self.folder, name, 0, len(self._arrays[name].shape))
+
+    def _keep(self, file: Path, *, order: int | None = None) -> Future[Answer]:
+        """Begin to fetch a file into the cache. A request in advance for the same file does not count."""
+        if self.cache.offline:
+            raise self._offline(f"{self._name(file)} is not in it")
+        with self._lock_of_this_process():
+            waiting = self._under_way.get(file)
+            if order is None or waiting is None:
+                is_shard = self._name(file).split("/")[0] in self._arrays
+                request = self._request(
+                    "keep",
+                    self._name(file),
+                    file=os.fspath(file),
+                    folder=os.fspath(self.cache.folder),
+                    size=self.cache.size if is_shard else None,
+                )
+                waiting = self._under_way[file] = connection().send(request, order=order)
+            return waiting
+
+    def _lock_of_this_process(self) -> threading.Lock:
+        """Return the lock of `_under_way`. In a forked process both are new: nobody answers its parent's requests."""
+        if self._process != os.getpid():
+            self._process, self._lock, self._under_way = os.getpid(), threading.Lock(), {}
+        return self._lock
+
+    def _request(self, op: str, path: str, **further: Any) -> dict[str, Any]:
+        return {"op": op, "scheme": self.place.scheme, "rest": self.place.rest, "path": path, **further}
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.folder).as_posix()
+
+    def _offline(self, why: str) -> StoreUnreachableError:
+        return StoreUnreachableError(
+            f"{self.place}: is not whole in the cache {self.cache.folder}, and nothing may be downloaded: {why}.\n"
+            "  Read it once without --offline, with a cache that is large enough, or give a copy on this machine."
+        )
+
+    def _error(self, name: str, failure: FetchError) -> StoreUnreachableError | UsageError:
+        if failure.kind == "extra":
+            return UsageError(
+                f"{self.place}: is on the network, and the package that reads it is not installed.\n"
+                "  Install it: pip install 'diamant-pipeline[remote]'"
+            )
+        remedy = remedy_of(failure.kind, self.place.scheme)
+        return StoreUnreachableError(f"{self.place}/{name}: cannot be read: {failure.what}.\n  {remedy}")
+
+
+def _touched(file: Path) -> bool:
+    """Mark a file as used now. Return False if there is none."""
+    try:
+        os.utime(file)
+    except FileNotFoundError:
+        return False
+    except OSError:  # another user's: it can be read, and is not kept longer for it
+        return file.exists()
+    return True
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a small file of the cache atomically."""
+    from store.disk.publish import replace_file
+
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace_file(file, content)
+
+
+def _of_disk(folder: Path, error: OSError) -> FetchError:
+    return FetchError("disk", f"{folder} cannot be written ({error.strerror})")

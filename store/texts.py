@@ -1,0 +1,141 @@
+"""Hold the texts of a column's chunk as bytes, without a Python object for each of them.
+
+A chunk in `vlen-utf8` is a count, then the length of each text and its bytes (store/FORMAT.md). `Texts` keeps these
+bytes, which may be those of a mapped file, and the places of the texts in them. If all texts have one length, as
+digests have, the places follow from it and are not searched for.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Texts", "parse_texts"]
+
+_LENGTH = struct.Struct("<I")
+PLACE = np.uint32
+"""Type of a position in a chunk, and of a length: a chunk has at most 256 MiB."""
+PREFIX = _LENGTH.size
+"""Bytes of the length before each text."""
+
+
+class Texts:
+    """Texts in UTF-8, one after the other in a buffer.
+
+    Args:
+        content: (bytes,) uint8 with all texts.
+        starts: (text,) position of each text's first byte.
+        lengths: (text,) its number of bytes.
+    """
+
+    def __init__(self, content: NDArray[np.uint8], starts: NDArray[PLACE], lengths: NDArray[PLACE]) -> None:
+        self._content = content
+        self._starts = starts
+        self.lengths = lengths
+        """(text,) number of bytes of each text."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> str:
+        """Return one text."""
+        start = int(self._starts[index])
+        return self._content[start : start + int(self.lengths[index])].tobytes().decode()
+
+    def to_array(self) -> NDArray[Any]:
+        """Return the texts as an array of NumPy's `StringDType`."""
+        texts = [text.decode() for text in self.chosen(np.arange(len(self)))]
+        return np.array(texts, np.dtypes.StringDType())
+
+    def first(self, count: int) -> Texts:
+        """Return the first texts."""
+        return Texts(self._content, self._starts[:count], self.lengths[:count])
+
+    def chosen(self, positions: NDArray[np.int64]) -> list[bytes]:
+        """Return the bytes of some texts."""
+        content = self._content.tobytes()
+        starts, lengths = self._starts[positions].tolist(), self.lengths[positions].tolist()
+        return [content[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+
+    def differs_from_previous(self) -> NDArray[np.bool_]:
+        """Return True for every text that is not equal to the one before it, (text,); True for the first one."""
+        differs = np.ones(len(self), np.bool_)
+        rows = self.padded(int(self.lengths.max(initial=0)))
+        differs[1:] = (rows[1:] != rows[:-1]).any(axis=1) | (self.lengths[1:] != self.lengths[:-1])
+        return differs
+
+    def padded(self, width: int) -> NDArray[np.uint8]:
+        """Return the bytes of all texts as rows, (text, width), cut or filled with zeros."""
+        rows = np.zeros((len(self), width), np.uint8)
+        if not len(self):
+            return rows
+        length = int(self.lengths[0])
+        steps = np.diff(self._starts)
+        if (self.lengths == length).all() and (not len(steps) or (steps == steps[0]).all()):
+            taken = min(length, width)
+            strides = (int(steps[0]) if len(steps) else 0, 1)
+            texts = self._content[int(self._starts[0]) :]
+            rows[:, :taken] = np.lib.stride_tricks.as_strided(texts, (len(self), taken), strides, writeable=False)
+            return rows
+        places = self._starts[:, None].astype(np.int64) + np.arange(width)
+        inside = np.arange(width) < self.lengths[:, None]
+        rows[inside] = self._content[places[inside]]
+        return rows
+
+
+def parse_texts(content: bytes | memoryview, count: int) -> Texts:
+    """Find the texts in a chunk of `vlen-utf8`.
+
+    Args:
+        content: the chunk without its checksum.
+        count: number of texts that it must hold.
+
+    Raises:
+        ValueError: it does not hold exactly these texts, or they are not UTF-8.
+    """
+    size = len(content)
+    if size < PREFIX * (1 + count) or _LENGTH.unpack_from(content)[0] != count:
+        raise ValueError(f"does not hold {count} texts")
+    texts = np.frombuffer(content, np.uint8)
+    places = _of_one_length(content, count)
+    starts, lengths = places if places is not None else _searched(content, count)
+    if texts.max(initial=0) >= 128:  # noqa: PLR2004 - else all is ASCII
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            bytes(content[start : start + length]).decode()  # a UnicodeDecodeError is a ValueError
+    return Texts(texts, starts, lengths)
+
+
+def _of_one_length(content: bytes | memoryview, count: int) -> tuple[NDArray[PLACE], NDArray[PLACE]] | None:
+    """Return the places of texts that all have one length; None if they differ in length."""
+    if not count:
+        return None
+    length = (len(content) - PREFIX) // count - PREFIX
+    step = PREFIX + length
+    if PREFIX + count * step != len(content):
+        return None
+    rows = np.frombuffer(content, np.uint8, offset=PREFIX).reshape(count, step)
+    if (rows[:, :PREFIX] != np.frombuffer(_LENGTH.pack(length), np.uint8)).any():
+        return None
+    starts = (PREFIX + PREFIX + step * np.arange(count)).astype(PLACE)
+    return starts, np.broadcast_to(PLACE(length), count)
+
+
+def _searched(content: bytes | memoryview, count: int) -> tuple[NDArray[PLACE], NDArray[PLACE]]:
+    """Return the places of texts, found one after the other."""
+    starts, end, at = [], len(content), PREFIX
+    length_at = _LENGTH.unpack_from
+    try:
+        for _ in range(count):
+            starts.append(at + PREFIX)
+            at += PREFIX + length_at(content, at)[0]
+            if at > end:
+                break
+    except struct.error:
+        raise ValueError("corrupt buffer: a text reaches beyond the chunk") from None
+    if at != end or len(starts) != count:
+        raise ValueError("corrupt buffer: the texts do not fill the chunk")
+    places = np.array([*starts, end + PREFIX], PLACE)
+    return places[:-1], np.diff(places) - PLACE(PREFIX)

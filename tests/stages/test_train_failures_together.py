@@ -1,0 +1,126 @@
+"""A failure in one of several processes ends all of them, and one message says why."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.stages.together import free_port, run_processes
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import os, sys
+from pipeline import cli
+change = sys.argv.pop(1)
+if os.environ["RANK"] == "1":
+    exec(change)
+sys.argv[0] = "pipeline"
+cli.main()
+"""
+"""Run the command line in every process, after a change in process 1."""
+
+
+def _command(forks, store: Path, out: Path, *options: str, change: str = "", count: int = 2):
+    given = ["train", "--store", store, "--out", out, "--device", "cpu", "--width", "4", "--epochs", "3", *options]
+    return run_processes(forks, count, PROGRAM, change, *given)
+
+
+KILLED = """
+import signal
+from stages.segmentation.trainer import SegmentationTrainer
+SegmentationTrainer._validate = lambda trainer: os.kill(os.getpid(), signal.SIGKILL)
+"""
+BROKEN = """
+from stages.errors import PipelineError
+from stages.segmentation.trainer import SegmentationTrainer
+def fail(trainer, epoch):
+    raise PipelineError("the disk of process 1 is broken")
+SegmentationTrainer._require_finite = fail
+"""
+TERMINATED = """
+import signal
+from stages.segmentation.trainer import SegmentationTrainer
+SegmentationTrainer._validate = lambda trainer: signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_killed_process_ends_the_others(phantom_store, tmp_path, forks):
+    """The process that stays alive does not wait, and says what happened. Nothing is published."""
+    first, second = _command(forks, phantom_store, tmp_path / "run", change=KILLED)
+    assert second.returncode == -signal.SIGKILL
+    assert first.returncode == 1, first.stderr
+    assert "error: another process of this run has ended or cannot be reached" in first.stderr
+    assert "Traceback" not in first.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_in_one_process_is_said_once(phantom_store, tmp_path, forks):
+    """The process that failed says it; the others end without a message."""
+    finished = _command(forks, phantom_store, tmp_path / "run", change=BROKEN, count=3)
+    assert [one.returncode for one in finished] == [1, 1, 1]
+    assert [one.stderr.count("error:") for one in finished] == [0, 1, 0]
+    assert "the disk of process 1 is broken" in finished[1].stderr
+    assert "Traceback" not in "".join(one.stderr for one in finished)
+
+
+def test_an_error_of_all_processes_is_said_once(tmp_path, forks):
+    """A store that does not exist is the same fault in every process."""
+    finished = _command(forks, tmp_path / "none.zarr", tmp_path / "run", count=3)
+    assert [one.returncode for one in finished] == [1, 1, 1]
+    said = "".join(one.stderr for one in finished)
+    assert said.count("error:") == 1
+    assert "none.zarr" in said
+
+
+def test_a_signal_to_one_process_ends_all(phantom_store, tmp_path, forks):
+    """The process that got the signal says so, and the other one says nothing."""
+    first, second = _command(forks, phantom_store, tmp_path / "run", change=TERMINATED)
+    assert second.returncode == 128 + signal.SIGTERM  # a fork of the tests does not end by the signal itself
+    assert "interrupted by SIGTERM; run the command again with --resume" in second.stderr
+    assert first.returncode == 1
+    assert "error" not in first.stderr
+
+
+def test_processes_with_other_settings_are_refused(phantom_store, tmp_path, forks):
+    """Another learning rate in one process would change its weights only; the message names both values."""
+    change = 'sys.argv += ["--lr", "0.5"]'
+    first, second = _command(forks, phantom_store, tmp_path / "run", change=change)
+    assert (first.returncode, second.returncode) == (1, 2)
+    assert "process 1 of 2 was started with other settings or data: lr is 0.5, and 0.001 in the first" in second.stderr
+    assert "error" not in first.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_run_of_other_settings_is_refused_once(trained, phantom_store, forks):
+    """The first process compares the state with the settings; the others need no state."""
+    finished = _command(forks, phantom_store, trained, "--resume", "--lr", "0.5")
+    assert [one.returncode for one in finished] == [1, 1]
+    assert "cannot be resumed" in finished[0].stderr
+    assert "error" not in finished[1].stderr
+
+
+@pytest.mark.slow
+def test_torchrun_trains_and_only_the_first_process_prints(phantom_store, tmp_path):
+    """The command of the documentation, with the real `torchrun`."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    finished = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()),
+            "-m", "pipeline", "train", "--store", phantom_store, "--out", tmp_path / "run", "--device", "cpu",
+            "--width", "4", "--epochs", "1",
+        ],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr.count("M parameters") == 1
+    assert finished.stderr.count("train: ") == 1
+    assert (tmp_path / "run" / "model.safetensors").is_file()

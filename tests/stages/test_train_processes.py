@@ -1,0 +1,108 @@
+"""Several processes train what one trains: weights, history and splits, also resumed by another number of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from tests.forks import Finished, Forks
+from tests.stages.together import run_processes
+from tests.stages.trained_together import calm_training
+
+PROGRAM = """
+import json, os, sys
+from pathlib import Path
+from tests.stages.trained_together import calm_training
+os.environ.update(json.loads(sys.argv[4]))
+print(calm_training(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])))
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, memo: Path) -> Path:
+    """Return a store of 30 phantoms: 21 train in batches of 7, 6 validate."""
+    from stages.extract import run as extract
+    from stages.phantom import run as draw
+    from stages.settings import PhantomSettings
+    from tests.conftest import extract_settings
+
+    folder = tmp_path_factory.mktemp("processes")
+    draw(PhantomSettings(out=folder / "set", samples=30, image_size=(36, 48), seed=7))
+    extract(extract_settings(folder / "set", folder / "s.zarr", memo))
+    return folder / "s.zarr"
+
+
+def _train(
+    forks: Forks, count: int, store: Path, out: Path, changes: dict[str, Any], **environment: str
+) -> list[Finished]:
+    return run_processes(forks, count, PROGRAM, store, out, json.dumps(changes), json.dumps(environment))
+
+
+def _assert_same_run(one: Path, several: Path) -> None:
+    """Make sure that two runs have the same splits, and the same weights and history up to rounding."""
+    assert (one / "splits.csv").read_text() == (several / "splits.csv").read_text()
+    histories = [list(csv.DictReader((run / "history.csv").open())) for run in (one, several)]
+    assert len(histories[0]) == len(histories[1]) > 0
+    for before, after in zip(*histories, strict=True):
+        for name, value in before.items():
+            assert float(after[name] or -1) == pytest.approx(float(value or -1), rel=1e-3, abs=1e-6), name
+    for file in ("model.safetensors", "state.safetensors"):
+        expected, found = load_file(one / file), load_file(several / file)
+        assert expected.keys() == found.keys()
+        for name, tensor in expected.items():
+            largest = max(float(tensor.abs().max()), 1e-3)
+            share = 0.02 if name.startswith("optimizer") else 1e-3  # rounding decides some ReLUs, and so gradients
+            np.testing.assert_allclose(found[name], tensor, atol=share * largest, err_msg=f"{file} {name}")
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "dual": {"val": 0.4},
+    "image": {"branches": "image", "batch_size": 5, "ema": 0.9},
+    "unlabelled": {"labels": 6, "unlabelled": True, "confidence": 0.6, "epochs": 6},
+    "more_processes_than_samples": {"batch_size": 2, "steps": 5},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("dual", 2), ("image", 3), ("unlabelled", 2), ("more_processes_than_samples", 3)]
+)
+def test_several_processes_train_what_one_trains(store, tmp_path, forks, name: str, count: int):
+    """Also with uneven parts of a batch, with an average of the weights, and with parts without any sample."""
+    calm_training(store, tmp_path / "one", CASES[name])
+    for rank, finished in enumerate(_train(forks, count, store, tmp_path / "several", CASES[name])):
+        assert finished.returncode == 0, finished.stderr
+        assert "M parameters" in finished.stdout, rank
+    _assert_same_run(tmp_path / "one", tmp_path / "several")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "several"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3)])
+def test_a_run_is_resumed_by_another_number_of_processes(store, tmp_path, forks, before: int, after: int):
+    """The state does not depend on the number of processes that wrote it."""
+    changes: dict[str, Any] = {"epochs": 4, "ema": 0.9}
+    calm_training(store, tmp_path / "whole", changes)
+    stopped = _train(forks, before, store, tmp_path / "run", changes, STOP_AFTER="2")
+    assert all(finished.returncode == 9 for finished in stopped), stopped
+    assert (tmp_path / ".run.training" / "state.safetensors").is_file()
+    for finished in _train(forks, after, store, tmp_path / "run", {**changes, "resume": True}):
+        assert finished.returncode == 0, finished.stderr
+    _assert_same_run(tmp_path / "whole", tmp_path / "run")
+    again = _train(forks, 2, store, tmp_path / "run", {**changes, "resume": True})
+    assert [finished.returncode for finished in again] == [0, 0], again  # a finished run: nothing is trained
+
+
+def test_folds_are_trained_by_several_processes(store, tmp_path, forks):
+    """Every fold is a training of its own, and the first process scores all of them."""
+    changes = {"folds": 2, "epochs": 1, "test": 0.0}
+    calm_training(store, tmp_path / "one", changes)
+    for finished in _train(forks, 2, store, tmp_path / "several", changes):
+        assert finished.returncode == 0, finished.stderr
+    for fold in ("fold1", "fold2"):
+        _assert_same_run(tmp_path / "one" / fold, tmp_path / "several" / fold)
+    assert (tmp_path / "several" / "scores.json").is_file()

@@ -1,0 +1,401 @@
+"""Test reading stores at addresses: the same bytes as from a local store, whatever is cached."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import store.remote.files
+import store.writer
+from store import (
+    AttentionStore,
+    StoreCorruptError,
+    StoreIncompleteError,
+    StoreNotFoundError,
+    StoreUnreachableError,
+    StoreVersionError,
+    UsageError,
+)
+from store.check import check_store
+from store.remote.address import RemoteAddress
+from store.remote.cache import CacheSettings, cache_of
+from store.remote.connection import Connection
+from store.writer import Layout
+from tests.store.old_layout import write_version_1
+from tests.store.remote.faulty_server import Served
+
+SAMPLES = 40
+PER_SHARD = 4
+
+
+@pytest.fixture
+def served(
+    server: Served, make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, in_process: Connection
+) -> Path:
+    """Serve a store of ten shards as `x.zarr`. The reader's requests are carried out in this process."""
+    assert server.address
+    assert not in_process.ended
+    monkeypatch.setattr(store.writer, "MAX_SAMPLES_PER_SHARD", PER_SHARD)
+    return make_store(SAMPLES, name="served/x.zarr")
+
+
+Address = Callable[..., RemoteAddress]
+
+
+def _same(found: AttentionStore, path: Path, indices: list[int]) -> bool:
+    here, there = AttentionStore.open(path).read(indices), found.read(indices)
+    return all(np.array_equal(getattr(here, name), getattr(there, name)) for name in ("image", "mask", "attention"))
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _shards(settings: CacheSettings) -> list[Path]:
+    return sorted(settings.folder.glob("*/*/c.*.0.0*"))
+
+
+@pytest.mark.parametrize("size", [10**9, 15_000, 0], ids=["all-kept", "some-kept", "nothing-kept"])
+def test_samples_are_those_of_the_store(served: Path, address: Address, tmp_path: Path, size: int):
+    """In any order, with repeats, and the same again from the cache."""
+    settings = CacheSettings(folder=tmp_path / "cache", size=size)
+    found = AttentionStore.open(address("x.zarr", settings))
+    order = [*np.random.default_rng(0).permutation(SAMPLES).tolist(), 3, 3, 0]
+    assert _same(found, served, order)
+    assert _same(found, served, order[::-1])
+    assert (list(found.ids), found.heads) == (list(AttentionStore.open(served).ids), ["L1H0", "L1H1"])
+    assert {0: 0, 15_000: 15, 10**9: 30}[size] >= len(_shards(settings)) >= {0: 0, 15_000: 1, 10**9: 30}[size]
+    assert _size(settings.folder / found.files.folder.name / "image") <= size or not size
+
+
+def test_the_cache_is_used_by_the_next_reader(served: Path, address: Address, server: Served):
+    AttentionStore.open(address("x.zarr")).read(range(SAMPLES))
+    server.asked.clear()
+    assert _same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
+    assert set(server.asked) == {"x.zarr/zarr.json"}
+
+
+@pytest.mark.usefixtures("served")
+def test_opening_takes_few_requests(address: Address, server: Served):
+    found = AttentionStore.open(address("x.zarr"))
+    assert not [path for path in server.asked if path.count(".0") > 1 and "checksum" not in path]
+    assert server.asked.total() <= 2 + 2 * len(found.arrays)
+
+
+def test_one_sample_of_a_store_does_not_fetch_a_shard(
+    served: Path, address: Address, cache: CacheSettings, server: Served
+):
+    found = AttentionStore.open(address("x.zarr"))
+    assert np.array_equal(found[5].image, AttentionStore.open(served)[5].image)
+    assert not _shards(cache)
+    found.check_array("mask", [7])
+    assert not _shards(cache)
+    found.check_array("mask", range(SAMPLES))
+    assert len({file for file in _shards(cache) if file.parent.name == "mask"}) == SAMPLES // PER_SHARD
+    assert found.read_array("image", []).shape == (0, 10, 14, 3)
+    assert server.sent
+
+
+def test_a_packed_store_is_kept_by_its_real_size(
+    served: Path, make_store: Callable[..., Path], layout: Layout, address: Address, tmp_path: Path
+):
+    """Unpacked sizes would not fit, but the packed shards do."""
+    packed = Layout(size=(64, 64), grid=(2, 3), heads=layout.heads, keys=7, classes=layout.classes, compress=True)
+    path = make_store(8, name="served/packed.zarr", layout=packed)
+    assert served.exists()
+    settings = CacheSettings(folder=tmp_path / "cache", size=round(1.3 * _size(path)))
+    found = AttentionStore.open(address("packed.zarr", settings))
+    assert _same(found, path, list(range(8)))
+    assert _same(AttentionStore.open(address("packed.zarr", CacheSettings(folder=tmp_path, size=0))), path, [7, 0])
+
+
+def test_a_store_of_version_1_is_read_by_ranges(
+    served: Path, make_store: Callable[..., Path], layout: Layout, address: Address, tmp_path: Path
+):
+    assert served.exists()
+    new = AttentionStore.open(make_store(6, name="new.zarr"))
+    (tmp_path / "served" / "old.zarr").mkdir()
+    write_version_1(tmp_path / "served" / "old.zarr", list(new), layout, new.recipe, rows=16)
+    settings = CacheSettings(folder=tmp_path / "cache", size=0)
+    assert _same(AttentionStore.open(address("old.zarr", settings)), tmp_path / "new.zarr", [5, 0, 1])
+
+
+@pytest.mark.parametrize("size", [10**9, 0], ids=["kept", "by-ranges"])
+def test_bytes_that_were_damaged_on_the_way_are_fetched_again(
+    served: Path, address: Address, server: Served, tmp_path: Path, size: int
+):
+    server.fault = lambda path, number: "flip" if number == 1 and path.endswith(".0.0.0") else None
+    found = AttentionStore.open(address("x.zarr", CacheSettings(folder=tmp_path / "cache", size=size)))
+    assert _same(found, served, list(range(SAMPLES)))
+
+
+@pytest.mark.parametrize("size", [10**9, 0], ids=["kept", "by-ranges"])
+@pytest.mark.parametrize("fault", ["flip", "cut"])
+@pytest.mark.parametrize("name", ["image", "mask"])
+def test_damaged_bytes_are_an_error(
+    served: Path, address: Address, server: Served, tmp_path: Path, size: int, fault: str, name: str
+):
+    server.fault = lambda path, _: fault if f"/{name}/c.2." in path else None
+    found = AttentionStore.open(address("x.zarr", CacheSettings(folder=tmp_path / "cache", size=size)))
+    with pytest.raises((StoreCorruptError, StoreUnreachableError), match=f"{name}") as caught:
+        found.read(range(SAMPLES))
+    assert f"x.zarr/{name}/c.2." in str(caught.value)
+    assert found.read([0]).image.shape[0] == 1
+    assert served.exists()
+
+
+@pytest.mark.parametrize("size", [10**9, 0], ids=["kept", "by-ranges"])
+def test_a_missing_shard_is_named(served: Path, address: Address, tmp_path: Path, size: int):
+    (served / "attention" / "c.3.0.0.0").unlink()
+    found = AttentionStore.open(address("x.zarr", CacheSettings(folder=tmp_path / "cache", size=size)))
+    with pytest.raises((StoreIncompleteError, StoreCorruptError), match=r"attention/c\.3\.0\.0\.0[\s\S]*missing"):
+        found.read(range(SAMPLES))
+
+
+def test_damage_in_the_cache_is_repaired(served: Path, address: Address, cache: CacheSettings):
+    AttentionStore.open(address("x.zarr")).read(range(SAMPLES))
+    for file in cache.folder.glob("*/*/*"):
+        content = file.read_bytes()
+        file.write_bytes(bytes([content[0] ^ 1]) + content[1:-3])
+    assert _same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
+
+
+@pytest.mark.parametrize("fault", ["flip", "cut", 403, 503])
+@pytest.mark.parametrize("file", ["zarr.json", "image/zarr.json", "checksum/c.0.0", "sample/c.0"])
+def test_a_damaged_or_refused_file_is_an_error(
+    served: Path, address: Address, server: Served, file: str, fault: object
+):
+    server.fault = lambda path, _: fault if path.endswith(f"x.zarr/{file}") else None
+    with pytest.raises((StoreCorruptError, StoreUnreachableError)):
+        _read_a_little(address("x.zarr"))
+    assert served.exists()
+
+
+def test_a_column_with_damage_names_its_rows(served: Path, address: Address):
+    chunk = served / "group" / "c.0"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
+    with pytest.raises(StoreCorruptError, match="samples 0-39"):
+        AttentionStore.open(address("x.zarr")).column("group")
+
+
+def test_an_address_without_a_store_says_so(served: Path, address: Address):
+    assert served.exists()
+    with pytest.raises(StoreNotFoundError, match="there is no store here"):
+        AttentionStore.open(address("y.zarr"))
+
+
+def test_a_root_that_is_too_large_is_refused(served: Path, address: Address, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store.remote.files, "MOST_BYTES", 10)
+    with pytest.raises(StoreCorruptError, match="too large"):
+        AttentionStore.open(address("x.zarr"))
+    assert served.exists()
+
+
+def test_a_store_that_was_replaced_is_noticed(
+    served: Path, make_store: Callable[..., Path], address: Address, tmp_path: Path
+):
+    """What is read of the new store does not match the old one's checksums. Opened anew, the new one is read."""
+    found = AttentionStore.open(address("x.zarr"))
+    found.read([0])
+    shutil.rmtree(served)
+    make_store(SAMPLES, name="served/x.zarr", seed=1)
+    with pytest.raises(StoreCorruptError, match="replaced or changed"):
+        found.read(range(SAMPLES))
+    assert _same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
+    assert tmp_path.exists()
+
+
+def _read_a_little(place: RemoteAddress) -> None:
+    found = AttentionStore.open(place)
+    found.read([0])
+    found.column("sample")
+
+
+def _offline(settings: CacheSettings) -> CacheSettings:
+    return CacheSettings(folder=settings.folder, size=settings.size, offline=True)
+
+
+def test_offline_a_store_in_the_cache_is_read(served: Path, address: Address, cache: CacheSettings, server: Served):
+    before = AttentionStore.open(address("x.zarr"))
+    before.read(range(SAMPLES))
+    assert len(before.ids) == SAMPLES
+    for name in before.description.columns_sha256:
+        before.column(name)
+    server.asked.clear()
+    found = AttentionStore.open(address("x.zarr", _offline(cache)))
+    assert _same(found, served, list(range(SAMPLES)))
+    assert not server.asked
+    next(iter(cache.folder.glob("*/image/c.0*"))).write_bytes(b"damaged")
+    with pytest.raises(StoreCorruptError, match="image"):
+        AttentionStore.open(address("x.zarr", _offline(cache))).read([0])
+
+
+@pytest.mark.usefixtures("served")
+def test_offline_a_store_that_is_not_whole_in_the_cache_is_refused(address: Address, cache: CacheSettings):
+    with pytest.raises(StoreUnreachableError, match="never opened with this cache"):
+        AttentionStore.open(address("x.zarr", _offline(cache)))
+    before = AttentionStore.open(address("x.zarr"))
+    before.read(range(SAMPLES))
+    for name in before.description.columns_sha256:
+        before.column(name)
+    for gone in ("*/attention/c.2.*", "*/image/zarr.json"):
+        next(iter(cache.folder.glob(gone))).unlink()
+        with pytest.raises(StoreUnreachableError, match=r"is not whole in the cache[\s\S]*--offline"):
+            AttentionStore.open(address("x.zarr", _offline(cache)))
+
+
+@pytest.fixture
+def by_ranges(served: Path, address: Address, tmp_path: Path) -> AttentionStore:
+    """Open the store without room in the cache."""
+    assert served.exists()
+    return AttentionStore.open(address("x.zarr", CacheSettings(folder=tmp_path / "none", size=0)))
+
+
+def test_ranges_and_indexes_in_memory_are_bounded(
+    by_ranges: AttentionStore, served: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("store.remote.array.AHEAD", 0)
+    monkeypatch.setattr("store.remote.array.MOST_INDEXES", 1)
+    assert _same(by_ranges, served, list(range(SAMPLES)))
+    assert len(by_ranges._sharded["mask"]._indexes) == 1  # type: ignore[attr-defined]
+
+
+def test_a_shard_without_room_for_its_index_is_damaged(by_ranges: AttentionStore, served: Path):
+    (served / "mask" / "c.1.0.0").write_bytes(b"short")
+    with pytest.raises(StoreCorruptError, match="cut short"):
+        by_ranges.read(range(SAMPLES))
+
+
+def test_values_in_an_unknown_form_are_refused(by_ranges: AttentionStore):
+    mask = by_ranges._sharded["mask"]
+    mask._dtype = np.dtype("<u2")
+    with pytest.raises(StoreCorruptError, match="in place of"):
+        by_ranges.read_array("mask", [1])
+    mask._dtype = None
+    with pytest.raises(StoreVersionError, match="does not know"):
+        by_ranges.read_array("mask", [1])
+
+
+def test_a_server_that_stops_answering_is_named(by_ranges: AttentionStore, server: Served):
+    server.fault = lambda *_: 503
+    with pytest.raises(StoreUnreachableError, match=r"image/c\.0\.0\.0\.0: cannot be read: .* status 503"):
+        by_ranges.read([0])
+
+
+def test_a_folder_of_the_cache_without_its_root_is_no_store(served: Path, address: Address, cache: CacheSettings):
+    found = AttentionStore.open(address("x.zarr"))
+    (found.files.folder / "zarr.json").unlink()
+    with pytest.raises(StoreUnreachableError, match="never opened"):
+        AttentionStore.open(address("x.zarr", _offline(cache)))
+    assert served.exists()
+
+
+def test_many_columns_are_not_fetched_in_advance(served: Path, address: Address, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store.remote.files, "ALL_COLUMNS", 0)
+    found = AttentionStore.open(address("x.zarr"))
+    assert not list(found.files.folder.glob("group/c*"))
+    assert _same(found, served, [1])
+
+
+def test_a_file_is_asked_for_once_in_advance_and_again_after_a_fork(served: Path, address: Address):
+    files = AttentionStore.open(address("x.zarr")).files
+    assert isinstance(files, store.remote.files.RemoteFiles)
+    file = files.folder / "image" / "nothing"
+    files.fetch_in_advance(file, order=0)
+    first = files._under_way[file]
+    files.fetch_in_advance(file, order=0)
+    assert files._under_way[file] is first
+    files._process = -1
+    files.fetch_in_advance(file, order=0)
+    assert files._under_way[file] is not first
+    assert served.exists()
+
+
+def test_a_cached_file_of_another_user_is_used(served: Path, address: Address, monkeypatch: pytest.MonkeyPatch):
+    AttentionStore.open(address("x.zarr")).read(range(SAMPLES))
+
+    def refused(_: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(store.remote.files.os, "utime", refused)
+    assert _same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
+
+
+def test_offline_nothing_is_asked_of_the_server(served: Path, address: Address, cache: CacheSettings):
+    files = AttentionStore.open(address("x.zarr")).files
+    assert isinstance(files, store.remote.files.RemoteFiles)
+    files.cache = _offline(cache)
+    for ask in (lambda: files.size(files.folder / "x"), lambda: files.read(files.folder / "x", 0, 1)):
+        with pytest.raises(StoreUnreachableError, match="nothing may be downloaded"):
+            ask()
+    files.fetch_in_advance(files.folder / "x", order=0)
+    assert served.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named(served: Path, address: Address, tmp_path: Path):
+    (tmp_path / "file").write_text("not a folder")
+    settings = CacheSettings(folder=tmp_path / "file" / "cache", size=10**9)
+    with pytest.raises(StoreUnreachableError, match=r"file/cache cannot be written[\s\S]*--store-cache"):
+        AttentionStore.open(address("x.zarr", settings))
+    assert served.exists()
+
+
+def test_a_full_disk_is_named(served: Path, address: Address, cache: CacheSettings, monkeypatch: pytest.MonkeyPatch):
+    found = AttentionStore.open(address("x.zarr"))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("store.remote.tasks.make_room", full)
+    with pytest.raises(StoreUnreachableError, match=r"No space left on device[\s\S]*--store-cache-size"):
+        found.read(range(SAMPLES))
+    assert not _shards(cache)
+    assert served.exists()
+
+
+def test_without_the_library_the_extra_is_named(served: Path, address: Address, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
+    with pytest.raises(UsageError, match=r"pip install 'diamant-pipeline\[remote\]'"):
+        AttentionStore.open(address("x.zarr"))
+    assert served.exists()
+
+
+def test_the_cache_of_the_environment_is_used(
+    served: Path, server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PIPELINE_STORE_CACHE", str(tmp_path / "own"))
+    found = AttentionStore.open(f"{server.address}/x.zarr")
+    assert (
+        found.files.folder.parent
+        == tmp_path / "own"
+        == cache_of({"PIPELINE_STORE_CACHE": str(tmp_path / "own")}).folder
+    )
+    assert str(found.path) == f"{server.address}/x.zarr"
+    with pytest.raises(UsageError, match="only local stores are opened with zarr"):
+        found.array("image")
+    assert served.exists()
+
+
+def test_a_store_at_an_address_is_verified_byte_by_byte(
+    served: Path, address: Address, cache: CacheSettings, server: Served
+):
+    """The cache is not asked: damage behind it is found."""
+    AttentionStore.open(address("x.zarr")).read(range(SAMPLES))
+    assert check_store(address("x.zarr")).verdict == "sound"
+    few = check_store(address("x.zarr"), choose=lambda _: np.array([0]))
+    assert (few.verdict, few.checked) == ("sound", 1)
+    shard = served / "image" / "c.1.0.0.0"
+    shard.write_bytes(shard.read_bytes()[:500] + b"x" + shard.read_bytes()[501:])
+    (served / "mask" / "c.9.0.0").unlink()
+    found = check_store(address("x.zarr"))
+    assert found.verdict == "damaged"
+    assert [("c.1.0.0.0" in fault.text or "c.9.0.0" in fault.text) for fault in found.faults]
+    assert check_store(address("x.zarr"), choose=lambda _: np.array([0])).verdict == "missing"
+    server.fault = lambda path, _: 503 if "attention" in path else None
+    with pytest.raises(StoreUnreachableError, match="status 503"):
+        check_store(address("x.zarr"))
+    assert cache.folder.exists()

@@ -1,0 +1,72 @@
+"""Samples are copied between stores without decoding, and checked on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from store.copying import copy_samples
+from store.description import Description
+from store.errors import StoreCorruptError
+from store.reader import AttentionStore
+from store.writer import Layout, new_store
+from tests.conftest import RECIPE, random_sample
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_stores_that_are_copied_one_after_the_other_are_the_store_of_all_samples(
+    make_store: Callable[..., Path], layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Across the borders of shards and of columns' chunks; one of the stores is empty."""
+    monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 4)
+    monkeypatch.setattr("store.writer.COLUMN_CHUNK", 3)
+    whole = make_store(9, name="whole.zarr")
+    pieces = []
+    for first, stop in ((0, 5), (5, 5), (5, 9)):
+        pieces.append(tmp_path / f"{len(pieces)}.zarr")
+        with new_store(pieces[-1], layout=layout, recipe=RECIPE) as writer:
+            for index in range(first, stop):
+                writer.append(random_sample(index, layout))
+    copied = []
+    with new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE) as writer:
+        for piece in pieces:
+            copy_samples(AttentionStore.open(piece), writer, lambda: copied.append(1))
+    assert len(copied) == 9
+    assert _bytes(tmp_path / "copy.zarr") == _bytes(whole)
+
+
+def test_a_damaged_sample_is_not_copied(make_store: Callable[..., Path], layout: Layout, tmp_path: Path):
+    path = make_store(3)
+    shard = path / "attention" / "c.0.0.0.0"
+    data = bytearray(shard.read_bytes())
+    data[20] ^= 1
+    shard.chmod(0o644)
+    shard.write_bytes(data)
+    with (
+        pytest.raises(StoreCorruptError, match="sample 0 does not match its checksum"),
+        new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE) as writer,
+    ):
+        copy_samples(AttentionStore.open(path), writer)
+    assert not (tmp_path / "copy.zarr").exists()
+
+
+def test_a_store_says_which_part_of_a_larger_one_it_is(layout: Layout, tmp_path: Path):
+    """The key is read back. A store without it, which every whole store is, has the same bytes as before."""
+    with new_store(tmp_path / "part.zarr", layout=layout, recipe=RECIPE) as writer:
+        writer.append(random_sample(0, layout))
+        writer.part = {"number": 2, "of": 5, "more": "x"}
+    assert AttentionStore.open(tmp_path / "part.zarr").description.part == {"number": 2, "of": 5, "more": "x"}
+
+
+@pytest.mark.parametrize("part", [{"number": 2}, {"number": 0, "of": 1}, {"number": True, "of": 1}, [2, 5], "2/5"])
+def test_a_description_with_an_impossible_part_is_refused(make_store: Callable[..., Path], part: object):
+    described: Description = AttentionStore.open(make_store(1)).description
+    wrong = replace(described, part=part).sealed()  # type: ignore[arg-type]
+    with pytest.raises(StoreCorruptError, match="`part`"):
+        Description.from_attributes({"attention_store": wrong.to_dict()}, Path("s.zarr"))
