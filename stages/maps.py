@@ -57,7 +57,7 @@ class MapsReport:
         grid = f"{built.grid[0]} x {built.grid[1]}"
         lines = [
             f"{self.out}: {counted(built.samples, 'sample')} with {counted(maps, 'map')} of {grid}",
-            f"features: {self.format}, {dimensions} dimensions; share of their variance: {built.components.explained:.0%}",
+            f"features: {self.format}, {dimensions} dimensions; variance held: {built.components.explained:.0%}",
             f"cells with features: {built.covered:.0%}",
         ]
         for names, what in ((built.left_out, "without features, left out"), (built.unused, "features not used")):

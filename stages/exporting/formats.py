@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stages.exporting.marks import is_our_onnx, is_our_program
 from stages.outputs.kinds import MONAI_BUNDLE
@@ -28,6 +28,9 @@ from stages.outputs.viewer_kinds import COCO, FIFTYONE, GEOJSON, OME_ZARR
 from stages.runtime.progress import Progress
 from stages.settings import ExportSettings
 from store.disk.contents import Output
+
+if TYPE_CHECKING:
+    from stages.exporting.labelled import Collection
 
 __all__ = ["FORMATS", "Exported", "Format", "Source"]
 
@@ -92,29 +95,45 @@ def _write_bundle(settings: ExportSettings, out: Path, progress: Progress) -> Ex
     return write(settings, out, progress)
 
 
-def _labelled(name: str, *, unlabelled: bool = False) -> Write:
-    """Return a function that writes images with labels, by the function `write` of the format's module.
+def _collection(settings: ExportSettings, progress: Progress, *, unlabelled: bool = False) -> Collection:
+    """Return the images with labels that are exported.
 
     Args:
-        name: Name of the module in `stages.exporting`.
+        settings: of the export.
+        progress: receives the rule by which images were found.
         unlabelled: True if images without labels belong to the export.
     """
+    if settings.predictions is not None:
+        from stages.exporting.from_predictions import from_predictions
 
-    def write(settings: ExportSettings, out: Path, progress: Progress) -> Exported:
-        from importlib import import_module
+        return from_predictions(settings, progress)
+    from stages.exporting.from_store import from_store
 
-        if settings.predictions is not None:
-            from stages.exporting.from_predictions import from_predictions
+    return from_store(settings, unlabelled=unlabelled)
 
-            collection = from_predictions(settings, progress)
-        else:
-            from stages.exporting.from_store import from_store
 
-            collection = from_store(settings, unlabelled=unlabelled)
-        written: Exported = import_module(f"stages.exporting.{name}").write(collection, out, progress)
-        return written
+def _write_ome_zarr(settings: ExportSettings, out: Path, progress: Progress) -> Exported:
+    from stages.exporting.ome_zarr import write
 
-    return write
+    return write(_collection(settings, progress, unlabelled=True), out, progress)
+
+
+def _write_coco(settings: ExportSettings, out: Path, progress: Progress) -> Exported:
+    from stages.exporting.coco import write
+
+    return write(_collection(settings, progress), out, progress)
+
+
+def _write_fiftyone(settings: ExportSettings, out: Path, progress: Progress) -> Exported:
+    from stages.exporting.fiftyone import write
+
+    return write(_collection(settings, progress), out, progress)
+
+
+def _write_geojson(settings: ExportSettings, out: Path, progress: Progress) -> Exported:
+    from stages.exporting.geojson_files import write
+
+    return write(_collection(settings, progress), out, progress)
 
 
 _LABELLED: tuple[Source, ...] = ("predictions", "store")
@@ -123,9 +142,9 @@ FORMATS: dict[str, Format] = {
     "onnx": Format(sources=("run",), ending=".onnx", ours=is_our_onnx, write=_write_onnx),
     "torch": Format(sources=("run",), ending=".pt2", ours=is_our_program, write=_write_torch),
     "monai-bundle": Format(sources=("run",), ending="", ours=MONAI_BUNDLE, write=_write_bundle),
-    "ome-zarr": Format(sources=_LABELLED, ending="", ours=OME_ZARR, write=_labelled("ome_zarr", unlabelled=True)),
-    "coco": Format(sources=_LABELLED, ending="", ours=COCO, write=_labelled("coco")),
-    "fiftyone": Format(sources=_LABELLED, ending="", ours=FIFTYONE, write=_labelled("fiftyone")),
-    "geojson": Format(sources=_LABELLED, ending="", ours=GEOJSON, write=_labelled("geojson_files")),
+    "ome-zarr": Format(sources=_LABELLED, ending="", ours=OME_ZARR, write=_write_ome_zarr),
+    "coco": Format(sources=_LABELLED, ending="", ours=COCO, write=_write_coco),
+    "fiftyone": Format(sources=_LABELLED, ending="", ours=FIFTYONE, write=_write_fiftyone),
+    "geojson": Format(sources=_LABELLED, ending="", ours=GEOJSON, write=_write_geojson),
 }
 """Formats by the name that a user gives."""
