@@ -67,7 +67,7 @@ def _write_container(path: Path, item: Item, collection: Collection) -> None:
     group = zarr.create_group(path, zarr_format=3)
     levels = list(_averaged(image))
     _write_levels(group, levels)
-    omero = {
+    omero: Any = {
         "channels": [
             {"label": name, "color": colour, "active": True, "window": {"min": 0, "max": 255, "start": 0, "end": 255}}
             for name, colour in (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))

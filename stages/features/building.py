@@ -21,7 +21,7 @@ from stages.imaging.samples import normal_id
 from stages.runtime.progress import Progress
 from stages.settings.features import MapsSettings
 from store import AttentionStore, Sample
-from store.disk.regular import open_regular
+from store.disk.regular import MIB, open_regular
 from store.upgrade import layout_of
 from store.writer import Layout, new_store
 
@@ -220,8 +220,11 @@ def _recipe(
 
 
 def _sha256(found: FoundFeatures, identifier: str) -> str:
+    digest = hashlib.sha256()
     with open_regular(found.files[identifier]) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(MIB):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _with_features(

@@ -88,4 +88,5 @@ def fit(values: NDArray[np.float32], count: int) -> Components:
 
 def as_maps(components: NDArray[np.float32]) -> NDArray[np.float16]:
     """Return components z as values of maps, exp(z - 4) with z clipped to [-4, 4]; any shape."""
-    return np.exp(np.clip(components, -RANGE, RANGE) - RANGE).astype(np.float16)
+    maps: NDArray[np.float16] = np.exp(np.clip(components, -RANGE, RANGE) - RANGE).astype(np.float16)
+    return maps

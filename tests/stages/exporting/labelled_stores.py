@@ -44,7 +44,7 @@ def make_labelled(path: Path, *, instances: bool = False, multilabel: bool = Fal
                     id=f"é {number}",
                     image=random.integers(0, 256, (*SIZE, 3), np.uint8),
                     mask=mask if labelled else np.full(SIZE, 255, np.uint8),
-                    attention=np.ones((1, 2, 3), np.float16) / 8,
+                    attention=np.full((1, 2, 3), 0.125, np.float16),
                     digest=f"{number:064x}",
                     height=40,
                     width=84,
