@@ -22,6 +22,7 @@ import typer
 
 from pipeline import __version__, console
 from pipeline.display import progress_display
+from pipeline.feature_commands import maps
 from pipeline.machine_commands import bundle, doctor
 from pipeline.next_steps import say_next_steps
 from pipeline.params import load_settings, options_of
@@ -246,7 +247,7 @@ def export(settings: ExportSettings, *, as_json: AsJson = False) -> None:
     say_next_steps(settings, report)
 
 
-for command in (inspect, view, verify, upgrade, models, doctor, bundle):
+for command in (inspect, view, verify, upgrade, models, maps, doctor, bundle):
     app.command()(command)
 
 if __name__ == "__main__":

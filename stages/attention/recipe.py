@@ -27,7 +27,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from stages.errors import CheckpointError
 from stages.settings import TransformerPrecision
 
-__all__ = ["ALWAYS_HASHED", "PositionEmbedding", "Recipe"]
+__all__ = ["ALWAYS_HASHED", "FEATURES", "PositionEmbedding", "Recipe"]
 
 PositionEmbedding = Literal["native", "bicubic-antialias", "rope", "bicubic-offset"]
 
@@ -51,6 +51,10 @@ ALWAYS_HASHED = frozenset(
     }
 )
 """The fields of a recipe in version 0.1.0. A change of this set changes the digest of every memo, store and run."""
+
+
+FEATURES = "features"
+"""Key of recipes of maps that `pipeline maps` made from features of another program."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +138,11 @@ class Recipe:
             CheckpointError: a key is unknown, is missing and has no default, or holds a value of the wrong type. The
                 message names all such keys.
         """
+        if FEATURES in raw:
+            raise CheckpointError(
+                f"the maps are features that another program wrote ({raw.get('model')}), and they cannot be computed "
+                "for new images here. `evaluate` scores the images of the store."
+            )
         unknown = sorted(map(str, raw.keys() - {field.name for field in dataclasses.fields(cls)}))
         if unknown:
             raise CheckpointError(

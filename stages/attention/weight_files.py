@@ -35,7 +35,7 @@ from stages.attention.zip_directory import zip_problem
 from stages.errors import WeightsError
 from store.disk.regular import open_regular
 
-__all__ = ["WeightsFile", "read_tensors", "read_weights", "tensors_sha256"]
+__all__ = ["WeightsFile", "read_saved", "read_tensors", "read_weights", "tensors_sha256"]
 
 _ZIP = b"PK"  # first bytes of a zip of a pickle, which torch.save writes
 _PICKLES = (_ZIP, b"\x80")  # and of a bare pickle, which older versions wrote
@@ -78,6 +78,15 @@ def read_weights(path: Path) -> WeightsFile:
         raise WeightsError(f"{path}: holds no tensors of a transformer. Pass a weights file as published.")
     require_plain(path, part.entries)
     return WeightsFile({name: tensor.resolve_neg() for name, tensor in part.entries.items()}, part.describe())
+
+
+def read_saved(path: Path) -> Any:
+    """Read what `torch.save` wrote, such as one tensor, with torch's restricted unpickler.
+
+    Raises:
+        WeightsError: the file does not exist, is empty or broken, would run code, or promises more than it has.
+    """
+    return _read_pickle(path, _first_bytes(path))
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -66,7 +66,7 @@ def require_free(out: Path, settings: ExportSettings) -> None:
     """
     entry = FORMATS[settings.format]
     if isinstance(entry.ours, Output):
-        read = {f"--{name}": getattr(settings, name) for name in ("run", "predictions", "store", "weights")}
+        read = {f"--{name}": getattr(settings, name) for name in ("run", "predictions", "images", "store", "weights")}
         require_own_folder(out, entry.ours, option="--out", others=read)
     else:
         _require_own_file(out, settings.format, entry.ending, entry.ours)

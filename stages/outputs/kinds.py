@@ -17,6 +17,7 @@ from pathlib import Path
 
 from stages.outputs.cells import plain_cell
 from stages.outputs.marks import json_of, starts_with, tensors_metadata
+from stages.outputs.viewer_kinds import VIEWER_OUTPUTS
 from store.disk.contents import Contents, Output
 from store.disk.regular import disk_fails, open_regular
 from store.root import STORE
@@ -228,7 +229,7 @@ PHANTOMS = Output(kind="a set of phantoms", is_marked=_is_phantoms, contents=lam
 BUNDLE = Output(kind="a bundle", is_marked=_is_bundle, contents=lambda _: _BUNDLE)
 MONAI_BUNDLE = Output(kind="a MONAI bundle", is_marked=_is_monai_bundle, contents=lambda _: _MONAI_BUNDLE)
 
-OUTPUTS = (STORE, RUN, CROSS_VALIDATION, REPORT, COMPARISON, PHANTOMS, BUNDLE, MONAI_BUNDLE)
+OUTPUTS = (STORE, RUN, CROSS_VALIDATION, REPORT, COMPARISON, PHANTOMS, BUNDLE, MONAI_BUNDLE, *VIEWER_OUTPUTS)
 """All kinds of folders that a command replaces as a whole."""
 
 WORK: dict[str, Callable[[Path], Contents]] = {

@@ -27,11 +27,14 @@ Values = Literal["probabilities", "logits"]
 class ExportSettings(Settings):
     """Settings of `pipeline export`, which writes a run, its predictions or a store for other programs."""
 
-    run: Path = setting(Path("runs/dual"), "Folder that `pipeline train` wrote, for a format that holds the network.")
+    run: Path = setting(
+        Path("runs/dual"), "Folder that `pipeline train` wrote: the network to export, or the one of --predictions."
+    )
     predictions: Path | None = setting(None, "Folder that `pipeline predict` wrote, for a format that holds masks.")
     store: Path | None = setting(
         None, "Store to export; or, with --run, the store whose samples the exported network is checked with."
     )
+    images: Path | None = setting(None, "Folder of the images of --predictions.")
     out: Path | None = setting(
         None, "File or folder to write. Without it: the name of the run, the predictions or the store in exports/."
     )

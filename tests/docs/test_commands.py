@@ -26,6 +26,7 @@ CONTINUES = {
     "docs/predict.md": "docs/own-data.md",
     "docs/python.md": "docs/own-data.md",
     "docs/export.md": "docs/own-data.md",
+    "docs/viewers.md": "docs/own-data.md",
     "docs/reference/store.md": "docs/own-data.md",
     "docs/python-data.md": "docs/own-data.md",
 }

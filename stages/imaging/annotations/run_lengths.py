@@ -1,4 +1,4 @@
-"""Decode the run lengths of COCO and CVAT: runs of background and object in turn, background first."""
+"""Decode and encode the run lengths of COCO and CVAT: runs of background and object in turn, background first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages.settings import Size
 
-__all__ = ["decode_columns", "decode_rows", "decode_text"]
+__all__ = ["decode_columns", "decode_rows", "decode_text", "encode_columns"]
 
 FIRST, BITS = 48, 6
 """Code of the character for 0, and bits per character: five of the number, and one set if another character follows."""
@@ -62,3 +62,25 @@ def decode_rows(runs: Sequence[Any], size: Size) -> NDArray[np.bool_]:
     if any(type(run) is not int or run < 0 for run in runs) or sum(runs) != size[0] * size[1]:
         raise ValueError(f"has run lengths that do not fill its {size[0] * size[1]} pixels")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size)
+
+
+def encode_columns(region: NDArray[np.bool_]) -> str:
+    """Return COCO's compressed run lengths of a (height, width) region: the inverse of the two functions above."""
+    values = region.T.ravel()
+    edges = np.flatnonzero(values[1:] != values[:-1]) + 1
+    bounds = np.concatenate([[0], edges, [values.size]])
+    runs = np.diff(bounds).tolist()
+    if values.size and values[0]:  # the first run is one of background
+        runs.insert(0, 0)
+    return "".join(_encode(run - (runs[at - 2] if at > 2 else 0)) for at, run in enumerate(runs))  # noqa: PLR2004 - as above
+
+
+def _encode(value: int) -> str:
+    characters = []
+    while True:
+        bits = value & 31
+        value >>= 5
+        more = value != (-1 if bits & 16 else 0)
+        characters.append(chr(FIRST + bits + 32 * more))
+        if not more:
+            return "".join(characters)

@@ -1,0 +1,71 @@
+"""Hold the features of one image, and how the features of a folder are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import InputProblemsError, Problem
+
+__all__ = ["Features", "FoundFeatures", "checked", "refuse"]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Hold the features of the tiles of one image."""
+
+    values: NDArray[np.float32]
+    """(tile, dimension), finite."""
+    left: NDArray[np.float64]
+    """(tile,) column of each tile's left border, in pixels of the image file."""
+    top: NDArray[np.float64]
+    """(tile,) row of its upper border."""
+    size: tuple[float, float]
+    """(height, width) of a tile."""
+    relative: bool = False
+    """True if places and sizes are shares of the whole image, from 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundFeatures:
+    """Hold where the features of every image are, and how they are read."""
+
+    format: str
+    encoder: str
+    """Name of the encoder if the files say it, else ""."""
+    files: Mapping[str, Path]
+    """The file with the features, by the id of the image."""
+    read: Callable[[str], Features]
+    """Read the features of an image by its id. Raises InputProblemsError if the file cannot be used."""
+
+
+def refuse(path: Path, what: str) -> Never:
+    """Raise the error of one file.
+
+    Raises:
+        InputProblemsError: always.
+    """
+    raise InputProblemsError([Problem(str(path), what)])
+
+
+def checked(path: Path, values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return features as float32.
+
+    Args:
+        path: The file, for messages.
+        values: (tile, dimension) of any type of number.
+
+    Raises:
+        InputProblemsError: they are no numbers, or not all finite.
+    """
+    if values.dtype.kind not in "fiu":
+        refuse(path, f"has features of the type {values.dtype}. They must be numbers")
+    features = values.astype(np.float32)
+    if not np.isfinite(features).all():
+        refuse(path, "has features that are not finite (NaN or infinity). Compute the features of this image again")
+    return features

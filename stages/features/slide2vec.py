@@ -1,0 +1,115 @@
+"""Read the tile embeddings of slide2vec.
+
+    <folder>/tile_embeddings/<id>.pt, .npz      (tile, dim), in an `.npz` as `features`
+    <folder>/tile_embeddings/<id>.meta.json     `encoder_name`, `tile_size_lv0`, `coordinates_npz_path`
+    <folder>/tiles/<id>.coordinates.npz         `x` and `y`, or `coordinates` (tile, 2), in pixels of level 0
+
+The coordinates are looked for where `meta.json` says, then in `tiles/`, because folders are moved. A `.pt` is read with
+the restricted reader of weights files, which runs no code.
+
+Source: `slide2vec/artifacts.py` and the page "Outputs" of clemsgrs/slide2vec 5, `save_tiling_result` of hs2p.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.attention.weight_files import read_saved
+from stages.errors import WeightsError
+from stages.features.found import Features, FoundFeatures, checked, refuse
+from stages.imaging.samples import normal_id
+from stages.outputs.marks import json_of
+
+__all__ = ["as_array", "find", "recognise"]
+
+EMBEDDINGS = "tile_embeddings"
+META = ".meta.json"
+
+
+def recognise(folder: Path) -> bool:
+    """Return True if a folder is `tile_embeddings`, or holds it."""
+    return any(_embeddings(folder).glob(f"*{META}"))
+
+
+def _embeddings(folder: Path) -> Path:
+    return folder / EMBEDDINGS if (folder / EMBEDDINGS).is_dir() else folder
+
+
+def find(folder: Path, tile_side: int | None) -> FoundFeatures:
+    """Find the files of a folder.
+
+    Args:
+        folder: The output folder of slide2vec, or `tile_embeddings` inside it.
+        tile_side: Side of a tile in pixels of level 0, where `meta.json` does not say it.
+    """
+    embeddings = _embeddings(folder)
+    files: dict[str, Path] = {}
+    encoder = ""
+    for meta in sorted(embeddings.glob(f"*{META}")):
+        name = meta.name.removesuffix(META)
+        encoder = encoder or str(json_of(meta).get("encoder_name") or "")
+        for ending in (".pt", ".npz"):
+            if (embeddings / f"{name}{ending}").is_file():
+                files[normal_id(name)] = embeddings / f"{name}{ending}"
+    return FoundFeatures(
+        format="slide2vec", encoder=encoder, files=files, read=lambda one: _read(files[one], tile_side)
+    )
+
+
+def _read(path: Path, tile_side: int | None) -> Features:
+    described = json_of(path.with_name(f"{path.stem}{META}"))
+    side = described.get("tile_size_lv0", tile_side)
+    if not isinstance(side, int | float) or not 0 < side < np.inf:
+        refuse(path, f"has no side of a tile in {path.stem}{META} (`tile_size_lv0`). Give it with --tile-side")
+    values = _npz(path).get("features") if path.suffix == ".npz" else as_array(path)
+    named = described.get("coordinates_npz_path")
+    beside = path.parent.parent / "tiles" / f"{path.stem}.coordinates.npz"
+    place = Path(named) if isinstance(named, str) and Path(named).is_file() else beside
+    if not place.is_file():
+        refuse(path, f"has no coordinates: there is no {place}. Keep the folder `tiles` beside `{EMBEDDINGS}`")
+    arrays = _npz(place)
+    if "x" in arrays and "y" in arrays:
+        left, top = arrays["x"], arrays["y"]
+    elif arrays.get("coordinates", np.zeros(0)).ndim == 2:  # noqa: PLR2004 - tiles, x and y
+        left, top = arrays["coordinates"][:, 0], arrays["coordinates"][:, 1]
+    else:
+        refuse(place, "has no coordinates of tiles: neither `x` and `y` nor `coordinates`")
+    if values is None or values.ndim != 2 or left.shape != (len(values),) or top.shape != left.shape:  # noqa: PLR2004
+        refuse(path, f"does not have one row of features for each of the {len(left)} tiles in {place.name}")
+    return Features(
+        checked(path, values),
+        checked(place, left).astype(np.float64),
+        checked(place, top).astype(np.float64),
+        (float(side), float(side)),
+    )
+
+
+def _npz(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError):
+        refuse(path, "cannot be read as an archive of NumPy. Compute the features of this slide again")
+
+
+def as_array(path: Path) -> NDArray[Any]:
+    """Return the tensor in a `.pt` file as an array.
+
+    Raises:
+        InputProblemsError: the file cannot be used, or holds something else than one tensor.
+    """
+    import torch
+
+    try:
+        content = read_saved(path)
+    except WeightsError as error:
+        refuse(path, str(error).removeprefix(f"{path}: "))
+    if not isinstance(content, torch.Tensor) or content.layout != torch.strided or content.is_complex():
+        refuse(path, "does not hold one tensor of features")
+    values: NDArray[Any] = (content.float() if content.is_floating_point() else content).numpy()
+    return values

@@ -1,0 +1,107 @@
+"""Read the features of TRIDENT: one HDF5 file `<slide>.h5` per slide.
+
+| data set   | shape                    | content                                                          |
+|------------|--------------------------|------------------------------------------------------------------|
+| `features` | (tile, dim), (1, tile, dim) | features; the attribute `encoder` names the encoder           |
+| `coords`   | (tile, 2)                | x, y of the upper left corner in pixels of level 0               |
+
+Attributes of `coords`: `patch_size_level0` is the side of a tile in pixels of level 0. Files of CLAM have the same data
+sets and no such attribute; then `--tile-side` gives it.
+
+Source: `trident/IO.py` (`save_h5`, `coords_to_h5`) and `WSI.extract_patch_features` in mahmoodlab/TRIDENT, 2026.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.features.found import Features, FoundFeatures, checked, refuse
+from stages.imaging.extras import require_extra
+from stages.imaging.samples import normal_id
+
+__all__ = ["find", "recognise"]
+
+FOLLOWING = 3
+"""Dimensions of features with a first dimension of one slide."""
+
+
+def recognise(folder: Path) -> bool:
+    """Return True if a folder holds HDF5 files."""
+    return any(file.is_file() for file in folder.glob("*.h5"))
+
+
+def find(folder: Path, tile_side: int | None) -> FoundFeatures:
+    """Find the files of a folder.
+
+    Args:
+        folder: Such as `20x_256px_0px_overlap/features_uni_v1`.
+        tile_side: Side of a tile in pixels of level 0, for files that do not say it.
+
+    Raises:
+        UsageError: h5py is not installed.
+        InputProblemsError: the first file cannot be read.
+    """
+    files = {normal_id(file.stem): file for file in sorted(folder.glob("*.h5")) if file.is_file()}
+    first = next(iter(files.values()))
+    try:
+        import h5py  # noqa: F401 - asked for once, before any work
+    except ImportError:
+        require_extra("features", str(first), "an HDF5 file with features")
+    with _opened(first) as content:
+        encoder = str(content["features"].attrs.get("encoder", "")) if "features" in content else ""
+    return FoundFeatures(
+        format="trident",
+        encoder=encoder or folder.name.removeprefix("features_"),
+        files=files,
+        read=lambda identifier: _read(files[identifier], tile_side),
+    )
+
+
+def _opened(path: Path) -> Any:
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        refuse(path, "cannot be read as HDF5. Compute the features of this slide again")
+
+
+def _read(path: Path, tile_side: int | None) -> Features:
+    with _opened(path) as content:
+        values, coordinates = _array(path, content, "features"), _array(path, content, "coords")
+        side = content["coords"].attrs.get("patch_size_level0", tile_side)
+    if values.ndim == FOLLOWING and len(values) == 1:
+        values = values[0]
+    if values.ndim != 2 or coordinates.shape != (len(values), 2):  # noqa: PLR2004 - tiles and dimensions, x and y
+        refuse(
+            path,
+            f"has `features` of the shape {values.shape} and `coords` of the shape {coordinates.shape}, not (tiles, "
+            "dimensions) and (tiles, 2). Features of tiles are needed, not of the whole slide",
+        )
+    try:
+        side = float(side)
+    except (TypeError, ValueError):
+        refuse(path, "does not say the side of a tile (`patch_size_level0`). Give it with --tile-side")
+    if not 0 < side < np.inf:
+        refuse(path, f"has tiles with a side of {side:g} pixels")
+    places = checked(path, coordinates).astype(np.float64)
+    return Features(checked(path, values), places[:, 0], places[:, 1], (side, side))
+
+
+def _array(path: Path, content: Any, name: str) -> NDArray[Any]:
+    import h5py
+
+    found = content.get(name)
+    if not isinstance(found, h5py.Dataset):
+        refuse(path, f"has no data set `{name}`. Give a folder of features as TRIDENT writes them")
+    if isinstance(content.get(name, getlink=True), h5py.ExternalLink) or found.is_virtual or found.external:
+        refuse(path, f"has `{name}` in another file. Copy the data into this one")
+    try:
+        values: NDArray[Any] = found[...]
+    except (OSError, MemoryError) as error:
+        refuse(path, f"has a damaged data set `{name}` ({error})")
+    return values

@@ -1,0 +1,85 @@
+"""Write features in the layouts of other programs, from a function of the place of a tile."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+DIMENSIONS = 12
+
+
+def values_at(places: NDArray[Any], seed: int = 0) -> NDArray[np.float32]:
+    """Return (tile, 12) features of places (tile, 2) as x, y: mixtures of x, y and noise."""
+    random = np.random.default_rng(seed)
+    mixing = np.random.default_rng(9).normal(size=(4, DIMENSIONS))
+    sources = np.column_stack([places / 10, random.normal(size=(len(places), 2)) / 10])
+    return (sources @ mixing + 3).astype(np.float32)
+
+
+def tiles_of(height: int, width: int, side: int) -> NDArray[np.int64]:
+    """Return x, y of all tiles of an image, (tile, 2)."""
+    return np.array([(x, y) for y in range(0, height, side) for x in range(0, width, side)], np.int64)
+
+
+def write_trident(
+    folder: Path, ids: Iterable[str], size: tuple[int, int] = (36, 48), side: int = 6, *, slide_axis: bool = False
+) -> Path:
+    """Write files as TRIDENT's `save_h5` does."""
+    folder.mkdir(parents=True)
+    for number, identifier in enumerate(ids):
+        coordinates = tiles_of(*size, side)
+        features = values_at(coordinates, number)
+        with h5py.File(folder / f"{identifier}.h5", "w") as file:
+            stored = features[None] if slide_axis else features
+            one = file.create_dataset("features", data=stored, chunks=(1, *stored.shape[1:]), maxshape=stored.shape)
+            one.attrs.update({"name": identifier, "savetodir": "somewhere", "encoder": "uni_v1"})
+            two = file.create_dataset("coords", data=coordinates)
+            two.attrs.update({"patch_size": side, "patch_size_level0": side, "overlap": 0, "target_magnification": 20})
+    return folder
+
+
+def write_slide2vec(folder: Path, ids: Iterable[str], *, ending: str = ".pt", side: int = 6) -> Path:
+    """Write files as slide2vec and hs2p do."""
+    (folder / "tile_embeddings").mkdir(parents=True)
+    (folder / "tiles").mkdir()
+    for number, identifier in enumerate(ids):
+        coordinates = tiles_of(36, 48, side)
+        features = values_at(coordinates, number)
+        path = folder / "tile_embeddings" / f"{identifier}{ending}"
+        if ending == ".pt":
+            torch.save(torch.from_numpy(features), path)
+        else:
+            np.savez_compressed(path, features=features, tile_index=np.arange(len(features)))
+        meta = {
+            "encoder_name": "prost40m",
+            "tile_size_lv0": side,
+            "coordinates_npz_path": "/gone/tiles/x.coordinates.npz",
+        }
+        path.with_name(f"{identifier}.meta.json").write_text(json.dumps(meta))
+        np.savez(folder / "tiles" / f"{identifier}.coordinates.npz", x=coordinates[:, 0], y=coordinates[:, 1])
+    return folder
+
+
+def write_eva(folder: Path, ids: Iterable[str], *, rows: int = 6, columns: int = 8) -> Path:
+    """Write files as eva's writer of segmentation embeddings does, with the values of the same tiles."""
+    folder.mkdir(parents=True)
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["origin", "embeddings", "target", "split"])
+        for number, identifier in enumerate(ids):
+            features = values_at(tiles_of(36, 48, 6), number)
+            grid = torch.from_numpy(features.T.reshape(DIMENSIONS, rows, columns).copy())
+            (folder / "images").mkdir(exist_ok=True)
+            torch.save(grid, folder / "images" / f"{identifier}.pt")
+            table.writerow(
+                [f"images/{identifier}.png", f"images/{identifier}.pt", f"images/{identifier}-mask.pt", "train"]
+            )
+    return folder
