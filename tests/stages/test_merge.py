@@ -57,6 +57,26 @@ def test_several_shards_of_samples_are_merged_across_their_borders(
     assert _bytes(tmp_path / "whole.zarr") == _bytes(tmp_path / "one.zarr")
 
 
+def test_the_number_of_all_samples_chooses_the_size_of_the_shards(
+    phantoms: Path, memo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """So many samples get larger shards than those of a part, also where damaged files are left out."""
+    monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 2)
+    monkeypatch.setattr("store.writer.MOST_SMALL_SHARDS", 3)
+    copied = tmp_path / "copied"
+    shutil.copytree(phantoms, copied)
+    replace_file(sorted((copied / "images").iterdir())[3], b"no image")
+    for name, images, changes in (("sound", phantoms, {}), ("damaged", copied, {"on_error": "skip"})):
+        out = tmp_path / name
+        out.mkdir()
+        extract.run(extract_settings(images, out / "one.zarr", memo, **changes))
+        parts = _make_parts(images, memo, out, 3, **changes)
+        merge.run(parts, out / "whole.zarr")
+        whole = AttentionStore.open(out / "whole.zarr").description.samples_per_shard
+        assert whole > AttentionStore.open(parts[0]).description.samples_per_shard
+        assert _bytes(out / "whole.zarr") == _bytes(out / "one.zarr")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
