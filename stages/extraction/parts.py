@@ -3,7 +3,8 @@
 Every task lists all images and checks all headers, so that all tasks agree on the rules: classes, window, columns. Then
 each takes its share of the images, which are sorted: a range of them. A part is a store of this share. Its description
 says which part it is, holds a digest of what the tasks must agree on, and counts for the warnings that need all
-samples. It also says how many samples were expected, because their number chooses the size of the whole store's shards. `pipeline merge` joins the parts (`stages.merge`).
+samples. It also says how many samples were expected: their sum chooses the size of the whole store's shards. `pipeline
+merge` joins the parts (`stages.merge`).
 
 Nothing here needs the transformer.
 """
