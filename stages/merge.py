@@ -24,6 +24,7 @@ from stages.outputs.places import require_own_folder
 from stages.runtime.progress import SILENT, Progress
 from stages.runtime.wording import counted
 from store.copying import copy_samples
+from store.disk.paths import require_local
 from store.format import VERSION
 from store.reader import AttentionStore
 from store.root import STORE
@@ -90,7 +91,8 @@ def run(parts: Sequence[Path], store: Path, progress: Progress = SILENT) -> Merg
         progress: Shows how far it is.
 
     Raises:
-        UsageError: `store` is a part, or a place where it would be lost or would replace something else.
+        UsageError: `store` is a part, or a place where it would be lost or would replace something else; or an address
+            is given.
         InputProblemsError: parts are missing, given twice, damaged, or do not belong together; all faults are listed.
         StoreError: bytes of a part are damaged. No store is written.
         PipelineError: there is no space for the store.
@@ -98,6 +100,8 @@ def run(parts: Sequence[Path], store: Path, progress: Progress = SILENT) -> Merg
     began = time.monotonic()
     if not parts:
         raise UsageError("no part is given: name the stores that the tasks of extract --shard made.")
+    for path in (*parts, store):
+        require_local(path)
     for path in parts:
         require_own_folder(store, STORE, option="--store", others={"the part": path})
     opened = _open_all(parts)

@@ -250,6 +250,13 @@ def test_parts_of_another_list_of_images_are_refused(three: Path, phantoms: Path
         merge.run([three / "part1.zarr", tmp_path / "two.zarr", three / "part3.zarr"], tmp_path / "whole.zarr")
 
 
+@pytest.mark.parametrize(("part", "out"), [("s3://lab/part1.zarr", "whole.zarr"), ("part1.zarr", "s3://lab/x.zarr")])
+def test_addresses_are_refused(part: str, out: str):
+    """Parts are read and stores are written on this machine only."""
+    with pytest.raises(UsageError, match=r"s3://lab/.*is an address on the network"):
+        merge.run([Path(part)], Path(out))
+
+
 def test_an_unfinished_part_is_told_from_one_that_was_never_begun(three: Path, tmp_path: Path):
     """Its task still writes it, or was killed."""
     (tmp_path / ".two.zarr.partial-x").mkdir()
