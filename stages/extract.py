@@ -66,7 +66,9 @@ class ExtractionReport:
     samples: int
     labelled: int
     computed: int
-    """Images the transformer ran on; the maps of the others came from the memo."""
+    """Images the transformer ran on; the maps of the others came from the memo, or were kept."""
+    kept: int = 0
+    """Samples of the older store that new ones were added to."""
     skipped: Sequence[Problem]
     input: Sequence[str]
     """Lines for the output: the conversion of values, the rule that found the labels, the files that were not used."""
@@ -77,7 +79,7 @@ class ExtractionReport:
     seconds: float
 
     def __str__(self) -> str:
-        remembered = self.samples - self.computed
+        remembered = self.samples - self.kept - self.computed
         lines = [
             f"{self.store}: {counted(self.samples, 'sample')}, {self.labelled:,} with a mask, in {self.seconds:.1f} s",
             f"attention of {self.model}: computed for {self.computed:,}, remembered for {remembered:,}",
@@ -89,7 +91,7 @@ class ExtractionReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Work:
     """Hold all that is prepared before the first image is read."""
 
@@ -127,25 +129,24 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
     origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
-    work = _Work(
-        settings=settings, prepared=prepared, extractor=extractor, additions=additions, weights=weights, origin=origin
-    )
+    work = _Work(settings, prepared, extractor, additions, weights, origin)
     tally = Tally(problems=list(prepared.problems))
-    if additions is None or additions.new:
+    if additions is None or _fits(work, additions):
         with _open_writer(work) as writer:
             _fill(writer, work, tally, progress)
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
         source=str(origin),
-        samples=tally.samples,
-        labelled=tally.labelled,
+        samples=tally.samples + (len(additions.previous) if additions else 0),
+        labelled=tally.labelled + (additions.labelled if additions else 0),
         computed=tally.computed,
+        kept=len(additions.previous) if additions else 0,
         skipped=[*prepared.plain, *tally.problems],
         input=[
             *prepared.conversion,
             *prepared.channels,
-            *([additions.summary] if additions else []),
+            *([additions.summary(tally.samples)] if additions else []),
             f"labels: {prepared.found.rule}",
             *(f"not used: {one}" for one in prepared.found.left_out),
         ],
@@ -155,17 +156,22 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     )
 
 
-def _open_writer(work: _Work) -> AbstractContextManager[StoreWriter]:
-    """Return a writer of a new store, or of one that begins with the samples of the store that is there.
+def _fits(work: _Work, additions: Additions) -> bool:
+    """Make sure that new samples fit the store that they are added to. Return False if there are none.
 
     Raises:
-        UsageError: the new samples do not fit this store.
+        UsageError: they do not fit.
     """
-    layout, recipe = _layout(work), work.extractor.recipe.to_dict()
-    if work.additions is None:
-        return new_store(work.settings.store, layout=layout, recipe=recipe)
-    work.additions.require_same(layout, recipe)
-    return appended_store(work.additions.previous)
+    some = bool(work.prepared.sources)
+    additions.require_same(_layout(work), work.extractor.recipe.to_dict(), known_images=some)
+    return some
+
+
+def _open_writer(work: _Work) -> AbstractContextManager[StoreWriter]:
+    """Return a writer of a new store, or of one that begins with the samples of the store that is there."""
+    if work.additions is not None:
+        return appended_store(work.additions.previous)
+    return new_store(work.settings.store, layout=_layout(work), recipe=work.extractor.recipe.to_dict())
 
 
 def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
@@ -277,7 +283,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) ->
                 writer.append(sample)
             tally.add(shard)
     share = work.prepared.share
-    if not tally.samples and share is None:
+    if not tally.samples and share is None and work.additions is None:
         raise InputProblemsError(tally.problems, "No sample is left.")
     left_out = LeftOut.of(work.prepared, tally.problems, work.settings)
     writer.skipped = left_out.as_skipped()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from stages.outputs.places import require_own_folder
 from stages.runtime.progress import SILENT, Progress
 from stages.runtime.wording import counted
 from store.copying import copy_samples
+from store.disk.paths import require_local
 from store.format import VERSION
 from store.reader import AttentionStore
 from store.root import STORE
@@ -70,6 +71,9 @@ class _Part:
     store: AttentionStore
     share: Share
     layout: Layout
+    """Layout of all parts. It does not say how many samples are expected: parts differ in that."""
+    expected: int
+    """Number of samples that the part would have if all its files could be read."""
     left_out: LeftOut
 
     @property
@@ -87,7 +91,8 @@ def run(parts: Sequence[Path], store: Path, progress: Progress = SILENT) -> Merg
         progress: Shows how far it is.
 
     Raises:
-        UsageError: `store` is a part, or a place where it would be lost or would replace something else.
+        UsageError: `store` is a part, or a place where it would be lost or would replace something else; or an address
+            is given.
         InputProblemsError: parts are missing, given twice, damaged, or do not belong together; all faults are listed.
         StoreError: bytes of a part are damaged. No store is written.
         PipelineError: there is no space for the store.
@@ -95,6 +100,8 @@ def run(parts: Sequence[Path], store: Path, progress: Progress = SILENT) -> Merg
     began = time.monotonic()
     if not parts:
         raise UsageError("no part is given: name the stores that the tasks of extract --shard made.")
+    for path in (*parts, store):
+        require_local(path)
     for path in parts:
         require_own_folder(store, STORE, option="--store", others={"the part": path})
     opened = _open_all(parts)
@@ -103,8 +110,9 @@ def run(parts: Sequence[Path], store: Path, progress: Progress = SILENT) -> Merg
         problems = [Problem(one["where"], one["what"]) for one in left_out.as_skipped()]
         raise InputProblemsError(problems or [Problem(str(store), "no part holds a sample")], "No sample is left.")
     first = opened[0]
+    layout = replace(first.layout, expected=sum(part.expected for part in opened))
     with (
-        new_store(store, layout=first.layout, recipe=first.store.recipe) as writer,
+        new_store(store, layout=layout, recipe=first.store.recipe) as writer,
         progress.task("merging", tally.samples, "samples") as task,
     ):
         for part in opened:
@@ -183,14 +191,16 @@ def _open(path: Path) -> _Part:
     if share is None:
         raise InputProblemsError([Problem(str(path), "is a whole store, and not a part that extract --shard made")])
     try:
-        lists = (store.description.part or {})["left_out"]
+        content = store.description.part or {}
+        lists, expected = content["left_out"], int(content["expected"])
         left_out = LeftOut(**{field.name: [_texts(one) for one in lists[field.name]] for field in fields(LeftOut)})
         sound = share.number <= share.of and store.description.version == VERSION
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         sound = False
     if not sound:
         raise InputProblemsError([Problem(str(path), "its description of the part is damaged, or of another version")])
-    return _Part(path=path, store=store, share=share, layout=layout_of(store), left_out=left_out)
+    layout = replace(layout_of(store), expected=0)
+    return _Part(path=path, store=store, share=share, layout=layout, expected=expected, left_out=left_out)
 
 
 def _texts(problem: dict[str, Any]) -> dict[str, str]:

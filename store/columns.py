@@ -111,9 +111,11 @@ class Columns:
         """
         stop, extent = min(stop, self._shape(name)[0]), self._extent(name)
         metadata = self._decodable(name)
+        numbers = range(start // extent, -(-stop // extent))
+        self._files.fetch(*(self._file(name, number) for number in numbers))  # several at the same time
         empty = metadata.known_dtype or np.dtypes.StringDType()
         chunks: list[NDArray[Any]] = [np.empty((0, *metadata.shape[1:]), empty)]
-        for number in range(start // extent, -(-stop // extent)):
+        for number in numbers:
             content = self.check(name, number)
             try:
                 chunks.append(decode_chunk(content, metadata))
@@ -162,8 +164,8 @@ class Columns:
         Raises:
             StoreIncompleteError, StoreCorruptError: a file is missing, or has another size.
         """
-        for number in range(len(self._digests[name])):
-            file = self._file(name, number)
+        self._files.fetch(*self.files(name))
+        for number, file in enumerate(self.files(name)):
             if self._retried(file, partial(self._require_size, name, number, file)) is None:
                 self.check(name, number)
         if chunk_size(self._arrays[name]) is None and self._extent(name) > COLUMN_CHUNK:

@@ -18,6 +18,8 @@ __all__ = ["Texts", "parse_texts"]
 _LENGTH = struct.Struct("<I")
 PLACE = np.uint32
 """Type of a position in a chunk, and of a length: a chunk has at most 256 MiB."""
+LONG = 256
+"""Bytes of a text that are compared for all texts of a chunk at once. One long text must not cost memory for each."""
 PREFIX = _LENGTH.size
 """Bytes of the length before each text."""
 
@@ -42,8 +44,11 @@ class Texts:
 
     def __getitem__(self, index: int) -> str:
         """Return one text."""
+        return self._bytes(index).decode()
+
+    def _bytes(self, index: int) -> bytes:
         start = int(self._starts[index])
-        return self._content[start : start + int(self.lengths[index])].tobytes().decode()
+        return self._content[start : start + int(self.lengths[index])].tobytes()
 
     def to_array(self) -> NDArray[Any]:
         """Return the texts as an array of NumPy's `StringDType`."""
@@ -63,8 +68,11 @@ class Texts:
     def differs_from_previous(self) -> NDArray[np.bool_]:
         """Return True for every text that is not equal to the one before it, (text,); True for the first one."""
         differs = np.ones(len(self), np.bool_)
-        rows = self.padded(int(self.lengths.max(initial=0)))
+        width = min(LONG, int(self.lengths.max(initial=0)))
+        rows = self.padded(width)
         differs[1:] = (rows[1:] != rows[:-1]).any(axis=1) | (self.lengths[1:] != self.lengths[:-1])
+        for row in np.flatnonzero(~differs & (self.lengths > width)).tolist():
+            differs[row] = self._bytes(row) != self._bytes(row - 1)
         return differs
 
     def padded(self, width: int) -> NDArray[np.uint8]:

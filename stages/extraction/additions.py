@@ -9,7 +9,7 @@ extracted as a whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from stages.errors import InputProblemsError, Problem, UsageError
@@ -54,7 +54,9 @@ class Additions:
     previous: AttentionStore
     progress: Progress
     new: int = field(default=0)
-    """Number of samples that are not in the store."""
+    """Number of samples that are not in the store, those with damaged files included."""
+    labelled: int = field(default=0)
+    """Number of samples in the store that have a mask."""
 
     @classmethod
     def open(cls, settings: ExtractSettings, progress: Progress) -> Self | None:
@@ -76,12 +78,15 @@ class Additions:
                 f"{settings.store}: does not record the digests of its masks, so it is not known which samples "
                 f"have changed.\n  {REMEDY}"
             )
-        return cls(previous, progress)
+        return cls(previous, progress, labelled=int(previous.labelled.sum()))
 
-    @property
-    def summary(self) -> str:
-        """The line for the output."""
-        return f"added to the store: {counted(self.new, 'sample')}; {len(self.previous):,} were kept"
+    def summary(self, added: int) -> str:
+        """Return the line for the output.
+
+        Args:
+            added: number of samples that were added.
+        """
+        return f"added to the store: {counted(added, 'sample')}; {len(self.previous):,} were kept"
 
     def choose(self, samples: list[SourceSample]) -> list[SourceSample]:
         """Return the samples that are not in the store, in order.
@@ -101,13 +106,21 @@ class Additions:
         self.new = len(new)
         return new
 
-    def require_same(self, layout: Layout, recipe: dict[str, Any]) -> None:
+    def require_same(self, layout: Layout, recipe: dict[str, Any], *, known_images: bool) -> None:
         """Make sure that new samples are made as those of the store were.
+
+        Args:
+            layout: of the new samples.
+            recipe: of their attention.
+            known_images: False if there is no new image. Then only those rules of images are compared that do not
+                follow from the images.
 
         Raises:
             UsageError: the recipe or a rule is another one, or the new images need a column that the store has not.
         """
         old = layout_of(self.previous)
+        if not known_images:
+            old, layout = (replace(one, images=_of_settings(one.images)) for one in (old, layout))
         different = [name for name in SAME if _comparable(old, name) != _comparable(layout, name)]
         if recipe_sha256(recipe) != self.previous.description.recipe_sha256:
             different.insert(0, "model or recipe")
@@ -152,6 +165,11 @@ def _digests(sample: SourceSample) -> tuple[str, str] | list[Problem]:
         return hash_file(sample.image), mask_digest(sample)
     except InputProblemsError as error:
         return list(error.problems)
+
+
+def _of_settings(images: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the rules of images that only the settings determine."""
+    return {name: value for name, value in (images or {}).items() if name in {"fit", "channels"}}
 
 
 def _comparable(layout: Layout, name: str) -> Any:

@@ -3,7 +3,8 @@
 Every task lists all images and checks all headers, so that all tasks agree on the rules: classes, window, columns. Then
 each takes its share of the images, which are sorted: a range of them. A part is a store of this share. Its description
 says which part it is, holds a digest of what the tasks must agree on, and counts for the warnings that need all
-samples. `pipeline merge` joins the parts (`stages.merge`).
+samples. It also says how many samples were expected: their sum chooses the size of the whole store's shards. `pipeline
+merge` joins the parts (`stages.merge`).
 
 Nothing here needs the transformer.
 """
@@ -130,6 +131,7 @@ def describe_part(share: Share, prepared: Prepared, tally: Tally, left_out: Left
         "number": share.number,
         "of": share.of,
         "plan_sha256": _digest_of_plan([image.id for image in prepared.images], left_out.known, share.of),
+        "expected": len(prepared.sources),
         "counts": tally.to_dict(),
         "left_out": asdict(left_out),
     }

@@ -1,8 +1,8 @@
 """Refuse addresses on the network where a local path is needed.
 
-Stores, runs and images are read and written on local paths only; DVC moves them from and to other machines. An
-address is recognised by its form. Otherwise `s3://bucket/x.zarr` would be reported as a missing folder, or a folder
-called `s3:` would be created.
+Runs and images are read, and everything is written, on local paths only; DVC moves them from and to other machines.
+Commands that only read a store take its address (`store.remote.address`). An address is recognised by its form.
+Otherwise `s3://bucket/x.zarr` would be reported as a missing folder, or a folder called `s3:` would be created.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ def test_added_images_follow_the_old_ones(folders: Folders):
     folders.add("a", "g")
     report = extract.run(folders.settings())
     assert "added to the store: 2 samples; 5 were kept" in str(report)
+    assert "s.zarr: 7 samples, 7 with a mask" in str(report)
+    assert "computed for 2, remembered for 0" in str(report)
     store = AttentionStore.open(folders.store)
     assert [str(id_) for id_ in store.ids] == ["b", "c", "d", "e", "f", "a", "g"]
     assert verify_store(folders.store) == []
@@ -113,6 +115,38 @@ def test_what_does_not_fit_the_store_is_refused(folders: Folders, change: Callab
     with pytest.raises(UsageError, match=message):
         extract.run(folders.settings())
     assert folders.files() == before
+
+
+def test_other_settings_are_refused_without_a_new_image_too(folders: Folders):
+    """Without new images the rules that follow from images are not compared."""
+    folders.add("a", "b", "c")
+    folders.change(window="minmax")
+    extract.run(folders.settings())
+    extract.run(folders.settings())
+    for change in ({"layers": (-1,)}, {"fit": "pad"}, {"image_size": (16, 24)}):
+        folders.change(layers=(-2, -1), fit="stretch", image_size=(16, 16))
+        folders.change(**change)
+        with pytest.raises(UsageError, match="in another way"):
+            extract.run(folders.settings())
+
+
+@pytest.mark.parametrize("readable_header", [True, False])
+def test_a_new_file_that_is_damaged_does_not_stop_the_next_addition(folders: Folders, *, readable_header: bool):
+    """With `on_error` "skip" the command can be repeated. The damaged file is left out each time, and not counted."""
+    folders.add("a", "b", "c")
+    extract.run(folders.settings())
+    folders.add("d")
+    sound = (folders.images / "d.png").read_bytes()
+    (folders.images / "d.png").write_bytes(sound[: len(sound) // 2] if readable_header else b"no image")
+    folders.change(on_error="skip")
+    for _ in range(2):
+        report = extract.run(folders.settings())
+        assert "added to the store: 0 samples; 3 were kept" in str(report)
+        assert [problem.where for problem in report.skipped] == [str(folders.images / "d.png")]
+        assert verify_store(folders.store) == []
+        assert len(AttentionStore.open(folders.store)) == report.samples == 3
+    (folders.images / "d.png").write_bytes(sound)
+    assert extract.run(folders.settings()).samples == 4
 
 
 def test_a_copy_stands_in_where_the_disk_has_no_links(folders: Folders, monkeypatch: pytest.MonkeyPatch):

@@ -57,6 +57,26 @@ def test_several_shards_of_samples_are_merged_across_their_borders(
     assert _bytes(tmp_path / "whole.zarr") == _bytes(tmp_path / "one.zarr")
 
 
+def test_the_number_of_all_samples_chooses_the_size_of_the_shards(
+    phantoms: Path, memo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """So many samples get larger shards than those of a part, also where damaged files are left out."""
+    monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 2)
+    monkeypatch.setattr("store.writer.MOST_SMALL_SHARDS", 3)
+    copied = tmp_path / "copied"
+    shutil.copytree(phantoms, copied)
+    replace_file(sorted((copied / "images").iterdir())[3], b"no image")
+    for name, images, changes in (("sound", phantoms, {}), ("damaged", copied, {"on_error": "skip"})):
+        out = tmp_path / name
+        out.mkdir()
+        extract.run(extract_settings(images, out / "one.zarr", memo, **changes))
+        parts = _make_parts(images, memo, out, 3, **changes)
+        merge.run(parts, out / "whole.zarr")
+        whole = AttentionStore.open(out / "whole.zarr").description.samples_per_shard
+        assert whole > AttentionStore.open(parts[0]).description.samples_per_shard
+        assert _bytes(out / "whole.zarr") == _bytes(out / "one.zarr")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -228,6 +248,13 @@ def test_parts_of_another_list_of_images_are_refused(three: Path, phantoms: Path
     extract.run(extract_settings(tmp_path / "set", tmp_path / "two.zarr", memo, shard="2/3"))
     with pytest.raises(InputProblemsError, match=r"two\.zarr: was made from another list of images"):
         merge.run([three / "part1.zarr", tmp_path / "two.zarr", three / "part3.zarr"], tmp_path / "whole.zarr")
+
+
+@pytest.mark.parametrize(("part", "out"), [("s3://lab/part1.zarr", "whole.zarr"), ("part1.zarr", "s3://lab/x.zarr")])
+def test_addresses_are_refused(part: str, out: str):
+    """Parts are read and stores are written on this machine only."""
+    with pytest.raises(UsageError, match=r"s3://lab/.*is an address on the network"):
+        merge.run([Path(part)], Path(out))
 
 
 def test_an_unfinished_part_is_told_from_one_that_was_never_begun(three: Path, tmp_path: Path):

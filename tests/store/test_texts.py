@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -49,6 +50,23 @@ def test_texts_of_one_length_are_padded_without_a_search():
 def test_a_text_is_compared_with_the_one_before(values: list[str]):
     expected = [not index or values[index] != values[index - 1] for index in range(len(values))]
     assert texts(values).differs_from_previous().tolist() == expected
+
+
+def test_long_texts_are_compared_to_their_ends():
+    """Also beyond the bytes that are compared for all texts at once."""
+    long = "a" * 300
+    found = texts([long, long, f"{long}b", f"{long}c", f"{long}c", long]).differs_from_previous()
+    assert found.tolist() == [True, False, True, True, False, True]
+
+
+def test_one_long_text_takes_no_memory_for_the_others():
+    some = texts([*(str(number) for number in range(2000)), "a" * 100_000])
+    tracemalloc.start()
+    try:
+        assert some.differs_from_previous().all()
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
