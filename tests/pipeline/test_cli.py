@@ -103,7 +103,7 @@ def test_a_shell_completes_commands_options_and_choices(pipeline: Run, tmp_path:
         given = {"_PIPELINE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
         return _run(COLD, tmp_path, **given).stdout.split()
 
-    assert completed("pipeline ex") == ["extract"]
+    assert completed("pipeline ext") == ["extract"]
     assert "--image-size" in completed("pipeline extract --im")
     assert completed("pipeline train --branches du") == ["dual"]
     assert "--install-completion" in pipeline("--help").stdout

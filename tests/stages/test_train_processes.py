@@ -44,6 +44,12 @@ def _train(
     return run_processes(forks, count, PROGRAM, store, out, json.dumps(changes), json.dumps(environment))
 
 
+def _train_alone(forks: Forks, store: Path, out: Path, changes: dict[str, Any]) -> None:
+    """Train in one process that is started like the others: tests that ran before in this one may have changed torch."""
+    (finished,) = _train(forks, 1, store, out, changes)
+    assert finished.returncode == 0, finished.stderr
+
+
 def _assert_same_run(one: Path, several: Path) -> None:
     """Make sure that two runs have the same splits, and the same weights and history up to rounding."""
     assert (one / "splits.csv").read_text() == (several / "splits.csv").read_text()
@@ -74,7 +80,7 @@ CASES: dict[str, dict[str, Any]] = {
 )
 def test_several_processes_train_what_one_trains(store, tmp_path, forks, name: str, count: int):
     """Also with uneven parts of a batch, with an average of the weights, and with parts without any sample."""
-    calm_training(store, tmp_path / "one", CASES[name])
+    _train_alone(forks, store, tmp_path / "one", CASES[name])
     for rank, finished in enumerate(_train(forks, count, store, tmp_path / "several", CASES[name])):
         assert finished.returncode == 0, finished.stderr
         assert "M parameters" in finished.stdout, rank
@@ -86,7 +92,7 @@ def test_several_processes_train_what_one_trains(store, tmp_path, forks, name: s
 def test_a_run_is_resumed_by_another_number_of_processes(store, tmp_path, forks, before: int, after: int):
     """The state does not depend on the number of processes that wrote it."""
     changes: dict[str, Any] = {"epochs": 4, "ema": 0.9}
-    calm_training(store, tmp_path / "whole", changes)
+    _train_alone(forks, store, tmp_path / "whole", changes)
     stopped = _train(forks, before, store, tmp_path / "run", changes, STOP_AFTER="2")
     assert all(finished.returncode == 9 for finished in stopped), stopped
     assert (tmp_path / ".run.training" / "state.safetensors").is_file()
@@ -100,7 +106,7 @@ def test_a_run_is_resumed_by_another_number_of_processes(store, tmp_path, forks,
 def test_folds_are_trained_by_several_processes(store, tmp_path, forks):
     """Every fold is a training of its own, and the first process scores all of them."""
     changes = {"folds": 2, "epochs": 1, "test": 0.0}
-    calm_training(store, tmp_path / "one", changes)
+    _train_alone(forks, store, tmp_path / "one", changes)
     for finished in _train(forks, 2, store, tmp_path / "several", changes):
         assert finished.returncode == 0, finished.stderr
     for fold in ("fold1", "fold2"):

@@ -43,10 +43,21 @@ def test_usual_sizes_give_the_bytes_of_pillow(size: tuple[int, int], target: tup
 
 
 @given(st.floats(0, 3), st.floats(0, 3), st.floats(0.5, 20), st.floats(0.5, 20))
-def test_a_region_with_fractions_gives_the_bytes_of_pillow(left: float, top: float, width: float, height: float):
+def test_a_region_with_fractions_differs_from_pillow_by_one_level_at_most(
+    left: float, top: float, width: float, height: float
+):
     """Runs on tiles resize the middle of what the transformer sees."""
+    assert abs(_difference((left, top, left + width, top + height))).max() <= 1
+
+
+def test_a_region_with_fractions_gives_the_bytes_of_pillow_nearly_everywhere():
+    """Sums that lie between two levels may be rounded to either. In a small region many pixels share such a sum."""
+    drawn = np.random.default_rng(2).uniform((0, 0, 0.5, 0.5), (3, 3, 20, 20), (300, 4))
+    changed = [_difference((left, top, left + width, top + height)) != 0 for left, top, width, height in drawn]
+    assert np.mean(changed) < 0.01
+
+
+def _difference(box: tuple[float, float, float, float]) -> np.ndarray:
+    """Return the levels by which a region of a random picture differs from that of Pillow."""
     pixels = np.random.default_rng(1).integers(0, 256, (24, 24, 3), dtype=np.uint8)
-    box = (left, top, left + width, top + height)
-    difference = in_graph(pixels, (9, 11), box) - pillow(pixels, (9, 11), box)
-    assert abs(difference).max() <= 1
-    assert np.mean(difference != 0) < 0.01
+    return in_graph(pixels, (9, 11), box) - pillow(pixels, (9, 11), box)
