@@ -10,12 +10,14 @@ import pytest
 from pipeline.streams import OutputError
 from stages import errors
 from stages.errors import InputProblemsError, PipelineError, Problem, UnknownModelError
+from stages.runtime.collectives import ProcessLostError
 
 PROBLEMS = [Problem("a.png", "cannot be decoded"), Problem("b.png", "has no mask")]
 MADE: list[PipelineError] = [
     InputProblemsError(PROBLEMS, "Correct the files."),
     UnknownModelError("there is no model `x`"),
     OutputError(OSError(errno.EPIPE, "Broken pipe")),
+    ProcessLostError(),
     *(
         getattr(errors, name)("run: is damaged.\n  Train again.")
         for name in errors.__all__

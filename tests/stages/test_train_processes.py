@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 from tests.forks import Finished, Forks
 from tests.stages.together import run_processes
-from tests.stages.trained_together import calm_training
 
 PROGRAM = """
 import json, os, sys
@@ -45,7 +44,7 @@ def _train(
 
 
 def _train_alone(forks: Forks, store: Path, out: Path, changes: dict[str, Any]) -> None:
-    """Train in one process that is started like the others: tests that ran before in this one may have changed torch."""
+    """Train in one process that is started like the others: earlier tests may have changed this one's torch."""
     (finished,) = _train(forks, 1, store, out, changes)
     assert finished.returncode == 0, finished.stderr
 

@@ -80,7 +80,7 @@ def _every_key(section: str) -> str:
         value = field.default
         if isinstance(value, tuple):
             value = list(value)
-        text = value is dataclasses.MISSING or field.type == "str"
+        text = value is dataclasses.MISSING or value == "" or field.type == "str"
         shown = "x" if text else "null" if value is None else value
         lines.append(f"  {field.name}: {shown.as_posix() if isinstance(shown, Path) else shown}\n")
     return f"{section}:\n" + "".join(lines)
