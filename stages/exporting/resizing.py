@@ -34,6 +34,8 @@ BITS = 22
 """Binary digits of a coefficient in Pillow: `PRECISION_BITS` for 8-bit images."""
 HALF = 2 ** (BITS // 2)
 """Values of one of the two parts of a coefficient."""
+ENOUGH = 2048
+"""Pixels of noise that show which pass comes first."""
 
 
 class PillowResize(nn.Module):
@@ -57,12 +59,16 @@ class PillowResize(nn.Module):
     def _differing(
         self, size: Size, target: Size, box: tuple[float, float, float, float] | None, *, vertical_first: bool
     ) -> int:
-        """Return the number of pixels that differ from those of Pillow, for an image of noise."""
+        """Return the number of pixels that differ from those of Pillow, for images of noise.
+
+        In a small image both orders may give the same bytes by chance, so there are more of them.
+        """
         self.vertical_first = vertical_first
-        noise = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-        wanted = np.array(Image.fromarray(noise).resize(target[::-1], Image.Resampling.BILINEAR, box))
-        found = self(torch.from_numpy(noise)[None, None].float())[0, 0].numpy()
-        return int((found != wanted).sum())
+        count = 1 + ENOUGH // (target[0] * target[1])
+        noise = np.random.default_rng(0).integers(0, 256, (count, *size), dtype=np.uint8)
+        wanted = [Image.fromarray(one).resize(target[::-1], Image.Resampling.BILINEAR, box) for one in noise]
+        found = self(torch.from_numpy(noise)[:, None].float())[:, 0].numpy()
+        return int((found != np.stack(list(map(np.asarray, wanted)))).sum())
 
     def forward(self, image: Tensor) -> Tensor:
         """Return (batch, channel, *target) float32 whole numbers in [0, 255].
