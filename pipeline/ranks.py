@@ -17,7 +17,21 @@ from stages.runtime.launch import refuse_several
 __all__ = ["is_silent", "refuse_several_processes", "silent_unless_first"]
 
 ALONE = frozenset(
-    {"bundle", "compare", "evaluate", "export", "extract", "merge", "phantom", "predict", "report", "upgrade", "view"}
+    [
+        "bundle",
+        "compare",
+        "evaluate",
+        "export",
+        "extract",
+        "init",
+        "maps",
+        "merge",
+        "phantom",
+        "predict",
+        "report",
+        "upgrade",
+        "view",
+    ]
 )
 """Commands that cannot divide their work: several processes of them would write the same files."""
 
