@@ -183,6 +183,8 @@ def _run_once(
         restore_replaced(out, RUN)
         finished = settings.resume and _resume(trainer, work, out)
         announce_training(trainer, splits)
+        if len(trainer.history) == trainer.budget.epochs:
+            trainer.try_best_model()  # the report says again what is wrong with the model
         if finished:
             work.remove()
             task.advance(trainer.budget.samples_until(trainer.budget.epochs))
@@ -337,8 +339,7 @@ def _is_finished(trainer: SegmentationTrainer, out: Path) -> bool:
 
 def _train(trainer: SegmentationTrainer, work: WorkFolder, task: Task) -> None:
     """Run the epochs that are left, and save the state from time to time."""
-    done, epochs = len(trainer.history), trainer.budget.epochs
-    figures = [name for name in COLUMNS if name != "epoch"]
+    done, epochs, figures = len(trainer.history), trainer.budget.epochs, [name for name in COLUMNS if name != "epoch"]
     task.advance(trainer.budget.samples_until(done))
     with live_log(work.path, trainer.history, figures, offline=trainer.settings.offline) as log:
         for epoch in range(done + 1, epochs + 1):

@@ -11,6 +11,7 @@ import pytest
 
 from stages.errors import CheckpointError
 from stages.segmentation.checkpoint import load_state
+from stages.segmentation.training_report import ONE_CLASS
 from stages.settings import TrainSettings
 from stages.train import run
 from tests.conftest import train_settings
@@ -135,3 +136,11 @@ def test_all_folds_of_an_earlier_version_keep_its_default(store: Path, tmp_path:
     report = run(_settings(store, out, folds=3, resume=True))
     assert KEPT in str(report)
     assert [len(history(out / f"fold{number}")) for number in (1, 2, 3)] == [4, 4, 4]
+
+
+def test_a_finished_run_that_is_resumed_warns_again(store: Path, tmp_path: Path, monkeypatch):
+    """A user may look at the last output only."""
+    settings = _settings(store, tmp_path / "run", epochs=2)
+    monkeypatch.setattr("stages.segmentation.validation.Validation.predicts_one_class", lambda *_: True)
+    for resume in (False, True):
+        assert ONE_CLASS in str(run(replace(settings, resume=resume)))
