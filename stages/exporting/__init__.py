@@ -1,4 +1,4 @@
-"""Write trained networks for programs that do not have this package.
+"""Write trained networks for programs that do not have this package, and masks for viewers.
 
     formats        the table of formats
     places         where a format is written, and which files it may replace
@@ -12,6 +12,8 @@
     onnx_file      the format `onnx`
     torch_file     the format `torch`
     monai_bundle   the format `monai-bundle`; `monai_texts` has its texts
+    from_predictions, from_store, labelled    images and masks that are exported to viewers
+    ome_zarr, coco, fiftyone, geojson_files   the formats of viewers
     marks          recognise exported files of this program
 
 To add a format, add an entry to `formats.FORMATS` and a module with the function that writes it.
