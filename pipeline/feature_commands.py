@@ -33,7 +33,7 @@ def maps(
     ] = "stop",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON value, for a program to read.")] = False,
 ) -> None:
-    """Make a store whose maps are features that another program has computed.
+    """Make a store whose maps are features of another program.
 
     Images and masks are copied from a store. No transformer runs.
     """

@@ -52,7 +52,7 @@ def _train_alone(forks: Forks, store: Path, out: Path, changes: dict[str, Any]) 
 def _assert_same_run(one: Path, several: Path) -> None:
     """Make sure that two runs have the same splits, and the same weights and history up to rounding."""
     assert (one / "splits.csv").read_text() == (several / "splits.csv").read_text()
-    histories = [list(csv.DictReader((run / "history.csv").open())) for run in (one, several)]
+    histories = [list(csv.DictReader((run / "history.csv").read_text().splitlines())) for run in (one, several)]
     assert len(histories[0]) == len(histories[1]) > 0
     for before, after in zip(*histories, strict=True):
         for name, value in before.items():
