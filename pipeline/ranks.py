@@ -39,7 +39,7 @@ INSTEAD = {
     "compare": "Run it without torchrun. To use several GPUs, run one comparison on each, of other --arms, with "
     "its own --out and CUDA_VISIBLE_DEVICES."
 }
-"""What to do in place of it, if that is more than to run the command without torchrun."""
+"""Advice, if it is more than to run the command without torchrun."""
 
 
 def refuse_several_processes(command: str) -> None:

@@ -78,7 +78,7 @@ class _Part:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What `extract --shard` wrote into the description."""
+        """The key `part` of the description, which `extract --shard` wrote."""
         return self.store.description.part or {}
 
 

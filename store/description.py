@@ -84,7 +84,7 @@ class Description:
     images: dict[str, Any] | None = None
     """Rules by which image files were read; None for most stores; see `stages.imaging.image_rules`."""
     part: dict[str, Any] | None = None
-    """Which share of a larger store this is; None for a whole store; see `stages.extraction.parts`."""
+    """Share of a larger store; None for a whole store; see `stages.extraction.parts`."""
 
     @property
     def arrays(self) -> list[str]:

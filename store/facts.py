@@ -1,4 +1,4 @@
-"""What a store says about itself: recipe, classes, sizes, heads, ids, columns. `AttentionStore` adds the samples."""
+"""Read the facts about a store: recipe, classes, sizes, heads, ids, columns. `AttentionStore` adds the samples."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ class StoreWriter:
         self.skipped: list[dict[str, str]] = []
         """Inputs left out on request, for the store's description: `{where, what}`."""
         self.part: dict[str, Any] | None = None
-        """Which share of a larger store this is, for the store's description; None for a whole store."""
+        """Share of a larger store, for the store's description; None for a whole store."""
         self._folder = folder
         self._layout = layout
         self._recipe = recipe

@@ -84,7 +84,7 @@ class AttentionExtractor:
     recipe: Recipe
     """Recipe of the maps that `extract` returns."""
     part: str
-    """Which part of a training checkpoint was loaded, in one line; "" for the whole file."""
+    """Part of a training checkpoint that was loaded, in one line; "" for the whole file."""
 
     def __init__(self, transformer: Transformer, *, recipe: Recipe, device: torch.device, batch_size: int) -> None:
         height, width = recipe.seen_size

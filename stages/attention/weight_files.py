@@ -50,7 +50,7 @@ class WeightsFile:
     tensors: dict[str, Tensor]
     """On the CPU, in the file's dtypes, by the names that they have inside the transformer."""
     part: str
-    """Which part of the file they are, in one line; "" if they are all of it."""
+    """Part of the file that they are, in one line; "" if they are all of it."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -60,7 +60,7 @@ class Transformer:
     position_embedding: PositionEmbedding
     """Origin of the position embeddings at the input size; see `Recipe.position_embedding`."""
     part: str = ""
-    """Which part of a training checkpoint was loaded, in one line; "" if the file holds nothing else."""
+    """Part of a training checkpoint that was loaded, in one line; "" if the file holds nothing else."""
 
 
 def load_transformer(

@@ -19,9 +19,9 @@ class Finding:
     about: str
     """Subject in one or two words, such as `memory`."""
     found: str
-    """What was found, with figures."""
+    """Result, with figures."""
     to_do: str = ""
-    """What to do about it; "" if there is nothing to do."""
+    """Advice; "" if there is nothing to do."""
 
     def to_dict(self) -> dict[str, str]:
         """Return the finding for a program: `state`, `about`, `found`, `to_do`."""

@@ -14,7 +14,7 @@ class Machine:
     """Hold the places, the transformer and the device that the work will use."""
 
     places: Mapping[str, Path]
-    """Where output will lie, by name: `store`, `memo`, `runs`."""
+    """Places of the output, by name: `store`, `memo`, `runs`."""
     needed: Mapping[str, int] = field(default_factory=dict)
     """Bytes that the work will write to a place, by its name; a place may be absent."""
     model: str = ""

@@ -46,7 +46,7 @@ class Check:
 
     images: int
     real: str
-    """What the real images were."""
+    """Origin of the real images, in words."""
     difference: float
     """Largest difference of a value."""
     undecided: int

@@ -45,9 +45,9 @@ class Exported:
     out: Path
     format: str
     summary: str
-    """What was written and how it was checked, in one or more lines."""
+    """Lines about the written files and their check."""
     notes: Sequence[str] = ()
-    """What a user of the file must know, such as a difference from `pipeline predict`."""
+    """Notes for the user of the file, such as a difference from `pipeline predict`."""
     facts: dict[str, Any] = field(default_factory=dict)
     """The same for a program, in JSON's types."""
 
@@ -68,7 +68,7 @@ class Format:
     """Describe one format."""
 
     sources: tuple[Source, ...]
-    """What it can be made of; a user names one of them."""
+    """Inputs from which it can be made; a user names one of them."""
     ending: str
     """Ending of the file's name, with the dot; "" for a format that is a folder."""
     ours: Callable[[Path], bool] | Output

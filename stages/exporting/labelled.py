@@ -83,7 +83,7 @@ class Collection:
     notice: bytes = b""
     """Licence of the transformer's weights, if it has conditions."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What was exported, for `export.json`."""
+    """Source of the export, for `export.json`."""
 
     def __iter__(self) -> Iterator[Item]:
         return map(self.read, range(len(self.ids)))

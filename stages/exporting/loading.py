@@ -36,7 +36,7 @@ class Loaded:
     licence: str
     """Licence of the transformer's weights."""
     notes: tuple[str, ...]
-    """What a user of the exported network must know."""
+    """Notes for the user of the exported network."""
     settings: ExportSettings
 
     @property

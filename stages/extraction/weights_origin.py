@@ -21,9 +21,9 @@ class WeightsOrigin:
     licence: str
     """Licence of the weights; `not stated` or "" if nobody says it."""
     recorded: str
-    """What the store records of it; see `stages.runs.licences`."""
+    """Licence that the store records; see `stages.runs.licences`."""
     part: str
-    """Which part of a training checkpoint was loaded; "" for the whole file."""
+    """Part of a training checkpoint that was loaded; "" for the whole file."""
 
     def __str__(self) -> str:
         licence = {"": UNKNOWN, NOT_STATED: "your own weights (pretrain --licence states one)"}

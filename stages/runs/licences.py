@@ -36,7 +36,7 @@ LICENCES: dict[str, str] = {
 
 UNKNOWN = "unknown (your own weights, or made by an older version of this program)"
 NOT_STATED = "not stated"
-"""What the card of a file of `pretrain` says without `--licence`."""
+"""Text in the card of a file of `pretrain` without `--licence`."""
 _WITHOUT_CONDITIONS = {_APACHE, "MIT", "none needed"}
 
 

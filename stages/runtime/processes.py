@@ -41,7 +41,7 @@ class Processes:
     rank: int = 0
     count: int = 1
     device: torch.device | None = None
-    """Where this process computes; None for a single process, which chooses by itself."""
+    """Device of this process; None for a single process, which chooses by itself."""
     board: Board | None = None
 
     @property

@@ -30,4 +30,4 @@ class MapsSettings:
     seed: int = 0
     """Seed of the draw of features that the components are fitted on."""
     on_error: Literal["stop", "skip"] = "stop"
-    """What to do with samples without features."""
+    """Treatment of samples without features."""

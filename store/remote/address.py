@@ -40,7 +40,7 @@ class RemoteAddress:
     rest: str
     """All after `scheme://`: the bucket, container or host, and the path; without a `/` at the end."""
     cache: CacheSettings | None = field(default=None, compare=False, repr=False)
-    """How the store is cached; None for what the environment says."""
+    """Settings of the cache; None for those of the environment."""
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.rest}"
@@ -90,7 +90,7 @@ class RemoteAddress:
 
 
 Place: TypeAlias = Path | RemoteAddress
-"""Where a store is: a path on this machine, or an address."""
+"""Place of a store: a path on this machine, or an address."""
 
 
 def place_of(place: str | Path | RemoteAddress) -> Place:

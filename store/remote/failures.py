@@ -105,7 +105,7 @@ REMEDIES = {
     "http": "The files must be public: credentials are not sent to web servers.",
     "hf": "Set HF_TOKEN, or run `hf auth login`; for a gated repository ask for access on its page first.",
 }
-"""What to do about missing or refused credentials, by the kind of address."""
+"""Advice about missing or refused credentials, by the kind of address."""
 
 
 def remedy_of(kind: ErrorKind, scheme: str) -> str:

@@ -1,4 +1,4 @@
-"""Which commands may be started with torchrun."""
+"""Every command either divides its work, only reads, or is refused under torchrun."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the environment says about the processes of a run. `tests/faults/bad_processes.py` has the wrong requests."""
+"""The processes of a run are read from the environment. `tests/faults/bad_processes.py` has the wrong requests."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_an_unreachable_server_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_streams_of_the_parent_are_given_up_after_a_fork():
-    """What is written to them afterwards goes nowhere, and their descriptors are not used for other files."""
+    """Later output to them goes nowhere, and their descriptors are not used for other files."""
     (requests, written), (answers, answered) = os.pipe(), os.pipe()
     os.close(answered)
     held = module._Held()

@@ -198,7 +198,7 @@ def test_a_root_that_is_too_large_is_refused(served: Path, address: Address, mon
 def test_a_store_that_was_replaced_is_noticed(
     served: Path, make_store: Callable[..., Path], address: Address, tmp_path: Path
 ):
-    """What is read of the new store does not match the old one's checksums. Opened anew, the new one is read."""
+    """Bytes of the new store do not match the old one's checksums. Opened anew, the new one is read."""
     found = AttentionStore.open(address("x.zarr"))
     found.read([0])
     shutil.rmtree(served)
