@@ -53,7 +53,7 @@ class Prepared:
     window: str = "auto"
     """The rule of intensities that the user asks for."""
     share: Share | None = None
-    """Part of a divided extraction; None for a whole one. `sources`, `plain` and `unread` are of this part, all else of the whole."""
+    """Part of a divided extraction, to which `sources`, `plain` and `unread` belong; None for a whole extraction."""
     unread: Sequence[Problem] = ()
     """Those of the `problems` that only this part finds."""
     labelled: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -82,12 +83,8 @@ class Board:
         """
         key = f"said/{self._heard}"
         self._heard += 1
-        pause = SHORTEST_PAUSE
         with lost_processes_explained():
-            while not self.store.check([key]):
-                self._look_for_failures()
-                time.sleep(pause)
-                pause = min(pause * 1.5, LONGEST_PAUSE)
+            self._wait_until(lambda: self.store.check([key]))
             return json.loads(self.store.get(key))
 
     def wait_for_all(self) -> None:
@@ -98,22 +95,16 @@ class Board:
         """
         key = f"barrier/{self._barriers}"
         self._barriers += 1
-        pause = SHORTEST_PAUSE
         with lost_processes_explained():
-            arrived = self.store.add(key, 1)
-            while arrived < self._launch.count:
-                self._look_for_failures()
-                time.sleep(pause)
-                pause = min(pause * 1.5, LONGEST_PAUSE)
-                arrived = self.store.add(key, 0)
+            self.store.add(key, 1)
+            self._wait_until(lambda: self.store.add(key, 0) >= self._launch.count)
 
     def leave(self) -> None:
         """Leave the finished run. The process that keeps the store stays until all others have left."""
         with lost_processes_explained():
             self.store.add("left", 1)
-            while self._keeps and self.store.add("left", 0) < self._launch.count:
-                self._look_for_failures()
-                time.sleep(SHORTEST_PAUSE)
+            if self._keeps:
+                self._wait_until(lambda: self.store.add("left", 0) >= self._launch.count)
 
     def claim_failure(self) -> bool:
         """Record that this process fails. Return True if it is the first, which says why.
@@ -131,6 +122,14 @@ class Board:
         with contextlib.suppress(RuntimeError):
             while self._keeps and self.store.add(FAILURES, 0) < self._launch.count and time.monotonic() < until:
                 time.sleep(SHORTEST_PAUSE)
+
+    def _wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Ask again and again, ever more slowly, and look for failures of other processes in between."""
+        pause = SHORTEST_PAUSE
+        while not is_so():
+            self._look_for_failures()
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
 
     def _look_for_failures(self) -> None:
         if self.store.add(FAILURES, 0):
