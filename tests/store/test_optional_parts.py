@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import xarray
 
-from store import AttentionStore, Sample, StoreCorruptError, StoreError, StoreIncompleteError
+from store import AttentionStore, StoreCorruptError, StoreError, StoreIncompleteError
 from store.check import check_store, verify_store
 from store.description import MaskSource
 from store.format import OPTIONAL_COLUMNS
 from store.root import is_store
 from store.upgrade import layout_of, upgrade_store
-from store.writer import Layout, new_store
-from tests.conftest import RECIPE, random_sample
+from store.writer import Layout
+from tests.conftest import random_sample
 from tests.store.conformance import CASES, write_case
+from tests.store.optional_samples import sample_of, write
 
 RULES = MaskSource(
     values={"skin": 0, "lesion": "1-255"},
@@ -35,34 +36,6 @@ RULES = MaskSource(
 def full(layout: Layout) -> Layout:
     """Return the layout of a store with every optional part that the writer has."""
     return replace(layout, instances=True, columns=tuple(OPTIONAL_COLUMNS), masks=RULES)
-
-
-def sample_of(index: int, layout: Layout) -> Sample:
-    """Return a sample with two objects, one of which is in the mask; sample 1 lost its only class."""
-    mask = np.zeros(layout.size, np.uint8)
-    mask[2:5, 3 : 4 + index] = 0 if index == 1 else 1
-    return replace(
-        random_sample(index, layout),
-        mask=mask,
-        instances=mask.astype(np.uint16) * 300,
-        objects=2,
-        lost_objects=2 if index == 1 else 1,
-        lost_classes="1" if index == 1 else "",
-        perceptual_hash=f"{index:016x}",
-        parent=f"scan_{index // 2}",
-        slice=index,
-        row=-3 + index,
-        column=16 * index,
-        pixel_mm="0.75 0.5" if index else "",
-        mask_digest="0123456789abcdef" * 4 if index else "",
-    )
-
-
-def write(path: Path, layout: Layout, samples: list[Sample]) -> Path:
-    with new_store(path, layout=layout, recipe=RECIPE) as writer:
-        for sample in samples:
-            writer.append(sample)
-    return path
 
 
 def files(store: Path) -> dict[str, bytes]:
@@ -326,44 +299,3 @@ def test_a_store_with_every_part_and_no_sample_is_sound(full: Layout, tmp_path: 
     path = write(tmp_path / "s.zarr", full, [])
     assert verify_store(path) == []
     assert AttentionStore.open(path).instances([]).shape == (0, 10, 14)
-
-
-def test_the_rules_of_images_are_recorded_only_where_there_are_any(layout: Layout, tmp_path: Path):
-    """They come back as written, also from an upgraded store; other stores have no such key."""
-    rules = {"window": "percentiles", "tile": {"size": [8, 8]}}
-    for name, images in (("plain", None), ("ruled", rules)):
-        changed = replace(layout, images=images)
-        store = AttentionStore.open(write(tmp_path / f"{name}.zarr", changed, [sample_of(0, layout)]))
-        assert store.description.images == images
-        assert store.description.to_dict().get("images") == images
-        assert ("images" in store.description.to_dict()) == (images is not None)
-        assert layout_of(store).images == images
-
-
-def test_rules_of_images_that_are_no_object_are_refused(layout: Layout, tmp_path: Path):
-    path = write(tmp_path / "s.zarr", replace(layout, images={"window": "file"}), [sample_of(0, layout)])
-    group = json.loads((path / "zarr.json").read_text())
-    group["attributes"]["attention_store"]["images"] = ["file"]
-    (path / "zarr.json").write_text(json.dumps(group))
-    with pytest.raises(StoreCorruptError, match="`images`"):
-        AttentionStore.open(path)
-
-
-def test_the_licence_of_the_weights_is_recorded_only_if_it_is_stated(layout: Layout, tmp_path: Path):
-    """It comes back as written, also from an upgraded store; other stores have no such key."""
-    for name, licence in (("plain", ""), ("stated", "CC0-1.0")):
-        changed = replace(layout, weights_licence=licence)
-        store = AttentionStore.open(write(tmp_path / f"{name}.zarr", changed, [sample_of(0, layout)]))
-        assert store.description.weights_licence == licence
-        assert ("weights_licence" in store.description.to_dict()) == bool(licence)
-        assert layout_of(store).weights_licence == licence
-
-
-@pytest.mark.parametrize("licence", [7, "x" * 1001], ids=["number", "too_long"])
-def test_a_licence_of_another_kind_is_refused(layout: Layout, tmp_path: Path, licence: object):
-    path = write(tmp_path / "s.zarr", replace(layout, weights_licence="CC0-1.0"), [sample_of(0, layout)])
-    group = json.loads((path / "zarr.json").read_text())
-    group["attributes"]["attention_store"]["weights_licence"] = licence
-    (path / "zarr.json").write_text(json.dumps(group))
-    with pytest.raises(StoreCorruptError, match="`weights_licence`"):
-        AttentionStore.open(path)

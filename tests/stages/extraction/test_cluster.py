@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import importlib
 import os
 import signal
@@ -19,18 +18,18 @@ import dask
 import pytest
 
 from stages.attention.extractor import AttentionExtractor, ExtractorConfig
-from stages.errors import InputProblemsError, PipelineError, UsageError
+from stages.errors import InputProblemsError, PipelineError
 from stages.extract import run
-from stages.extraction import cluster as cluster_module
 from stages.extraction import jobs as jobs_module
 from stages.extraction import on_cluster
-from stages.extraction.cluster import Cluster, connect, require_cluster
+from stages.extraction.cluster import Cluster, connect
 from stages.extraction.shard import Decoding
 from stages.imaging.classes import ClassMap
 from stages.imaging.labels import LabelRules
 from store.disk.publish import replace_file
 from tests.conftest import extract_settings
 from tests.dicom_series import labels_of, scan, write_seg, write_series
+from tests.stages.extraction.clusters import bytes_of, workers
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
@@ -42,23 +41,11 @@ pytestmark = [
 ]
 
 
-@contextmanager
-def _workers(**options: Any) -> Iterator[Any]:
-    """Start a scheduler and two workers on this machine, by default as threads of this process."""
-    defaults = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
-    with distributed.LocalCluster(**{**defaults, "dashboard_address": ":0", **options}) as started:
-        yield started
-
-
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """Return the address of a cluster that the tests share."""
-    with _workers() as started:
+    with workers() as started:
         yield started.scheduler_address
-
-
-def _bytes(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
 def test_a_cluster_gives_the_same_store_and_fills_the_memo(
@@ -68,7 +55,7 @@ def test_a_cluster_gives_the_same_store_and_fills_the_memo(
     for name, computed, address in (("a.zarr", 16, scheduler), ("b.zarr", 0, scheduler), ("c.zarr", 0, None)):
         report = run(extract_settings(phantoms, tmp_path / name, tmp_path / "memo", cluster=address))
         assert report.computed == computed
-        assert _bytes(tmp_path / name) == _bytes(phantom_store)
+        assert bytes_of(tmp_path / name) == bytes_of(phantom_store)
 
 
 def test_a_cluster_cuts_the_same_tiles(phantoms: Path, scheduler: str, tmp_path: Path):
@@ -78,7 +65,7 @@ def test_a_cluster_cuts_the_same_tiles(phantoms: Path, scheduler: str, tmp_path:
     for computed in (alone.samples, 0):
         report = run(extract_settings(phantoms, tmp_path / "b.zarr", tmp_path / "memo_b", **tiles, cluster=scheduler))
         assert report.computed == computed
-        assert _bytes(tmp_path / "b.zarr") == _bytes(tmp_path / "a.zarr")
+        assert bytes_of(tmp_path / "b.zarr") == bytes_of(tmp_path / "a.zarr")
 
 
 def test_a_cluster_reads_dicom_series_by_relative_paths(
@@ -92,7 +79,7 @@ def test_a_cluster_reads_dicom_series_by_relative_paths(
     run(extract_settings(Path("set"), tmp_path / "a.zarr", tmp_path / "memo_a"))
     report = run(extract_settings(Path("set"), tmp_path / "b.zarr", tmp_path / "memo_b", cluster=scheduler))
     assert (report.samples, report.labelled) == (4, 4)
-    assert _bytes(tmp_path / "b.zarr") == _bytes(tmp_path / "a.zarr")
+    assert bytes_of(tmp_path / "b.zarr") == bytes_of(tmp_path / "a.zarr")
 
 
 def test_only_what_the_memo_lacks_is_computed(
@@ -108,7 +95,7 @@ def test_only_what_the_memo_lacks_is_computed(
     monkeypatch.chdir(phantoms)  # the paths are relative to a folder in which no worker runs
     report = run(extract_settings(Path(), tmp_path / "s.zarr", tmp_path / "memo", cluster=scheduler))
     assert report.computed == 8
-    assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
+    assert bytes_of(tmp_path / "s.zarr") == bytes_of(phantom_store)
 
 
 def test_broken_files_are_reported_by_the_paths_the_user_gave(
@@ -130,7 +117,7 @@ def test_broken_files_are_reported_by_the_paths_the_user_gave(
     }
     run(extract_settings(there, tmp_path / "a.zarr", memo, on_error="skip"))
     run(extract_settings(there, tmp_path / "b.zarr", memo, on_error="skip", cluster=scheduler))
-    assert _bytes(tmp_path / "a.zarr") == _bytes(tmp_path / "b.zarr")
+    assert bytes_of(tmp_path / "a.zarr") == bytes_of(tmp_path / "b.zarr")
 
 
 def test_a_worker_that_cannot_read_the_files_is_an_error(
@@ -212,7 +199,7 @@ def test_the_scheduler_does_not_import_torch(phantoms: Path, phantom_store: Path
         with _process([*command, "--no-dashboard"]):
             run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address))
             modules = set(client.run_on_scheduler(eval, "list(__import__('sys').modules)"))
-    assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
+    assert bytes_of(tmp_path / "s.zarr") == bytes_of(phantom_store)
     assert "stages.extraction.opaque" in modules  # a job went through it
     assert not {"torch", "timm", "stages.attention", "stages.extraction.jobs"} & modules
 
@@ -231,7 +218,7 @@ def test_a_killed_worker_costs_nothing_but_time(
     phantoms: Path, phantom_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The other worker repeats the jobs of the killed one."""
-    with _workers(processes=True) as started:
+    with workers(processes=True) as started:
         (victim, *_) = [nanny.pid for nanny in started.workers.values()]
         original, done = Cluster._result, []
 
@@ -245,7 +232,7 @@ def test_a_killed_worker_costs_nothing_but_time(
         address = started.scheduler_address
         run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address, batch_size=4))
     assert len(done) == 4
-    assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
+    assert bytes_of(tmp_path / "s.zarr") == bytes_of(phantom_store)
 
 
 def test_a_lost_scheduler_is_one_message_and_keeps_finished_work(
@@ -253,7 +240,7 @@ def test_a_lost_scheduler_is_one_message_and_keeps_finished_work(
 ):
     """The next run, without the cluster, computes only the missing maps."""
     original, done = Cluster._result, []
-    with _workers(n_workers=1) as started:
+    with workers(n_workers=1) as started:
 
         def ending(self: Cluster, future: Any) -> Any:
             if len(done) == 2:
@@ -276,102 +263,3 @@ def test_a_lost_scheduler_is_one_message_and_keeps_finished_work(
     assert not (tmp_path / "s.zarr").exists()
     rest = run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", batch_size=2))
     assert rest.computed == 12
-
-
-def test_waiting_for_a_scheduler_without_workers_ends(monkeypatch: pytest.MonkeyPatch):
-    """The message says how to start a worker."""
-    monkeypatch.setattr(cluster_module, "PATIENCE", 0.2)
-    with _workers(n_workers=0) as started:
-        address = started.scheduler_address
-        with pytest.raises(PipelineError, match=f"no worker.*dask worker {address}"), connect(address):
-            pass
-
-
-def test_no_scheduler_at_the_address_is_an_error():
-    """The error comes within dask's own time limit."""
-    with (
-        dask.config.set({"distributed.comm.timeouts.connect": "200ms"}),
-        pytest.raises(PipelineError, match=r"tcp://127\.0\.0\.1:9: cannot reach the scheduler"),
-        connect("tcp://127.0.0.1:9"),
-    ):
-        pass
-
-
-@pytest.mark.parametrize(
-    "host", ["10.0.0.7", "scheduler.example.org", "192.168.1.5", "[2001:db8::1]", "127.0.0.1.evil.org"]
-)
-def test_plain_tcp_to_another_machine_needs_the_users_permission(host: str):
-    """Anyone who reaches such a scheduler can run code. The message says so, and what to do."""
-    with pytest.raises(UsageError, match=r"run code.*tls://.*--cluster-insecure"):
-        require_cluster(f"tcp://{host}:8786", insecure=False)
-    require_cluster(f"tcp://{host}:8786", insecure=True)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "[::1]"])
-def test_plain_tcp_on_this_machine_is_allowed(host: str):
-    """Such a connection stays on this machine."""
-    require_cluster(f"tcp://{host}:8786", insecure=False)
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["localhost:8786", "http://localhost:8786", "tcp://localhost", "tcp://:8786", "tcp://h:x", "tls://[::1:8786", ""],
-)
-def test_an_invalid_address_is_refused(address: str):
-    """The message shows the form of a valid address."""
-    with pytest.raises(UsageError, match="not the address of a scheduler"):
-        require_cluster(address, insecure=True)
-
-
-def test_without_distributed_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    """The error comes before any other work."""
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(UsageError, match=r'pip install "diamant-pipeline\[cluster\]"'):
-        require_cluster("tcp://127.0.0.1:8786", insecure=False)
-
-
-def test_tls_without_certificates_says_where_they_are_named():
-    """There is no fallback to a plain connection."""
-    with pytest.raises(UsageError, match=r"names no certificates.*distributed\.comm\.tls\.ca-file"):
-        require_cluster("tls://scheduler.example.org:8786", insecure=False)
-
-
-def test_tls_with_dasks_own_configuration(phantoms: Path, phantom_store: Path, tmp_path: Path):
-    """A cluster with certificates of its own authority works. With other certificates it refuses the connection."""
-    tls = _certificates(tmp_path)
-    with dask.config.set(tls):
-        security = distributed.Security(require_encryption=True)
-        with _workers(protocol="tls", security=security, n_workers=1) as started:
-            address = started.scheduler_address
-            assert address.startswith("tls://")
-            run(extract_settings(phantoms, tmp_path / "s.zarr", tmp_path / "memo", cluster=address))
-            foreign = {**_certificates(tmp_path), "distributed.comm.timeouts.connect": "1s"}
-            with dask.config.set(foreign), pytest.raises(PipelineError, match="cannot reach"), connect(address):
-                pass
-    assert _bytes(tmp_path / "s.zarr") == _bytes(phantom_store)
-
-
-def _certificates(folder: Path) -> dict[str, Any]:
-    """Return dask settings for a new self-signed certificate that is its own authority."""
-    x509 = pytest.importorskip("cryptography.x509", reason="cryptography is not installed")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cluster")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    stem = f"{certificate.serial_number:x}"
-    (folder / f"{stem}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    (folder / f"{stem}.key").write_bytes(private)
-    role = {"cert": str(folder / f"{stem}.crt"), "key": str(folder / f"{stem}.key")}
-    roles = {f"{name}.{part}": role[part] for name in ("scheduler", "worker", "client") for part in role}
-    return {f"distributed.comm.tls.{key}": value for key, value in {"ca-file": role["cert"], **roles}.items()}
