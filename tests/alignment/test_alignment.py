@@ -13,10 +13,9 @@ from __future__ import annotations
 import csv
 import itertools
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,21 +25,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages import evaluate, extract, predict
+from stages import evaluate, predict
 from stages.prediction import loading
 from stages.reporting import evaluation_inputs
 from stages.reporting import scoring as original_scoring
 from stages.segmentation import inputs, scoring
 from stages.segmentation.augmentation import RANGES, draw_affines
-from stages.segmentation.batches import StreamedSamples, TensorBatch
-from stages.segmentation.checkpoint import ModelCard
 from stages.segmentation.metrics import SampleScores, score_sample
-from stages.segmentation.network import NetworkConfig
-from stages.settings import EvaluateSettings, ExtractSettings, PredictSettings, TrainSettings
+from stages.settings import EvaluateSettings, PredictSettings
 from store import AttentionStore
 from store.records import IGNORE
 from tests.alignment.oracle import (
-    ARCHITECTURE,
     OracleNetwork,
     attention_positions,
     image_positions,
@@ -48,16 +43,15 @@ from tests.alignment.oracle import (
     write_transformer,
 )
 from tests.alignment.pictures import (
-    CLASSES,
     Array,
     Picture,
     assert_nearest,
     displacement,
-    drifted,
     located,
     mask_displacement,
     positions,
 )
+from tests.alignment.world import extracted
 
 SMOOTH = 0.15
 """Largest displacement of interpolated fields in cells, from the positions that the files encode."""
@@ -74,45 +68,6 @@ PICTURES = st.builds(
     mask_kind=st.sampled_from(["png", "tif"]),
     blue=st.booleans(),
 )
-
-
-@dataclass(frozen=True)
-class World:
-    """Hold pictures on disk and the store that was extracted from them."""
-
-    folder: Path
-    pictures: dict[str, Picture]
-    store: AttentionStore
-    transformer: Path
-
-    def encoded(self, picture: Picture, where: tuple[Array, Array]) -> tuple[Array, Array]:
-        """Return the x and y that a picture's file encodes at positions of the picture."""
-        (name,) = (name for name, one in self.pictures.items() if one is picture)
-        return drifted(where, picture.drift(self.folder, name))
-
-    def card(self, stem: Literal["light", "full"] = "light") -> ModelCard:
-        """Return the card of a run that was trained on the store."""
-        network = NetworkConfig.of(TrainSettings(stem=stem), self.store)
-        return ModelCard(
-            network=network,
-            classes=self.store.classes,
-            attention_norm="log",
-            recipe=self.store.recipe,
-            recipe_sha256=self.store.description.recipe_sha256,
-            store_contents_sha256=self.store.description.contents_sha256,
-            epoch=1,
-            val_dice=None,
-            images=self.store.description.images,
-        )
-
-    def batch(self) -> TensorBatch:
-        """Return all samples as one batch."""
-        (batch,) = StreamedSamples(self.store, torch.device("cpu")).batches([np.arange(len(self.store))])
-        return batch
-
-    def ordered(self) -> Iterator[Picture]:
-        """Return the pictures in the store's order."""
-        return (self.pictures[str(id_)] for id_ in self.store.ids)
 
 
 @pytest.fixture(scope="module")
@@ -133,30 +88,6 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def _extracted(folder: Path, transformer: Path, drawn: dict[str, Any]) -> World:
-    """Write the pictures and extract a store from them."""
-    pictures = {f"case{number}": picture for number, picture in enumerate(drawn["pictures"])}
-    for name, picture in pictures.items():
-        picture.write(folder, name)
-    extract.run(
-        ExtractSettings(
-            images=folder / "images",
-            masks=folder / "masks",
-            store=folder / "s.zarr",
-            memo=folder / "memo",
-            model=ARCHITECTURE,
-            weights=transformer,
-            layers=(0,),
-            image_size=drawn["size"],
-            attention_size=drawn["attention_size"],
-            classes=dict(CLASSES),
-            batch_size=2,
-            fit=drawn.get("fit", "stretch"),
-        )
-    )
-    return World(folder, pictures, AttentionStore.open(folder / "s.zarr"), transformer)
-
-
 def _coarser(*sizes: tuple[int, int]) -> tuple[int, int]:
     """Return the rows and columns of the coarsest grid along each side."""
     return min(size[0] for size in sizes), min(size[1] for size in sizes)
@@ -172,7 +103,7 @@ def _rim(*sizes: tuple[int, int]) -> float:
 def test_files_arrive_in_the_store_where_they_were(transformer, drawn):
     """This holds for any size, format and EXIF orientation of image and mask."""
     with tempfile.TemporaryDirectory() as folder:
-        world = _extracted(Path(folder), transformer, drawn)
+        world = extracted(Path(folder), transformer, drawn)
         for sample, picture in zip(world.store, world.ordered(), strict=True):
             assert (sample.height, sample.width) == picture.size
             size = world.store.size
@@ -195,7 +126,7 @@ def test_files_arrive_in_the_store_where_they_were(transformer, drawn):
 def test_augmentation_moves_image_mask_and_attention_alike(transformer, drawn, augment, stem, seed):
     """Image, mask and attention are moved by the same drawn affine map, each on its own grid."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        world = _extracted(Path(folder), transformer, drawn)
+        world = extracted(Path(folder), transformer, drawn)
         still = {name: replace(ranges, colour=0, noise=0) for name, ranges in RANGES.items()}
         patch.setattr(inputs, "RANGES", still)  # colours encode positions, so they must not change
         config, batch = world.card(stem).network, world.batch()
@@ -234,7 +165,7 @@ def test_predictions_lie_on_the_original_image(transformer, drawn, answers_from)
     """The mask lies in the upright original where the network found it in the image or in the attention."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        world = _extracted(folder, transformer, drawn)
+        world = extracted(folder, transformer, drawn)
         card = world.card()
         patch.setattr(loading, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
         predict.run(
@@ -268,7 +199,7 @@ def test_evaluation_compares_aligned_masks(transformer, drawn, answers_from):
 
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        world = _extracted(folder, transformer, drawn)
+        world = extracted(folder, transformer, drawn)
         card = world.card()
         patch.setattr(evaluation_inputs, "load_model", lambda *_: (OracleNetwork(card.network, answers_from), card))
         patch.setattr(original_scoring, "score_sample", recorded)  # at the original size
@@ -317,7 +248,7 @@ def test_padded_images_stay_aligned_on_the_way_there_and_back(transformer, drawn
     """With `--fit pad` the aspect is kept in the store and in the attention, and predictions lose the padding."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        world = _extracted(folder, transformer, drawn)
+        world = extracted(folder, transformer, drawn)
         card, size = world.card(), world.store.size
         patch.setattr(loading, "load_model", lambda *_: (OracleNetwork(card.network, "image"), card))
         predict.run(

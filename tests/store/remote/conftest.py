@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import store.remote.files
+import store.writer
 from store.remote.address import RemoteAddress, place_of
 from store.remote.cache import CacheSettings
 from store.remote.clients import Patience
@@ -64,3 +65,14 @@ def address(server: Served, cache: CacheSettings) -> Callable[..., RemoteAddress
         return place.with_cache(settings)
 
     return of
+
+
+@pytest.fixture
+def served(
+    server: Served, make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, in_process: Connection
+) -> Path:
+    """Serve a store of ten shards as `x.zarr`. The reader's requests are carried out in this process."""
+    assert server.address
+    assert not in_process.ended
+    monkeypatch.setattr(store.writer, "MAX_SAMPLES_PER_SHARD", 4)
+    return make_store(40, name="served/x.zarr")

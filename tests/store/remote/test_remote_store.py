@@ -18,45 +18,24 @@ from store import (
     StoreNotFoundError,
     StoreUnreachableError,
     StoreVersionError,
-    UsageError,
 )
 from store.check import check_store
 from store.remote.address import RemoteAddress
-from store.remote.cache import CacheSettings, cache_of
-from store.remote.connection import Connection
+from store.remote.cache import CacheSettings
 from store.writer import Layout
 from tests.store.old_layout import write_version_1
+from tests.store.remote.compared import same, shards_in
 from tests.store.remote.faulty_server import Served
 
 SAMPLES = 40
 PER_SHARD = 4
 
 
-@pytest.fixture
-def served(
-    server: Served, make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, in_process: Connection
-) -> Path:
-    """Serve a store of ten shards as `x.zarr`. The reader's requests are carried out in this process."""
-    assert server.address
-    assert not in_process.ended
-    monkeypatch.setattr(store.writer, "MAX_SAMPLES_PER_SHARD", PER_SHARD)
-    return make_store(SAMPLES, name="served/x.zarr")
-
-
 Address = Callable[..., RemoteAddress]
-
-
-def _same(found: AttentionStore, path: Path, indices: list[int]) -> bool:
-    here, there = AttentionStore.open(path).read(indices), found.read(indices)
-    return all(np.array_equal(getattr(here, name), getattr(there, name)) for name in ("image", "mask", "attention"))
 
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _shards(settings: CacheSettings) -> list[Path]:
-    return sorted(settings.folder.glob("*/*/c.*.0.0*"))
 
 
 @pytest.mark.parametrize("size", [10**9, 15_000, 0], ids=["all-kept", "some-kept", "nothing-kept"])
@@ -65,17 +44,17 @@ def test_samples_are_those_of_the_store(served: Path, address: Address, tmp_path
     settings = CacheSettings(folder=tmp_path / "cache", size=size)
     found = AttentionStore.open(address("x.zarr", settings))
     order = [*np.random.default_rng(0).permutation(SAMPLES).tolist(), 3, 3, 0]
-    assert _same(found, served, order)
-    assert _same(found, served, order[::-1])
+    assert same(found, served, order)
+    assert same(found, served, order[::-1])
     assert (list(found.ids), found.heads) == (list(AttentionStore.open(served).ids), ["L1H0", "L1H1"])
-    assert {0: 0, 15_000: 15, 10**9: 30}[size] >= len(_shards(settings)) >= {0: 0, 15_000: 1, 10**9: 30}[size]
+    assert {0: 0, 15_000: 15, 10**9: 30}[size] >= len(shards_in(settings)) >= {0: 0, 15_000: 1, 10**9: 30}[size]
     assert _size(settings.folder / found.files.folder.name / "image") <= size or not size
 
 
 def test_the_cache_is_used_by_the_next_reader(served: Path, address: Address, server: Served):
     AttentionStore.open(address("x.zarr")).read(range(SAMPLES))
     server.asked.clear()
-    assert _same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
+    assert same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
     assert set(server.asked) == {"x.zarr/zarr.json"}
 
 
@@ -91,11 +70,11 @@ def test_one_sample_of_a_store_does_not_fetch_a_shard(
 ):
     found = AttentionStore.open(address("x.zarr"))
     assert np.array_equal(found[5].image, AttentionStore.open(served)[5].image)
-    assert not _shards(cache)
+    assert not shards_in(cache)
     found.check_array("mask", [7])
-    assert not _shards(cache)
+    assert not shards_in(cache)
     found.check_array("mask", range(SAMPLES))
-    assert len({file for file in _shards(cache) if file.parent.name == "mask"}) == SAMPLES // PER_SHARD
+    assert len({file for file in shards_in(cache) if file.parent.name == "mask"}) == SAMPLES // PER_SHARD
     assert found.read_array("image", []).shape == (0, 10, 14, 3)
     assert server.sent
 
@@ -109,8 +88,8 @@ def test_a_packed_store_is_kept_by_its_real_size(
     assert served.exists()
     settings = CacheSettings(folder=tmp_path / "cache", size=round(1.3 * _size(path)))
     found = AttentionStore.open(address("packed.zarr", settings))
-    assert _same(found, path, list(range(8)))
-    assert _same(AttentionStore.open(address("packed.zarr", CacheSettings(folder=tmp_path, size=0))), path, [7, 0])
+    assert same(found, path, list(range(8)))
+    assert same(AttentionStore.open(address("packed.zarr", CacheSettings(folder=tmp_path, size=0))), path, [7, 0])
 
 
 def test_a_store_of_version_1_is_read_by_ranges(
@@ -121,7 +100,7 @@ def test_a_store_of_version_1_is_read_by_ranges(
     (tmp_path / "served" / "old.zarr").mkdir()
     write_version_1(tmp_path / "served" / "old.zarr", list(new), layout, new.recipe, rows=16)
     settings = CacheSettings(folder=tmp_path / "cache", size=0)
-    assert _same(AttentionStore.open(address("old.zarr", settings)), tmp_path / "new.zarr", [5, 0, 1])
+    assert same(AttentionStore.open(address("old.zarr", settings)), tmp_path / "new.zarr", [5, 0, 1])
 
 
 @pytest.mark.parametrize("size", [10**9, 0], ids=["kept", "by-ranges"])
@@ -130,7 +109,7 @@ def test_bytes_that_were_damaged_on_the_way_are_fetched_again(
 ):
     server.fault = lambda path, number: "flip" if number == 1 and path.endswith(".0.0.0") else None
     found = AttentionStore.open(address("x.zarr", CacheSettings(folder=tmp_path / "cache", size=size)))
-    assert _same(found, served, list(range(SAMPLES)))
+    assert same(found, served, list(range(SAMPLES)))
 
 
 @pytest.mark.parametrize("size", [10**9, 0], ids=["kept", "by-ranges"])
@@ -161,7 +140,7 @@ def test_damage_in_the_cache_is_repaired(served: Path, address: Address, cache: 
     for file in cache.folder.glob("*/*/*"):
         content = file.read_bytes()
         file.write_bytes(bytes([content[0] ^ 1]) + content[1:-3])
-    assert _same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
+    assert same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
 
 
 @pytest.mark.parametrize("fault", ["flip", "cut", 403, 503])
@@ -205,7 +184,7 @@ def test_a_store_that_was_replaced_is_noticed(
     make_store(SAMPLES, name="served/x.zarr", seed=1)
     with pytest.raises(StoreCorruptError, match="replaced or changed"):
         found.read(range(SAMPLES))
-    assert _same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
+    assert same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
     assert tmp_path.exists()
 
 
@@ -213,39 +192,6 @@ def _read_a_little(place: RemoteAddress) -> None:
     found = AttentionStore.open(place)
     found.read([0])
     found.column("sample")
-
-
-def _offline(settings: CacheSettings) -> CacheSettings:
-    return CacheSettings(folder=settings.folder, size=settings.size, offline=True)
-
-
-def test_offline_a_store_in_the_cache_is_read(served: Path, address: Address, cache: CacheSettings, server: Served):
-    before = AttentionStore.open(address("x.zarr"))
-    before.read(range(SAMPLES))
-    assert len(before.ids) == SAMPLES
-    for name in before.description.columns_sha256:
-        before.column(name)
-    server.asked.clear()
-    found = AttentionStore.open(address("x.zarr", _offline(cache)))
-    assert _same(found, served, list(range(SAMPLES)))
-    assert not server.asked
-    next(iter(cache.folder.glob("*/image/c.0*"))).write_bytes(b"damaged")
-    with pytest.raises(StoreCorruptError, match="image"):
-        AttentionStore.open(address("x.zarr", _offline(cache))).read([0])
-
-
-@pytest.mark.usefixtures("served")
-def test_offline_a_store_that_is_not_whole_in_the_cache_is_refused(address: Address, cache: CacheSettings):
-    with pytest.raises(StoreUnreachableError, match="never opened with this cache"):
-        AttentionStore.open(address("x.zarr", _offline(cache)))
-    before = AttentionStore.open(address("x.zarr"))
-    before.read(range(SAMPLES))
-    for name in before.description.columns_sha256:
-        before.column(name)
-    for gone in ("*/attention/c.2.*", "*/image/zarr.json"):
-        next(iter(cache.folder.glob(gone))).unlink()
-        with pytest.raises(StoreUnreachableError, match=r"is not whole in the cache[\s\S]*--offline"):
-            AttentionStore.open(address("x.zarr", _offline(cache)))
 
 
 @pytest.fixture
@@ -260,7 +206,7 @@ def test_ranges_and_indexes_in_memory_are_bounded(
 ):
     monkeypatch.setattr("store.remote.array.AHEAD", 0)
     monkeypatch.setattr("store.remote.array.MOST_INDEXES", 1)
-    assert _same(by_ranges, served, list(range(SAMPLES)))
+    assert same(by_ranges, served, list(range(SAMPLES)))
     assert len(by_ranges._sharded["mask"]._indexes) == 1  # type: ignore[attr-defined]
 
 
@@ -286,19 +232,11 @@ def test_a_server_that_stops_answering_is_named(by_ranges: AttentionStore, serve
         by_ranges.read([0])
 
 
-def test_a_folder_of_the_cache_without_its_root_is_no_store(served: Path, address: Address, cache: CacheSettings):
-    found = AttentionStore.open(address("x.zarr"))
-    (found.files.folder / "zarr.json").unlink()
-    with pytest.raises(StoreUnreachableError, match="never opened"):
-        AttentionStore.open(address("x.zarr", _offline(cache)))
-    assert served.exists()
-
-
 def test_many_columns_are_not_fetched_in_advance(served: Path, address: Address, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store.remote.files, "ALL_COLUMNS", 0)
     found = AttentionStore.open(address("x.zarr"))
     assert not list(found.files.folder.glob("group/c*"))
-    assert _same(found, served, [1])
+    assert same(found, served, [1])
 
 
 def test_a_file_is_asked_for_once_in_advance_and_again_after_a_fork(served: Path, address: Address):
@@ -312,71 +250,6 @@ def test_a_file_is_asked_for_once_in_advance_and_again_after_a_fork(served: Path
     files._process = -1
     files.fetch_in_advance(file, order=0)
     assert files._under_way[file] is not first
-    assert served.exists()
-
-
-def test_a_cached_file_of_another_user_is_used(served: Path, address: Address, monkeypatch: pytest.MonkeyPatch):
-    AttentionStore.open(address("x.zarr")).read(range(SAMPLES))
-
-    def refused(_: Path) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(store.remote.files.os, "utime", refused)
-    assert _same(AttentionStore.open(address("x.zarr")), served, list(range(SAMPLES)))
-
-
-def test_offline_nothing_is_asked_of_the_server(served: Path, address: Address, cache: CacheSettings):
-    files = AttentionStore.open(address("x.zarr")).files
-    assert isinstance(files, store.remote.files.RemoteFiles)
-    files.cache = _offline(cache)
-    for ask in (lambda: files.size(files.folder / "x"), lambda: files.read(files.folder / "x", 0, 1)):
-        with pytest.raises(StoreUnreachableError, match="nothing may be downloaded"):
-            ask()
-    files.fetch_in_advance(files.folder / "x", order=0)
-    assert served.exists()
-
-
-def test_a_cache_that_cannot_be_written_is_named(served: Path, address: Address, tmp_path: Path):
-    (tmp_path / "file").write_text("not a folder")
-    settings = CacheSettings(folder=tmp_path / "file" / "cache", size=10**9)
-    with pytest.raises(StoreUnreachableError, match=r"file/cache cannot be written[\s\S]*--store-cache"):
-        AttentionStore.open(address("x.zarr", settings))
-    assert served.exists()
-
-
-def test_a_full_disk_is_named(served: Path, address: Address, cache: CacheSettings, monkeypatch: pytest.MonkeyPatch):
-    found = AttentionStore.open(address("x.zarr"))
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("store.remote.tasks.make_room", full)
-    with pytest.raises(StoreUnreachableError, match=r"No space left on device[\s\S]*--store-cache-size"):
-        found.read(range(SAMPLES))
-    assert not _shards(cache)
-    assert served.exists()
-
-
-def test_without_the_library_the_extra_is_named(served: Path, address: Address, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
-    with pytest.raises(UsageError, match=r"pip install 'diamant-pipeline\[remote\]'"):
-        AttentionStore.open(address("x.zarr"))
-    assert served.exists()
-
-
-def test_the_cache_of_the_environment_is_used(
-    served: Path, server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("PIPELINE_STORE_CACHE", str(tmp_path / "own"))
-    found = AttentionStore.open(f"{server.address}/x.zarr")
-    assert (
-        found.files.folder.parent
-        == tmp_path / "own"
-        == cache_of({"PIPELINE_STORE_CACHE": str(tmp_path / "own")}).folder
-    )
-    assert str(found.path) == f"{server.address}/x.zarr"
-    with pytest.raises(UsageError, match="only local stores are opened with zarr"):
-        found.array("image")
     assert served.exists()
 
 
