@@ -6,7 +6,6 @@ same settings. Nothing is downloaded and nothing stays on the disks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,6 @@ from stages.settings import ExtractSettings
 from stages.settings.machines import DoctorSettings
 
 __all__ = ["Diagnosis", "run"]
-
-BYTES_PER_ROW = 300
-"""Approximate bytes of a sample's entries in the columns of a store."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +73,13 @@ def _needed(extraction: ExtractSettings, images: int) -> dict[str, int]:
     """Return the bytes that store and memo need for a number of images; nothing if the transformer is not known."""
     from stages.attention.naming import find_model
     from stages.errors import PipelineError
+    from stages.extraction.sizes import expected_bytes
 
     try:
         entry = find_model(extraction.model)
     except PipelineError:  # the check of the weights says so
         return {}
-    grid = [side // entry.patch for side in extraction.attention_size]
-    maps = images * len(extraction.layers) * entry.heads * math.prod(grid) * 2
-    return {"store": images * (math.prod(extraction.image_size) * 3 + BYTES_PER_ROW) + maps, "memo": maps}
+    rows, columns = (side // entry.patch for side in extraction.attention_size)
+    heads = len(extraction.layers) * entry.heads
+    store, memo = expected_bytes(extraction, images, heads=heads, grid=(rows, columns))
+    return {"store": store, "memo": memo}

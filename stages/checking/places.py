@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from stages.checking.findings import Finding, ok, problem, warning
 from stages.checking.machine import Machine
+from stages.runtime.file_systems import SHARED, file_system_of
 from store.disk.locks import exclusive_lock
 
 __all__ = ["check_places"]
@@ -22,8 +22,6 @@ WRITTEN = 32 * 2**20
 SLOWEST = 20e6
 """Bytes a second below which a disk is called slow: a store of one gigabyte takes a minute then."""
 GB = 10**9
-ON_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"})
-"""File systems, as in `/proc/mounts`, that several machines share."""
 
 
 def check_places(machine: Machine) -> Iterator[Finding]:
@@ -50,7 +48,7 @@ def _check_folder(name: str, path: Path, folder: Path, needed: int | None) -> It
         return
     free = shutil.disk_usage(folder).free
     found = f"{folder}: {free / GB:.1f} GB free, writes {speed / 1e6:.0f} MB/s"
-    kind = _file_system(folder)
+    kind = file_system_of(folder)
     if kind:
         found += f", {kind}"
     if needed is not None:
@@ -59,7 +57,7 @@ def _check_folder(name: str, path: Path, folder: Path, needed: int | None) -> It
         yield problem(about, found, f"Free some space, or choose another disk for the {name}.")
     elif speed < SLOWEST:
         yield warning(about, found, f"Choose a faster disk for the {name}.")
-    elif name == "memo" and kind in ON_NETWORK:
+    elif name == "memo" and kind in SHARED:
         to_do = "The memo is an SQLite file: use a local disk, or one memo folder for each machine."
         yield warning(about, f"{found}; locks of a network disk are not always reliable", to_do)
     else:
@@ -111,21 +109,3 @@ def _existing(path: Path) -> Path:
     if path.is_dir():
         return path.parent
     return next(one for one in path.parents if one.exists())
-
-
-def _file_system(folder: Path) -> str:
-    """Return the type of a folder's file system, such as `ext4` or `nfs4`; "" where the system does not say it."""
-    if sys.platform != "linux":
-        return ""
-    best, kind = "", ""
-    try:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return ""
-    real = folder.resolve()
-    for line in mounts:
-        _, where, this, *_ = line.split(" ")
-        where = where.encode("latin-1", "surrogateescape").decode("unicode_escape")  # a space is written as \040
-        if real.is_relative_to(where) and len(where) >= len(best):
-            best, kind = where, this
-    return kind

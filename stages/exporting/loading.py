@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from stages.attention.card import read_card
 from stages.attention.extractor import AttentionExtractor
-from stages.attention.hub import weights_without_network
 from stages.attention.recipe import Recipe
-from stages.errors import CheckpointError, UsageError
+from stages.errors import UsageError
 from stages.exporting.networks import Frame, SegmenterNetwork, WholeNetwork, whole_frame
 from stages.imaging.image_rules import PAD, ImageRules
+from stages.prediction.loading import recipe_of, weights_of
 from stages.runs.licences import licence_of, needs_notice
 from stages.segmentation.checkpoint import ModelCard, load_model
 from stages.settings import ExportSettings, Size
@@ -79,7 +79,8 @@ def load(settings: ExportSettings) -> Loaded:
     """
     segmenter, card = load_model(settings.run, torch.device("cpu"))
     segmenter.requires_grad_(requires_grad=False)
-    recipe = _recipe(card, settings)
+    takes_attention = settings.part == "whole" and card.network.branches != "image"
+    recipe = recipe_of(card, settings.run) if takes_attention else None
     notes = list(_notes(card, recipe, settings))
     licence = _licence(card, settings)
     if needs_notice(licence):
@@ -110,19 +111,9 @@ def load(settings: ExportSettings) -> Loaded:
     )
 
 
-def _recipe(card: ModelCard, settings: ExportSettings) -> Recipe | None:
-    """Return the recipe of the maps; None if the network takes none, or they come from outside."""
-    if card.network.branches == "image" or settings.part == "segmenter":
-        return None
-    try:
-        return Recipe.from_dict(card.recipe)
-    except CheckpointError as error:
-        raise CheckpointError(f"{settings.run}: {error}") from None
-
-
 def _transformer(recipe: Recipe, settings: ExportSettings) -> nn.Module:
     """Return the transformer of a recipe in float32, with weights rounded to the recipe's precision."""
-    weights = weights_without_network(recipe.model, settings.weights) if settings.offline else settings.weights
+    weights = weights_of(recipe, settings.weights, offline=settings.offline)
     extractor = AttentionExtractor.from_recipe(recipe, weights=weights, device="cpu", batch_size=1)
     return extractor.module.float()
 

@@ -11,55 +11,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.extraction.parts import Share
+from stages.runtime.file_systems import SHARED, file_system_of
 from stages.settings import ExtractSettings
 
 __all__ = ["memo_folder"]
 
-MOUNTS = Path("/proc/self/mountinfo")
-"""Linux's list of mounted file systems (man 5 proc)."""
-SHARED = frozenset(
-    {
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "fuse.glusterfs",
-        "fuse.sshfs",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "nfs",
-        "nfs4",
-        "orangefs",
-        "panfs",
-        "smb3",
-        "smbfs",
-        "wekafs",
-    }
-)
-"""Types of file systems that several machines may have mounted."""
-
 
 def memo_folder(settings: ExtractSettings) -> Path:
     """Return the folder of the memo of an extraction."""
-    if settings.shard is None or not _is_shared(settings.memo):
+    if settings.shard is None or file_system_of(settings.memo) not in SHARED:
         return settings.memo
     share = Share.parse(settings.shard)
     return settings.memo / f"part-{share.number}-of-{share.of}"
-
-
-def _is_shared(folder: Path) -> bool:
-    """Return True if a folder, which need not exist, is on a file system that other machines may write to."""
-    try:
-        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:  # another system than Linux: nothing is known
-        return False
-    types = {}
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        fields = before.split()
-        if len(fields) > 4 and after:  # noqa: PLR2004 - the fifth field is the mount point
-            types[fields[4].replace("\\040", " ")] = after.split()[0]
-    place = folder.resolve()
-    return next((types[str(one)] for one in (place, *place.parents) if str(one) in types), "") in SHARED

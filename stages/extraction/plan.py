@@ -8,7 +8,6 @@ weights the plan of images and masks is the same, and only the size and the time
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ from stages.errors import InputProblemsError, Problem, WeightsError
 from stages.extraction.memo_place import memo_folder
 from stages.extraction.preparation import Prepared
 from stages.extraction.shard import REMEDY, Decoded
+from stages.extraction.sizes import expected_bytes
 from stages.imaging.lost_objects import LostObjects
 from stages.imaging.samples import SourceSample
 from stages.runtime.look_ahead import look_ahead
@@ -38,11 +38,7 @@ MOST_TRIED = 24
 """Number of samples that are decoded for the estimates."""
 MOST_SIZES = 3
 """Number of image sizes that are named."""
-BYTES_PER_ROW = 300
-"""Approximate bytes of a sample's entries in the columns."""
 FITTED = "images keep their aspect (--fit pad): black around them, ignored in the mask"
-MASK_RATIO = 50
-"""Approximate compression of masks: pixels per byte."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,9 +218,7 @@ def _seconds_per_image(extractor: AttentionExtractor) -> float:
 
 def _size_of_store(settings: ExtractSettings, recipe: Recipe, samples: int) -> str:
     height, width = settings.image_size
-    maps = len(recipe.heads) * math.prod(recipe.grid) * 2
-    store = samples * (height * width * 3 + height * width // MASK_RATIO + maps + BYTES_PER_ROW)
-    memo = samples * maps
+    store, memo = expected_bytes(settings, samples, heads=len(recipe.heads), grid=recipe.grid)
     free = shutil.disk_usage(_existing(settings.store)).free
     text = (
         f"{settings.store}: {samples} samples of {height} x {width} with {len(recipe.heads)} maps of "

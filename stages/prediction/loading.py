@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stages.segmentation.checkpoint import ModelCard
     from stages.segmentation.network import Segmenter
 
-__all__ = ["LoadedRun", "load_run", "weights_of"]
+__all__ = ["LoadedRun", "load_run", "recipe_of", "weights_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +47,19 @@ def load_run(run: Path, device: torch.device) -> LoadedRun:
         UsageError: its images were read by a rule that this version does not know.
     """
     model, card = load_model(run, device)
+    return LoadedRun(model=model, card=card, recipe=recipe_of(card, run), rules=ImageRules.from_dict(card.images))
+
+
+def recipe_of(card: ModelCard, run: Path) -> Recipe:
+    """Return the recipe of the attention that a run takes.
+
+    Raises:
+        CheckpointError: this version does not know it; the message names the run.
+    """
     try:
-        recipe = Recipe.from_dict(card.recipe)
+        return Recipe.from_dict(card.recipe)
     except CheckpointError as error:
         raise CheckpointError(f"{run}: {error}") from None
-    return LoadedRun(model=model, card=card, recipe=recipe, rules=ImageRules.from_dict(card.images))
 
 
 def weights_of(recipe: Recipe, weights: Path | None, *, offline: bool) -> Path | None:

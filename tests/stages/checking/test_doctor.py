@@ -17,6 +17,7 @@ from stages.checking import compute, places, software, surroundings
 from stages.checking.checks import CHECKS, run_checks
 from stages.checking.findings import ok
 from stages.checking.machine import Machine
+from stages.extraction.sizes import BYTES_PER_ROW, MASK_RATIO
 from stages.settings import ExtractSettings
 from stages.settings.machines import DoctorSettings
 from tests.faults.kinds import observe
@@ -79,7 +80,7 @@ def test_the_space_is_that_of_the_images(tmp_path):
     settings = ExtractSettings(model="dino_phantom_tiny8", image_size=(64, 64), attention_size=(64, 64), layers=(-1,))
     needed = doctor._needed(settings, doctor._count(images))
     assert needed["memo"] == 10 * 6 * 8 * 8 * 2
-    assert needed["store"] == 10 * (64 * 64 * 3 + doctor.BYTES_PER_ROW) + needed["memo"]
+    assert needed["store"] == 10 * (64 * 64 * 3 + 64 * 64 // MASK_RATIO + BYTES_PER_ROW) + needed["memo"]
 
 
 def test_a_place_below_a_file_is_a_problem(tmp_path):
@@ -120,7 +121,7 @@ def test_a_disk_without_links_and_a_slow_one_are_warnings(machine, monkeypatch):
 
 
 def test_a_memo_on_a_network_disk_is_a_warning(machine, monkeypatch):
-    monkeypatch.setattr(places, "_file_system", lambda _: "nfs4")
+    monkeypatch.setattr(places, "file_system_of", lambda _: "nfs4")
     found = {one.about: one.state for one in CHECKS["places"](machine)}
     assert found == {"disk (store)": "ok", "disk (memo)": "warning"}
 

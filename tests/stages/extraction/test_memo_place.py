@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stages.extraction import memo_place
 from stages.extraction.memo_place import memo_folder
+from stages.runtime import file_systems
 from tests.conftest import extract_settings
 
 
@@ -21,7 +21,7 @@ def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"31 22 0:40 / {tmp_path}/the\\040net rw,relatime shared:2 - nfs4 server:/export rw\n"
         f"32 31 8:17 / {tmp_path}/the\\040net/scratch rw - xfs /dev/sdb1 rw\n"
     )
-    monkeypatch.setattr(memo_place, "MOUNTS", file)
+    monkeypatch.setattr(file_systems, "MOUNTS", file)
     return tmp_path
 
 
@@ -46,5 +46,5 @@ def test_only_parts_on_a_network_file_system_have_a_memo_of_their_own(
 
 
 def test_on_a_system_without_the_list_the_memo_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(memo_place, "MOUNTS", tmp_path / "none")
+    monkeypatch.setattr(file_systems, "MOUNTS", tmp_path / "none")
     assert _folder(tmp_path, ".memo", "2/5") == ".memo"
