@@ -61,7 +61,7 @@ def fit(values: NDArray[np.float32], count: int) -> Components:
         count: Number of components that is asked for.
 
     Raises:
-        UsageError: there are fewer than that which vary.
+        UsageError: the features vary in fewer than `count` directions.
     """
     mean = values.mean(axis=0, dtype=np.float64)
     centred = values - mean

@@ -43,7 +43,7 @@ def agree_on(settings: TrainSettings, store: AttentionStore, processes: Processe
 
 
 def announce_training(trainer: SegmentationTrainer, splits: Sequence[str]) -> None:
-    """Say to the other processes what is trained, and from which state. One process has nobody to say it to."""
+    """Send settings, splits and the first state to the other processes. A single process sends nothing."""
     processes = trainer.processes
     if not processes.several:
         return
@@ -53,7 +53,7 @@ def announce_training(trainer: SegmentationTrainer, splits: Sequence[str]) -> No
 
 
 def announce_end(processes: Processes) -> None:
-    """Say to the other processes that there is nothing more to train."""
+    """Tell the other processes that all trainings are finished."""
     processes.announce({"settings": None})
 
 

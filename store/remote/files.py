@@ -1,8 +1,8 @@
 """Give access to the files of one remote store: fetched when they are needed, kept in the cache.
 
-The folder of the store in the cache is named by the digest of its `zarr.json`. Everything in the store is covered by
-this file's digests, so files of another store are noticed when they are read, and those in the cache stay valid for
-ever.
+The folder of the store in the cache is named by the digest of its `zarr.json`. This file holds digests of
+everything in the store. So files of another store are noticed when they are read, and files in the cache never become
+outdated.
 
 Metadata and columns are kept as whole files. Shards are kept as far as the cache is large enough: of a larger store,
 the first shards are kept and the samples of the others are fetched when they are read. Which shards are kept depends on
