@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.values import describe_range, parse_value, require_kind, show_input
+from pipeline.values import describe_range, parse_value, require_kind, require_plain, show_input
 from store.disk.paths import require_local
 from store.errors import UsageError
 
@@ -40,7 +40,9 @@ def checked_settings(
     hints = typing.get_type_hints(settings)
     for name, value in {**from_file, **from_line}.items():
         try:
-            if name not in from_line:
+            if name in from_line:
+                require_plain(value, hints[name])
+            else:
                 require_kind(value, hints[name])
             values[name] = None if value is None else parse_value(value, hints[name])
         except ValueError as error:

@@ -26,7 +26,7 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
-from store.remote.address import Place, place_of
+from store.remote.address import Place, RemoteAddress, place_of
 
 
 def parse_value(value: Any, hint: Any) -> Any:
@@ -69,6 +69,27 @@ def require_kind(value: Any, hint: Any) -> None:
     raise ValueError(f"{wanted.advice}, not {show_input(value)}")
 
 
+def require_plain(value: Any, hint: Any) -> None:
+    """Make sure that a program or an option gave a value that can be this setting; a text may stand for anything.
+
+    Args:
+        value: of a keyword or an option.
+        hint: the field's type without `Annotated`, as `typing.get_type_hints` returns it.
+
+    Raises:
+        ValueError: it is nothing where a value is needed, true or false in place of a number, or no path.
+    """
+    kind = without_none(hint)
+    if value is None:
+        if kind == hint:
+            raise ValueError("has no value; give one, or leave the setting out")
+        return
+    if kind in (int, float) and isinstance(value, bool):
+        raise ValueError(f"give a number, not {show_input(value)}")
+    if kind in (Path, Place) and not isinstance(value, str | Path | RemoteAddress):
+        raise ValueError(f"give one path, as a text or a Path, not {show_input(value)}")
+
+
 def show_input(value: Any) -> str:
     """Return a value from YAML or the command line as a user would write it, shortened."""
     if value is None or isinstance(value, bool):
@@ -82,6 +103,8 @@ def show_input(value: Any) -> str:
 def describe_range(hint: Any) -> str | None:
     """Return the range of a number in words, such as "a finite number above 0 and at most 1e+38".
 
+    A setting of whole numbers has "a whole number".
+
     Args:
         hint: the field's type with `Annotated`; None if it has no range.
     """
@@ -93,7 +116,8 @@ def describe_range(hint: Any) -> str | None:
         for limit in limits
         if getattr(limit, name, None) is not None
     ]
-    return f"a finite number {' and '.join(words)}" if words else None
+    kind = "whole" if any(getattr(choice, "__origin__", None) is int for choice in choices) else "finite"
+    return f"a {kind} number {' and '.join(words)}" if words else None
 
 
 def show_value(value: Any, hint: Any) -> str | bool:

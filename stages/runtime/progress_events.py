@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from stages.errors import UsageError
 from stages.runtime.progress import SILENT, Progress, Task
 
 __all__ = ["EventProgress", "ProgressCallback", "ProgressEvent", "progress_for"]
@@ -45,7 +46,16 @@ ProgressCallback = Callable[[ProgressEvent], object]
 
 
 def progress_for(callback: ProgressCallback | None, stage: str) -> Progress:
-    """Return what a stage reports its progress to; without a callback it displays nothing."""
+    """Return what a stage reports its progress to; without a callback it displays nothing.
+
+    Raises:
+        UsageError: it cannot be called.
+    """
+    if callback is not None and not callable(callback):
+        raise UsageError(
+            f"progress is a {type(callback).__name__}, and a function that takes a ProgressEvent is needed.\n"
+            "  Give the function itself, such as progress=show."
+        )
     return SILENT if callback is None else EventProgress(callback, stage)
 
 

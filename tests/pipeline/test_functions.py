@@ -113,6 +113,16 @@ def test_settings_and_keywords_give_the_same_store(phantoms: Path, memo: Path, t
         ("evaluate", {"settings": EvaluateSettings(overlays=-1)}, "overlays: "),
         ("predict", {"settings": PredictSettings(batch_size=-3)}, "batch_size: "),
         ("export", {"run": "missing", "format": "zip"}, "format: "),
+        ("train", {"store": None}, "store: has no value"),
+        ("train", {"settings": TrainSettings(store=None)}, "store: has no value"),  # type: ignore[arg-type]
+        ("train", {"store": 3}, "store: give one path, as a text or a Path, not 3"),
+        ("train", {"out": b"x"}, "out: give one path"),
+        ("predict", {"images": ["a", "b"]}, "images: give one path, as a text or a Path, not ['a', 'b']"),
+        ("train", {"epochs": True}, "epochs: give a number, not true"),
+        ("train", {"val": False}, "val: give a number, not false"),
+        ("train", {"epochs": 1.5}, "epochs: give a whole number at least 1, not 1.5"),
+        ("train", {"store": "x", "progress": 3}, "progress is a int, and a function"),
+        ("extract", {"images": "x", "progress": "show"}, "progress is a str, and a function"),
     ],
 )
 def test_wrong_settings_are_refused(
