@@ -79,9 +79,11 @@ __all__ = [
     "ResizedImage",
     "choose_channels",
     "key_of_maps",
+    "on_black",
     "read_image",
     "read_resized",
     "scale_to_8_bits",
+    "to_rgb",
 ]
 
 OVERSAMPLING = 2
@@ -297,13 +299,13 @@ def _to_image(path: Path, picture: Picture, rule: IntensityRule) -> Image.Image:
         # Pillow uses the same memory for this image: nothing is copied.
         return Image.frombuffer("L" if channels == 1 else "RGBX", (width, height), picture.pixels)
     if picture.deep_colours is not None:
-        colours = _on_black(picture.deep_colours, picture.image.info.get("transparency"))
+        colours = on_black(picture.deep_colours, picture.image.info.get("transparency"))
         return Image.fromarray(scale_to_8_bits(path, colours, rule))
     deep = deep_values(picture.image)
-    return _to_rgb(picture.image) if deep is None else Image.fromarray(scale_to_8_bits(path, deep, rule))
+    return to_rgb(picture.image) if deep is None else Image.fromarray(scale_to_8_bits(path, deep, rule))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image of 8 bits or fewer to RGB; transparency is composited on black."""
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
@@ -311,7 +313,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _on_black(colours: NDArray[np.uint16], transparent: object) -> NDArray[Any]:
+def on_black(colours: NDArray[np.uint16], transparent: object = None) -> NDArray[Any]:
     """Composite colours of 16 bits on black.
 
     Args:

@@ -5,7 +5,8 @@
 | (row, column, 3) uint8                       | an 8-bit RGB picture                                        |
 | (row, column) uint8                          | an 8-bit grey picture                                       |
 | (row, column) bool                           | a picture of 1 bit: 0 and 255                               |
-| other integers and floats, of both shapes    | a picture of more than 8 bits: the rule of intensities      |
+| (row, column, 4) uint8 or uint16             | a picture with alpha: composited on black                   |
+| other integers and floats, grey or RGB       | a picture of more than 8 bits: the rule of intensities      |
 
 The pixels at every size are those that a PNG or TIFF file with the same values gives (`stages.imaging.decoding`).
 Arrays of other shapes and types are refused; nothing is guessed.
@@ -18,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from stages.errors import UsageError
 from stages.imaging.context import cut_with_context
-from stages.imaging.decoding import choose_channels, scale_to_8_bits
+from stages.imaging.decoding import choose_channels, on_black, scale_to_8_bits, to_rgb
 from stages.imaging.fitting import Canvas, fit_image
 from stages.imaging.regions import cut_out
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrayImage"]
 
-RGB = 3
+RGB, RGBA = 3, 4
 WHITE = np.uint8(255)
 DEEP = "iuf"
 """Kinds of NumPy's types whose values a rule of intensities converts: signed, unsigned, float."""
@@ -68,10 +70,10 @@ class ArrayImage:
         deep = array.dtype not in (np.uint8, np.bool_)
         path = Path(name)  # only names the image in messages
         if deep:
-            pixels = scale_to_8_bits(path, array, rules.window)
+            opaque = on_black(array) if array.shape[2:] == (RGBA,) else array
+            pixels = scale_to_8_bits(path, opaque, rules.window)
         else:
-            shown = array * WHITE if array.dtype == np.bool_ else array
-            pixels = np.repeat(shown[..., None], RGB, axis=2) if shown.ndim < RGB else np.ascontiguousarray(shown)
+            pixels = _shown(array)
         return cls(name, choose_channels(path, pixels, rules.channels) if rules.channels else pixels, deep)
 
     @property
@@ -98,6 +100,14 @@ class ArrayImage:
         return cut_with_context(self.pixels, box, input_size, context)
 
 
+def _shown(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return values of 8 bits or 1 bit as (row, column, 3) RGB."""
+    if array.shape[2:] == (RGBA,):
+        return np.array(to_rgb(Image.fromarray(np.ascontiguousarray(array))))
+    shown = array * WHITE if array.dtype == np.bool_ else array
+    return np.repeat(shown[..., None], RGB, axis=2) if shown.ndim < RGB else np.ascontiguousarray(shown)
+
+
 def _require_image(values: Any, name: str) -> NDArray[Any]:
     """Return the values if they are an image.
 
@@ -115,9 +125,15 @@ def _require_image(values: Any, name: str) -> NDArray[Any]:
             f"{name}: holds values of type {values.dtype}, and an image has numbers that are not complex.\n"
             "  Convert it to uint8, uint16 or float32."
         )
-    if not (values.ndim == RGB - 1 or (values.ndim == RGB and values.shape[2] == RGB)):
+    if np.ma.is_masked(values):
         raise UsageError(
-            f"{name}: has the shape {values.shape}; give (row, column) or (row, column, 3).{_hint(values)}"
+            f"{name}: is a masked array with {np.ma.count_masked(values):,} masked values, which have no colour.\n"
+            "  Give them a value: image.filled(0)."
+        )
+    with_alpha = values.shape[2:] == (RGBA,) and values.dtype.kind == "u" and values.dtype.itemsize <= 2  # noqa: PLR2004 - bytes
+    if not (values.ndim == RGB - 1 or values.shape[2:] == (RGB,) or with_alpha):
+        raise UsageError(
+            f"{name}: has the shape {values.shape}; give (row, column), (row, column, 3) or (row, column, 4).{_hint(values)}"
         )
     if not values.size:
         raise UsageError(f"{name}: has the shape {values.shape}, which holds no pixel.\n  Leave the image out.")
@@ -130,7 +146,9 @@ def _hint(values: NDArray[Any]) -> str:
     if values.ndim == RGB and shape[2] == 1:
         return "\n  Remove the last axis: image[..., 0]."
     if values.ndim == RGB and shape[2] == RGB + 1:
-        return "\n  Remove the fourth channel, such as alpha: image[..., :3]."
+        return "\n  A fourth channel is alpha, in uint8 or uint16. Convert the image, or remove the channel: image[..., :3]."
+    if values.ndim == RGB and shape[2] == RGB - 1:
+        return "\n  Choose one channel, such as the grey values beside alpha: image[..., 0]."
     if values.ndim == RGB and shape[0] in (1, RGB):
         return "\n  Channels come last: numpy.moveaxis(image, 0, -1)."
     if values.ndim == RGB + 1:

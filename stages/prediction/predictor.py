@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 import numpy as np
 
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor"]
 
-RGB = 3
-"""Channels of a colour image, and its number of axes."""
+RGB, RGBA = 3, 4
+"""Channels of a colour image, without and with alpha; the first is also its number of axes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +84,7 @@ class Predictor:
         extractor: AttentionExtractor,
         network: inference.Predictor,
         *,
+        run: Path,
         memo: Path | None,
         batch_size: int,
     ) -> None:
@@ -93,7 +94,7 @@ class Predictor:
         self._recipe, self._rules = loaded.recipe, loaded.rules
         self._window_recorded = "window" in (loaded.card.images or {})
         self._extractor, self._network = extractor, network
-        self._memo, self._batch_size = memo, batch_size
+        self._run, self._memo, self._batch_size = run, memo, batch_size
         self._lock = threading.Lock()  # neither the extractor nor a GPU may be used by two threads at once
 
     @classmethod
@@ -122,23 +123,41 @@ class Predictor:
         Raises:
             CheckpointError: the run cannot be read.
             WeightsError: the transformer's weights cannot be loaded, or are not those of the run's recipe.
-            UsageError: the device or the batch size is not valid, or this version cannot follow the recipe.
+            UsageError: an argument is of another type or out of range, there is no such device, or this version cannot
+                follow the recipe.
         """
+        for name, value in {"run": run, "weights": weights, "memo": memo}.items():
+            if not isinstance(value, str | Path) and (value is not None or name == "run"):
+                raise UsageError(f"{name} is a {type(value).__name__}: give one path, as a text or a Path.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise UsageError(f"batch_size {batch_size!r}: give a whole number, at least 1.")
         place = resolve_device(device)
         loaded = load_run(Path(run), place)
         offline = offline or is_switched_on(OFFLINE)
         file = weights_of(loaded.recipe, None if weights is None else Path(weights), offline=offline)
         extractor = AttentionExtractor.from_recipe(loaded.recipe, weights=file, device=device, batch_size=batch_size)
         network = inference.Predictor(model=loaded.model, card=loaded.card, device=place, flips=flips)
-        return cls(loaded, extractor, network, memo=None if memo is None else Path(memo), batch_size=batch_size)
+        kept = None if memo is None else Path(memo)
+        return cls(loaded, extractor, network, run=Path(run), memo=kept, batch_size=batch_size)
+
+    def __repr__(self) -> str:
+        return f"Predictor({self._run}, classes: {', '.join(self.classes)}, device: {self._network.device})"
+
+    def __reduce__(self) -> Never:
+        """Refuse to be copied to another process.
+
+        Raises:
+            TypeError: always, as pickle asks for.
+        """
+        raise TypeError(f"a Predictor is not sent to other processes: call Predictor.load({str(self._run)!r}) in each")
 
     def __call__(self, image: NDArray[Any], *, pixel_mm: float | None = None) -> Segmentation:
         """Predict one image.
 
         Args:
-            image: (row, column) grey or (row, column, 3) RGB, of any size. uint8 values are taken as they are, bool as
-                black and white. All others are converted by the rule for values of more than 8 bits that the run
-                records, as those of a file.
+            image: (row, column) grey, (row, column, 3) RGB or (row, column, 4) RGBA, of any size. uint8 values are
+                taken as they are, bool as black and white. All others are converted by the rule for values of more than
+                8 bits that the run records, as those of a file. RGBA is uint8 or uint16, and composited on black.
             pixel_mm: Side of a pixel in millimetres. Needed for a run on tiles whose resolution is in micrometres.
 
         Raises:
@@ -282,8 +301,8 @@ class Predictor:
 
 
 def _is_one_image(values: NDArray[Any]) -> bool:
-    """Return True if an array can only be meant as one image: (row, column) or (row, column, 3)."""
-    return values.ndim < RGB or (values.ndim == RGB and values.shape[2] == RGB)
+    """Return True if an array can only be meant as one image: (row, column), or (row, column, 3 or 4)."""
+    return values.ndim < RGB or (values.ndim == RGB and values.shape[2] in (RGB, RGBA))
 
 
 def _key_of_maps(entering: NDArray[np.uint8]) -> str:

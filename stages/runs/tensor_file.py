@@ -65,6 +65,8 @@ def load_tensors(path: Path, *, key: str, remedy: str) -> tuple[dict[str, Tensor
             content = file.read()
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file; {remedy}.") from None
+    except NotADirectoryError:
+        raise CheckpointError(f"{path.parent}: is a file, and a folder with {path.name} is needed; {remedy}.") from None
     except IrregularFileError as error:
         raise CheckpointError(f"{path}: {error.strerror}; {remedy}.") from None
     except OSError as error:

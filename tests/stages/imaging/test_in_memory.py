@@ -36,6 +36,8 @@ ARRAYS: dict[str, NDArray[Any]] = {
     "int16.tif": RANDOM.integers(-500, 1000, (37, 53), dtype=np.int16),
     "float32.tif": RANDOM.normal(0, 300, (37, 53)).astype(np.float32),
     "deep_RGB.tif": RANDOM.integers(0, 1000, (37, 53, 3), dtype=np.uint16),
+    "RGBA.png": RANDOM.integers(0, 256, (37, 53, 4), dtype=np.uint8),
+    "deep_RGBA.tif": RANDOM.integers(0, 65536, (37, 53, 4), dtype=np.uint16),
     "one_pixel.png": np.full((1, 1, 3), 77, np.uint8),
 }
 
@@ -46,7 +48,8 @@ def written(name: str, folder: Path) -> Path:
         Image.fromarray(ARRAYS[name]).save(path)
     else:
         kind = "rgb" if ARRAYS[name].ndim == 3 else "minisblack"
-        tifffile.imwrite(path, ARRAYS[name], photometric=kind)
+        alpha = ["unassalpha"] if ARRAYS[name].shape[2:] == (4,) else None
+        tifffile.imwrite(path, ARRAYS[name], photometric=kind, extrasamples=alpha)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,11 @@ def masks_of_files(images: list[NDArray[Any]], run: Path, folder: Path, **option
     ]
 
 
-@pytest.mark.parametrize(("dtype", "shape"), [(np.uint8, (3,)), (np.uint8, ()), (np.uint16, ())])
+@pytest.mark.parametrize(("dtype", "shape"), [(np.uint8, (3,)), (np.uint8, (4,)), (np.uint8, ()), (np.uint16, ())])
 def test_labels_and_probabilities_are_those_of_the_files(
     dtype: type, shape: tuple[int, ...], trained: Path, tmp_path: Path
 ):
-    """Colour, grey and 16 bits, of any size: the same mask, pixel by pixel, as `predict` writes for the PNG."""
+    """Colour, colour with alpha, grey and 16 bits, of any size: the same mask, pixel by pixel, as `predict` writes for the PNG."""
     images = pictures(dtype, shape)
     files = masks_of_files(images, trained, tmp_path, probabilities=True, uncertainty=True, instances="watershed")
     predictor = Predictor.load(trained, device="cpu")
@@ -220,7 +221,10 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "list": ([[1, 2], [3, 4]], UsageError, "builtins.list, and a NumPy array"),
     "picture": (Image.new("RGB", (4, 4)), UsageError, "PIL.Image.Image"),
     "one axis": (np.zeros(5, np.uint8), UsageError, r"shape \(5,\)"),
-    "four channels": (np.zeros((5, 5, 4), np.uint8), UsageError, "alpha"),
+    "four channels in float": (np.zeros((5, 5, 4), np.float32), UsageError, "alpha"),
+    "two channels": (np.zeros((5, 5, 2), np.uint8), UsageError, "Choose one channel"),
+    "five channels": (np.zeros((5, 5, 5), np.uint8), UsageError, r"shape \(5, 5, 5\)"),
+    "masked": (np.ma.masked_greater(np.eye(5, dtype=np.uint8), 0), UsageError, r"5 masked values.*filled\(0\)"),
     "channels first": (np.zeros((3, 5, 5), np.uint8), UsageError, "moveaxis"),
     "one channel": (np.zeros((5, 5, 1), np.uint8), UsageError, "last axis"),
     "a batch": (np.zeros((2, 5, 5, 3), np.uint8), UsageError, "`batch`"),
@@ -247,12 +251,12 @@ def test_arrays_that_are_no_images_are_refused(case: str, warm: Predictor):
 
 
 def test_one_image_is_no_batch(warm: Predictor):
-    for image in (np.zeros((5, 4, 3), np.uint8), np.zeros((5, 4), np.uint8)):
+    for image in (np.zeros((5, 4, 3), np.uint8), np.zeros((5, 4, 4), np.uint8), np.zeros((5, 4), np.uint8)):
         with pytest.raises(UsageError, match="is one image"):
             warm.batch(image)
     assert warm.batch([]) == []
     assert len(warm.batch(np.zeros((2, 5, 4, 3), np.uint8))) == 2
-    assert len(warm.batch(np.zeros((2, 5, 4), np.uint8))) == 2
+    assert len(warm.batch(np.zeros((2, 5, 7), np.uint8))) == 2
 
 
 def test_too_many_pixels_are_refused_without_tiles(warm: Predictor, monkeypatch: pytest.MonkeyPatch):
@@ -288,5 +292,44 @@ def test_what_is_no_run_is_refused(trained: Path, phantom_store: Path, tmp_path:
         Predictor.load(trained, device="cpu", weights=tmp_path / "weights.pth")
     with pytest.raises(UsageError, match="gpu7"):
         Predictor.load(trained, device="gpu7")
-    with pytest.raises(UsageError, match="batch size 0"):
-        Predictor.load(trained, device="cpu", batch_size=0)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: is a file, and a folder"):
+        Predictor.load(trained / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size 0: give a whole number, at least 1"),
+        ({"batch_size": 2.5}, "batch_size 2.5"),
+        ({"run": None}, "run is a NoneType: give one path"),
+        ({"run": 3}, "run is a int"),
+        ({"weights": b"x"}, "weights is a bytes"),
+        ({"memo": 5}, "memo is a int"),
+    ],
+)
+def test_arguments_of_other_types_are_refused(arguments: dict[str, Any], message: str, trained: Path):
+    with pytest.raises(UsageError, match=message):
+        Predictor.load(**{"run": trained, "device": "cpu", **arguments})
+
+
+def test_a_predictor_names_its_run_and_stays_in_its_process(warm: Predictor, trained: Path):
+    assert str(trained) in repr(warm)
+    assert "foreground" in repr(warm)
+    with pytest.raises(TypeError, match="load.* in each"):
+        pickle.dumps(warm)
+
+
+def test_a_warm_predictor_loads_nothing(warm: Predictor, monkeypatch: pytest.MonkeyPatch):
+    """After the first call neither weights nor the run are read again: no file is opened at all."""
+    image = pictures(np.uint8, (3,))[0]
+    first = warm(image)
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a file was opened")
+
+    for place in ("builtins.open", "io.open", "os.open"):
+        monkeypatch.setattr(place, refused)
+    again = warm(image)
+    labels = again.labels
+    monkeypatch.undo()
+    np.testing.assert_array_equal(labels, first.labels)
