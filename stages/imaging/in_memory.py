@@ -127,13 +127,14 @@ def _require_image(values: Any, name: str) -> NDArray[Any]:
         )
     if np.ma.is_masked(values):
         raise UsageError(
-            f"{name}: is a masked array with {np.ma.count_masked(values):,} masked values, which have no colour.\n"
+            f"{name}: is a masked array with {np.ma.getmaskarray(values).sum():,} masked values, which have no colour.\n"
             "  Give them a value: image.filled(0)."
         )
     with_alpha = values.shape[2:] == (RGBA,) and values.dtype.kind == "u" and values.dtype.itemsize <= 2  # noqa: PLR2004 - bytes
     if not (values.ndim == RGB - 1 or values.shape[2:] == (RGB,) or with_alpha):
         raise UsageError(
-            f"{name}: has the shape {values.shape}; give (row, column), (row, column, 3) or (row, column, 4).{_hint(values)}"
+            f"{name}: has the shape {values.shape}; give (row, column), (row, column, 3) or (row, column, 4)."
+            f"{_hint(values)}"
         )
     if not values.size:
         raise UsageError(f"{name}: has the shape {values.shape}, which holds no pixel.\n  Leave the image out.")
@@ -146,7 +147,7 @@ def _hint(values: NDArray[Any]) -> str:
     if values.ndim == RGB and shape[2] == 1:
         return "\n  Remove the last axis: image[..., 0]."
     if values.ndim == RGB and shape[2] == RGB + 1:
-        return "\n  A fourth channel is alpha, in uint8 or uint16. Convert the image, or remove the channel: image[..., :3]."
+        return "\n  With alpha, values are uint8 or uint16. Convert the image, or remove the channel: image[..., :3]."
     if values.ndim == RGB and shape[2] == RGB - 1:
         return "\n  Choose one channel, such as the grey values beside alpha: image[..., 0]."
     if values.ndim == RGB and shape[0] in (1, RGB):

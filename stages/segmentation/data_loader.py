@@ -16,6 +16,7 @@ Every pass over the loader is the next epoch, beginning with 1. `set_epoch` name
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,12 @@ from store import AttentionStore
 __all__ = ["Augmentation", "SegmentationLoader", "data_loader"]
 
 DEFAULTS = TrainSettings()
+GUARD = "freeze_support()"
+"""Part of Python's message to a script that starts processes while one of them imports it."""
+REMEDY = (
+    'Workers that are not forked import the script again: put its code below `if __name__ == "__main__":`, or use '
+    "workers=0."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +141,11 @@ class _Order:
 class SegmentationLoader(DataLoader[Any]):
     """Yield batches of a store on a device. Make one with `data_loader`."""
 
+    input_channels: int
+    """Channels of image and maps together: those of `input`."""
+    output_channels: int
+    """Channels that a network has to return: one for each class, or for each label that may overlap."""
+
     def __init__(
         self,
         samples: SegmentationDataset,
@@ -155,6 +167,7 @@ class SegmentationLoader(DataLoader[Any]):
             pin_memory=device.type == "cuda",
             generator=Generator().manual_seed(seed),  # torch would draw from its global generator otherwise
         )
+        self.input_channels, self.output_channels = samples.input_channels, samples.output_channels
         self._source = samples.source
         self._order = order
         self._augmentation = augmentation
@@ -177,11 +190,25 @@ class SegmentationLoader(DataLoader[Any]):
         self._order.epoch = epoch
 
     def __iter__(self) -> Any:
-        """Begin the next epoch. The order is drawn now, not with the first batch."""
+        """Begin the next epoch. The order is drawn now, not with the first batch.
+
+        Raises:
+            StoreError: bytes of a sample are missing or damaged.
+            PipelineError: a worker cannot start, or has ended; the message says why that happens.
+        """
         generator = Generator().manual_seed(mixed_seed(self._seed, self._order.epoch))
-        batches = super().__iter__()
+        with _of_workers():
+            batches = super().__iter__()
         self._order.epoch += 1
-        return (self._prepared(batch, generator) for batch in batches)
+        return self._prepared_each(batches, generator)
+
+    def _prepared_each(self, batches: Iterator[Stored | PipelineError], generator: Generator) -> Iterator[Any]:
+        while True:
+            with _of_workers():
+                stored = next(batches, None)
+            if stored is None:
+                return
+            yield self._prepared(stored, generator)
 
     def _prepared(self, stored: Stored | PipelineError, generator: Generator) -> dict[str, Any]:
         """Return a batch on the device, augmented.
@@ -220,6 +247,7 @@ def data_loader(
     attention_norm: str = "log",
     attention_size: tuple[int, int] | None = None,
     image_scale: ImageScale = "unit",
+    stacked: bool = False,
     device: str = "cpu",
     workers: int = 0,
     multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None,
@@ -239,6 +267,7 @@ def data_loader(
         attention_norm: scaling of every map: `log`, `minmax` or `none`.
         attention_size: (rows, columns) of the maps; None for their own grid. They are warped directly to this size.
         image_scale: `unit` for [0, 1], `imagenet` for mean 0 and deviation 1.
+        stacked: give image and maps as one tensor `input`, with maps as large as the image.
         device: where batches are put and augmented: `cpu`, `cuda`, `cuda:1`, `mps`, `auto`.
         workers: processes that read; 0 to read in this process. They stay alive between epochs.
         multiprocessing_context: how workers are started; None for the default of Python on this system.
@@ -264,6 +293,7 @@ def data_loader(
         attention_norm=attention_norm,
         attention_size=attention_size,
         image_scale=image_scale,
+        stacked=stacked,
     )
     wanted = training if augment is None else augment
     augmentation = wanted if isinstance(wanted, Augmentation) else Augmentation() if wanted else NOTHING
@@ -276,6 +306,29 @@ def data_loader(
         workers=workers,
         multiprocessing_context=multiprocessing_context,
     )
+
+
+@contextlib.contextmanager
+def _of_workers() -> Iterator[None]:
+    """Turn the errors of processes that cannot start or have ended into one with a remedy.
+
+    Raises:
+        PipelineError: it is such an error. Torch and Python raise RuntimeError for them.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        first = str(error).strip().partition("\n")[0]
+        if GUARD in str(error):
+            raise PipelineError(
+                f"workers cannot start while this script is still being imported.\n  {REMEDY}"
+            ) from error
+        if not first.startswith("DataLoader worker"):
+            raise
+        raise PipelineError(
+            f"a worker of the loader has ended: {first}\n"
+            f"  {REMEDY}\n  If it was killed, memory may have run out: use fewer workers or a smaller batch_size."
+        ) from error
 
 
 def _unchanged(batch: Any) -> Any:

@@ -4,6 +4,7 @@
 |---|---|
 | `image` | (3, row, column) float32 RGB in [0, 1], or normalised by ImageNet's mean and deviation |
 | `attention` | (head, row, column) float32, scaled as `train` scales it, or as stored |
+| `input`, if asked for | (3 + head, row, column) float32: `image`, then `attention`, in place of these two |
 | `mask` | (row, column) int64 class index; 255 is ignored |
 | `mask` of labels that may overlap | (label, row, column) float32, 0 or 1; all labels 255 where a pixel is ignored |
 | `index` | int64, position in the store |
@@ -41,6 +42,8 @@ class TensorForm:
     """(rows, columns) of the maps; None for their own grid. `store.size` makes them as large as the image."""
     image_scale: ImageScale = "unit"
     """`unit`: [0, 1]; `imagenet`: mean 0 and deviation 1, as `train` does it."""
+    stacked: bool = False
+    """Give image and maps as one tensor `input`. `attention_size` is then that of the image."""
 
     def __post_init__(self) -> None:
         """Make sure that the values exist.
@@ -65,6 +68,8 @@ class TensorForm:
             labels: number of labels that may overlap; None for classes.
         """
         scaled = normalise_image(image) if self.image_scale == "imagenet" else image.div_(255)
+        if self.stacked:
+            return {"input": torch.cat([scaled, attention], dim=1), "mask": mask_of(mask, labels)}
         return {"image": scaled, "attention": attention, "mask": mask_of(mask, labels)}
 
 

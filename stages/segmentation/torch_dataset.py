@@ -30,6 +30,8 @@ from store import AttentionStore
 
 __all__ = ["SegmentationDataset"]
 
+RGB = 3
+
 
 class SegmentationDataset(Dataset[dict[str, Any]]):
     """Read samples of a store as tensors.
@@ -45,12 +47,20 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         attention_norm: scaling of every map: `log`, as `train` does it, `minmax` or `none`.
         attention_size: (rows, columns) of the maps; None for their own grid.
         image_scale: `unit` for [0, 1], `imagenet` for mean 0 and deviation 1.
+        stacked: give image and maps as one tensor `input`, with maps as large as the image.
 
     Raises:
         StoreError: the store cannot be opened.
         UsageError: there are no such samples, a value is not known, or two arguments contradict each other.
         CheckpointError: the run cannot be read.
     """
+
+    indices: NDArray[np.int64]
+    """(sample,) positions in the store."""
+    input_channels: int
+    """Channels of image and maps together: those of `input`."""
+    output_channels: int
+    """Channels that a network has to return: one for each class, or for each label that may overlap."""
 
     def __init__(
         self,
@@ -63,13 +73,25 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         attention_norm: str = "log",
         attention_size: tuple[int, int] | None = None,
         image_scale: ImageScale = "unit",
+        stacked: bool = False,
     ) -> None:
-        form = TensorForm(attention_norm=attention_norm, attention_size=attention_size, image_scale=image_scale)
         opened = store if isinstance(store, AttentionStore) else AttentionStore.open(store)
+        if stacked and attention_size not in (None, opened.size):
+            raise UsageError(
+                f"attention_size {attention_size!r}: stacked maps are as large as the image, {opened.size}.\n"
+                "  Leave attention_size out."
+            )
+        form = TensorForm(
+            attention_norm=attention_norm,
+            attention_size=opened.size if stacked else attention_size,
+            image_scale=image_scale,
+            stacked=stacked,
+        )
         self.source = StoredSamples(opened, form, hides_masks=split == UNLABELLED)
         """Reads the samples; private."""
         self.indices = _chosen(opened, indices, split, splits, include_unlabelled=include_unlabelled)
-        """(sample,) positions in the store."""
+        self.input_channels = RGB + len(opened.heads)
+        self.output_channels = self.source.labels or len(opened.classes)
 
     @property
     def store(self) -> AttentionStore:

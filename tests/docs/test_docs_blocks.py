@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,14 @@ def test_a_fence_that_is_not_understood_is_an_error(page: Path, text: str):
     page.write_text(text)
     with pytest.raises(ValueError, match="understood"):
         blocks.blocks_of(page)
+
+
+@pytest.mark.parametrize("library", ["segmentation_models_pytorch", "monai"])
+def test_a_network_of_another_library_is_trained_in_under_ten_lines(library: str):
+    """Imports count, and every line is one statement."""
+    pages = blocks.blocks_of(blocks.DOCS / "python-data.md")
+    (example,) = [block for block in pages if library in block.text]
+    statements = [node for node in ast.walk(ast.parse(example.text)) if isinstance(node, ast.stmt)]
+    assert len(example.text.split("\n\n")) == 2, "imports, and one block of code"
+    assert len(statements) == len([line for line in example.text.splitlines() if line]) < 10
+    assert "optimizer.step()" in example.text

@@ -88,6 +88,9 @@ def test_the_record_holds_parameters_defaults_fields_and_methods():
     assert any(line.startswith("classmethod load(cls, run: str | Path, *, device: str = auto") or "device" in line
                for line in signatures["Predictor"])  # fmt: skip
     assert any(line.startswith("method __call__(self, image") for line in signatures["Predictor"])
+    assert any(line.startswith("constructor(self, store: ") for line in signatures["SegmentationDataset"])
+    assert not any(line.startswith("constructor") for line in signatures["Predictor"])
+    assert "attribute input_channels: int" in signatures["SegmentationLoader"]
     assert signatures["UsageError"] == ["class(PipelineError, ValueError)"]
 
 

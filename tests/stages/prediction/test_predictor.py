@@ -66,7 +66,7 @@ def masks_of_files(images: list[NDArray[Any]], run: Path, folder: Path, **option
 def test_labels_and_probabilities_are_those_of_the_files(
     dtype: type, shape: tuple[int, ...], trained: Path, tmp_path: Path
 ):
-    """Colour, colour with alpha, grey and 16 bits, of any size: the same mask, pixel by pixel, as `predict` writes for the PNG."""
+    """Colour, alpha, grey and 16 bits, of any size: the same mask, pixel by pixel, as `predict` writes for the PNG."""
     images = pictures(dtype, shape)
     files = masks_of_files(images, trained, tmp_path, probabilities=True, uncertainty=True, instances="watershed")
     predictor = Predictor.load(trained, device="cpu")
@@ -315,7 +315,7 @@ def test_arguments_of_other_types_are_refused(arguments: dict[str, Any], message
 def test_a_predictor_names_its_run_and_stays_in_its_process(warm: Predictor, trained: Path):
     assert str(trained) in repr(warm)
     assert "foreground" in repr(warm)
-    with pytest.raises(TypeError, match="load.* in each"):
+    with pytest.raises(TypeError, match=r"load.* in each"):
         pickle.dumps(warm)
 
 

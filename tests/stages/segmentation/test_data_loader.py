@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from stages.segmentation.splits import split_by_rule
 from stages.segmentation.torch_dataset import SegmentationDataset
 from stages.segmentation.trainer import SegmentationTrainer
 from stages.segmentation.views import View, augmented_view
-from store import AttentionStore, StoreCorruptError, UsageError
+from store import AttentionStore, PipelineError, StoreCorruptError, UsageError
 from tests.conftest import train_settings
 
 MakeStore = Callable[..., Path]
@@ -217,3 +219,27 @@ def test_an_augmentation_that_does_not_exist_is_refused(values: dict[str, Any]):
 def test_an_epoch_below_zero_is_refused(make_store: MakeStore):
     with pytest.raises(UsageError, match="epoch -1"):
         data_loader(make_store(2), indices=[0]).set_epoch(-1)
+
+
+def test_a_script_without_a_guard_is_an_error_that_says_what_to_write(make_store: MakeStore, tmp_path: Path):
+    """A worker that is not forked imports the script again, which starts workers again: Python stops it."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pipeline import data_loader\n"
+        f"list(data_loader({str(make_store(4))!r}, indices=[0], workers=1, multiprocessing_context='spawn'))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "PipelineError: workers cannot start while this script is still being imported" in done.stderr
+    assert "PipelineError: a worker of the loader has ended" in done.stderr
+    assert 'if __name__ == "__main__":' in done.stderr
+
+
+def test_a_killed_worker_is_an_error_that_says_what_to_change(make_store: MakeStore):
+    loader = data_loader(make_store(40), indices=range(40), batch_size=1, workers=1, multiprocessing_context="fork")
+    batches = iter(loader)
+    next(batches)
+    (worker,) = loader._iterator._workers
+    worker.kill()
+    with pytest.raises(PipelineError, match=r"(?s)has ended.*killed.*fewer workers"):
+        list(batches)

@@ -130,15 +130,20 @@ def test_a_table_of_splits_can_be_given(make_store: MakeStore, tmp_path: Path):
     assert [sample["id"] for sample in samples] == ["sample-004"]
 
 
-def test_labels_that_may_overlap_become_one_channel_each(tmp_path: Path, layout: Layout):
+def overlapping_store(folder: Path, layout: Layout) -> Path:
+    """Return a store of two samples with three labels that may overlap."""
     labels = replace(layout, classes=["skin", "a", "b", "c"], multilabel=True)
-    with new_store(tmp_path / "s.zarr", layout=labels, recipe=RECIPE) as writer:
+    with new_store(folder / "s.zarr", layout=labels, recipe=RECIPE) as writer:
         for index in range(2):
             sample = random_sample(index, labels)
             mask = np.resize(np.array([0, 1, 2, 5, 7, 255], np.uint8), labels.size)
             writer.append(replace(sample, mask=mask))
-    mask = SegmentationDataset(tmp_path / "s.zarr")[0]["mask"]
-    assert (mask.dtype, mask.shape) == (torch.float32, (3, *labels.size))
+    return folder / "s.zarr"
+
+
+def test_labels_that_may_overlap_become_one_channel_each(tmp_path: Path, layout: Layout):
+    mask = SegmentationDataset(overlapping_store(tmp_path, layout))[0]["mask"]
+    assert (mask.dtype, mask.shape) == (torch.float32, (3, *layout.size))
     assert mask[:, 0, :6].T.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 1], [1, 1, 1], [255, 255, 255]]
 
 
