@@ -2,8 +2,8 @@
 
 `python -m tests.public_api` writes them to `tests/pipeline/public_api.txt`. Each name has the version in which it last
 changed. The constructor of a class is public if the docstring of the class describes its arguments. A change is only
-recorded if the newest section of CHANGELOG.md is unreleased and names what changed: a class as `Name` in code, a function
-as `name()`. `tests/pipeline/test_public_api.py` fails until that is done.
+recorded if the newest section of CHANGELOG.md is unreleased and names what changed: a class as `Name` in code, a
+function as `name()`. `tests/pipeline/test_public_api.py` fails until that is done.
 """
 
 from __future__ import annotations
@@ -83,23 +83,24 @@ def _described(found: Any) -> Iterator[str]:
         return
     bases = [base.__name__ for base in found.__bases__ if base is not object]
     yield f"class({', '.join(bases)})"
-    if dataclasses.is_dataclass(found):
-        for field in dataclasses.fields(found):
-            if not field.name.startswith("_"):
-                yield f"field {field.name}: {field.type}{_default(field)}"
+    fields = {field.name: field for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else {}
+    for name, field in fields.items():
+        if not name.startswith("_"):
+            yield f"field {name}: {field.type}{_default(field)}"
     if "Args:" in (found.__doc__ or ""):
         yield f"constructor{_signature(vars(found)['__init__'])}"
-    fields = {field.name for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else set()
-    for name in sorted(dir(found)):
-        if name in fields or (name.startswith("_") and name not in SPECIAL):
-            continue
-        member = inspect.getattr_static(found, name)
-        owner = next(one for one in found.__mro__ if name in vars(one))
-        if owner.__module__.split(".")[0] in OURS:
-            yield from _member(name, member)
+    for name in sorted({*dir(found)} - {*fields}):
+        if (not name.startswith("_") or name in SPECIAL) and _is_ours(found, name):
+            yield from _member(name, inspect.getattr_static(found, name))
     for name, hint in sorted(vars(found).get("__annotations__", {}).items()):
         if name not in fields and not name.startswith("_") and not hasattr(found, name):
             yield f"attribute {name}: {hint}"
+
+
+def _is_ours(found: type, name: str) -> bool:
+    """Return True if a class of this project defines the member, and not one of Python or torch."""
+    owner = next(one for one in found.__mro__ if name in vars(one))
+    return owner.__module__.split(".")[0] in OURS
 
 
 def _member(name: str, member: Any) -> Iterator[str]:

@@ -38,6 +38,8 @@ __all__ = ["ArrayImage"]
 
 RGB, RGBA = 3, 4
 WHITE = np.uint8(255)
+BYTES_OF_ALPHA = 2
+"""Most bytes of a value of an image with alpha."""
 DEEP = "iuf"
 """Kinds of NumPy's types whose values a rule of intensities converts: signed, unsigned, float."""
 
@@ -127,10 +129,9 @@ def _require_image(values: Any, name: str) -> NDArray[Any]:
         )
     if np.ma.is_masked(values):
         raise UsageError(
-            f"{name}: is a masked array with {np.ma.getmaskarray(values).sum():,} masked values, which have no colour.\n"
-            "  Give them a value: image.filled(0)."
+            f"{name}: is a masked array, and masked values have no colour.\n  Give them a value: image.filled(0)."
         )
-    with_alpha = values.shape[2:] == (RGBA,) and values.dtype.kind == "u" and values.dtype.itemsize <= 2  # noqa: PLR2004 - bytes
+    with_alpha = values.shape[2:] == (RGBA,) and values.dtype.kind == "u" and values.dtype.itemsize <= BYTES_OF_ALPHA
     if not (values.ndim == RGB - 1 or values.shape[2:] == (RGB,) or with_alpha):
         raise UsageError(
             f"{name}: has the shape {values.shape}; give (row, column), (row, column, 3) or (row, column, 4)."

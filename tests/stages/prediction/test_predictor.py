@@ -224,7 +224,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "four channels in float": (np.zeros((5, 5, 4), np.float32), UsageError, "alpha"),
     "two channels": (np.zeros((5, 5, 2), np.uint8), UsageError, "Choose one channel"),
     "five channels": (np.zeros((5, 5, 5), np.uint8), UsageError, r"shape \(5, 5, 5\)"),
-    "masked": (np.ma.masked_greater(np.eye(5, dtype=np.uint8), 0), UsageError, r"5 masked values.*filled\(0\)"),
+    "masked": (np.ma.masked_greater(np.eye(5, dtype=np.uint8), 0), UsageError, r"masked array.*filled\(0\)"),
     "channels first": (np.zeros((3, 5, 5), np.uint8), UsageError, "moveaxis"),
     "one channel": (np.zeros((5, 5, 1), np.uint8), UsageError, "last axis"),
     "a batch": (np.zeros((2, 5, 5, 3), np.uint8), UsageError, "`batch`"),
