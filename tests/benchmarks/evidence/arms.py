@@ -67,6 +67,8 @@ ARMS: Mapping[str, str] = {
     # how to train
     "dual-maps-still": f"dual,tuned_as=dual,{_STILL}",
     "dual-border-mirrored": "dual,border=mirror,tuned_as=dual",
+    "dual-undisturbed": f"dual,augment=geometry,tuned_as=dual,{_STILL}",
+    "image-undisturbed": f"image,augment=geometry,tuned_as=image,{_STILL}",
     "image-border-mirrored": f"image,border=mirror,tuned_as=image,{_STILL}",
     "dual-unlabelled": "dual,unlabelled=true,tuned_as=dual",
     "image-unlabelled": f"image,unlabelled=true,tuned_as=image,{_STILL}",
