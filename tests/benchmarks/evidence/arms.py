@@ -64,6 +64,11 @@ ARMS: Mapping[str, str] = {
     # which transformer
     "nucph": "dual,store=nucph,tuned_as=dual",
     "inskin": "dual,store=inskin,tuned_as=dual",
+    "inskin300": "dual,store=inskin300,tuned_as=dual",
+    # how the branches meet
+    "gated": "dual,network=gated,tuned_as=dual",
+    "prior": "dual,network=prior,tuned_as=dual",
+    "deep": "dual,network=deep,tuned_as=dual",
     # how to train
     "dual-maps-still": f"dual,tuned_as=dual,{_STILL}",
     "dual-border-mirrored": "dual,border=mirror,tuned_as=dual",
