@@ -46,8 +46,16 @@ def extract(
             store stays; what was computed is in the memo.
         options: Fields of `ExtractSettings`, in place of `settings`.
 
+    Returns:
+        Counts of samples, of computed and of reused images, and what the command shows.
+
     Raises:
-        PipelineError: as for the command; the classes say what went wrong.
+        UsageError: a setting is of the wrong kind or out of range, two contradict each other, or `store` is not free.
+        InputProblemsError: files cannot be used; `problems` has each of them.
+        UnknownModelError, UnsupportedModelError, WeightsError: there is no such transformer, its attention cannot be
+            read, or its weights cannot be loaded.
+        PipelineError: memory or disk is full, or another process writes the same store.
+        Exception: whatever `progress` raises, KeyboardInterrupt too.
     """
     chosen = _settings(ExtractSettings, settings, options, "extract")
     if chosen.dry_run:
@@ -73,7 +81,12 @@ def train(
         The report of the run; with `folds` that of the cross-validation.
 
     Raises:
-        PipelineError: as for the command; the classes say what went wrong.
+        UsageError: a setting is of the wrong kind or out of range, two contradict each other, the store has too few
+            labelled samples, or `out` is not free.
+        StoreError: the store cannot be read, or is damaged.
+        CheckpointError: with `resume`, the run cannot be continued.
+        PipelineError: the loss is not finite, memory or disk is full, or another process trains the same run.
+        Exception: whatever `progress` raises, KeyboardInterrupt too.
     """
     chosen = _settings(TrainSettings, settings, options, "train")
     from stages import train as stage
@@ -93,8 +106,16 @@ def evaluate(
             report stays.
         options: Fields of `EvaluateSettings`, in place of `settings`.
 
+    Returns:
+        Scores in `metrics`: Dice from 0 to 1, distances in pixels of the store or in millimetres.
+
     Raises:
-        PipelineError: as for the command; the classes say what went wrong.
+        UsageError: a setting is of the wrong kind or out of range, no sample can be scored, or `out` is not free.
+        CheckpointError: the run cannot be read, or belongs to another store.
+        StoreError: the store cannot be read, or is damaged.
+        InputProblemsError: masks given with `masks` cannot be used.
+        PipelineError: memory or disk is full, or another process writes the same report.
+        Exception: whatever `progress` raises, KeyboardInterrupt too.
     """
     chosen = _settings(EvaluateSettings, settings, options, "evaluate")
     from stages import evaluate as stage
@@ -114,8 +135,16 @@ def predict(
             complete stay, and no other file is left.
         options: Fields of `PredictSettings`, in place of `settings`.
 
+    Returns:
+        Number of images, seconds, and the kinds of files that were written.
+
     Raises:
-        PipelineError: as for the command; the classes say what went wrong.
+        UsageError: a setting is of the wrong kind or out of range, or there is no image.
+        CheckpointError: the run cannot be read.
+        WeightsError: the transformer's weights cannot be loaded, or are not those of the run's recipe.
+        InputProblemsError: images cannot be used; `problems` has each of them.
+        PipelineError: memory or disk is full.
+        Exception: whatever `progress` raises, KeyboardInterrupt too.
     """
     chosen = _settings(PredictSettings, settings, options, "predict")
     from stages import predict as stage
@@ -135,8 +164,18 @@ def export(
             export stays.
         options: Fields of `ExportSettings`, in place of `settings`.
 
+    Returns:
+        What was written, and how far it is from PyTorch: at most 0.0001, with the same labels.
+
     Raises:
-        PipelineError: as for the command; the classes say what went wrong.
+        UsageError: a setting is of the wrong kind, the format cannot be made of what is named or needs packages that are
+            not installed, or `out` is not free.
+        CheckpointError: the run cannot be read.
+        WeightsError: the transformer's weights cannot be loaded, or are not those of the run's recipe.
+        StoreError: the store cannot be read, or is damaged.
+        InputProblemsError: images or masks of `predictions` cannot be used.
+        PipelineError: what was exported does not compute what PyTorch computes, or the disk is full.
+        Exception: whatever `progress` raises, KeyboardInterrupt too.
     """
     chosen = _settings(ExportSettings, settings, options, "export")
     from stages import export as stage

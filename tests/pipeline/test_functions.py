@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from pipeline import (
     ExtractionReport,
     ExtractSettings,
     InputProblemsError,
+    PipelineError,
     PredictionReport,
     PredictSettings,
     ProgressEvent,
@@ -194,6 +197,41 @@ def test_an_exception_of_the_callback_stops_and_keeps_the_previous_output(phanto
         assert not [one.name for one in tmp_path.iterdir() if "partial" in one.name]
     assert train(dataclasses.replace(training, seed=1)).steps > 0
     assert contents(run) != before["run"]
+
+
+def test_ctrl_c_in_a_callback_stops_the_work_and_comes_out(phantom_store: Path, tmp_path: Path):
+    def interrupt(event: ProgressEvent) -> None:
+        if event.task == "training" and event.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(train_settings(phantom_store, tmp_path / "run", epochs=2), progress=interrupt)
+    assert not (tmp_path / "run").exists()
+    assert train(train_settings(phantom_store, tmp_path / "run", epochs=1)).steps > 0
+
+
+def test_a_second_training_into_one_folder_is_refused_and_the_first_goes_on(phantom_store: Path, tmp_path: Path):
+    """From another thread of the same process, as in a server; and the loop of asyncio is not needed for it."""
+    settings = train_settings(phantom_store, tmp_path / "run", epochs=1)
+    refused: list[BaseException | None] = []
+
+    def again(event: ProgressEvent) -> None:
+        if event.task == "training" and not event.done:
+            with ThreadPoolExecutor(1) as pool:
+                refused.append(pool.submit(train, dataclasses.replace(settings, seed=1)).exception())
+
+    first = asyncio.run(_called_in_a_loop(train, settings, progress=again))
+    assert first.steps > 0
+    assert [type(one) for one in refused] == [PipelineError]
+    assert "another process is training here" in str(refused[0])
+    alone = tmp_path / "alone"
+    train(dataclasses.replace(settings, out=alone))
+    assert (alone / "model.safetensors").read_bytes() == (tmp_path / "run" / "model.safetensors").read_bytes()
+
+
+async def _called_in_a_loop(function: Any, *arguments: Any, **options: Any) -> Any:
+    """Call a function as a cell of a notebook does: while a loop runs in the same thread."""
+    return function(*arguments, **options)
 
 
 def test_what_the_functions_raise_is_a_pipeline_error(tmp_path: Path, trained: Path):
