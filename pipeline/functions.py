@@ -168,8 +168,8 @@ def export(
         What was written, and how far it is from PyTorch: at most 0.0001, with the same labels.
 
     Raises:
-        UsageError: a setting is of the wrong kind, the format cannot be made of what is named or needs packages that are
-            not installed, or `out` is not free.
+        UsageError: a setting is of the wrong kind, the format cannot be made of what is named or needs packages that
+            are not installed, or `out` is not free.
         CheckpointError: the run cannot be read.
         WeightsError: the transformer's weights cannot be loaded, or are not those of the run's recipe.
         StoreError: the store cannot be read, or is damaged.

@@ -216,7 +216,7 @@ def test_a_second_training_into_one_folder_is_refused_and_the_first_goes_on(phan
     refused: list[BaseException | None] = []
 
     def again(event: ProgressEvent) -> None:
-        if event.task == "training" and not event.done:
+        if event.task == "training" and event.done and not refused:
             with ThreadPoolExecutor(1) as pool:
                 refused.append(pool.submit(train, dataclasses.replace(settings, seed=1)).exception())
 
