@@ -58,8 +58,8 @@ class Augmentation:
     """Say how samples are changed at random; meanings and defaults are those of `pipeline train`."""
 
     strength: Augment = DEFAULTS.augment
-    """`full`: any orientation; `light`: left-right flips and small turns; `geometry`: as `full`, and colours stay; `none`:
-    only the maps are changed."""
+    """`full`: any orientation; `light`: left-right flips and small turns; `geometry`: as `full`, with colours as they
+    are; `none`: only the maps are changed."""
     border: Border = DEFAULTS.border
     """Mask outside an augmented picture. `ignore`: 255; `mirror`: reflected like the image."""
     map_dropout: float = DEFAULTS.map_dropout
