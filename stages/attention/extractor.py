@@ -39,8 +39,6 @@ __all__ = ["AttentionExtractor", "ExtractorConfig"]
 
 _Colours = tuple[float, float, float]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_IMAGENET: tuple[_Colours, _Colours] = (IMAGENET_MEAN, IMAGENET_STD)
-"""The normalisation of every recipe of version 0.2.0, whatever the model. Those recipes are still followed."""
 _FLOAT16_MAX = 65504  # the largest possible value in a map is the number of keys
 _CPU_TOKENS = 1024
 """Most tokens that a CPU computes together, unless one image has more. Measured on two cores: from 700 tokens an image
@@ -155,7 +153,7 @@ class AttentionExtractor:
             layers=recipe.layers,
             precision=recipe.precision,
             context=recipe.context,
-            normalisation=_IMAGENET if (recipe.mean, recipe.std) == _IMAGENET else None,
+            normalisation=(recipe.mean, recipe.std),
             positions="original" if recipe.position_embedding == "bicubic-offset" else "timm",
         )
         extractor = cls.load(config, device=device, batch_size=batch_size)

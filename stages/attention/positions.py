@@ -81,7 +81,7 @@ def _original_rule(entry: ModelEntry) -> PositionEmbedding:
     architecture, _, tag = entry.timm_id.partition(".")
     if tag == "dino" or (architecture.endswith("_dinov2") and "_reg" not in architecture):
         return "bicubic-offset"
-    if architecture.endswith("_dinov2") or not architecture or entry.file:
+    if architecture.endswith("_dinov2") or not architecture or entry.file.endswith(".safetensors"):
         return "bicubic-antialias"  # those of `pretrain` are trained with timm's rule
     raise UsageError(
         f"--position-embedding original: it is not known how the publisher of {entry.name} resamples its position "

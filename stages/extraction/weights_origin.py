@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.attention.card import read_card
-from stages.attention.naming import find_model
+from stages.attention.naming import find_model, licence_beside
 from stages.runs.licences import NOT_STATED, UNKNOWN, licence_to_record
 
 __all__ = ["WeightsOrigin", "weights_origin"]
@@ -44,8 +44,9 @@ def weights_origin(model: str, weights: Path | None, licence: str, part: str) ->
         WeightsError: the file cannot be read.
     """
     entry = find_model(model)
-    card = None if weights is None else read_card(weights)
-    stated = licence or (entry.licence if card is None else card.licence)
+    card = None if weights is None or weights.is_dir() else read_card(weights)
+    folder = None if weights is None else licence_beside(weights)
+    stated = licence or folder or (entry.licence if card is None else card.licence)
     return WeightsOrigin(
         source=entry.source if card is None else card.source,
         licence=stated,
