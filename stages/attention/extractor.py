@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from stages.attention.chunked_mlp import chunk_mlps
 from stages.attention.cls_attention import absolute_layers, cls_attention, head_names
 from stages.attention.models import ModelEntry
+from stages.attention.naming import find_model
+from stages.attention.positions import rule_of
 from stages.attention.recipe import Recipe
 from stages.attention.weights import Transformer, load_transformer
 from stages.errors import UsageError, WeightsError
@@ -39,6 +41,8 @@ __all__ = ["AttentionExtractor", "ExtractorConfig"]
 
 _Colours = tuple[float, float, float]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_IMAGENET: tuple[_Colours, _Colours] = (IMAGENET_MEAN, IMAGENET_STD)
+"""The normalisation of every recipe of version 0.2.0, whatever the model. Those recipes are still followed."""
 _FLOAT16_MAX = 65504  # the largest possible value in a map is the number of keys
 _CPU_TOKENS = 1024
 """Most tokens that a CPU computes together, unless one image has more. Measured on two cores: from 700 tokens an image
@@ -153,8 +157,8 @@ class AttentionExtractor:
             layers=recipe.layers,
             precision=recipe.precision,
             context=recipe.context,
-            normalisation=(recipe.mean, recipe.std),
-            positions="original" if recipe.position_embedding == "bicubic-offset" else "timm",
+            normalisation=_stated(recipe),
+            positions=rule_of(recipe.position_embedding),
         )
         extractor = cls.load(config, device=device, batch_size=batch_size)
         _check_same(recipe, extractor.recipe, weights)
@@ -278,6 +282,16 @@ def _normalisation(entry: ModelEntry, config: ExtractorConfig) -> tuple[_Colours
     own = config.normalisation or (entry.mean or IMAGENET_MEAN, entry.std or IMAGENET_STD)
     mean, std = ((values[0], values[1], values[2]) for values in own)
     return mean, std
+
+
+def _stated(recipe: Recipe) -> tuple[_Colours, _Colours] | None:
+    """Return the normalisation of a recipe if it is followed as it is; None for that of the model.
+
+    The normalisation of an architecture comes from the folder that the recipe was made with, and only the recipe has it.
+    """
+    stated = recipe.mean, recipe.std
+    entry = find_model(recipe.model)
+    return stated if stated == _IMAGENET or not (entry.url or entry.file or entry.licence) else None
 
 
 def _check_same(wanted: Recipe, loaded: Recipe, weights: Path | None) -> None:

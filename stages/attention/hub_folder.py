@@ -123,7 +123,9 @@ def _of_timm(path: Path, config: Mapping[str, Any], licence: str) -> HubFolder:
         options[key] = _known(path, "model_args", key, value)
     options.pop("init_values", None)  # the tensors show it
     stated = licence or str(described.get("license") or "")
-    architecture = str(config["architecture"]).partition(".")[0]
+    architecture = config["architecture"].partition(".")[0]
+    if re.fullmatch("[a-z0-9_]+", architecture) is None:
+        raise WeightsError(f"{path}: {quoted(repr(architecture))} is no architecture of timm. Download the folder again.")
     return HubFolder(in_name(architecture, options), stated, *_colours(path, described.get("mean"), described.get("std")))
 
 

@@ -23,6 +23,7 @@ __all__ = ["options_in"]
 
 _FIRST = ("mlp.fc1.weight", "mlp.w12.weight")
 _SECOND = ("mlp.fc2.weight", "mlp.w3.weight")
+_USUAL = 4  # width of the hidden layer relative to that of a token
 _REGISTERS = ("reg_token", "register_tokens")
 
 
@@ -36,14 +37,23 @@ def options_in(entry: ModelEntry, tensors: Mapping[str, Tensor]) -> dict[str, An
     if entry.url or entry.file.endswith(".safetensors"):
         return {}
     options: dict[str, Any] = {"init_values": 1.0} if "blocks.0.ls1.gamma" in tensors else {}
-    if entry.timm_id and timm.models.model_entrypoint(entry.timm_id).__module__ != VisionTransformer.__module__:
+    if entry.timm_id and not _is_plain(entry.timm_id):
         return options
     return options | _mlp(tensors) | _registers(tensors)
+
+
+def _is_plain(timm_id: str) -> bool:
+    """Return whether timm builds the architecture in the module of its plain ViT."""
+    architecture = timm_id.partition(".")[0]
+    known = timm.is_model(architecture)
+    return known and timm.models.model_entrypoint(architecture).__module__ == VisionTransformer.__module__
 
 
 def _mlp(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     first, second = (_named(tensors, [f"blocks.0.{name}" for name in names]) for names in (_FIRST, _SECOND))
     if first is None or second is None or first.ndim != 2 or second.ndim != 2 or not first.shape[1]:  # noqa: PLR2004 - matrices
+        return {}
+    if first.shape[0] == second.shape[1] == _USUAL * first.shape[1]:
         return {}
     ratio = (first.shape[0] + 0.5) / first.shape[1]  # timm rounds the width down
     if first.shape[0] == 2 * second.shape[1]:

@@ -25,9 +25,14 @@ class WeightsOrigin:
     part: str
     """Part of a training checkpoint that was loaded; "" for the whole file."""
 
-    def __str__(self) -> str:
+    @property
+    def shown_licence(self) -> str:
+        """The licence in words for users."""
         licence = {"": UNKNOWN, NOT_STATED: "your own weights (pretrain --licence states one)"}
-        lines = [self.source, f"licence of the weights: {licence.get(self.licence, self.licence)}"]
+        return licence.get(self.licence, self.licence)
+
+    def __str__(self) -> str:
+        lines = [self.source, f"licence of the weights: {self.shown_licence}"]
         return "\n".join([*lines, *filter(None, [self.part])])
 
 
