@@ -287,11 +287,13 @@ def _normalisation(entry: ModelEntry, config: ExtractorConfig) -> tuple[_Colours
 def _stated(recipe: Recipe) -> tuple[_Colours, _Colours] | None:
     """Return the normalisation of a recipe if it is followed as it is; None for that of the model.
 
-    The normalisation of an architecture comes from the folder that the recipe was made with, and only the recipe has it.
+    The normalisation of an architecture comes from the folder that the recipe was made with. Only the recipe has it.
     """
     stated = recipe.mean, recipe.std
+    if stated == _IMAGENET:
+        return stated
     entry = find_model(recipe.model)
-    return stated if stated == _IMAGENET or not (entry.url or entry.file or entry.licence) else None
+    return None if entry.url or entry.file or entry.licence else stated
 
 
 def _check_same(wanted: Recipe, loaded: Recipe, weights: Path | None) -> None:

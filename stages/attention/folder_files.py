@@ -18,7 +18,7 @@ from stages.attention.sharded import sharded_advice
 from stages.errors import WeightsError
 from store.disk.regular import MIB, read_limited
 
-__all__ = ["HUB_FILES", "Files", "files_of"]
+__all__ = ["HUB_FILES", "INDEX", "Files", "files_of"]
 
 INDEX = (".safetensors.index.json", ".bin.index.json")
 HUB_FILES = (

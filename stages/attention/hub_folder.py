@@ -5,9 +5,9 @@
     README.md                    licence, in the lines between `---` at its start
     model.safetensors, pytorch_model.bin, or several files with an index; see `stages.attention.folder_files`
 
-timm's layout (UNI, UNI2, Virchow, H-optimus, Prov-GigaPath) names an architecture of timm and the arguments that differ.
-transformers' layout (Phikon, DINO, DINOv2, DINOv3) gives the sizes, from which the architecture of timm is found. Nothing
-of the folder is executed. An argument that this program does not know is refused, because the attention may depend on
+timm's layout (UNI, UNI2, Virchow, H-optimus, Prov-GigaPath) names an architecture of timm and the arguments that
+differ. transformers' layout (Phikon, DINO, DINOv2, DINOv3) gives the sizes, from which the architecture of timm is
+found. Nothing of the folder is executed. An argument that this program does not know is refused, because the attention may depend on
 it. The result is the name of a model, such as `vit_giant_patch14_dinov2:patch_size=16`; the recipe holds it.
 """
 
@@ -25,7 +25,7 @@ from stages.attention.options import OPTIONS, in_name, value_problem
 from stages.errors import WeightsError
 from store.disk.regular import MIB, read_limited
 
-__all__ = ["CONFIG", "HubFolder", "licence_in", "read_folder"]
+__all__ = ["CONFIG", "PREPROCESSOR", "README", "HubFolder", "licence_in", "read_folder"]
 
 CONFIG = "config.json"
 README = "README.md"
@@ -111,8 +111,8 @@ def _of_timm(path: Path, config: Mapping[str, Any], licence: str) -> HubFolder:
     pooling = arguments.get("global_pool", config.get("global_pool", described.get("global_pool")))
     if pooling not in (None, "", "token"):
         raise WeightsError(
-            f"{path}: the model pools the patches ({quoted(str(pooling))}), so its CLS token was not trained to look at "
-            "the image. Use another model."
+            f"{path}: the model pools the patches ({quoted(str(pooling))}), so its CLS token was not trained to look "
+            "at the image. Use another model."
         )
     options: dict[str, Any] = {}
     for key, value in arguments.items():
@@ -125,8 +125,12 @@ def _of_timm(path: Path, config: Mapping[str, Any], licence: str) -> HubFolder:
     stated = licence or str(described.get("license") or "")
     architecture = config["architecture"].partition(".")[0]
     if re.fullmatch("[a-z0-9_]+", architecture) is None:
-        raise WeightsError(f"{path}: {quoted(repr(architecture))} is no architecture of timm. Download the folder again.")
-    return HubFolder(in_name(architecture, options), stated, *_colours(path, described.get("mean"), described.get("std")))
+        raise WeightsError(
+            f"{path}: {quoted(repr(architecture))} is no architecture of timm. Download the folder again."
+        )
+    return HubFolder(
+        in_name(architecture, options), stated, *_colours(path, described.get("mean"), described.get("std"))
+    )
 
 
 def _known(path: Path, where: str, key: str, value: Any) -> Any:
@@ -137,8 +141,8 @@ def _known(path: Path, where: str, key: str, value: Any) -> Any:
     """
     if key not in OPTIONS:
         raise WeightsError(
-            f"{path}: {where} has {quoted(f'{key} = {value!r}')}, and the attention of such a model is not known to this "
-            "program. Use another model."
+            f"{path}: {where} has {quoted(f'{key} = {value!r}')}, and the attention of such a model is not known to "
+            "this program. Use another model."
         )
     if OPTIONS[key][0] is int and isinstance(value, list | tuple) and len(set(map(str, value))) == 1:
         value = value[0]  # a square patch
@@ -165,9 +169,7 @@ _SHAPES = {
 def _of_transformers(path: Path, config: Mapping[str, Any], licence: str) -> HubFolder:
     kind = str(config["model_type"])
     if kind not in _FAMILIES:
-        raise WeightsError(
-            f"{path}: model_type {quoted(kind)} is not supported. Known: {', '.join(_FAMILIES)}."
-        )
+        raise WeightsError(f"{path}: model_type {quoted(kind)} is not supported. Known: {', '.join(_FAMILIES)}.")
     names = {
         "embed_dim": "hidden_size", "depth": "num_hidden_layers", "num_heads": "num_attention_heads",
         "patch_size": "patch_size",
@@ -233,5 +235,7 @@ def _colours(path: Path, mean: Any, std: Any) -> tuple[tuple[float, ...] | None,
         for values in (mean, std)
     )
     if not sound or min(std) <= 0:
-        raise WeightsError(f"{path}: mean and deviation are not three possible numbers each. Download the folder again.")
+        raise WeightsError(
+            f"{path}: mean and deviation are not three possible numbers each. Download the folder again."
+        )
     return tuple(map(float, mean)), tuple(map(float, std))

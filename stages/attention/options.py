@@ -1,8 +1,8 @@
 """Hold options of an architecture of timm in the name of a model: `vit_giant_patch14_224:depth=24:num_heads=24`.
 
 Encoders for pathology slides are architectures of timm with other sizes. Their pages on the hub give the arguments of
-timm's constructor, or a `config.json` does (see `stages.attention.hub_folder`). Written into the name of the model, they
-are part of the recipe, so `predict` builds the same network again from the recipe and a weights file.
+timm's constructor, or a `config.json` does (see `stages.attention.hub_folder`). Written into the name of the model,
+they are part of the recipe, so `predict` builds the same network again from the recipe and a weights file.
 
 | option | type | meaning |
 |---|---|---|

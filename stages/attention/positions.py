@@ -4,13 +4,14 @@
 |---|---|---|
 | `bicubic-antialias` | bicubic with antialiasing, to the size in patches | timm; DINOv2 with registers |
 | `bicubic-offset` | bicubic without, by the factor (patches + 0.1) / patches of the weights | DINO, DINOv2 |
-| `bicubic` | bicubic without, to the size in patches | Hugging Face transformers, for DINO and DINOv2 without registers |
+| `bicubic` | bicubic without, to the size in patches | Hugging Face transformers, for DINO and DINOv2 |
 | `rope` | nothing to resample: rotary embeddings are computed for every size | DINOv3 |
 
 Sources: `interpolate_pos_encoding` in facebookresearch/dino (vision_transformer.py) and facebookresearch/dinov2, with
 the arguments of its hubconf: `interpolate_offset=0.1, interpolate_antialias=False`; with registers 0.0 and True. The
 offset moves every sampled position by a fraction of a patch. transformers has no offset
-(`modeling_vit.py`, `modeling_dinov2.py`), and for DINOv2 with registers the rule of the publisher. At the size of the weights nothing is resampled.
+(`modeling_vit.py`, `modeling_dinov2.py`), and for DINOv2 with registers the rule of the publisher. At the size of the
+weights nothing is resampled.
 """
 
 from __future__ import annotations

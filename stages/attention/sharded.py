@@ -28,8 +28,7 @@ _TEACHER = (
     "eval/training_*/teacher_checkpoint.pth"
 )
 _ONE_OF_SEVERAL = (
-    "is one of several files of a model. Pass the folder that holds all of them and the file that ends with "
-    ".index.json"
+    "is one of several files of a model. Pass the folder that holds all of them and the file that ends with .index.json"
 )
 
 

@@ -90,7 +90,7 @@ def find_in_timm(name: str) -> ModelEntry:
 
 
 def find_with_options(name: str) -> ModelEntry:
-    """Return the entry of an architecture of timm with other sizes than its own, such as `vit_base_patch16_224:depth=6`.
+    """Return the entry of an architecture of timm with options, such as `vit_base_patch16_224:depth=6`.
 
     Raises:
         UnknownModelError: the architecture or an option is not known, timm cannot build it, or its attention cannot be

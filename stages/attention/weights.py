@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from stages.attention.architectures import build_outline, build_transformer
 from stages.attention.attention_check import require_full_attention
 from stages.attention.card import read_card
-from stages.attention.foreign_text import quoted
 from stages.attention.folder_files import HUB_FILES
+from stages.attention.foreign_text import quoted
 from stages.attention.hub import hub_file
 from stages.attention.hub_folder import CONFIG
 from stages.attention.input_size import check_input_size
@@ -74,7 +74,8 @@ def load_transformer(
     Args:
         name: As `stages.attention.naming.find_model` takes it.
         input_size: (height, width) of the images in pixels; both divisible by the patch.
-        weights: A weights file as published (`.pth`) or `.safetensors`, or a folder of the model hub. Without it the weights come from the file that
+        weights: A weights file as published (`.pth`) or `.safetensors`, or a folder of the model hub.
+            Without it the weights come from the file that
             the table or `name` names, else from the hub.
         positions: Rule by which position embeddings are resampled to the input size.
 
@@ -181,7 +182,7 @@ def _check_heads(source: Path, entry: ModelEntry) -> None:
                 f"{source}: has {described.heads} heads by its {CONFIG}; {entry.name} has {entry.heads}. "
                 f"Name the folder as the model: `--model {folder}`."
             )
-    card = None if source.is_dir() else read_card(source)
+    card = read_card(source)
     if card is not None and card.heads != entry.heads:
         raise WeightsError(
             f"{source}: was trained with {card.heads} heads as {card.arch}; {entry.name} has {entry.heads}. "
@@ -199,8 +200,8 @@ def _native_side(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor])
     if embedding is None or embedding.ndim != 3:  # noqa: PLR2004 - (1, tokens, dim)
         return _DEFAULT_SIDE - _DEFAULT_SIDE % entry.patch
     count = embedding.shape[1]
-    registers = tensors.get("reg_token")
-    if registers is not None and registers.ndim == 3 and math.isqrt(count) ** 2 != count:  # noqa: PLR2004 - (1, tokens, dim)
+    registers = tensors.get("reg_token")  # (1, tokens, dim)
+    if registers is not None and registers.ndim == embedding.ndim and math.isqrt(count) ** 2 != count:
         count -= registers.shape[1]  # some models give registers positions too
     side = math.isqrt(max(count, 0))
     if side < 1 or side * side not in (count, count - 1):  # with or without one for the CLS token

@@ -49,7 +49,7 @@ def weights_origin(model: str, weights: Path | None, licence: str, part: str) ->
         WeightsError: the file cannot be read.
     """
     entry = find_model(model)
-    card = None if weights is None or weights.is_dir() else read_card(weights)
+    card = None if weights is None else read_card(weights)
     folder = None if weights is None else licence_beside(weights)
     stated = licence or folder or (entry.licence if card is None else card.licence)
     return WeightsOrigin(
