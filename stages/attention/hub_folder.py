@@ -7,8 +7,9 @@
 
 timm's layout (UNI, UNI2, Virchow, H-optimus, Prov-GigaPath) names an architecture of timm and the arguments that
 differ. transformers' layout (Phikon, DINO, DINOv2, DINOv3) gives the sizes, from which the architecture of timm is
-found. Nothing of the folder is executed. An argument that this program does not know is refused, because the attention may depend on
-it. The result is the name of a model, such as `vit_giant_patch14_dinov2:patch_size=16`; the recipe holds it.
+found. Nothing of the folder is executed. An argument that this program does not know is refused, because the attention
+may depend on it. The result is the name of a model, such as `vit_giant_patch14_dinov2:patch_size=16`; the recipe holds
+it.
 """
 
 from __future__ import annotations
@@ -87,8 +88,10 @@ def licence_in(folder: Path) -> str:
     except OSError:
         return ""
     front = _FRONT.match(text)
-    found = {} if front is None else {key: value.strip() for key, value in _LICENCE.findall(front[1])}
-    if found.get("license") not in (None, "other"):
+    found: dict[str, str] = {}
+    if front is not None:
+        found = {match[1]: match[2].strip() for match in _LICENCE.finditer(front[1])}
+    if found.get("license", "other") != "other":
         return found["license"]
     return ", ".join(filter(None, [found.get("license_name"), found.get("license_link")]))
 

@@ -1,8 +1,8 @@
 """Find the model that a name stands for.
 
 A name is one of these: a model of the table; the path of a weights file of `pipeline pretrain`, whose card
-describes it; a model of timm's list with the tag of its weights; the path of a folder of the model hub, which has a `config.json`;
-or an architecture, with options or without, which needs a weights file beside it.
+describes it; a model of timm's list with the tag of its weights; the path of a folder of the model hub, which has a
+`config.json`; or an architecture, with options or without, which needs a weights file beside it.
 """
 
 from __future__ import annotations
