@@ -153,7 +153,7 @@ def _index(folder: Path, change: dict[str, str]) -> None:
         pytest.param(lambda folder: _index(folder, {"x": _INDEX}), "no file of its folder", id="itself"),
         pytest.param(lambda folder: _index(folder, {"x": _FIRST}), "no file holds x", id="name"),
         pytest.param(lambda folder: (folder / _SECOND).write_bytes(b""), "00002.safetensors: the weights", id="empty"),
-        pytest.param(lambda folder: shutil.copy(folder / _FIRST, folder / _SECOND), "two of its files hold", id="twice"),
+        pytest.param(lambda folder: shutil.copy(folder / _FIRST, folder / _SECOND), "two of its files", id="twice"),
         pytest.param(lambda folder: _cut(folder / _SECOND), "00002.safetensors: is cut short", id="cut"),
         pytest.param(lambda folder: (folder / _INDEX).write_text("[1]"), "no index", id="no_index"),
     ],
