@@ -94,6 +94,7 @@ def build_transformer(entry: ModelEntry, side: int, **options: Any) -> nn.Module
         side: Side of the images in pixels; divisible by the patch.
         options: Options of timm's class.
     """
+    options = {**dict(entry.options), **options}
     with torch.random.fork_rng(devices=[]):
         if entry.timm_id:
             module: nn.Module = timm.create_model(

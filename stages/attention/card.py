@@ -88,11 +88,13 @@ class Card:
 
 
 def read_card(path: Path) -> Card | None:
-    """Return the card of a weights file. Return None if the file is not a `.safetensors` or has no card.
+    """Return the card of a weights file. Return None if the file is a folder, no `.safetensors`, or has no card.
 
     Raises:
         WeightsError: the file cannot be read, or its card is damaged or of a newer version.
     """
+    if path.is_dir():
+        return None
     metadata = (_header(path) or {}).get("__metadata__")
     if not isinstance(metadata, dict) or METADATA_KEY not in metadata:
         return None

@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from stages.attention.chunked_mlp import chunk_mlps
 from stages.attention.cls_attention import absolute_layers, cls_attention, head_names
 from stages.attention.models import ModelEntry
+from stages.attention.naming import find_model
+from stages.attention.positions import rule_of
 from stages.attention.recipe import Recipe
 from stages.attention.weights import Transformer, load_transformer
 from stages.errors import UsageError, WeightsError
@@ -155,8 +157,8 @@ class AttentionExtractor:
             layers=recipe.layers,
             precision=recipe.precision,
             context=recipe.context,
-            normalisation=_IMAGENET if (recipe.mean, recipe.std) == _IMAGENET else None,
-            positions="original" if recipe.position_embedding == "bicubic-offset" else "timm",
+            normalisation=_stated(recipe),
+            positions=rule_of(recipe.position_embedding),
         )
         extractor = cls.load(config, device=device, batch_size=batch_size)
         _check_same(recipe, extractor.recipe, weights)
@@ -280,6 +282,18 @@ def _normalisation(entry: ModelEntry, config: ExtractorConfig) -> tuple[_Colours
     own = config.normalisation or (entry.mean or IMAGENET_MEAN, entry.std or IMAGENET_STD)
     mean, std = ((values[0], values[1], values[2]) for values in own)
     return mean, std
+
+
+def _stated(recipe: Recipe) -> tuple[_Colours, _Colours] | None:
+    """Return the normalisation of a recipe if it is followed as it is; None for that of the model.
+
+    The normalisation of an architecture comes from the folder that the recipe was made with. Only the recipe has it.
+    """
+    stated = recipe.mean, recipe.std
+    if stated == _IMAGENET:
+        return stated
+    entry = find_model(recipe.model)
+    return None if entry.url or entry.file or entry.licence else stated
 
 
 def _check_same(wanted: Recipe, loaded: Recipe, weights: Path | None) -> None:

@@ -53,6 +53,8 @@ class ModelEntry:
     """Means that are subtracted from red, green and blue in [0, 1]; None for those of ImageNet."""
     std: tuple[float, ...] | None = None
     """Deviations by which the three are divided then; None for those of ImageNet."""
+    options: tuple[tuple[str, int | float | bool], ...] = ()
+    """Arguments of timm's constructor that differ from those of the architecture; see `stages.attention.options`."""
 
 
 def _small(name: str, timm_id: str, patch: int, licence: str, source: str, url: str) -> ModelEntry:

@@ -1,23 +1,36 @@
 """Find the model that a name stands for.
 
-A name is one of four things: a model of the table; the path of a weights file of `pipeline pretrain`, whose card
-describes it; a model of timm's list with the tag of its weights; or an architecture, which needs a weights file beside
-it.
+A name is one of these: a model of the table; the path of a weights file of `pipeline pretrain`, whose card
+describes it; a model of timm's list with the tag of its weights; the path of a folder of the model hub, which has a
+`config.json`; or an architecture, with options or without, which needs a weights file beside it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import os
 from pathlib import Path
 
 from stages.attention.architectures import Shape, find_architecture, shape_in_timm
 from stages.attention.card import Card, read_card
+from stages.attention.folder_files import HUB_FILES
 from stages.attention.foreign_text import quoted
+from stages.attention.hub_folder import CONFIG, licence_in, read_folder
 from stages.attention.models import MODELS, ModelEntry
-from stages.attention.timm_models import PREFIX, find_in_timm, is_timm_name, nearest_names
+from stages.attention.timm_models import (
+    PREFIX,
+    find_in_timm,
+    find_with_options,
+    is_timm_name,
+    nearest_names,
+    stated_licence,
+)
 from stages.errors import UnknownModelError, WeightsError
 
-__all__ = ["find_model"]
+__all__ = ["UNSTATED", "find_model", "licence_beside"]
+
+UNSTATED = "unknown (the folder of the weights does not state it; read their page before use)"
 
 
 def find_model(name: str) -> ModelEntry:
@@ -25,7 +38,8 @@ def find_model(name: str) -> ModelEntry:
 
     Raises:
         UnknownModelError: the name is none of these. The message names similar models.
-        WeightsError: the path is not a weights file of `pipeline pretrain`.
+        WeightsError: the path is not a weights file of `pipeline pretrain`, or is a folder that does not say which
+            model it holds.
     """
     entry = MODELS.get(name)
     if entry is not None:
@@ -37,6 +51,10 @@ def find_model(name: str) -> ModelEntry:
     plain = name.removeprefix(PREFIX)
     if is_timm_name(plain):
         return find_in_timm(plain)
+    if (os.sep in name or Path(name).is_dir()) and not name.startswith(PREFIX):
+        return _entry_of_folder(name)
+    if "=" in plain:
+        return find_with_options(plain)
     if plain.startswith("vit_"):
         return find_architecture(plain)
     close = difflib.get_close_matches(plain, MODELS, n=3) or nearest_names(plain)
@@ -45,6 +63,40 @@ def find_model(name: str) -> ModelEntry:
         f"model {name!r} is not known. {meant}`pipeline models` lists the usual ones, "
         "`pipeline models --timm PATTERN` those of timm."
     )
+
+
+def _entry_of_folder(name: str) -> ModelEntry:
+    folder = Path(name)
+    if not folder.is_dir():
+        raise UnknownModelError(
+            f"model {quoted(name)!r} is not known, and there is no such folder. Give a name of `pipeline models`, or a "
+            "folder as `hf download` writes it."
+        )
+    found = read_folder(folder)
+    try:
+        entry = find_with_options(found.name)
+    except UnknownModelError as error:
+        raise WeightsError(f"{folder / CONFIG}: {error}") from None
+    stated = stated_licence(found.licence)
+    return dataclasses.replace(
+        entry,
+        file=name,
+        licence=quoted(stated) if stated else UNSTATED,
+        source=f"weights in a folder of the model hub; its {CONFIG} names {found.name}",
+        mean=found.mean,
+        std=found.std,
+    )
+
+
+def licence_beside(weights: Path) -> str:
+    """Return the licence that the folder of a weights file states; "" if it does not.
+
+    Args:
+        weights: A folder of the model hub, or a file that has a name as in such a folder.
+    """
+    if not weights.is_dir() and weights.name not in HUB_FILES:
+        return ""
+    return quoted(stated_licence(licence_in(weights if weights.is_dir() else weights.parent)))
 
 
 def _required_card(path: Path) -> Card:

@@ -4,11 +4,14 @@
 |---|---|---|
 | `bicubic-antialias` | bicubic with antialiasing, to the size in patches | timm; DINOv2 with registers |
 | `bicubic-offset` | bicubic without, by the factor (patches + 0.1) / patches of the weights | DINO, DINOv2 |
+| `bicubic` | bicubic without, to the size in patches | Hugging Face transformers, for DINO and DINOv2 |
 | `rope` | nothing to resample: rotary embeddings are computed for every size | DINOv3 |
 
 Sources: `interpolate_pos_encoding` in facebookresearch/dino (vision_transformer.py) and facebookresearch/dinov2, with
 the arguments of its hubconf: `interpolate_offset=0.1, interpolate_antialias=False`; with registers 0.0 and True. The
-offset moves every sampled position by a fraction of a patch. At the size of the weights nothing is resampled.
+offset moves every sampled position by a fraction of a patch. transformers has no offset
+(`modeling_vit.py`, `modeling_dinov2.py`), and for DINOv2 with registers the rule of the publisher. At the size of the
+weights nothing is resampled.
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ from stages.attention.recipe import PositionEmbedding
 from stages.errors import UsageError
 from stages.settings import PositionRule
 
-__all__ = ["fit_positions", "resample_with_offset"]
+__all__ = ["fit_positions", "resample", "rule_of"]
 
 _OFFSET = 0.1  # patches
+_RULES: dict[str, PositionEmbedding] = {"timm": "bicubic-antialias", "transformers": "bicubic"}
 
 
 def fit_positions(module: Any, entry: ModelEntry, input_size: tuple[int, int], rule: PositionRule) -> PositionEmbedding:
@@ -37,7 +41,7 @@ def fit_positions(module: Any, entry: ModelEntry, input_size: tuple[int, int], r
         module: timm's transformer, built for the size of its weights. It is changed.
         entry: The model.
         input_size: (height, width) in pixels.
-        rule: `timm`, or `original`: the rule of the model's publisher.
+        rule: `timm`, `transformers`, or `original`: the rule of the model's publisher.
 
     Returns:
         What was done, as a recipe says it.
@@ -52,18 +56,28 @@ def fit_positions(module: Any, entry: ModelEntry, input_size: tuple[int, int], r
         return "rope"
     if native:
         return "native"
-    if rule == "timm" or _original_rule(entry) == "bicubic-antialias":
+    registers = module.num_prefix_tokens > 1
+    done = _original_rule(entry) if rule == "original" else _RULES[rule]
+    if done == "bicubic-antialias" or (rule == "transformers" and registers):
         return "bicubic-antialias"
-    module.pos_embed = nn.Parameter(resample_with_offset(positions.detach(), module.patch_embed.grid_size))
-    return "bicubic-offset"
+    offset = _OFFSET if done == "bicubic-offset" else 0.0
+    module.pos_embed = nn.Parameter(resample(positions.detach(), module.patch_embed.grid_size, offset=offset))
+    return done
 
 
-def resample_with_offset(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Resample position embeddings as DINO does.
+def rule_of(done: PositionEmbedding) -> PositionRule:
+    """Return the rule with which `fit_positions` does again what a recipe says."""
+    rules: dict[PositionEmbedding, PositionRule] = {"bicubic-offset": "original", "bicubic": "transformers"}
+    return rules.get(done, "timm")
+
+
+def resample(positions: Tensor, grid: tuple[int, int], *, offset: float) -> Tensor:
+    """Resample position embeddings with a bicubic filter without antialiasing.
 
     Args:
         positions: (1, 1 + n * n, dim): the CLS token's, then those of a square of n by n patches, row by row.
         grid: (rows, columns) of patches.
+        offset: Patches that are added to the wanted number for the factor: 0.1 as DINO does, or 0.
 
     Returns:
         (1, 1 + rows * columns, dim).
@@ -71,8 +85,9 @@ def resample_with_offset(positions: Tensor, grid: tuple[int, int]) -> Tensor:
     of_cls, of_patches = positions[:, :1], positions[:, 1:]
     side = math.isqrt(of_patches.shape[1])
     as_image = of_patches.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    factor = ((grid[0] + _OFFSET) / side, (grid[1] + _OFFSET) / side)
-    resized = functional.interpolate(as_image, scale_factor=factor, mode="bicubic")
+    factor = ((grid[0] + offset) / side, (grid[1] + offset) / side)
+    wanted: dict[str, Any] = {"scale_factor": factor} if offset else {"size": grid}
+    resized = functional.interpolate(as_image, mode="bicubic", **wanted)
     return torch.cat([of_cls, resized.flatten(2).transpose(1, 2).to(positions.dtype)], dim=1)
 
 
@@ -81,7 +96,7 @@ def _original_rule(entry: ModelEntry) -> PositionEmbedding:
     architecture, _, tag = entry.timm_id.partition(".")
     if tag == "dino" or (architecture.endswith("_dinov2") and "_reg" not in architecture):
         return "bicubic-offset"
-    if architecture.endswith("_dinov2") or not architecture or entry.file:
+    if architecture.endswith("_dinov2") or not architecture or entry.file.endswith(".safetensors"):
         return "bicubic-antialias"  # those of `pretrain` are trained with timm's rule
     raise UsageError(
         f"--position-embedding original: it is not known how the publisher of {entry.name} resamples its position "

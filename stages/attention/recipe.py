@@ -29,7 +29,7 @@ from stages.settings import TransformerPrecision
 
 __all__ = ["ALWAYS_HASHED", "FEATURES", "PositionEmbedding", "Recipe"]
 
-PositionEmbedding = Literal["native", "bicubic-antialias", "rope", "bicubic-offset"]
+PositionEmbedding = Literal["native", "bicubic-antialias", "rope", "bicubic-offset", "bicubic"]
 
 ALWAYS_HASHED = frozenset(
     {
@@ -97,7 +97,8 @@ class Recipe:
     """Arithmetic of the transformer; the softmax is always in float32."""
     position_embedding: PositionEmbedding
     """`native`: used at the size of the weights. `bicubic-antialias`: resampled to another size as timm does.
-    `bicubic-offset`: resampled as DINO's own code does. `rope`: rotary. See `stages.attention.positions`."""
+    `bicubic-offset`: resampled as DINO's own code does. `bicubic`: as transformers does. `rope`: rotary.
+    See `stages.attention.positions`."""
     stored_as: Literal["probability*keys float16"] = "probability*keys float16"
     """Unit and type of a map's values: uniform attention is 1.0."""
     context: tuple[int, int] = (0, 0)

@@ -5,9 +5,9 @@
 | folder with `.metadata` and `*.distcp` | `torch.distributed.checkpoint` (DINOv3) | join with torch's own tool |
 | `*.distcp` | one file of such a folder | the same |
 | `*.rank_0.pth` | FSDP in DINOv2's training | the teacher's checkpoint under `eval/` is one file |
-| `*.index.json`, `model-00001-of-00003.safetensors` | transformers, for large models | save again in one shard |
+| `model-00001-of-00003.safetensors` | transformers, for large models | pass the folder with all of them |
 
-Nothing is read: the names decide.
+Nothing is read: the names decide. A folder with all files and their index is read; see `stages.attention.folder_files`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ _TEACHER = (
     "holds the part of one process of a training with FSDP. Pass the whole teacher, which DINOv2 saves as "
     "eval/training_*/teacher_checkpoint.pth"
 )
-_ONE_SHARD = (
-    "is one of several files of a model. Save the model in one file: "
-    '`model.save_pretrained(FOLDER, max_shard_size="100GB")`, and pass model.safetensors'
+_ONE_OF_SEVERAL = (
+    "is one of several files of a model. Pass the folder that holds all of them and the file that ends with .index.json"
 )
 
 
@@ -41,11 +40,11 @@ def sharded_advice(path: Path) -> str | None:
     if path.is_dir():
         if (path / ".metadata").is_file() or any(path.glob("*.distcp")):
             return _JOIN.format(folder=path)
-        return _ONE_SHARD if any(path.glob("*.index.json")) else None
+        return None
     if path.name.endswith(".distcp"):
         return _JOIN.format(folder=path.parent)
     if _RANK.search(path.name):
         return _TEACHER
-    if _PIECE.search(path.name) or path.name.endswith((".safetensors.index.json", ".bin.index.json")):
-        return _ONE_SHARD
+    if _PIECE.search(path.name):
+        return _ONE_OF_SEVERAL
     return None

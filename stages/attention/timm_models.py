@@ -25,10 +25,21 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.eva import Eva, EvaAttention, EvaBlock
 from timm.models.vision_transformer import Block, VisionTransformer
 
+from stages.attention.foreign_text import quoted
 from stages.attention.models import ModelEntry
+from stages.attention.options import in_name, of_name
 from stages.errors import UnknownModelError
 
-__all__ = ["PREFIX", "find_in_timm", "is_timm_name", "list_timm", "nearest_names", "why_unreadable"]
+__all__ = [
+    "PREFIX",
+    "find_in_timm",
+    "find_with_options",
+    "is_timm_name",
+    "list_timm",
+    "nearest_names",
+    "stated_licence",
+    "why_unreadable",
+]
 
 PREFIX = "timm/"
 _PLAIN_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?", re.ASCII)
@@ -40,6 +51,7 @@ _LICENCES = {
     "apache-2.0": "Apache-2.0",
     "mit": "MIT",
     "cc-by-nc-4.0": "CC-BY-NC-4.0 (no commercial use)",
+    "cc-by-nc-nd-4.0": "CC-BY-NC-ND-4.0 (no commercial use, and no changed versions may be passed on)",
     "dinov3-license": "DINOv3 License (Meta's own terms; read them before use)",
     "apple-ascl": "Apple ASCL (Apple's own terms; read them before use)",
     "apple-amlr": "Apple AMLR (for research only; read the terms before use)",
@@ -75,6 +87,48 @@ def find_in_timm(name: str) -> ModelEntry:
             "`pipeline models --timm PATTERN` lists those that can."
         )
     return _entry(name)
+
+
+def find_with_options(name: str) -> ModelEntry:
+    """Return the entry of an architecture of timm with options, such as `vit_base_patch16_224:depth=6`.
+
+    Raises:
+        UnknownModelError: the architecture or an option is not known, timm cannot build it, or its attention cannot be
+            read.
+    """
+    try:
+        architecture, options = of_name(name)
+    except ValueError as error:
+        raise UnknownModelError(f"model {quoted(name)!r}: {quoted(str(error))}.") from None
+    if "." in architecture or not is_timm_name(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models("vit_*"), n=3, cutoff=0.6)
+        meant = f" Similar names: {', '.join(near)}." if near else ""
+        raise UnknownModelError(f"model {quoted(name)!r}: {quoted(architecture)!r} is no architecture of timm.{meant}")
+    if (reason := why_unreadable(architecture)) is not None:
+        raise UnknownModelError(f"model {quoted(name)!r} {reason}, so its attention cannot be read.")
+    try:
+        module = _outline(architecture, tuple(sorted(options.items())))
+    except (RuntimeError, TypeError, ValueError, AssertionError, ZeroDivisionError) as error:
+        why = str(error).strip().partition("\n")[0] or "sizes that do not fit"
+        raise UnknownModelError(f"model {quoted(name)!r}: timm cannot build it ({quoted(why)}).") from None
+    return ModelEntry(
+        name=in_name(architecture, options),
+        timm_id=architecture,
+        **_sizes_of(module),
+        licence="",
+        source="an architecture; its weights come from the file given",
+        url="",
+        options=tuple(sorted(options.items())),
+    )
+
+
+def stated_licence(text: str) -> str:
+    """Return a licence as timm's list or a README of the hub names it, in words; "" stays "".
+
+    Args:
+        text: Such as `cc-by-nc-4.0`.
+    """
+    return _LICENCES.get(text.lower(), text)
 
 
 def list_timm(pattern: str, progress: Callable[[list[str]], Iterator[str]] = iter) -> list[ModelEntry]:
@@ -132,9 +186,9 @@ def _no_trained_token(module: Any, architecture: str) -> str | None:
 
 
 @lru_cache(maxsize=4)
-def _outline(architecture: str) -> Any:
+def _outline(architecture: str, options: tuple[tuple[str, Any], ...] = ()) -> Any:
     with torch.device("meta"):
-        return timm.create_model(architecture, pretrained=False, num_classes=0)
+        return timm.create_model(architecture, pretrained=False, num_classes=0, **dict(options))
 
 
 def _tags(architecture: str) -> list[str]:
@@ -143,7 +197,10 @@ def _tags(architecture: str) -> list[str]:
 
 @lru_cache(maxsize=512)
 def _sizes(architecture: str) -> dict[str, Any]:
-    module = _outline(architecture)
+    return _sizes_of(_outline(architecture))
+
+
+def _sizes_of(module: Any) -> dict[str, Any]:
     return {
         "patch": module.patch_embed.patch_size[0],
         "heads": module.blocks[0].attn.num_heads,

@@ -16,7 +16,7 @@ import hashlib
 import pickle
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from stages.attention.checkpoint_parts import DEEPEST_WRAPPER, Part, take_transformer, unwrap
+from stages.attention.folder_files import Files, files_of
 from stages.attention.foreign_text import quoted
 from stages.attention.pickle_scan import pickle_problem
 from stages.attention.plain_tensors import require_plain, require_plain_header
@@ -64,16 +65,22 @@ def read_weights(path: Path) -> WeightsFile:
     Wrappers, prefixes and heads of training checkpoints are removed; see `stages.attention.checkpoint_parts`.
 
     Args:
-        path: A `.pth` or a `.safetensors` file.
+        path: A `.pth` or a `.safetensors` file; a folder of the model hub or an index, for weights in several files.
 
     Raises:
         WeightsError: the file does not exist, is empty or broken, holds no weights, would run code, promises more than
             it has, or holds tensors of a kind that a transformer does not take, such as integers.
     """
-    start = _first_bytes(path)
-    if (advice := sharded_advice(path)) is not None:
+    files = files_of(path)
+    if files.names is None and (advice := sharded_advice(files.paths[0])) is not None:
+        _first_bytes(files.paths[0])
         raise WeightsError(f"{path}: {advice}.")
-    part = _read_safetensors(path) if start[8:9] == b"{" else _taken(path, _tensors_in(path, _read_pickle(path, start)))
+    starts = {file: _first_bytes(file) for file in files.paths}
+    if all(start[8:9] == b"{" for start in starts.values()):
+        part = _read_safetensors(path, files)
+    else:
+        raw = [_tensors_in(file, _read_pickle(file, start)) for file, start in starts.items()]
+        part = _taken(path, raw[0] if files.names is None else _together(path, raw, files.names))
     if not part.entries:
         raise WeightsError(f"{path}: holds no tensors of a transformer. Pass a weights file as published.")
     require_plain(path, part.entries)
@@ -107,9 +114,6 @@ def _first_bytes(path: Path) -> bytes:
             start = file.read(9)
     except FileNotFoundError:
         raise WeightsError(f"{path}: there is no such weights file. Check the path after `--weights`.") from None
-    except IsADirectoryError:
-        what = sharded_advice(path) or "is a folder, not a weights file. Name the file inside it"
-        raise WeightsError(f"{path}: {what}.") from None
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from None
     if not start:
@@ -117,18 +121,41 @@ def _first_bytes(path: Path) -> bytes:
     return start
 
 
-def _read_safetensors(path: Path) -> Part[Tensor]:
+def _read_safetensors(path: Path, files: Files) -> Part[Tensor]:
     """Return the tensors of the transformer. Others, such as those of projection heads, are not read."""
+    file = path
     try:
-        header = read_header(path) or {}
-        whole = Part({name: (name, entry) for name, entry in header.items() if name != "__metadata__"})
-        wanted = _taken(path, whole)
-        require_plain_header(path, {name: entry["dtype"] for name, (_, entry) in wanted.entries.items()})
-        with safe_open(path, framework="pt", device="cpu") as file:
-            tensors = {name: file.get_tensor(original) for name, (original, _) in wanted.entries.items()}
-        return Part(tensors, wanted.path, wanted.left_out)
+        headers: list[Part[tuple[str, dict[str, Any], Path]]] = []
+        for file in files.paths:
+            header = read_header(file) or {}
+            headers.append(Part({name: (name, one, file) for name, one in header.items() if name != "__metadata__"}))
+        wanted = _taken(path, headers[0] if files.names is None else _together(path, headers, files.names))
+        require_plain_header(path, {name: entry["dtype"] for name, (_, entry, _) in wanted.entries.items()})
+        tensors: dict[str, Tensor] = {}
+        for file in files.paths:
+            with safe_open(file, framework="pt", device="cpu") as opened:
+                for name, (original, _, place) in wanted.entries.items():
+                    if place == file:
+                        tensors[name] = opened.get_tensor(original)
+        return Part({name: tensors[name] for name in wanted.entries}, wanted.path, wanted.left_out)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError):
-        raise WeightsError(_broken(path)) from None
+        raise WeightsError(_broken(file)) from None
+
+
+def _together(path: Path, parts: Sequence[Part[_T]], names: frozenset[str]) -> Part[_T]:
+    """Return the entries of several files as one.
+
+    Raises:
+        WeightsError: two files hold one tensor, or the files do not hold what the index at `path` names.
+    """
+    joined: dict[str, _T] = {}
+    for part in parts:
+        if twice := sorted(joined.keys() & part.entries.keys()):
+            raise WeightsError(f"{path}: two of its files hold {quoted(twice[0])}. Download the files again.")
+        joined |= part.entries
+    if missing := sorted(names - joined.keys()):
+        raise WeightsError(f"{path}: no file holds {quoted(missing[0])}, which the index names. Download them again.")
+    return Part(joined)
 
 
 def _read_pickle(path: Path, start: bytes) -> Any:

@@ -26,14 +26,17 @@ from torch import Tensor, nn
 from stages.attention.architectures import build_outline, build_transformer
 from stages.attention.attention_check import require_full_attention
 from stages.attention.card import read_card
+from stages.attention.folder_files import HUB_FILES
 from stages.attention.foreign_text import quoted
 from stages.attention.hub import hub_file
+from stages.attention.hub_folder import CONFIG
 from stages.attention.input_size import check_input_size
 from stages.attention.models import MODELS, UNTRAINED, ModelEntry
 from stages.attention.naming import find_model
 from stages.attention.plain_tensors import require_finite
 from stages.attention.positions import fit_positions
 from stages.attention.recipe import PositionEmbedding
+from stages.attention.shown_options import options_in
 from stages.attention.transformers_layout import Arranged, arrange
 from stages.attention.untrained import untrained_tensors
 from stages.attention.weight_files import read_weights, tensors_sha256
@@ -69,9 +72,10 @@ def load_transformer(
     """Build a model and load its weights.
 
     Args:
-        name: Name in the model table, a weights file of `pipeline pretrain`, or an architecture that it can train.
+        name: As `stages.attention.naming.find_model` takes it.
         input_size: (height, width) of the images in pixels; both divisible by the patch.
-        weights: A weights file as published (`.pth`) or `.safetensors`. Without it the weights come from the file that
+        weights: A weights file as published (`.pth`) or `.safetensors`, or a folder of the model hub.
+            Without it the weights come from the file that
             the table or `name` names, else from the hub.
         positions: Rule by which position embeddings are resampled to the input size.
 
@@ -92,7 +96,7 @@ def load_transformer(
     arranged = arrange(source, file.tensors)
     _check_architecture(source, entry, arranged.tensors)
     side = _native_side(source, entry, arranged.tensors)
-    options = _options(entry, arranged.tensors)
+    options = options_in(entry, arranged.tensors)
     outline = build_outline(
         entry, side, **options
     )  # without memory: a file must not make us allocate more than it holds
@@ -101,12 +105,6 @@ def load_transformer(
     module = _with_memory(outline) or build_transformer(entry, side, **options)
     module.load_state_dict(fitted)
     return _finish(module, entry, tensors_sha256(fitted), input_size, positions=positions, part=file.part)
-
-
-def _options(entry: ModelEntry, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return options of an architecture that the user's file decides: a ViT is trained with layer scale or without."""
-    named = not entry.url and not entry.file
-    return {"init_values": 1.0} if named and any(name.endswith(".ls1.gamma") for name in tensors) else {}
 
 
 def _with_memory(outline: nn.Module) -> nn.Module | None:
@@ -134,7 +132,7 @@ def _source(name: str, entry: ModelEntry, weights: Path | None) -> Path:
     """Return the file to read."""
     if weights is not None:
         if entry.file == name:
-            raise UsageError(f"{name}: is a weights file itself. Give it or --weights {weights}, not both.")
+            raise UsageError(f"{name}: holds weights itself. Give it or --weights {weights}, not both.")
         return weights
     if entry.file:
         return Path(entry.file)
@@ -175,7 +173,15 @@ def _check_architecture(source: Path, entry: ModelEntry, tensors: Mapping[str, T
 
 
 def _check_heads(source: Path, entry: ModelEntry) -> None:
-    """Compare the number of heads with the card's, if there is one. The tensors' shapes do not show it."""
+    """Compare the number of heads with that of the card or of `config.json`. The tensors' shapes do not show it."""
+    folder = source if source.is_dir() else source.parent
+    if (source.is_dir() or source.name in HUB_FILES) and (folder / CONFIG).is_file():
+        described = find_model(str(folder))
+        if described.heads != entry.heads:
+            raise WeightsError(
+                f"{source}: has {described.heads} heads by its {CONFIG}; {entry.name} has {entry.heads}. "
+                f"Name the folder as the model: `--model {folder}`."
+            )
     card = read_card(source)
     if card is not None and card.heads != entry.heads:
         raise WeightsError(
@@ -194,7 +200,10 @@ def _native_side(source: Path, entry: ModelEntry, tensors: Mapping[str, Tensor])
     if embedding is None or embedding.ndim != 3:  # noqa: PLR2004 - (1, tokens, dim)
         return _DEFAULT_SIDE - _DEFAULT_SIDE % entry.patch
     count = embedding.shape[1]
-    side = math.isqrt(count)
+    registers = tensors.get("reg_token")  # (1, tokens, dim)
+    if registers is not None and registers.ndim == embedding.ndim and math.isqrt(count) ** 2 != count:
+        count -= registers.shape[1]  # some models give registers positions too
+    side = math.isqrt(max(count, 0))
     if side < 1 or side * side not in (count, count - 1):  # with or without one for the CLS token
         raise WeightsError(
             f"{source}: {count} position embeddings are not those of a square image. "

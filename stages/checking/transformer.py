@@ -60,9 +60,15 @@ def _from_hub(entry: ModelEntry, *, offline: bool) -> Finding:
 
 def _file(model: str, path: Path) -> Finding:
     """Return whether a weights file is there and can be read."""
+    from stages.attention.folder_files import files_of
+    from stages.errors import WeightsError
+
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
+        size = sum(file.stat().st_size for file in files_of(path).paths)
+        with files_of(path).paths[0].open("rb"):
+            pass
+    except WeightsError as error:
+        return problem("weights", str(error), "Give the right file with --weights.")
     except OSError as error:
         return problem("weights", f"{path}: cannot be read ({error.strerror})", "Give the right file with --weights.")
     if size < LEAST_BYTES:

@@ -25,6 +25,7 @@ from stages.extraction.memo_place import memo_folder
 from stages.extraction.preparation import Prepared
 from stages.extraction.shard import REMEDY, Decoded
 from stages.extraction.sizes import expected_bytes
+from stages.extraction.weights_origin import weights_origin
 from stages.imaging.lost_objects import LostObjects
 from stages.imaging.samples import SourceSample
 from stages.runtime.look_ahead import look_ahead
@@ -99,6 +100,8 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
         *(("note", text) for text in _lost(decoded).hints(settings.image_size)),
     ]
     problems = [*prepared.problems, *damaged]
+    origin = weights_origin(settings.model, settings.weights, settings.licence, "")
+    lines.append(("weights", f"{settings.model}; licence: {origin.shown_licence}"))
     if isinstance(extractor, WeightsError):
         lines.append(("store", "size and time are not known without the transformer's weights"))
         return Plan(lines=lines, problems=problems, no_weights=extractor)

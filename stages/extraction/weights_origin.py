@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.attention.card import read_card
-from stages.attention.naming import find_model
+from stages.attention.naming import find_model, licence_beside
 from stages.runs.licences import NOT_STATED, UNKNOWN, licence_to_record
 
 __all__ = ["WeightsOrigin", "weights_origin"]
@@ -25,9 +25,14 @@ class WeightsOrigin:
     part: str
     """Part of a training checkpoint that was loaded; "" for the whole file."""
 
-    def __str__(self) -> str:
+    @property
+    def shown_licence(self) -> str:
+        """The licence in words for users."""
         licence = {"": UNKNOWN, NOT_STATED: "your own weights (pretrain --licence states one)"}
-        lines = [self.source, f"licence of the weights: {licence.get(self.licence, self.licence)}"]
+        return licence.get(self.licence, self.licence)
+
+    def __str__(self) -> str:
+        lines = [self.source, f"licence of the weights: {self.shown_licence}"]
         return "\n".join([*lines, *filter(None, [self.part])])
 
 
@@ -45,7 +50,8 @@ def weights_origin(model: str, weights: Path | None, licence: str, part: str) ->
     """
     entry = find_model(model)
     card = None if weights is None else read_card(weights)
-    stated = licence or (entry.licence if card is None else card.licence)
+    folder = None if weights is None else licence_beside(weights)
+    stated = licence or folder or (entry.licence if card is None else card.licence)
     return WeightsOrigin(
         source=entry.source if card is None else card.source,
         licence=stated,

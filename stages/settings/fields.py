@@ -27,7 +27,7 @@ Size = tuple[Side, Side]
 """(height, width) in pixels."""
 
 TransformerPrecision = Literal["float32", "bfloat16"]
-PositionRule = Literal["timm", "original"]
+PositionRule = Literal["timm", "original", "transformers"]
 """Arithmetic of the transformer whose attention is extracted; its softmax is always in float32."""
 
 Device = str

@@ -99,8 +99,8 @@ class ExtractSettings(Settings):
     )
     position_embedding: PositionRule = setting(
         "timm",
-        "Resampling of position embeddings to --attention-size: timm's, or original: that of DINO's and DINOv2's own "
-        "code. At the size of the weights nothing is resampled.",
+        "Resampling of position embeddings to --attention-size: timm's, original: that of DINO's and DINOv2's own "
+        "code, or transformers: that of Hugging Face. At the size of the weights nothing is resampled.",
     )
     layers: tuple[int, ...] = setting((-3, -2, -1), "Blocks whose heads are kept; -1 is the last.")
     window: str = setting("auto", f"{WINDOW} Images of 8 bits stay as they are.")

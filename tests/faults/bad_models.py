@@ -112,6 +112,21 @@ def _rank(room: Path) -> None:
     (room / "model_0009.rank_0.pth").write_bytes(b"PK\x03\x04 x")
 
 
+def _hub_folder(config: str, index: str = "") -> Callable[[Path], object]:
+    """Return a function that writes a folder of the model hub with a description, and an index of weights files."""
+
+    def write(room: Path) -> None:
+        (room / "hub").mkdir()
+        (room / "hub" / "config.json").write_text(config)
+        if index:
+            (room / "hub" / "model.safetensors.index.json").write_text(index)
+
+    return write
+
+
+_TINY_CONFIG = '{"architecture": "vit_tiny_patch16_224", "model_args": {"depth": 2}}'
+
+
 def _nothing(room: Path) -> None:
     """Leave the room as it is: the fault is in the command."""
 
@@ -149,6 +164,13 @@ KINDS = [
     _kind("no_cls", "ViT without a CLS token", _nothing, "extract --model vit_base_patch16_siglip_224.webli", 2, "no CLS token"),
     _kind("averaged", "ViT whose CLS token is not used", _nothing, "extract --model eva02_tiny_patch14_224.mim_in22k", 2, "CLS token was not trained"),
     _kind("hub_address", "address of a hub in place of a name", _nothing, "extract --model hf-hub:timm/vit_base_patch16_224.mae", 2, "not known"),
+    _kind("hub_argument", "folder of the hub with an argument that is not known",
+          _hub_folder('{"architecture": "vit_tiny_patch16_224", "model_args": {"windows": 7}}'), "extract --model hub", 1, "config.json", "windows = 7"),
+    _kind("hub_broken", "folder of the hub whose description is cut", _hub_folder('{"architecture": "vit'), "extract --model hub", 1, "config.json", "JSON"),
+    _kind("hub_empty", "folder of the hub without weights", _hub_folder(_TINY_CONFIG), "extract --model hub", 1, "hub", "folder without weights"),
+    _kind("hub_outside", "index of weights files that names a file outside",
+          _hub_folder(_TINY_CONFIG, '{"weight_map": {"x": "../secret.bin"}}'), "extract --model hub", 1, "index.json", "no file of its folder"),
+    _kind("options", "name of a model with an option that does not exist", _nothing, "extract --model vit_tiny_patch16_224:dept=2", 2, "dept=2"),
     _kind("position_rule", "rule of position embeddings that does not exist", _nothing, "extract --position-embedding bilinear", 2, "position", "bilinear"),
     _kind("timm_pattern", "`models --timm` without a match", _nothing, "models --timm resnet18", 2, "resnet18", "attention can be read"),
 ]  # fmt: skip

@@ -133,15 +133,15 @@ def test_a_chunked_checkpoint_that_lacks_a_block_is_refused(tiny, tmp_path):
         pytest.param([".metadata", "__0_0.distcp"], ".", "dcp_to_torch", id="dcp_folder"),
         pytest.param([".metadata", "__0_0.distcp"], "__0_0.distcp", "dcp_to_torch", id="dcp_file"),
         pytest.param(["model_0001.rank_0.pth"], "model_0001.rank_0.pth", r"teacher_checkpoint\.pth", id="fsdp"),
-        pytest.param(["model.safetensors.index.json"], ".", "max_shard_size", id="transformers_folder"),
+        pytest.param(["model.safetensors.index.json"], ".", "no index of weights files", id="damaged_index_in_folder"),
         pytest.param(
-            ["model-00001-of-00002.safetensors"], "model-00001-of-00002.safetensors", "max_shard_size", id="piece"
+            ["model-00001-of-00002.safetensors"], "model-00001-of-00002.safetensors", "Pass the folder", id="piece"
         ),
-        pytest.param(["model.safetensors.index.json"], "model.safetensors.index.json", "max_shard_size", id="index"),
+        pytest.param(["model.safetensors.index.json"], "model.safetensors.index.json", "no index", id="damaged_index"),
     ],
 )
 def test_a_checkpoint_in_several_files_gets_advice(tmp_path: Path, names: list[str], given: str, advice: str) -> None:
-    """The message says how to make one file of it."""
+    """The message says what to do."""
     for name in names:
         (tmp_path / name).write_bytes(b"{}  some bytes of no meaning")
     with pytest.raises(WeightsError, match=advice):

@@ -15,7 +15,7 @@ from stages.attention.architectures import build_transformer
 from stages.attention.extractor import AttentionExtractor, ExtractorConfig
 from stages.attention.models import MODELS, ModelEntry
 from stages.attention.naming import find_model
-from stages.attention.positions import fit_positions, resample_with_offset
+from stages.attention.positions import fit_positions, rule_of
 from stages.attention.recipe import PositionEmbedding
 from stages.errors import UsageError
 
@@ -80,18 +80,32 @@ def test_with_registers_the_original_rule_is_timms_and_that_of_transformers():
     torch.testing.assert_close(module.pos_embed, expected, atol=1e-6, rtol=0)
 
 
-def test_without_the_offset_the_rule_is_that_of_transformers_for_dino(monkeypatch):
-    """Transformers leaves out DINO's offset of 0.1. So with an offset of 0 the two are equal."""
+@pytest.mark.parametrize("height_width", [(88, 40), (112, 112), (32, 32)])
+@pytest.mark.parametrize("kind", ["ViT", "Dinov2"])
+def test_the_rule_of_transformers_is_that_of_its_code(kind, height_width):
+    """For DINO and DINOv2, at larger, smaller and oblong sizes. It leaves out DINO's offset."""
     transformers = pytest.importorskip("transformers")
-    monkeypatch.setattr("stages.attention.positions._OFFSET", 0)
-    module, _ = _small("any", "")
-    config = transformers.Dinov2Config(
+    module, entry = _small("any", "")
+    config = getattr(transformers, f"{kind}Config")(
         hidden_size=_DIM, num_attention_heads=3, num_hidden_layers=1, patch_size=8, image_size=56
     )
-    theirs = transformers.Dinov2Model(config).embeddings
+    theirs = getattr(transformers, f"{kind}Model")(config).embeddings
     theirs.position_embeddings.data = module.pos_embed.detach().clone()
-    expected = theirs.interpolate_pos_encoding(torch.zeros(1, 1 + 11 * 5, _DIM), 88, 40)
-    torch.testing.assert_close(resample_with_offset(module.pos_embed.detach(), (11, 5)), expected, atol=1e-6, rtol=0)
+    height, width = height_width
+    tokens = torch.zeros(1, 1 + (height // 8) * (width // 8), _DIM)
+    expected = theirs.interpolate_pos_encoding(tokens, height, width)
+    assert fit_positions(module, entry, height_width, "transformers") == "bicubic"
+    torch.testing.assert_close(module.pos_embed, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("done", get_args(PositionEmbedding))
+def test_every_recipe_is_followed_with_the_rule_that_gave_it(done):
+    """`from_recipe` does again what the recipe says."""
+    module, entry = _small("any", "vit_small_patch8_224.dino")
+    if done in {"native", "rope"}:
+        assert rule_of(done) == "timm"
+    else:
+        assert fit_positions(module, entry, (64, 64), rule_of(done)) == done
 
 
 def test_a_model_whose_original_rule_is_not_known_is_refused():
