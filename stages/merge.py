@@ -112,7 +112,7 @@ def run(parts: Sequence[Path], store: Path, progress: Progress = SILENT) -> Merg
     first = opened[0]
     layout = replace(first.layout, expected=sum(part.expected for part in opened))
     with (
-        new_store(store, layout=layout, recipe=first.store.recipe) as writer,
+        new_store(store, layout=layout, recipe=first.store.recipe, copied=True) as writer,
         progress.task("merging", tally.samples, "samples") as task,
     ):
         for part in opened:
