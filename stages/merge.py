@@ -76,7 +76,7 @@ class _Part:
     """Number of samples that the part would have if all its files could be read."""
     left_out: LeftOut
     folders: dict[str, str]
-    """Folders of the inputs by the names of their settings, as the task was given them; {} if it did not record them."""
+    """Folders of the inputs by the names of their settings, as the task got them; {} if it recorded none."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -208,7 +208,9 @@ def _open(path: Path) -> _Part:
     if not sound:
         raise InputProblemsError([Problem(str(path), "its description of the part is damaged, or of another version")])
     layout = replace(layout_of(store), expected=0)
-    return _Part(path=path, store=store, share=share, layout=layout, expected=expected, left_out=left_out, folders=folders)
+    return _Part(
+        path=path, store=store, share=share, layout=layout, expected=expected, left_out=left_out, folders=folders
+    )
 
 
 def _texts(problem: dict[str, Any]) -> dict[str, str]:

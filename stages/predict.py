@@ -6,7 +6,7 @@ trained on. `stages.prediction.outputs` lists the other files that can be writte
 recognised by the layout of the folder and are never segmented.
 
 A run with `--branches image` takes no attention: then no transformer is loaded. With `--devices` processes of this
-machine read the images and compute the attention (`stages.prediction.reading`).
+machine read the images and compute the attention (`stages.extraction.reading`).
 
 Every file in `out` is written by an atomic replace. Nothing else is written except the memo.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from stages.errors import InputProblemsError, Problem
 from stages.extraction.preparation import check_headers
+from stages.extraction.reading import NoTransformer, Reader, Transformer, network_device, tiles_of
 from stages.extraction.shard import REMEDY, Decoding, check_files
 from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import ImageRules
@@ -36,7 +37,6 @@ from stages.prediction.large.files import LargeFiles
 from stages.prediction.large.sliding import Windows
 from stages.prediction.loading import load_run, weights_of
 from stages.prediction.outputs import OutputWriter
-from stages.prediction.reading import NoTransformer, Reader, Transformer, network_device, tiles_of
 from stages.prediction.table import TABLE_FILE
 from stages.runs.licences import licence_of
 from stages.runtime.devices import resolve_device
@@ -122,7 +122,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     planned = _plan(sources, facts, problems, rules, settings)
     large_images = [one for one in planned if is_large(one, len(card.classes))]
     large.require_possible([one.source for one in large_images])
-    transformer = Transformer.load(settings, loaded, weights) if loaded.takes_attention else NoTransformer(loaded)
+    transformer = Transformer.load(settings, recipe, weights) if loaded.takes_attention else NoTransformer(recipe)
     settings.out.mkdir(parents=True, exist_ok=True)
     windows = sum(len(one.boxes) for one in planned)
     total, unit = (windows, "windows") if rules.tile else (len(sources), "images")

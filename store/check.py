@@ -140,7 +140,9 @@ def check_store(
     if not isinstance(place, RemoteAddress):
         return _check_place(place, progress, choose, known, values)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        return _check_place(place.with_cache(CacheSettings(folder=Path(folder), size=0)), progress, choose, known, values)
+        return _check_place(
+            place.with_cache(CacheSettings(folder=Path(folder), size=0)), progress, choose, known, values
+        )
 
 
 def _check_place(place: Place, progress: Progress, choose: Choose, known: int, values: bool) -> Verification:  # noqa: FBT001 - as `check_store`
@@ -243,9 +245,7 @@ def _faults_of_shard(store: AttentionStore, name: str, samples: NDArray[np.int64
         return list(dict.fromkeys(faults)) or [Fault.of(whole)]
 
 
-def _faults_of_samples(
-    store: AttentionStore, name: str, samples: NDArray[np.int64], *, values: bool
-) -> list[Fault]:
+def _faults_of_samples(store: AttentionStore, name: str, samples: NDArray[np.int64], *, values: bool) -> list[Fault]:
     """Return the faults of some samples' values; raises a `PipelineError` when their bytes are damaged."""
     if name not in SHARDED and not store.has(name):  # the meaning of its values is not known
         store.check_array(name, samples)

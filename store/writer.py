@@ -14,6 +14,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,23 +223,16 @@ class StoreWriter:
             for name, dtype in layout.sharded.items()
         ]
         self.shards = {
-            name: ShardWriter(folder, name, capacity=layout.samples_per_shard, most_bytes=SHARD_BYTES, syncing=self._syncing)
+            name: ShardWriter(
+                folder, name, capacity=layout.samples_per_shard, most_bytes=SHARD_BYTES, syncing=self._syncing
+            )
             for name in layout.sharded
         }
         self.sample_columns = tuple(layout.sample_columns)
-        self.columns = {
-            name: ColumnWriter(folder, name, dtype=dtype, chunk=COLUMN_CHUNK, syncing=self._syncing)
-            for name, dtype in layout.sample_columns.items()
-        }
-        self.columns["checksum"] = ColumnWriter(
-            folder,
-            "checksum",
-            dtype="uint32",
-            row=(len(layout.sharded),),
-            chunk=COLUMN_CHUNK,
-            syncing=self._syncing,
-        )
-        self.columns["head"] = ColumnWriter(folder, "head", dtype="str", chunk=COLUMN_CHUNK, syncing=self._syncing)
+        column = partial(ColumnWriter, folder, chunk=COLUMN_CHUNK, syncing=self._syncing)
+        self.columns = {name: column(name, dtype=dtype) for name, dtype in layout.sample_columns.items()}
+        self.columns["checksum"] = column("checksum", dtype="uint32", row=(len(layout.sharded),))
+        self.columns["head"] = column("head", dtype="str")
         for head in layout.heads:
             self.columns["head"].append(head)
 

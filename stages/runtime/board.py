@@ -23,7 +23,7 @@ from stages.runtime.launch import Launch
 __all__ = ["TIMEOUT", "Board"]
 
 TIMEOUT = timedelta(minutes=10)
-"""Longest time that a process waits in an exchange of tensors, for the connection at the beginning, or for all others."""
+"""Longest time that a process waits in an exchange of tensors, for the first connection, or for all others."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
 """Seconds between two looks at the store."""
 LINGERING = 5.0
@@ -108,7 +108,7 @@ class Board:
         )
 
     def leave(self) -> None:
-        """Leave the finished run. The process that keeps the store stays until all others have left, or for `TIMEOUT`."""
+        """Leave the finished run. The process that keeps the store waits `TIMEOUT` at most for the others to leave."""
         with lost_processes_explained():
             self.store.add("left", 1)
             if self._keeps:

@@ -21,7 +21,7 @@ __all__ = ["Syncing", "syncing"]
 THREADS = 4
 """Files that are secured at the same time."""
 MOST_WAITING = 16
-"""Files that wait for that. Beyond it writing waits, so that few files are open and little is in the system's memory."""
+"""Files that wait for that. Beyond it writing waits: few files are open, and little is in the memory."""
 
 
 class Syncing:

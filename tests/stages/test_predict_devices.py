@@ -45,6 +45,19 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
+def _counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the number of images of every batch whose maps this process computes."""
+    computed: list[int] = []
+    extract = AttentionExtractor.extract
+
+    def counting(self: AttentionExtractor, batch: Any) -> Any:
+        computed.append(len(batch))
+        return extract(self, batch)
+
+    monkeypatch.setattr(AttentionExtractor, "extract", counting)
+    return computed
+
+
 @pytest.fixture(scope="module")
 def image_run(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run whose network takes no attention."""
@@ -53,15 +66,19 @@ def image_run(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return out
 
 
-def test_processes_write_the_files_of_one_process_and_fill_the_memo(phantoms: Path, trained: Path, tmp_path: Path):
+def test_processes_write_the_files_of_one_process_and_fill_the_memo(
+    phantoms: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """All kinds of files. A second prediction, by one process, computes no maps."""
     images, memo = phantoms / "images", tmp_path / "memo"
     predict.run(_settings(images, trained, tmp_path / "one", tmp_path / "other", device="cpu", **ALL))
     report = predict.run(_settings(images, trained, tmp_path / "two", memo, devices="cpu,cpu", **ALL))
     assert report.images == 16
     assert _bytes(tmp_path / "one") == _bytes(tmp_path / "two")
-    before = (memo / next(iter(os.listdir(memo)))).stat().st_size
-    assert before > 0
+    computed = _counted(monkeypatch)
+    predict.run(_settings(images, trained, tmp_path / "three", memo, device="cpu", **ALL))
+    assert sum(computed) == 0
+    assert _bytes(tmp_path / "three") == _bytes(tmp_path / "two")
 
 
 def test_maps_of_an_ended_prediction_are_not_computed_again(
@@ -78,18 +95,12 @@ def test_maps_of_an_ended_prediction_are_not_computed_again(
         written.append(source.id)
         write(self, source, prediction)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(predict.OutputWriter, "write", ending)
-        predict.run(_settings(images, trained, tmp_path / "out", memo, devices="cpu,cpu"))
+        with pytest.raises(KeyboardInterrupt):
+            predict.run(_settings(images, trained, tmp_path / "out", memo, devices="cpu,cpu"))
     assert len(list((tmp_path / "out").iterdir())) == 9
-    computed: list[int] = []
-    extract = AttentionExtractor.extract
-
-    def counting(self: AttentionExtractor, batch: Any) -> Any:
-        computed.append(len(batch))
-        return extract(self, batch)
-
-    monkeypatch.setattr(AttentionExtractor, "extract", counting)
+    computed = _counted(monkeypatch)
     predict.run(_settings(images, trained, tmp_path / "out", memo, device="cpu"))
     assert sum(computed) <= 16 - 12, "the maps of three batches of four were computed before"
     predict.run(_settings(images, trained, tmp_path / "one", memo, device="cpu"))
@@ -163,7 +174,7 @@ def test_a_run_without_attention_needs_no_transformer_and_no_memo(
         raise AssertionError("a transformer was loaded")
 
     monkeypatch.setattr(AttentionExtractor, "from_recipe", refused)
-    monkeypatch.setattr("stages.prediction.reading.started_processes", refused)
+    monkeypatch.setattr("stages.extraction.reading.started_processes", refused)
     report = predict.run(_settings(images, image_run, tmp_path / "without", tmp_path / "memo", devices=devices, **ALL))
     assert report.images == 16
     assert _bytes(tmp_path / "with") == _bytes(tmp_path / "without")

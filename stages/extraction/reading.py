@@ -1,10 +1,10 @@
-"""Read images and get their attention for a prediction: in this process, by processes of several devices, or not at all.
+"""Read images for a prediction, and get their attention: here, by processes of several devices, or not at all.
 
-| run                              | images are read        | maps come from                                               |
-|----------------------------------|------------------------|--------------------------------------------------------------|
-| takes attention                  | in this process        | the memo, or the transformer in this process                 |
-| takes attention, `--devices`     | by one process each    | the memo of this process, or the transformers of the others  |
-| takes none (`--branches image`)  | in this process        | nowhere: the network gets zeros and does not read them       |
+| run                             | images are read     | maps come from                                              |
+|---------------------------------|---------------------|-------------------------------------------------------------|
+| takes attention                 | in this process     | the memo, or the transformer in this process                |
+| takes attention, `--devices`    | by one process each | the memo of this process, or the transformers of the others |
+| takes none (`--branches image`) | in this process     | nowhere: the network gets zeros and does not read them      |
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
+from stages.attention.recipe import Recipe
 from stages.errors import InputProblemsError
 from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
 from stages.extraction.jobs import TransformerSpec
@@ -26,7 +27,6 @@ from stages.extraction.processes import started_processes
 from stages.extraction.requests import require_devices
 from stages.extraction.shard import REMEDY, Decoding, Extraction, Shard, extract_shard
 from stages.imaging.samples import SourceSample
-from stages.prediction.loading import LoadedRun
 from stages.runtime.devices import resolve_devices
 from stages.runtime.progress import Task
 from stages.settings import PredictSettings
@@ -41,8 +41,9 @@ IMAGES_AT_A_TIME = 64
 class Reader(Protocol):
     """Interface of everything that reads images."""
 
-    at_a_time: int
-    """Number of images in a part."""
+    @property
+    def at_a_time(self) -> int:
+        """Return the number of images in a part."""
 
     def shards(self, parts: Iterable[Sequence[SourceSample]], task: Task) -> Iterator[Shard]:
         """Yield one shard for each part, in order; the task is advanced by one for each image."""
@@ -53,18 +54,18 @@ class Transformer:
     """Hold the transformer of a run, checked, and where it computes. Made before any output is."""
 
     settings: PredictSettings
-    run: LoadedRun
+    recipe: Recipe
     weights: Path | None
     extractor: AttentionExtractor
     """On the device of this process; with `--devices` it is not used after its weights were checked."""
 
     @classmethod
-    def load(cls, settings: PredictSettings, run: LoadedRun, weights: Path | None) -> Transformer:
+    def load(cls, settings: PredictSettings, recipe: Recipe, weights: Path | None) -> Transformer:
         """Load the transformer.
 
         Args:
             settings: of the prediction.
-            run: takes attention.
+            recipe: of the run.
             weights: file to load; None for the model's own file or the hub's.
 
         Raises:
@@ -72,9 +73,9 @@ class Transformer:
         """
         device = settings.device if settings.devices is None else "cpu"
         extractor = AttentionExtractor.from_recipe(
-            run.recipe, weights=weights, device=device, batch_size=settings.batch_size
+            recipe, weights=weights, device=device, batch_size=settings.batch_size
         )
-        return cls(settings=settings, run=run, weights=weights, extractor=extractor)
+        return cls(settings=settings, recipe=recipe, weights=weights, extractor=extractor)
 
     @contextmanager
     def reader(self, decoding: Decoding) -> Iterator[Reader]:
@@ -83,13 +84,11 @@ class Transformer:
         Raises:
             PipelineError: the memo cannot be used, or a process cannot start.
         """
-        settings, recipe = self.settings, self.run.recipe
+        settings, recipe = self.settings, self.recipe
         with AttentionMemo(settings.memo, recipe) as memo:
             if settings.devices is None:
                 yield _Here(
-                    Extraction(
-                        decoding=decoding, extractor=self.extractor, batch_size=settings.batch_size, memo=memo
-                    ),
+                    Extraction(decoding=decoding, extractor=self.extractor, batch_size=settings.batch_size, memo=memo),
                     IMAGES_AT_A_TIME,
                 )
                 return
@@ -110,12 +109,12 @@ class Transformer:
 class NoTransformer:
     """Stand for the transformer of a run whose network takes no attention. Nothing is loaded, and no memo is opened."""
 
-    run: LoadedRun
+    recipe: Recipe
 
     @contextmanager
     def reader(self, decoding: Decoding) -> Iterator[Reader]:
         """Give what reads images."""
-        nothing = _NoAttention((len(self.run.recipe.heads), *self.run.recipe.grid))
+        nothing = _NoAttention((len(self.recipe.heads), *self.recipe.grid))
         yield _Here(
             Extraction(decoding=decoding, extractor=nothing, batch_size=IMAGES_AT_A_TIME, memo=nothing),
             IMAGES_AT_A_TIME,
