@@ -103,8 +103,8 @@ class Board:
                 return
             come = self.store.add(key, 0)
         raise PipelineError(
-            f"only {come} of {self._launch.count} processes have come within {TIMEOUT.total_seconds():.0f} seconds; the "
-            "others were ended, or never started.\n  Look at their messages, and start all of them again."
+            f"only {come} of {self._launch.count} processes have come within {TIMEOUT.total_seconds():.0f} seconds; "
+            "the others were ended, or never started.\n  Look at their messages, and start all of them again."
         )
 
     def leave(self) -> None:
