@@ -56,6 +56,7 @@ class Ranges:
 RANGES = {
     "full": Ranges(turn=math.pi, zoom=0.25, shear=0.1, shift=0.1, flip_rows=True, colour=0.2, noise=6.0),
     "light": Ranges(turn=math.pi / 12, zoom=0.15, shear=0.05, shift=0.05, flip_rows=False, colour=0.2, noise=6.0),
+    "geometry": Ranges(turn=math.pi, zoom=0.25, shear=0.1, shift=0.1, flip_rows=True, colour=0, noise=0),
 }
 
 

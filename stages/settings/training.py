@@ -80,7 +80,9 @@ class TrainSettings(Settings):
         0.5, "Share of training samples with one branch silenced (dual only).", if_absent=0.0
     )
     augment: Augment = setting(
-        "full", "full: any orientation (dermoscopy, histology); light: left-right flips and small turns; none."
+        "full",
+        "full: any orientation (dermoscopy, histology); light: left-right flips and small turns; "
+        "geometry: as full, but colours stay as they are; none.",
     )
     border: Border = setting(
         "ignore",

@@ -119,7 +119,7 @@ def test_files_arrive_in_the_store_where_they_were(transformer, drawn):
 @settings(max_examples=15, deadline=None)
 @given(
     drawn=worlds(),
-    augment=st.sampled_from(["full", "light", "none"]),
+    augment=st.sampled_from(["full", "light", "geometry", "none"]),
     stem=st.sampled_from(["light", "full"]),
     seed=st.integers(0, 10_000),
 )

@@ -64,9 +64,16 @@ ARMS: Mapping[str, str] = {
     # which transformer
     "nucph": "dual,store=nucph,tuned_as=dual",
     "inskin": "dual,store=inskin,tuned_as=dual",
+    "inskin300": "dual,store=inskin300,tuned_as=dual",
+    # how the branches meet
+    "gated": "dual,network=gated,tuned_as=dual",
+    "prior": "dual,network=prior,tuned_as=dual",
+    "deep": "dual,network=deep,tuned_as=dual",
     # how to train
     "dual-maps-still": f"dual,tuned_as=dual,{_STILL}",
     "dual-border-mirrored": "dual,border=mirror,tuned_as=dual",
+    "dual-undisturbed": f"dual,augment=geometry,tuned_as=dual,{_STILL}",
+    "image-undisturbed": f"image,augment=geometry,tuned_as=image,{_STILL}",
     "image-border-mirrored": f"image,border=mirror,tuned_as=image,{_STILL}",
     "dual-unlabelled": "dual,unlabelled=true,tuned_as=dual",
     "image-unlabelled": f"image,unlabelled=true,tuned_as=image,{_STILL}",

@@ -25,7 +25,7 @@ def _positions(rows: int, columns: int) -> torch.Tensor:
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
-    kind=st.sampled_from(["full", "light"]),
+    kind=st.sampled_from(["full", "light", "geometry"]),
     size=st.tuples(st.integers(24, 70), st.integers(24, 70)),
     grid=st.tuples(st.integers(5, 20), st.integers(5, 20)),
     scale=st.integers(1, 3),
@@ -120,7 +120,7 @@ def test_the_grid_is_that_of_affine_grid(size):
     torch.testing.assert_close(sampling_grid(affines, size), plain, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["full", "light"])
+@pytest.mark.parametrize("kind", ["full", "light", "geometry"])
 @pytest.mark.parametrize("seed", range(4))
 def test_colours_are_those_of_the_steps_one_by_one(kind, seed):
     """The fast form equals the plain formulas, from black to white, and does not change its argument."""
@@ -146,3 +146,15 @@ def _colours_step_by_step(image: torch.Tensor, ranges: Ranges, generator: torch.
     image = 255 * (image.clamp(0, 255) / 255) ** factor()
     deviation = torch.rand((len(image), 1, 1, 1), generator=generator) * ranges.noise
     return (image + torch.randn(image.shape, generator=generator) * deviation).clamp(0, 255)
+
+
+def test_geometry_leaves_the_colours_alone():
+    """What `full` changes stays as it is, and the drawn geometry is that of `full`."""
+    image = torch.rand(5, 3, 12, 17, generator=torch.Generator().manual_seed(1)) * 255
+    changed = {kind: change_colours(image, RANGES[kind], torch.Generator().manual_seed(2)) for kind in RANGES}
+    torch.testing.assert_close(changed["geometry"], image, atol=2e-3, rtol=0)  # of 255
+    assert (changed["full"] - image).abs().max() > 10
+    moved = {
+        kind: draw_affines(5, RANGES[kind], 1.2, torch.Generator().manual_seed(2)) for kind in ("full", "geometry")
+    }
+    assert torch.equal(moved["full"], moved["geometry"])

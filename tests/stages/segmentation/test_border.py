@@ -29,7 +29,7 @@ def warped(mask: Tensor, affines: Tensor, border: str) -> Tensor:
 @settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
-    kind=st.sampled_from(["full", "light"]),
+    kind=st.sampled_from(["full", "light", "geometry"]),
     size=st.tuples(st.integers(3, 70), st.integers(3, 70)),
     dtype=st.sampled_from([torch.uint8, torch.float32]),
 )

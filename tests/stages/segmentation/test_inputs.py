@@ -59,7 +59,7 @@ def test_probabilities_of_labels_that_overlap_are_sigmoids(batch: TensorBatch):
     assert (probabilities.sum(dim=1) - 1).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("augment", ["full", "light", "none"])
+@pytest.mark.parametrize("augment", ["full", "light", "geometry", "none"])
 @pytest.mark.parametrize("branches", ["dual", "attention"])
 def test_maps_are_changed_at_every_strength_of_augmentation(batch: TensorBatch, augment: Augment, branches: Branches):
     """One of two maps is silenced in some samples and never both; the generator's first numbers do not matter."""
@@ -90,7 +90,7 @@ def test_the_default_changes_no_map_and_uses_the_same_random_numbers(batch: Tens
         assert torch.equal(one, third)
 
 
-@pytest.mark.parametrize("augment", ["full", "light"])
+@pytest.mark.parametrize("augment", ["full", "light", "geometry"])
 def test_a_seed_gives_the_same_images_and_masks_whatever_happens_to_the_maps(batch: TensorBatch, augment: Augment):
     """So trainings of both branches and of the image alone are paired by their seed, batch after batch."""
     config = _config(multilabel=False)
