@@ -288,7 +288,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) ->
     left_out = LeftOut.of(work.prepared, tally.problems, work.settings)
     writer.skipped = left_out.as_skipped()
     if share is not None:
-        writer.part = describe_part(share, work.prepared, tally, left_out)
+        writer.part = describe_part(share, work.prepared, tally, left_out, work.settings)
 
 
 def _shards(work: _Work, at_once: int, memo: AttentionMemo, task: Task) -> Generator[tuple[int, Shard]]:

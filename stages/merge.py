@@ -47,7 +47,7 @@ class MergeReport:
     samples: int
     labelled: int
     skipped: Sequence[Problem]
-    """Inputs that the parts left out."""
+    """Inputs that the parts left out, by the paths that the user of the part's task gave."""
     hints: Sequence[str]
     """Warnings about the whole data set."""
     seconds: float
@@ -75,6 +75,8 @@ class _Part:
     expected: int
     """Number of samples that the part would have if all its files could be read."""
     left_out: LeftOut
+    folders: dict[str, str]
+    """Folders of the inputs by the names of their settings, as the task got them; {} if it recorded none."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -107,12 +109,12 @@ def run(parts: Sequence[Path], store: Path, progress: Progress = SILENT) -> Merg
     opened = _open_all(parts)
     tally, left_out = _summary(opened)
     if not tally.samples:
-        problems = [Problem(one["where"], one["what"]) for one in left_out.as_skipped()]
+        problems = [Problem(one["where"], one["what"]) for one in _shown(opened).as_skipped()]
         raise InputProblemsError(problems or [Problem(str(store), "no part holds a sample")], "No sample is left.")
     first = opened[0]
     layout = replace(first.layout, expected=sum(part.expected for part in opened))
     with (
-        new_store(store, layout=layout, recipe=first.store.recipe) as writer,
+        new_store(store, layout=layout, recipe=first.store.recipe, copied=True) as writer,
         progress.task("merging", tally.samples, "samples") as task,
     ):
         for part in opened:
@@ -123,7 +125,7 @@ def run(parts: Sequence[Path], store: Path, progress: Progress = SILENT) -> Merg
         parts=len(opened),
         samples=tally.samples,
         labelled=tally.labelled,
-        skipped=[Problem(one["where"], one["what"]) for one in left_out.as_skipped()],
+        skipped=[Problem(one["where"], one["what"]) for one in _shown(opened).as_skipped()],
         hints=tally.hints(first.layout.size),
         seconds=time.monotonic() - began,
     )
@@ -143,6 +145,11 @@ def _summary(parts: Sequence[_Part]) -> tuple[Tally, LeftOut]:
             what = f"its description of the part is damaged ({type(error).__name__})"
             raise InputProblemsError([Problem(str(part.path), what)], REMEDY) from None
     return tally, LeftOut.joined([part.left_out for part in parts])
+
+
+def _shown(parts: Sequence[_Part]) -> LeftOut:
+    """Return the problems of all parts together, with the paths as `extract` shows them."""
+    return LeftOut.joined([part.left_out.shown(part.folders) for part in parts])
 
 
 def _open_all(paths: Sequence[Path]) -> list[_Part]:
@@ -193,6 +200,7 @@ def _open(path: Path) -> _Part:
     try:
         content = store.description.part or {}
         lists, expected = content["left_out"], int(content["expected"])
+        folders = {name: str(folder) for name, folder in dict(content.get("folders", {})).items()}
         left_out = LeftOut(**{field.name: [_texts(one) for one in lists[field.name]] for field in fields(LeftOut)})
         sound = share.number <= share.of and store.description.version == VERSION
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -200,7 +208,9 @@ def _open(path: Path) -> _Part:
     if not sound:
         raise InputProblemsError([Problem(str(path), "its description of the part is damaged, or of another version")])
     layout = replace(layout_of(store), expected=0)
-    return _Part(path=path, store=store, share=share, layout=layout, expected=expected, left_out=left_out)
+    return _Part(
+        path=path, store=store, share=share, layout=layout, expected=expected, left_out=left_out, folders=folders
+    )
 
 
 def _texts(problem: dict[str, Any]) -> dict[str, str]:

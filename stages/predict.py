@@ -5,6 +5,9 @@ weights, at the same size. Each image gets a mask at its original size, in the v
 trained on. `stages.prediction.outputs` lists the other files that can be written. Masks that lie among the images are
 recognised by the layout of the folder and are never segmented.
 
+A run with `--branches image` takes no attention: then no transformer is loaded. With `--devices` processes of this
+machine read the images and compute the attention (`stages.extraction.reading`).
+
 Every file in `out` is written by an atomic replace. Nothing else is written except the memo.
 """
 
@@ -13,13 +16,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from stages.attention.extractor import AttentionExtractor
-from stages.attention.memo import AttentionMemo
 from stages.errors import InputProblemsError, Problem
 from stages.extraction.preparation import check_headers
-from stages.extraction.shard import REMEDY, Decoding, Extraction, check_files, extract_shard
+from stages.extraction.reading import NoTransformer, Reader, Transformer, network_device, tiles_of
+from stages.extraction.shard import REMEDY, Decoding, check_files
 from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.mixtures import describe_channels, describe_conversion, describe_orientation
@@ -41,10 +44,6 @@ from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted, rate
 from stages.segmentation.checkpoint import ModelCard
 from stages.settings import PredictSettings
-from store import Sample
-
-IMAGES_AT_A_TIME = 64
-"""Images that are in memory together, at the network's size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +80,11 @@ class PredictionReport:
 class _Work:
     """Hold the objects that all images share."""
 
-    extraction: Extraction
+    reader: Reader
+    decoding: Decoding
     predictor: Predictor
     writer: OutputWriter
+    batch_size: int
     stop_on_error: bool
 
 
@@ -94,19 +95,19 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         CheckpointError: the run cannot be read.
         WeightsError: the transformer's weights cannot be loaded, or are not those of the run's recipe.
         UsageError: `out` would overwrite images, masks drawn by hand, a store or a run, or lies inside another output;
-            or the images cannot be found as asked.
+            the images cannot be found as asked; or a device cannot be used.
         InputProblemsError: an image cannot be read, or with `on_error="skip"` none can; the error lists all of them.
     """
     began = time.monotonic()
     require_outside(settings.out, option="--out", itself=True)
     require_outside(settings.memo, option="--memo", itself=True)
-    device = resolve_device(settings.device)
+    device = resolve_device(network_device(settings))
     loaded = load_run(settings.run, device)
     card, recipe, rules = loaded.card, loaded.recipe, loaded.rules
     found = _find(settings, card, progress)
     writer = OutputWriter(settings, card)
     writer.require_free(found.samples)
-    weights = weights_of(recipe, settings.weights, offline=settings.offline)
+    weights = weights_of(recipe, settings.weights, offline=settings.offline) if loaded.takes_attention else None
     decoding = Decoding(size=card.network.size, input_size=recipe.input_size, context=recipe.context, images=rules)
     sources, problems, facts = _check(found, decoding, settings, progress)
     conversion = describe_conversion(facts, rules.window, origin="the rule of the run")
@@ -121,17 +122,17 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     planned = _plan(sources, facts, problems, rules, settings)
     large_images = [one for one in planned if is_large(one, len(card.classes))]
     large.require_possible([one.source for one in large_images])
-    extractor = AttentionExtractor.from_recipe(
-        recipe, weights=weights, device=settings.device, batch_size=settings.batch_size
-    )
+    transformer = Transformer.load(settings, recipe, weights) if loaded.takes_attention else NoTransformer(recipe)
     settings.out.mkdir(parents=True, exist_ok=True)
     windows = sum(len(one.boxes) for one in planned)
     total, unit = (windows, "windows") if rules.tile else (len(sources), "images")
-    with AttentionMemo(settings.memo, recipe) as memo, progress.task("predicting", total, unit) as task:
+    with transformer.reader(decoding) as reader, progress.task("predicting", total, unit) as task:
         work = _Work(
-            extraction=Extraction(decoding=decoding, extractor=extractor, batch_size=settings.batch_size, memo=memo),
+            reader=reader,
+            decoding=decoding,
             predictor=Predictor(model=loaded.model, card=card, device=device, flips=settings.flips),
             writer=writer,
+            batch_size=settings.batch_size,
             stop_on_error=settings.on_error == "stop",
         )
         if rules.tile is None:
@@ -157,17 +158,10 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
 
 def _tiled(work: _Work, large: LargeFiles) -> TiledPrediction:
     """Return the prediction through windows, which are read and computed like the tiles of an extraction."""
-
-    def read(tiles: Sequence[SourceSample], task: Task) -> list[Sample]:
-        shard = extract_shard(tiles, work.extraction, task)
-        if shard.problems:
-            raise InputProblemsError(shard.problems[:1], REMEDY)
-        return shard.samples
-
     return TiledPrediction(
-        read=read,
+        read=partial(tiles_of, work.reader),
         predictor=work.predictor,
-        batch_size=work.extraction.batch_size,
+        batch_size=work.batch_size,
         writer=work.writer,
         large=large,
         stop_on_error=work.stop_on_error,
@@ -240,13 +234,14 @@ def _predict_all(sources: Sequence[SourceSample], problems: list[Problem], work:
         InputProblemsError: an image cannot be read and `on_error` is "stop"; the message names all such images.
     """
     images = 0
-    parts = iter([sources[at : at + IMAGES_AT_A_TIME] for at in range(0, len(sources), IMAGES_AT_A_TIME)])
-    for part in parts:
-        shard = extract_shard(part, work.extraction, task)
+    at_a_time = work.reader.at_a_time
+    parts = [sources[at : at + at_a_time] for at in range(0, len(sources), at_a_time)]
+    done = 0
+    for part, shard in zip(parts, work.reader.shards(parts, task), strict=True):
+        done += len(part)
         problems += shard.problems
         if problems and work.stop_on_error:
-            for rest in parts:
-                problems += check_files(rest, decoding=work.extraction.decoding, task=task)
+            problems += check_files(sources[done:], decoding=work.decoding, task=task)
             raise InputProblemsError(problems, REMEDY)
         by_id = {source.id: source for source in part}
         for sample in shard.samples:

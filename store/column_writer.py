@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from store.disk.publish import write_synced
+from store.disk.syncing import Syncing
 from store.format import chunk_path
 from store.metadata import ArrayMetadata, column_metadata
 from store.shards import checksummed
@@ -31,9 +31,19 @@ class ColumnWriter:
         dtype: `str` or the name of a NumPy type.
         row: shape of one value; () for a scalar.
         chunk: values in a chunk. A column with fewer values has one chunk of exactly that many.
+        syncing: secures the files on the disk.
     """
 
-    def __init__(self, root: Path, name: str, *, dtype: str, row: tuple[int, ...] = (), chunk: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        *,
+        dtype: str,
+        row: tuple[int, ...] = (),
+        chunk: int,
+        syncing: Syncing | None = None,
+    ) -> None:
         self.digests: list[str] = []
         """SHA-256 of every chunk that was written."""
         self._root = root
@@ -41,6 +51,7 @@ class ColumnWriter:
         self._dtype = dtype
         self._row = row
         self._chunk = chunk
+        self._syncing = syncing or Syncing()
         self._values: list[Any] = []
         self._written = 0
         (root / name).mkdir()
@@ -50,6 +61,16 @@ class ColumnWriter:
         self._values.append(value)
         if len(self._values) == self._chunk:
             self._write(self._chunk)
+
+    def extend(self, values: Sequence[Any]) -> None:
+        """Add several values."""
+        done = 0
+        while done < len(values):
+            some = values[done : done + self._chunk - len(self._values)]
+            self._values.extend(some)
+            done += len(some)
+            if len(self._values) == self._chunk:
+                self._write(self._chunk)
 
     def adopt(self, digests: Sequence[str], values: int) -> None:
         """Begin with full chunks whose files are in the column's folder already.
@@ -70,7 +91,7 @@ class ColumnWriter:
 
     def _write(self, extent: int) -> None:
         content = encode_column_chunk(self._values, self._dtype, extent)
-        write_synced(chunk_path(self._root, self._name, len(self.digests), 1 + len(self._row)), content)
+        self._syncing.write(chunk_path(self._root, self._name, len(self.digests), 1 + len(self._row)), content)
         self.digests.append(hashlib.sha256(content).hexdigest())
         self._written += len(self._values)
         self._values.clear()

@@ -84,6 +84,20 @@ class Columns:
         number, row = divmod(index, self._extent(name))
         return self._chunk(name, number)[row]
 
+    def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return the values of a column of numbers from `start` to before `stop`. Their chunks are kept, as by `value`.
+
+        Raises:
+            StoreVersionError, StoreIncompleteError, StoreCorruptError: as `value`.
+        """
+        if name in self._whole:
+            return self._whole[name][start:stop]
+        extent = self._extent(name)
+        numbers = range(start // extent, -(-stop // extent))
+        chunks = [np.asarray(self._chunk(name, number)) for number in numbers]
+        values = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+        return values[start - numbers.start * extent : stop - numbers.start * extent]
+
     def texts(self, name: str) -> Iterator[Texts]:
         """Yield the texts of a column chunk by chunk, in order. Nothing is cached, and no text is made a Python object.
 

@@ -203,14 +203,25 @@ class AttentionStore(StoreFacts):
             self._require_same_store()
         return values
 
-    def chunk(self, name: str, index: int) -> bytes:
-        """Return the stored bytes of one sample in one sharded array, with their checksum, after comparing the two.
+    def stored_run(self, name: str, start: int, stop: int) -> tuple[memoryview, list[int]]:
+        """Return the stored bytes of samples of one sharded array of a local store, after comparing their checksums.
+
+        Args:
+            name: of the array.
+            start: position of the first sample.
+            stop: position after the last one, in the same shard.
+
+        Returns:
+            The chunks of the samples, each with its checksum, and the length of every chunk.
 
         Raises:
-            IndexError, StoreIncompleteError, StoreCorruptError: as `read_array`.
+            StoreIncompleteError, StoreCorruptError: the store has no such array, or bytes are missing or damaged.
         """
-        array, checksums = self._sharded_array(name, np.asarray([index], dtype=np.int64))
-        return array.chunk(index, checksums)
+        array, _ = self._sharded_array(name, np.asarray([start, stop - 1], dtype=np.int64))
+        column = self.description.sharded.index(name)
+        run = array.run(start, stop, self.columns.rows("checksum", start, stop)[:, column])
+        self._require_same_store()
+        return run
 
     def check_array(self, name: str, indices: Indices) -> None:
         """Check the stored bytes of several samples of one sharded array, whatever their type and codecs.

@@ -103,13 +103,26 @@ class ShardedArray:
                 raise self._damaged(sample, error) from None
         return out
 
-    def chunk(self, sample: int, checksums: Checksums) -> bytes:
-        """Return the stored bytes of one sample, checksum included, after comparing them with their checksums.
+    def run(self, start: int, stop: int, checksums: NDArray[np.uint32]) -> tuple[memoryview, list[int]]:
+        """Return the stored bytes of samples that follow each other, after comparing them with their checksums.
+
+        The file stays mapped only as long as the bytes are used.
+
+        Args:
+            start: position of the first sample.
+            stop: position after the last one, in the same shard.
+            checksums: (sample,) the CRC-32C that the store records for each.
+
+        Returns:
+            The chunks of the samples, each with its checksum, and the length of every chunk.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
-        return self._checked_shard(sample, checksums).chunk(sample)
+        shard = self._map(start // self._per_shard)
+        for sample, checksum in zip(range(start, stop), checksums.tolist(), strict=True):
+            shard.check(sample, checksum)
+        return shard.run(start, stop)
 
     def check(self, indices: NDArray[np.int64], checksums: Checksums) -> None:
         """Compare the stored bytes of samples with their checksums; a sample that passed is not checked again.
@@ -158,8 +171,19 @@ class ShardedArray:
         shard = self._mapped.get(number)
         if shard is not None:
             return shard
+        shard = self._map(number)
+        self._mapped[number] = shard
+        self.times_mapped += 1
+        while len(self._mapped) > self._most_mapped:
+            given_back, _ = self._mapped.popitem(last=False)
+            start = given_back * self._per_shard
+            self._checked[start : start + self._per_shard] = False  # it may be another file when it is mapped again
+        return shard
+
+    def _map(self, number: int) -> MappedShard:
+        """Map a shard."""
         first = number * self._per_shard
-        shard = MappedShard(
+        return MappedShard(
             path := self.path(number),
             shown=self._files.shown(path),
             capacity=self._per_shard,
@@ -168,13 +192,6 @@ class ShardedArray:
             last=min(first + self._per_shard, self._samples) - 1,
             index_at_start=self._index_at_start,
         )
-        self._mapped[number] = shard
-        self.times_mapped += 1
-        while len(self._mapped) > self._most_mapped:
-            given_back, _ = self._mapped.popitem(last=False)
-            start = given_back * self._per_shard
-            self._checked[start : start + self._per_shard] = False  # it may be another file when it is mapped again
-        return shard
 
     def path(self, number: int) -> Path:
         """Return the path of a shard."""

@@ -176,10 +176,11 @@ class MappedShard:
         start, length = self._index[sample - self._first].tolist()
         return self._view[start : start + length - CRC_BYTES]
 
-    def chunk(self, sample: int) -> bytes:
-        """Return a sample's stored bytes with their checksum."""
-        start, length = self._index[sample - self._first].tolist()
-        return self._bytes[start : start + length]
+    def run(self, start: int, stop: int) -> tuple[memoryview, list[int]]:
+        """Return the stored bytes of samples from `start` to before `stop`, as a view, and the length of each."""
+        rows = self._index[start - self._first : stop - self._first]
+        begin, end = int(rows[0, 0]), int(rows[-1].sum())
+        return self._view[begin:end], rows[:, 1].tolist()
 
     def checksum(self, sample: int) -> int:
         """Return the CRC-32C that follows a sample's stored bytes in the file."""

@@ -14,16 +14,18 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from store.check import verify_store
+from store.check import check_store
 from store.column_writer import ColumnWriter
 from store.description import Description, MaskSource
-from store.disk.publish import published_folder, write_synced
+from store.disk.publish import published_folder
+from store.disk.syncing import Syncing, syncing
 from store.errors import StoreCorruptError
 from store.format import (
     ATTRIBUTE,
@@ -47,7 +49,7 @@ from store.packing import Packing, codecs
 from store.records import Sample
 from store.root import STORE
 from store.shard_writer import ShardWriter
-from store.shards import checksum_of, encode_chunk
+from store.shards import encode_chunk
 
 SHARD_BYTES = 32 * 2**20
 """Largest size of a shard of images. Smaller shards would be many files, larger ones would be slow to fetch."""
@@ -168,7 +170,7 @@ class Layout:
 
 @contextlib.contextmanager
 def new_store(
-    path: Path, *, layout: Layout, recipe: dict[str, Any], upgraded_from: Sequence[str] = ()
+    path: Path, *, layout: Layout, recipe: dict[str, Any], upgraded_from: Sequence[str] = (), copied: bool = False
 ) -> Iterator[StoreWriter]:
     """Open a writer whose store replaces the one at `path` when the block ends without an error.
 
@@ -177,16 +179,18 @@ def new_store(
         layout: of every sample.
         recipe: all that determines the attention.
         upgraded_from: the `contents_sha256` of the older stores that this one replaces.
+        copied: all samples come from stores with `store.copying`. Then their bytes are compared with their checksums,
+            and their values are not looked at: that was done when those stores were written.
 
     Raises:
         UsageError: `path` holds something that is not an attention store.
         StoreCorruptError: the written store fails verification; nothing is published.
     """
-    with published_folder(path, ours=STORE) as folder:
-        writer = StoreWriter(folder, layout=layout, recipe=recipe, upgraded_from=upgraded_from)
+    with published_folder(path, ours=STORE) as folder, syncing() as files:
+        writer = StoreWriter(folder, layout=layout, recipe=recipe, upgraded_from=upgraded_from, syncing=files)
         yield writer
         writer.finish()
-        faults = verify_store(folder)
+        faults = [fault.text for fault in check_store(folder, values=not copied).faults]
         if faults:
             raise StoreCorruptError("\n".join([f"{path}: the written store does not read back:", *faults]))
 
@@ -195,8 +199,15 @@ class StoreWriter:
     """Fill a folder with a store, sample by sample. Made by `new_store`."""
 
     def __init__(
-        self, folder: Path, *, layout: Layout, recipe: dict[str, Any], upgraded_from: Sequence[str] = ()
+        self,
+        folder: Path,
+        *,
+        layout: Layout,
+        recipe: dict[str, Any],
+        upgraded_from: Sequence[str] = (),
+        syncing: Syncing | None = None,
     ) -> None:
+        self._syncing = syncing or Syncing()
         self.skipped: list[dict[str, str]] = []
         """Inputs left out on request, for the store's description: `{where, what}`."""
         self.part: dict[str, Any] | None = None
@@ -212,18 +223,16 @@ class StoreWriter:
             for name, dtype in layout.sharded.items()
         ]
         self.shards = {
-            name: ShardWriter(folder, name, capacity=layout.samples_per_shard, most_bytes=SHARD_BYTES)
+            name: ShardWriter(
+                folder, name, capacity=layout.samples_per_shard, most_bytes=SHARD_BYTES, syncing=self._syncing
+            )
             for name in layout.sharded
         }
         self.sample_columns = tuple(layout.sample_columns)
-        self.columns = {
-            name: ColumnWriter(folder, name, dtype=dtype, chunk=COLUMN_CHUNK)
-            for name, dtype in layout.sample_columns.items()
-        }
-        self.columns["checksum"] = ColumnWriter(
-            folder, "checksum", dtype="uint32", row=(len(layout.sharded),), chunk=COLUMN_CHUNK
-        )
-        self.columns["head"] = ColumnWriter(folder, "head", dtype="str", chunk=COLUMN_CHUNK)
+        column = partial(ColumnWriter, folder, chunk=COLUMN_CHUNK, syncing=self._syncing)
+        self.columns = {name: column(name, dtype=dtype) for name, dtype in layout.sample_columns.items()}
+        self.columns["checksum"] = column("checksum", dtype="uint32", row=(len(layout.sharded),))
+        self.columns["head"] = column("head", dtype="str")
         for head in layout.heads:
             self.columns["head"].append(head)
 
@@ -259,15 +268,28 @@ class StoreWriter:
             raise ValueError(f"{sample.id}: has no `{self.sample_columns[row.index(None)]}`")
         self._add(chunks, row, checksums)
 
-    def append_stored(self, chunks: Mapping[str, bytes], values: Mapping[str, Any]) -> None:
-        """Add one sample whose chunks are encoded already, as in a store of the same layout.
+    def append_stored(
+        self, chunks: Mapping[str, tuple[memoryview, Sequence[int]]], values: Mapping[str, Sequence[Any]]
+    ) -> None:
+        """Add samples whose chunks are encoded already and follow each other, as in a store of the same layout.
 
         Args:
-            chunks: the stored bytes in every sharded array, checksum included.
-            values: the value in every column of samples.
+            chunks: for every sharded array the stored bytes of the samples, checksums included, and their lengths.
+            values: for every column of samples, and for `checksum`, the values.
+
+        Raises:
+            ValueError: they are more than the present shard has room for (`room`).
         """
-        encoded = [chunks[name] for name in self.shards]
-        self._add(encoded, [values[name] for name in self.sample_columns], list(map(checksum_of, encoded)))
+        for name, writer in self.shards.items():
+            writer.append_run(*chunks[name])
+        for name in (*self.sample_columns, "checksum"):
+            self.columns[name].extend(values[name])
+        self.samples += len(values["checksum"])
+
+    @property
+    def room(self) -> int:
+        """The number of samples that the present shard has room for."""
+        return self.samples_per_shard - self.samples % self.samples_per_shard
 
     def _add(self, chunks: Sequence[bytes], row: Sequence[Any], checksums: Sequence[int]) -> None:
         """Add the chunks of one sample, its values in the columns, and the CRC-32C of its chunks."""
@@ -285,7 +307,7 @@ class StoreWriter:
         metadata = {name: self.columns[name].finish().to_bytes() for name in self.columns}
         metadata |= {name: self._sharded_metadata(name) for name in self._layout.sharded}
         for name, content in metadata.items():
-            write_synced(self._folder / name / "zarr.json", content)
+            self._syncing.write(self._folder / name / "zarr.json", content)
         description = Description(
             version=VERSION,
             required=[LABEL_RULES] if self._layout.masks.rules is not None else [],
@@ -308,7 +330,8 @@ class StoreWriter:
             weights_licence=self._layout.weights_licence,
         ).sealed()
         group = {"zarr_format": 3, "node_type": "group", "attributes": {ATTRIBUTE: description.to_dict()}}
-        write_synced(self._folder / "zarr.json", written_json(group))
+        self._syncing.write(self._folder / "zarr.json", written_json(group))
+        self._syncing.wait()
 
     def _sharded_metadata(self, name: str) -> bytes:
         shape = self._layout.shape(name)

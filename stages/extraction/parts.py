@@ -15,6 +15,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import PipelineError, Problem, UsageError
@@ -119,14 +120,29 @@ class LeftOut:
             damaged=[one for part in parts for one in part.damaged],
         )
 
+    def shown(self, folders: Mapping[str, str]) -> LeftOut:
+        """Return the lists with the paths as the task's user wrote them, for messages.
+
+        Args:
+            folders: of the task, by the names of the settings; those that are missing are not put in front.
+        """
+
+        def whole(one: dict[str, str]) -> dict[str, str]:
+            before = [folders[name] for name in one["inside"].split("+") if name in folders]
+            return {**one, "where": "/".join([*before, one["where"]])}
+
+        return LeftOut(**{name: [whole(one) for one in listed] for name, listed in vars(self).items()})
+
     def as_skipped(self) -> list[dict[str, str]]:
         """Return the list `skipped` of the store's description: each problem once."""
         problems = {canonical_json(one): one for one in (*self.known, *self.unread, *self.damaged)}
         return [{"where": one["where"], "what": one["what"]} for one in (*self.plain, *problems.values())]
 
 
-def describe_part(share: Share, prepared: Prepared, tally: Tally, left_out: LeftOut) -> dict[str, Any]:
-    """Return the key `part` of a store's description."""
+def describe_part(
+    share: Share, prepared: Prepared, tally: Tally, left_out: LeftOut, settings: ExtractSettings
+) -> dict[str, Any]:
+    """Return the key `part` of a store's description. It alone holds the folders, for the messages of `merge`."""
     return {
         "number": share.number,
         "of": share.of,
@@ -134,6 +150,7 @@ def describe_part(share: Share, prepared: Prepared, tally: Tally, left_out: Left
         "expected": len(prepared.sources),
         "counts": tally.to_dict(),
         "left_out": asdict(left_out),
+        "folders": {name: str(folder) for name, folder in _folders(settings).items()},
     }
 
 
@@ -174,9 +191,14 @@ def _digest_of_plan(images: Iterable[str], problems: Iterable[Mapping[str, Any]]
 def _relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
     """Return a problem for a store's description, which must not depend on where the folders are."""
     where, inside = problem.where, []
-    folders = {"images": settings.images, "masks": settings.masks, "csv": settings.csv and settings.csv.parent}
-    for name, folder in folders.items():
-        if folder is not None and where.startswith(f"{folder}/"):
+    for name, folder in _folders(settings).items():
+        if where.startswith(f"{folder}/"):
             where = where.removeprefix(f"{folder}/")
             inside.append(name)
     return {"where": where, "what": problem.what, "inside": "+".join(inside)}
+
+
+def _folders(settings: ExtractSettings) -> dict[str, Path]:
+    """Return the folders of the inputs by the names of their settings."""
+    folders = {"images": settings.images, "masks": settings.masks, "csv": settings.csv and settings.csv.parent}
+    return {name: folder for name, folder in folders.items() if folder is not None}

@@ -11,7 +11,7 @@ from stages.runtime.devices import resolve_devices
 from stages.settings import ExtractSettings
 from store.root import STORE
 
-__all__ = ["require_place", "require_workers"]
+__all__ = ["require_devices", "require_place", "require_workers"]
 
 
 def require_workers(settings: ExtractSettings) -> None:
@@ -20,13 +20,28 @@ def require_workers(settings: ExtractSettings) -> None:
     Raises:
         UsageError: there is no such device or no such cluster, or several settings say where to compute.
     """
-    if settings.devices is not None:
-        for option, given in (("--device", settings.device != "auto"), ("--cluster", settings.cluster is not None)):
-            if given:
-                raise UsageError(f"--devices {settings.devices}: cannot be combined with {option}. Give one of them.")
-        resolve_devices(settings.devices)
+    require_devices(settings.devices, settings.device, settings.cluster)
     if settings.cluster is not None:
         require_cluster(settings.cluster, insecure=settings.cluster_insecure)
+
+
+def require_devices(devices: str | None, device: str, cluster: str | None = None) -> None:
+    """Make sure that `--devices` can be used, if it is given.
+
+    Args:
+        devices: the names.
+        device: the setting `device`; "auto" if it is not given.
+        cluster: the setting `cluster`.
+
+    Raises:
+        UsageError: there is no such device, or several settings say where to compute.
+    """
+    if devices is None:
+        return
+    for option, given in (("--device", device != "auto"), ("--cluster", cluster is not None)):
+        if given:
+            raise UsageError(f"--devices {devices}: cannot be combined with {option}. Give one of them.")
+    resolve_devices(devices)
 
 
 def require_place(settings: ExtractSettings) -> None:

@@ -34,6 +34,11 @@ class LoadedRun:
     rules: ImageRules
     """Rules by which images are read."""
 
+    @property
+    def takes_attention(self) -> bool:
+        """True if the network takes attention maps; False for a run with `--branches image`."""
+        return self.card.network.branches != "image"
+
 
 def load_run(run: Path, device: torch.device) -> LoadedRun:
     """Read a run.

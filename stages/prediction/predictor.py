@@ -81,7 +81,7 @@ class Predictor:
     def __init__(
         self,
         loaded: LoadedRun,
-        extractor: AttentionExtractor,
+        extractor: AttentionExtractor | None,
         network: inference.Predictor,
         *,
         run: Path,
@@ -134,8 +134,12 @@ class Predictor:
         place = resolve_device(device)
         loaded = load_run(Path(run), place)
         offline = offline or is_switched_on(OFFLINE)
-        file = weights_of(loaded.recipe, None if weights is None else Path(weights), offline=offline)
-        extractor = AttentionExtractor.from_recipe(loaded.recipe, weights=file, device=device, batch_size=batch_size)
+        extractor = None
+        if loaded.takes_attention:
+            file = weights_of(loaded.recipe, None if weights is None else Path(weights), offline=offline)
+            extractor = AttentionExtractor.from_recipe(
+                loaded.recipe, weights=file, device=device, batch_size=batch_size
+            )
         network = inference.Predictor(model=loaded.model, card=loaded.card, device=place, flips=flips)
         kept = None if memo is None else Path(memo)
         return cls(loaded, extractor, network, run=Path(run), memo=kept, batch_size=batch_size)
@@ -263,7 +267,7 @@ class Predictor:
     def _with_maps(self, prepared: Sequence[_Prepared]) -> list[Sample]:
         """Compute the maps of images, or take them from the memo. Call with the lock held."""
         keys = [_key_of_maps(one.entering) for one in prepared]
-        if self._memo is None:
+        if self._memo is None or self._extractor is None:
             maps = dict(zip(keys, self._extract(prepared), strict=True))
         else:
             with AttentionMemo(self._memo, self._recipe) as memo:
@@ -277,6 +281,8 @@ class Predictor:
     def _extract(self, prepared: Sequence[_Prepared]) -> NDArray[np.float16]:
         if not prepared:
             return np.empty((0,), np.float16)
+        if self._extractor is None:  # the network does not read them
+            return np.zeros((len(prepared), len(self._recipe.heads), *self._recipe.grid), np.float16)
         return self._extractor.extract(np.stack([one.entering for one in prepared]))
 
     def _sample(self, prepared: _Prepared, key: str, maps: NDArray[np.float16]) -> Sample:

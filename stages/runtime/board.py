@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,7 +23,7 @@ from stages.runtime.launch import Launch
 __all__ = ["TIMEOUT", "Board"]
 
 TIMEOUT = timedelta(minutes=10)
-"""Longest time that a process waits in an exchange of tensors, or for the connection at the beginning."""
+"""Longest time that a process waits in an exchange of tensors, for the first connection, or for all others."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
 """Seconds between two looks at the store."""
 LINGERING = 5.0
@@ -88,23 +89,30 @@ class Board:
             return json.loads(self.store.get(key))
 
     def wait_for_all(self) -> None:
-        """Wait until every process of the run has come here.
+        """Wait until every process of the run has come here. A process that was killed never does.
 
         Raises:
             ProcessLostError: another process has failed or cannot be reached.
+            PipelineError: not all have come within `TIMEOUT`.
         """
         key = f"barrier/{self._barriers}"
         self._barriers += 1
         with lost_processes_explained():
             self.store.add(key, 1)
-            self._wait_until(lambda: self.store.add(key, 0) >= self._launch.count)
+            if self._wait_until(lambda: self.store.add(key, 0) >= self._launch.count, within=TIMEOUT):
+                return
+            come = self.store.add(key, 0)
+        raise PipelineError(
+            f"only {come} of {self._launch.count} processes have come within {TIMEOUT.total_seconds():.0f} seconds; "
+            "the others were ended, or never started.\n  Look at their messages, and start all of them again."
+        )
 
     def leave(self) -> None:
-        """Leave the finished run. The process that keeps the store stays until all others have left."""
+        """Leave the finished run. The process that keeps the store waits `TIMEOUT` at most for the others to leave."""
         with lost_processes_explained():
             self.store.add("left", 1)
             if self._keeps:
-                self._wait_until(lambda: self.store.add("left", 0) >= self._launch.count)
+                self._wait_until(lambda: self.store.add("left", 0) >= self._launch.count, within=TIMEOUT)
 
     def claim_failure(self) -> bool:
         """Record that this process fails. Return True if it is the first, which says why.
@@ -123,13 +131,24 @@ class Board:
             while self._keeps and self.store.add(FAILURES, 0) < self._launch.count and time.monotonic() < until:
                 time.sleep(SHORTEST_PAUSE)
 
-    def _wait_until(self, is_so: Callable[[], bool]) -> None:
-        """Ask again and again, ever more slowly, and look for failures of other processes in between."""
-        pause = SHORTEST_PAUSE
+    def _wait_until(self, is_so: Callable[[], bool], within: timedelta | None = None) -> bool:
+        """Ask again and again, ever more slowly, and look for failures of other processes in between.
+
+        Args:
+            is_so: the question.
+            within: longest time to wait; None for ever.
+
+        Returns:
+            True if it is so; False if the time is over.
+        """
+        pause, until = SHORTEST_PAUSE, math.inf if within is None else time.monotonic() + within.total_seconds()
         while not is_so():
             self._look_for_failures()
+            if time.monotonic() > until:
+                return False
             time.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
+        return True
 
     def _look_for_failures(self) -> None:
         if self.store.add(FAILURES, 0):

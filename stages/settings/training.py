@@ -198,6 +198,9 @@ class PredictSettings(Settings):
     memo: Path = setting(Path(".memo"), "Folder that caches computed attention.")
     on_error: Literal["stop", "skip"] = setting("stop", "What to do with a broken image: stop, or skip it.")
     batch_size: AtLeastOne = setting(16, "Images per batch.")
+    devices: str | None = setting(
+        None, "Several devices for the transformer, one process each: 0,1,2 for GPUs, or names such as cuda:0,cuda:1."
+    )
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
 
 

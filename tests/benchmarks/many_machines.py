@@ -1,13 +1,17 @@
-"""Time `extract --devices` against one process, and `pipeline merge` against copying the parts' files.
+"""Time two processes against one with as many threads, and `pipeline merge` against copying the parts' files.
 
-On processors two processes with half of the threads each gain nothing over one process, so the first ratio shows what
-starting the processes and sending the samples costs. Merging reads the parts, compares all checksums, writes the store,
-and reads it once more to verify it; `cp` reads and writes once.
+On processors two processes with half of the threads each gain nothing over one process. So the ratios of extraction and
+of training show what dividing the work costs: starting processes, sending samples, exchanging gradients. A machine with
+several GPUs gains by it; that cannot be measured here. Merging reads the parts, compares all checksums, writes the
+store, and reads it once more to verify it; `cp` reads and writes once.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,11 +33,13 @@ PARTS = 4
 
 
 def measure() -> Iterator[Measurement]:
-    """Yield both ratios."""
+    """Yield all ratios."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         phantom.run(PhantomSettings(out=root / "set", samples=IMAGES))
         yield _devices(root)
+        yield _tasks(root)
+        yield _training(root)
         yield _merging(root)
 
 
@@ -62,6 +68,73 @@ def _devices(root: Path) -> Measurement:
         claim="seconds with two processes / with one process, the same number of threads",
         details={**seconds, "images": IMAGES},
     )
+
+
+def _tasks(root: Path) -> Measurement:
+    """Time the two tasks of a job array at the same time, and the merge, as commands."""
+    given = ["--images", root / "set/images", "--masks", root / "set/masks", "--model", "dino_phantom_tiny8"]
+    runs = iter(range(1000))
+
+    def extraction(name: str, threads: int, *more: object) -> subprocess.Popen[bytes]:
+        memo = root / f"tasks{next(runs)}"
+        return _started(["pipeline", "extract", *given, "--store", root / name, "--memo", memo, *more], threads)
+
+    def array() -> None:
+        parts = [f"task{number}.zarr" for number in (1, 2)]
+        _wait([extraction(part, 1, "--shard", f"{number}/2") for number, part in enumerate(parts, 1)])
+        whole = ["--store", root / "array.zarr"]
+        _wait([_started(["pipeline", "merge", *(root / part for part in parts), *whole], 1)])
+
+    seconds = side_by_side(
+        {"one process": lambda: _wait([extraction("alone.zarr", 2)]), "two tasks and merge": array}, rounds=1
+    )
+    return Measurement(
+        name="extraction: two tasks of a job array and merge / one process",
+        ratio=seconds["two tasks and merge"] / seconds["one process"],
+        target=None,
+        claim="seconds of --shard 1/2 and 2/2 at the same time and pipeline merge / of one command, the same threads",
+        details={**seconds, "images": IMAGES},
+    )
+
+
+def _training(root: Path) -> Measurement:
+    """Time an epoch in two processes that exchange their gradients, and in one. The start does not count."""
+    program = ["tests.benchmarks.epochs_together", root / "s.zarr"]
+    together = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", *program]
+    seconds = {
+        "one process": float(_said(_started([*program, root / "alone"], 2))),
+        "two processes": float(_said(_started([*together, root / "together"], 1))),
+    }
+    return Measurement(
+        name="training: two processes (gloo) / one process",
+        ratio=seconds["two processes"] / seconds["one process"],
+        target=None,
+        claim="median seconds of an epoch under torchrun with two processes / with one, the same number of threads",
+        details={**seconds, "images": IMAGES},
+    )
+
+
+def _started(command: list[object], threads: int) -> subprocess.Popen[bytes]:
+    """Start a module of Python with so many threads. What it writes to standard output is kept."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen([sys.executable, "-m", *map(str, command)], env=environment, stdout=subprocess.PIPE)
+
+
+def _said(process: subprocess.Popen[bytes]) -> bytes:
+    """Return what a process wrote, after waiting for it.
+
+    Raises:
+        CalledProcessError: it failed.
+    """
+    said = process.communicate()[0]
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return said
+
+
+def _wait(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        _said(process)
 
 
 def _merging(root: Path) -> Measurement:

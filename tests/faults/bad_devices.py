@@ -69,4 +69,20 @@ KINDS = [
         2,
         ("'gpu'", "is not known"),
     ),
+    Kind(
+        "predict_devices_and_device",
+        "--devices and --device of predict",
+        _nothing,
+        "predict --devices cpu,cpu --device cpu",
+        2,
+        ("--devices cpu,cpu", "--device"),
+    ),
+    Kind(
+        "predict_devices_missing",
+        "a GPU for predict that is not there",
+        _nothing,
+        "predict --devices 97,98",
+        2,
+        ("cuda:97", "this machine"),
+    ),
 ]

@@ -16,18 +16,18 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import os, sys
 from pipeline import cli
-change = sys.argv.pop(1)
-if os.environ["RANK"] == "1":
+rank, change = sys.argv.pop(1), sys.argv.pop(1)
+if rank in (os.environ["RANK"], "*"):
     exec(change)
 sys.argv[0] = "pipeline"
 cli.main()
 """
-"""Run the command line in every process, after a change in process 1."""
+"""Run the command line in every process, after a change in one of them."""
 
 
-def _command(forks, store: Path, out: Path, *options: str, change: str = "", count: int = 2):
+def _command(forks, store: Path, out: Path, *options: str, change: str = "", rank: int | str = 1, count: int = 2):
     given = ["train", "--store", store, "--out", out, "--device", "cpu", "--width", "4", "--epochs", "3", *options]
-    return run_processes(forks, count, PROGRAM, change, *given)
+    return run_processes(forks, count, PROGRAM, rank, change, *given)
 
 
 KILLED = """
@@ -41,6 +41,18 @@ from stages.segmentation.trainer import SegmentationTrainer
 def fail(trainer, epoch):
     raise PipelineError("the disk of process 1 is broken")
 SegmentationTrainer._require_finite = fail
+"""
+FULL_DISK = """
+import errno
+from stages.segmentation import trainer
+def full(path, content):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+trainer.replace_file = full
+"""
+IMPATIENT = """
+from datetime import timedelta
+from stages.runtime import board
+board.TIMEOUT = timedelta(seconds=2)
 """
 TERMINATED = """
 import signal
@@ -66,6 +78,25 @@ def test_an_error_in_one_process_is_said_once(phantom_store, tmp_path, forks):
     assert [one.stderr.count("error:") for one in finished] == [0, 1, 0]
     assert "the disk of process 1 is broken" in finished[1].stderr
     assert "Traceback" not in "".join(one.stderr for one in finished)
+
+
+def test_a_full_disk_in_the_first_process_ends_all(phantom_store, tmp_path, forks):
+    """It alone writes. The others wait for it in an exchange, and end without a message."""
+    finished = _command(forks, phantom_store, tmp_path / "run", change=FULL_DISK, rank=0, count=3)
+    assert [one.returncode for one in finished] == [1, 1, 1]
+    assert "run: cannot be written (No space left on device)" in finished[0].stderr
+    assert [one.stderr.count("error:") for one in finished] == [1, 0, 0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_never_comes_is_not_waited_for_without_end(phantom_store, tmp_path, forks):
+    """It was ended before it joined, so it broke no connection. The first process keeps the shared store."""
+    change = f'if os.environ["RANK"] == "1": os._exit(9)\n{IMPATIENT}'
+    first, second = _command(forks, phantom_store, tmp_path / "run", change=change, rank="*")
+    assert second.returncode == 9
+    assert first.returncode == 1, first.stderr
+    assert "only 1 of 2 processes have come within 2 seconds" in first.stderr
+    assert "Traceback" not in first.stderr
 
 
 def test_an_error_of_all_processes_is_said_once(tmp_path, forks):

@@ -12,6 +12,7 @@ from store.copying import copy_samples
 from store.description import Description
 from store.errors import StoreCorruptError
 from store.reader import AttentionStore
+from store.shard_writer import ShardWriter
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
 
@@ -34,10 +35,10 @@ def test_stores_that_are_copied_one_after_the_other_are_the_store_of_all_samples
             for index in range(first, stop):
                 writer.append(random_sample(index, layout))
     copied = []
-    with new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE) as writer:
+    with new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE, copied=True) as writer:
         for piece in pieces:
-            copy_samples(AttentionStore.open(piece), writer, lambda: copied.append(1))
-    assert len(copied) == 9
+            copy_samples(AttentionStore.open(piece), writer, copied.append)
+    assert sum(copied) == 9
     assert _bytes(tmp_path / "copy.zarr") == _bytes(whole)
 
 
@@ -50,9 +51,46 @@ def test_a_damaged_sample_is_not_copied(make_store: Callable[..., Path], layout:
     shard.write_bytes(data)
     with (
         pytest.raises(StoreCorruptError, match="sample 0 does not match its checksum"),
-        new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE) as writer,
+        new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE, copied=True) as writer,
     ):
         copy_samples(AttentionStore.open(path), writer)
+    assert not (tmp_path / "copy.zarr").exists()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_rows_of_a_column_are_read_across_its_chunks(
+    make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, *, whole: bool
+):
+    """From its chunks, or from the whole column if that was read."""
+    monkeypatch.setattr("store.writer.COLUMN_CHUNK", 3)
+    columns = AttentionStore.open(make_store(9)).columns
+    expected = AttentionStore.open(make_store(9)).column("height")
+    if whole:
+        columns.whole("height")
+    for start, stop in ((0, 9), (0, 3), (1, 2), (2, 7), (8, 9)):
+        assert columns.rows("height", start, stop).tolist() == expected[start:stop].tolist()
+
+
+def test_a_copy_that_is_damaged_on_the_disk_is_not_published(
+    make_store: Callable[..., Path], layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The bytes that were written are compared with their checksums, and each damaged sample is named."""
+    source = AttentionStore.open(make_store(4))
+    write = ShardWriter._write
+
+    def damaging(writer: ShardWriter, *, complete: bool) -> None:
+        if writer._name == "mask":
+            content = bytearray(b"".join(writer._waiting))
+            content[3] ^= 1
+            writer._waiting = [bytes(content)]
+        write(writer, complete=complete)
+
+    monkeypatch.setattr(ShardWriter, "_write", damaging)
+    with (
+        pytest.raises(StoreCorruptError, match=r"does not read back:\n.*mask.*sample 0 does not match its checksum"),
+        new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE, copied=True) as writer,
+    ):
+        copy_samples(source, writer)
     assert not (tmp_path / "copy.zarr").exists()
 
 
