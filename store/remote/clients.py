@@ -36,6 +36,8 @@ class Patience:
     """Seconds without a byte after which a request counts as failed. There is no limit for a whole file."""
     attempts: int = 6
     """Attempts without a single new byte, after which a transient failure is final."""
+    outage: float = 300.0
+    """Seconds without a single new byte for which a server that has answered before is asked again all the same."""
     pause: float = 0.25
     """Seconds before the second attempt; doubled for each further one."""
     longest_pause: float = 8.0
@@ -86,8 +88,9 @@ def _connections(
         "connect_timeout": timedelta(seconds=patience.connect),
         "read_timeout": timedelta(seconds=patience.no_progress),
         "timeout": timedelta(days=1),
-        "allow_http": plain,
     }
+    if plain:  # otherwise the environment decides
+        options["allow_http"] = True
     if token and (secret := hub_token(environment)):
         options["default_headers"] = {"authorization": f"Bearer {secret}"}
     return options

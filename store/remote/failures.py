@@ -12,7 +12,7 @@ from typing import Literal
 
 __all__ = ["ErrorKind", "FetchError", "classify", "remedy_of"]
 
-ErrorKind = Literal["missing", "denied", "credentials", "region", "network", "changed", "range", "disk", "extra"]
+ErrorKind = Literal["missing", "denied", "credentials", "region", "network", "changed", "range", "disk", "extra", "clock"]
 
 
 @dataclass
@@ -37,6 +37,9 @@ _CREDENTIALS = (
     "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
 )  # fmt: skip
 """Words in messages of the network library about credentials that are missing or not accepted."""
+
+_CLOCK = ("RequestTimeTooSkewed", "not yet valid", "NotValidYet")
+"""Words in messages of the network library about a clock that is wrong: signatures and certificates have a date."""
 
 _REASONS = (
     ("dns error", "the name of the server is not known"),
@@ -70,6 +73,8 @@ def classify(error: Exception) -> FetchError:
     text, name = str(error), type(error).__name__
     if isinstance(error, FetchError):
         return error
+    if any(word in text for word in _CLOCK):
+        return FetchError("clock", "the clock of this machine differs from the server's")
     if any(word in text for word in _CREDENTIALS):
         return FetchError("credentials", "there are no credentials, or they are not accepted")
     if name in _BY_NAME:
@@ -119,6 +124,8 @@ def remedy_of(kind: ErrorKind, scheme: str) -> str:
         return REMEDIES[scheme]
     if kind == "region":
         return "Set AWS_REGION to the bucket's region (`aws s3api get-bucket-location --bucket BUCKET` prints it)."
+    if kind == "clock":
+        return "Set the clock of this machine (`date` shows it), then start the command again."
     if kind == "disk":
         return "Free space, or choose another place with --store-cache, or a smaller --store-cache-size."
     return "Check the address and the network, and start the command again; what was fetched is kept."

@@ -133,8 +133,10 @@ class RemoteFiles:
 
         For `zarr.json` all metadata are removed.
         """
-        if file in self._again or self.cache.offline:
+        if self.cache.offline or file in self._again:
             return False
+        if file.parent != self.folder and not file.exists():  # another process has made room: it was not damaged
+            return True
         self._again.add(file)
         files = [file] if file.parent != self.folder else list(self.folder.glob("*/zarr.json"))
         for one in files:
