@@ -214,7 +214,7 @@ class RemoteShardedArray(ShardedArray):
         """
         for wanted, content in self._fetched(samples):
             for sample, start, stop in wanted.chunks:
-                chunk = content[start - wanted.start : stop - wanted.start]
+                chunk: bytes | memoryview = memoryview(content)[start - wanted.start : stop - wanted.start]
                 if not _is_sound(chunk, checksums(sample)):
                     self._indexes.pop(sample // self._per_shard, None)
                     chunk = self._fetched_alone(sample)
@@ -319,6 +319,5 @@ class RemoteShardedArray(ShardedArray):
 
 def _is_sound(chunk: bytes | memoryview, recorded: int) -> bool:
     """Return True if a chunk has the checksum at its end, and this is the recorded one."""
-    payload = bytes(chunk[:-CRC_BYTES])
-    found: int = google_crc32c.value(payload)
+    found: int = google_crc32c.value(bytes(chunk[:-CRC_BYTES]))  # takes no views
     return int.from_bytes(chunk[-CRC_BYTES:], "little") == recorded == found

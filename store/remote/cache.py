@@ -2,7 +2,7 @@
 
     FOLDER/<SHA-256 of a store's zarr.json>/zarr.json, <array>/zarr.json, <array>/c.0.0.0.0, …
     FOLDER/addresses/<SHA-256 of an address>      the SHA-256 of the zarr.json that was last seen there
-    FOLDER/.bytes, FOLDER/.lock                   the bytes of all files (`store.remote.room`), and the lock of this count
+    FOLDER/.bytes, FOLDER/.lock                   the bytes of all files (`store.remote.room`), and the lock of them
 
 So a folder of a store holds part of its files under their own names, and a store that was replaced has another folder.
 A file is downloaded under the name `.NAME.partial`, locked, and renamed when it is whole; so several processes share

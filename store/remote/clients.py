@@ -25,6 +25,15 @@ __all__ = ["Patience", "client_of"]
 
 HUB = "https://huggingface.co"
 
+ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+"""Environment variables with the address of another server than the cloud's own. It may be one without encryption."""
+
+PLAIN = {"gs": ("GOOGLE_ALLOW_HTTP",), "az": ("AZURE_STORAGE_USE_EMULATOR",)}
+"""Environment variables that allow connections without encryption, to servers that imitate a cloud."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
@@ -75,22 +84,26 @@ def client_of(address: RemoteAddress, environment: Mapping[str, str], patience: 
             return AzureStore(place.bucket, prefix=place.path or None, **options)
         return HTTPStore(str(place), **options)
     except (BaseError, ValueError) as error:
-        raise classify(error) from None
+        failure = classify(error)
+        if failure.kind == "network" and place.scheme in {"s3", "gs", "az"}:  # no request was sent yet
+            failure = FetchError("credentials", "the credentials or settings in the environment cannot be used")
+        raise failure from None
 
 
 def _connections(
     place: RemoteAddress, environment: Mapping[str, str], patience: Patience, *, token: bool
 ) -> dict[str, Any]:
     """Return the options of the connections: time-outs, and the token of the Hugging Face Hub."""
-    endpoints = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
-    plain = place.scheme == "http" or any(environment.get(name, "").startswith("http:") for name in endpoints)
+    plain = place.scheme == "http" or any(
+        environment.get(name, "").startswith("http:") for name in ENDPOINTS.get(place.scheme, ())
+    )
+    plain |= any(environment.get(name, "").strip().lower() in {"1", "true"} for name in PLAIN.get(place.scheme, ()))
     options: dict[str, Any] = {
         "connect_timeout": timedelta(seconds=patience.connect),
         "read_timeout": timedelta(seconds=patience.no_progress),
         "timeout": timedelta(days=1),
+        "allow_http": plain,
     }
-    if plain:  # otherwise the environment decides
-        options["allow_http"] = True
     if token and (secret := hub_token(environment)):
         options["default_headers"] = {"authorization": f"Bearer {secret}"}
     return options

@@ -12,7 +12,9 @@ from typing import Literal
 
 __all__ = ["ErrorKind", "FetchError", "classify", "remedy_of"]
 
-ErrorKind = Literal["missing", "denied", "credentials", "region", "network", "changed", "range", "disk", "extra", "clock"]
+ErrorKind = Literal[
+    "missing", "denied", "credentials", "region", "network", "changed", "range", "disk", "extra", "clock"
+]
 
 
 @dataclass
@@ -73,10 +75,9 @@ def classify(error: Exception) -> FetchError:
     text, name = str(error), type(error).__name__
     if isinstance(error, FetchError):
         return error
-    if any(word in text for word in _CLOCK):
-        return FetchError("clock", "the clock of this machine differs from the server's")
-    if any(word in text for word in _CREDENTIALS):
-        return FetchError("credentials", "there are no credentials, or they are not accepted")
+    for words, failure in ((_CLOCK, CLOCK), (_CREDENTIALS, CREDENTIALS)):
+        if any(word in text for word in words):
+            return FetchError(*failure)
     if name in _BY_NAME:
         return FetchError(*_BY_NAME[name])
     if found := _REGION.search(text):
@@ -86,6 +87,8 @@ def classify(error: Exception) -> FetchError:
     return FetchError("denied", "the server refuses access (status 403)") if name == DENIED else _of_network(text)
 
 
+CLOCK: tuple[ErrorKind, str] = ("clock", "the clock of this machine differs from the server's")
+CREDENTIALS: tuple[ErrorKind, str] = ("credentials", "there are no credentials, or they are not accepted")
 DENIED = "PermissionDeniedError"
 
 

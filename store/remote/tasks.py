@@ -121,10 +121,11 @@ class _Download:
                         raise
                     found = self._read(None, patience, known=known)
                 self._partial.replace(self._file)
-                return found
             except FetchError as failure:
                 keep_part = failure.kind != "changed" and self._begun() is not None
                 raise
+            else:
+                return found
             finally:
                 if not keep_part:
                     for left in (self._partial, self._notes):

@@ -124,7 +124,8 @@ def linked(folder: Path, *, rate: float = 0, delay: float = 0) -> Iterator[str]:
 def main(folder: str, rate: str, delay: str) -> None:
     """Print the port, and serve."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:
-        print(listening.getsockname()[1], flush=True)
+        sys.stdout.write(f"{listening.getsockname()[1]}\n")
+        sys.stdout.flush()
         serve(Path(folder), Link(float(rate), float(delay)), listening)
 
 

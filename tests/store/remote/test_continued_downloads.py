@@ -101,9 +101,7 @@ def test_without_a_strong_tag_nothing_is_continued(server: Served, keep: Keep, f
     assert server.sent == len(CONTENT)
 
 
-def test_small_files_are_fetched_anew(
-    server: Served, keep: Keep, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_small_files_are_fetched_anew(server: Served, keep: Keep, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGE", 10**9)
     _broken_off(server, keep)
     assert not list(file.parent.iterdir())
@@ -148,7 +146,11 @@ def test_renewed_credentials_of_a_file_are_used(
     (server.folder / "bucket" / "y").write_bytes(b"small")
     profile = tmp_path / "credentials"
     profile.write_text("[default]\naws_access_key_id = OLD\naws_secret_access_key = s\n")
-    environment = {"AWS_SHARED_CREDENTIALS_FILE": str(profile), "AWS_ENDPOINT_URL": server.address, "HOME": str(tmp_path)}
+    environment = {
+        "AWS_SHARED_CREDENTIALS_FILE": str(profile),
+        "AWS_ENDPOINT_URL": server.address,
+        "HOME": str(tmp_path),
+    }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     tasks = Tasks(environment, QUICK)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from store.errors import UsageError
-from store.remote.cache import begun_of, cache_of, parse_size, partial_of, pointer_of, store_folder
-from store.remote.room import ABANDONED, RECOUNT, Room
+from store.remote.cache import cache_of, parse_size, partial_of, pointer_of, store_folder
+from store.remote.room import ABANDONED, Room
 
 STORE = "a" * 64
 
