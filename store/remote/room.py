@@ -3,7 +3,7 @@
 All processes that share a cache count its bytes in one file, `FOLDER/.bytes`. So adding a file costs the same whatever
 the number of files. The files themselves are listed in three cases: the count would exceed the size, the count cannot
 be read, or this process has not listed them for `RECOUNT` seconds. The last case corrects a count that is wrong because
-somebody added or removed files, or because a process was killed.
+somebody added or removed files, because a process was killed, or because downloads were under way during a listing.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def test_several_processes_count_together(tmp_path: Path) -> None:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
     counted = int((tmp_path / ".bytes").read_bytes())
-    assert 800 <= counted <= 810  # a file that was counted and not yet written when the other process listed
+    assert 780 <= counted <= 800  # each process lists once, and may miss the file that the other one has yet to write
 
 
 def test_a_partial_file_in_use_stays_whatever_the_clock_of_its_disk_says(tmp_path: Path) -> None:
