@@ -151,12 +151,25 @@ class AttentionStore(StoreFacts):
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
         wanted = np.asarray(indices, dtype=np.int64)
+        self.begin(wanted)
         return Batch(
             indices=wanted,
             image=self.read_array("image", wanted),
             mask=self.read_array("mask", wanted),
             attention=self.read_array("attention", wanted),
         )
+
+    def begin(self, indices: Indices) -> None:
+        """Begin to fetch what a later `read` of these samples needs, if the store is at an address. Nothing is checked.
+
+        Reading a store that is larger than its cache is faster if the batches after the next one are begun too.
+
+        Args:
+            indices: positions in the store, from 0; those outside it are ignored.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        for name in ("image", "mask", "attention"):
+            self._sharded[name].begin(wanted)
 
     def instances(self, indices: Indices) -> NDArray[np.uint16 | np.uint32]:
         """Read the objects of several samples.

@@ -66,6 +66,9 @@ class ShardedArray:
         self.times_mapped = 0
         """The number of times a shard's file was opened."""
 
+    def begin(self, indices: NDArray[np.int64]) -> None:
+        """Begin to fetch what a later `read` of these samples needs. Here: nothing, the files are on this machine."""
+
     def read(self, indices: NDArray[np.int64], checksums: Checksums) -> NDArray[Any]:
         """Read samples, checking those that were not checked yet.
 

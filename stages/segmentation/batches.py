@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +23,9 @@ from store import AttentionStore
 
 MEMORY_SHARE = 0.4
 """Share of the free memory that samples may fill."""
+
+BEGUN = 3
+"""Batches after the next one that are begun to be fetched, if the store is at an address."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,25 @@ class StreamedSamples:
     def batches(self, order: Iterable[NDArray[np.int64]]) -> Iterator[TensorBatch]:
         """Yield one batch for each array of store positions."""
         with ThreadPoolExecutor(max_workers=1) as reader:
-            waiting = (reader.submit(_to_device, self._store, indices, self._device) for indices in order)
+            begun = _looking_ahead(order, BEGUN, lambda indices: reader.submit(self._store.begin, indices))
+            waiting = (reader.submit(_to_device, self._store, indices, self._device) for indices in begun)
             ahead = [next(waiting, None)]
             while (current := ahead.pop()) is not None:
                 ahead.append(next(waiting, None))
                 yield current.result()
+
+
+def _looking_ahead(
+    order: Iterable[NDArray[np.int64]], count: int, announce: Callable[[NDArray[np.int64]], object]
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the batches, and announce each one `count` batches before."""
+    waiting: deque[NDArray[np.int64]] = deque()
+    for indices in order:
+        announce(indices)
+        waiting.append(indices)
+        if len(waiting) > count:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def open_samples(

@@ -81,6 +81,25 @@ def lock_file(file: Path) -> Iterator[None]:
                 os.close(descriptor)
 
 
+def is_locked(file: Path) -> bool:
+    """Return True if some process holds a lock on the file itself. Without locks on this system or disk: False."""
+    if sys.platform == "win32":
+        return False
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _locked(file: Path, *, wait: bool, mode: int = 0o666) -> int | None:
     """Return a descriptor that holds the lock on `file`; None if the system or the disk has no locks.
 

@@ -4,8 +4,10 @@ A shard that is kept in the cache is fetched whole, mapped, and read like a loca
 fetched by the range of their bytes, those of a batch at the same time, and forgotten afterwards.
 
 The first few samples that are read are fetched singly too, so that looking at one sample of a large store downloads
-one sample. Once more are read, this counts as a pass over the store: all shards that will be kept are fetched in
-advance, in their order, while those that are needed now come first.
+one sample. Once more are read, or many at once, this counts as a pass over the store: all shards that will be kept are
+fetched in advance, in their order, while those that are needed now come first.
+
+`begin` sends the requests for a later batch, so that the link works while the batches before it are used.
 
 Bytes that do not match their checksums are fetched once again. Then they are an error.
 """
@@ -13,8 +15,9 @@ Bytes that do not match their checksums are fetched once again. Then they are an
 from __future__ import annotations
 
 import math
+import os
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,8 +45,14 @@ T = TypeVar("T")
 FEW = 64
 """Samples of an array that are read before its shards are fetched, but not more than an eighth of the store."""
 
+MANY = 16
+"""Samples of one reading that are no look at the store any more."""
+
 AHEAD = 64 * MIB
-"""Bytes of single samples that are under way at the same time."""
+"""Bytes of single samples of an array that are under way at the same time."""
+
+STALE = 16
+"""Calls of `begin` after which samples that were begun and not read are given up."""
 
 MOST_INDEXES = 1024
 """Indexes of shards that are kept in memory."""
@@ -63,7 +72,38 @@ class RemoteShardedArray(ShardedArray):
         super().__init__(files, metadata, name, description)
         self._remote = files
         self._asked = 0
+        self._in_advance = False
+        self._begun: dict[tuple[int, int, int], tuple[int, Future[Answer]]] = {}
+        self._times_begun = 0
+        self._sizes: dict[int, Future[Answer]] = {}
+        self._process = os.getpid()
         self._indexes: OrderedDict[int, NDArray[np.uint64]] = OrderedDict()
+
+    def begin(self, indices: NDArray[np.int64]) -> None:
+        """Send the requests for samples that are read later."""
+        self._forget_after_fork()
+        wanted = np.unique(indices[(indices >= 0) & (indices < self._samples)])
+        absent = self._absent(wanted)
+        if not absent or self._packing is None or self._dtype is None or self._remote.cache.offline:
+            return
+        single = self._single(absent, len(indices))
+        for number in absent:
+            if number not in single:
+                self._remote.begin_to_fetch(self.path(number))
+        self._times_begun += 1
+        for key, (time, _) in list(self._begun.items()):
+            if self._times_begun - time > STALE:
+                del self._begun[key]
+        under_way = sum(stop - start for _, start, stop in self._begun)
+        samples = wanted[np.isin(wanted // self._per_shard, list(single))]
+        if any(self._needs_index(number) for number in single):
+            self._ask_for_sizes(single)
+            return
+        for number, one in self._ranges(samples):
+            key, size = (number, one.start, one.stop), one.stop - one.start
+            if key not in self._begun and under_way + size <= AHEAD:
+                under_way += size
+                self._begun[key] = self._times_begun, self._remote.read(self.path(number), one.start, one.stop)
 
     def read(self, indices: NDArray[np.int64], checksums: Checksums) -> NDArray[Any]:
         """Read samples; see `ShardedArray.read`.
@@ -71,6 +111,7 @@ class RemoteShardedArray(ShardedArray):
         Raises:
             StoreUnreachableError: they cannot be fetched.
         """
+        self._forget_after_fork()
         single = self._fetched_singly(indices)
         if not single.any():
             return self._with_second_try(indices, lambda: super(RemoteShardedArray, self).read(indices, checksums))
@@ -101,6 +142,7 @@ class RemoteShardedArray(ShardedArray):
 
     def check(self, indices: NDArray[np.int64], checksums: Checksums) -> None:
         """Check the stored bytes of samples; see `ShardedArray.check`."""
+        self._forget_after_fork()
         single = self._fetched_singly(indices)
         for _ in self._payloads(np.unique(indices[single]), checksums):
             pass
@@ -113,22 +155,39 @@ class RemoteShardedArray(ShardedArray):
             self._remote.fetch(self.path(number))
         return super().shard(number)
 
+    def _forget_after_fork(self) -> None:
+        """Forget the requests of this process's parent: nobody answers them here."""
+        if self._process != os.getpid():
+            self._process, self._begun, self._sizes = os.getpid(), {}, {}
+
     def _fetched_singly(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return (n,) True for samples that are fetched by themselves; fetch the shards of the others."""
-        numbers = indices // self._per_shard
-        needed = np.unique(numbers)
-        absent = [number for number in needed.tolist() if number not in self._mapped]
+        absent = self._absent(indices)
         if not absent:
             return np.zeros(len(indices), np.bool_)
-        kept = self._remote.kept_shards(self._remote.shard_bytes())
-        few = self._asked + len(indices) <= min(FEW, self._samples // 8)
-        if not few and self._asked <= min(FEW, self._samples // 8):
-            for number in range(kept):
+        single = self._single(absent, len(indices))
+        if not self._is_look(len(indices)) and not self._in_advance:
+            self._in_advance = True
+            for number in range(self._kept()):
                 self._remote.fetch_in_advance(self.path(number), order=number)
         self._asked += len(indices)
-        single = [number for number in absent if number >= kept or (few and not self.path(number).exists())]
-        self._remote.fetch(*(self.path(number) for number in absent if number not in set(single)))
-        return np.isin(numbers, single)
+        self._remote.fetch(*(self.path(number) for number in absent if number not in single))
+        return np.isin(indices // self._per_shard, list(single))
+
+    def _absent(self, indices: NDArray[np.int64]) -> list[int]:
+        """Return the numbers of the shards of samples that are not mapped."""
+        return [number for number in np.unique(indices // self._per_shard).tolist() if number not in self._mapped]
+
+    def _single(self, absent: list[int], count: int) -> set[int]:
+        """Return the shards that are not fetched as a whole for a reading of `count` samples."""
+        kept, is_look = self._kept(), self._is_look(count)
+        return {number for number in absent if number >= kept or (is_look and not self.path(number).exists())}
+
+    def _is_look(self, count: int) -> bool:
+        return count < MANY and self._asked + count <= min(FEW, self._samples // 8)
+
+    def _kept(self) -> int:
+        return self._remote.kept_shards(self._remote.shard_bytes())
 
     def _with_second_try(self, indices: NDArray[np.int64], read: Callable[[], T]) -> T:
         """Return what `read` returns. If bytes are damaged, fetch their shards again and read once more."""
@@ -155,7 +214,7 @@ class RemoteShardedArray(ShardedArray):
         """
         for wanted, content in self._fetched(samples):
             for sample, start, stop in wanted.chunks:
-                chunk = content[start - wanted.start : stop - wanted.start]
+                chunk: bytes | memoryview = memoryview(content)[start - wanted.start : stop - wanted.start]
                 if not _is_sound(chunk, checksums(sample)):
                     self._indexes.pop(sample // self._per_shard, None)
                     chunk = self._fetched_alone(sample)
@@ -176,7 +235,7 @@ class RemoteShardedArray(ShardedArray):
         under_way: deque[tuple[int, FileRange, Future[Answer]]] = deque()
         waiting = 0
         for number, wanted in self._ranges(samples):
-            under_way.append((number, wanted, self._remote.read(self.path(number), wanted.start, wanted.stop)))
+            under_way.append((number, wanted, self._answer(number, wanted)))
             waiting += wanted.stop - wanted.start
             while waiting > AHEAD:
                 first = under_way.popleft()
@@ -185,9 +244,15 @@ class RemoteShardedArray(ShardedArray):
         for number, wanted, answer in under_way:
             yield wanted, self._remote.result_of(self.path(number), answer).content
 
+    def _answer(self, number: int, wanted: FileRange) -> Future[Answer]:
+        """Return the answer to come with the bytes of a range, which may have been begun."""
+        _, answer = self._begun.pop((number, wanted.start, wanted.stop), (0, None))
+        return answer or self._remote.read(self.path(number), wanted.start, wanted.stop)
+
     def _ranges(self, samples: NDArray[np.int64]) -> Iterator[tuple[int, FileRange]]:
         """Yield (number of the shard, range) for samples, shard by shard."""
         numbers = samples // self._per_shard
+        self._fetch_indexes(np.unique(numbers).tolist())
         for number in np.unique(numbers).tolist():
             places = [(sample, *self._place(sample)) for sample in samples[numbers == number].tolist()]
             for wanted in joined_ranges(places):
@@ -206,31 +271,53 @@ class RemoteShardedArray(ShardedArray):
         start, length = self._index(number)[position].tolist()
         return start, start + length
 
+    def _needs_index(self, number: int) -> bool:
+        """Return True if the places of a shard's chunks are not known."""
+        follows_from_size = self._packing == "raw" and self._dtype is not None and not self._index_at_start
+        return not follows_from_size and number not in self._indexes
+
+    def _ask_for_sizes(self, numbers: Iterable[int]) -> None:
+        """Ask for the sizes of shards whose indexes are not known, of all at the same time."""
+        for number in numbers:
+            if self._needs_index(number) and number not in self._sizes:
+                self._sizes[number] = self._remote.begin_size(self.path(number))
+
+    def _fetch_indexes(self, numbers: list[int]) -> None:
+        """Fetch the indexes of shards, of `MOST_INDEXES` at the same time."""
+        missing = [number for number in numbers if self._needs_index(number)][:MOST_INDEXES]
+        self._ask_for_sizes(missing)
+        places = {}
+        for number in missing:
+            file = self.path(number)
+            end = self._remote.result_of(file, self._sizes.pop(number)).size
+            start, stop = index_place(self._per_shard, end, at_start=self._index_at_start)
+            places[number] = end, self._remote.read(file, start, stop) if start >= 0 else None
+        for number, (end, answer) in places.items():
+            file = self.path(number)
+            table = b"" if answer is None else self._remote.result_of(file, answer).content
+            self._keep_index(number, table, end)
+
     def _index(self, number: int) -> NDArray[np.uint64]:
         """Return the (offset, length) of the chunks of a shard, fetched now or earlier."""
-        if (index := self._indexes.get(number)) is not None:
-            return index
-        file = self.path(number)
-        end = self._remote.size(file)
-        start, stop = index_place(self._per_shard, end, at_start=self._index_at_start)
+        if number not in self._indexes:
+            self._fetch_indexes([number])
+        return self._indexes[number]
+
+    def _keep_index(self, number: int, table: bytes, end: int) -> None:
         written = min(self._per_shard, self._samples - number * self._per_shard)
-        table = b""
-        if start >= 0:
-            table = self._remote.result_of(file, self._remote.read(file, start, stop)).content
         try:
             index = parse_index(table, self._per_shard, written, end=end, at_start=self._index_at_start)
         except ValueError as error:
             raise StoreCorruptError(
-                f"`{self._name}` in {self._remote.shown(file)}: {error}.\n  Copy the store to its address again."
+                f"`{self._name}` in {self._remote.shown(self.path(number))}: {error}.\n"
+                "  Copy the store to its address again."
             ) from None
         self._indexes[number] = index
-        if len(self._indexes) > MOST_INDEXES:
+        while len(self._indexes) > MOST_INDEXES:
             self._indexes.popitem(last=False)
-        return index
 
 
 def _is_sound(chunk: bytes | memoryview, recorded: int) -> bool:
     """Return True if a chunk has the checksum at its end, and this is the recorded one."""
-    payload = bytes(chunk[:-CRC_BYTES])
-    found: int = google_crc32c.value(payload)
+    found: int = google_crc32c.value(bytes(chunk[:-CRC_BYTES]))  # takes no views
     return int.from_bytes(chunk[-CRC_BYTES:], "little") == recorded == found

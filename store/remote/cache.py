@@ -2,28 +2,27 @@
 
     FOLDER/<SHA-256 of a store's zarr.json>/zarr.json, <array>/zarr.json, <array>/c.0.0.0.0, …
     FOLDER/addresses/<SHA-256 of an address>      the SHA-256 of the zarr.json that was last seen there
+    FOLDER/.bytes, FOLDER/.lock                   the bytes of all files (`store.remote.room`), and the lock of them
 
 So a folder of a store holds part of its files under their own names, and a store that was replaced has another folder.
 A file is downloaded under the name `.NAME.partial`, locked, and renamed when it is whole; so several processes share
-the cache and fetch each file once. Before a file is added, those that were used longest ago are removed until it fits.
+the cache and fetch each file once. A large file that was not finished is continued later: `.NAME.begun` holds its size
+and its tag. Before a file is added, those that were used longest ago are removed until it fits (`store.remote.room`).
 A removed file that a process has mapped stays readable for this process.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from store.disk.locks import lock_file
 from store.errors import UsageError
 
-__all__ = ["CacheSettings", "cache_of", "make_room", "parse_size", "partial_of", "pointer_of", "store_folder"]
+__all__ = ["PARTIAL", "CacheSettings", "begun_of", "cache_of", "parse_size", "partial_of", "pointer_of", "store_folder"]
 
 FOLDER = "PIPELINE_STORE_CACHE"
 SIZE = "PIPELINE_STORE_CACHE_SIZE"
@@ -34,10 +33,8 @@ DEFAULT_SIZE = "20GB"
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15}(\.[0-9]{1,6})?)\s*(?P<unit>([KMGT]I?)?)B?", re.IGNORECASE)
-_STORE = re.compile(r"[0-9a-f]{64}")
-
-ABANDONED = 3600.0
-"""Seconds after which a partial file that nobody writes to counts as left behind by a killed process."""
+PARTIAL = ".partial"
+"""End of the name of a file that is being downloaded."""
 
 OFF = frozenset({"", "0", "false", "no", "off"})
 
@@ -92,43 +89,9 @@ def pointer_of(cache: Path, address: str) -> Path:
 
 def partial_of(file: Path) -> Path:
     """Return the name under which a file is downloaded."""
-    return file.with_name(f".{file.name}.partial")
+    return file.with_name(f".{file.name}{PARTIAL}")
 
 
-def make_room(cache: Path, size: int, needed: int) -> None:
-    """Remove the files that were used longest ago, until a further one fits. What cannot be removed stays.
-
-    Args:
-        cache: the folder of the cache.
-        size: most bytes that all files may have.
-        needed: bytes of the new file.
-
-    Raises:
-        OSError: the cache cannot be listed.
-    """
-    with lock_file(cache / ".lock"):
-        files = _files(cache)
-        total = sum(status.st_size for _, status in files)
-        for file, _ in sorted(files, key=lambda entry: entry[1].st_mtime):
-            if total + needed <= size:
-                return
-            with contextlib.suppress(OSError):
-                status = file.stat()
-                if file.name.endswith(".partial") and time.time() - status.st_mtime < ABANDONED:
-                    continue
-                file.unlink()
-                total -= status.st_size
-                file.parent.rmdir()  # fails while it holds other files
-                file.parent.parent.rmdir()
-
-
-def _files(cache: Path) -> list[tuple[Path, os.stat_result]]:
-    """Return the files of all stores in the cache with their status."""
-    found = []
-    for store in cache.iterdir():
-        if _STORE.fullmatch(store.name):
-            for folder, _, names in os.walk(store):
-                for name in names:
-                    with contextlib.suppress(FileNotFoundError):  # another process has just moved it
-                        found.append((file := Path(folder) / name, file.stat()))
-    return found
+def begun_of(file: Path) -> Path:
+    """Return the name of the note with size and tag of a file that is being downloaded."""
+    return file.with_name(f".{file.name}.begun")

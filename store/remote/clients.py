@@ -25,6 +25,15 @@ __all__ = ["Patience", "client_of"]
 
 HUB = "https://huggingface.co"
 
+ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+"""Environment variables with the address of another server than the cloud's own. It may be one without encryption."""
+
+PLAIN = {"gs": ("GOOGLE_ALLOW_HTTP",), "az": ("AZURE_STORAGE_USE_EMULATOR",)}
+"""Environment variables that allow connections without encryption, to servers that imitate a cloud."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
@@ -36,6 +45,8 @@ class Patience:
     """Seconds without a byte after which a request counts as failed. There is no limit for a whole file."""
     attempts: int = 6
     """Attempts without a single new byte, after which a transient failure is final."""
+    outage: float = 300.0
+    """Seconds without a single new byte for which a server that has answered before is asked again all the same."""
     pause: float = 0.25
     """Seconds before the second attempt; doubled for each further one."""
     longest_pause: float = 8.0
@@ -73,15 +84,20 @@ def client_of(address: RemoteAddress, environment: Mapping[str, str], patience: 
             return AzureStore(place.bucket, prefix=place.path or None, **options)
         return HTTPStore(str(place), **options)
     except (BaseError, ValueError) as error:
-        raise classify(error) from None
+        failure = classify(error)
+        if failure.kind == "network" and place.scheme in {"s3", "gs", "az"}:  # no request was sent yet
+            failure = FetchError("credentials", "the credentials or settings in the environment cannot be used")
+        raise failure from None
 
 
 def _connections(
     place: RemoteAddress, environment: Mapping[str, str], patience: Patience, *, token: bool
 ) -> dict[str, Any]:
     """Return the options of the connections: time-outs, and the token of the Hugging Face Hub."""
-    endpoints = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
-    plain = place.scheme == "http" or any(environment.get(name, "").startswith("http:") for name in endpoints)
+    plain = place.scheme == "http" or any(
+        environment.get(name, "").startswith("http:") for name in ENDPOINTS.get(place.scheme, ())
+    )
+    plain |= any(environment.get(name, "").strip().lower() in {"1", "true"} for name in PLAIN.get(place.scheme, ()))
     options: dict[str, Any] = {
         "connect_timeout": timedelta(seconds=patience.connect),
         "read_timeout": timedelta(seconds=patience.no_progress),

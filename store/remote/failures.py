@@ -12,7 +12,9 @@ from typing import Literal
 
 __all__ = ["ErrorKind", "FetchError", "classify", "remedy_of"]
 
-ErrorKind = Literal["missing", "denied", "credentials", "region", "network", "changed", "range", "disk", "extra"]
+ErrorKind = Literal[
+    "missing", "denied", "credentials", "region", "network", "changed", "range", "disk", "extra", "clock"
+]
 
 
 @dataclass
@@ -37,6 +39,9 @@ _CREDENTIALS = (
     "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
 )  # fmt: skip
 """Words in messages of the network library about credentials that are missing or not accepted."""
+
+_CLOCK = ("RequestTimeTooSkewed", "not yet valid", "NotValidYet")
+"""Words in messages of the network library about a clock that is wrong: signatures and certificates have a date."""
 
 _REASONS = (
     ("dns error", "the name of the server is not known"),
@@ -70,8 +75,9 @@ def classify(error: Exception) -> FetchError:
     text, name = str(error), type(error).__name__
     if isinstance(error, FetchError):
         return error
-    if any(word in text for word in _CREDENTIALS):
-        return FetchError("credentials", "there are no credentials, or they are not accepted")
+    for words, failure in ((_CLOCK, CLOCK), (_CREDENTIALS, CREDENTIALS)):
+        if any(word in text for word in words):
+            return FetchError(*failure)
     if name in _BY_NAME:
         return FetchError(*_BY_NAME[name])
     if found := _REGION.search(text):
@@ -81,6 +87,8 @@ def classify(error: Exception) -> FetchError:
     return FetchError("denied", "the server refuses access (status 403)") if name == DENIED else _of_network(text)
 
 
+CLOCK: tuple[ErrorKind, str] = ("clock", "the clock of this machine differs from the server's")
+CREDENTIALS: tuple[ErrorKind, str] = ("credentials", "there are no credentials, or they are not accepted")
 DENIED = "PermissionDeniedError"
 
 
@@ -119,6 +127,8 @@ def remedy_of(kind: ErrorKind, scheme: str) -> str:
         return REMEDIES[scheme]
     if kind == "region":
         return "Set AWS_REGION to the bucket's region (`aws s3api get-bucket-location --bucket BUCKET` prints it)."
+    if kind == "clock":
+        return "Set the clock of this machine (`date` shows it), then start the command again."
     if kind == "disk":
         return "Free space, or choose another place with --store-cache, or a smaller --store-cache-size."
     return "Check the address and the network, and start the command again; what was fetched is kept."

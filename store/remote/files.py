@@ -59,6 +59,7 @@ class RemoteFiles:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._under_way: dict[Path, Future[Answer]] = {}
+        self._urgent: set[Path] = set()
         self._again: set[Path] = set()
         self._kept: int | None = None
         self._arrays: dict[str, ArrayMetadata] = {}
@@ -122,6 +123,12 @@ class RemoteFiles:
             finally:
                 with self._lock:
                     self._under_way.pop(file, None)
+                    self._urgent.discard(file)
+
+    def begin_to_fetch(self, file: Path) -> None:
+        """Begin to fetch a file that `fetch` is called for soon; before those in advance."""
+        if not file.exists():
+            self._keep(file)
 
     def fetch_in_advance(self, file: Path, order: int) -> None:
         """Begin to fetch a file. Nobody waits for it, and its failure is no error."""
@@ -133,8 +140,10 @@ class RemoteFiles:
 
         For `zarr.json` all metadata are removed.
         """
-        if file in self._again or self.cache.offline:
+        if self.cache.offline or file in self._again:
             return False
+        if file.parent != self.folder and not file.exists():  # another process has made room: it was not damaged
+            return True
         self._again.add(file)
         files = [file] if file.parent != self.folder else list(self.folder.glob("*/zarr.json"))
         for one in files:
@@ -181,9 +190,13 @@ class RemoteFiles:
             StoreCorruptError: the store lacks it.
             StoreUnreachableError: it cannot be found out.
         """
+        return self.result_of(file, self.begin_size(file)).size
+
+    def begin_size(self, file: Path) -> Future[Answer]:
+        """Begin to ask for the size of a file. Call `result_of` with the result."""
         if self.cache.offline:
             raise self._offline(f"{self._name(file)} is not in it")
-        return self.result_of(file, connection().send(self._request("size", self._name(file)))).size
+        return connection().send(self._request("size", self._name(file)))
 
     def result_of(self, file: Path, answer: Future[Answer]) -> Answer:
         """Wait for an answer about a file.
@@ -260,7 +273,9 @@ class RemoteFiles:
             raise self._offline(f"{self._name(file)} is not in it")
         with self._lock_of_this_process():
             waiting = self._under_way.get(file)
-            if order is None or waiting is None:
+            if waiting is None or (order is None and file not in self._urgent):
+                if order is None:
+                    self._urgent.add(file)
                 is_shard = self._name(file).split("/")[0] in self._arrays
                 request = self._request(
                     "keep",
@@ -275,7 +290,7 @@ class RemoteFiles:
     def _lock_of_this_process(self) -> threading.Lock:
         """Return the lock of `_under_way`. In a forked process both are new: nobody answers its parent's requests."""
         if self._process != os.getpid():
-            self._process, self._lock, self._under_way = os.getpid(), threading.Lock(), {}
+            self._process, self._lock, self._under_way, self._urgent = os.getpid(), threading.Lock(), {}, set()
         return self._lock
 
     def _request(self, op: str, path: str, **further: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from store.remote.tasks import Tasks
 
 __all__ = ["serve"]
 
-URGENT_THREADS = 16
+URGENT_THREADS = 32
 BACKGROUND_THREADS = 8
 """Requests that are carried out at the same time: those that somebody waits for, and those in advance."""
 

@@ -1,7 +1,8 @@
 """Read objects: whole, in parts, resumed after dropped connections, with bounded patience.
 
 A request that fails for a reason that may pass is tried again after a pause that grows. A request that has brought new
-bytes starts counting anew and goes on where it stopped. So a slow connection is never given up while bytes arrive.
+bytes starts counting anew and goes on where it stopped. So a slow connection is never given up while bytes arrive. A
+server that has answered before is waited for longer than one that never did: its address is right.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from store.remote.clients import Patience
@@ -18,10 +20,22 @@ if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
     from obstore.store import ObjectStore
 
-__all__ = ["object_size", "read_object"]
+__all__ = ["Begun", "object_size", "read_object"]
 
 CHUNK = 32 * 1024
 """Bytes that are passed on at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """Describe a download that was begun earlier."""
+
+    size: int
+    """Bytes of the whole object."""
+    tag: str
+    """The server's strong entity tag of the object."""
+    done: int = 0
+    """Bytes that are there."""
 
 
 class _Reading:
@@ -34,15 +48,17 @@ class _Reading:
         start: int,
         stop: int | None,
         write: Callable[[memoryview], object],
-        sized: Callable[[int], object],
+        sized: Callable[[int, str | None], object],
+        begun: Begun | None,
     ) -> None:
         self._client, self._path, self._write, self._sized = client, path, write, sized
         self._start, self._stop = start, stop
-        self._tag: str | None = None
-        self._size: int | None = None
+        self._tag = begun.tag if begun else None
+        self._size = begun.size if begun else None
         self._in_parts = True
-        self.done = 0
-        """Bytes that were passed to `write`."""
+        self._known = False
+        self.done = begun.done if begun else 0
+        """Bytes that were there before, or were passed to `write`."""
 
     def go_on(self) -> int:
         """Read what is missing. Return the size of the object.
@@ -91,13 +107,12 @@ class _Reading:
         Raises:
             FetchError: the object was replaced.
         """
-        if self._size is not None and self._size != size:
+        tag = tag if tag and not tag.startswith("W/") else None  # weak tags cannot be compared
+        if (self._size is not None and self._size != size) or (self._tag and tag and self._tag != tag):
             raise FetchError("changed", "it was replaced while it was being read")
-        if self._size is None:
-            self._sized(size)
-        self._size = size
-        if tag and not tag.startswith("W/"):  # weak tags cannot be compared
-            self._tag = tag
+        if not self._known:
+            self._sized(size, tag)
+        self._known, self._size, self._tag = True, size, tag or self._tag
 
 
 def read_object(
@@ -107,8 +122,10 @@ def read_object(
     *,
     start: int = 0,
     stop: int | None = None,
-    sized: Callable[[int], object] = lambda _: None,
+    sized: Callable[[int, str | None], object] = lambda *_: None,
+    begun: Begun | None = None,
     patience: Patience,
+    known: bool = False,
 ) -> int:
     """Pass the bytes of an object to `write`, in order.
 
@@ -118,8 +135,11 @@ def read_object(
         write: takes the bytes, part by part.
         start: first byte.
         stop: byte after the last one; None for the end of the object.
-        sized: is called with the size of the object before the first byte is passed on.
+        sized: is called with the size of the object and its strong entity tag, if it has one, before the first byte is
+            passed on.
+        begun: the part from `start` that is there already; it is not passed on again.
         patience: the limits of waiting.
+        known: True if this server has answered before.
 
     Returns:
         The size of the whole object in bytes.
@@ -128,7 +148,7 @@ def read_object(
         FetchError: it cannot be read.
         OSError: `write` failed.
     """
-    reading = _Reading(client, path, start, stop, write, sized)
+    reading = _Reading(client, path, start, stop, write, sized, begun)
 
     def go_on() -> int:
         before = reading.done
@@ -137,11 +157,11 @@ def read_object(
         except _errors() as error:
             raise _AttemptError(classify(error), reading.done - before) from None
 
-    return _patiently(go_on, patience)
+    return _patiently(go_on, patience, known=known)
 
 
-def object_size(client: ObjectStore, path: str, patience: Patience) -> int:
-    """Return the size of an object in bytes.
+def object_size(client: ObjectStore, path: str, patience: Patience, *, known: bool = False) -> int:
+    """Return the size of an object in bytes. Arguments as in `read_object`.
 
     Raises:
         FetchError: it cannot be found out.
@@ -154,7 +174,7 @@ def object_size(client: ObjectStore, path: str, patience: Patience) -> int:
         except _errors() as error:
             raise _AttemptError(classify(error), 0) from None
 
-    return _patiently(ask, patience)
+    return _patiently(ask, patience, known=known)
 
 
 class _AttemptError(Exception):
@@ -172,15 +192,18 @@ def _errors() -> tuple[type[Exception], ...]:
     return (BaseError, FileNotFoundError, FetchError)
 
 
-def _patiently(attempt: Callable[[], int], patience: Patience) -> int:
+def _patiently(attempt: Callable[[], int], patience: Patience, *, known: bool) -> int:
     """Return the first result of `attempt` that succeeds."""
-    failed = 0
+    failed, since = 0, time.monotonic()
     while True:
         try:
             return attempt()
         except _AttemptError as interrupted:
-            failed = 1 if interrupted.brought else failed + 1
-            if not interrupted.failure.transient or failed >= patience.attempts:
+            if interrupted.brought:
+                failed, since = 0, time.monotonic()
+            failed += 1
+            waited = not known or time.monotonic() - since >= patience.outage
+            if not interrupted.failure.transient or (failed >= patience.attempts and waited):
                 raise interrupted.failure from None
-        pause = min(patience.longest_pause, patience.pause * 2 ** (failed - 1))
+        pause = min(patience.longest_pause, patience.pause * 2.0 ** min(failed - 1, 20))
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the requests of many readers

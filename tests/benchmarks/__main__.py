@@ -41,6 +41,7 @@ BENCHMARKS = (
     "lighter_network",
     "report_page",
     "many_machines",
+    "remote_store",
 )
 """Modules beside this one. Each has `measure()`, which yields measurements, and reasons for lines it cannot measure."""
 

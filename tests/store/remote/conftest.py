@@ -19,7 +19,7 @@ from store.remote.helper import serve
 from store.remote.tasks import Tasks
 from tests.store.remote.faulty_server import Served, serving
 
-QUICK = Patience(connect=2, no_progress=1, attempts=3, pause=0.01, longest_pause=0.02)
+QUICK = Patience(connect=2, no_progress=1, attempts=3, outage=0, pause=0.01, longest_pause=0.02)
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_a_full_disk_is_named(served: Path, address: Address, cache: CacheSettin
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("store.remote.tasks.make_room", full)
+    monkeypatch.setattr("store.remote.tasks.Room.make", full)
     with pytest.raises(StoreUnreachableError, match=r"No space left on device[\s\S]*--store-cache-size"):
         found.read(range(SAMPLES))
     assert not shards_in(cache)

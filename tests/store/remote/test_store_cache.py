@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from store.errors import UsageError
-from store.remote.cache import ABANDONED, cache_of, make_room, parse_size, partial_of, pointer_of, store_folder
+from store.remote.cache import cache_of, parse_size, partial_of, pointer_of, store_folder
+from store.remote.room import ABANDONED, Room
 
 STORE = "a" * 64
 
@@ -51,17 +52,17 @@ def _file(cache: Path, name: str, size: int, age: float) -> Path:
 
 def test_files_that_were_used_longest_ago_make_room(tmp_path: Path):
     old, middle, new = (_file(tmp_path, f"c.{age}", 100, age) for age in (30, 20, 10))
-    make_room(tmp_path, 350, 100)
+    Room(tmp_path).make(350, 100)
     assert [file.exists() for file in (old, middle, new)] == [False, True, True]
-    make_room(tmp_path, 350, 100)
+    Room(tmp_path).make(350, 100)
     assert middle.exists()
-    make_room(tmp_path, 10, 100)
+    Room(tmp_path).make(10, 100)
     assert not (tmp_path / STORE).exists()
 
 
 def test_a_download_that_is_under_way_is_not_removed_for_another(tmp_path: Path):
     running, abandoned = _file(tmp_path, ".c.1.partial", 100, 5), _file(tmp_path, ".c.2.partial", 100, ABANDONED + 9)
-    make_room(tmp_path, 0, 100)
+    Room(tmp_path).make(0, 100)
     assert running.exists()
     assert not abandoned.exists()
 
@@ -70,14 +71,14 @@ def test_foreign_files_in_the_folder_stay(tmp_path: Path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("work")
     _file(tmp_path, "c.0", 100, 10)
-    make_room(tmp_path, 0, 1)
+    Room(tmp_path).make(0, 1)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "work"
 
 
 def test_a_file_that_vanishes_meanwhile_is_no_error(tmp_path: Path):
     """Another process renames its download while the cache is listed."""
     (_file(tmp_path, "c.0", 1, 10).parent / "c.1").symlink_to("nowhere")
-    make_room(tmp_path, 0, 1)
+    Room(tmp_path).make(0, 1)
     assert not (tmp_path / STORE / "image" / "c.0").exists()
 
 

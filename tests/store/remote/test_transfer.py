@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 from store.remote.address import RemoteAddress
-from store.remote.clients import Patience, client_of, hub_token
+from store.remote.clients import Patience, _connections, client_of, hub_token
 from store.remote.failures import REMEDIES, FetchError, classify, remedy_of
 from store.remote.transfer import object_size, read_object
 from tests.store.remote.conftest import QUICK
@@ -234,3 +234,36 @@ def test_a_server_that_refuses_a_whole_file_too_is_not_asked_for_ever(server: Se
     monkeypatch.setattr(obstore, "get", refuse)
     with pytest.raises(FetchError, match="a part of a file"):
         read_object(client, "x", lambda _: None, start=5, patience=QUICK)
+
+
+@pytest.mark.parametrize("text", ["<Code>RequestTimeTooSkewed</Code>", "invalid peer certificate: NotValidYet"])
+def test_a_wrong_clock_is_named(text: str):
+    failure = classify(PermissionError(text))
+    assert (failure.kind, "clock" in failure.what) == ("clock", True)
+    assert "clock" in remedy_of("clock", "s3")
+
+
+def test_a_key_file_that_is_no_key_is_a_failure_of_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    key = tmp_path / "key.json"
+    key.write_text("{}")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    with pytest.raises(FetchError) as caught:
+        client_of(RemoteAddress("gs", "bucket/x"), {}, QUICK)
+    assert caught.value.kind == "credentials"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "environment", "plain"),
+    [
+        ("s3", {"AWS_ENDPOINT_URL": "http" + "://lab"}, True),
+        ("az", {"AZURE_STORAGE_ENDPOINT": "http" + "://lab"}, True),
+        ("az", {"AZURE_STORAGE_USE_EMULATOR": "true"}, True),
+        ("gs", {"GOOGLE_ALLOW_HTTP": "1"}, True),
+        ("gs", {"AWS_ENDPOINT_URL": "http" + "://lab"}, False),
+        ("https", {"GOOGLE_ALLOW_HTTP": "1"}, False),
+    ],
+)
+def test_connections_without_encryption_are_allowed_for_named_servers_only(
+    scheme: str, environment: dict[str, str], *, plain: bool
+):
+    assert _connections(RemoteAddress(scheme, "b/x"), environment, QUICK, token=False)["allow_http"] == plain
