@@ -34,8 +34,10 @@ pytestmark = [
 
 TENSOR = {
     "type": "object",
-    "required": ["type", "format", "modality", "num_channels", "spatial_shape", "dtype", "value_range"]
-    + ["is_patch_data", "channel_def"],
+    "required": [
+        *("type", "format", "modality", "num_channels", "spatial_shape"),
+        *("dtype", "value_range", "is_patch_data", "channel_def"),
+    ],
     "properties": {
         "type": {"enum": ["image", "magnitude", "probabilities", "noise", "feature", "object"]},
         "format": {"enum": ["segmentation", "hounsfield", "magnitude", "RGB", "image", "classes", "labels"]},
@@ -63,8 +65,10 @@ TEXTS = (
 )
 SCHEMA = {
     "type": "object",
-    "required": [*TEXTS, "changelog", "required_packages_version", "supported_apps", "references"]
-    + ["network_data_format"],
+    "required": [
+        *(*TEXTS, "changelog", "required_packages_version"),
+        *("supported_apps", "references", "network_data_format"),
+    ],
     "properties": {
         **{name: {"type": "string"} for name in TEXTS},
         "changelog": {"type": "object"},
@@ -188,6 +192,12 @@ def test_the_bundle_holds_no_path_of_this_machine(made: tuple[Path, Path]):
 def test_what_a_bundle_cannot_hold_is_refused(made: tuple[Path, Path], tmp_path: Path, option: str, value: str):
     with pytest.raises(UsageError, match=f"--{option}"):
         export(ExportSettings(run=made[0], out=tmp_path / "b", format="monai-bundle", **{option: value}))
+
+
+def test_a_bundle_is_replaced_by_the_next_one(made: tuple[Path, Path]):
+    before = (made[1] / "configs" / "metadata.json").read_bytes()
+    export(ExportSettings(run=made[0], out=made[1], format="monai-bundle"))
+    assert (made[1] / "configs" / "metadata.json").read_bytes() == before
 
 
 def test_a_run_on_tiles_is_refused(phantom_store: Path, tmp_path: Path):
