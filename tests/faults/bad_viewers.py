@@ -54,7 +54,7 @@ def _no_h5py(_: Path) -> object:
 
 def _web_page(room: Path) -> None:
     folder = write_eva(room / "features", IDS)
-    (folder / "images" / f"{IDS[1]}.pt").write_text("<html>not found</html>")
+    (folder / "images" / f"{IDS[1]}-0.pt").write_text("<html>not found</html>")
 
 
 def _no_tiles(room: Path) -> None:
