@@ -2,7 +2,10 @@
 
     configs/metadata.json    description in MONAI's form; our own is in its entry `diamant_pipeline`
     configs/inference.json   reads images, runs the network and writes masks: `python -m monai.bundle run`
-    models/model.ts          the whole network as TorchScript: it runs without this package
+    models/model.ts          the whole network as TorchScript, with both files of `configs` inside: it runs without this
+                             package, and `monai.bundle.load(…, load_ts_module=True)` reads it
+    models/model.pt          its weights alone, which MONAI's specification requires, for `ckpt_export` and
+                             `monai.bundle.load`
     docs/README.md           how to use it, and what it must not be used for
     LICENSE                  licence of the weights
 
@@ -16,7 +19,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,12 +67,14 @@ def write(settings: ExportSettings, out: Path, progress: Progress) -> Exported:
         )
     progress.say("recording the network")
     traced = _trace(loaded)
-    content = _archive(traced, loaded)
+    about, running = _json(metadata(loaded)), _json(inference(loaded))
+    content = _archive(traced, loaded, {"metadata.json": about, "inference.json": running})
     result = check(loaded, _runner(traced), progress, values_only=True)
     files = {
-        "configs/metadata.json": _json(metadata(loaded)),
-        "configs/inference.json": _json(inference(loaded)),
+        "configs/metadata.json": about,
+        "configs/inference.json": running,
         "models/model.ts": content,
+        "models/model.pt": _weights(traced),
         "docs/README.md": readme(loaded).encode(),
         "LICENSE": licence(loaded).encode(),
     }
@@ -117,16 +122,26 @@ def _trace(loaded: Loaded) -> torch.jit.ScriptModule:
         return traced
 
 
-def _archive(traced: torch.jit.ScriptModule, loaded: Loaded) -> bytes:
-    """Return the bytes of the file, without paths of this machine."""
+def _archive(traced: torch.jit.ScriptModule, loaded: Loaded, configs: Mapping[str, bytes]) -> bytes:
+    """Return the bytes of the file with its extra files, without paths of this machine.
+
+    The names of the extra files are those of MONAI's `save_net_with_metadata`.
+    """
     saved, cleaned = io.BytesIO(), io.BytesIO()
     with quiet():
-        torch.jit.save(traced, saved, _extra_files={DESCRIPTION: json.dumps(describe(loaded))})
+        torch.jit.save(traced, saved, _extra_files={**configs, DESCRIPTION: json.dumps(describe(loaded))})
     with zipfile.ZipFile(saved) as old, zipfile.ZipFile(cleaned, "w", zipfile.ZIP_STORED) as new:
         for name in old.namelist():
             if not name.endswith(DEBUGGING):
                 new.writestr(zipfile.ZipInfo(name, EPOCH), old.read(name))
     return cleaned.getvalue()
+
+
+def _weights(traced: torch.jit.ScriptModule) -> bytes:
+    """Return the bytes of the weights as `torch.load` reads them with `weights_only`."""
+    saved = io.BytesIO()
+    torch.save(dict(traced.state_dict()), saved)
+    return saved.getvalue()
 
 
 def _runner(traced: torch.jit.ScriptModule) -> Run:

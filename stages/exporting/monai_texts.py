@@ -1,7 +1,8 @@
 """Write the texts of a MONAI bundle: its metadata, its inference, its README and its licence.
 
-The metadata have the keys of MONAI's schema of July 2024. The inference needs MONAI and Pillow. It resizes images with
-Pillow, as the pipeline does, and writes one PNG of class indices per image, at the network's size.
+The metadata have the keys of MONAI's schema of July 2024, as the bundles of MONAI's model zoo have them. The inference
+needs MONAI and Pillow. It resizes images with Pillow, as the pipeline does, and writes one PNG of class indices per
+image, at the network's size.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def metadata(loaded: Loaded) -> dict[str, Any]:
         "pytorch_version": str(torch.__version__).partition("+")[0],
         "numpy_version": np.__version__,
         "required_packages_version": {"pillow": "11.0.0"},
+        "supported_apps": {},
         "name": "DIAMANT segmentation",
         "task": f"Segment 2-D images: {', '.join(card.classes[1:])}",
         "description": "A convolutional segmenter of the image and of the attention maps of a frozen DINO transformer, "
@@ -47,11 +49,16 @@ def metadata(loaded: Loaded) -> dict[str, Any]:
         "authors": "not stated",
         "copyright": f"weights of the transformer: {loaded.licence}",
         "intended_use": WARNING,
+        "data_type": "RGB images",
+        "image_classes": "three channels of an RGB image, values from 0 to 1",
+        "pred_classes": f"probabilities of {loaded.channels} classes, see channel_def",
+        "references": ["https://arxiv.org/abs/2304.14571"],
         "network_data_format": {
             "inputs": {
                 "image": {
                     "type": "image",
                     "format": "RGB",
+                    "modality": "n/a",
                     "num_channels": 3,
                     "spatial_shape": list(loaded.frame.size),
                     "dtype": "float32",
@@ -64,6 +71,7 @@ def metadata(loaded: Loaded) -> dict[str, Any]:
                 "pred": {
                     "type": "image",
                     "format": "segmentation",
+                    "modality": "n/a",
                     "num_channels": loaded.channels,
                     "spatial_shape": list(card.network.size),
                     "dtype": "float32",

@@ -1,25 +1,35 @@
 """Read the embeddings of kaiko-eva: `.pt` files with a `manifest.csv`.
 
-    manifest.csv        origin,embeddings,target,split: the image, and the file with its embedding
-    <embeddings>.pt     (dim, rows, columns): the grid of patches of the whole image, as for segmentation;
-                        or (dim,): one vector of the whole image
+    manifest.csv        origin,embeddings,target,split, and perhaps coords: the image, and the file with its embedding
+    <embeddings>.pt     what eva's backbone gives: a tensor, or a list of one tensor for each level
+                        (dim, rows, columns): the grid of patches, as for segmentation;
+                        (dim,): one vector of the whole image
+
+`coords` is `x,y,width,height` of a crop in pixels of the image file, as eva writes it for CoNSeP and BCSS. An image may
+have several crops. Without it an embedding is that of the whole image, which may have one only. Levels of the same grid
+are joined along their dimensions. A list of several vectors is a bag of patches without places, and is refused.
 
 The id of an image is the name of `origin` without folders and ending. A `.pt` is read with the restricted reader of
-weights files, which runs no code. Lists of several levels are refused, as eva itself writes one.
+weights files, which runs no code.
 
-Source: `eva/core/callbacks/writers/embeddings` (`_manifest.py`, `segmentation.py`) in kaiko-ai/eva, 2026.
+Source: `eva/core/callbacks/writers/embeddings` (`_manifest.py`, `segmentation.py`, `classification.py`) and
+`eva/vision/data/datasets/segmentation/consep.py` in kaiko-ai/eva 0.4.5.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.features.found import Features, FoundFeatures, checked, refuse
-from stages.features.slide2vec import as_array
+from stages.features.slide2vec import as_arrays
 from stages.imaging.samples import normal_id
 from store.disk.regular import MIB, read_limited
 
@@ -46,7 +56,7 @@ def find(folder: Path, tile_side: int | None) -> FoundFeatures:  # noqa: ARG001 
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, ValueError, csv.Error) as error:
         refuse(manifest, f"cannot be read ({error})")
-    files: dict[str, Path] = {}
+    crops: dict[str, list[_Crop]] = {}
     for number, row in enumerate(rows, start=2):
         origin, name = row.get("origin"), row.get("embeddings")
         if not origin or not name:
@@ -54,24 +64,88 @@ def find(folder: Path, tile_side: int | None) -> FoundFeatures:  # noqa: ARG001 
         file = (folder / name).resolve()
         if not file.is_relative_to(folder.resolve()):
             refuse(manifest, f"line {number}: names {name}, which is outside the folder")
+        box = _box(row.get("coords"), manifest, number)
         identifier = normal_id(Path(origin).stem)
-        if files.setdefault(identifier, file) != file:
-            refuse(manifest, f"line {number}: there are two embeddings of {identifier}. Keep one")
-    return FoundFeatures(format="eva", encoder="", files=files, read=lambda one: _read(files[one]))
+        known = crops.setdefault(identifier, [])
+        if known and file not in (one.file for one in known) and (box is None or known[0].box is None):
+            refuse(
+                manifest,
+                f"line {number}: there are two embeddings of {identifier}, and no `coords` of their places. "
+                'Keep one, or let eva write them with `metadata_keys: ["coords"]`',
+            )
+        if file not in (one.file for one in known):
+            known.append(_Crop(file, box))
+    files = {identifier: known[0].file for identifier, known in crops.items()}
+    return FoundFeatures(format="eva", encoder="", files=files, read=lambda one: _read_all(crops[one]))
 
 
-def _read(path: Path) -> Features:
-    values = as_array(path)
-    if values.ndim == 1:
-        values = values[:, None, None]
-    if values.ndim != 3 or 0 in values.shape:  # noqa: PLR2004 - dimensions, rows, columns
-        refuse(path, f"has an embedding of the shape {values.shape}, not (dimensions, rows, columns) or (dimensions,)")
+@dataclass(frozen=True)
+class _Crop:
+    """Name an embedding and its place."""
+
+    file: Path
+    box: tuple[float, float, float, float] | None
+    """x, y, width and height in pixels of the image file; None for the whole image."""
+
+
+def _box(text: str | None, manifest: Path, number: int) -> tuple[float, float, float, float] | None:
+    """Return the place of a crop from its `coords`; None if there is none."""
+    if not text:
+        return None
+    try:
+        left, top, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        refuse(manifest, f"line {number}: has `coords` {text!r}, not `x,y,width,height`")
+    if not (np.isfinite([left, top]).all() and 0 < width < np.inf and 0 < height < np.inf):
+        refuse(manifest, f"line {number}: has `coords` {text!r}, which is no region of an image")
+    return left, top, width, height
+
+
+def _read_all(crops: Sequence[_Crop]) -> Features:
+    """Return the features of all crops of one image.
+
+    Raises:
+        InputProblemsError: a file cannot be used, or the crops have patches of different sizes.
+    """
+    parts = [_read(one) for one in crops]
+    first = parts[0]
+    for crop, part in zip(crops, parts, strict=True):
+        if part.values.shape[1] != first.values.shape[1] or not np.allclose(part.size, first.size):
+            refuse(crop.file, f"has patches of another size or dimension than {crops[0].file.name}, of the same image")
+    return Features(
+        np.concatenate([one.values for one in parts]),
+        np.concatenate([one.left for one in parts]),
+        np.concatenate([one.top for one in parts]),
+        first.size,
+        relative=first.relative,
+    )
+
+
+def _read(crop: _Crop) -> Features:
+    values = _levels(crop.file)
     dimensions, rows, columns = values.shape
     top, left = np.divmod(np.arange(rows * columns), columns)
+    x, y, width, height = crop.box or (0.0, 0.0, 1.0, 1.0)
     return Features(
-        checked(path, values.reshape(dimensions, -1).T),
-        left / columns,
-        top / rows,
-        (1 / rows, 1 / columns),
-        relative=True,
+        checked(crop.file, values.reshape(dimensions, -1).T),
+        x + left / columns * width,
+        y + top / rows * height,
+        (height / rows, width / columns),
+        relative=crop.box is None,
     )
+
+
+def _levels(path: Path) -> NDArray[Any]:
+    """Return (dimension, row, column), with the levels joined along the dimensions."""
+    levels = as_arrays(path)
+    if len(levels) > 1 and any(one.ndim == 1 for one in levels):
+        refuse(path, f"holds {len(levels)} vectors without their places. Maps need one embedding of the whole image")
+    grids = [one[:, None, None] if one.ndim == 1 else one for one in levels]
+    for one in grids:
+        if one.ndim != 3 or 0 in one.shape:  # noqa: PLR2004 - dimensions, rows, columns
+            refuse(path, f"has an embedding of the shape {one.shape}, not (dimensions, rows, columns) or (dimensions,)")
+    if len({one.shape[1:] for one in grids}) > 1:
+        refuse(
+            path, f"has levels of different grids: {', '.join(str(one.shape[1:]) for one in grids)}. Let eva write one"
+        )
+    return np.concatenate(grids)

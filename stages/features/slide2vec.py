@@ -7,6 +7,8 @@
 The coordinates are looked for where `meta.json` says, then in `tiles/`, because folders are moved. A `.pt` is read with
 the restricted reader of weights files, which runs no code.
 
+Where slide2vec sampled by annotation, `tile_embeddings/<class>` with its coordinates in `tiles/<class>` is the folder.
+
 Source: `slide2vec/artifacts.py` and the page "Outputs" of clemsgrs/slide2vec 5, `save_tiling_result` of hs2p.
 """
 
@@ -25,7 +27,7 @@ from stages.features.found import Features, FoundFeatures, checked, refuse
 from stages.imaging.samples import normal_id
 from stages.outputs.marks import json_of
 
-__all__ = ["as_array", "find", "recognise"]
+__all__ = ["as_array", "as_arrays", "find", "recognise"]
 
 EMBEDDINGS = "tile_embeddings"
 META = ".meta.json"
@@ -68,7 +70,7 @@ def _read(path: Path, tile_side: int | None) -> Features:
         refuse(path, f"has no side of a tile in {path.stem}{META} (`tile_size_lv0`). Give it with --tile-side")
     values = _npz(path).get("features") if path.suffix == ".npz" else as_array(path)
     named = described.get("coordinates_npz_path")
-    beside = path.parent.parent / "tiles" / f"{path.stem}.coordinates.npz"
+    beside = _tiles_of(path.parent) / f"{path.stem}.coordinates.npz"
     place = Path(named) if isinstance(named, str) and Path(named).is_file() else beside
     if not place.is_file():
         refuse(path, f"has no coordinates: there is no {place}. Keep the folder `tiles` beside `{EMBEDDINGS}`")
@@ -89,6 +91,13 @@ def _read(path: Path, tile_side: int | None) -> Features:
     )
 
 
+def _tiles_of(folder: Path) -> Path:
+    """Return the folder of coordinates: `tiles`, or `tiles/<class>` for `tile_embeddings/<class>`."""
+    if folder.parent.name == EMBEDDINGS and folder.name != EMBEDDINGS:
+        return folder.parent.parent / "tiles" / folder.name
+    return folder.parent / "tiles"
+
+
 def _npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as content:
@@ -103,13 +112,26 @@ def as_array(path: Path) -> NDArray[Any]:
     Raises:
         InputProblemsError: the file cannot be used, or holds something else than one tensor.
     """
+    arrays = as_arrays(path)
+    if len(arrays) != 1:
+        refuse(path, "does not hold one tensor of features")
+    return arrays[0]
+
+
+def as_arrays(path: Path) -> list[NDArray[Any]]:
+    """Return the tensor, or the list of tensors, in a `.pt` file as arrays; at least one.
+
+    Raises:
+        InputProblemsError: the file cannot be used, or holds something else.
+    """
     import torch
 
     try:
         content = read_saved(path)
     except WeightsError as error:
         refuse(path, str(error).removeprefix(f"{path}: "))
-    if not isinstance(content, torch.Tensor) or content.layout != torch.strided or content.is_complex():
-        refuse(path, "does not hold one tensor of features")
-    values: NDArray[Any] = (content.float() if content.is_floating_point() else content).numpy()
-    return values
+    tensors = content if isinstance(content, list | tuple) and content else [content]
+    for one in tensors:
+        if not isinstance(one, torch.Tensor) or one.layout != torch.strided or one.is_complex():
+            refuse(path, "does not hold a tensor of features")
+    return [(one.float() if one.is_floating_point() else one).numpy() for one in tensors]

@@ -25,13 +25,15 @@ from stages.imaging.samples import normal_id
 
 __all__ = ["find", "recognise"]
 
+CLAM = "h5_files"
+"""Folder of CLAM's files, beside `pt_files` without coordinates."""
 FOLLOWING = 3
 """Dimensions of features with a first dimension of one slide."""
 
 
 def recognise(folder: Path) -> bool:
-    """Return True if a folder holds HDF5 files."""
-    return any(file.is_file() for file in folder.glob("*.h5"))
+    """Return True if a folder, or its `h5_files`, holds HDF5 files."""
+    return any(file.is_file() for where in (folder, folder / CLAM) for file in where.glob("*.h5"))
 
 
 def find(folder: Path, tile_side: int | None) -> FoundFeatures:
@@ -45,6 +47,7 @@ def find(folder: Path, tile_side: int | None) -> FoundFeatures:
         UsageError: h5py is not installed.
         InputProblemsError: the first file cannot be read.
     """
+    folder = folder if any(folder.glob("*.h5")) else folder / CLAM
     files = {normal_id(file.stem): file for file in sorted(folder.glob("*.h5")) if file.is_file()}
     first = next(iter(files.values()))
     try:
@@ -53,9 +56,10 @@ def find(folder: Path, tile_side: int | None) -> FoundFeatures:
         require_extra("features", str(first), "an HDF5 file with features")
     with _opened(first) as content:
         encoder = str(content["features"].attrs.get("encoder", "")) if "features" in content else ""
+        encoder = "" if encoder == "None" else encoder
     return FoundFeatures(
         format="trident",
-        encoder=encoder or folder.name.removeprefix("features_"),
+        encoder=encoder or ("" if folder.name == CLAM else folder.name.removeprefix("features_")),
         files=files,
         read=lambda identifier: _read(files[identifier], tile_side),
     )
@@ -76,6 +80,8 @@ def _read(path: Path, tile_side: int | None) -> Features:
         side = content["coords"].attrs.get("patch_size_level0", tile_side)
     if values.ndim == FOLLOWING and len(values) == 1:
         values = values[0]
+    if not values.size and not coordinates.size:
+        refuse(path, "has no features: no tile of the image was used")
     if values.ndim != 2 or coordinates.shape != (len(values), 2):  # noqa: PLR2004 - tiles and dimensions, x and y
         refuse(
             path,

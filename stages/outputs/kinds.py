@@ -109,7 +109,7 @@ _MONAI_BUNDLE = Contents(
     files=_names("LICENSE"),
     folders={
         "configs": Contents(files=_names("metadata.json", "inference.json")),
-        "models": Contents(files=_names("model.ts")),
+        "models": Contents(files=_names("model.ts", "model.pt")),
         "docs": Contents(files=_names("README.md")),
     },
 )

@@ -54,7 +54,7 @@ def _no_h5py(_: Path) -> object:
 
 def _web_page(room: Path) -> None:
     folder = write_eva(room / "features", IDS)
-    (folder / "images" / f"{IDS[1]}.pt").write_text("<html>not found</html>")
+    (folder / "images" / f"{IDS[1]}-0.pt").write_text("<html>not found</html>")
 
 
 def _no_tiles(room: Path) -> None:
@@ -80,7 +80,7 @@ KINDS = [
     Kind("features-damaged", "a truncated HDF5 file", _damaged_features, M, 1, (f"{IDS[3]}.h5", "HDF5")),
     Kind("features-missing", "an image without features", _missing_features, M, 1, (IDS[4], "--on-error skip")),
     Kind("features-no-h5py", "h5py is not installed", _features, M, 2, ("h5", "diamant-pipeline[features]"), _no_h5py),
-    Kind("features-web-page", "a web page in place of a .pt", _web_page, M, 1, (f"{IDS[1]}.pt",)),
+    Kind("features-web-page", "a web page in place of a .pt", _web_page, M, 1, (f"{IDS[1]}-0.pt",)),
     Kind("features-no-coordinates", "embeddings of slide2vec without coordinates", _no_tiles, M, 1, ("tile_embeddings", "tiles")),
     Kind("features-many-components", "more maps than the features have dimensions", _features, f"{M}0", 2, ("--components 30",)),
     Kind("features-grid", "a grid that is no number", _features, f"{M} --grid a,b", 2, ("--grid a,b",)),

@@ -1,7 +1,8 @@
 """A MONAI bundle passes MONAI's own checks, and MONAI's command segments a PNG with it.
 
-MONAI's `verify_metadata` takes a schema from the network, unless the file is there already. The schema here is written
-from MONAI's specification: the entries that it requires, and the form of inputs and outputs.
+MONAI's `verify_metadata` takes a schema from the network, unless the file is there already. The schema here requires
+the entries that MONAI's specification requires, and those that all bundles of MONAI's model zoo with the schema of July
+2024 have (four, read in November 2026), in the form that they have there.
 """
 
 from __future__ import annotations
@@ -26,14 +27,21 @@ from tests.stages.exporting.made_runs import from_images, make_run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning"),  # MONAI's programs share no other form
+    pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning"),
     pytest.mark.filterwarnings("ignore:No hash value provided:UserWarning"),
     pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader:UserWarning"),
 ]
 
 TENSOR = {
     "type": "object",
-    "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
+    "required": [
+        *("type", "format", "modality", "num_channels", "spatial_shape"),
+        *("dtype", "value_range", "is_patch_data", "channel_def"),
+    ],
     "properties": {
+        "type": {"enum": ["image", "magnitude", "probabilities", "noise", "feature", "object"]},
+        "format": {"enum": ["segmentation", "hounsfield", "magnitude", "RGB", "image", "classes", "labels"]},
+        "is_patch_data": {"type": "boolean"},
         "num_channels": {"type": "integer"},
         "spatial_shape": {"type": "array", "items": {"type": ["string", "integer"]}},
         "value_range": {"type": "array", "items": {"type": "number"}},
@@ -50,14 +58,23 @@ TEXTS = (
     "description",
     "authors",
     "copyright",
+    "name",
+    "data_type",
+    "image_classes",
+    "intended_use",
 )
 SCHEMA = {
     "type": "object",
-    "required": [*TEXTS, "required_packages_version", "network_data_format"],
+    "required": [
+        *(*TEXTS, "changelog", "required_packages_version"),
+        *("supported_apps", "references", "network_data_format"),
+    ],
     "properties": {
         **{name: {"type": "string"} for name in TEXTS},
         "changelog": {"type": "object"},
         "required_packages_version": {"type": "object"},
+        "supported_apps": {"type": "object"},
+        "references": {"type": "array", "items": {"type": "string"}},
         "network_data_format": {
             "type": "object",
             "required": ["inputs", "outputs"],
@@ -110,6 +127,26 @@ def test_monai_verifies_inputs_and_outputs_of_the_network(made: tuple[Path, Path
         )
 
 
+def test_monai_loads_the_network_in_both_forms_and_exports_it_again(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """`load` reads TorchScript with its metadata, and weights into the network; `ckpt_export` reads the weights too."""
+    from monai.bundle import ckpt_export, load
+
+    monkeypatch.chdir(made[1])
+    place = {"bundle_dir": str(made[1].parent), "device": "cpu"}
+    image = torch.rand(2, 3, 32, 48)
+    expected = torch.jit.load(made[1] / "models" / "model.ts")(image)
+    scripted, metadata, more = load("bundle", load_ts_module=True, config_files=("inference.json",), **place)
+    assert metadata == json.loads(Path(configs(made[1])["meta_file"]).read_text())
+    assert json.loads(more["inference.json"]) == json.loads(Path(configs(made[1])["config_file"]).read_text())
+    torch.testing.assert_close(scripted(image), expected, rtol=0, atol=0)
+    torch.testing.assert_close(load("bundle", workflow_type="inference", **place)(image), expected, rtol=0, atol=0)
+    weights, exported = made[1] / "models" / "model.pt", tmp_path / "again.ts"
+    ckpt_export("network_def", exported, ckpt_file=str(weights), bundle_root=".", **configs(made[1]))
+    torch.testing.assert_close(torch.jit.load(exported)(image), expected, rtol=0, atol=0)
+
+
 def test_monai_finds_every_part_of_an_inference(made: tuple[Path, Path]):
     from monai.bundle import ConfigWorkflow
 
@@ -155,6 +192,12 @@ def test_the_bundle_holds_no_path_of_this_machine(made: tuple[Path, Path]):
 def test_what_a_bundle_cannot_hold_is_refused(made: tuple[Path, Path], tmp_path: Path, option: str, value: str):
     with pytest.raises(UsageError, match=f"--{option}"):
         export(ExportSettings(run=made[0], out=tmp_path / "b", format="monai-bundle", **{option: value}))
+
+
+def test_a_bundle_is_replaced_by_the_next_one(made: tuple[Path, Path]):
+    before = (made[1] / "configs" / "metadata.json").read_bytes()
+    export(ExportSettings(run=made[0], out=made[1], format="monai-bundle"))
+    assert (made[1] / "configs" / "metadata.json").read_bytes() == before
 
 
 def test_a_run_on_tiles_is_refused(phantom_store: Path, tmp_path: Path):

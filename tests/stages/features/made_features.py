@@ -68,18 +68,26 @@ def write_slide2vec(folder: Path, ids: Iterable[str], *, ending: str = ".pt", si
     return folder
 
 
-def write_eva(folder: Path, ids: Iterable[str], *, rows: int = 6, columns: int = 8) -> Path:
-    """Write files as eva's writer of segmentation embeddings does, with the values of the same tiles."""
-    folder.mkdir(parents=True)
+def write_eva(folder: Path, ids: Iterable[str], *, crops: bool = False, levels: bool = True) -> Path:
+    """Write files as eva's writer of segmentation embeddings does, with the values of the same tiles.
+
+    Args:
+        folder: Must not exist.
+        ids: Of the images, of 36 x 48 pixels.
+        crops: Write four embeddings for each image, with their places, as for CoNSeP.
+        levels: Write a list of one level, as backbones of timm give it; else the tensor alone.
+    """
+    (folder / "images").mkdir(parents=True)
+    boxes = [(x, y, 24, 18) for y in (0, 18) for x in (0, 24)] if crops else [(0, 0, 48, 36)]
     with (folder / "manifest.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["origin", "embeddings", "target", "split"])
+        table.writerow(["origin", "embeddings", "target", "split", *(["coords"] if crops else [])])
         for number, identifier in enumerate(ids):
-            features = values_at(tiles_of(36, 48, 6), number)
-            grid = torch.from_numpy(features.T.reshape(DIMENSIONS, rows, columns).copy())
-            (folder / "images").mkdir(exist_ok=True)
-            torch.save(grid, folder / "images" / f"{identifier}.pt")
-            table.writerow(
-                [f"images/{identifier}.png", f"images/{identifier}.pt", f"images/{identifier}-mask.pt", "train"]
-            )
+            features = torch.from_numpy(values_at(tiles_of(36, 48, 6), number).T.reshape(DIMENSIONS, 6, 8).copy())
+            for count, (x, y, width, height) in enumerate(boxes):
+                grid = features[:, y // 6 : (y + height) // 6, x // 6 : (x + width) // 6].clone()
+                name = f"images/{identifier}-{count}"
+                torch.save([grid] if levels else grid, folder / f"{name}.pt")
+                place = [f"{x},{y},{width},{height}"] if crops else []
+                table.writerow([f"images/{identifier}.png", f"{name}.pt", f"{name}-mask.pt", "train", *place])
     return folder

@@ -65,7 +65,7 @@ FOREIGN = {
     ],
     "a set of phantoms": ["images/me.png", "masks/phantom_0000.png", "images/sub/", "images/phantom_1.png", "x.json"],
     "a bundle": ["wheels/notes.txt", "wheels/old/", "weights/thesis.docx", "notes.md", "photos/", "MANIFEST.json.orig"],
-    "a MONAI bundle": ["configs/train.json", "models/model.pt", "notes.md", "scripts/", "docs/picture.png"],
+    "a MONAI bundle": ["configs/train.json", "models/model.onnx", "notes.md", "scripts/", "docs/picture.png"],
 }
 
 
