@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.extraction.source_digests import mask_digest
+from stages.imaging.image_rules import ImageRules
 from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.opened import hash_file
 from stages.imaging.volumes.readers import is_volume_file
@@ -80,6 +81,15 @@ class Additions:
             )
         return cls(previous, progress, labelled=int(previous.labelled.sum()))
 
+    @property
+    def rules(self) -> ImageRules:
+        """The rules by which the images of the store were read.
+
+        Raises:
+            UsageError: this version of the program does not know them.
+        """
+        return ImageRules.from_dict(self.previous.description.images)
+
     def summary(self, added: int) -> str:
         """Return the line for the output.
 
@@ -87,6 +97,10 @@ class Additions:
             added: number of samples that were added.
         """
         return f"added to the store: {counted(added, 'sample')}; {len(self.previous):,} were kept"
+
+    def planned(self) -> str:
+        """Return the line for the plan, after `choose`."""
+        return f"{counted(self.new, 'image')}; {len(self.previous):,} samples of the store are kept as they are"
 
     def choose(self, samples: list[SourceSample]) -> list[SourceSample]:
         """Return the samples that are not in the store, in order.
@@ -113,7 +127,7 @@ class Additions:
             layout: of the new samples.
             recipe: of their attention.
             known_images: False if there is no new image. Then only those rules of images are compared that do not
-                follow from the images.
+                follow from the images, such as their orientation.
 
         Raises:
             UsageError: the recipe or a rule is another one, or the new images need a column that the store has not.
@@ -168,8 +182,8 @@ def _digests(sample: SourceSample) -> tuple[str, str] | list[Problem]:
 
 
 def _of_settings(images: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the rules of images that only the settings determine."""
-    return {name: value for name, value in (images or {}).items() if name in {"fit", "channels"}}
+    """Return the rules of images that follow from the settings, or from the store."""
+    return {name: value for name, value in (images or {}).items() if name in {"fit", "channels", "window"}}
 
 
 def _comparable(layout: Layout, name: str) -> Any:
