@@ -84,15 +84,23 @@ class Columns:
         number, row = divmod(index, self._extent(name))
         return self._chunk(name, number)[row]
 
-    def texts(self, name: str) -> Iterator[Texts]:
-        """Yield the texts of a column chunk by chunk, in order. Nothing is cached, and no text is made a Python object.
+    def texts(self, name: str, *, keep: bool = False) -> Iterator[Texts]:
+        """Yield the texts of a column chunk by chunk, in order. No text is made a Python object.
+
+        Args:
+            name: of the column.
+            keep: chunks stay mapped for `value`, as long as there are not too many.
 
         Raises:
             StoreVersionError: a further column is stored in a way that this program does not know.
             StoreIncompleteError, StoreCorruptError: the bytes are missing or damaged, or the column has no texts.
         """
         for number, (start, stop) in enumerate(self.extents(name)):
-            values = self._read_chunk(name, number)
+            values = self._chunks.get((name, number))
+            if values is None:
+                values = self._read_chunk(name, number)
+                if keep and len(self._chunks) < self._most_chunks:
+                    self._chunks[name, number] = values
             if not isinstance(values, Texts):
                 raise StoreCorruptError(f"{self._root}: `{name}` has no texts.\n  Extract the store again.")
             yield values.first(stop - start)

@@ -202,8 +202,8 @@ def _window(settings: ExtractSettings, facts: Sequence[ImageFacts], kept: ImageR
     if deep and settings.window == AUTO:
         raise UsageError(
             f"{settings.store}: new images have values of more than 8 bits, and the store records no rule for them.\n"
-            "  To add them from the lowest to the highest value of each image, give --window minmax. To show all images "
-            "by percentiles, move the store away and run the command again."
+            "  To add them from the lowest to the highest value of each image, give --window minmax. To show all "
+            "images by percentiles, move the store away and run the command again."
         )
     return window_for(settings.window, deep=deep)
 
