@@ -92,6 +92,12 @@ class Texts:
             differs[row] = self._bytes(row) != self._bytes(row - 1)
         return differs
 
+    def are_hexadecimal(self, digits: int) -> NDArray[np.bool_]:
+        """Return True for every text that is this number of digits 0-9 and a-f, (text,)."""
+        letters = self.padded(digits)
+        sound = ((letters >= ord("0")) & (letters <= ord("9"))) | ((letters >= ord("a")) & (letters <= ord("f")))
+        return sound.all(axis=1) & (self.lengths == digits)
+
     def padded(self, width: int) -> NDArray[np.uint8]:
         """Return the bytes of all texts as rows, (text, width), cut or filled with zeros."""
         rows = np.zeros((len(self), width), np.uint8)
