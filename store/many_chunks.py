@@ -6,6 +6,8 @@ which finds the fault again and names it.
 
 from __future__ import annotations
 
+import mmap
+
 import google_crc32c
 import numpy as np
 from numcodecs import blosc
@@ -22,11 +24,11 @@ BLOSC_HEADER = 16
 Places = NDArray[np.int64]
 
 
-def computed_checksums(content: bytes | memoryview, starts: Places, stops: Places) -> NDArray[np.uint32]:
-    """Return the CRC-32C of each part of some bytes, (part,).
+def computed_checksums(content: mmap.mmap, starts: Places, stops: Places) -> NDArray[np.uint32]:
+    """Return the CRC-32C of each part of a file, (part,).
 
     Args:
-        content: the bytes; parts of it are `bytes` when they are sliced, as those of a `mmap.mmap`.
+        content: the mapped file.
         starts: (part,) first byte of each.
         stops: (part,) the byte after its last one.
     """
@@ -38,7 +40,9 @@ def computed_checksums(content: bytes | memoryview, starts: Places, stops: Place
 
 def checksums_at(content: NDArray[np.uint8], places: Places) -> NDArray[np.uint32]:
     """Return the CRC-32C that are stored at some places, little-endian, (place,)."""
-    return content[places[:, None] + np.arange(CRC_BYTES)].view("<u4")[:, 0].astype(np.uint32)
+    words = content[places[:, None] + np.arange(CRC_BYTES)].view("<u4")
+    found: NDArray[np.uint32] = words[:, 0].astype(np.uint32)
+    return found
 
 
 def unpack_together(

@@ -25,6 +25,18 @@ from store.errors import StoreCorruptError, StoreIncompleteError
 from store.many_chunks import CRC_BYTES, checksums_at, computed_checksums, unpack_together
 from store.packing import Packing, pack
 
+__all__ = [
+    "CRC_BYTES",
+    "MappedShard",
+    "checksum_of",
+    "checksummed",
+    "encode_chunk",
+    "encode_index",
+    "encode_shard",
+    "index_place",
+    "parse_index",
+]
+
 NEVER_WRITTEN = np.uint64(2**64 - 1)
 
 

@@ -96,7 +96,8 @@ class Texts:
         """Return True for every text that is this number of digits 0-9 and a-f, (text,)."""
         letters = self.padded(digits)
         sound = ((letters >= ord("0")) & (letters <= ord("9"))) | ((letters >= ord("a")) & (letters <= ord("f")))
-        return sound.all(axis=1) & (self.lengths == digits)
+        found: NDArray[np.bool_] = sound.all(axis=1) & (self.lengths == digits)
+        return found
 
     def padded(self, width: int) -> NDArray[np.uint8]:
         """Return the bytes of all texts as rows, (text, width), cut or filled with zeros."""

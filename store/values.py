@@ -51,8 +51,12 @@ LONGEST = 40
 """Number of characters of a malformed value that a message shows."""
 
 LISTED = re.compile(r"([1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*)?")
-DIGEST_DIGITS = 64
-HASH_DIGITS = 16
+HEXADECIMAL = {
+    "digest": ("is no SHA-256", 64, False),
+    "mask_digest": ("is no SHA-256", 64, True),
+    "perceptual_hash": ("is not 16 hexadecimal digits", 16, True),
+}
+"""Columns of hexadecimal digits: the fault, the number of digits, and whether a text may be empty."""
 SIDE = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 """A number in a size of a pixel."""
 
@@ -102,15 +106,12 @@ def wrong_column_values(store: AttentionStore, name: str, values: Values, start:
 
 def _wrong_texts(store: AttentionStore, name: str, texts: Texts, start: int) -> Faults:
     """Find wrong values in some rows of a column of texts. Those of one form are compared together."""
-    if name == "digest":
-        return {"is no SHA-256": ~texts.are_hexadecimal(DIGEST_DIGITS)}
-    if not store.has(name):
+    if name != "digest" and not store.has(name):
         return {}
     empty = texts.lengths == 0
-    if name == "perceptual_hash":
-        return {"is not 16 hexadecimal digits": ~texts.are_hexadecimal(HASH_DIGITS) & ~empty}
-    if name == "mask_digest":
-        return {"is no SHA-256": ~texts.are_hexadecimal(DIGEST_DIGITS) & ~empty}
+    if name in HEXADECIMAL:
+        fault, digits, may_be_empty = HEXADECIMAL[name]
+        return {fault: ~texts.are_hexadecimal(digits) & ~(empty & may_be_empty)}
     if name == "parent":
         return {"is empty": empty}
     if name == "pixel_mm":

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from store import AttentionStore, StoreCorruptError, StoreIncompleteError
@@ -73,3 +74,18 @@ def test_a_chunk_with_the_right_digest_and_a_wrong_checksum_is_damaged(tmp_path:
     draft.seal()
     with pytest.raises(StoreCorruptError, match=r"column `group` is damaged .*does not match its checksum"):
         AttentionStore.open(draft.path).columns.value("group", 0)
+
+
+def test_chunks_that_are_kept_are_read_once(path: Path):
+    """As many as may stay mapped."""
+    store = AttentionStore.open(path)
+    store.columns._most_chunks = 2
+    texts = list(store.columns.texts("group", keep=True))
+    assert len(texts) > 2
+    again = list(store.columns.texts("group"))
+    assert [one is other for one, other in zip(texts, again, strict=True)][:3] == [True, True, False]
+
+
+def test_numbers_have_no_texts_at_rows(path: Path):
+    with pytest.raises(StoreCorruptError, match="`height` has no texts"):
+        list(AttentionStore.open(path).columns.texts_of("height", np.arange(2)))
