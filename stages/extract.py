@@ -31,6 +31,7 @@ from stages.extraction.additions import Additions
 from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
 from stages.extraction.cluster import connect
 from stages.extraction.jobs import TransformerSpec, Workers
+from stages.extraction.layout import layout_of_samples
 from stages.extraction.memo_place import memo_folder
 from stages.extraction.on_cluster import ClusterWorkers
 from stages.extraction.parts import LeftOut, describe_part, require_own_part
@@ -42,7 +43,6 @@ from stages.extraction.shard import REMEDY, Extraction, Shard, check_files, extr
 from stages.extraction.sizes import require_possible_sizes
 from stages.extraction.tally import Tally
 from stages.extraction.weights_origin import WeightsOrigin, weights_origin
-from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
 from stages.runtime.devices import resolve_devices
 from stages.runtime.progress import SILENT, Progress, Task
@@ -50,9 +50,6 @@ from stages.runtime.wording import counted
 from stages.settings import ExtractSettings, Size
 from store.appending import appended_store
 from store.writer import Layout, StoreWriter, new_store
-
-LABEL_COLUMNS = ("objects", "lost_objects", "lost_classes")
-"""Optional columns of a store with labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +101,11 @@ class _Work:
     """Weights file to load; None for the model's own file or the hub's."""
     origin: WeightsOrigin
 
+    @property
+    def layout(self) -> Layout:
+        """What all samples of the store have in common."""
+        return layout_of_samples(self.settings, self.prepared, self.extractor.recipe, self.origin)
+
 
 def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionReport:
     """Extract a store.
@@ -122,7 +124,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     context = require_possible_sizes(settings)
     weights = _weights(settings)
     additions = Additions.open(settings, progress)
-    prepared = prepare(settings, progress, context, additions.choose if additions else list)
+    prepared = prepare(settings, progress, context, additions)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
     for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
@@ -163,7 +165,7 @@ def _fits(work: _Work, additions: Additions) -> bool:
         UsageError: they do not fit.
     """
     some = bool(work.prepared.sources)
-    additions.require_same(_layout(work), work.extractor.recipe.to_dict(), known_images=some)
+    additions.require_same(work.layout, work.extractor.recipe.to_dict(), known_images=some)
     return some
 
 
@@ -171,14 +173,15 @@ def _open_writer(work: _Work) -> AbstractContextManager[StoreWriter]:
     """Return a writer of a new store, or of one that begins with the samples of the store that is there."""
     if work.additions is not None:
         return appended_store(work.additions.previous)
-    return new_store(work.settings.store, layout=_layout(work), recipe=work.extractor.recipe.to_dict())
+    return new_store(work.settings.store, layout=work.layout, recipe=work.extractor.recipe.to_dict())
 
 
 def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
     """Find the samples, check all headers, try some samples, and estimate the cost. Write nothing.
 
     Raises:
-        UsageError: a folder, a pattern, a model name, a size or a class map is not valid.
+        UsageError: a folder, a pattern, a model name, a size or a class map is not valid; or with `append` the new
+            images do not fit the store.
         InputProblemsError: no sample was found.
 
     If the transformer's weights cannot be loaded, `Plan.require_sound` raises the error, after the plan was shown.
@@ -187,52 +190,18 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
     require_own_part(settings)
     require_workers(settings)
     context = require_possible_sizes(settings)
+    additions = Additions.open(settings, progress)
     extractor: AttentionExtractor | WeightsError
     try:
-        extractor = _load_extractor(settings, _weights(settings), context, batch_size=1)
+        weights = _weights(settings)
+        extractor = _load_extractor(settings, weights, context, batch_size=1)
     except WeightsError as error:
-        extractor = error
-    additions = Additions.open(settings, progress)
-    return estimate(prepare(settings, progress, context, additions.choose if additions else list), settings, extractor)
-
-
-def _layout(work: _Work) -> Layout:
-    """Return what all samples of the store have in common."""
-    settings, recipe, rules = work.settings, work.extractor.recipe, work.prepared.rules
-    labelled = work.prepared.labelled
-    return Layout(
-        size=settings.image_size,
-        grid=recipe.grid,
-        heads=recipe.heads,
-        keys=recipe.keys,
-        classes=rules.classes.names,
-        images=work.prepared.decoding.images.to_dict(),
-        weights_licence=work.origin.recorded,
-        masks=rules.to_source(work.prepared.found.rule.to_dict() if labelled else None),
-        compress=settings.compress,
-        instances=labelled and rules.kind == "instances",
-        multilabel=labelled and rules.kind == "multilabel",
-        columns=(
-            *(LABEL_COLUMNS if labelled else ()),
-            "perceptual_hash",
-            *_place_columns(work.prepared),
-            *(("mask_digest",) if settings.append else ()),
-        ),
-        expected=len(work.prepared.sources),
-    )
-
-
-def _place_columns(prepared: Prepared) -> tuple[str, ...]:
-    """Return the columns for samples that are parts of larger images, and for images that say the size of a pixel."""
-    slices = any(source.part.plane is not None for source in prepared.images)
-    tiles = prepared.decoding.images.tile is not None
-    sizes = any(size_in_file(source.image, source.part.axis) is not None for source in prepared.images)
-    return (
-        *(("parent",) if slices or tiles else ()),
-        *(("slice",) if slices else ()),
-        *(("row", "column") if tiles else ()),
-        *(("pixel_mm",) if sizes else ()),
-    )
+        return estimate(prepare(settings, progress, context, additions), settings, error, additions)
+    prepared = prepare(settings, progress, context, additions)
+    if additions is not None:
+        origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
+        _fits(_Work(settings, prepared, extractor, additions, weights, origin), additions)
+    return estimate(prepared, settings, extractor, additions)
 
 
 def _weights(settings: ExtractSettings) -> Path | None:

@@ -88,6 +88,7 @@ def _adopt(writer: StoreWriter, previous: AttentionStore, folder: Path) -> None:
                 chunk_path(folder, name, number, dimensions),
             )
         shards.shards = full
+        previous.check_array(name, np.arange(full * per_shard, samples))  # together, in less time
         for sample in range(full * per_shard, samples):
             shards.append(_stored_chunk(previous, name, sample))
     writer.samples = samples

@@ -212,7 +212,7 @@ def _faults_of_columns(store: AttentionStore, known: int) -> list[Fault]:
                 if not decodable:
                     store.columns.check(name, number)
                     continue
-                values = store.columns.read(name, start, stop)  # nothing is kept: it may be too large for memory
+                values = store.columns.chunk(name, number)  # nothing is kept: it may be too large for memory
                 faults += [
                     Fault("damaged", f"`{name}` {what} in sample {start + row} ({store.ids[start + row]})")
                     for what, where in wrong_column_values(store, name, values, start).items()

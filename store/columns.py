@@ -84,7 +84,7 @@ class Columns:
         number, row = divmod(index, self._extent(name))
         return self._chunk(name, number)[row]
 
-    def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
+    def run(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return the values of a column of numbers from `start` to before `stop`. Their chunks are kept, as by `value`.
 
         Raises:
@@ -98,17 +98,64 @@ class Columns:
         values = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
         return values[start - numbers.start * extent : stop - numbers.start * extent]
 
-    def texts(self, name: str) -> Iterator[Texts]:
-        """Yield the texts of a column chunk by chunk, in order. Nothing is cached, and no text is made a Python object.
+    def rows(self, name: str, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the numbers of several rows of a column, (row, …). Only their chunks are read, as by `value`.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
+        """
+        extent, metadata = self._extent(name), self._arrays[name]
+        found = np.empty((len(indices), *metadata.shape[1:]), metadata.dtype)
+        numbers = indices // extent
+        for number in np.unique(numbers).tolist():
+            chosen = numbers == number
+            found[chosen] = self._chunk(name, number)[indices[chosen] - number * extent]
+        return found
+
+    def texts_of(self, name: str, indices: NDArray[np.int64]) -> Iterator[str]:
+        """Yield the texts of several rows in rising order. Only their chunks are read, as by `value`.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: bytes are missing or damaged, or the column has no texts.
+        """
+        numbers = indices // self._extent(name)
+        for number in np.unique(numbers).tolist():
+            texts = self._chunk(name, number)
+            if not isinstance(texts, Texts):
+                raise self._no_texts(name)
+            for text in texts.chosen(indices[numbers == number] - number * self._extent(name)):
+                yield text.decode()
+
+    def chunk(self, name: str, number: int) -> Values:
+        """Return the values of a chunk: numbers, or texts as bytes. Nothing is cached.
+
+        Raises:
+            StoreVersionError: a further column is stored in a way that this program does not know.
+            StoreIncompleteError, StoreCorruptError: the bytes are missing or damaged.
+        """
+        start, stop = self.extents(name)[number]
+        values = self._read_chunk(name, number)
+        return values.first(stop - start) if isinstance(values, Texts) else values[: stop - start]
+
+    def texts(self, name: str, *, keep: bool = False) -> Iterator[Texts]:
+        """Yield the texts of a column chunk by chunk, in order. No text is made a Python object.
+
+        Args:
+            name: of the column.
+            keep: chunks stay mapped for `value`, as long as there are not too many.
 
         Raises:
             StoreVersionError: a further column is stored in a way that this program does not know.
             StoreIncompleteError, StoreCorruptError: the bytes are missing or damaged, or the column has no texts.
         """
         for number, (start, stop) in enumerate(self.extents(name)):
-            values = self._read_chunk(name, number)
+            values = self._chunks.get((name, number))
+            if values is None:
+                values = self._read_chunk(name, number)
+                if keep and len(self._chunks) < self._most_chunks:
+                    self._chunks[name, number] = values
             if not isinstance(values, Texts):
-                raise StoreCorruptError(f"{self._root}: `{name}` has no texts.\n  Extract the store again.")
+                raise self._no_texts(name)
             yield values.first(stop - start)
 
     def extents(self, name: str) -> list[tuple[int, int]]:
@@ -268,6 +315,9 @@ class Columns:
     def _extent(self, name: str) -> int:
         return self._arrays[name].chunk_shape[0]
 
+    def _no_texts(self, name: str) -> StoreCorruptError:
+        return StoreCorruptError(f"{self._root}: `{name}` has no texts.\n  Extract the store again.")
+
     def _missing(self, name: str, number: int, error: StoreIncompleteError) -> StoreIncompleteError:
         self._require_same_store()
         rows = self._where(name, number).partition(", ")[2]
@@ -276,3 +326,25 @@ class Columns:
     def _damaged(self, name: str, what: str) -> StoreCorruptError:
         self._require_same_store()
         return StoreCorruptError(f"{self._root}: column `{name}` is damaged ({what}).\n  {RESTORE}")
+
+
+class RecordedChecksums:
+    """Return the CRC-32C that a store records for the samples of one array.
+
+    Args:
+        columns: of the store.
+        array: position of the array in the rows of the column `checksum`.
+    """
+
+    def __init__(self, columns: Columns, array: int) -> None:
+        self._columns = columns
+        self._array = array
+
+    def __call__(self, sample: int) -> int:
+        """Return that of one sample."""
+        return int(self._columns.value("checksum", sample)[self._array])
+
+    def together(self, samples: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return those of several samples, (sample,)."""
+        found: NDArray[np.uint32] = self._columns.rows("checksum", samples)[:, self._array]
+        return found

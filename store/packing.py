@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Literal
 
+import numpy as np
 from numcodecs import blosc
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
@@ -120,6 +121,18 @@ def require_unpacked_size(payload: memoryview, size: int, packing: Packing) -> N
     _require(claimed, size)
     if size > len(payload) * MOST_EXPANSION:
         raise ValueError(f"{len(payload)} bytes cannot hold {size} bytes")
+
+
+def blosc_sizes_are(headers: NDArray[np.uint32], *, packed: NDArray[np.int64], unpacked: int) -> bool:
+    """Return True if the headers of chunks claim the sizes that they should, as `require_unpacked_size` compares them.
+
+    Args:
+        headers: (chunk, 4) their first 16 bytes as words.
+        packed: (chunk,) bytes of each chunk.
+        unpacked: bytes that each should unpack to.
+    """
+    right = (headers[:, 1] == unpacked) & (headers[:, 3] == packed)
+    return bool(right.all()) and unpacked <= int(packed.min()) * MOST_EXPANSION
 
 
 def unpacked_zstd_size(payload: bytes | memoryview) -> int | None:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.arrays import Arrays, read_arrays
-from store.columns import Columns
+from store.columns import Columns, RecordedChecksums
 from store.description import Description
 from store.errors import (
     StoreCorruptError,
@@ -232,7 +232,7 @@ class AttentionStore(StoreFacts):
         """
         array, _ = self._sharded_array(name, np.asarray([start, stop - 1], dtype=np.int64))
         column = self.description.sharded.index(name)
-        run = array.run(start, stop, self.columns.rows("checksum", start, stop)[:, column])
+        run = array.run(start, stop, self.columns.run("checksum", start, stop)[:, column])
         self._require_same_store()
         return run
 
@@ -264,8 +264,7 @@ class AttentionStore(StoreFacts):
             )
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"{self.path}: positions {wanted.min()} to {wanted.max()}; the store holds {len(self)}")
-        column = self.description.sharded.index(name)
-        return array, lambda sample: int(self.columns.value("checksum", sample)[column])
+        return array, RecordedChecksums(self.columns, self.description.sharded.index(name))
 
     def _require_same_store(self, *, failed: bool = False) -> None:
         """Make sure that the bytes that were just read came from the store that was opened.

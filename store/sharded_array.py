@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,19 @@ from store.shards import MappedShard
 if sys.platform != "win32":
     import resource
 
-Checksums = Callable[[int], int]
+
+class Checksums(Protocol):
+    """Return the CRC-32C that a store records for the samples of one array."""
+
+    def __call__(self, sample: int) -> int:
+        """Return that of one sample."""
+
+    def together(self, samples: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return those of several samples, (sample,)."""
+
+
+MANY = 64
+"""Number of samples from which they are checked and unpacked together."""
 
 MAX_MAPPED = 4096
 """Largest number of shards of one array that stay mapped. Linux allows a process 65,530 mappings."""
@@ -74,7 +85,7 @@ class ShardedArray:
 
         Args:
             indices: (n,) positions in the store, all within it.
-            checksums: returns the CRC-32C that the store records for a sample of this array.
+            checksums: returns the CRC-32C that the store records for samples of this array.
 
         Returns:
             (n, …) values of the array's own type.
@@ -95,6 +106,8 @@ class ShardedArray:
         out = np.empty((len(indices), *self._shape), dtype=dtype)
         rows = out.view(np.uint8).reshape(len(indices), size)
         self._check_mapped(indices, checksums)
+        if self._unpack_together(indices, rows, packing):
+            return out
         mapped = self.times_mapped
         for row, sample in zip(rows, indices.tolist(), strict=True):
             shard = self._mapped.get(sample // self._per_shard)
@@ -132,7 +145,7 @@ class ShardedArray:
 
         Args:
             indices: (n,) positions in the store, all within it.
-            checksums: returns the CRC-32C that the store records for a sample of this array.
+            checksums: returns the CRC-32C that the store records for samples of this array.
 
         Raises:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
@@ -140,10 +153,24 @@ class ShardedArray:
         self._check_mapped(indices, checksums)
 
     def _check_mapped(self, indices: NDArray[np.int64], checksums: Checksums) -> None:
-        if self._checked[indices].all():
+        unchecked = indices[~self._checked[indices]]
+        if len(unchecked) < MANY:
+            for sample in unchecked.tolist():
+                self._checked_shard(sample, checksums)
             return
-        for sample in indices.tolist():
-            self._checked_shard(sample, checksums)
+        numbers = unchecked // self._per_shard
+        for number in np.unique(numbers).tolist():
+            samples = unchecked[numbers == number]
+            self.shard(number).check_together(samples, checksums.together(samples))
+            self._checked[samples] = True
+
+    def _unpack_together(self, indices: NDArray[np.int64], rows: NDArray[np.uint8], packing: Packing) -> bool:
+        """Unpack many samples of one mapped shard. Return False if they have to be unpacked one by one."""
+        if len(indices) < MANY or int(indices[0]) // self._per_shard != int(indices[-1]) // self._per_shard:
+            return False
+        in_order = (indices == int(indices[0]) + np.arange(len(indices))).all()
+        shard = self._mapped.get(int(indices[0]) // self._per_shard)
+        return bool(in_order) and shard is not None and shard.unpack_together(indices, rows, packing)
 
     def _checked_shard(self, sample: int, checksums: Checksums) -> MappedShard:
         """Return the shard of a sample whose bytes were compared with their checksums, now or since it was mapped."""

@@ -22,9 +22,21 @@ from numpy.typing import NDArray
 
 from store.disk.regular import IrregularFileError, open_regular
 from store.errors import StoreCorruptError, StoreIncompleteError
+from store.many_chunks import CRC_BYTES, checksums_at, computed_checksums, unpack_together
 from store.packing import Packing, pack
 
-CRC_BYTES = 4
+__all__ = [
+    "CRC_BYTES",
+    "MappedShard",
+    "checksum_of",
+    "checksummed",
+    "encode_chunk",
+    "encode_index",
+    "encode_shard",
+    "index_place",
+    "parse_index",
+]
+
 NEVER_WRITTEN = np.uint64(2**64 - 1)
 
 
@@ -194,17 +206,57 @@ class MappedShard:
             StoreIncompleteError: the file can no longer be looked at.
             StoreCorruptError: either differs, or the file's size has changed since it was mapped.
         """
-        try:
-            size = self._bytes.size()
-        except OSError as error:
-            raise self._unreadable(error) from None
-        if size != len(self._bytes):  # reading beyond a file's end would end the process
-            raise self._corrupt("the shard was cut short or added to while it was open")
+        self._require_size()
         stored = bytes(self.payload(sample))  # google_crc32c takes only bytes
         if google_crc32c.value(stored) != self.checksum(sample):
             raise self._corrupt(f"sample {sample} does not match its checksum")
         if self.checksum(sample) != recorded:
             raise self._corrupt(f"sample {sample} holds another sample's bytes")
+
+    def check_together(self, samples: NDArray[np.int64], recorded: NDArray[np.uint32]) -> None:
+        """Check several samples as `check` does, in less time.
+
+        Args:
+            samples: (sample,) positions in the store.
+            recorded: (sample,) the store's own record of their checksums.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: as `check`, for the first sample that has a fault.
+        """
+        self._require_size()
+        starts, stops = self._places(samples)
+        stored = checksums_at(self._content, stops)
+        wrong = (computed_checksums(self._bytes, starts, stops) != stored) | (stored != recorded)
+        for at in np.flatnonzero(wrong).tolist():
+            self.check(int(samples[at]), int(recorded[at]))
+
+    def unpack_together(self, samples: NDArray[np.int64], rows: NDArray[np.uint8], packing: Packing) -> bool:
+        """Unpack samples that were checked; see `store.many_chunks.unpack_together`.
+
+        Args:
+            samples: (sample,) positions in the store.
+            rows: (sample, size) is filled.
+            packing: of the chunks.
+        """
+        return unpack_together(self._content, *self._places(samples), rows, packing)
+
+    @property
+    def _content(self) -> NDArray[np.uint8]:
+        return np.frombuffer(self._view, np.uint8)
+
+    def _places(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the (start, stop) of the samples' stored bytes, without their checksums."""
+        offsets, lengths = self._index[samples - self._first].astype(np.int64).T
+        return offsets, offsets + lengths - CRC_BYTES
+
+    def _require_size(self) -> None:
+        """Make sure that the file has its size still: reading beyond a file's end would end the process."""
+        try:
+            size = self._bytes.size()
+        except OSError as error:
+            raise self._unreadable(error) from None
+        if size != len(self._bytes):
+            raise self._corrupt("the shard was cut short or added to while it was open")
 
     def _unreadable(self, error: OSError) -> StoreIncompleteError:
         return StoreIncompleteError(

@@ -7,6 +7,7 @@ digests have, the places follow from it and are not searched for.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import Any
 
@@ -22,10 +23,12 @@ LONG = 256
 """Bytes of a text that are compared for all texts of a chunk at once. One long text must not cost memory for each."""
 PREFIX = _LENGTH.size
 """Bytes of the length before each text."""
+RUN = 16
+"""Smallest mean number of neighbouring texts of one length for which such neighbours are compared together."""
 
 
 class Texts:
-    """Texts in UTF-8, one after the other in a buffer.
+    """Texts in UTF-8, one after the other in a buffer, each behind its length in `PREFIX` bytes.
 
     Args:
         content: (bytes,) uint8 with all texts.
@@ -67,6 +70,20 @@ class Texts:
 
     def differs_from_previous(self) -> NDArray[np.bool_]:
         """Return True for every text that is not equal to the one before it, (text,); True for the first one."""
+        ends = (np.flatnonzero(self.lengths[1:] != self.lengths[:-1]) + 1).tolist()
+        if RUN * len(ends) > len(self):
+            return self._rows_that_differ()
+        differs = np.ones(len(self), np.bool_)
+        for first, end in itertools.pairwise((0, *ends, len(self))):
+            step = int(self.lengths[first]) + PREFIX if end - first > 1 else 0
+            if step:  # the text before lies `step` bytes before, and so do all of its bytes
+                run = self._content[int(self._starts[first]) : int(self._starts[end - 1]) + step - PREFIX]
+                differs[first + 1 : end] = False
+                differs[first + 1 + np.flatnonzero(run[step:] != run[:-step]) // step] = True
+        return differs
+
+    def _rows_that_differ(self) -> NDArray[np.bool_]:
+        """Return `differs_from_previous` for texts whose lengths change often."""
         differs = np.ones(len(self), np.bool_)
         width = min(LONG, int(self.lengths.max(initial=0)))
         rows = self.padded(width)
@@ -74,6 +91,13 @@ class Texts:
         for row in np.flatnonzero(~differs & (self.lengths > width)).tolist():
             differs[row] = self._bytes(row) != self._bytes(row - 1)
         return differs
+
+    def are_hexadecimal(self, digits: int) -> NDArray[np.bool_]:
+        """Return True for every text that is this number of digits 0-9 and a-f, (text,)."""
+        letters = self.padded(digits)
+        sound = ((letters >= ord("0")) & (letters <= ord("9"))) | ((letters >= ord("a")) & (letters <= ord("f")))
+        found: NDArray[np.bool_] = sound.all(axis=1) & (self.lengths == digits)
+        return found
 
     def padded(self, width: int) -> NDArray[np.uint8]:
         """Return the bytes of all texts as rows, (text, width), cut or filled with zeros."""

@@ -32,10 +32,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from store.column_chunks import Values
 from store.errors import PipelineError, StoreCorruptError
 from store.format import PLACES, SIZES
 from store.reader import AttentionStore
 from store.records import IGNORE
+from store.texts import Texts
 
 __all__ = ["classes_in", "count_lost_classes", "wrong_column_values", "wrong_values"]
 
@@ -49,8 +51,12 @@ LONGEST = 40
 """Number of characters of a malformed value that a message shows."""
 
 LISTED = re.compile(r"([1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*)?")
-DIGEST = re.compile(r"[0-9a-f]{64}")
-HASH = re.compile(r"([0-9a-f]{16})?")
+HEXADECIMAL = {
+    "digest": ("is no SHA-256", 64, False),
+    "mask_digest": ("is no SHA-256", 64, True),
+    "perceptual_hash": ("is not 16 hexadecimal digits", 16, True),
+}
+"""Columns of hexadecimal digits: the fault, the number of digits, and whether a text may be empty."""
 SIDE = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 """A number in a size of a pixel."""
 
@@ -67,18 +73,13 @@ def wrong_values(store: AttentionStore, name: str, values: NDArray[Any], samples
     if name == "mask":
         return _wrong_masks(store, values, samples)
     if name == "attention":
-        maps = values.astype(np.float32) * store.scale_factor
-        return {
-            "is not finite": ~np.isfinite(maps).all(axis=(1, 2, 3)),
-            "is negative": (maps < 0).any(axis=(1, 2, 3)),
-            "sums to more than one": (maps.sum(axis=(2, 3)) > 1 + ROUNDING).any(axis=1),
-        }
+        return _wrong_maps(values.astype(np.float32) * store.scale_factor)
     if name == "instances" and store.has(name):
         return _wrong_instances(store, values, samples)
     return {}
 
 
-def wrong_column_values(store: AttentionStore, name: str, values: NDArray[Any], start: int) -> Faults:
+def wrong_column_values(store: AttentionStore, name: str, values: Values, start: int) -> Faults:
     """Find wrong values in some rows of a column.
 
     Args:
@@ -87,30 +88,56 @@ def wrong_column_values(store: AttentionStore, name: str, values: NDArray[Any], 
         values: (sample,) its values.
         start: Position of the first value in the store.
     """
+    if isinstance(values, Texts):
+        return _wrong_texts(store, name, values, start)
     if name in SIZES:
         return {"is not above 0": values < 1}
-    if name == "digest":
-        return {"is no SHA-256": _where(not DIGEST.fullmatch(str(text)) for text in values)}
     if not store.has(name):
         return {}
-    if name in TEXTS:
-        fault, is_sound = TEXTS[name]
-        return {fault: _where(not is_sound(str(text)) for text in values)}
-    if name in {"parent", *PLACES}:
-        return _wrong_place(name, values)
-    if name == "lost_classes":
-        faults = {"is no list of classes in rising order": _where(_listed(store, str(text)) is None for text in values)}
-        given = _where(str(text) != "" for text in values)
-    else:
-        faults = {"is negative": values < 0}
-        given = values != 0
+    if name in PLACES:  # a tile may begin before its parent's first row
+        return {"is negative": values < 0} if name == "slice" else {}
     rows = slice(start, start + len(values))
+    faults = {"is negative": values < 0}
     if name == "lost_objects" and store.has("objects"):
         with contextlib.suppress(PipelineError):
             faults["is more than `objects`"] = values > store.column("objects")[rows]
+    return faults | _given_without_mask(store, values != 0, start)
+
+
+def _wrong_texts(store: AttentionStore, name: str, texts: Texts, start: int) -> Faults:
+    """Find wrong values in some rows of a column of texts. Those of one form are compared together."""
+    if name != "digest" and not store.has(name):
+        return {}
+    empty = texts.lengths == 0
+    if name in HEXADECIMAL:
+        fault, digits, may_be_empty = HEXADECIMAL[name]
+        return {fault: ~texts.are_hexadecimal(digits) & ~(empty & may_be_empty)}
+    if name == "parent":
+        return {"is empty": empty}
+    if name == "pixel_mm":
+        return {"is no size of a pixel": _where_given(texts, lambda text: not _is_pixel_size(text))}
+    return {
+        "is no list of classes in rising order": _where_given(texts, lambda text: _listed(store, text) is None)
+    } | _given_without_mask(store, ~empty, start)
+
+
+def _where_given(texts: Texts, is_wrong: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Return (text,) True for the texts that are wrong; "" is none of them. Equal texts are looked at once."""
+    wrong = np.zeros(len(texts), np.bool_)
+    given = np.flatnonzero(texts.lengths > 0)
+    known: dict[bytes, bool] = {}
+    for at, text in zip(given.tolist(), texts.chosen(given), strict=True):
+        if text not in known:
+            known[text] = is_wrong(text.decode())
+        wrong[at] = known[text]
+    return wrong
+
+
+def _given_without_mask(store: AttentionStore, given: NDArray[np.bool_], start: int) -> Faults:
+    """Find values that only samples with a mask may have."""
     with contextlib.suppress(PipelineError):
-        faults["is given without a mask"] = given & ~store.labelled[rows]
-    return faults
+        return {"is given without a mask": given & ~store.labelled[start : start + len(given)]}
+    return {}
 
 
 def _is_pixel_size(text: str) -> bool:
@@ -120,19 +147,17 @@ def _is_pixel_size(text: str) -> bool:
     return text == "" or (two and all(SIDE.fullmatch(one) and 0 < float(one) < math.inf for one in numbers))
 
 
-TEXTS: dict[str, tuple[str, Callable[[str], object]]] = {
-    "perceptual_hash": ("is not 16 hexadecimal digits", HASH.fullmatch),
-    "pixel_mm": ("is no size of a pixel", _is_pixel_size),
-    "mask_digest": ("is no SHA-256", lambda text: not text or DIGEST.fullmatch(text)),
-}
-"""Columns of texts of one form: the fault, and a function that returns something true for a sound text."""
-
-
-def _wrong_place(name: str, values: NDArray[Any]) -> Faults:
-    """Find wrong values in a column that says where samples lie in their parents."""
-    if name == "parent":
-        return {"is empty": _where(str(text) == "" for text in values)}
-    return {"is negative": values < 0} if name == "slice" else {}  # a tile may begin before its parent's first row
+def _wrong_maps(maps: NDArray[np.float32]) -> Faults:
+    """Find wrong maps, (sample, head, row, column), that were multiplied by the scale factor."""
+    sums = maps.sum(axis=(2, 3))
+    finite = np.isfinite(sums).all(axis=1)  # finite values of float16 have finite sums
+    if not finite.all():
+        finite = np.isfinite(maps).all(axis=(1, 2, 3))
+    return {
+        "is not finite": ~finite,
+        "is negative": np.fmin.reduce(maps, axis=(1, 2, 3)) < 0,
+        "sums to more than one": (sums > 1 + ROUNDING).any(axis=1),
+    }
 
 
 def classes_in(mask: NDArray[np.uint8], *, multilabel: bool) -> set[int]:
@@ -172,10 +197,9 @@ def _wrong_masks(store: AttentionStore, masks: NDArray[np.uint8], samples: NDArr
     faults: Faults = {"has values that are no class": ((masks >= limit) & (masks != IGNORE)).any(axis=(1, 2))}
     if store.has("lost_classes"):
         with contextlib.suppress(PipelineError):
-            lost = [_listed(store, str(store.columns.value("lost_classes", int(sample)))) for sample in samples]
-            kept = [classes_in(mask, multilabel=store.multilabel) for mask in masks]
             faults["has a class of `lost_classes`"] = _where(
-                not found.isdisjoint(listed or ()) for found, listed in zip(kept, lost, strict=True)
+                text != "" and not classes_in(mask, multilabel=store.multilabel).isdisjoint(_listed(store, text) or ())
+                for mask, text in zip(masks, store.columns.texts_of("lost_classes", samples), strict=True)
             )
     return faults
 

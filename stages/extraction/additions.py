@@ -8,12 +8,16 @@ extracted as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.extraction.source_digests import mask_digest
+from stages.imaging.image_rules import ImageRules
 from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.opened import hash_file
 from stages.imaging.volumes.readers import is_volume_file
@@ -31,6 +35,10 @@ __all__ = ["Additions"]
 NAMED = 3
 """Number of samples that a message names."""
 REMEDY = "Move the store away and run the command again to extract all images, or leave out --append."
+TOGETHER = 16
+"""Number of samples that are hashed as one task of a thread."""
+RECORDED = ("digest", "mask_digest", "group")
+"""Columns that must be the same in the store and for the files."""
 SAME = (
     "size",
     "grid",
@@ -80,6 +88,15 @@ class Additions:
             )
         return cls(previous, progress, labelled=int(previous.labelled.sum()))
 
+    @property
+    def rules(self) -> ImageRules:
+        """The rules by which the images of the store were read.
+
+        Raises:
+            UsageError: this version of the program does not know them.
+        """
+        return ImageRules.from_dict(self.previous.description.images)
+
     def summary(self, added: int) -> str:
         """Return the line for the output.
 
@@ -87,6 +104,10 @@ class Additions:
             added: number of samples that were added.
         """
         return f"added to the store: {counted(added, 'sample')}; {len(self.previous):,} were kept"
+
+    def planned(self) -> str:
+        """Return the line for the plan, after `choose`."""
+        return f"{counted(self.new, 'image')}; {len(self.previous):,} samples of the store are kept as they are"
 
     def choose(self, samples: list[SourceSample]) -> list[SourceSample]:
         """Return the samples that are not in the store, in order.
@@ -113,7 +134,7 @@ class Additions:
             layout: of the new samples.
             recipe: of their attention.
             known_images: False if there is no new image. Then only those rules of images are compared that do not
-                follow from the images.
+                follow from the images, such as their orientation.
 
         Raises:
             UsageError: the recipe or a rule is another one, or the new images need a column that the store has not.
@@ -138,25 +159,39 @@ class Additions:
     def _changed(self, samples: Sequence[SourceSample], known: dict[str, int]) -> list[str]:
         """Return the ids of samples whose files or groups are not those that the store records."""
         changed, problems = [], []
-        value = self.previous.columns.value
+        positions = np.array([known[sample.id] for sample in samples], np.int64)
+        parts = [samples[start : start + TOGETHER] for start in range(0, len(samples), TOGETHER)]
         with self.progress.task("comparing", len(samples)) as task:
-            for sample, digests in zip(samples, look_ahead(_digests, samples), strict=True):
-                position = known[sample.id]
-                if isinstance(digests, list):
-                    problems += digests
-                elif (*digests, sample.group) != tuple(
-                    str(value(name, position)) for name in ("digest", "mask_digest", "group")
-                ):
-                    changed.append(sample.id)
-                task.advance()
+            for number, found in enumerate(look_ahead(_digests_of, parts)):
+                recorded = self._recorded(positions[number * TOGETHER : (number + 1) * TOGETHER])
+                for sample, digests, kept in zip(parts[number], found, recorded, strict=True):
+                    if isinstance(digests, list):
+                        problems += digests
+                    elif (*digests, sample.group) != kept:
+                        changed.append(sample.id)
+                    task.advance()
         if problems:
             raise InputProblemsError(problems, "Repair them; nothing was changed.")
         return changed
+
+    def _recorded(self, positions: NDArray[np.int64]) -> Iterator[tuple[str, ...]]:
+        """Return the digest of the image, that of the labels, and the group of some samples, as the store records them.
+
+        Args:
+            positions: (sample,) of the samples.
+        """
+        value = self.previous.columns.value
+        return (tuple(str(value(name, at)) for name in RECORDED) for at in positions.tolist())
 
     def _refuse(self, ids: Sequence[str], what: str) -> None:
         if ids:
             more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
             raise UsageError(f"{self.previous.path}: {', '.join(ids[:NAMED])}{more} {what}.\n  {REMEDY}")
+
+
+def _digests_of(samples: Sequence[SourceSample]) -> list[tuple[str, str] | list[Problem]]:
+    """Return `_digests` of several samples: a task of a thread costs as much as hashing a small file."""
+    return [_digests(sample) for sample in samples]
 
 
 def _digests(sample: SourceSample) -> tuple[str, str] | list[Problem]:
@@ -168,8 +203,8 @@ def _digests(sample: SourceSample) -> tuple[str, str] | list[Problem]:
 
 
 def _of_settings(images: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the rules of images that only the settings determine."""
-    return {name: value for name, value in (images or {}).items() if name in {"fit", "channels"}}
+    """Return the rules of images that follow from the settings, or from the store."""
+    return {name: value for name, value in (images or {}).items() if name in {"fit", "channels", "window"}}
 
 
 def _comparable(layout: Layout, name: str) -> Any:

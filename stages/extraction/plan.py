@@ -21,6 +21,7 @@ from stages.attention.extractor import AttentionExtractor
 from stages.attention.memo import AttentionMemo
 from stages.attention.recipe import Recipe
 from stages.errors import InputProblemsError, Problem, WeightsError
+from stages.extraction.additions import Additions
 from stages.extraction.memo_place import memo_folder
 from stages.extraction.preparation import Prepared
 from stages.extraction.shard import REMEDY, Decoded
@@ -71,13 +72,19 @@ class Plan:
         return "\n".join(["plan (nothing was computed or written)", *texts])
 
 
-def estimate(prepared: Prepared, settings: ExtractSettings, extractor: AttentionExtractor | WeightsError) -> Plan:
+def estimate(
+    prepared: Prepared,
+    settings: ExtractSettings,
+    extractor: AttentionExtractor | WeightsError,
+    additions: Additions | None = None,
+) -> Plan:
     """Return the plan of an extraction.
 
     Args:
         prepared: The samples, as the extraction finds them.
         settings: The settings of the extraction.
         extractor: The transformer of the extraction, with a batch size of one; or why it could not be loaded.
+        additions: The store that the samples are added to; None for a new store.
     """
     tried = [prepared.sources[at] for at in _evenly_spaced(len(prepared.sources), MOST_TRIED)]
     began = time.monotonic()
@@ -87,6 +94,7 @@ def estimate(prepared: Prepared, settings: ExtractSettings, extractor: Attention
     damaged = [problem for outcome in outcomes if isinstance(outcome, list) for problem in outcome]
     lines = [
         ("pairs", f"{_pairs(prepared)}; {prepared.found.rule}"),
+        *([] if additions is None else [("added", additions.planned())]),
         ("groups", _groups(prepared)),
         ("sizes", _sizes(prepared.sizes)),
         *([] if prepared.decoding.aspect is None else [("fit", FITTED)]),
@@ -224,7 +232,7 @@ def _size_of_store(settings: ExtractSettings, recipe: Recipe, samples: int) -> s
     store, memo = expected_bytes(settings, samples, heads=len(recipe.heads), grid=recipe.grid)
     free = shutil.disk_usage(_existing(settings.store)).free
     text = (
-        f"{settings.store}: {samples} samples of {height} x {width} with {len(recipe.heads)} maps of "
+        f"{settings.store}: {counted(samples, 'sample')} of {height} x {width} with {len(recipe.heads)} maps of "
         f"{recipe.grid[0]} x {recipe.grid[1]}, about {_bytes(store)}"
     )
     text += " before compression" if settings.compress else ""

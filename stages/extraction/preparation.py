@@ -7,17 +7,18 @@ transformer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from stages.errors import Problem, UsageError
+from stages.extraction.additions import Additions
 from stages.extraction.parts import Share
 from stages.extraction.shard import Decoding, check_files
 from stages.extraction.tiles import cut_into_tiles, leave_out_plain, size_notes, tile_rule
 from stages.imaging.headers import read_header
 from stages.imaging.image_facts import ImageFacts
 from stages.imaging.image_rules import PAD, ImageRules
-from stages.imaging.intensities import window_for
+from stages.imaging.intensities import AUTO, MINMAX, IntensityRule, window_for
 from stages.imaging.labels import Kind, LabelRules
 from stages.imaging.mixtures import describe_channels, describe_conversion, describe_mixtures, only_orientation
 from stages.imaging.pairing import Found, Inputs, find_samples
@@ -52,6 +53,8 @@ class Prepared:
     rules: LabelRules
     window: str = "auto"
     """The rule of intensities that the user asks for."""
+    window_origin: str = "--window"
+    """Where the rule of intensities comes from, for messages."""
     share: Share | None = None
     """Part of a divided extraction, to which `sources`, `plain` and `unread` belong; None for a whole extraction."""
     unread: Sequence[Problem] = ()
@@ -67,7 +70,7 @@ class Prepared:
     @property
     def conversion(self) -> list[str]:
         """The line that says how values become 8-bit values; none if all images have 8 bits."""
-        line = describe_conversion(self.facts, self.decoding.images.window)
+        line = describe_conversion(self.facts, self.decoding.images.window, origin=self.window_origin)
         if line is None and self.window != "auto":
             return [f"--window {self.window} has no effect: all images have 8 bits"]
         return [] if line is None else [line]
@@ -88,7 +91,7 @@ def prepare(
     settings: ExtractSettings,
     progress: Progress,
     context: Size = (0, 0),
-    choose: Callable[[list[SourceSample]], list[SourceSample]] = lambda samples: samples,
+    additions: Additions | None = None,
 ) -> Prepared:
     """Find the samples and check the headers of all their files.
 
@@ -96,7 +99,8 @@ def prepare(
         settings: Of the extraction.
         progress: Shows how far the headers are.
         context: (rows, columns) that the transformer sees around every image, in pixels of its input.
-        choose: returns those of the samples that are to be extracted. The files of the others are not opened here.
+        additions: chooses those of the samples that are to be added to a store, and knows the rules of its images;
+            None for all samples. The headers of the others are not read.
 
     Raises:
         UsageError: a folder, a pattern, a class map or the rule of intensities is not valid, or two settings exclude
@@ -126,12 +130,14 @@ def prepare(
         unclear=settings.unclear,
     )
     channels = parse_channels(settings.channels) if settings.channels is not None else ()
-    planes, unsplit = split_into_planes(choose(found.samples), settings.axis)
+    chosen = found.samples if additions is None else additions.choose(found.samples)
+    planes, unsplit = split_into_planes(chosen, settings.axis)
     planes, unshown = with_channels(planes, channels)
     images, problems, facts = check_headers(planes, progress)
+    kept = None if additions is None else additions.rules
     rules_of_images = ImageRules(
-        window=window_for(settings.window, deep=any(one.deep for one in facts)),
-        orientation=only_orientation(facts),
+        window=_window(settings, facts, kept),
+        orientation=only_orientation(facts) if kept is None or kept.orientation else "",
         axis=settings.axis if any(is_volume_file(one.image) for one in images) else AXIAL,
         channels=channels,
         fit=settings.fit,
@@ -167,10 +173,39 @@ def prepare(
         ),
         rules=rules,
         window=settings.window,
+        window_origin="as in the store" if kept is not None and settings.window == AUTO else "--window",
         share=share,
         unread=unread,
         labelled=any(sample.masks for sample in found.samples),
     )
+
+
+def _window(settings: ExtractSettings, facts: Sequence[ImageFacts], kept: ImageRules | None) -> IntensityRule:
+    """Return the rule by which values of more than 8 bits become 8-bit values.
+
+    A store that records a rule holds such values already. So new images of 8 bits change nothing, and without a choice
+    of the user its rule is that of the new images too.
+
+    Args:
+        settings: of the extraction.
+        facts: from the header of each image that is extracted.
+        kept: the rules of the store that images are added to; None if there is none.
+
+    Raises:
+        UsageError: new images need a rule, and neither the store nor the user names one.
+    """
+    deep = any(one.deep for one in facts)
+    if kept is None:
+        return window_for(settings.window, deep=deep)
+    if kept.window != MINMAX:
+        return kept.window if settings.window == AUTO else window_for(settings.window, deep=True)
+    if deep and settings.window == AUTO:
+        raise UsageError(
+            f"{settings.store}: new images have values of more than 8 bits, and the store records no rule for them.\n"
+            "  To add them from the lowest to the highest value of each image, give --window minmax. To show all "
+            "images by percentiles, move the store away and run the command again."
+        )
+    return window_for(settings.window, deep=deep)
 
 
 def _kind(settings: ExtractSettings, found: Found) -> Kind:

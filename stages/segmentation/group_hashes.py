@@ -17,8 +17,8 @@ from store.texts import Texts
 
 __all__ = ["copied_positions", "group_draws", "positions_of", "prefixed_hashes"]
 
-HASHED = 8
-"""Bytes of a SHA-256 that are kept: 64 bits."""
+WORDS = 4
+"""Words of 64 bits in a SHA-256. The first one is kept."""
 
 
 def group_draws(store: AttentionStore, seed: int) -> NDArray[np.uint64]:
@@ -37,19 +37,19 @@ def prefixed_hashes(chunks: Iterable[Texts], seed: int) -> NDArray[np.uint64]:
     parts = [np.empty(0, np.uint64)]
     for texts in chunks:
         first = texts.differs_from_previous()
-        digests = b"".join([sha256(prefix + text).digest()[:HASHED] for text in texts.chosen(np.flatnonzero(first))])
-        parts.append(np.frombuffer(digests, ">u8").astype(np.uint64)[np.cumsum(first) - 1])
+        digests = b"".join([sha256(prefix + text).digest() for text in texts.chosen(np.flatnonzero(first))])
+        words = np.frombuffer(digests, ">u8").reshape(-1, WORDS)
+        parts.append(words[:, 0].astype(np.uint64)[np.cumsum(first) - 1])
     return np.concatenate(parts)
 
 
 def copied_positions(store: AttentionStore) -> NDArray[np.int64]:
     """Return the positions of all samples that may have a copy: those whose digests are equal up to 64 bits.
 
-    Different digests may be among them, so compare the digests of these samples.
+    Different digests may be among them, so compare the digests of these samples. Their chunks stay mapped for that.
     """
-    prints = np.concatenate(
-        [np.empty(0, np.uint64), *(_fingerprints(texts) for texts in store.columns.texts("digest"))]
-    )
+    chunks = store.columns.texts("digest", keep=True)
+    prints = np.concatenate([np.empty(0, np.uint64), *map(_fingerprints, chunks)])
     ordered = np.sort(prints)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     return positions_of(prints, twice)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from stages.errors import CheckpointError, Problem, UsageError
 from stages.outputs.cells import plain_cell, safe_cell
@@ -24,6 +27,7 @@ __all__ = [
     "split_rows",
     "splits_digest",
     "splits_sha256",
+    "store_splits_sha256",
     "write_splits",
 ]
 
@@ -43,19 +47,53 @@ def split_rows(store: AttentionStore, splits: Sequence[str]) -> list[dict[str, s
     return [dict(zip(ROW, map(str, cells), strict=True)) for cells in zip(*columns, strict=True)]
 
 
-def splits_sha256(rows: Sequence[Mapping[str, str]]) -> str:
+def splits_sha256(rows: Iterable[Mapping[str, str]]) -> str:
     """Return a digest of the rows in any order. A model records it, so that edited rows are noticed."""
-    cells = sorted([row[name] for name in ROW] for row in rows)
-    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+    return _hash_cells(sorted([row[name] for name in ROW] for row in rows))
+
+
+def store_splits_sha256(store: AttentionStore, splits: Sequence[str]) -> str:
+    """Return `splits_sha256` of `split_rows`. If ids are in rising order, no row stays in memory."""
+    if _is_rising(store):
+        return _hash_cells(_cells(store, splits))
+    return _hash_cells(sorted(_cells(store, splits)))
 
 
 def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> None:
-    """Write `split_rows` as a table `id,group,digest,split`, with the marks of `stages.outputs.cells`."""
+    """Write `split_rows` as a table `id,group,digest,split`, with the marks of `stages.outputs.cells`.
+
+    Rows are written as they are read, so that millions of them take no memory.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, ROW)
-        table.writeheader()
-        rows = split_rows(store, splits)
-        table.writerows({name: safe_cell(cell) for name, cell in row.items()} for row in rows)
+        table = csv.writer(file)
+        table.writerow(ROW)
+        table.writerows(list(map(safe_cell, cells)) for cells in _cells(store, splits))
+
+
+def _cells(store: AttentionStore, splits: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the cells of one row per sample, in the order of `ROW`."""
+    columns = (_texts(store, name) for name in ("sample", "group", "digest"))
+    return map(list, zip(*columns, splits, strict=True))
+
+
+def _texts(store: AttentionStore, name: str) -> Iterator[str]:
+    """Yield the texts of a column. No more than one chunk of them are Python objects at the same time."""
+    for texts in store.columns.texts(name):
+        yield from (text.decode() for text in texts.chosen(np.arange(len(texts))))
+
+
+def _is_rising(store: AttentionStore) -> bool:
+    """Return True if every id comes after the one before it in the order of Python's texts."""
+    return all(one < following for one, following in itertools.pairwise(_texts(store, "sample")))
+
+
+def _hash_cells(rows: Iterable[Sequence[str]]) -> str:
+    """Return the SHA-256 of the JSON text of a list of rows, made row by row."""
+    digest = hashlib.sha256(b"[")
+    for number, cells in enumerate(rows):
+        digest.update((", " if number else "").encode() + json.dumps(cells).encode())
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:

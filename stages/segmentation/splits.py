@@ -77,8 +77,9 @@ def _has_many_groups(store: AttentionStore) -> bool:
     start = 0
     for texts in store.columns.texts("group"):
         labelled = store.labelled[start : start + len(texts)]
-        groups.update(texts.chosen(np.flatnonzero(labelled & texts.differs_from_previous())))
-        groups.update(texts.chosen(np.flatnonzero(labelled & ~texts.differs_from_previous())))
+        differs = texts.differs_from_previous()
+        groups.update(texts.chosen(np.flatnonzero(labelled & differs)))
+        groups.update(texts.chosen(np.flatnonzero(labelled & ~differs)))
         if len(groups) >= SMALL:
             return True
         start += len(texts)

@@ -48,7 +48,7 @@ from stages.segmentation.consistency import Consistency, joint_losses
 from stages.segmentation.convergence import still_improving
 from stages.segmentation.label_losses import loss_for
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
-from stages.segmentation.split_tables import SPLITS, UNLABELLED, split_rows, splits_digest, splits_sha256
+from stages.segmentation.split_tables import SPLITS, UNLABELLED, splits_digest, store_splits_sha256
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE, ONE_CLASS, TrainingReport, progress_note
 from stages.segmentation.validation import Validation
 from stages.segmentation.views import View, training_views
@@ -339,7 +339,7 @@ class SegmentationTrainer:
             **described_by(self.store),
             epoch=self._best.epoch,
             val_dice=self.history[self._best.epoch - 1]["val_dice"],
-            splits_sha256=splits_sha256(split_rows(self.store, self._splits)),
+            splits_sha256=store_splits_sha256(self.store, self._splits),
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 import stat
@@ -40,6 +41,8 @@ _KINDS = {
     stat.S_IFBLK: "a block device",
     stat.S_IFSOCK: "a socket",
 }
+HASHED_AT_ONCE = 4 * MIB
+"""Most bytes of a file that are in memory while it is hashed."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -131,6 +134,28 @@ def read_limited(path: Path, *, limit: int) -> bytes:
     raise IrregularFileError(
         errno.EINVAL, f"is larger than {_size(limit)}, the most that such a file can have", str(path)
     )
+
+
+def hash_regular(path: Path) -> str:
+    """Return the SHA-256 of a regular file, 64 hexadecimal digits, without the cost of a file object.
+
+    Raises:
+        IrregularFileError: it is a FIFO, a device or a socket.
+        IsADirectoryError: it is a folder.
+        OSError: it is missing or cannot be read.
+    """
+    require_regular(path)
+    descriptor = os.open(path, _FLAGS)
+    digest = hashlib.sha256()
+    try:
+        with named_failures(path):
+            status = os.fstat(descriptor)
+            _refuse_irregular(path, status.st_mode)
+            while block := os.read(descriptor, min(HASHED_AT_ONCE, status.st_size + 1)):  # reserves what it asks for
+                digest.update(block)
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest()
 
 
 def present(path: Path) -> bool:

@@ -25,6 +25,7 @@ from tests.benchmarks.measure import Measurement, NotMeasured, Skipped
 BENCHMARKS = (
     "start_up",
     "extraction",
+    "adding",
     "end_to_end",
     "one_image",
     "whole_slide",

@@ -55,6 +55,14 @@ class Folders:
         pixels = np.random.default_rng(seed).integers(0, 256, (20, 24, 3), np.uint8)
         Image.fromarray(pixels).save(self.images / f"{name}.png")
 
+    def add_deep(self, *names: str) -> None:
+        """Add grey images of 16 bits with masks. One pixel of each is much brighter than all others."""
+        for name in names:
+            pixels = np.random.default_rng(ord(name)).integers(0, 3000, (20, 24), np.uint16)
+            pixels[0, 0] = 60000
+            Image.fromarray(pixels).save(self.images / f"{name}.png")
+            self.draw_mask(name, seed=ord(name))
+
     def draw_mask(self, name: str, *, seed: int) -> None:
         """Write a mask."""
         mask = np.zeros((20, 24), np.uint8)

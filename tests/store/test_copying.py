@@ -68,7 +68,7 @@ def test_rows_of_a_column_are_read_across_its_chunks(
     if whole:
         columns.whole("height")
     for start, stop in ((0, 9), (0, 3), (1, 2), (2, 7), (8, 9)):
-        assert columns.rows("height", start, stop).tolist() == expected[start:stop].tolist()
+        assert columns.run("height", start, stop).tolist() == expected[start:stop].tolist()
 
 
 def test_a_copy_that_is_damaged_on_the_disk_is_not_published(

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from store import AttentionStore, StoreCorruptError, StoreIncompleteError
@@ -73,3 +74,21 @@ def test_a_chunk_with_the_right_digest_and_a_wrong_checksum_is_damaged(tmp_path:
     draft.seal()
     with pytest.raises(StoreCorruptError, match=r"column `group` is damaged .*does not match its checksum"):
         AttentionStore.open(draft.path).columns.value("group", 0)
+
+
+def test_chunks_that_are_kept_are_read_once(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As many as may stay mapped."""
+    columns = AttentionStore.open(path).columns
+    columns._most_chunks = 2
+    read = []
+    original = columns._read_chunk
+    monkeypatch.setattr(columns, "_read_chunk", lambda name, number: read.append(number) or original(name, number))
+    for _ in range(2):
+        parts = list(columns.texts("group", keep=True))
+        assert [part[row] for part in parts for row in range(len(part))] == [f"patient-{n // 2}" for n in range(5)]
+    assert read == [0, 1, 2, 2]
+
+
+def test_numbers_have_no_texts_at_rows(path: Path):
+    with pytest.raises(StoreCorruptError, match="`height` has no texts"):
+        list(AttentionStore.open(path).columns.texts_of("height", np.arange(2)))

@@ -52,6 +52,16 @@ def test_a_text_is_compared_with_the_one_before(values: list[str]):
     assert texts(values).differs_from_previous().tolist() == expected
 
 
+@given(st.lists(st.tuples(st.sampled_from(["", "a", "b", "ab", "bc\0"]), st.integers(1, 60)), max_size=6))
+def test_runs_of_texts_of_one_length_are_compared_together(runs: list[tuple[str, int]]):
+    """Both ways of comparing give the same."""
+    values = [text for text, times in runs for text in [text] * times]
+    parsed = texts(values)
+    expected = [not index or values[index] != values[index - 1] for index in range(len(values))]
+    assert parsed.differs_from_previous().tolist() == expected
+    assert parsed._rows_that_differ().tolist() == expected
+
+
 def test_long_texts_are_compared_to_their_ends():
     """Also beyond the bytes that are compared for all texts at once."""
     long = "a" * 300

@@ -5,7 +5,6 @@ A file is known by its path, its size and its time of change, so a file that is 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -18,15 +17,13 @@ from stages.imaging.parts import AXIAL, Part
 from stages.imaging.volumes.paths import VolumePath
 from stages.imaging.volumes.readers import reader_of
 from stages.imaging.volumes.volume import Volume
-from store.disk.regular import open_regular
+from store.disk.regular import hash_regular
 
 __all__ = ["file_digest", "hash_file", "open_part", "open_volume"]
 
 KEPT = 16
 """Files that stay open: an image and the labels of its classes, and those of the next one, because threads read ahead.
 A file that is closed too early is unpacked and hashed again for every plane."""
-BLOCK = 2**22
-"""Bytes that are read at a time."""
 _Key = tuple[Hashable, int, int]
 
 
@@ -95,14 +92,10 @@ def hash_file(path: Path) -> str:
     Raises:
         InputProblemsError: the file cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with open_regular(path) as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
+        return hash_regular(path)
     except OSError as error:
         refuse(path, explain_unreadable(error))
-    return digest.hexdigest()
 
 
 def _entry(path: Path) -> _Entry:

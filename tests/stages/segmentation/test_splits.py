@@ -37,7 +37,7 @@ class _Columns:
     def column(self, name: str) -> np.ndarray:
         return self._columns[name]
 
-    def texts(self, name: str) -> list[Texts]:
+    def texts(self, name: str, *, keep: bool = False) -> list[Texts]:  # noqa: ARG002 - as of a store
         values = self._columns[name].tolist()
         return [parse_texts(encode_column_chunk(values, "str", len(values))[:-4], len(values))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import socket
 from pathlib import Path
@@ -13,6 +14,7 @@ from store.disk.regular import (
     MIB,
     IrregularFileError,
     disk_fails,
+    hash_regular,
     open_regular,
     present,
     read_limited,
@@ -34,7 +36,15 @@ def test_a_file_above_the_limit_is_refused(tmp_path: Path) -> None:
         read_limited(file, limit=2 * MIB)
 
 
-reads = pytest.mark.parametrize("reading", [open_regular, require_regular, lambda path: read_limited(path, limit=MIB)])
+@pytest.mark.parametrize("size", [0, 1, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1])
+def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path, size: int) -> None:
+    (tmp_path / "file").write_bytes(b"x" * size)
+    assert hash_regular(tmp_path / "file") == hashlib.sha256(b"x" * size).hexdigest()
+
+
+reads = pytest.mark.parametrize(
+    "reading", [open_regular, require_regular, hash_regular, lambda path: read_limited(path, limit=MIB)]
+)
 
 
 @reads
