@@ -26,10 +26,11 @@ __all__ = ["Patience", "client_of"]
 HUB = "https://huggingface.co"
 
 ENDPOINTS = {
-    "s3": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"),
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
-"""Environment variables with the address of another server than the cloud's own. It may be one without encryption."""
+"""Environment variables with the address of another server than the cloud's own. The first that is set counts.
+It may be one without encryption."""
 
 PLAIN = {"gs": ("GOOGLE_ALLOW_HTTP",), "az": ("AZURE_STORAGE_USE_EMULATOR",)}
 """Environment variables that allow connections without encryption, to servers that imitate a cloud."""
@@ -77,6 +78,8 @@ def client_of(address: RemoteAddress, environment: Mapping[str, str], patience: 
     try:
         if place.scheme == "s3":
             own = _s3_profile(environment)
+            if own.get("endpoint", "").startswith("http:"):
+                options["client_options"]["allow_http"] = True
             return S3Store(place.bucket, prefix=place.path or None, **own, **options)
         if place.scheme == "gs":
             return GCSStore(place.bucket, prefix=place.path or None, **options)
@@ -120,7 +123,7 @@ def hub_token(environment: Mapping[str, str]) -> str:
 
 
 def _s3_profile(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return keys and region of the user's profile, as Amazon's own programs find them. The environment comes first.
+    """Return keys, region and server, as Amazon's own programs find them: the environment comes before the profile.
 
     Raises:
         FetchError: AWS_PROFILE names a profile that is not in the files.
@@ -142,8 +145,9 @@ def _s3_profile(environment: Mapping[str, str]) -> dict[str, Any]:
             found["session_token"] = keys["aws_session_token"]
     if not (environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")) and "region" in keys:
         found["region"] = keys["region"]
-    if not environment.get("AWS_ENDPOINT_URL") and "endpoint_url" in keys:
-        found["endpoint"] = keys["endpoint_url"]
+    servers = [environment[name] for name in ENDPOINTS["s3"] if environment.get(name)]
+    if servers or "endpoint_url" in keys:
+        found["endpoint"] = servers[0] if servers else keys["endpoint_url"]
     return found
 
 

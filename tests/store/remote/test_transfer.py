@@ -201,6 +201,28 @@ def test_keys_and_region_of_the_environment_come_first(tmp_path: Path):
     assert "eu-north-1" not in found.values()
 
 
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
+def test_the_server_of_the_environment_comes_before_that_of_the_profile(name: str, tmp_path: Path):
+    """Otherwise the keys would be sent to another server than the user named."""
+    assert _profile(tmp_path, AWS_PROFILE="lab", **{name: "https://own"})["endpoint"] == "https://own"
+
+
+def test_the_server_for_s3_comes_before_the_one_for_all_services(tmp_path: Path):
+    found = _profile(tmp_path, AWS_ENDPOINT_URL="https://all", AWS_ENDPOINT_URL_S3="https://s3")
+    assert found["endpoint"] == "https://s3"
+
+
+def test_a_server_of_the_profile_without_encryption_is_reached(server: Served, tmp_path: Path):
+    """Read from such a server: the client must not insist on encryption."""
+    config = tmp_path / "config"
+    config.write_text(f"[default]\nregion = x\nendpoint_url = {server.address}\n")
+    environment = {"HOME": str(tmp_path), "AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(config)}
+    config.write_text(config.read_text() + "aws_access_key_id = k\naws_secret_access_key = s\n")
+    client = client_of(RemoteAddress("s3", "b/x"), environment, QUICK)
+    with pytest.raises(FileNotFoundError):
+        client.get("no-such-file")
+
+
 def test_a_profile_that_does_not_exist_is_named(tmp_path: Path):
     with pytest.raises(FetchError, match="no profile `other`"):
         _profile(tmp_path, AWS_PROFILE="other")
