@@ -46,6 +46,9 @@ from stages.segmentation.checkpoint import ModelCard
 from stages.settings import PredictSettings
 
 
+ONE_DEVICE = "note: this run takes no attention, so --devices has no work to share; only its first device is used."
+
+
 @dataclass(frozen=True, kw_only=True)
 class PredictionReport:
     """Report the result of a prediction."""
@@ -115,6 +118,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         *filter(None, [conversion]),
         *describe_channels(facts, rules.channels, origin="the rule of the run"),
         *describe_orientation(facts, rules.orientation),
+        *([ONE_DEVICE] if settings.devices is not None and not loaded.takes_attention else []),
     ]
     for line in shown:
         progress.say(line)

@@ -180,6 +180,7 @@ def _of_transformers(path: Path, config: Mapping[str, Any], licence: str) -> Hub
     absent = [theirs for theirs in names.values() if theirs not in config]
     if absent:
         raise WeightsError(f"{path}: has no {', '.join(absent)}. Download the folder again.")
+    _require_usual(path, kind, config)
     wanted = {ours: _known(path, kind, ours, config[theirs]) for ours, theirs in names.items()}
     if config.get("num_channels", _CHANNELS) != _CHANNELS:
         raise WeightsError(f"{path}: takes images of {quoted(str(config['num_channels']))} channels, not of 3.")
@@ -195,6 +196,25 @@ def _of_transformers(path: Path, config: Mapping[str, Any], licence: str) -> Hub
     colours = _json(path.with_name(PREPROCESSOR)) if path.with_name(PREPROCESSOR).is_file() else {}
     mean, std = _colours(path.with_name(PREPROCESSOR), colours.get("image_mean"), colours.get("image_std"))
     return HubFolder(in_name(architecture, options), licence, mean, std)
+
+
+def _require_usual(path: Path, kind: str, config: Mapping[str, Any]) -> None:
+    """Refuse what timm computes in one way only: another activation, or other rotary frequencies, give other maps.
+
+    Raises:
+        WeightsError: the network computes otherwise.
+    """
+    gated_v3 = kind == "dinov3_vit" and config.get("use_gated_mlp") is True
+    usual: dict[str, Any] = {"hidden_act": "silu" if gated_v3 else "gelu"}
+    if kind == "dinov3_vit":
+        usual["rope_theta"] = 100.0
+    for key, value in usual.items():
+        found = config.get(key, value)
+        if found != value:
+            raise WeightsError(
+                f"{path}: {key} is {quoted(str(found))}. Only {value} is supported: with another value the attention "
+                "would not be that of these weights."
+            )
 
 
 def _nearest(kind: str, wanted: Mapping[str, int], *, gated: bool) -> tuple[str, dict[str, int]]:

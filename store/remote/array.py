@@ -94,7 +94,7 @@ class RemoteShardedArray(ShardedArray):
         for key, (time, _) in list(self._begun.items()):
             if self._times_begun - time > STALE:
                 del self._begun[key]
-        under_way = sum(stop - start for _, start, stop in self._begun)
+        under_way = sum(stop - start for _, start, stop in list(self._begun))
         samples = wanted[np.isin(wanted // self._per_shard, list(single))]
         if any(self._needs_index(number) for number in single):
             self._ask_for_sizes(single)

@@ -22,6 +22,7 @@ FOREIGN = {
     "--protocol": "dask scheduler",
     "--extra": "uv",
     "--nproc-per-node": "torchrun",
+    "--only": "python -m tests.benchmarks",
 }
 """Options of other programs that the text names, with the program."""
 

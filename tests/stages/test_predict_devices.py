@@ -196,3 +196,11 @@ def test_a_predictor_without_attention_loads_no_transformer(
         written = np.asarray(Image.open(tmp_path / "out" / f"phantom_000{number}.png"))
         np.testing.assert_array_equal(predictor(image).labels * 255, written)
     assert not (tmp_path / "memo").exists()
+
+
+def test_devices_without_work_are_said(phantoms: Path, image_run: Path, tmp_path: Path):
+    """A network of the image alone runs on one device, so further devices would be ignored without a word."""
+    images, memo = phantoms / "images", tmp_path / "memo"
+    report = predict.run(_settings(images, image_run, tmp_path / "two", memo, devices="cpu,cpu"))
+    assert predict.ONE_DEVICE in str(report)
+    assert predict.ONE_DEVICE not in str(predict.run(_settings(images, image_run, tmp_path / "one", memo)))

@@ -15,6 +15,7 @@ from timm.layers.mlp import SwiGLUPacked
 
 from stages.attention.cls_attention import cls_attention
 from stages.attention.extractor import AttentionExtractor, ExtractorConfig
+from stages.attention.hub_folder import read_folder
 from stages.attention.naming import UNSTATED, find_model
 from stages.attention.weights import load_transformer
 from stages.errors import PipelineError, UnknownModelError, UsageError, WeightsError
@@ -244,3 +245,27 @@ def test_the_licence_is_that_of_the_readme(readme, licence, tmp_path):
     origin = weights_origin("vit_large_patch16_224", folder, "", "")
     assert origin.licence == ("" if licence == UNSTATED else licence)
     assert weights_origin(str(folder), None, "", "").recorded == licence
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("vit", {"hidden_act": "relu"}),
+        ("dinov2", {"hidden_act": "gelu_new"}),
+        ("dinov2_with_registers", {"hidden_act": "silu"}),
+        ("dinov3_vit", {"hidden_act": "relu"}),
+        ("dinov3_vit", {"hidden_act": "gelu", "use_gated_mlp": True}),
+        ("dinov3_vit", {"rope_theta": 10_000.0}),
+    ],
+)
+def test_a_network_that_computes_otherwise_is_refused(kind, changes, tmp_path):
+    """Its tensors would fit, and its maps would be wrong without a word."""
+    usual = {
+        "model_type": kind, "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6,
+        "patch_size": 14 if kind.startswith("dinov2") else 16, "hidden_act": "gelu", "use_gated_mlp": False,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(usual))
+    assert read_folder(tmp_path).name
+    (tmp_path / "config.json").write_text(json.dumps(usual | changes))
+    with pytest.raises(WeightsError, match=r"hidden_act is|rope_theta is"):
+        read_folder(tmp_path)
