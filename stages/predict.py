@@ -45,7 +45,6 @@ from stages.runtime.wording import counted, rate
 from stages.segmentation.checkpoint import ModelCard
 from stages.settings import PredictSettings
 
-
 ONE_DEVICE = "note: this run takes no attention, so --devices has no work to share; only its first device is used."
 
 
