@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,12 @@ def client_of(address: RemoteAddress, environment: Mapping[str, str], patience: 
     try:
         if place.scheme == "s3":
             own = _s3_profile(environment)
-            if own.get("endpoint", "").startswith("http:"):
-                options["client_options"]["allow_http"] = True
+            if "endpoint" in own:
+                options["client_options"]["allow_http"] |= own["endpoint"].startswith("http:")
+            if "access_key_id" in own:  # given as a whole, so that no token of the environment is sent with them
+                own["credential_provider"] = partial(
+                    _credential, own.pop("access_key_id"), own.pop("secret_access_key"), own.pop("session_token", None)
+                )
             return S3Store(place.bucket, prefix=place.path or None, **own, **options)
         if place.scheme == "gs":
             return GCSStore(place.bucket, prefix=place.path or None, **options)
@@ -97,9 +102,9 @@ def _connections(
     place: RemoteAddress, environment: Mapping[str, str], patience: Patience, *, token: bool
 ) -> dict[str, Any]:
     """Return the options of the connections: time-outs, and the token of the Hugging Face Hub."""
-    plain = place.scheme == "http" or any(
-        environment.get(name, "").startswith("http:") for name in ENDPOINTS.get(place.scheme, ())
-    )
+    servers = [environment[name] for name in ENDPOINTS.get(place.scheme, ()) if environment.get(name)]
+    used = servers[:1] if place.scheme == "s3" else servers  # the first one, as in `_s3_profile`
+    plain = place.scheme == "http" or any(server.startswith("http:") for server in used)
     plain |= any(environment.get(name, "").strip().lower() in {"1", "true"} for name in PLAIN.get(place.scheme, ()))
     options: dict[str, Any] = {
         "connect_timeout": timedelta(seconds=patience.connect),
@@ -120,6 +125,11 @@ def hub_token(environment: Mapping[str, str]) -> str:
     with contextlib.suppress(OSError, UnicodeDecodeError):
         return Path(environment.get("HF_TOKEN_PATH") or home / "token").read_text(encoding="utf-8").strip()
     return ""
+
+
+def _credential(key: str, secret: str, token: str | None) -> dict[str, Any]:
+    """Return keys as obstore asks for them."""
+    return {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": None}
 
 
 def _s3_profile(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -182,14 +182,15 @@ def _profile(tmp_path: Path, **environment: str):
     (tmp_path / ".aws" / "credentials").write_text(PROFILES)
     (tmp_path / ".aws" / "config").write_text(CONFIG)
     client = client_of(RemoteAddress("s3", "b/x"), {"HOME": str(tmp_path), **environment}, QUICK)
-    return dict(client.config)
+    provider = client.credential_provider
+    return {**client.config, **(provider() if provider else {})}
 
 
 def test_keys_and_region_come_from_the_profile(tmp_path: Path):
     found = _profile(tmp_path)
     assert (found["access_key_id"], found["region"]) == ("default-key", "eu-west-1")
     found = _profile(tmp_path, AWS_PROFILE="lab")
-    assert (found["access_key_id"], found["session_token"]) == ("lab-key", "lab-token")
+    assert (found["access_key_id"], found["token"]) == ("lab-key", "lab-token")
     assert (found["region"], found["endpoint"]) == ("eu-north-1", "https://s3.lab")
 
 
@@ -221,6 +222,38 @@ def test_a_server_of_the_profile_without_encryption_is_reached(server: Served, t
     client = client_of(RemoteAddress("s3", "b/x"), environment, QUICK)
     with pytest.raises(FileNotFoundError):
         client.get("no-such-file")
+
+
+def test_a_token_of_the_environment_is_not_sent_with_keys_of_the_profile(
+    server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A token that was left over belongs to other keys: the server would refuse both."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "left-over")
+    keys = tmp_path / "credentials"
+    keys.write_text("[default]\naws_access_key_id = k\naws_secret_access_key = s\n")
+    environment = {
+        "HOME": str(tmp_path), "AWS_SHARED_CREDENTIALS_FILE": str(keys), "AWS_ENDPOINT_URL": server.address,
+        "AWS_REGION": "x", "AWS_SESSION_TOKEN": "left-over",
+    }  # fmt: skip
+    with pytest.raises(FileNotFoundError):
+        client_of(RemoteAddress("s3", "b/x"), environment, QUICK).get("no-such-file")
+    sent = {name.lower(): value for name, value in server.headers[-1].items()}
+    assert "Credential=k/" in sent["authorization"]
+    assert "x-amz-security-token" not in sent
+
+
+def test_a_server_without_encryption_that_is_not_used_opens_nothing(tmp_path: Path):
+    """Encryption is given up only for the server that the keys are sent to."""
+    found = []
+    for used in ("https://127.0.0.1:9", "http://127.0.0.1:9"):
+        environment = {
+            "HOME": str(tmp_path), "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "x",
+            "AWS_ENDPOINT_URL_S3": used, "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        }  # fmt: skip
+        options = client_of(RemoteAddress("s3", "b/x"), environment, QUICK).client_options
+        assert options is not None
+        found.append(options["allow_http"])
+    assert [str(one).lower() for one in found] == ["false", "true"]
 
 
 def test_a_profile_that_does_not_exist_is_named(tmp_path: Path):
