@@ -53,6 +53,20 @@ def refuse(path: Path, what: str) -> Never:
     raise InputProblemsError([Problem(str(path), what)])
 
 
+def require_encoder(path: Path, found: str, first: str) -> None:
+    """Refuse a file of another encoder than that of the first file. Files without a name (`""`) are accepted.
+
+    Raises:
+        InputProblemsError: the encoders differ.
+    """
+    if found and first and found != first:
+        refuse(
+            path,
+            f"was made by the encoder `{found}`, others of the folder by `{first}`. Give a folder with the features of "
+            "one encoder",
+        )
+
+
 def checked(path: Path, values: NDArray[Any]) -> NDArray[np.float32]:
     """Return features as float32.
 

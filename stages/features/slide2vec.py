@@ -15,6 +15,7 @@ Source: `slide2vec/artifacts.py` and the page "Outputs" of clemsgrs/slide2vec 5,
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from stages.attention.weight_files import read_saved
 from stages.errors import WeightsError
-from stages.features.found import Features, FoundFeatures, checked, refuse
+from stages.features.found import Features, FoundFeatures, checked, refuse, require_encoder
 from stages.imaging.samples import normal_id
 from stages.outputs.marks import json_of
 
@@ -54,17 +55,24 @@ def find(folder: Path, tile_side: int | None) -> FoundFeatures:
     encoder = ""
     for meta in sorted(embeddings.glob(f"*{META}")):
         name = meta.name.removesuffix(META)
-        encoder = encoder or str(json_of(meta).get("encoder_name") or "")
+        encoder = encoder or _encoder_of(json_of(meta))
         for ending in (".pt", ".npz"):
             if (embeddings / f"{name}{ending}").is_file():
                 files[normal_id(name)] = embeddings / f"{name}{ending}"
     return FoundFeatures(
-        format="slide2vec", encoder=encoder, files=files, read=lambda one: _read(files[one], tile_side)
+        format="slide2vec", encoder=encoder, files=files, read=lambda one: _read(files[one], tile_side, encoder)
     )
 
 
-def _read(path: Path, tile_side: int | None) -> Features:
+def _encoder_of(described: Mapping[str, Any]) -> str:
+    return str(described.get("encoder_name") or "")
+
+
+def _read(path: Path, tile_side: int | None, encoder: str) -> Features:
     described = json_of(path.with_name(f"{path.stem}{META}"))
+    require_encoder(path, _encoder_of(described), encoder)
+    if path.suffix == ".npz" and path.with_suffix(".pt").is_file():
+        refuse(path, f"lies beside {path.stem}.pt, and only one of them is this run's. Remove the other")
     side = described.get("tile_size_lv0", tile_side)
     if not isinstance(side, int | float) or not 0 < side < np.inf:
         refuse(path, f"has no side of a tile in {path.stem}{META} (`tile_size_lv0`). Give it with --tile-side")

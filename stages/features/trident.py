@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.features.found import Features, FoundFeatures, checked, refuse
+from stages.features.found import Features, FoundFeatures, checked, refuse, require_encoder
 from stages.imaging.extras import require_extra
 from stages.imaging.samples import normal_id
 
@@ -55,14 +55,19 @@ def find(folder: Path, tile_side: int | None) -> FoundFeatures:
     except ImportError:
         require_extra("features", str(first), "an HDF5 file with features")
     with _opened(first) as content:
-        encoder = str(content["features"].attrs.get("encoder", "")) if "features" in content else ""
-        encoder = "" if encoder == "None" else encoder
+        encoder = _encoder_of(content)
     return FoundFeatures(
         format="trident",
         encoder=encoder or ("" if folder.name == CLAM else folder.name.removeprefix("features_")),
         files=files,
-        read=lambda identifier: _read(files[identifier], tile_side),
+        read=lambda identifier: _read(files[identifier], tile_side, encoder),
     )
+
+
+def _encoder_of(content: Any) -> str:
+    """Return the name of the encoder in an open file; "" if it does not say it."""
+    found = str(content["features"].attrs.get("encoder", "")) if "features" in content else ""
+    return "" if found == "None" else found
 
 
 def _opened(path: Path) -> Any:
@@ -74,9 +79,10 @@ def _opened(path: Path) -> Any:
         refuse(path, "cannot be read as HDF5. Compute the features of this slide again")
 
 
-def _read(path: Path, tile_side: int | None) -> Features:
+def _read(path: Path, tile_side: int | None, encoder: str) -> Features:
     with _opened(path) as content:
         values, coordinates = _array(path, content, "features"), _array(path, content, "coords")
+        require_encoder(path, _encoder_of(content), encoder)
         side = content["coords"].attrs.get("patch_size_level0", tile_side)
     if values.ndim == FOLLOWING and len(values) == 1:
         values = values[0]

@@ -20,9 +20,6 @@ from typing import IO, Any, BinaryIO
 from store.remote.failures import FetchError
 from store.remote.frames import read_frame, write_frame
 
-if sys.platform == "linux":
-    import fcntl
-
 __all__ = ["Answer", "Connection", "connection"]
 
 PIPE_BYTES = 1024 * 1024
@@ -164,14 +161,15 @@ def _started() -> Connection:
         env={**os.environ, "PYTHONPATH": path},
         start_new_session=True,  # Ctrl-C ends the reader, and with it the helper
     )
-    _widen(process.stdout)
     assert process.stdin is not None  # noqa: S101 - for the type checker
     assert process.stdout is not None  # noqa: S101
+    _widen(process.stdout)
     return Connection(process.stdin, process.stdout, process)  # type: ignore[arg-type]
 
 
-def _widen(pipe: IO[bytes] | None) -> None:
+def _widen(pipe: IO[bytes]) -> None:
     """Let a pipe hold more, so that the two processes take turns less often. Systems other than Linux keep theirs."""
-    if sys.platform == "linux" and pipe is not None:
-        with contextlib.suppress(OSError):  # the user has many pipes already
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # OSError: the user has many pipes already
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
