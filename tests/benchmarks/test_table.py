@@ -63,6 +63,6 @@ def test_lines_of_a_gpu_stay_where_there_is_none(
 
 def test_every_registered_benchmark_can_be_imported_and_measures() -> None:
     """Every name in the list belongs to a module with `measure()`. Otherwise only a full run would find the error."""
-    assert len(table.BENCHMARKS) == 19
+    assert len(table.BENCHMARKS) == 20
     for name in table.BENCHMARKS:
         assert callable(importlib.import_module(f"tests.benchmarks.{name}").measure)
