@@ -103,7 +103,7 @@ class _Work:
 
     @property
     def layout(self) -> Layout:
-        """What all samples of the store have in common."""
+        """Return what all samples of the store have in common."""
         return layout_of_samples(self.settings, self.prepared, self.extractor.recipe, self.origin)
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +10,14 @@ import pytest
 
 from stages import predict, train
 from stages.attention.extractor import AttentionExtractor
-from stages.errors import InputProblemsError, Problem, UsageError
-from stages.extraction.shard import Decoded, Decoding
+from stages.errors import InputProblemsError, UsageError
 from stages.imaging.samples import SourceSample
 from stages.prediction.predictor import Predictor
 from stages.settings import PredictSettings
 from tests.conftest import train_settings
+from tests.stages.extraction.deadly import CrashingOnce
 
 ALL = {"probabilities": True, "table": True, "contours": True, "uncertainty": True}
-DEADLY = "phantom_0006"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrashingOnce(Decoding):
-    """Kill the first process that decodes one image. The processes import this module."""
-
-    def decode(self, source: SourceSample) -> Decoded | list[Problem]:
-        """Decode, or end the process."""
-        mark = source.image.parent / "crashed"
-        if source.id == DEADLY and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().decode(source)
 
 
 def _settings(images: Path, run: Path, out: Path, memo: Path, **changes: Any) -> PredictSettings:

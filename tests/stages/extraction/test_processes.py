@@ -23,8 +23,8 @@ from stages.extraction.shard import Decoded, Decoding
 from stages.imaging.samples import SourceSample
 from store.disk.publish import replace_file
 from tests.conftest import extract_settings
+from tests.stages.extraction.deadly import DEADLY, CrashingOnce
 
-DEADLY = "phantom_0006"
 """The image that does harm in these tests."""
 
 
@@ -35,19 +35,6 @@ class Crashing(Decoding):
     def decode(self, source: SourceSample) -> Decoded | list[Problem]:
         """Decode, or end the process."""
         if source.id == DEADLY:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().decode(source)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrashingOnce(Decoding):
-    """Kill the first process that decodes one image."""
-
-    def decode(self, source: SourceSample) -> Decoded | list[Problem]:
-        """Decode, or end the process."""
-        mark = source.image.parent / "crashed"
-        if source.id == DEADLY and not mark.exists():
-            mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().decode(source)
 

@@ -329,26 +329,3 @@ def test_the_store_that_is_read_is_not_replaced(phantom_store: Path, ids: list[s
     folder = write_trident(tmp_path / "features", ids)
     with pytest.raises(PipelineError, match="--store"):
         maps(settings(phantom_store, folder, phantom_store))
-
-
-def test_features_of_two_encoders_are_not_mixed(phantom_store: Path, ids: list[str], tmp_path: Path):
-    """They have the same width, so nothing else would show it."""
-    trident = write_trident(tmp_path / "trident", ids)
-    with h5py.File(trident / f"{ids[1]}.h5", "a") as file:
-        file["features"].attrs["encoder"] = "uni_v2"
-    slide2vec = write_slide2vec(tmp_path / "slide2vec", ids)
-    meta = slide2vec / "tile_embeddings" / f"{ids[1]}.meta.json"
-    meta.write_text(meta.read_text().replace("prost40m", "virchow"))
-    for folder in (trident, slide2vec):
-        with pytest.raises(InputProblemsError, match="features of one encoder") as caught:
-            maps(settings(phantom_store, folder, tmp_path / "s.zarr"))
-        assert [ids[1] in problem.where for problem in caught.value.problems] == [True]
-        assert not (tmp_path / "s.zarr").exists()
-
-
-def test_two_files_of_one_slide_are_refused(phantom_store: Path, ids: list[str], tmp_path: Path):
-    """One of them is from an earlier run, and the program cannot know which."""
-    folder = write_slide2vec(tmp_path / "slide2vec", ids)
-    np.savez(folder / "tile_embeddings" / f"{ids[2]}.npz", features=np.zeros((48, 12), np.float32))
-    with pytest.raises(InputProblemsError, match="Remove the other"):
-        maps(settings(phantom_store, folder, tmp_path / "s.zarr"))
