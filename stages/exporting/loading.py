@@ -16,7 +16,7 @@ from stages.errors import UsageError
 from stages.exporting.networks import Frame, SegmenterNetwork, WholeNetwork, whole_frame
 from stages.imaging.image_rules import PAD, ImageRules
 from stages.prediction.loading import recipe_of, weights_of
-from stages.runs.licences import licence_of, needs_notice
+from stages.runs.licences import UNKNOWN, is_unknown, licence_of_run, needs_notice
 from stages.segmentation.checkpoint import ModelCard, load_model
 from stages.settings import ExportSettings, Size
 
@@ -84,7 +84,8 @@ def load(settings: ExportSettings) -> Loaded:
     notes = list(_notes(card, recipe, settings))
     licence = _licence(card, settings)
     if needs_notice(licence):
-        notes.append(f"the licence of the transformer's weights has conditions of its own: {licence}")
+        has = "is not known" if is_unknown(licence) else "has conditions of its own"
+        notes.append(f"the licence of the transformer's weights {has}: {licence}")
     config = card.network
     if settings.part == "segmenter" or recipe is None:
         if settings.weights is not None:
@@ -119,10 +120,11 @@ def _transformer(recipe: Recipe, settings: ExportSettings) -> nn.Module:
 
 
 def _licence(card: ModelCard, settings: ExportSettings) -> str:
-    """Return the licence of the transformer's weights: from the file that is given, else from the run."""
-    if settings.weights is not None and (described := read_card(settings.weights)) is not None:
+    """Return the licence of the transformer's weights: from the run, else from the weights file that is given."""
+    found = licence_of_run(card.recipe, card.weights_licence, branches=card.network.branches)
+    if found == UNKNOWN and settings.weights is not None and (described := read_card(settings.weights)) is not None:
         return described.licence
-    return licence_of(card.recipe, card.weights_licence)
+    return found
 
 
 def _notes(card: ModelCard, recipe: Recipe | None, settings: ExportSettings) -> Sequence[str]:
