@@ -29,7 +29,7 @@ from stages.attention.timm_models import (
 )
 from stages.errors import UnknownModelError, WeightsError
 
-__all__ = ["UNSTATED", "find_model", "licence_beside"]
+__all__ = ["LONGEST_LICENCE", "UNSTATED", "find_model", "licence_beside"]
 
 LONGEST_LICENCE = 600
 """Most characters of a licence from a file; a README may state a name and a link of 300 each."""

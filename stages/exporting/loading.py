@@ -87,24 +87,21 @@ def load(settings: ExportSettings) -> Loaded:
         has = "is not known" if is_unknown(licence) else "has conditions of its own"
         notes.append(f"the licence of the transformer's weights {has}: {licence}")
     config = card.network
-    if settings.part == "segmenter" or recipe is None:
-        if settings.weights is not None:
-            raise UsageError(
-                f"--weights {settings.weights}: what is exported has no transformer, so no weights file is needed.\n"
-                "  Leave --weights out."
-            )
-        if settings.part == "segmenter":
-            network: nn.Module = SegmenterNetwork(segmenter, card, settings.pixels, settings.values)
-        else:
-            network = WholeNetwork(segmenter, card, None, None, settings.pixels, settings.values)
-    else:
-        transformer = _transformer(recipe, settings)
-        network = WholeNetwork(segmenter, card, transformer, recipe, settings.pixels, settings.values)
+    if recipe is None and settings.weights is not None:
+        raise UsageError(
+            f"--weights {settings.weights}: what is exported has no transformer, so no weights file is needed.\n"
+            "  Leave --weights out."
+        )
     alone = settings.part == "segmenter"
+    if alone:
+        network: nn.Module = SegmenterNetwork(segmenter, card, settings.pixels, settings.values)
+    else:
+        transformer = None if recipe is None else _transformer(recipe, settings)
+        network = WholeNetwork(segmenter, card, transformer, recipe, settings.pixels, settings.values)
     return Loaded(
         network=network.eval().requires_grad_(requires_grad=False),
         card=card,
-        frame=whole_frame(config.size, None if alone else recipe),
+        frame=whole_frame(config.size, recipe),
         maps=(config.heads, *config.grid) if alone else None,
         licence=licence,
         notes=tuple(notes),

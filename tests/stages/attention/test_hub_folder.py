@@ -256,6 +256,8 @@ def test_the_licence_is_that_of_the_readme(readme, licence, tmp_path):
         ("dinov3_vit", {"hidden_act": "relu"}),
         ("dinov3_vit", {"hidden_act": "gelu", "use_gated_mlp": True}),
         ("dinov3_vit", {"rope_theta": 10_000.0}),
+        ("vit", {"layer_norm_eps": 1e-3}),
+        ("dinov2", {"layer_norm_eps": "small"}),
     ],
 )
 def test_a_network_that_computes_otherwise_is_refused(kind, changes, tmp_path):
@@ -266,6 +268,8 @@ def test_a_network_that_computes_otherwise_is_refused(kind, changes, tmp_path):
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(usual))
     assert read_folder(tmp_path).name
+    (tmp_path / "config.json").write_text(json.dumps(usual | {"layer_norm_eps": 1e-12}))  # of facebook/dino-vits8
+    assert read_folder(tmp_path).name
     (tmp_path / "config.json").write_text(json.dumps(usual | changes))
-    with pytest.raises(WeightsError, match=r"hidden_act is|rope_theta is"):
+    with pytest.raises(WeightsError, match=r"hidden_act is|rope_theta is|layer_norm_eps is"):
         read_folder(tmp_path)
