@@ -45,9 +45,14 @@ class Loaded:
         return ["image"] if self.maps is None else ["image", "maps"]
 
     @property
+    def gives_mask(self) -> bool:
+        """True if the mask leaves beside the values. The segmenter alone and a MONAI bundle give the values only."""
+        return self.maps is None and self.settings.format != "monai-bundle"
+
+    @property
     def outputs(self) -> list[str]:
         """Names of the outputs in their order."""
-        return ["mask", self.settings.values] if self.maps is None else [self.settings.values]
+        return ["mask", self.settings.values] if self.gives_mask else [self.settings.values]
 
     @property
     def channels(self) -> int:

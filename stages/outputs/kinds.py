@@ -126,7 +126,13 @@ _PHANTOMS = Contents(
 
 _BUNDLE = Contents(
     files=_names(MANIFEST_FILE, "README.txt", "install.sh", "requirements.txt", "verify.py"),
-    folders={"wheels": Contents(files=r".+\.whl"), "weights": Contents(files=r".+\.(safetensors|pth|pt|bin)")},
+    folders={
+        "wheels": Contents(files=r".+\.whl"),
+        "weights": Contents(
+            files=r".+\.(safetensors|pth|pt|bin)",
+            folders={r"[^/]+": Contents(files=r".+\.(safetensors|bin|json)|README\.md")},  # of the model hub
+        ),
+    },
 )
 
 

@@ -20,6 +20,8 @@ from stages.attention.naming import UNSTATED, find_model
 from stages.attention.weights import load_transformer
 from stages.errors import PipelineError, UnknownModelError, UsageError, WeightsError
 from stages.extraction.weights_origin import weights_origin
+from stages.runs.licences import unknown_file_of
+from stages.settings import ExtractSettings
 
 _SMALL = {"embed_dim": 48, "depth": 2, "num_heads": 6}
 _GATED: dict[str, Any] = {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU, "mlp_ratio": 5.33334}
@@ -242,9 +244,11 @@ def test_the_licence_is_that_of_the_readme(readme, licence, tmp_path):
     if readme is not None:
         (folder / "README.md").write_text(readme)
     assert find_model(str(folder)).licence == licence
-    origin = weights_origin("vit_large_patch16_224", folder, "", "")
+    origin = weights_origin(ExtractSettings(model="vit_large_patch16_224", weights=folder), "", kept=None)
     assert origin.licence == ("" if licence == UNSTATED else licence)
-    assert weights_origin(str(folder), None, "", "").recorded == licence
+    assert weights_origin(ExtractSettings(model=str(folder)), "", kept=None).recorded == licence
+    published = weights_origin(ExtractSettings(model="dino_vits8", weights=folder), "", kept=None).licence
+    assert published == (unknown_file_of("dino_vits8", "Apache-2.0") if licence == UNSTATED else licence)
 
 
 @pytest.mark.parametrize(

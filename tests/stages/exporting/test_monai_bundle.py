@@ -25,6 +25,7 @@ from PIL import Image
 
 from stages.errors import UsageError
 from stages.export import run as export
+from stages.outputs.kinds import MONAI_KEY
 from stages.settings import ExportSettings
 from tests.conftest import pixels_of
 from tests.stages.exporting.made_runs import from_images, make_run
@@ -134,6 +135,12 @@ def test_the_metadata_follow_monais_own_schema(made: tuple[Path, Path], tmp_path
     (tmp_path / "broken.json").write_text(json.dumps(metadata))
     with pytest.raises(ValueError, match="Failed validating"):
         verify_metadata(meta_file=str(tmp_path / "broken.json"), filepath=str(schema))
+
+
+def test_our_description_names_the_one_output_of_the_network(made: tuple[Path, Path]):
+    """The mask is made from it by MONAI's transforms."""
+    metadata = json.loads(Path(configs(made[1])["meta_file"]).read_text())
+    assert list(metadata[MONAI_KEY]["outputs"]) == ["probabilities"]
 
 
 def test_monai_verifies_inputs_and_outputs_of_the_network(made: tuple[Path, Path]):
