@@ -16,7 +16,7 @@ from stages.errors import UsageError
 from stages.exporting.networks import Frame, SegmenterNetwork, WholeNetwork, whole_frame
 from stages.imaging.image_rules import PAD, ImageRules
 from stages.prediction.loading import recipe_of, weights_of
-from stages.runs.licences import UNKNOWN, is_unknown, licence_of_run, needs_notice
+from stages.runs.licences import UNKNOWN, licence_of_run, needs_notice, remark
 from stages.segmentation.checkpoint import ModelCard, load_model
 from stages.settings import ExportSettings, Size
 
@@ -89,8 +89,7 @@ def load(settings: ExportSettings) -> Loaded:
     notes = list(_notes(card, recipe, settings))
     licence = _licence(card, settings)
     if needs_notice(licence):
-        has = "is not known" if is_unknown(licence) else "has conditions of its own"
-        notes.append(f"the licence of the transformer's weights {has}: {licence}")
+        notes.append(remark(licence))
     config = card.network
     if recipe is None and settings.weights is not None:
         raise UsageError(

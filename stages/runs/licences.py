@@ -27,6 +27,7 @@ __all__ = [
     "licence_of_run",
     "licence_to_record",
     "needs_notice",
+    "remark",
     "unknown_file_of",
 ]
 
@@ -114,6 +115,12 @@ def derived_licence(stated: str, initial: str) -> str:
 def is_unknown(licence: str) -> bool:
     """Return whether a text says that the licence is not known."""
     return licence.startswith(("unknown", NOT_STATED))
+
+
+def remark(licence: str) -> str:
+    """Return a sentence without a full stop for users, about a licence that needs a notice."""
+    has = "is not known" if is_unknown(licence) else "has conditions of its own"
+    return f"the licence of the transformer's weights {has}: {licence}"
 
 
 def needs_notice(licence: str) -> bool:

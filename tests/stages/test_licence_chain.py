@@ -59,7 +59,7 @@ def chain(
     made = Chain(request.param or UNKNOWN, settings.store, folder / "run", folder / "out", folder / "new", weights)
     assert f"licence: {made.licence}" in str(extract.plan(settings))
     assert f"licence of the weights: {made.licence}" in str(extract.run(settings))
-    train.run(train_settings(made.store, made.run, steps=2, epochs=None))
+    assert made.licence in str(train.run(train_settings(made.store, made.run, steps=2, epochs=None)))
     made.images.mkdir()
     for image in sorted((phantoms / "images").iterdir())[:2]:
         (made.images / image.name).write_bytes(image.read_bytes())
@@ -101,7 +101,8 @@ def test_exported_predictions_have_it(chain: Chain, tmp_path: Path, form: str):
 
 
 def test_a_run_on_the_image_alone_has_no_licence_of_a_transformer(chain: Chain, tmp_path: Path, memo: Path):
-    train.run(train_settings(chain.store, tmp_path / "run", steps=2, epochs=None, branches="image"))
+    settings = train_settings(chain.store, tmp_path / "run", steps=2, epochs=None, branches="image")
+    assert "licence" not in str(train.run(settings))
     report = predict.run(PredictSettings(images=chain.images, run=tmp_path / "run", out=tmp_path / "out", memo=memo))
     assert "licence of the transformer's weights: none needed" in str(report)
     assert not (tmp_path / "out" / LICENCE_FILE).exists()
