@@ -121,6 +121,7 @@ class _Download:
                     if begun is None or failure.kind not in {"changed", "range"}:
                         raise
                     found = self._read(None, patience, known=known)
+                self._notes.unlink(missing_ok=True)  # before its file gets its name: a killed process leaves no note
                 self._partial.replace(self._file)
             except FetchError as failure:
                 keep_part = failure.kind != "changed" and self._begun() is not None

@@ -70,6 +70,16 @@ def test_a_download_of_a_killed_process_goes_on(server: Served, keep: Keep, file
     assert server.sent == 300_000
 
 
+def test_a_process_that_is_killed_when_its_file_is_whole_leaves_no_note(
+    keep: Keep, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[bool] = []
+    replaced = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda *paths: (noted.append(begun_of(file).exists()), replaced(*paths))[1])
+    assert keep() == len(CONTENT)
+    assert noted == [False]
+
+
 @pytest.mark.parametrize("tags", ["replaced", "other"])
 def test_an_object_that_was_replaced_is_fetched_from_its_start(
     server: Served, keep: Keep, file: Path, tags: str
