@@ -188,7 +188,8 @@ class RemoteShardedArray(ShardedArray):
         """
         if len(self._mapped) == self._shards:
             return []
-        return sorted(set((indices // self._per_shard).tolist()) - self._mapped.keys())
+        numbers = set((indices // self._per_shard).tolist())
+        return sorted(number for number in numbers if number not in self._mapped)
 
     def _single(self, absent: list[int], count: int) -> set[int]:
         """Return the shards that are not fetched as a whole for a reading of `count` samples."""
