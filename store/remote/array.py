@@ -87,17 +87,19 @@ class RemoteShardedArray(ShardedArray):
         if not absent or self._packing is None or self._dtype is None or self._remote.cache.offline:
             return
         self._forget_after_fork()
-        wanted = np.unique(indices[(indices >= 0) & (indices < self._samples)])
         single = self._single(absent, len(indices))
         for number in absent:
             if number not in single and number not in self._awaited:
                 self._awaited.add(number)
                 self._remote.begin_to_fetch(self.path(number))
+        if not single:
+            return
         self._times_begun += 1
         for key, (time, _) in list(self._begun.items()):
             if self._times_begun - time > STALE:
                 del self._begun[key]
         under_way = sum(stop - start for _, start, stop in list(self._begun))
+        wanted = np.unique(indices[(indices >= 0) & (indices < self._samples)])
         samples = wanted[np.isin(wanted // self._per_shard, list(single))]
         if any(self._needs_index(number) for number in single):
             self._ask_for_sizes(single)

@@ -281,7 +281,7 @@ class RemoteFiles:
         return {"op": op, "scheme": self.place.scheme, "rest": self.place.rest, "path": path, **further}
 
     def _name(self, file: Path) -> str:
-        return file.relative_to(self.folder).as_posix()
+        return "/".join(file.parts[len(self.folder.parts) :])  # `relative_to` takes twenty times as long
 
     def _offline(self, why: str) -> StoreUnreachableError:
         return StoreUnreachableError(
