@@ -39,6 +39,8 @@ Part = tuple[int, NDArray[np.int64]]
 """Number of a shard, and the positions in the store of those of its samples that are read."""
 LEAST = 256 * MIB
 """Bytes of unpacked values from which several processes are started without being asked for."""
+SECONDS_TO_END = 5.0
+"""Time that a process has to end before it is killed: a process that ends itself leaves no semaphore behind."""
 MOST = 32
 """Largest number of processes that are started without being asked for."""
 
@@ -94,12 +96,12 @@ def shard_checks(
             theirs.close()
         yield _results(store, parts, pipes, values=values)
     finally:
-        for process in started:
-            process.kill()  # it only reads
-        for process in started:
-            process.join()
         for pipe in pipes:
-            pipe.close()
+            pipe.close()  # each process ends after the shard that it is at
+        for process in started:
+            process.join(SECONDS_TO_END)
+            process.kill()
+            process.join()
 
 
 def work(pipe: Connection, path: Place, contents_sha256: str, values: bool) -> None:  # noqa: FBT001 - sent to a process
@@ -153,9 +155,8 @@ def _results(
 
 def _processors() -> int:
     """Return the number of processors that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -42,8 +42,6 @@ TOGETHER = 16
 """Number of samples that are hashed as one task of a thread."""
 AT_ONCE = 4096
 """Number of samples that are looked up in the record of known files together."""
-RECORDED = ("digest", "mask_digest", "group")
-"""Columns that must be the same in the store and for the files."""
 SAME = (
     "size",
     "grid",
@@ -197,7 +195,8 @@ class Additions:
             known: the position in the store of each.
         """
         ordered = sorted(samples, key=lambda sample: known[sample.id])
-        recorded = zip(ordered, *map(self._texts, RECORDED), strict=True)
+        texts = self._texts
+        recorded = zip(ordered, texts("digest"), texts("mask_digest"), texts("group"), strict=True)
         states = States()
         changed: list[str] = []
         problems: dict[str, list[Problem]] = {}
