@@ -85,6 +85,7 @@ def made_arm(
         instances="none",
         rules=MetricRules(),
         pixel_mm={},
+        groups=groups,
     )
     cases = {
         index: ScoredCase(
