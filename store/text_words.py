@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from store.texts import Texts
 
-__all__ = ["are_rising", "text_prints"]
+__all__ = ["are_equal", "are_rising", "text_prints"]
 
 WORD = 8
 """Bytes that are taken at once."""
@@ -63,6 +63,19 @@ def are_rising(texts: Texts) -> bool:
         one = one[before == after]
         place += WORD
     return True
+
+
+def are_equal(one: Texts, other: Texts) -> NDArray[np.bool_]:
+    """Return True where the texts of two sequences are equal, (text,)."""
+    equal: NDArray[np.bool_] = one.lengths == other.lengths
+    rows = np.flatnonzero(equal)
+    windows, other_windows, place = _windows(one), _windows(other), 0
+    while len(rows):
+        rows = rows[one.lengths[rows] > place]
+        same = _word(one, windows, rows, place) == _word(other, other_windows, rows, place)
+        equal[rows[~same]] = False
+        rows, place = rows[same], place + WORD
+    return equal
 
 
 def _words(texts: Texts) -> Iterator[tuple[NDArray[np.int64] | None, NDArray[np.uint64]]]:

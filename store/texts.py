@@ -161,18 +161,48 @@ def _of_one_length(content: bytes | memoryview, count: int) -> tuple[NDArray[PLA
 
 
 def _searched(content: bytes | memoryview, count: int) -> tuple[NDArray[PLACE], NDArray[PLACE]]:
-    """Return the places of texts, found one after the other."""
-    starts, end, at = [], len(content), PREFIX
+    """Return the places of texts, found one after the other; of many neighbours of one length together."""
+    runs: list[NDArray[np.int64]] = []
+    starts: list[int] = []
+    end, at, alike, last = len(content), PREFIX, 0, -1
     length_at = _LENGTH.unpack_from
+    left = count
     try:
-        for _ in range(count):
+        while left:
+            length = length_at(content, at)[0]
+            alike = alike + 1 if length == last else 0
+            last = length
             starts.append(at + PREFIX)
-            at += PREFIX + length_at(content, at)[0]
+            at += PREFIX + length
+            left -= 1
             if at > end:
                 break
+            if alike == RUN and left:
+                alike = 0
+                number = _of_this_length(content, at, length, left)
+                runs += [np.array(starts, np.int64), at + PREFIX + (PREFIX + length) * np.arange(number)]
+                starts = []
+                at += (PREFIX + length) * number
+                left -= number
     except struct.error:
         raise ValueError("corrupt buffer: a text reaches beyond the chunk") from None
-    if at != end or len(starts) != count:
+    if at != end or left:
         raise ValueError("corrupt buffer: the texts do not fill the chunk")
-    places = np.array([*starts, end + PREFIX], PLACE)
+    places = np.concatenate([*runs, np.array([*starts, end + PREFIX], np.int64)]).astype(PLACE)
     return places[:-1], np.diff(places) - PLACE(PREFIX)
+
+
+def _of_this_length(content: bytes | memoryview, at: int, length: int, most: int) -> int:
+    """Return how many texts of one length follow each other.
+
+    Args:
+        content: the chunk.
+        at: position of the first one's length.
+        length: number of bytes of each.
+        most: texts that are looked at.
+    """
+    step = PREFIX + length
+    most = min(most, (len(content) - at) // step)
+    lengths = np.ndarray((most,), "<u4", content, offset=at, strides=(step,)) if most else np.empty(0, np.uint32)
+    others = np.flatnonzero(lengths != length)
+    return int(others[0]) if len(others) else most

@@ -118,7 +118,7 @@ def load_inputs(request: Request) -> EvaluationInputs:
             "  Extract it with --labels instances, from masks in which every object has its own number."
         )
     splits = read_run_splits(request.run / SPLITS_FILE, card.splits_sha256)
-    samples = store_groups(store, splits)
+    samples = store_groups(store, splits, trained_on=card.store_contents_sha256)
     indices, includes_training = _choose_samples(samples, splits, request)
     parts = stored_parts(store, indices)
     masks = find_source_masks(parts, store.description.masks, masks=request.masks, csv=request.csv)

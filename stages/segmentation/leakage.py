@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from stages.segmentation.column_prints import Prints, column_prints
 from stages.segmentation.group_hashes import positions_of
-from stages.segmentation.linked_prints import Links, links_of
+from stages.segmentation.linked_prints import Links, links_of, repeated_positions
 from stages.segmentation.run_splits import RunSplits
 from store import AttentionStore
+from store.text_words import are_rising
 
 __all__ = ["StoreGroups", "leaked_samples", "store_groups"]
 
@@ -60,17 +61,32 @@ class StoreGroups:
         return [first.get(root) or names[at] for at, root in zip(chosen.tolist(), roots.tolist(), strict=True)]
 
 
-def store_groups(store: AttentionStore, splits: RunSplits) -> StoreGroups:
-    """Read the groups and digests of a store. If they are those of the run, its arrays are used for both."""
-    groups = column_prints(store, "group", splits.groups)
-    digests = column_prints(store, "digest", splits.digests)
-    return StoreGroups(
-        store=store,
-        groups=groups,
-        digests=digests,
-        links=links_of(groups, digests),
-        is_of_run=groups is splits.groups and digests is splits.digests,
-    )
+def store_groups(store: AttentionStore, splits: RunSplits, *, trained_on: str) -> StoreGroups:
+    """Read the groups and digests of a store. If they are those of the run, its arrays are used for both.
+
+    Args:
+        store: the samples.
+        splits: of the run.
+        trained_on: the digest of the store that the run was trained on.
+    """
+    groups, digests = splits.groups, splits.digests
+    if not (splits.in_order and trained_on == store.description.contents_sha256 and _are_in_order(store)):
+        groups = column_prints(store, "group", groups)
+        digests = column_prints(store, "digest", digests)
+    is_of_run = groups is splits.groups and digests is splits.digests
+    copied = splits.copied if digests is splits.digests else repeated_positions(digests)
+    links = links_of(groups, digests, copied)
+    return StoreGroups(store=store, groups=groups, digests=digests, links=links, is_of_run=is_of_run)
+
+
+def _are_in_order(store: AttentionStore) -> bool:
+    """Return True if the ids are rising. The rows of a run in this order are then those of the store one by one."""
+    last = ""
+    for number, ids in enumerate(store.columns.texts("sample")):
+        if (number and last >= ids[0]) or not are_rising(ids):
+            return False
+        last = ids[len(ids) - 1]
+    return True
 
 
 def leaked_samples(
@@ -89,7 +105,7 @@ def leaked_samples(
     """
     if samples.is_of_run:
         return _are_used(splits, samples.links, chosen, by)
-    links = links_of(splits.groups, splits.digests)
+    links = links_of(splits.groups, splits.digests, splits.copied)
     at = positions_of(samples.groups, samples.links.with_connected(samples.groups[chosen]))
     groups, digests = samples.groups[at], samples.digests[at]
     same_image = positions_of(splits.digests, digests)

@@ -11,7 +11,7 @@ import csv
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from stages.segmentation.column_prints import Prints
 from stages.segmentation.json_rows import sorted_rows_sha256
 from stages.segmentation.linked_prints import repeated_positions
 from stages.segmentation.split_blocks import ROW, MissingCellError, SplitBlock, SplitFile, texts_of
-from store.text_words import are_rising, text_prints
+from store.text_words import are_equal, are_rising, text_prints
 from store.texts import Texts
 
 __all__ = ["NAMES", "UNKNOWN", "RunSplits", "last_codes", "read_run_splits", "split_names"]
@@ -52,8 +52,16 @@ class RunSplits:
     ids: Prints | None = None
     """(row,) prints of the ids, if they were asked for."""
 
+    in_order: bool = False
+    """True if the ids are rising, and the digest that the run's model records is that of these rows."""
+
     def __len__(self) -> int:
         return len(self.codes)
+
+    @cached_property
+    def copied(self) -> NDArray[np.int64]:
+        """Positions of the rows whose digest is there more than once, in rising order."""
+        return repeated_positions(self.digests)
 
     def are_in(self, names: Collection[str], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return True for each of these rows that is in one of the splits, (row,)."""
@@ -78,9 +86,8 @@ class RunSplits:
             rows = np.flatnonzero(counted)
             return last_codes(self.digests[rows], self.codes[rows], digests)
         found = np.where(counted, self.codes, np.uint8(UNKNOWN))
-        copied = repeated_positions(digests)
-        rows = copied[counted[copied]]
-        found[copied] = last_codes(digests[rows], self.codes[rows], digests[copied])
+        rows = self.copied[counted[self.copied]]
+        found[self.copied] = last_codes(digests[rows], self.codes[rows], digests[self.copied])
         return found
 
 
@@ -169,13 +176,12 @@ class _Table:
 
     def _add(self, block: SplitBlock) -> None:
         ids, groups, digests, splits = block.columns
-        prints, id_prints = text_prints(groups), text_prints(ids)
         self._codes += _codes(splits).tobytes()
-        self._groups += prints.tobytes()
+        self._groups += text_prints(groups).tobytes()
         self._digests += text_prints(digests).tobytes()
-        self._alone += (prints == id_prints).tobytes()
+        self._alone += are_equal(ids, groups).tobytes()
         if self._ids is not None:
-            self._ids += id_prints.tobytes()
+            self._ids += text_prints(ids).tobytes()
         if self._sha256 is not None and not self._hash(self._sha256, block, ids):
             self._sha256 = None
         self._places.append(block.place)
@@ -207,6 +213,7 @@ class _Table:
             digests=np.frombuffer(self._digests, np.uint64),
             alone=np.frombuffer(self._alone, np.bool_),
             ids=None if self._ids is None else np.frombuffer(self._ids, np.uint64),
+            in_order=self._sha256 is not None,
         )
 
 

@@ -114,7 +114,9 @@ class SplitFile:
             while part := file.read(BLOCK):
                 content = rest + part
                 end = content.rfind(b"\n") + 1
-                if not end or content.count(b'"', 0, end) % 2:  # a cell in quotes may hold line ends
+                if not end or (
+                    b'"' in content and content.count(b'"', 0, end) % 2
+                ):  # a cell in quotes may hold line ends
                     if len(content) > LONGEST:
                         raise csv.Error(f"a row has more than {LONGEST // MIB} MiB")
                     rest = content
@@ -143,7 +145,9 @@ def _plain_block(content: bytes, place: tuple[int, int]) -> SplitBlock | None:
     if not content.isascii() or b'"' in content or b"'" in content or b"\\" in content or content[-1:] != b"\n":
         return None
     letters = np.frombuffer(content, np.uint8)
-    places = np.flatnonzero((letters < _SPACE) | (letters == _COMMA))  # commas, and control characters as line ends are
+    places = np.flatnonzero(letters <= _COMMA)
+    found = letters[places]
+    places = places[(found < _SPACE) | (found == _COMMA)]  # commas, and control characters as line ends are
     line_end = b"\r\n" if b"\r" in content else b"\n"
     pattern = np.frombuffer(b"," * (len(ROW) - 1) + line_end, np.uint8)
     if len(places) % len(pattern) or (letters[places].reshape(-1, len(pattern)) != pattern).any():

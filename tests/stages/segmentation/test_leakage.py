@@ -45,7 +45,7 @@ def _record(*rows: tuple[str, str, str, str]) -> RunSplits:
 
 
 def _leaked(store: _Columns, record: RunSplits, by: set[str]) -> list[bool]:
-    samples = store_groups(store, record)
+    samples = store_groups(store, record, trained_on="")
     return leaked_samples(samples, record, np.arange(len(store)), by=by).tolist()
 
 
@@ -135,5 +135,5 @@ def test_another_store_is_looked_at_as_by_sets_of_names(rows, run, one):
     store, record = _Columns(named), _record(*recorded)
     assert _leaked(store, record, by={"train"}) == expected
     chosen = np.array([one % len(named)])
-    found = leaked_samples(store_groups(store, record), record, chosen, by={"train"})
+    found = leaked_samples(store_groups(store, record, trained_on=""), record, chosen, by={"train"})
     assert found.tolist() == [expected[chosen[0]]]
