@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
@@ -31,6 +32,7 @@ RETRY_SECONDS = 0.05
 """Time after which a request to stop is repeated that Python had to drop."""
 
 
+SECONDS_TO_PRINT = 1.0
 STDERR = 2
 SHOW_CURSOR = "\x1b[?25h"
 """A display of progress has hidden it."""
@@ -106,8 +108,11 @@ class StopSignals:
 
     def _end_at_once(self, number: int) -> None:
         """Print why, without the streams of Python, which another thread may be using; then end the process."""
+        if not self._ending.acquire(blocking=False):
+            time.sleep(SECONDS_TO_PRINT)  # the other thread prints, and ends the process
+            os._exit(128 + number)
         with contextlib.suppress(Exception):
-            if self._ending.acquire(blocking=False) and (line := self.say_end(number)):
+            if line := self.say_end(number):
                 shown = f"\n{SHOW_CURSOR}{line}\n" if os.isatty(STDERR) else f"{line}\n"
                 os.write(STDERR, shown.encode())
         os._exit(128 + number)

@@ -131,6 +131,15 @@ class Board:
             "  Those were ended, or never started. Look at their messages, and start all of them again."
         )
 
+    def wait_for_start(self) -> None:
+        """Wait until every process has come for the first time, and begin the heartbeat.
+
+        Raises:
+            ProcessLostError, PipelineError: as `wait_for_all`; also if not all have come within `TIMEOUT`.
+        """
+        self.wait_for_all(TIMEOUT)
+        self.heartbeat.start()
+
     def leave(self) -> None:
         """Leave the finished run. The process that keeps the store waits `LEAVING` at most for the others to leave."""
         with lost_processes_explained():

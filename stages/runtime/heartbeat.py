@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,7 @@ class Heartbeat:
                 first = self._claim(store)
         if first and self.lost is not None:
             os.write(2, f"error: {self.lost}\n".encode())
+            time.sleep(2 * BEAT)  # the others see that it is said, if this process keeps the store
         os._exit(1)
 
 

@@ -25,7 +25,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # exported at run time only
 
 from stages.errors import UsageError
-from stages.runtime.board import TIMEOUT, Board
+from stages.runtime.board import Board
 from stages.runtime.devices import resolve_device
 from stages.runtime.launch import Launch
 from stages.runtime.parts import Part
@@ -143,8 +143,7 @@ def joined(device_name: str) -> Iterator[Processes]:
     board = Board(launch)
     try:
         device = local_device(device_name, launch)
-        board.wait_for_all(TIMEOUT)  # a process that has no device says so before the others wait for its connection
-        board.heartbeat.start()
+        board.wait_for_start()  # a process that has no device says so before the others wait for its connection
         _connect(launch, board, device)
         processes = Processes(launch.rank, launch.count, device, board)
         processes.agree({"torch": torch.__version__, "kind of device": device.type})
