@@ -231,8 +231,17 @@ def _differences(part: _Part, first: _Part) -> list[str]:
     if part.share.of != first.share.of:
         found.append(f"is {part.share}, and {first.path} is {first.share}")
     elif part.content.get("plan_sha256") != first.content.get("plan_sha256"):
-        found.append(f"was made from another list of images than that {other}, or other files were broken")
+        found.append(
+            f"was made from another list of images than that {other}, or other files were broken{_where(part, first)}"
+        )
     return found
+
+
+def _where(part: _Part, first: _Part) -> str:
+    """Return where the tasks of two parts read their input, if these are different folders."""
+    names = [name for name, folder in part.folders.items() if folder != first.folders.get(name, folder)]
+    read = [f"{part.folders[name]} and not {first.folders[name]}" for name in names]
+    return f"; its task read {' and '.join(read)}: compare what they hold" if read else ""
 
 
 def _unequal(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

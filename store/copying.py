@@ -32,12 +32,15 @@ class SampleCopier:
 
     def __init__(self, advance: Callable[[int], None] = lambda _: None) -> None:
         self._advance = advance
-        self._linked: list[NDArray[np.int64]] = []
+        self._linked: list[range] = []
         """Positions in the target of samples in shards that were linked."""
 
     def written(self, samples: int) -> NDArray[np.int64]:
         """Return the positions, below `samples`, whose bytes were written and have to be read again."""
-        return np.setdiff1d(np.arange(samples, dtype=np.int64), np.concatenate([*self._linked, np.empty(0, np.int64)]))
+        written = np.ones(samples, dtype=np.bool_)
+        for linked in self._linked:
+            written[linked.start : linked.stop] = False
+        return np.flatnonzero(written)
 
     def copy(self, source: AttentionStore, writer: StoreWriter) -> None:
         """Append all samples of a store to another one.
@@ -62,7 +65,7 @@ class SampleCopier:
                 stop = min(last, start + writer.room, (start // per_shard + 1) * per_shard)
                 values = {name: column[start - first : stop - first] for name, column in columns.items()}
                 if stop - start == per_shard == writer.samples_per_shard and _link(source, start, writer):
-                    self._linked.append(np.arange(writer.samples, writer.samples + per_shard))
+                    self._linked.append(range(writer.samples, writer.samples + per_shard))
                     _adopt(writer, values)
                 else:
                     chunks = {name: source.stored_run(name, start, stop) for name in writer.shards}

@@ -33,6 +33,8 @@ __all__ = ["LeftOut", "Share", "describe_part", "require_own_part", "share_of", 
 
 MOST = 1_000_000
 """Largest number of parts."""
+BEGIN_OF_PATH = r"(?<![^\s'\"(])"
+"""Pattern of a place in a text where a path may begin."""
 FEWEST_SHARDS = 8
 """Number of full shards of a part from which parts begin with a new shard: they then differ by an eighth at most."""
 
@@ -211,19 +213,36 @@ def _digest_of_plan(images: Iterable[str], problems: Iterable[Mapping[str, Any]]
         step: Number of images whose multiples divide the parts; 1 adds nothing to the digest, as in older versions.
     """
     digest = hashlib.sha256()
-    for line in (of, *([{"step": step}] if step > 1 else []), *images, *problems):
+    for line in (
+        of,
+        *([{"step": step}] if step > 1 else []),
+        *images,
+        *({**one, **{name: _anywhere(one[name]) for name in ("where", "what")}} for one in problems),
+    ):
         digest.update(canonical_json(line).encode() + b"\n")
     return digest.hexdigest()
 
 
 def _relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
-    """Return a problem for a store's description, which must not depend on where the folders are."""
-    where, inside = problem.where, []
+    """Return a problem for a store's description, which must not depend on where the folders are.
+
+    The text of a problem may name other files.
+    """
+    where, what, inside = problem.where, problem.what, []
     for name, folder in _folders(settings).items():
         if where.startswith(f"{folder}/"):
             where = where.removeprefix(f"{folder}/")
             inside.append(name)
-    return {"where": where, "what": problem.what, "inside": "+".join(inside)}
+        what = re.sub(rf"{BEGIN_OF_PATH}{re.escape(f'{folder}/')}", "", what)
+    return {"where": where, "what": what, "inside": "+".join(inside)}
+
+
+def _anywhere(text: str) -> str:
+    """Return a text with absolute paths cut down to their last part: files outside the folders of the settings.
+
+    A table may name such files, and other machines have them at other places.
+    """
+    return re.sub(rf"{BEGIN_OF_PATH}/(?:[^\s/]+/)*", "", text)
 
 
 def _folders(settings: ExtractSettings) -> dict[str, Path]:
