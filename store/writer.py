@@ -184,8 +184,7 @@ def new_store(
         layout: of every sample.
         recipe: all that determines the attention.
         upgraded_from: the `contents_sha256` of the older stores that this one replaces.
-        copied: all samples come from stores with `store.copying`: returns those that were written. Their bytes are
-            compared with their checksums; their values were looked at when those stores were written.
+        copied: set for samples of other stores (`store.copying`): returns those whose bytes have to be compared.
 
     Raises:
         UsageError: `path` holds something that is not an attention store.
@@ -217,9 +216,7 @@ class StoreWriter:
         """Inputs left out on request, for the store's description: `{where, what}`."""
         self.part: dict[str, Any] | None = None
         """Share of a larger store, for the store's description; None for a whole store."""
-        self._folder = folder
-        self._layout = layout
-        self._recipe = recipe
+        self._folder, self._layout, self._recipe = folder, layout, recipe
         self._upgraded_from = list(upgraded_from)
         self.samples = 0
         """The number of samples so far."""
@@ -313,6 +310,7 @@ class StoreWriter:
         metadata |= {name: self._sharded_metadata(name) for name in self._layout.sharded}
         for name, content in metadata.items():
             self._syncing.write(self._folder / name / "zarr.json", content)
+        columns = [name for name in (*DIMENSIONS, *OPTIONAL_COLUMNS) if name in self.columns]
         description = Description(
             version=VERSION,
             required=[LABEL_RULES] if self._layout.masks.rules is not None else [],
@@ -325,9 +323,7 @@ class StoreWriter:
             sharded=list(self._layout.sharded),
             skipped=self.skipped,
             metadata_sha256=metadata_sha256(metadata),
-            columns_sha256={
-                name: self.columns[name].digests for name in (*DIMENSIONS, *OPTIONAL_COLUMNS) if name in self.columns
-            },
+            columns_sha256={name: self.columns[name].digests for name in columns},
             contents_sha256="",
             upgraded_from=self._upgraded_from,
             images=self._layout.images,
@@ -339,8 +335,7 @@ class StoreWriter:
         self._syncing.wait()
 
     def _sharded_metadata(self, name: str) -> bytes:
-        shape = self._layout.shape(name)
-        dtype = self._layout.sharded[name]
+        shape, dtype = self._layout.shape(name), self._layout.sharded[name]
         size = math.prod(shape) * np.dtype(dtype).itemsize
         spec = ShardedArraySpec(
             name=name,

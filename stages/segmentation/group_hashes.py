@@ -68,7 +68,7 @@ def positions_of(values: NDArray[_Unsigned], wanted: NDArray[_Unsigned]) -> NDAr
     first_bits = wanted.dtype.type(8 * wanted.itemsize - 16)
     begins = np.zeros(1 << 16, np.bool_)  # a search in `wanted` for every value would take seconds
     begins[wanted >> first_bits] = True
-    found = []
+    found: list[NDArray[np.int64]] = []
     for start in range(0, len(values), TOGETHER):
         part = values[start : start + TOGETHER]
         possible = np.flatnonzero(begins[part >> first_bits])

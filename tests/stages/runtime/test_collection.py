@@ -9,13 +9,18 @@ import pytest
 from stages.runtime.collection import without_collection
 
 
+def _fail_in_the_block() -> None:
+    with without_collection():
+        assert not gc.isenabled()
+        raise ValueError("stop")
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_collection_is_afterwards_what_it_was(before: bool):  # noqa: FBT001 - a parameter of the test
     (gc.enable if before else gc.disable)()
     try:
-        with pytest.raises(ValueError, match="stop"), without_collection():
-            assert not gc.isenabled()
-            raise ValueError("stop")
+        with pytest.raises(ValueError, match="stop"):
+            _fail_in_the_block()
         assert gc.isenabled() is before
     finally:
         gc.enable()
