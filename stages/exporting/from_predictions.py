@@ -24,7 +24,7 @@ from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.channels import with_channels
 from stages.imaging.volumes.planes import split_into_planes
-from stages.prediction.licence_file import notice
+from stages.prediction.licence_file import notice, with_earlier
 from stages.prediction.outputs import label_names
 from stages.runs.licences import licence_of_run
 from stages.runtime.progress import Progress
@@ -86,7 +86,7 @@ def from_predictions(settings: ExportSettings, progress: Progress) -> Collection
         ids=[one.id for one in usable],
         read=read,
         notes=[_left_out(missing)] if missing else [],
-        notice=notice(card.recipe, card.weights_licence, branches=card.network.branches),
+        notice=with_earlier(folder, notice(card.recipe, card.weights_licence, branches=card.network.branches)),
         facts={
             "run": {"recipe_sha256": card.recipe_sha256, "store_contents_sha256": card.store_contents_sha256},
             "weights_licence": licence_of_run(card.recipe, card.weights_licence, branches=card.network.branches),

@@ -8,8 +8,9 @@ from typing import Any
 
 from stages.outputs.marks import starts_with
 from stages.runs.licences import is_unknown, licence_of_run, needs_notice
+from store.disk.regular import MIB, read_limited
 
-__all__ = ["LICENCE_FILE", "is_our_notice", "notice"]
+__all__ = ["LICENCE_FILE", "is_our_notice", "notice", "with_earlier"]
 
 LICENCE_FILE = "weights-licence.txt"
 _FIRST = "These predictions were made with the attention of a transformer whose weights have a licence of their own.\n"
@@ -32,6 +33,23 @@ def notice(recipe: Mapping[str, Any], recorded: str, *, branches: str) -> bytes:
     digest = str(recipe.get("weights_sha256", "unknown"))
     first = _FIRST_UNKNOWN if is_unknown(licence) else _FIRST
     return f"{first}model: {recipe.get('model')}\nlicence: {licence}\nSHA-256 of the weights: {digest}\n".encode()
+
+
+def with_earlier(folder: Path, own: bytes) -> bytes:
+    """Return the notices of all runs whose predictions are in a folder, each once, the earlier ones first.
+
+    Args:
+        folder: of the predictions. Another run may have written some of them.
+        own: the notice of this run; empty if it needs none.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    path = folder / LICENCE_FILE
+    if not is_our_notice(path):
+        return own
+    earlier = read_limited(path, limit=MIB)
+    return earlier if own in earlier else earlier + b"\n" + own
 
 
 def is_our_notice(path: Path) -> bool:

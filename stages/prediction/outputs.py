@@ -39,7 +39,7 @@ from stages.imaging.samples import SourceSample
 from stages.pictures.outlines import display_size, draw_outlines, stretch_objects
 from stages.prediction.full_size import Prediction
 from stages.prediction.geojson import Feature, as_geojson, class_features
-from stages.prediction.licence_file import LICENCE_FILE, is_our_notice, notice
+from stages.prediction.licence_file import LICENCE_FILE, is_our_notice, notice, with_earlier
 from stages.prediction.mask_files import MaskPainter, as_png, as_tiff
 from stages.prediction.ours import is_our_array, is_our_file
 from stages.prediction.parent_files import ParentFiles
@@ -144,9 +144,12 @@ class OutputWriter:
             self._write(TABLE_FILE, as_csv(self._rows))
 
     def write_licence(self) -> None:
-        """Write the licence of the transformer's weights, if it has conditions of its own or is unknown."""
+        """Write the licence of the transformer's weights, if it has conditions of its own or is unknown.
+
+        Those of other runs with predictions in the folder stay in the file.
+        """
         if self._notice:
-            self._write(LICENCE_FILE, self._notice)
+            self._write(LICENCE_FILE, with_earlier(self._out, self._notice))
 
     def _write_masks(self, source: SourceSample, prediction: Prediction) -> None:
         if self._parents.takes_masks(source):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from pipeline.inspection import describe_store
 from stages import evaluate, export, extract, predict, train
@@ -98,6 +101,40 @@ def test_exported_predictions_have_it(chain: Chain, tmp_path: Path, form: str):
     assert f"licence: {chain.licence}\n" in (tmp_path / "out" / LICENCE_FILE).read_text()
     described = json.loads((tmp_path / "out" / "export.json").read_text())["diamant_pipeline"]
     assert described["weights_licence"] == chain.licence
+
+
+def test_predictions_of_several_runs_in_one_folder_have_the_licences_of_all(chain: Chain, tmp_path: Path, memo: Path):
+    """Also where a later run needs no notice, and where a run is repeated; an export of them has all, too."""
+    out = tmp_path / "out"
+    other = replace_licence(chain.run, tmp_path / "other", "CC BY-NC 4.0")
+    alone = train_settings(chain.store, tmp_path / "alone", steps=2, epochs=None, branches="image")
+    train.run(alone)
+    runs = {chain.run: chain.weights, other: chain.weights, tmp_path / "alone": None}
+    for run, weights in [*runs.items(), (chain.run, chain.weights)]:
+        predict.run(PredictSettings(images=chain.images, run=run, out=out, memo=memo, weights=weights))
+    written = (out / LICENCE_FILE).read_text()
+    assert [line for line in written.splitlines() if line.startswith("licence")] == [
+        f"licence: {chain.licence}",
+        "licence: CC BY-NC 4.0",
+    ]
+    export.run(
+        ExportSettings(
+            run=tmp_path / "alone", predictions=out, images=chain.images, format="geojson", out=tmp_path / "e"
+        )
+    )
+    assert (tmp_path / "e" / LICENCE_FILE).read_text() == written
+
+
+def replace_licence(run: Path, to: Path, licence: str) -> Path:
+    """Copy a run, with another licence of its transformer's weights."""
+    shutil.copytree(run, to)
+    file = to / "model.safetensors"
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    described = {name: json.loads(text) for name, text in metadata.items()}
+    changed = {name: json.dumps({**one, "weights_licence": licence}) for name, one in described.items()}
+    save_file(load_file(file), file, {**metadata, **changed})
+    return to
 
 
 def test_a_run_on_the_image_alone_has_no_licence_of_a_transformer(chain: Chain, tmp_path: Path, memo: Path):
