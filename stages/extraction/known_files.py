@@ -1,13 +1,18 @@
 """Remember which source files were read, so that `extract --append` need not read those that have not changed.
 
 As Git does in its index, a file is known by device, inode, size, time of last writing (mtime) and time of last change
-(ctime). The system sets ctime on every write and every rename, and programs cannot set it. A record holds one mark for
-each sample: a hash of the states of its files, together with the digests that its store has for them. So a mark that
-fits proves that the files have these digests. The record is a cache: deleting it loses time only.
+(ctime). The system sets ctime on every write and every rename, and programs cannot set it. Writing to a file that is
+mapped into memory sets ctime too, but not again until the system has written the changed pages to the disk: by default
+it does so within 35 seconds (`dirty_expire_centisecs`), and never on tmpfs.
+
+A record holds one mark for each sample: a hash of the states of its files, together with the digests that its store has
+for them. So a mark that fits proves that the files have these digests. The record is a cache: deleting it loses time
+only.
 
 A file is not marked, and so read again the next time, wherever its times prove nothing:
 
-- its mtime or ctime is not older than the moment before it was read: it could change again within one tick of the clock
+- its mtime or ctime is less than a minute older than the moment before it was read: it could be mapped into memory, or
+  change again within one tick of the clock
 - its ctime is a whole number of milliseconds: a file system with coarse times
 - it is not on one of Linux's local file systems: others keep attributes for a while, or make them up
 - its state after reading is another one than before
@@ -35,9 +40,9 @@ from store.disk.regular import read_limited
 
 __all__ = ["KnownFiles", "NewMarks", "States", "mark_of", "record_of"]
 
-TRUSTED = frozenset({"bcachefs", "btrfs", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"})
+TRUSTED = frozenset({"bcachefs", "btrfs", "ext3", "ext4", "f2fs", "jfs", "overlay", "xfs", "zfs"})
 """Types of file systems whose ctime is set by this machine on every change."""
-MARGIN = 2_000_000_000
+MARGIN = 60_000_000_000
 """Nanoseconds by which a file must be older than the moment before it was read."""
 COARSE = 1_000_000
 """A ctime that is a multiple of so many nanoseconds comes from a file system with coarse times."""
@@ -71,7 +76,7 @@ class States:
             if written >= self._latest or changed >= self._latest or not changed % COARSE:
                 return None
             if device not in self._trusted:
-                self._trusted[device] = file_system_of(path.parent) in TRUSTED
+                self._trusted[device] = file_system_of(Path(path)) in TRUSTED  # of the file that a link points to
             if not self._trusted[device]:
                 return None
             states.append((device, status.st_ino, status.st_size, written, changed, label, entry))
