@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.check import check_store
+from store.disk.links import hard_link
 from store.disk.publish import published_folder
-from store.disk.regular import open_regular
+from store.disk.regular import IrregularFileError, open_regular
 from store.errors import StoreCorruptError, StoreError, StoreIncompleteError
 from store.format import COLUMN_CHUNK, RESTORE, VERSION, chunk_path
 from store.reader import AttentionStore
@@ -120,15 +121,19 @@ def _link(source: Path, target: Path) -> None:
     """Make a hard link to a file, or a copy where the disk has none.
 
     Raises:
-        StoreIncompleteError: the file is missing.
+        StoreIncompleteError: the file is missing, or cannot be read.
+        StoreCorruptError: it is a FIFO, a device or a socket.
     """
+    if hard_link(source, target):
+        return
     try:
-        with contextlib.suppress(OSError):
-            os.link(source.resolve(strict=True), target)
-            return
-        with open_regular(source) as old, target.open("xb") as new:
-            shutil.copyfileobj(old, new)
-            new.flush()
-            os.fsync(new.fileno())
-    except FileNotFoundError:
-        raise StoreIncompleteError(f"{source}: is missing.\n  {RESTORE}") from None
+        old = open_regular(source)
+    except IrregularFileError as error:
+        raise StoreCorruptError(f"{source}: {error.strerror}.\n  {RESTORE}") from None
+    except OSError as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise StoreIncompleteError(f"{source}: {what}.\n  {RESTORE}") from None
+    with old, target.open("xb") as new:
+        shutil.copyfileobj(old, new)
+        new.flush()
+        os.fsync(new.fileno())
