@@ -46,7 +46,7 @@ def require_own_folder(path: Path, ours: Output, *, option: str, others: Mapping
 
     Raises:
         UsageError: it lies inside another output, holds something else than such an output, or is or contains the
-            current folder or one of `others`.
+            current folder or one of `others`, or one of these is a link that leads to itself.
     """
     require_outside(path, option=option)
     place = _resolved(path, option)
@@ -57,7 +57,7 @@ def require_own_folder(path: Path, ours: Output, *, option: str, others: Mapping
                 "  Choose a folder inside the current one, or change to another folder."
             )
     for name, other in others.items():
-        if isinstance(other, Path) and place in (there := other.resolve(), *there.parents):
+        if isinstance(other, Path) and place in (there := _resolved(other, name), *there.parents):
             raise UsageError(
                 f"{option} {path}: {'is also the path of' if place == there else 'contains'} {name} {other}, and the "
                 "whole folder would be replaced.\n  Choose another path."
