@@ -1,7 +1,7 @@
 """Measure a store of millions of samples: `python -m tests.benchmarks.scale --samples 10000000 --folder /fast/disk`.
 
 It writes a store of small synthetic samples (`tests.benchmarks.large_store`) and one of 10,000 samples beside it,
-prints a table, and removes both. Ten million samples take 10 GB. Each row runs in a process of its own, so memory is
+prints a table, and removes both. A run beside it has untrained weights and splits of all samples. Ten million samples take 10 GB. Each row runs in a process of its own, so memory is
 that of the row. COSTS.md explains the rows and has the figures of one machine.
 """
 
@@ -19,7 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from store import AttentionStore
 from tests.benchmarks.large_store import write_large_store
+from tests.benchmarks.scale_runs import evaluation_start, inspecting, write_run
 
 SMALL = 10_000
 READS = 20_000
@@ -50,15 +52,12 @@ def measured(work: Callable[[], object]) -> dict[str, float]:
 
 def opening(path: Path) -> dict[str, float]:
     """Open the store."""
-    from store.reader import AttentionStore  # its imports are not measured
-
     return measured(lambda: AttentionStore.open(path))
 
 
 def splitting(path: Path) -> dict[str, float]:
     """Split the store by the hash of the groups."""
     from stages.segmentation.splits import split_by_rule
-    from store import AttentionStore
 
     store = AttentionStore.open(path)
     return measured(lambda: split_by_rule(store, rule="auto", seed=0, val=0.15, test=0.15))
@@ -66,8 +65,6 @@ def splitting(path: Path) -> dict[str, float]:
 
 def reading(path: Path) -> dict[str, float]:
     """Read random samples, one by one, for the second time."""
-    from store import AttentionStore
-
     store = AttentionStore.open(path)
     positions = np.random.default_rng(0).integers(0, len(store), READS)
     for position in positions:
@@ -118,7 +115,35 @@ def verifying(path: Path) -> dict[str, float]:
     }
 
 
-ROWS = {row.__name__: row for row in (opening, splitting, reading, many_readers, reading_files, verifying)}
+def run_of(path: Path) -> Path:
+    """Return the path of the run that belongs to a store."""
+    return path.with_suffix(".run")
+
+
+def evaluating(path: Path) -> dict[str, float]:
+    """Begin to evaluate a run."""
+    return evaluation_start(path, run_of(path))
+
+
+def inspecting_run(path: Path) -> dict[str, float]:
+    """Describe the store and the splits of a run."""
+    return inspecting(path, run_of(path))
+
+
+ROWS = {
+    row.__name__: row
+    for row in (
+        opening,
+        splitting,
+        reading,
+        many_readers,
+        inspecting,
+        inspecting_run,
+        evaluating,
+        reading_files,
+        verifying,
+    )
+}
 
 
 def run_row(name: str, path: Path, processes: int = 1) -> list[dict[str, float]]:
@@ -139,6 +164,9 @@ def measure(path: Path, small: Path) -> None:
         ("reading", small, 1),
         ("reading", path, 1),
         ("many_readers", path, PROCESSES),
+        ("inspecting", path, 1),
+        ("inspecting_run", path, 1),
+        ("evaluating", path, 1),
         ("reading_files", path, 1),
         ("verifying", path, 1),
     ):
@@ -166,9 +194,11 @@ def main() -> None:
             began = time.perf_counter()
             write_large_store(large, asked.samples)
             show(f"writing and verifying: {asked.samples / (time.perf_counter() - began):.0f} samples/s")
+        write_run(AttentionStore.open(large), run_of(large))
         measure(large, small)
     finally:
         shutil.rmtree(small)
+        shutil.rmtree(run_of(large), ignore_errors=True)
         if asked.store is None:
             shutil.rmtree(large)
 
