@@ -45,7 +45,8 @@ def group_sizes(store: AttentionStore) -> GroupSizes:
 
 def _has_run(ordered: Prints, length: int) -> NDArray[np.bool_]:
     """Return True where a value is followed by as many equal ones as make a run of this length, itself included."""
-    return ordered[: len(ordered) - length + 1] == ordered[length - 1 :]
+    begins: NDArray[np.bool_] = ordered[: len(ordered) - length + 1] == ordered[length - 1 :]
+    return begins
 
 
 def _longest_run(ordered: Prints) -> int:

@@ -1,8 +1,9 @@
 """Measure a store of millions of samples: `python -m tests.benchmarks.scale --samples 10000000 --folder /fast/disk`.
 
 It writes a store of small synthetic samples (`tests.benchmarks.large_store`) and one of 10,000 samples beside it,
-prints a table, and removes both. A run beside it has untrained weights and splits of all samples. Ten million samples take 10 GB. Each row runs in a process of its own, so memory is
-that of the row. COSTS.md explains the rows and has the figures of one machine.
+prints a table, and removes both. A run beside the large store has untrained weights and the splits of all samples.
+Ten million samples take 10 GB. Each row runs in a process of its own, so memory is that of the row. COSTS.md explains
+the rows and has the figures of one machine.
 """
 
 from __future__ import annotations
