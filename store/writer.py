@@ -57,10 +57,7 @@ SHARD_BYTES = 32 * 2**20
 MAX_SAMPLES_PER_SHARD = 1024
 
 MOST_SMALL_SHARDS = 1024
-"""Number of shards of one array above which shards of more than `MAX_SAMPLES_PER_SHARD` samples are made.
-
-They still have at most `SHARD_BYTES` of images.
-"""
+"""Number of shards of one array above which they hold more samples, but at most `SHARD_BYTES` of images."""
 
 MOST_SHARDS = 4096
 """Largest number of shards of one array. Above it, shards of more than `SHARD_BYTES` are made."""
@@ -184,8 +181,7 @@ def new_store(
         layout: of every sample.
         recipe: all that determines the attention.
         upgraded_from: the `contents_sha256` of the older stores that this one replaces.
-        copied: all samples come from stores with `store.copying`: returns those that were written. Their bytes are
-            compared with their checksums; their values were looked at when those stores were written.
+        copied: all samples come from other stores, which were checked: returns those whose bytes are read again.
 
     Raises:
         UsageError: `path` holds something that is not an attention store.
