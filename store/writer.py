@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from store.check import check_store
+from store.check import Choose, all_samples, check_store
 from store.column_writer import ColumnWriter
 from store.description import Description, MaskSource
 from store.disk.publish import published_folder
@@ -170,7 +170,12 @@ class Layout:
 
 @contextlib.contextmanager
 def new_store(
-    path: Path, *, layout: Layout, recipe: dict[str, Any], upgraded_from: Sequence[str] = (), copied: bool = False
+    path: Path,
+    *,
+    layout: Layout,
+    recipe: dict[str, Any],
+    upgraded_from: Sequence[str] = (),
+    copied: Choose | None = None,
 ) -> Iterator[StoreWriter]:
     """Open a writer whose store replaces the one at `path` when the block ends without an error.
 
@@ -179,8 +184,8 @@ def new_store(
         layout: of every sample.
         recipe: all that determines the attention.
         upgraded_from: the `contents_sha256` of the older stores that this one replaces.
-        copied: all samples come from stores with `store.copying`. Then their bytes are compared with their checksums,
-            and their values are not looked at: that was done when those stores were written.
+        copied: all samples come from stores with `store.copying`: returns those that were written. Their bytes are
+            compared with their checksums; their values were looked at when those stores were written.
 
     Raises:
         UsageError: `path` holds something that is not an attention store.
@@ -190,7 +195,7 @@ def new_store(
         writer = StoreWriter(folder, layout=layout, recipe=recipe, upgraded_from=upgraded_from, syncing=files)
         yield writer
         writer.finish()
-        faults = [fault.text for fault in check_store(folder, values=not copied).faults]
+        faults = [fault.text for fault in check_store(folder, choose=copied or all_samples, values=not copied).faults]
         if faults:
             raise StoreCorruptError("\n".join([f"{path}: the written store does not read back:", *faults]))
 

@@ -91,7 +91,17 @@ class Forms:
 
     def image(self, file: SourceFile, role: Role) -> Match | None:
         """Return the parts of a path by the first pattern of images that fits; None for another file."""
-        return next((match for _, match in self.read(self.images, file, role)), None)
+        root, relative = self.roots[role == "mask"], file.relative
+        named = f"{root}/{relative}" if root else relative
+        folded = named.casefold()
+        for pattern in self.images:  # as `read` does; this is done for every file
+            if pattern.may_fit(folded):
+                match = pattern.match(relative)
+                if match is None and root:
+                    match = pattern.match(named)
+                if match is not None:
+                    return match
+        return None
 
     def by_product(self, file: SourceFile) -> str | None:
         """Return the reason why a file is a by-product, independent of the images; None for another file."""
@@ -99,6 +109,8 @@ class Forms:
 
     def by_product_of(self, file: SourceFile, ids: Container[str]) -> str | None:
         """Return the reason why a file is a by-product of one of the images; None for another file."""
+        if not self.by_products_of:
+            return None
         folded = file.relative.casefold()
         for pattern, reason in self.by_products_of:
             if pattern.may_fit(folded) and any(match.id in ids for match in pattern.matches(file.relative)):
@@ -107,7 +119,7 @@ class Forms:
 
     def mask_beside(self, file: SourceFile, ids: Container[str]) -> bool:
         """Return True if a file that may be an image is named like a mask of one of the images."""
-        return any(match.id in ids for _, match in self.read(self.beside, file, "either"))
+        return bool(self.beside) and any(match.id in ids for _, match in self.read(self.beside, file, "either"))
 
     def without_mask(self, file: SourceFile) -> str | None:
         """Return the reason why an image without a mask is left out; None for another file."""
@@ -120,6 +132,8 @@ class Forms:
 
 
 def _reason(reasons: Reasons, file: SourceFile) -> str | None:
+    if not reasons:
+        return None
     folded = file.relative.casefold()
     fitting = (
         reason for pattern, reason in reasons if pattern.may_fit(folded) and pattern.match(file.relative) is not None

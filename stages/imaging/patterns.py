@@ -24,6 +24,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from stages.errors import UsageError
 
@@ -53,8 +54,7 @@ FOLDER = "folder"
 """Beginning of the names of the groups that `**/` stands for."""
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """Hold the parts of a path that a pattern found."""
 
     id: str
@@ -126,13 +126,8 @@ class Pattern:
 
 def _parts(found: re.Match[str]) -> Match:
     named = found.groupdict("")
-    folders = [text for name, text in named.items() if name.startswith(FOLDER) and text]
-    return Match(
-        id=named.get("id", ""),
-        group=named.get("group", ""),
-        label=named.get("label", ""),
-        folder="".join(folders).rstrip("/"),
-    )
+    identifier, group, label = named.pop("id", ""), named.pop("group", ""), named.pop("label", "")
+    return Match(identifier, group, label, "".join(named.values()).rstrip("/"))  # the rest are folders
 
 
 @lru_cache(maxsize=512)

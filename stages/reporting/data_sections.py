@@ -34,13 +34,12 @@ SETTINGS = ("seed", "split_seed", "branches", "width", "loss", "augment", "lr", 
 
 def doubt_section(arms: Sequence[Arm]) -> Section:
     """Return the images whose label may be wrong, the most suspicious first."""
-    store = arms[0].inputs.store
     found: list[tuple[float, list[str]]] = []
     for arm in arms:
         found += [
             (
                 doubt.share,
-                [str(store.ids[index]), arm.name, number(arm.cases[index].scores.dice), str(doubt)],
+                [arm.inputs.ids[index], arm.name, number(arm.cases[index].scores.dice), str(doubt)],
             )
             for index, doubt in arm.doubts.items()
             if doubt.is_suspicious

@@ -157,6 +157,11 @@ class ExtractSettings(Settings):
         "Keep the samples of the store that is there, and add the new images at its end. The digests of masks are "
         "recorded for that, so use it from the first extraction on.",
     )
+    rehash: bool = setting(
+        False,
+        "With --append: read the files of all old samples again. Otherwise files whose size, inode and times are those "
+        "of an earlier run are taken as unchanged.",
+    )
     dry_run: bool = setting(False, "Show the plan and check the files' headers; compute and write nothing.")
 
 

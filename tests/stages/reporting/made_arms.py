@@ -87,6 +87,7 @@ def made_arm(
         instances="none",
         rules=MetricRules(),
         pixel_mm={},
+        groups=groups,
     )
     cases = {
         index: ScoredCase(
