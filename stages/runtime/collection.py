@@ -30,8 +30,8 @@ def without_collection() -> Iterator[None]:
 def frozen_objects() -> Iterator[None]:
     """Leave the objects that exist now out of garbage collection in the block.
 
-    A collection takes a tenth of a second for a million objects. Nothing happens if the program has frozen objects itself, because only all of them can be
-    given back.
+    A collection takes a tenth of a second for a million objects. Nothing happens if the program has frozen objects
+    itself, because only all of them can be given back.
     """
     if gc.get_freeze_count():
         yield

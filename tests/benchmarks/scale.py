@@ -69,8 +69,8 @@ def splitting(path: Path) -> dict[str, float]:
 def reading(path: Path) -> dict[str, float]:
     """Read random samples, one by one, for the second time.
 
-    Other programs take the processor away for milliseconds. So the time of waiting is also given as the median of blocks
-    of a few reads, most of which are not interrupted.
+    Other programs take the processor away for milliseconds. So the time of waiting is also given as the median of
+    blocks of a few reads, most of which are not interrupted.
     """
     from store import AttentionStore
 
