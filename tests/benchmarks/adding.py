@@ -1,8 +1,8 @@
 """Measure what 1 % of new images cost with `extract --append`, against the extraction of all of them.
 
 The transformer is the smallest there is, so finding the old files and looking at their times counts for more than with
-any real one. Both extractions run in one process, after a small one that is not counted. Processor time is compared, because the
-smaller of the two takes only a few tenths of a second.
+any real one. Both extractions run in one process, after a small one that is not counted. Processor time is compared,
+because other programs would disturb the smaller of the two.
 """
 
 from __future__ import annotations
