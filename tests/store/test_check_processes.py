@@ -115,8 +115,8 @@ def ask(path: Path, digest: str, part: Part) -> list[Any] | None:
         theirs.close()
 
     thread = threading.Thread(target=run)
+    ours.send(part)  # before the thread can close its end
     thread.start()
-    ours.send(part)
     try:
         faults: list[Any] | None = ours.recv()
     except (EOFError, OSError):
