@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.console import say
 from stages.runs.licences import licence_of
@@ -104,8 +107,6 @@ def draw_store(path: str | Place, *, out: Path, samples: int) -> None:
         StoreError: it cannot be opened or read.
         UsageError: `out` is not the name of a PNG, it exists and is not such a picture, or it lies inside an output.
     """
-    import numpy as np
-
     from stages.outputs.places import require_outside
     from stages.pictures.heads import draw_heads
 
@@ -140,17 +141,21 @@ def _require_own_picture(path: Path) -> None:
 
 def _describe_groups(store: AttentionStore) -> dict[str, Any]:
     """Return the number of groups, and the largest one; None for it if every sample is its own group."""
-    sizes = Counter(map(str, store.column("group")))
-    name, samples = min(sizes.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
-    return {"count": len(sizes), "largest": {"name": name, "samples": samples} if samples > 1 else None}
+    from stages.segmentation.group_sizes import group_sizes
+
+    groups = group_sizes(store)
+    largest = {"name": groups.first_of_largest, "samples": groups.largest} if groups.largest > 1 else None
+    return {"count": groups.count, "largest": largest}
 
 
 def _describe_parents(store: AttentionStore) -> dict[str, Any] | None:
     """Return of how many images the samples are parts, and by which rule; None if every sample is an image."""
     if not store.has("parent"):
         return None
+    from stages.segmentation.column_prints import column_prints
+
     return {
-        "count": len(set(map(str, store.column("parent")))),
+        "count": len(np.unique(column_prints(store, "parent"))),
         "slices": store.has("slice"),
         "tile": (store.description.images or {}).get("tile") if store.has("row") else None,
     }
@@ -158,10 +163,21 @@ def _describe_parents(store: AttentionStore) -> dict[str, Any] | None:
 
 def _describe_sizes(store: AttentionStore) -> dict[str, list[int]] | None:
     """Return the smallest and the largest height and width of the original images; None for an empty store."""
-    heights, widths = store.column("height"), store.column("width")
     if not len(store):
         return None
-    return {"height": [int(heights.min()), int(heights.max())], "width": [int(widths.min()), int(widths.max())]}
+    sides = {}
+    for name in ("height", "width"):
+        lowest = min(int(values.min()) for values in _chunks(store, name))
+        if lowest < 1:
+            store.column(name)  # raises the error of a damaged column
+        sides[name] = [lowest, max(int(values.max()) for values in _chunks(store, name))]
+    return sides
+
+
+def _chunks(store: AttentionStore, name: str) -> Iterator[NDArray[Any]]:
+    """Yield the values of a column of numbers chunk by chunk, so that the whole column is not in memory."""
+    for start, stop in store.columns.extents(name):
+        yield store.columns.read(name, start, stop)
 
 
 def _describe_splits(store: AttentionStore, run: Path) -> dict[str, int]:
@@ -169,12 +185,17 @@ def _describe_splits(store: AttentionStore, run: Path) -> dict[str, int]:
 
     Samples are found by the digests of their images, because ids can change.
     """
-    from stages.segmentation.split_tables import SPLITS, UNLABELLED, read_splits
+    from stages.segmentation.column_prints import column_prints
+    from stages.segmentation.run_splits import NAMES, UNKNOWN, read_run_splits
+    from stages.segmentation.split_tables import SPLITS, UNLABELLED
 
-    split_of = {row["digest"]: row["split"] for row in read_splits(run / "splits.csv")}
-    counts = Counter(split_of.get(str(digest), "none") for digest in store.column("digest"))
-    names = (*SPLITS, *([UNLABELLED] if counts[UNLABELLED] else []), "none")
-    return {name: counts[name] for name in names}
+    splits = read_run_splits(run / "splits.csv")
+    codes = splits.codes_of(column_prints(store, "digest", splits.digests), with_empty=True)
+    counts = np.bincount(codes, minlength=UNKNOWN + 1).tolist()
+    described = {name: counts[NAMES.index(name)] for name in (*SPLITS, UNLABELLED)}
+    if not described[UNLABELLED]:
+        del described[UNLABELLED]
+    return {**described, "none": counts[UNKNOWN]}
 
 
 def _describe_objects(store: AttentionStore) -> dict[str, Any] | None:
@@ -185,11 +206,10 @@ def _describe_objects(store: AttentionStore) -> dict[str, Any] | None:
     """
     if not all(store.has(name) for name in ("objects", "lost_objects", "lost_classes")):
         return None
-    lost = store.column("lost_objects")
     return {
-        "count": int(store.column("objects").sum()),
-        "lost": int(lost.sum()),
-        "samples_with_lost": int((lost > 0).sum()),
+        "count": sum(int(values.sum()) for values in _chunks(store, "objects")),
+        "lost": sum(int(values.sum()) for values in _chunks(store, "lost_objects")),
+        "samples_with_lost": sum(int((values > 0).sum()) for values in _chunks(store, "lost_objects")),
         "lost_classes": count_lost_classes(store),
     }
 

@@ -134,7 +134,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
-    origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
+    origin = weights_origin(settings, extractor.part, kept=additions.weights_licence if additions else None)
     work = _Work(settings, prepared, extractor, additions, weights, origin)
     tally = Tally(problems=list(prepared.problems))
     if additions is None or _fits(work, additions):
@@ -207,7 +207,7 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
         return estimate(prepare(settings, progress, context, additions), settings, error, additions)
     prepared = prepare(settings, progress, context, additions)
     if additions is not None:
-        origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
+        origin = weights_origin(settings, extractor.part, kept=additions.weights_licence)
         _fits(_Work(settings, prepared, extractor, additions, weights, origin), additions)
     return estimate(prepared, settings, extractor, additions)
 

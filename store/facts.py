@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.arrays import Arrays, is_known_part, is_multilabel
+from store.chosen_texts import ChosenTexts
 from store.columns import Columns
 from store.description import Description
 from store.errors import StoreCorruptError
@@ -79,6 +81,14 @@ class StoreFacts:
     def labelled(self) -> NDArray[np.bool_]:
         """(sample,) True where a mask was given."""
         return self.column("labelled")
+
+    def chosen_texts(self, name: str, indices: Iterable[int] | NDArray[np.int64]) -> ChosenTexts:
+        """Return the texts of a column for some samples, by their positions. The whole column is not kept in memory.
+
+        Raises:
+            StoreIncompleteError, StoreCorruptError: the store has no such column, or its bytes are missing or damaged.
+        """
+        return ChosenTexts(self.columns, name, indices)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column, such as `sample`, `digest`, `group` or `labelled`. It is cached: do not write to it.

@@ -136,7 +136,7 @@ class ShardedArray:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
         shard = self._map(start // self._per_shard)
-        shard.check_together(np.arange(start, stop), checksums)
+        shard.check_together(np.arange(start, stop, dtype=np.int64), checksums)
         return shard.run(start, stop)
 
     def check(self, indices: NDArray[np.int64], checksums: Checksums) -> None:

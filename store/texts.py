@@ -37,8 +37,10 @@ class Texts:
     """
 
     def __init__(self, content: NDArray[np.uint8], starts: NDArray[PLACE], lengths: NDArray[PLACE]) -> None:
-        self._content = content
-        self._starts = starts
+        self.content = content
+        """(bytes,) the buffer with all texts."""
+        self.starts = starts
+        """(text,) position of each text's first byte."""
         self.lengths = lengths
         """(text,) number of bytes of each text."""
 
@@ -50,22 +52,25 @@ class Texts:
         return self._bytes(index).decode()
 
     def _bytes(self, index: int) -> bytes:
-        start = int(self._starts[index])
-        return self._content[start : start + int(self.lengths[index])].tobytes()
+        start = int(self.starts[index])
+        return self.content[start : start + int(self.lengths[index])].tobytes()
 
     def to_array(self) -> NDArray[Any]:
         """Return the texts as an array of NumPy's `StringDType`."""
-        texts = [text.decode() for text in self.chosen(np.arange(len(self)))]
-        return np.array(texts, np.dtypes.StringDType())
+        return np.array([text.decode() for text in self.to_list()], np.dtypes.StringDType())
+
+    def to_list(self) -> list[bytes]:
+        """Return the bytes of all texts."""
+        return self.chosen(np.arange(len(self)))
 
     def first(self, count: int) -> Texts:
         """Return the first texts."""
-        return Texts(self._content, self._starts[:count], self.lengths[:count])
+        return Texts(self.content, self.starts[:count], self.lengths[:count])
 
     def chosen(self, positions: NDArray[np.int64]) -> list[bytes]:
         """Return the bytes of some texts."""
-        content = self._content.tobytes()
-        starts, lengths = self._starts[positions].tolist(), self.lengths[positions].tolist()
+        content = self.content.tobytes()
+        starts, lengths = self.starts[positions].tolist(), self.lengths[positions].tolist()
         return [content[start : start + length] for start, length in zip(starts, lengths, strict=True)]
 
     def differs_from_previous(self) -> NDArray[np.bool_]:
@@ -77,7 +82,7 @@ class Texts:
         for first, end in itertools.pairwise((0, *ends, len(self))):
             step = int(self.lengths[first]) + PREFIX if end - first > 1 else 0
             if step:  # the text before lies `step` bytes before, and so do all of its bytes
-                run = self._content[int(self._starts[first]) : int(self._starts[end - 1]) + step - PREFIX]
+                run = self.content[int(self.starts[first]) : int(self.starts[end - 1]) + step - PREFIX]
                 differs[first + 1 : end] = False
                 differs[first + 1 + np.flatnonzero(run[step:] != run[:-step]) // step] = True
         return differs
@@ -105,16 +110,16 @@ class Texts:
         if not len(self):
             return rows
         length = int(self.lengths[0])
-        steps = np.diff(self._starts)
+        steps = np.diff(self.starts)
         if (self.lengths == length).all() and (not len(steps) or (steps == steps[0]).all()):
             taken = min(length, width)
             strides = (int(steps[0]) if len(steps) else 0, 1)
-            texts = self._content[int(self._starts[0]) :]
+            texts = self.content[int(self.starts[0]) :]
             rows[:, :taken] = np.lib.stride_tricks.as_strided(texts, (len(self), taken), strides, writeable=False)
             return rows
-        places = self._starts[:, None].astype(np.int64) + np.arange(width)
+        places = self.starts[:, None].astype(np.int64) + np.arange(width)
         inside = np.arange(width) < self.lengths[:, None]
-        rows[inside] = self._content[places[inside]]
+        rows[inside] = self.content[places[inside]]
         return rows
 
 
@@ -156,18 +161,48 @@ def _of_one_length(content: bytes | memoryview, count: int) -> tuple[NDArray[PLA
 
 
 def _searched(content: bytes | memoryview, count: int) -> tuple[NDArray[PLACE], NDArray[PLACE]]:
-    """Return the places of texts, found one after the other."""
-    starts, end, at = [], len(content), PREFIX
+    """Return the places of texts, found one after the other; of many neighbours of one length together."""
+    runs: list[NDArray[np.int64]] = []
+    starts: list[int] = []
+    end, at, alike, last = len(content), PREFIX, 0, -1
     length_at = _LENGTH.unpack_from
+    left = count
     try:
-        for _ in range(count):
+        while left:
+            length = length_at(content, at)[0]
+            alike = alike + 1 if length == last else 0
+            last = length
             starts.append(at + PREFIX)
-            at += PREFIX + length_at(content, at)[0]
+            at += PREFIX + length
+            left -= 1
             if at > end:
                 break
+            if alike == RUN and left:
+                alike = 0
+                number = _of_this_length(content, at, length, left)
+                runs += [np.array(starts, np.int64), at + PREFIX + (PREFIX + length) * np.arange(number)]
+                starts = []
+                at += (PREFIX + length) * number
+                left -= number
     except struct.error:
         raise ValueError("corrupt buffer: a text reaches beyond the chunk") from None
-    if at != end or len(starts) != count:
+    if at != end or left:
         raise ValueError("corrupt buffer: the texts do not fill the chunk")
-    places = np.array([*starts, end + PREFIX], PLACE)
+    places = np.concatenate([*runs, np.array([*starts, end + PREFIX], np.int64)]).astype(PLACE)
     return places[:-1], np.diff(places) - PLACE(PREFIX)
+
+
+def _of_this_length(content: bytes | memoryview, at: int, length: int, most: int) -> int:
+    """Return how many texts of one length follow each other.
+
+    Args:
+        content: the chunk.
+        at: position of the first one's length.
+        length: number of bytes of each.
+        most: texts that are looked at.
+    """
+    step = PREFIX + length
+    most = min(most, (len(content) - at) // step)
+    lengths = np.ndarray((most,), "<u4", content, offset=at, strides=(step,)) if most else np.empty(0, np.uint32)
+    others = np.flatnonzero(lengths != length)
+    return int(others[0]) if len(others) else most

@@ -128,6 +128,11 @@ class Additions:
         """
         return ImageRules.from_dict(self.previous.description.images)
 
+    @property
+    def weights_licence(self) -> str:
+        """Licence of the transformer's weights that the store records; "" for nothing."""
+        return self.previous.description.weights_licence
+
     def summary(self, added: int) -> str:
         """Return the line for the output.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from stages.errors import Problem, UsageError
 from stages.extraction.additions import Additions
-from stages.extraction.parts import Share
+from stages.extraction.parts import Share, step_of
 from stages.extraction.shard import Decoding, check_files
 from stages.extraction.tiles import cut_into_tiles, leave_out_plain, size_notes, tile_rule
 from stages.imaging.headers import read_header
@@ -58,6 +58,8 @@ class Prepared:
     """Where the rule of intensities comes from, for messages."""
     share: Share | None = None
     """Part of a divided extraction, to which `sources`, `plain` and `unread` belong; None for a whole extraction."""
+    shard_step: int = 1
+    """Samples in a full shard of the whole store, if parts begin with a new one; else 1."""
     unread: Sequence[Problem] = ()
     """Those of the `problems` that only this part finds."""
     labelled: bool = False
@@ -145,9 +147,12 @@ def prepare(
         fit=settings.fit,
     )
     share = None if settings.shard is None else Share.parse(settings.shard)
-    own = range(len(images)) if share is None else share.range_of(len(images))
-    sources = images[own.start : own.stop]
     tile = tile_rule(settings)
+    step = 1
+    if share is not None and tile is None:  # the number of tiles is not known yet
+        step = step_of(len(images), share.of, settings.image_size)
+    own = range(len(images)) if share is None else share.range_of(len(images), step)
+    sources = images[own.start : own.stop]
     if tile is not None:
         sources, uncut = cut_into_tiles(images, tile, own)
         rules_of_images, problems = replace(rules_of_images, tile=tile), [*problems, *uncut]
@@ -177,6 +182,7 @@ def prepare(
         window=settings.window,
         window_origin="as in the store" if kept is not None and settings.window == AUTO else "--window",
         share=share,
+        shard_step=step,
         unread=unread,
         labelled=any(sample.masks for sample in found.samples),
     )

@@ -123,8 +123,10 @@ def stored_sizes(store: AttentionStore, indices: Iterable[int]) -> dict[str, flo
     if not store.has("pixel_mm"):
         return {}
     found: dict[str, float | tuple[float, float]] = {}
-    for index in indices:
-        if text := str(store.column("pixel_mm")[index]):
+    positions = list(map(int, indices))
+    ids, sizes = (store.chosen_texts(name, positions) for name in ("sample", "pixel_mm"))
+    for index in positions:
+        if text := sizes[index]:
             rows, columns = map(float, text.split(" "))
-            found[str(store.ids[index])] = rows if rows == columns else (rows, columns)
+            found[ids[index]] = rows if rows == columns else (rows, columns)
     return found

@@ -23,13 +23,16 @@ def stored_parts(store: AttentionStore, indices: Iterable[int]) -> dict[str, tup
         indices: Positions of the samples.
     """
     axis = ImageRules.from_dict(store.description.images).axis
+    positions = list(map(int, indices))
+    ids = store.chosen_texts("sample", positions)
     if not store.has("parent"):
-        return {str(store.ids[index]): (str(store.ids[index]), Part(axis=axis)) for index in indices}
-    parents, heights, widths = (store.column(name) for name in ("parent", "height", "width"))
+        return {ids[index]: (ids[index], Part(axis=axis)) for index in positions}
+    parents = store.chosen_texts("parent", positions)
+    heights, widths = (store.column(name) for name in ("height", "width"))
     places = {name: store.column(name) for name in ("slice", "row", "column") if store.has(name)}
     found = {}
-    for index in indices:
-        identifier, parent = str(store.ids[index]), str(parents[index])
+    for index in positions:
+        identifier, parent = ids[index], parents[index]
         box = None
         if "row" in places and parent != identifier:
             start = (int(places["row"][index]), int(places["column"][index]))

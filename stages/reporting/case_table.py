@@ -134,18 +134,19 @@ def _cases(
     store: AttentionStore, arms: Sequence[Arm], indices: Sequence[int], pictures: Mapping[int, CasePicture]
 ) -> list[Case]:
     """Return a row for every case. Columns are looked up once, because a page may list many thousands."""
-    groups, heights, widths = (store.column(name) for name in ("group", "height", "width"))
-    lost = store.column("lost_classes") if store.has("lost_classes") else None
+    ids, groups = (store.chosen_texts(name, indices) for name in ("sample", "group"))
+    heights, widths = (store.column(name) for name in ("height", "width"))
+    lost = store.chosen_texts("lost_classes", indices) if store.has("lost_classes") else None
     cases = []
     for index in indices:
         scored = {arm.name: arm.cases[index] for arm in arms if index in arm.cases}
         flags = _flags(arms, index)
-        if lost is not None and str(lost[index]):
+        if lost is not None and lost[index]:
             flags.append("object lost at the store's size")
         cases.append(
             Case(
-                id=str(store.ids[index]),
-                group=str(groups[index]),
+                id=ids[index],
+                group=groups[index],
                 height=int(heights[index]),
                 width=int(widths[index]),
                 scores={name: _values(case) for name, case in scored.items()},

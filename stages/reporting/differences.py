@@ -81,7 +81,7 @@ def require_common(names: Sequence[str], inputs: Sequence[EvaluationInputs]) -> 
 
 def _pair(main: Arm, other: Arm) -> PairedArms:
     common = sorted(main.cases.keys() & other.cases.keys())
-    group_of = dict(zip(main.inputs.indices.tolist(), main.inputs.groups(), strict=True))
+    group_of = dict(zip(main.inputs.indices.tolist(), main.inputs.groups, strict=True))
     return PairedArms(
         main=main,
         other=other,
@@ -172,12 +172,12 @@ def _most_different(pair: PairedArms) -> Table:
     main, other = pair.main.dice(pair.indices), pair.other.dice(pair.indices)
     gap = np.nan_to_num(np.abs(main - other), nan=-1)
     order = [int(at) for at in np.argsort(-gap, kind="stable") if gap[at] >= 0][:MOST_DIFFERENT]
-    ids = pair.main.inputs.store.ids
+    ids = pair.main.inputs.ids
     return Table(
         title=f"Most different from {pair.other.name}",
         columns=["image", pair.main.name, pair.other.name, "difference"],
         rows=[
-            [str(ids[pair.indices[at]]), number(main[at]), number(other[at]), signed(float(main[at] - other[at]))]
+            [ids[pair.indices[at]], number(main[at]), number(other[at]), signed(float(main[at] - other[at]))]
             for at in order
         ],
         caption=f"Dice of the {counted(len(order), 'image')} with the largest difference.",

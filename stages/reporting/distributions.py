@@ -138,8 +138,10 @@ def size_section(arms: Sequence[Arm]) -> Section:
 def group_section(store: AttentionStore, arms: Sequence[Arm]) -> Section | None:
     """Return the groups with the lowest mean Dice; None if no group has several images."""
     groups: dict[str, list[int]] = {}
-    for index in sorted({index for arm in arms for index in arm.cases}):
-        groups.setdefault(str(store.column("group")[index]), []).append(index)
+    indices = sorted({index for arm in arms for index in arm.cases})
+    names = store.chosen_texts("group", indices)
+    for index in indices:
+        groups.setdefault(names[index], []).append(index)
     if all(len(members) == 1 for members in groups.values()):
         return None
     means = {name: _mean(arms[0].dice(members)) for name, members in groups.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,14 @@ from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
 from stages.segmentation.inputs import adaptive_batch_for
-from stages.segmentation.leakage import leaked_samples
+from stages.segmentation.leakage import StoreGroups, leaked_samples, store_groups
 from stages.segmentation.metrics import MetricRules, PixelSize
 from stages.segmentation.network import Segmenter
-from stages.segmentation.split_tables import UNLABELLED, read_splits
-from stages.segmentation.splits import linked_groups
+from stages.segmentation.run_splits import NAMES, RunSplits, read_run_splits
+from stages.segmentation.split_tables import UNLABELLED
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from store import AttentionStore
+from store.chosen_texts import ChosenTexts
 from store.remote.address import Place
 
 __all__ = ["EvaluationInputs", "Request", "load_inputs"]
@@ -86,12 +88,13 @@ class EvaluationInputs:
     """Definitions of the metrics, without the size of a pixel."""
     pixel_mm: Mapping[str, PixelSize]
     """Size of a pixel of the original image in mm by sample id, where it is known."""
+    groups: Sequence[str]
+    """Group of every sample to score. Groups that share an image (equal digests) are one."""
 
-    def groups(self) -> list[str]:
-        """Return the group of every sample to score. Groups that share an image (equal digests) are one."""
-        names = [str(group) for group in self.store.column("group")]
-        linked = linked_groups(names, self.store.column("digest"))
-        return [str(linked[names[index]]) for index in self.indices]
+    @cached_property
+    def ids(self) -> ChosenTexts:
+        """The ids of the samples to score, by their positions in the store."""
+        return self.store.chosen_texts("sample", self.indices)
 
 
 def load_inputs(request: Request) -> EvaluationInputs:
@@ -114,11 +117,11 @@ def load_inputs(request: Request) -> EvaluationInputs:
             f"--instances {request.instances}: {request.store} has no objects to compare with.\n"
             "  Extract it with --labels instances, from masks in which every object has its own number."
         )
-    rows = read_splits(request.run / SPLITS_FILE, card.splits_sha256)
-    indices, includes_training = _choose_samples(store, rows, request)
+    splits = read_run_splits(request.run / SPLITS_FILE, card.splits_sha256)
+    samples = store_groups(store, splits, trained_on=card.store_contents_sha256)
+    indices, includes_training = _choose_samples(samples, splits, request)
     parts = stored_parts(store, indices)
     masks = find_source_masks(parts, store.description.masks, masks=request.masks, csv=request.csv)
-    val_samples = sum(row["split"] == "val" for row in rows)
     return EvaluationInputs(
         store=store,
         model=model,
@@ -129,45 +132,46 @@ def load_inputs(request: Request) -> EvaluationInputs:
         split=request.split,
         includes_training=includes_training,
         # A run of a comparison that keeps its last step has validation samples, but they chose nothing.
-        chosen_on_these=request.split == "val" and val_samples >= FEWEST_TO_CHOOSE and card.val_dice is not None,
+        chosen_on_these=request.split == "val"
+        and splits.count("val") >= FEWEST_TO_CHOOSE
+        and card.val_dice is not None,
         masks=masks,
         labels=LabelRules.from_source(store.description.masks, store.classes),
         instances=request.instances,
         rules=request.rules,
         pixel_mm=_pixel_sizes(request, parts, {**sizes_in_files(masks), **stored_sizes(store, indices)}),
+        groups=samples.names(indices),
     )
 
 
-def _choose_samples(
-    store: AttentionStore, rows: Sequence[Mapping[str, str]], request: Request
-) -> tuple[NDArray[np.int64], bool]:
+def _choose_samples(samples: StoreGroups, splits: RunSplits, request: Request) -> tuple[NDArray[np.int64], bool]:
     """Return the positions of the samples to score, and True if any of them are leaked.
 
     Raises:
         UsageError: no labelled sample is in the split, or leaked samples are among them and were not asked for.
     """
-    split_of = {row["digest"]: row["split"] for row in rows if row["split"]}
-    chosen = [
-        index
-        for index, digest in enumerate(store.column("digest"))
-        if store.labelled[index] and request.split in ("all", split_of.get(str(digest)))
-    ]
-    if not chosen:
+    wanted = samples.store.labelled
+    if request.split != "all":
+        codes = splits.codes_of(samples.digests)
+        wanted = wanted & (codes == NAMES.index(request.split))
+    chosen = np.flatnonzero(wanted).astype(np.int64)
+    if not len(chosen):
         raise UsageError(
             f"{request.store}: none of its samples with a mask is in the split `{request.split}` of {request.run}.\n"
             "  For a store that was not used in training, use --split all."
         )
     seen = {"train", UNLABELLED}  # an image that was learnt from without its label is no new image either
-    is_leaked = leaked_samples(store, rows, by=seen if request.split == "val" else {*seen, "val"})
-    leaked = [index for index in chosen if is_leaked[index]]
-    if leaked and not request.include_training:
-        some = ", ".join(str(store.ids[index]) for index in leaked[:3])
+    by = seen if request.split == "val" else {*seen, "val"}
+    leaked = chosen[leaked_samples(samples, splits, chosen, by)]
+    if len(leaked) and not request.include_training:
+        ids = samples.store.chosen_texts("sample", leaked[:3])
+        some = ", ".join(ids[index] for index in leaked[:3].tolist())
         raise UsageError(
             f"{request.run} was trained on {len(leaked)} of these {len(chosen)} samples, or on others of their "
             f"group,\n  or its checkpoint was chosen by them ({some}, …): their scores would be biased.\n"
             "  Use --split test. To score them all the same, add --include-training."
         )
-    return np.array(chosen, dtype=np.int64), bool(leaked)
+    return chosen, bool(len(leaked))
 
 
 def _require_masks_for_mm(request: Request) -> None:

@@ -42,7 +42,7 @@ def evaluation_scores(
         cases: All scored samples, in the order of `inputs.indices`.
         calibration: Has seen all of them.
     """
-    names, groups = inputs.card.classes, inputs.groups()
+    names, groups = inputs.card.classes, inputs.groups
     scores: dict[str, Any] = {
         "split": inputs.split,
         "includes_training_samples": inputs.includes_training,
@@ -78,10 +78,10 @@ def evaluation_scores(
 
 def evaluation_rows(inputs: EvaluationInputs, cases: Sequence[ScoredCase]) -> list[dict[str, str]]:
     """Return the rows of `per_sample.csv`, in the order of the cases."""
-    ids, groups = inputs.store.ids, inputs.store.column("group")
+    ids, groups = inputs.ids, inputs.store.chosen_texts("group", inputs.indices)
     rows = []
     for case in cases:
-        row = {"id": str(ids[case.index]), "group": str(groups[case.index]), "split": inputs.split}
+        row = {"id": ids[case.index], "group": groups[case.index], "split": inputs.split}
         row |= cells_of(case.scores, case.instances)
         if case.original is not None:
             row |= cells_of(case.original, case.original_instances, prefix="original_")

@@ -109,7 +109,7 @@ def _score_at_original(inputs: EvaluationInputs, scored: Scored) -> tuple[Sample
         InputProblemsError: the mask cannot be used.
     """
     store = inputs.store
-    identifier = str(store.ids[scored.index])
+    identifier = inputs.ids[scored.index]
     files = inputs.masks.get(identifier)
     if files is None:
         return None, None

@@ -38,18 +38,18 @@ def stored_images(store: AttentionStore, indices: Iterable[int]) -> list[StoredI
     """Return the images whose tiles are at these positions, sorted by id. All samples of the store are tiles."""
     positions = [int(index) for index in indices]
     parts = stored_parts(store, positions)
+    ids, groups = (store.chosen_texts(name, positions) for name in ("sample", "group"))
     found: dict[str, list[tuple[Box, int]]] = {}
     for index in positions:
-        identifier = str(store.ids[index])
+        identifier = ids[index]
         box = parts[identifier][1].box
         if box is None:  # an image of one tile that was stored under its own id
             box = (0, 0, int(store.column("height")[index]), int(store.column("width")[index]))
         found.setdefault(PLACE.sub("", identifier), []).append((box, index))
-    groups = store.column("group")
     return [
         StoredImage(
             id=name,
-            group=str(groups[tiles[0][1]]),
+            group=groups[tiles[0][1]],
             indices=[index for _, index in sorted(tiles)],
             boxes=[box for box, _ in sorted(tiles)],
         )

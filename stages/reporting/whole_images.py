@@ -77,7 +77,7 @@ def score_images(inputs: EvaluationInputs, *, batch_size: int, progress: Progres
     results = []
     with progress.task("scoring whole images", len(inputs.indices), "tiles") as task:
         for image in images:
-            files = inputs.masks.get(str(inputs.store.ids[image.indices[0]]), ())
+            files = inputs.masks.get(inputs.ids[image.indices[0]], ())
             size = _size(inputs.store, image, files)
             grid = TileGrid(size, image.boxes[0][2] / rule.size[0], rule.size)
             results.append(_score(inputs, image, files, grid, batch_size, task))

@@ -5,7 +5,6 @@ The splits are those of `pipeline train`: by the same rules from the same number
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +14,10 @@ from numpy.typing import NDArray
 
 from stages.errors import UsageError
 from stages.segmentation.checkpoint import SPLITS_FILE, load_model
+from stages.segmentation.column_prints import Prints, column_prints
 from stages.segmentation.labelled_subset import labelled_subset
-from stages.segmentation.split_tables import SPLITS, UNLABELLED, read_splits
+from stages.segmentation.run_splits import UNKNOWN, last_codes, read_run_splits, split_names
+from stages.segmentation.split_tables import SPLITS, UNLABELLED
 from stages.segmentation.splits import split_by_csv, split_by_rule
 from stages.segmentation.unlabelled_samples import mark_if_any
 from stages.settings import SplitRule
@@ -79,8 +80,12 @@ def choose_samples(store: AttentionStore, split: str, splits: Splits | None = No
     if split not in NAMES:
         raise UsageError(f"split {split!r} is not known. Choose one of: {', '.join(NAMES)}.")
     splits = splits or Splits()
-    marked = _recorded(store, Path(splits.run)) if splits.run is not None else _divided(store, splits)
-    indices = np.flatnonzero(np.array(marked, dtype=object) == split).astype(np.int64)
+    marked = (
+        _recorded(store, Path(splits.run))
+        if splits.run is not None
+        else np.array(_divided(store, splits), dtype=object)
+    )
+    indices = np.flatnonzero(marked == split).astype(np.int64)
     if not len(indices):
         source, remedy = "these splits", "Choose other shares, or another split."
         if splits.run is not None:
@@ -102,8 +107,8 @@ def _divided(store: AttentionStore, splits: Splits) -> list[str]:
     return mark_if_any(store, divided, drawn, wanted=True)
 
 
-def _recorded(store: AttentionStore, run: Path) -> Sequence[str]:
-    """Return the split of every sample in a run; "" for samples that the run does not know.
+def _recorded(store: AttentionStore, run: Path) -> NDArray[np.object_]:
+    """Return the split of every sample in a run, (sample,); "" for samples that the run does not know.
 
     A sample is found by id and digest, or by its digest alone if it was renamed. The id counts because all tiles of an
     image have its digest, and some of them may have no split.
@@ -112,8 +117,15 @@ def _recorded(store: AttentionStore, run: Path) -> Sequence[str]:
         CheckpointError: the run cannot be read, or its table was changed.
     """
     _, card = load_model(run, torch.device("cpu"))
-    rows = read_splits(run / SPLITS_FILE, card.splits_sha256)
-    exact = {(row["id"], row["digest"]): row["split"] for row in rows}
-    by_digest = {row["digest"]: row["split"] for row in rows if row["split"]}
-    samples = zip(map(str, store.ids), map(str, store.column("digest")), strict=True)
-    return [exact.get(sample, by_digest.get(sample[1], "")) for sample in samples]
+    rows = read_run_splits(run / SPLITS_FILE, card.splits_sha256, with_ids=True)
+    digests = column_prints(store, "digest", rows.digests)
+    found = rows.codes_of(digests)
+    exact = last_codes(
+        _together(rows.ids, rows.digests), rows.codes, _together(column_prints(store, "sample", rows.ids), digests)
+    )
+    return split_names(np.where(exact != UNKNOWN, exact, found))
+
+
+def _together(ids: Prints | None, digests: Prints) -> Prints:
+    """Return 64 bits that stand for an id and a digest, (sample,)."""
+    return digests if ids is None else ids * np.uint64(0x9E3779B97F4A7C15) + digests

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ from store.texts import Texts
 
 __all__ = ["copied_positions", "group_draws", "positions_of", "prefixed_hashes"]
 
+_Unsigned = TypeVar("_Unsigned", np.uint32, np.uint64)
+
+TOGETHER = 1 << 18
+"""Values that are looked at together: few enough that what is computed of them takes little memory."""
 WORDS = 4
 """Words of 64 bits in a SHA-256. The first one is kept."""
 
@@ -55,17 +60,21 @@ def copied_positions(store: AttentionStore) -> NDArray[np.int64]:
     return positions_of(prints, twice)
 
 
-def positions_of(values: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+def positions_of(values: NDArray[_Unsigned], wanted: NDArray[_Unsigned]) -> NDArray[np.int64]:
     """Return the positions of all values that are among the wanted ones, in rising order."""
     if not len(wanted):
         return np.empty(0, np.int64)
     wanted = np.unique(wanted)
+    first_bits = wanted.dtype.type(8 * wanted.itemsize - 16)
     begins = np.zeros(1 << 16, np.bool_)  # a search in `wanted` for every value would take seconds
-    begins[wanted >> np.uint64(48)] = True
-    possible = np.flatnonzero(begins[values >> np.uint64(48)]).astype(np.int64)
-    nearest = np.minimum(np.searchsorted(wanted, values[possible]), len(wanted) - 1)
-    found: NDArray[np.int64] = possible[wanted[nearest] == values[possible]]
-    return found
+    begins[wanted >> first_bits] = True
+    found: list[NDArray[np.int64]] = []
+    for start in range(0, len(values), TOGETHER):
+        part = values[start : start + TOGETHER]
+        possible = np.flatnonzero(begins[part >> first_bits])
+        nearest = np.minimum(np.searchsorted(wanted, part[possible]), len(wanted) - 1)
+        found.append(start + possible[wanted[nearest] == part[possible]])
+    return np.concatenate([np.empty(0, np.int64), *found])
 
 
 def _fingerprints(texts: Texts) -> NDArray[np.uint64]:

@@ -7,40 +7,121 @@ groups. Chains of such connections count, too.
 
 A group whose name is only the id of its image does not identify a patient in another store: two hospitals can both have
 an `image_001`. An image that was saved again, with other bytes, is not recognised.
+
+Names and digests are compared by 64 bits of each (`store.text_words`), so that ten million samples take little memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
+from dataclasses import dataclass
 
-from stages.segmentation.splits import linked_groups
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.segmentation.column_prints import Prints, column_prints
+from stages.segmentation.group_hashes import positions_of
+from stages.segmentation.linked_prints import Links, links_of, repeated_positions
+from stages.segmentation.run_splits import RunSplits
 from store import AttentionStore
+from store.text_words import are_rising
+
+__all__ = ["StoreGroups", "leaked_samples", "store_groups"]
 
 
-def leaked_samples(store: AttentionStore, rows: Sequence[Mapping[str, str]], by: Collection[str]) -> list[bool]:
-    """Return for every sample of a store whether the run was trained on it, or on another image of its patient.
+@dataclass(frozen=True, kw_only=True)
+class StoreGroups:
+    """Hold what identifies the images and patients of a store's samples."""
+
+    store: AttentionStore
+    groups: Prints
+    """(sample,) prints of the groups."""
+    digests: Prints
+    """(sample,) prints of the digests."""
+    links: Links
+    """The groups that copied images connect."""
+    is_of_run: bool
+    """True if the samples are those of the run, in its order."""
+
+    def names(self, chosen: NDArray[np.int64]) -> list[str]:
+        """Return the group of samples, (sample,). Of groups that are connected the first name in order stands for all.
+
+        Args:
+            chosen: positions of the samples.
+        """
+        names = self.store.chosen_texts("group", chosen)
+        roots = self.links.linked(self.groups[chosen])
+        copied = self.links.copied
+        shared = self.links.linked(self.groups[copied])
+        copied = copied[np.isin(shared, roots[np.isin(roots, self.links.roots)])]
+        of_copied = self.store.chosen_texts("group", copied)
+        first: dict[int, str] = {}
+        for position, root in zip(copied.tolist(), self.links.linked(self.groups[copied]).tolist(), strict=True):
+            first[root] = min(first.get(root, of_copied[position]), of_copied[position])
+        return [first.get(root) or names[at] for at, root in zip(chosen.tolist(), roots.tolist(), strict=True)]
+
+
+def store_groups(store: AttentionStore, splits: RunSplits, *, trained_on: str) -> StoreGroups:
+    """Read the groups and digests of a store. If they are those of the run, its arrays are used for both.
 
     Args:
         store: the samples.
-        rows: the run's splits, as `read_splits` returns them.
-        by: the splits that count: `train`, `unlabelled`, and `val` if the choice of the checkpoint counts too.
+        splits: of the run.
+        trained_on: the digest of the store that the run was trained on.
     """
-    used = _used_rows(rows, by)
-    digests = {row["digest"] for row in used}
-    named_by_others = {row["group"] for row in used if row["group"] != row["id"]}
-    named_by_itself = {row["group"] for row in used if row["group"] == row["id"]}
-    groups = [str(group) for group in store.column("group")]
-    linked = linked_groups(groups, store.column("digest"))
-    leaked = {
-        linked[group]
-        for id_, group, digest in zip(store.ids, groups, store.column("digest"), strict=True)
-        if str(digest) in digests or group in named_by_others or (group in named_by_itself and group != str(id_))
-    }
-    return [linked[group] in leaked for group in groups]
+    groups, digests = splits.groups, splits.digests
+    if not (splits.in_order and trained_on == store.description.contents_sha256 and _are_in_order(store)):
+        groups = column_prints(store, "group", groups)
+        digests = column_prints(store, "digest", digests)
+    is_of_run = groups is splits.groups and digests is splits.digests
+    copied = splits.copied if digests is splits.digests else repeated_positions(digests)
+    links = links_of(groups, digests, copied)
+    return StoreGroups(store=store, groups=groups, digests=digests, links=links, is_of_run=is_of_run)
 
 
-def _used_rows(rows: Sequence[Mapping[str, str]], by: Collection[str]) -> list[Mapping[str, str]]:
-    """Return the rows of these splits, and those that groups and copies connect to them, masks or not."""
-    linked = linked_groups((row["group"] for row in rows), (row["digest"] for row in rows))
-    used = {linked[row["group"]] for row in rows if row["split"] in by}
-    return [row for row in rows if linked[row["group"]] in used]
+def _are_in_order(store: AttentionStore) -> bool:
+    """Return True if the ids are rising. The rows of a run in this order are then those of the store one by one."""
+    last = ""
+    for number, ids in enumerate(store.columns.texts("sample")):
+        if (number and last >= ids[0]) or not are_rising(ids):
+            return False
+        last = ids[len(ids) - 1]
+    return True
+
+
+def leaked_samples(
+    samples: StoreGroups, splits: RunSplits, chosen: NDArray[np.int64], by: Collection[str]
+) -> NDArray[np.bool_]:
+    """Return for some samples of a store whether the run was trained on them, or on another image of their patient.
+
+    Args:
+        samples: all samples of the store.
+        splits: of the run.
+        chosen: positions of the samples to look at.
+        by: the splits that count: `train`, `unlabelled`, and `val` if the choice of the checkpoint counts too.
+
+    Returns:
+        (chosen,) True for samples that leak.
+    """
+    if samples.is_of_run:
+        return _are_used(splits, samples.links, chosen, by)
+    links = links_of(splits.groups, splits.digests, splits.copied)
+    at = positions_of(samples.groups, samples.links.with_connected(samples.groups[chosen]))
+    groups, digests = samples.groups[at], samples.digests[at]
+    same_image = positions_of(splits.digests, digests)
+    same_image = same_image[_are_used(splits, links, same_image, by)]
+    same_name = positions_of(splits.groups, groups)
+    same_name = same_name[_are_used(splits, links, same_name, by)]
+    alone = splits.alone[same_name]
+    leaks = np.isin(digests, splits.digests[same_image]) | np.isin(groups, splits.groups[same_name[~alone]])
+    named_by_itself = np.isin(groups, splits.groups[same_name[alone]]) & ~leaks
+    if named_by_itself.any():
+        leaks[named_by_itself] = groups[named_by_itself] != column_prints(samples.store, "sample")[at[named_by_itself]]
+    return np.isin(samples.links.linked(samples.groups[chosen]), samples.links.linked(groups[leaks]))
+
+
+def _are_used(splits: RunSplits, links: Links, rows: NDArray[np.int64], by: Collection[str]) -> NDArray[np.bool_]:
+    """Return True for rows whose group, or one that is connected with it, has a row in these splits; masks or not."""
+    at = positions_of(splits.groups, links.with_connected(splits.groups[rows]))
+    used = at[splits.are_in(by, at)]
+    return np.isin(links.linked(splits.groups[rows]), links.linked(splits.groups[used]))

@@ -89,16 +89,16 @@ def score_store(
 
 def name_of(store: AttentionStore, positions: NDArray[np.int64]) -> Callable[[int], str]:
     """Return a function that gives the name of a batch's sample for messages; `positions` are those in the store."""
-    return lambda position: f"{store.path}: sample {store.ids[positions[position]]}"
+    return lambda position: f"{store.path}: sample {store.columns.value('sample', int(positions[position]))}"
 
 
 def lost_classes(store: AttentionStore, index: int) -> set[int]:
     """Return the indices of the classes that a sample's source mask has and its stored mask lacks."""
     if not store.has("lost_classes"):
         return set()
-    return {int(number) for number in str(store.column("lost_classes")[index]).split(",") if number}
+    return {int(number) for number in str(store.columns.value("lost_classes", index)).split(",") if number}
 
 
 def lost_objects(store: AttentionStore, index: int) -> int:
     """Return the number of objects in a sample's source mask that have no pixel in its stored mask."""
-    return int(store.column("lost_objects")[index]) if store.has("lost_objects") else 0
+    return int(store.columns.value("lost_objects", index)) if store.has("lost_objects") else 0

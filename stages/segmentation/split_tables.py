@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from stages.errors import CheckpointError, Problem, UsageError
-from stages.outputs.cells import plain_cell, safe_cell
+from stages.errors import Problem, UsageError
+from stages.outputs.cells import plain_cell
+from stages.outputs.csv_rows import csv_rows
+from stages.segmentation.json_rows import Segment, json_rows, sorted_rows_sha256
+from stages.segmentation.split_blocks import ROW, texts_of
 from store import AttentionStore
 from store.disk.regular import MIB, IrregularFileError, read_limited
+from store.text_words import are_rising
+from store.texts import Texts
 
 __all__ = [
     "LEARNT_FROM",
@@ -23,7 +26,6 @@ __all__ = [
     "SPLITS",
     "UNLABELLED",
     "read_split_csv",
-    "read_splits",
     "split_rows",
     "splits_digest",
     "splits_sha256",
@@ -36,9 +38,8 @@ UNLABELLED = "unlabelled"
 """Split of the samples that are learnt from without labels; see `stages.segmentation.unlabelled_samples`."""
 LEARNT_FROM = ("train", UNLABELLED)
 """Splits that a model learns from. A patient may be in both: labels are drawn image by image."""
-ROW = ("id", "group", "digest", "split")
 LARGEST = 1024 * MIB
-"""Most bytes of a table: about six million rows."""
+"""Most bytes of a user's table."""
 
 
 def split_rows(store: AttentionStore, splits: Sequence[str]) -> list[dict[str, str]]:
@@ -49,14 +50,22 @@ def split_rows(store: AttentionStore, splits: Sequence[str]) -> list[dict[str, s
 
 def splits_sha256(rows: Iterable[Mapping[str, str]]) -> str:
     """Return a digest of the rows in any order. A model records it, so that edited rows are noticed."""
-    return _hash_cells(sorted([row[name] for name in ROW] for row in rows))
+    return hashlib.sha256(json.dumps(sorted([row[name] for name in ROW] for row in rows)).encode()).hexdigest()
 
 
 def store_splits_sha256(store: AttentionStore, splits: Sequence[str]) -> str:
-    """Return `splits_sha256` of `split_rows`. If ids are in rising order, no row stays in memory."""
-    if _is_rising(store):
-        return _hash_cells(_cells(store, splits))
-    return _hash_cells(sorted(_cells(store, splits)))
+    """Return `splits_sha256` of `split_rows`. No more than a part of the rows is in memory."""
+    digest, last = hashlib.sha256(b"["), ""
+    segments = _segments(store, splits)
+    for number, read in enumerate(segments):
+        ids, *others = read()
+        if (number and last >= ids[0]) or not are_rising(ids):
+            return sorted_rows_sha256(segments, len(splits))
+        rows = json_rows([texts.to_list() for texts in (ids, *others)])
+        digest.update(b", " * bool(number) + b", ".join(rows))
+        last = ids[len(ids) - 1]
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> None:
@@ -64,73 +73,26 @@ def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> No
 
     Rows are written as they are read, so that millions of them take no memory.
     """
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(ROW)
-        table.writerows(list(map(safe_cell, cells)) for cells in _cells(store, splits))
+    with path.open("wb") as file:
+        file.writelines(csv_rows([[name.encode()] for name in ROW]))
+        for read in _segments(store, splits):
+            file.writelines(csv_rows([texts.to_list() for texts in read()]))
 
 
-def _cells(store: AttentionStore, splits: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the cells of one row per sample, in the order of `ROW`."""
-    columns = (_texts(store, name) for name in ("sample", "group", "digest"))
-    return map(list, zip(*columns, splits, strict=True))
+def _segments(store: AttentionStore, splits: Sequence[str]) -> list[Segment]:
+    """Return a reader for each chunk of the columns: it returns the texts of the columns `ROW`."""
+
+    def read(number: int, start: int, stop: int) -> Sequence[Texts]:
+        columns = (_texts_at(store, name, number) for name in ("sample", "group", "digest"))
+        return [*columns, texts_of(splits[start:stop])]
+
+    return [partial(read, number, *extent) for number, extent in enumerate(store.columns.extents("sample"))]
 
 
-def _texts(store: AttentionStore, name: str) -> Iterator[str]:
-    """Yield the texts of a column. No more than one chunk of them are Python objects at the same time."""
-    for texts in store.columns.texts(name):
-        yield from (text.decode() for text in texts.chosen(np.arange(len(texts))))
-
-
-def _is_rising(store: AttentionStore) -> bool:
-    """Return True if every id comes after the one before it in the order of Python's texts."""
-    return all(one < following for one, following in itertools.pairwise(_texts(store, "sample")))
-
-
-def _hash_cells(rows: Iterable[Sequence[str]]) -> str:
-    """Return the SHA-256 of the JSON text of a list of rows, made row by row."""
-    digest = hashlib.sha256(b"[")
-    for number, cells in enumerate(rows):
-        digest.update((", " if number else "").encode() + json.dumps(cells).encode())
-    digest.update(b"]")
-    return digest.hexdigest()
-
-
-def read_splits(path: Path, expected_sha256: str = "") -> list[dict[str, str]]:
-    """Read the rows that `write_splits` wrote.
-
-    Args:
-        path: the run's table.
-        expected_sha256: digest of the rows that the run's model records; "" for older runs, which recorded none.
-
-    Raises:
-        CheckpointError: the table is missing, damaged, or was changed, so it is not known what the run was trained on.
-    """
-    try:
-        rows = list(csv.DictReader(_text(path)))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: is missing, so it is not known what the run was trained on.") from None
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({error.strerror}).\n  Allow reading it, or check the disk."
-        ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CheckpointError(f"{path}: is damaged and cannot be read as UTF-8 CSV: {error}") from None
-    if not rows or any(not isinstance(row.get(name), str) for row in rows for name in ROW):
-        raise CheckpointError(
-            f"{path}: is damaged or was changed after training, so it is not known what the run was trained on; "
-            f"a row lacks one of the columns {', '.join(ROW)}.\n  Restore the file (`dvc checkout`?), or train again."
-        )
-    # Version 0.2 and before wrote every cell as it is. The digest says which of the two a table is.
-    plain = [row | {name: plain_cell(row[name]) for name in ROW} for row in rows]
-    if expected_sha256 and splits_sha256(plain) == expected_sha256:
-        return plain
-    if expected_sha256 and splits_sha256(rows) != expected_sha256:
-        raise CheckpointError(
-            f"{path}: was changed after training, so it is not known what the run was trained on.\n"
-            "  Restore the file (`dvc checkout`?), or train again."
-        )
-    return rows
+def _texts_at(store: AttentionStore, name: str, number: int) -> Texts:
+    """Return the texts of a column's chunk. The chunks of all columns hold the same samples."""
+    values = store.columns.chunk(name, number)
+    return values if isinstance(values, Texts) else texts_of(map(str, values.tolist()))
 
 
 def _text(path: Path) -> io.StringIO:

@@ -1,7 +1,7 @@
 """Find and read the samples of a store for the viewer. Several threads may ask at the same time.
 
 A sample is read by its position. Only the columns' chunks that it needs are read, so the first sample of a store of
-any size comes at once. The column of ids is read when somebody first searches, the column `labelled` when somebody
+any size comes at once. The column of ids is read whenever somebody searches, the column `labelled` when somebody
 first asks for an unlabelled sample. Nothing ever lists all samples.
 
 The store stays the one that was opened. If another one is at the path by now, every request raises an error.
@@ -10,6 +10,7 @@ The store stays the one that was opened. If another one is at the path by now, e
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -88,9 +89,7 @@ class Catalogue:
         """
         with self._lock:
             self._require_same_store()
-            ids = self.store.ids
-            # A loop in Python is as fast as NumPy's functions for strings, which go wrong where a text has a NUL.
-            matching = [(position, str(one)) for position, one in enumerate(ids) if text in one]
+            matching = list(_matching(self.store, text))
         matching.sort(key=lambda match: not match[1].startswith(text))  # stable: the order is kept otherwise
         return Found(
             exact=next((position for position, one in matching if one == text), None),
@@ -134,3 +133,18 @@ class Catalogue:
                 f"{self.store.path}: the store was replaced or removed while it was being viewed.\n"
                 "  End the viewer with Ctrl-C and start it again."
             )
+
+
+def _matching(store: AttentionStore, text: str) -> Iterator[tuple[int, str]]:
+    """Yield the position and the id of every sample whose id contains a text. Ids are read chunk by chunk."""
+    try:
+        wanted = text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair: no id has it
+        return
+    start = 0
+    for ids in store.columns.texts("sample"):
+        if wanted in ids.content.tobytes():  # else no id of the chunk has it
+            for position, one in enumerate(ids.to_list(), start):
+                if wanted in one:
+                    yield position, one.decode()
+        start += len(ids)

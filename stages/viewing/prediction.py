@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from stages.segmentation.batches import TensorBatch
-from stages.segmentation.checkpoint import load_model, require_fit
+from stages.segmentation.checkpoint import SPLITS_FILE, load_model, require_fit
+from stages.segmentation.column_prints import column_prints
 from stages.segmentation.decisions import decide
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.metrics import score_sample
+from stages.segmentation.run_splits import NAMES, read_run_splits
 from stages.segmentation.scoring import lost_classes
-from stages.segmentation.split_tables import read_splits
 from store.reader import AttentionStore
 from store.records import Sample
 
@@ -51,8 +52,8 @@ class RunPredictor:
         self._store = store
         self._model, self._card = load_model(run, torch.device("cpu"))
         require_fit(self._card, run, store)
-        rows = read_splits(run / "splits.csv", self._card.splits_sha256)
-        self._split_of = {row["digest"]: row["split"] for row in rows}
+        splits = read_run_splits(run / SPLITS_FILE, self._card.splits_sha256)
+        self._codes = splits.codes_of(column_prints(store, "digest", splits.digests), with_empty=True)
         self._lock = threading.Lock()
 
     def predict(self, position: int, sample: Sample) -> Predicted:
@@ -81,5 +82,6 @@ class RunPredictor:
         if sample.labelled:
             lost = lost_classes(self._store, position)
             dice = score_sample(mask, sample.mask, len(self._card.classes), multilabel=multilabel, lost=lost).dice
-        split = self._split_of.get(sample.digest, "")
+        code = int(self._codes[position])
+        split = NAMES[code] if code < len(NAMES) else ""
         return Predicted(mask=mask, probabilities=probabilities, dice=dice, split=split)

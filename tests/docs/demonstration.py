@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages import extract, phantom, predict, train
-from stages.segmentation.split_tables import read_splits
+from stages.segmentation.run_splits import read_run_splits, split_names
 from stages.settings import ExtractSettings, PhantomSettings, PredictSettings, TrainSettings
 from store import AttentionStore
 from store.agreement import head_agreement
@@ -65,7 +65,7 @@ def make_demonstration(folder: Path) -> Demonstration:
     )
     train.run(TrainSettings(store=store_path, out=run, steps=STEPS, batch_size=8, device="cpu"))
     store = AttentionStore.open(store_path)
-    splits = np.array([row["split"] for row in read_splits(run / "splits.csv")])  # in the order of the store
+    splits = split_names(read_run_splits(run / "splits.csv").codes)  # in the order of the store
     tested = [int(position) for position in np.flatnonzero(splits == "test")]
     trained = store.read(np.flatnonzero(splits == "train"))
     order = np.argsort(-np.nanmean(head_agreement(trained.attention, trained.mask), axis=0), kind="stable")

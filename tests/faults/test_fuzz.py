@@ -33,7 +33,7 @@ from stages.imaging.samples import id_problem
 from stages.imaging.table import read_table
 from stages.pretraining.state import load_state as load_pretraining
 from stages.segmentation.checkpoint import MODEL_FILE, STATE_FILE, load_model, load_state
-from stages.segmentation.split_tables import read_splits
+from stages.segmentation.run_splits import read_run_splits
 from stages.segmentation.splits import split_by_csv
 from stages.settings import ExtractSettings
 from store import AttentionStore
@@ -122,7 +122,7 @@ def test_splits_of_any_content(tmp_path: Path, phantom_store: Path, content: byt
     table.write_bytes(content)
     store = AttentionStore.open(phantom_store)
     require_result_or_own_error(lambda: split_by_csv(store, table))
-    require_result_or_own_error(lambda: read_splits(table))
+    require_result_or_own_error(lambda: read_run_splits(table))
 
 
 def _weights() -> bytes:
@@ -268,7 +268,7 @@ def test_undamaged_files_are_read(tmp_path: Path, phantoms: Path, phantom_store:
     store = AttentionStore.open(phantom_store)
     (tmp_path / "s.csv").write_text(f"id,split\n{store.ids[0]},train\n")
     assert split_by_csv(store, tmp_path / "s.csv")[0] == "train"
-    assert len(read_splits(trained / "splits.csv")) == len(store)
+    assert len(read_run_splits(trained / "splits.csv")) == len(store)
     assert read_card(Path(find_model("dino_phantom_tiny8").file)) is not None
     load_model(trained, torch.device("cpu"))
     load_state(trained / STATE_FILE)

@@ -32,7 +32,7 @@ from stages.runs.precision import autocast
 from stages.segmentation.batches import in_order, open_samples
 from stages.segmentation.checkpoint import load_model, load_state, require_fit
 from stages.segmentation.inputs import predict_probabilities
-from stages.segmentation.split_tables import read_splits
+from stages.segmentation.run_splits import read_run_splits
 from stages.segmentation.trainer import SegmentationTrainer
 from stages.settings import PretrainSettings, TrainingPrecision, TrainSettings, setting
 from store import AttentionStore
@@ -92,7 +92,7 @@ def test_the_golden_run_is_loaded_and_predicts_what_it_predicted(golden: Path):
     model, card = load_model(golden / "finished", CPU)
     assert (card.epoch, card.val_dice) == (expected["run"]["epoch"], expected["run"]["val_dice"])
     require_fit(card, golden / "finished", store)
-    assert len(read_splits(golden / "finished" / "splits.csv", card.splits_sha256)) == len(store)
+    assert len(read_run_splits(golden / "finished" / "splits.csv", card.splits_sha256)) == len(store)
     everything = np.arange(len(store))
     batches = open_samples(store, everything, CPU).batches(in_order(everything, 5))
     probabilities = torch.cat([predict_probabilities(model, batch, card.attention_norm) for batch in batches])

@@ -13,7 +13,7 @@ import pytest
 
 from stages.errors import CheckpointError
 from stages.segmentation.near_duplicates import similar_pairs
-from stages.segmentation.split_tables import read_splits
+from stages.segmentation.run_splits import read_run_splits, split_names
 from stages.segmentation.splits import split_by_hash, split_exactly
 from stages.train import run
 from store import AttentionStore
@@ -25,7 +25,7 @@ SHARES = {"seed": 0, "val": 0.25, "test": 0.25}
 
 
 def _splits(folder: Path) -> list[str]:
-    return [row["split"] for row in read_splits(folder / "splits.csv")]
+    return split_names(read_run_splits(folder / "splits.csv").codes).tolist()
 
 
 def test_the_report_names_the_rule_and_why(phantom_store: Path, tmp_path: Path):

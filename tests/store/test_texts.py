@@ -79,6 +79,21 @@ def test_one_long_text_takes_no_memory_for_the_others():
         tracemalloc.stop()
 
 
+@given(st.lists(st.tuples(st.sampled_from(["", "a", "bcd", "efghi" * 9]), st.integers(1, 60)), max_size=6))
+def test_runs_of_texts_of_one_length_are_found_together(runs: list[tuple[str, int]]):
+    values = [text for text, times in runs for text in [text] * times]
+    parsed = texts(values)
+    assert [text.decode() for text in parsed.to_list()] == values
+    assert parsed.lengths.tolist() == [len(value) for value in values]
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 8])
+def test_a_run_of_texts_that_ends_early_is_refused(cut: int):
+    content = encode_column_chunk(["first", *["abcd"] * 100], "str", 101)[:-4]
+    with pytest.raises(ValueError, match="corrupt buffer"):
+        parse_texts(content[:-cut], 101)
+
+
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [

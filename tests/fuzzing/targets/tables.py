@@ -19,7 +19,8 @@ from stages.imaging.samples import id_problem
 from stages.imaging.table import read_table
 from stages.outputs.marks import json_of
 from stages.prediction.mask_files import is_ours
-from stages.segmentation.split_tables import read_splits, write_splits
+from stages.segmentation.run_splits import read_run_splits
+from stages.segmentation.split_tables import write_splits
 from stages.segmentation.splits import split_by_csv
 from store import AttentionStore
 from tests.conftest import RECIPE, random_sample
@@ -75,7 +76,7 @@ def _labels(path: Path) -> None:
 READERS: tuple[tuple[str, Callable[[Path], object]], ...] = (
     ("t.csv", _table),
     ("s.csv", lambda path: split_by_csv(small_store(), path)),
-    ("splits.csv", read_splits),
+    ("splits.csv", read_run_splits),
     ("classes.txt", _classes),
     ("groups.tsv", lambda path: _read_groups(path, GroupTable(file="*", key="id", group="group"))),
     ("dataset.json", _labels),

@@ -69,6 +69,8 @@ def made_arm(
         val_dice=0.8,
         splits_sha256="ab" * 32,
         network=SimpleNamespace(branches="dual"),
+        recipe=store.recipe,
+        weights_licence="",
     )
     inputs = EvaluationInputs(
         store=store,
@@ -85,6 +87,7 @@ def made_arm(
         instances="none",
         rules=MetricRules(),
         pixel_mm={},
+        groups=groups,
     )
     cases = {
         index: ScoredCase(

@@ -13,10 +13,13 @@ from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from stages.errors import CheckpointError, InputProblemsError, UsageError
-from stages.segmentation.split_tables import read_splits, split_rows, splits_sha256, write_splits
+from stages.segmentation.run_splits import NAMES, read_run_splits
+from stages.segmentation.split_blocks import texts_of
+from stages.segmentation.split_tables import split_rows, splits_sha256, write_splits
 from stages.segmentation.splits import split_by_csv, split_by_hash
 from store import AttentionStore
 from store.column_writer import encode_column_chunk
+from store.text_words import text_prints
 from store.texts import Texts, parse_texts
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
@@ -188,10 +191,14 @@ def test_splits_come_back_from_their_file(write, tmp_path: Path):
     """The file records what the run was trained on."""
     store = write([("a", "p", "d1"), ("b", "p", "d2")])
     write_splits(tmp_path / "splits.csv", store, ["train", ""])
-    assert read_splits(tmp_path / "splits.csv") == [
-        {"id": "a", "group": "p", "digest": sha256("d1"), "split": "train"},
-        {"id": "b", "group": "p", "digest": sha256("d2"), "split": ""},
+    assert (tmp_path / "splits.csv").read_bytes().decode().splitlines() == [
+        "id,group,digest,split",
+        f"a,p,{sha256('d1')},train",
+        f"b,p,{sha256('d2')},",
     ]
+    found = read_run_splits(tmp_path / "splits.csv")
+    assert [NAMES[code] for code in found.codes] == ["train", ""]
+    assert found.digests.tolist() == text_prints(texts_of([sha256("d1"), sha256("d2")])).tolist()
 
 
 @pytest.mark.parametrize(
@@ -212,14 +219,14 @@ def test_an_edited_record_of_a_run_is_refused(write, tmp_path: Path, edit):
     write_splits(table, write(rows), splits)
     digest = splits_sha256(split_rows(write(rows), splits))
     heading, *lines = table.read_text().splitlines()
-    expected = read_splits(table, digest)
+    assert len(read_run_splits(table, digest)) == len(rows)
     text = "\ufeff" + "\r\n".join([heading, *reversed(lines)])  # sorted and saved again by a spreadsheet
     table.write_text(text, encoding="utf-8", newline="")
-    assert sorted(row["id"] for row in read_splits(table, digest)) == ["a", "b"]
-    assert len(expected) == 2
+    found = read_run_splits(table, digest, with_ids=True)
+    assert found.ids.tolist() == text_prints(texts_of(["b", "a"])).tolist()
     table.write_text(edit("\n".join([heading, *lines, ""])))
     with pytest.raises(CheckpointError, match="changed after training"):
-        read_splits(table, digest)
+        read_run_splits(table, digest)
 
 
 def test_a_chain_through_a_sample_of_no_split_is_followed(write, tmp_path: Path):

@@ -13,7 +13,7 @@ from pipeline.inspection import describe_store
 from pipeline.inspection_tables import show_store
 from stages.errors import InputProblemsError
 from stages.segmentation.near_duplicates import across_splits
-from stages.segmentation.split_tables import read_splits
+from stages.segmentation.run_splits import read_run_splits, split_names
 from stages.segmentation.splits import split_by_csv
 from stages.train import run as train
 from store import AttentionStore
@@ -60,8 +60,9 @@ def test_all_tiles_of_a_slide_are_in_one_split(tmp_path: Path):
     store = tiled_store(tmp_path / "s.zarr", slides)
     train(train_settings(store.path, tmp_path / "run", epochs=None, steps=2))
     splits: dict[str, set[str]] = {}
-    for row in read_splits(tmp_path / "run" / "splits.csv"):
-        splits.setdefault(row["id"].partition("_")[0], set()).add(row["split"])
+    recorded = split_names(read_run_splits(tmp_path / "run" / "splits.csv").codes)
+    for id_, split in zip(store.ids, recorded, strict=True):
+        splits.setdefault(id_.partition("_")[0], set()).add(split)
     assert {len(found) for found in splits.values()} == {1}
     assert set().union(*splits.values()) == {"train", "val", "test"}
 

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader
 
 from stages.segmentation.chosen_samples import Splits, choose_samples
 from stages.segmentation.normalisation import normalise_attention, normalise_image
-from stages.segmentation.split_tables import read_splits, write_splits
+from stages.segmentation.run_splits import read_run_splits, split_names
+from stages.segmentation.split_tables import write_splits
 from stages.segmentation.torch_dataset import SegmentationDataset
 from stages.settings import TrainSettings
 from stages.train import run as train
@@ -103,7 +104,7 @@ def test_the_splits_are_those_of_train(phantom_store: Path, tmp_path: Path, rule
     settings = train_settings(phantom_store, out, epochs=1, labels=5, seed=3, split_seed=2, split_rule=rule)
     train(settings)
     store = AttentionStore.open(phantom_store)
-    recorded = [row["split"] for row in read_splits(out / "splits.csv")]
+    recorded = split_names(read_run_splits(out / "splits.csv").codes)
     ours = Splits(rule=rule, seed=2, val=0.25, test=0.25, labels=5, labels_seed=3)
     for split in ("train", "val", "test"):
         expected = [index for index, name in enumerate(recorded) if name == split]
