@@ -27,9 +27,9 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
     "PIL", "__future__", "_typeshed", "abc", "annotated_types", "argparse", "array", "ast", "atexit", "base64",
-    "binascii", "codecs", "collections", "concurrent", "configparser", "contextlib", "copy", "csv", "dask",
-    "dataclasses", "datetime", "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "gc", "glob",
-    "google_crc32c", "gzip", "h5py", "hashlib",
+    "binascii", "bisect", "codecs", "collections", "concurrent", "configparser", "contextlib", "copy", "csv", "dask",
+    "dataclasses", "datetime", "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "gc",
+    "glob", "google_crc32c", "gzip", "h5py", "hashlib",
     "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress",
     "itertools", "jinja2", "json", "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs",
     "numpy", "obstore", "onnx", "onnxruntime", "onnxscript", "openslide", "operator", "os", "packaging", "pathlib",
