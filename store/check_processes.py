@@ -165,6 +165,10 @@ def _without_interrupt() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
+    # Python starts this helper with the first process, and then lets SIGINT through again.
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
