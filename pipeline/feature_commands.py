@@ -18,7 +18,8 @@ def maps(
     features: Annotated[Path, typer.Option(help="Folder of features that TRIDENT, slide2vec or kaiko-eva wrote.")],
     out: Annotated[Path, typer.Option(help="Store to write.")],
     features_format: Annotated[
-        Literal["auto", "trident", "slide2vec", "eva"], typer.Option(help="Program that wrote the features.")
+        Literal["auto", "trident", "slide2vec", "slide2vec-dense", "eva"],
+        typer.Option(help="Program that wrote the features."),
     ] = "auto",
     components: Annotated[int, typer.Option(help="Number of maps to which the features are reduced, 1 to 32.")] = 16,
     grid: Annotated[
@@ -28,6 +29,7 @@ def maps(
         int | None, typer.Option(min=1, help="Side of a tile in pixels of the file, where the features do not say it.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw that the components are fitted on.")] = 0,
+    licence: Annotated[str, typer.Option(help="Licence of the encoder that computed the features.")] = "",
     on_error: Annotated[
         Literal["stop", "skip"], typer.Option(help="What to do with images without features: stop, or leave them out.")
     ] = "stop",
@@ -49,6 +51,7 @@ def maps(
         grid=None if grid is None else _grid(grid),
         tile_side=tile_side,
         seed=seed,
+        licence=licence,
         on_error=on_error,
     )
     console.say(f"maps: {features} → {out}")

@@ -61,9 +61,10 @@ def extract(
     if chosen.dry_run:
         raise UsageError("dry_run shows a plan, and this function extracts.\n  Run `pipeline extract --dry-run`.")
     from stages import extract as stage
-    from stages.runtime.progress_events import progress_for
+    from stages.runtime.progress_events import CallbackErrors, progress_for
 
-    return stage.run(chosen, progress_for(progress, "extract"))
+    with CallbackErrors():
+        return stage.run(chosen, progress_for(progress, "extract"))
 
 
 def train(
@@ -90,9 +91,10 @@ def train(
     """
     chosen = _settings(TrainSettings, settings, options, "train")
     from stages import train as stage
-    from stages.runtime.progress_events import progress_for
+    from stages.runtime.progress_events import CallbackErrors, progress_for
 
-    return stage.run(chosen, progress_for(progress, "train"))
+    with CallbackErrors():
+        return stage.run(chosen, progress_for(progress, "train"))
 
 
 def evaluate(
@@ -119,9 +121,10 @@ def evaluate(
     """
     chosen = _settings(EvaluateSettings, settings, options, "evaluate")
     from stages import evaluate as stage
-    from stages.runtime.progress_events import progress_for
+    from stages.runtime.progress_events import CallbackErrors, progress_for
 
-    return stage.run(chosen, progress_for(progress, "evaluate"))
+    with CallbackErrors():
+        return stage.run(chosen, progress_for(progress, "evaluate"))
 
 
 def predict(
@@ -148,9 +151,10 @@ def predict(
     """
     chosen = _settings(PredictSettings, settings, options, "predict")
     from stages import predict as stage
-    from stages.runtime.progress_events import progress_for
+    from stages.runtime.progress_events import CallbackErrors, progress_for
 
-    return stage.run(chosen, progress_for(progress, "predict"))
+    with CallbackErrors():
+        return stage.run(chosen, progress_for(progress, "predict"))
 
 
 def export(
@@ -179,9 +183,10 @@ def export(
     """
     chosen = _settings(ExportSettings, settings, options, "export")
     from stages import export as stage
-    from stages.runtime.progress_events import progress_for
+    from stages.runtime.progress_events import CallbackErrors, progress_for
 
-    return stage.run(chosen, progress_for(progress, "export"))
+    with CallbackErrors():
+        return stage.run(chosen, progress_for(progress, "export"))
 
 
 def _settings(kind: type[Settings], given: Settings | None, options: Mapping[str, Any], function: str) -> Settings:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stages.runtime.launch import refuse_several
 
-__all__ = ["is_silent", "refuse_several_processes", "silent_unless_first"]
+__all__ = ["is_silent", "quiet_torch", "refuse_several_processes", "silent_unless_first", "speaks_here"]
 
 ALONE = frozenset(
     [
@@ -52,6 +52,16 @@ def refuse_several_processes(command: str) -> None:
         refuse_several(command, INSTEAD.get(command, "Run it without torchrun."))
 
 
+def quiet_torch() -> None:
+    """Let the compiled code of torch print no warnings in a run of several processes. Call before torch is imported.
+
+    When one process ends, the others would print the stack of every connection that breaks, beside the one message that
+    says why. A level that the user has set stays.
+    """
+    if _several():
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
 @contextlib.contextmanager
 def silent_unless_first() -> Iterator[None]:
     """Drop the output of the block, in all processes of a run except the first one.
@@ -78,6 +88,11 @@ def is_silent(error: BaseException) -> bool:
 
         return is_said_elsewhere(error)
     return os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+def speaks_here() -> bool:
+    """Return True in the process that says what happens to all processes of a machine, such as a signal to each."""
+    return not _several() or os.environ.get("LOCAL_RANK", os.environ["RANK"]) == "0"
 
 
 def _several() -> bool:

@@ -12,8 +12,8 @@ import typer
 
 from pipeline import console
 from pipeline.failures import report_error
-from pipeline.ranks import is_silent, refuse_several_processes, silent_unless_first
-from pipeline.signals import StopRequest, stop_signals
+from pipeline.ranks import is_silent, quiet_torch, refuse_several_processes, silent_unless_first, speaks_here
+from pipeline.signals import StopRequest, cause_of, stop_signals
 from pipeline.streams import guard_streams
 
 GOING_ON = {
@@ -35,9 +35,10 @@ def run_process(app: typer.Typer) -> None:
     This is the only place where an error or a signal becomes an exit status.
     """
     guard_streams()
+    quiet_torch()
     _allow_many_files()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[console.MessageHandler()])
-    with stop_signals() as received:
+    with stop_signals(_end_line) as received:
         atexit.register(received.end_by_signal)  # runs last, so that everything else is cleaned up
         try:
             status = _run_command(app)
@@ -70,6 +71,17 @@ def _run_command(app: typer.Typer) -> int:
             raise
         return reported
     return status if isinstance(status, int) else int(status is not None)
+
+
+def _end_line(number: int) -> str:
+    """Return the line about the end at a second signal; "" if another process of the run prints it."""
+    if not speaks_here():
+        return ""
+    command = _command(sys.argv[1:])
+    return (
+        f"ended at once by a second signal, {cause_of(number)}; temporary files may be left, and the next run removes "
+        f"them; run the command again{GOING_ON.get(command, '')}"
+    )
 
 
 def _command(arguments: list[str]) -> str:

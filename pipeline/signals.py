@@ -2,8 +2,8 @@
 
 The first signal raises `StopRequest` in the main thread. So every `with` and `finally` on the way runs: partial files
 are removed, locks are released, and what was computed stays in the memo or in the state of a run. The second signal
-ends the program at once. A signal that was ignored when the program started stays ignored, as `nohup` and background
-jobs of a shell want it.
+ends the program at once, after a line that says so. A signal that was ignored when the program started stays ignored,
+as `nohup` and background jobs of a shell want it.
 
 A program that was stopped by a signal also ends by it, after the usual end of Python. So a shell sees the signal (its
 exit status is 130, 143 or 129) and stops a loop or a script as well. Where the system does not let a process end by its
@@ -20,7 +20,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -29,6 +30,12 @@ STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SI
 
 RETRY_SECONDS = 0.05
 """Time after which a request to stop is repeated that Python had to drop."""
+
+
+SECONDS_TO_PRINT = 1.0
+STDERR = 2
+SHOW_CURSOR = "\x1b[?25h"
+"""A display of progress has hidden it."""
 
 
 class StopRequest(BaseException):
@@ -55,8 +62,17 @@ class StopRequest(BaseException):
     @property
     def cause(self) -> str:
         """Return what asked for the stop, in words."""
-        name = signal.Signals(self.number).name
-        return f"Ctrl-C ({name})" if self.number == signal.SIGINT else name
+        return cause_of(self.number)
+
+
+def cause_of(number: int) -> str:
+    """Return what sent a signal, in words."""
+    name = signal.Signals(number).name
+    return f"Ctrl-C ({name})" if number == signal.SIGINT else name
+
+
+SayEnd = Callable[[int], str]
+"""Returns the line to print when the second signal, with this number, ends the program; "" to print nothing."""
 
 
 @dataclass
@@ -65,6 +81,8 @@ class StopSignals:
 
     first: int | None = None
     """The number of the first one; None before it came."""
+    say_end: SayEnd = lambda _: ""
+    _ending: threading.Lock = field(default_factory=threading.Lock)
     _replaced: dict[int, Any] = field(default_factory=dict)
 
     def forget(self) -> None:
@@ -84,9 +102,20 @@ class StopSignals:
     def _request_stop(self, number: int, _frame: FrameType | None) -> None:
         """Raise the request in the main thread; end at once if there was one before."""
         if self.first is not None:
-            os._exit(128 + number)
+            self._end_at_once(number)
         self.first = number
         raise StopRequest(number)
+
+    def _end_at_once(self, number: int) -> None:
+        """Print why, without the streams of Python, which another thread may be using; then end the process."""
+        if not self._ending.acquire(blocking=False):
+            time.sleep(SECONDS_TO_PRINT)  # the other thread prints, and ends the process
+            os._exit(128 + number)
+        with contextlib.suppress(Exception):
+            if line := self.say_end(number):
+                shown = f"\n{SHOW_CURSOR}{line}\n" if os.isatty(STDERR) else f"{line}\n"
+                os.write(STDERR, shown.encode())
+        os._exit(128 + number)
 
     def _repeat_request(self, _number: int, _frame: FrameType | None) -> None:
         if self.first is not None:
@@ -103,16 +132,19 @@ class StopSignals:
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[StopSignals]:
+def stop_signals(say_end: SayEnd = lambda _: "") -> Iterator[StopSignals]:
     """Turn the first stop signal into `StopRequest`, and end at once at the second, while the block runs.
 
     Outside the main thread nothing changes, because Python does not allow it.
+
+    Args:
+        say_end: see there. It may be called in another thread.
     """
-    received = StopSignals()
+    received = StopSignals(say_end=say_end)
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    with _repeated_if_dropped(received), _second_signal_watched():
+    with _repeated_if_dropped(received), _second_signal_watched(received):
         received._install()  # noqa: SLF001 - one class and its context manager
         try:
             yield received
@@ -144,7 +176,7 @@ def _repeated_if_dropped(received: StopSignals) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _second_signal_watched() -> Iterator[None]:
+def _second_signal_watched(received: StopSignals) -> Iterator[None]:
     """Let a thread end the process at the second signal, also while the main thread is in compiled code."""
     if sys.platform == "win32":  # there only sockets can be woken
         yield
@@ -156,7 +188,7 @@ def _second_signal_watched() -> Iterator[None]:
         return
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_end_at_second, args=(reading,), name="second-signal", daemon=True)
+    watcher = threading.Thread(target=_end_at_second, args=(reading, received), name="second-signal", daemon=True)
     try:
         with contextlib.suppress(RuntimeError):  # no threads left: likewise
             watcher.start()
@@ -168,11 +200,11 @@ def _second_signal_watched() -> Iterator[None]:
             os.close(reading)
 
 
-def _end_at_second(reading: int) -> None:
+def _end_at_second(reading: int, signals: StopSignals) -> None:
     """Read the numbers of received signals, and end the process at the second stop signal."""
     stops = 0
     while received := os.read(reading, 1):
         stops += received[0] in STOP_SIGNALS
         if stops > 1:
-            os._exit(128 + received[0])
+            signals._end_at_once(received[0])  # noqa: SLF001 - one class and its context manager
     os.close(reading)

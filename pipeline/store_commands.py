@@ -95,6 +95,10 @@ def verify(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of --sample, to check the same samples again.  [default: random]")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that read the store.  [default: one per processor, if there is much]"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the bytes of a store against its checksums. The verdict is printed.
@@ -107,7 +111,9 @@ def verify(
     with console.said_if_slow(f"verify: reading {place}"):
         from pipeline.verification import run_verification
 
-        status = run_verification(place, sample=sample, seed=seed, as_json=as_json, progress=progress_display().track)
+        status = run_verification(
+            place, sample=sample, seed=seed, as_json=as_json, progress=progress_display().track, workers=workers
+        )
     raise typer.Exit(status)
 
 

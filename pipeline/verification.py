@@ -37,7 +37,15 @@ SEEDS = 2**32
 SAMPLE = re.compile(r"(?P<count>[0-9]{1,12})|(?P<share>[0-9]{1,3}(\.[0-9]{1,6})?)%")
 
 
-def run_verification(path: Place, *, sample: str | None, seed: int | None, as_json: bool, progress: Progress) -> int:
+def run_verification(
+    path: Place,
+    *,
+    sample: str | None,
+    seed: int | None,
+    as_json: bool,
+    progress: Progress,
+    workers: int | None = 1,
+) -> int:
     """Check a store, print the verdict and return the exit status.
 
     Args:
@@ -46,6 +54,7 @@ def run_verification(path: Place, *, sample: str | None, seed: int | None, as_js
         seed: of the choice of samples; None for a random one, which is printed.
         as_json: print one JSON value.
         progress: wraps the loop over shards.
+        workers: number of processes that read the store; None for one per processor if there is much to read.
 
     Raises:
         UsageError: `sample` is malformed, there is a seed without it, or the address cannot be used or reached.
@@ -56,7 +65,7 @@ def run_verification(path: Place, *, sample: str | None, seed: int | None, as_js
         seed = int(np.random.default_rng().integers(SEEDS))
     choose = all_samples if sample is None or seed is None else random_samples(sample, seed)
     try:
-        found = check_store(path, progress, choose=choose)
+        found = check_store(path, progress, choose=choose, processes=workers)
     except StoreUnreachableError as error:  # status 1 would mean damage
         raise UsageError(str(error)) from None
     status = EXIT_STATUS[found.verdict]

@@ -31,6 +31,7 @@ from stages.extraction.additions import Additions
 from stages.extraction.by_workers import WorkersExtraction, extract_by_workers
 from stages.extraction.cluster import connect
 from stages.extraction.jobs import TransformerSpec, Workers
+from stages.extraction.known_files import KnownFiles, NewMarks, record_of
 from stages.extraction.layout import layout_of_samples
 from stages.extraction.memo_place import memo_folder
 from stages.extraction.on_cluster import ClusterWorkers
@@ -44,6 +45,7 @@ from stages.extraction.sizes import require_possible_sizes
 from stages.extraction.tally import Tally
 from stages.extraction.weights_origin import WeightsOrigin, weights_origin
 from stages.imaging.samples import SourceSample
+from stages.runtime.collection import frozen_objects
 from stages.runtime.devices import resolve_devices
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
@@ -125,17 +127,23 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     weights = _weights(settings)
     additions = Additions.open(settings, progress)
     prepared = prepare(settings, progress, context, additions)
+    if additions is not None and additions.read:
+        KnownFiles.write(record_of(settings.store, memo_folder(settings)), additions.marks)
     if prepared.problems and settings.on_error == "stop":
         raise InputProblemsError(find_all_problems(prepared, progress), REMEDY)
     for line in (*prepared.conversion, *prepared.channels, *prepared.mixtures):
         progress.say(line)
     extractor = _load_extractor(settings, weights, context, batch_size=settings.batch_size)
-    origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
+    origin = weights_origin(settings, extractor.part, kept=additions.weights_licence if additions else None)
     work = _Work(settings, prepared, extractor, additions, weights, origin)
     tally = Tally(problems=list(prepared.problems))
     if additions is None or _fits(work, additions):
-        with _open_writer(work) as writer:
-            _fill(writer, work, tally, progress)
+        marks = NewMarks(prepared.sources if settings.append and settings.cluster is None else ())
+        with frozen_objects(), _open_writer(work) as writer:
+            _fill(writer, work, tally, marks, progress)
+        if marks.marks:
+            kept = additions.marks if additions is not None else []
+            KnownFiles.write(record_of(settings.store, memo_folder(settings)), [*kept, *marks.marks])
     return ExtractionReport(
         store=settings.store,
         model=settings.model,
@@ -199,7 +207,7 @@ def plan(settings: ExtractSettings, progress: Progress = SILENT) -> Plan:
         return estimate(prepare(settings, progress, context, additions), settings, error, additions)
     prepared = prepare(settings, progress, context, additions)
     if additions is not None:
-        origin = weights_origin(settings.model, settings.weights, settings.licence, extractor.part)
+        origin = weights_origin(settings, extractor.part, kept=additions.weights_licence)
         _fits(_Work(settings, prepared, extractor, additions, weights, origin), additions)
     return estimate(prepared, settings, extractor, additions)
 
@@ -230,8 +238,8 @@ def _load_extractor(
     return AttentionExtractor.load(config, device=device, batch_size=batch_size)
 
 
-def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) -> None:
-    """Write all samples to the store and count them in `tally`.
+def _fill(writer: StoreWriter, work: _Work, tally: Tally, marks: NewMarks, progress: Progress) -> None:
+    """Write all samples to the store, count them in `tally`, and mark their files.
 
     Raises:
         InputProblemsError: a file cannot be used and `on_error` is "stop", or no file can be used.
@@ -250,6 +258,7 @@ def _fill(writer: StoreWriter, work: _Work, tally: Tally, progress: Progress) ->
                 raise InputProblemsError(tally.problems, REMEDY)
             for sample in shard.samples:
                 writer.append(sample)
+                marks.add(sample.id, sample.digest, sample.mask_digest or "")
             tally.add(shard)
     share = work.prepared.share
     if not tally.samples and share is None and work.additions is None:

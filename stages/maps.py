@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import UsageError
-from stages.features.building import Built, build
+from stages.features.building import Built, build, licence_of_encoder
 from stages.features.formats import find_features
 from stages.features.reduction import MOST_COMPONENTS
 from stages.outputs.places import require_own_folder
@@ -20,6 +20,7 @@ from stages.runtime.progress import SILENT, Progress
 from stages.runtime.wording import counted
 from stages.settings.features import MapsSettings
 from store import AttentionStore
+from store.description import LONGEST_LICENCE
 from store.root import STORE
 
 __all__ = ["MapsReport", "run"]
@@ -34,6 +35,8 @@ class MapsReport:
     out: Path
     format: str
     built: Built
+    licence: str
+    """Licence of the encoder, as the store records it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report in JSON's types."""
@@ -47,6 +50,7 @@ class MapsReport:
             "grid": list(built.grid),
             "explained": built.components.explained,
             "covered": built.covered,
+            "licence": self.licence,
             "left_out": list(built.left_out),
             "unused": list(built.unused),
         }
@@ -59,6 +63,7 @@ class MapsReport:
             f"{self.out}: {counted(built.samples, 'sample')} with {counted(maps, 'map')} of {grid}",
             f"features: {self.format}, {dimensions} dimensions; variance held: {built.components.explained:.0%}",
             f"cells with features: {built.covered:.0%}",
+            f"licence of the encoder: {self.licence}",
         ]
         for names, what in ((built.left_out, "without features, left out"), (built.unused, "features not used")):
             if names:
@@ -76,10 +81,17 @@ def run(settings: MapsSettings, progress: Progress = SILENT) -> MapsReport:
         InputProblemsError: files of features cannot be used, or samples have none.
         PipelineError: the disk is full, or another process writes to `out`.
     """
+    if len(settings.licence) > LONGEST_LICENCE:
+        raise UsageError(f"--licence: has {len(settings.licence):,} characters; at most {LONGEST_LICENCE:,} are kept.")
     if not 1 <= settings.components <= MOST_COMPONENTS:
         raise UsageError(f"--components {settings.components}: give a number from 1 to {MOST_COMPONENTS}.")
     read = {"--store": settings.store, "--features": settings.features}
     require_own_folder(settings.out, STORE, option="--out", others=read)
     store = AttentionStore.open(settings.store)
     found = find_features(settings.features, settings.format, settings.tile_side)
-    return MapsReport(out=settings.out, format=found.format, built=build(settings, store, found, progress))
+    return MapsReport(
+        out=settings.out,
+        format=found.format,
+        built=build(settings, store, found, progress),
+        licence=licence_of_encoder(settings, found),
+    )

@@ -1,9 +1,9 @@
 """Run `pipeline merge`: join the parts that `extract --shard` made into the store that one `extract` would have made.
 
 First all parts are opened and compared: each must be there once, and all must have the same recipe, rules and plan.
-Then their samples are copied in order. The stored bytes are compared with their checksums and not decoded, so merging
-runs at the speed of the disk. The store appears at its path when it is complete and verified. After an error there is
-none.
+Then their samples are taken over in order. The stored bytes are compared with their checksums and not decoded. Full
+shards that stay as they are become hard links, others are copied (`store.copying`). The store appears at its path when
+it is complete and verified. After an error there is none.
 
 Warnings that need all samples are made here, from the counts of the parts. No transformer is involved.
 """
@@ -23,7 +23,7 @@ from stages.extraction.tally import Tally
 from stages.outputs.places import require_own_folder
 from stages.runtime.progress import SILENT, Progress
 from stages.runtime.wording import counted
-from store.copying import copy_samples
+from store.copying import SampleCopier
 from store.disk.paths import require_local
 from store.format import VERSION
 from store.reader import AttentionStore
@@ -113,13 +113,12 @@ def run(parts: Sequence[Path], store: Path, progress: Progress = SILENT) -> Merg
         raise InputProblemsError(problems or [Problem(str(store), "no part holds a sample")], "No sample is left.")
     first = opened[0]
     layout = replace(first.layout, expected=sum(part.expected for part in opened))
-    with (
-        new_store(store, layout=layout, recipe=first.store.recipe, copied=True) as writer,
-        progress.task("merging", tally.samples, "samples") as task,
-    ):
-        for part in opened:
-            copy_samples(part.store, writer, task.advance)
-        writer.skipped = left_out.as_skipped()
+    with progress.task("merging", tally.samples, "samples") as task:
+        copier = SampleCopier(task.advance)
+        with new_store(store, layout=layout, recipe=first.store.recipe, copied=copier.written) as writer:
+            for part in opened:
+                copier.copy(part.store, writer)
+            writer.skipped = left_out.as_skipped()
     return MergeReport(
         store=store,
         parts=len(opened),
@@ -232,8 +231,17 @@ def _differences(part: _Part, first: _Part) -> list[str]:
     if part.share.of != first.share.of:
         found.append(f"is {part.share}, and {first.path} is {first.share}")
     elif part.content.get("plan_sha256") != first.content.get("plan_sha256"):
-        found.append(f"was made from another list of images than that {other}, or other files were broken")
+        found.append(
+            f"was made from another list of images than that {other}, or other files were broken{_where(part, first)}"
+        )
     return found
+
+
+def _where(part: _Part, first: _Part) -> str:
+    """Return where the tasks of two parts read their input, if these are different folders."""
+    names = [name for name, folder in part.folders.items() if folder != first.folders.get(name, folder)]
+    read = [f"{part.folders[name]} and not {first.folders[name]}" for name in names]
+    return f"; its task read {' and '.join(read)}: compare what they hold" if read else ""
 
 
 def _unequal(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -38,7 +38,7 @@ from stages.prediction.large.sliding import Windows
 from stages.prediction.loading import load_run, weights_of
 from stages.prediction.outputs import OutputWriter
 from stages.prediction.table import TABLE_FILE
-from stages.runs.licences import licence_of
+from stages.runs.licences import licence_of_run
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted, rate
@@ -150,7 +150,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
     return PredictionReport(
         out=settings.out,
         images=images,
-        licence=licence_of(card.recipe, card.weights_licence),
+        licence=licence_of_run(card.recipe, card.weights_licence, branches=card.network.branches),
         files=_kinds(writer, large, len(large_images), len(planned)),
         input=[*shown, *_describe_input(found)],
         skipped=problems,

@@ -29,6 +29,7 @@ from stages.attention.card import METADATA_KEY, Card, read_card
 from stages.attention.hub import weights_without_network
 from stages.attention.input_size import require_few_tokens
 from stages.attention.models import MODELS, ModelEntry
+from stages.attention.naming import licence_beside
 from stages.attention.weights import load_transformer
 from stages.errors import UsageError, WeightsError
 from stages.outputs.marks import starts_with
@@ -41,6 +42,7 @@ from stages.pretraining.trainer import DistillationTrainer
 from stages.pretraining.watch import require_sound
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
+from stages.runs.licences import UNKNOWN_FILE, derived_licence
 from stages.runs.precision import ARITHMETIC, Arithmetic, recorded_values, resolve, sentences
 from stages.runs.state import explain_misfit
 from stages.runs.work_folder import WorkFolder, work_folder
@@ -102,6 +104,7 @@ def _run(
     """Pretrain a transformer with the other processes of the run; the first one writes."""
     images = read_images(settings, progress)
     initial, init_sha256 = _initial(settings, entry)
+    licence = derived_licence(settings.licence, _initial_licence(settings))
     device = processes.device or resolve_device(settings.device)
     with (
         _work_folder(settings.out.absolute(), leads=processes.leads) as work,
@@ -117,7 +120,7 @@ def _run(
             if processes.leads and trainer.step == 0:
                 work.clear()
             _train(trainer, identity, work, progress, leads=processes.leads)
-            card = _card(settings, entry, identity.values, trainer.history[-1])
+            card = _card(settings, entry, identity.values, trainer.history[-1], licence)
             if processes.leads:
                 _publish(settings.out, trainer, card)
         if processes.leads:
@@ -205,6 +208,17 @@ def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, T
     return found.module.state_dict(), found.weights_sha256
 
 
+def _initial_licence(settings: PretrainSettings) -> str:
+    """Return the licence of the initial weights, which binds the new ones too; "" without such weights."""
+    if settings.init is None:
+        return ""
+    if settings.init in MODELS:
+        return MODELS[settings.init].licence
+    file = Path(settings.init)
+    card = read_card(file)
+    return licence_beside(file) or UNKNOWN_FILE if card is None else card.licence
+
+
 def _identity(
     settings: PretrainSettings, images: UnlabelledImages, init_sha256: str | None, arithmetic: Arithmetic
 ) -> RunIdentity:
@@ -278,7 +292,7 @@ def _history_csv(history: list[Row]) -> bytes:
     return history_csv(history, list(history[0]))
 
 
-def _card(settings: PretrainSettings, entry: ModelEntry, recorded: dict[str, Any], last: Row) -> Card:
+def _card(settings: PretrainSettings, entry: ModelEntry, recorded: dict[str, Any], last: Row, licence: str) -> Card:
     return Card(
         arch=entry.name,
         timm_id=entry.timm_id,
@@ -292,7 +306,7 @@ def _card(settings: PretrainSettings, entry: ModelEntry, recorded: dict[str, Any
         images=recorded["number_of_images"],
         images_sha256=recorded["images_sha256"],
         description=settings.description,
-        licence=settings.licence,
+        licence=licence,
         init_sha256=recorded["init_sha256"],
         settings=recorded,
         figures=last,

@@ -64,7 +64,7 @@ from stages.segmentation.split_notes import (
     duplicate_notes,
     fold_duplicate_notes,
     fold_notes,
-    missing_class_notes,
+    store_notes,
     unlabelled_notes,
 )
 from stages.segmentation.split_tables import splits_digest, write_splits
@@ -151,7 +151,7 @@ def _lead(
         *rule,
         *kept,
         *defaults,
-        *missing_class_notes(store, splits, settings),
+        *store_notes(store, splits, settings),
         *duplicate_notes(across_splits(store, splits)),
     ]  # now: after the training nothing may fail any more
     with progress.task("training", _samples_seen(settings, splits), unit="samples") as task:

@@ -7,7 +7,6 @@ sample's chunks against their checksums. Then the values are checked (`store.val
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,23 +16,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from store.check_processes import processes_for, shard_checks
 from store.column_chunks import is_decodable
-from store.disk.regular import MIB, IrregularFileError
-from store.errors import (
-    NotAStoreError,
-    PipelineError,
-    StoreIncompleteError,
-    StoreNotFoundError,
-    StoreUnreachableError,
-    StoreVersionError,
-    UsageError,
-)
-from store.format import ATTRIBUTE, SHARDED, chunk_path, written_json
+from store.errors import PipelineError, UsageError
+from store.faults import Fault
+from store.format import ATTRIBUTE, chunk_path, written_json
 from store.reader import AttentionStore
 from store.remote.address import Place, RemoteAddress, place_of
 from store.remote.cache import CacheSettings
 from store.strict_json import parse_json
-from store.values import wrong_column_values, wrong_values
+from store.values import wrong_column_values
 
 VERSION_1_STYLES = ((2, True), (2, False), (None, True), (None, False))
 """The styles in which zarr may have written a version 1 group's `zarr.json`.
@@ -41,40 +33,9 @@ VERSION_1_STYLES = ((2, True), (2, False), (None, True), (None, False))
 Each is the indentation, and True if letters outside ASCII are escaped.
 """
 
-AT_ONCE = 64 * MIB
-"""Bytes of unpacked values that are in memory at the same time; a shard of this program has about 32 MiB."""
-
 Progress = Callable[[Sequence[int], str], Iterable[int]]
 Choose = Callable[[int], NDArray[np.int64]]
 """Returns the positions of the samples to check, sorted and distinct, for a number of samples."""
-
-Kind = Literal["damaged", "missing", "unknown"]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One fault of a store."""
-
-    kind: Kind
-    """`missing`: a file or the whole store is absent. `unknown`: the store needs another version of this program."""
-    text: str
-
-    @classmethod
-    def of(cls, error: PipelineError) -> Fault:
-        """Return the fault that an error reports. For a fault inside a store, the text is one line.
-
-        Raises:
-            StoreUnreachableError: it is one.
-        """
-        if isinstance(error, StoreUnreachableError):
-            raise error  # it says nothing about the store
-        if isinstance(error, StoreVersionError):
-            return cls("unknown", str(error))
-        if isinstance(error, StoreNotFoundError | NotAStoreError):
-            return cls("missing", str(error))
-        if isinstance(error, StoreIncompleteError):
-            return cls("missing", str(error).splitlines()[0])
-        return cls("damaged", str(error).splitlines()[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +80,7 @@ def check_store(
     choose: Choose = all_samples,
     known: int = 0,
     values: bool = True,
+    processes: int | None = 1,
 ) -> Verification:
     """Check a store: all metadata and columns, and the chunks of the chosen samples.
 
@@ -131,6 +93,8 @@ def check_store(
         known: number of samples at the beginning whose chunks of columns are not read, because they were checked
             before.
         values: False to compare the chunks of samples with their checksums only, without unpacking them.
+        processes: number of processes that read a local store; None for one per processor if there is much to read.
+            With several, a script that calls this must be protected by `if __name__ == "__main__":`.
 
     Raises:
         UsageError: the address cannot be used.
@@ -138,14 +102,21 @@ def check_store(
     """
     place = place_of(path)
     if not isinstance(place, RemoteAddress):
-        return _check_place(place, progress, choose, known, values)
+        return _check_place(place, progress, choose, known, values, processes)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         return _check_place(
-            place.with_cache(CacheSettings(folder=Path(folder), size=0)), progress, choose, known, values
+            place.with_cache(CacheSettings(folder=Path(folder), size=0)), progress, choose, known, values, processes
         )
 
 
-def _check_place(place: Place, progress: Progress, choose: Choose, known: int, values: bool) -> Verification:  # noqa: FBT001 - as `check_store`
+def _check_place(
+    place: Place,
+    progress: Progress,
+    choose: Choose,
+    known: int,
+    values: bool,  # noqa: FBT001 - as `check_store`
+    processes: int | None,
+) -> Verification:
     try:
         store = AttentionStore.open(place)
     except UsageError:
@@ -153,22 +124,16 @@ def _check_place(place: Place, progress: Progress, choose: Choose, known: int, v
     except PipelineError as error:
         text = str(error)
         return Verification(faults=[Fault(Fault.of(error).kind, text)], samples=0, checked=0)
-    faults = [
-        *_faults_of_root(store.path, store.files.root_bytes(), store.description.version),
-        *_faults_of_columns(store, known),
-    ]
     chosen = choose(len(store))
     per_shard = store.description.samples_per_shard
     shards = range(-(-len(store) // per_shard))
-    for shard in progress(shards, "verifying"):
-        first, stop = np.searchsorted(chosen, [shard * per_shard, (shard + 1) * per_shard])
-        for name in store.description.sharded:
-            if stop > first:
-                step = _samples_at_once(store, name)
-                for start in range(first, stop, step):
-                    faults += _faults_of_shard(store, name, chosen[start : min(start + step, stop)], values=values)
-            else:
-                faults += _missing_shard(store, name, shard)
+    places = np.searchsorted(chosen, np.arange(len(shards) + 1) * per_shard)
+    parts = [(shard, chosen[places[shard] : places[shard + 1]]) for shard in shards]
+    faults = _faults_of_root(store.path, store.files.root_bytes(), store.description.version)
+    with shard_checks(store, parts, values=values, processes=processes_for(store, parts, processes)) as checks:
+        faults += _faults_of_columns(store, known)
+        for _ in progress(shards, "verifying"):
+            faults += next(checks)
     faults += _stray_files(store, len(shards))
     return Verification(faults=faults, samples=len(store), checked=len(chosen))
 
@@ -221,58 +186,6 @@ def _faults_of_columns(store: AttentionStore, known: int) -> list[Fault]:
             except PipelineError as error:
                 faults.append(Fault.of(error))
     return list(dict.fromkeys(faults))  # a damaged column is met again where another one is compared with it
-
-
-def _samples_at_once(store: AttentionStore, name: str) -> int:
-    """Return the number of samples of an array that are checked together: as many as fit in `AT_ONCE` bytes."""
-    array = store.arrays[name]
-    size = math.prod(array.shape[1:]) * (array.known_dtype or np.dtype(np.uint8)).itemsize
-    return max(1, AT_ONCE // max(1, size))
-
-
-def _faults_of_shard(store: AttentionStore, name: str, samples: NDArray[np.int64], *, values: bool) -> list[Fault]:
-    """Return the faults of some samples of one shard. A damaged sample does not hide the others."""
-    try:
-        return _faults_of_samples(store, name, samples, values=values)
-    except PipelineError as whole:
-        faults = []
-        for sample in samples:
-            try:
-                faults += _faults_of_samples(store, name, np.array([sample]), values=values)
-            except PipelineError as error:
-                faults.append(Fault.of(error))
-        # A missing shard gives the same fault for each of its samples: once is enough.
-        return list(dict.fromkeys(faults)) or [Fault.of(whole)]
-
-
-def _faults_of_samples(store: AttentionStore, name: str, samples: NDArray[np.int64], *, values: bool) -> list[Fault]:
-    """Return the faults of some samples' values; raises a `PipelineError` when their bytes are damaged."""
-    if name not in SHARDED and not store.has(name):  # the meaning of its values is not known
-        store.check_array(name, samples)
-        return []
-    if not values:
-        store.stored_run(name, int(samples[0]), int(samples[-1]) + 1)
-        return []
-    read = store.read_array(name, samples)
-    return [
-        Fault("damaged", f"`{name}` {what} in sample {samples[position]} ({store.ids[samples[position]]})")
-        for what, where in wrong_values(store, name, read, samples).items()
-        for position in np.flatnonzero(where)
-    ]
-
-
-def _missing_shard(store: AttentionStore, name: str, shard: int) -> list[Fault]:
-    """Return a fault if the file of a shard is absent. The file is not read."""
-    file = chunk_path(store.files.folder, name, shard, len(store.arrays[name].shape))
-    try:
-        store.files.require_present(file)
-    except FileNotFoundError:
-        return [Fault("missing", f"`{name}`: {file.name} is missing")]
-    except IrregularFileError as error:
-        return [Fault("damaged", f"`{name}`: {file.name} {error.strerror}")]
-    except OSError as error:
-        return [Fault("missing", f"`{name}`: {file.name} cannot be read ({error.strerror})")]
-    return []
 
 
 def _stray_files(store: AttentionStore, shards: int) -> list[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,9 +83,27 @@ class ShardWriter:
             self._lengths.clear()
             self.shards += 1
 
+    @property
+    def next_file(self) -> Path:
+        """The path of the first shard that is not complete."""
+        return chunk_path(self._root, self._name, self.shards, len(dimensions_of(self._name)))
+
+    def adopt(self) -> None:
+        """Count the file at `next_file`, which somebody else has put there, as a full shard, and secure it on the disk.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        path = self.next_file
+        if sys.platform != "win32":  # Windows secures only files that are open for writing
+            with named_failures(path):
+                file = path.open("rb")
+            self._syncing.close(file, path)
+        self.shards += 1
+
     def _write(self, *, complete: bool) -> None:
         """Write what waits to the end of the present shard's file; if it is complete, secure it on the disk."""
-        path = chunk_path(self._root, self._name, self.shards, len(dimensions_of(self._name)))
+        path = self.next_file
         with named_failures(path):
             file = path.open("ab" if self._begun else "xb")
             try:

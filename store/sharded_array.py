@@ -136,8 +136,7 @@ class ShardedArray:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
         shard = self._map(start // self._per_shard)
-        for sample, checksum in zip(range(start, stop), checksums.tolist(), strict=True):
-            shard.check(sample, checksum)
+        shard.check_together(np.arange(start, stop, dtype=np.int64), checksums)
         return shard.run(start, stop)
 
     def check(self, indices: NDArray[np.int64], checksums: Checksums) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from store.check import check_store
+from store.check import Choose, all_samples, check_store
 from store.column_writer import ColumnWriter
 from store.description import Description, MaskSource
 from store.disk.publish import published_folder
@@ -170,7 +170,12 @@ class Layout:
 
 @contextlib.contextmanager
 def new_store(
-    path: Path, *, layout: Layout, recipe: dict[str, Any], upgraded_from: Sequence[str] = (), copied: bool = False
+    path: Path,
+    *,
+    layout: Layout,
+    recipe: dict[str, Any],
+    upgraded_from: Sequence[str] = (),
+    copied: Choose | None = None,
 ) -> Iterator[StoreWriter]:
     """Open a writer whose store replaces the one at `path` when the block ends without an error.
 
@@ -179,8 +184,7 @@ def new_store(
         layout: of every sample.
         recipe: all that determines the attention.
         upgraded_from: the `contents_sha256` of the older stores that this one replaces.
-        copied: all samples come from stores with `store.copying`. Then their bytes are compared with their checksums,
-            and their values are not looked at: that was done when those stores were written.
+        copied: set for samples of other stores (`store.copying`): returns those whose bytes have to be compared.
 
     Raises:
         UsageError: `path` holds something that is not an attention store.
@@ -190,7 +194,7 @@ def new_store(
         writer = StoreWriter(folder, layout=layout, recipe=recipe, upgraded_from=upgraded_from, syncing=files)
         yield writer
         writer.finish()
-        faults = [fault.text for fault in check_store(folder, values=not copied).faults]
+        faults = [fault.text for fault in check_store(folder, choose=copied or all_samples, values=not copied).faults]
         if faults:
             raise StoreCorruptError("\n".join([f"{path}: the written store does not read back:", *faults]))
 
@@ -212,9 +216,7 @@ class StoreWriter:
         """Inputs left out on request, for the store's description: `{where, what}`."""
         self.part: dict[str, Any] | None = None
         """Share of a larger store, for the store's description; None for a whole store."""
-        self._folder = folder
-        self._layout = layout
-        self._recipe = recipe
+        self._folder, self._layout, self._recipe = folder, layout, recipe
         self._upgraded_from = list(upgraded_from)
         self.samples = 0
         """The number of samples so far."""
@@ -308,6 +310,7 @@ class StoreWriter:
         metadata |= {name: self._sharded_metadata(name) for name in self._layout.sharded}
         for name, content in metadata.items():
             self._syncing.write(self._folder / name / "zarr.json", content)
+        columns = [name for name in (*DIMENSIONS, *OPTIONAL_COLUMNS) if name in self.columns]
         description = Description(
             version=VERSION,
             required=[LABEL_RULES] if self._layout.masks.rules is not None else [],
@@ -320,9 +323,7 @@ class StoreWriter:
             sharded=list(self._layout.sharded),
             skipped=self.skipped,
             metadata_sha256=metadata_sha256(metadata),
-            columns_sha256={
-                name: self.columns[name].digests for name in (*DIMENSIONS, *OPTIONAL_COLUMNS) if name in self.columns
-            },
+            columns_sha256={name: self.columns[name].digests for name in columns},
             contents_sha256="",
             upgraded_from=self._upgraded_from,
             images=self._layout.images,
@@ -334,8 +335,7 @@ class StoreWriter:
         self._syncing.wait()
 
     def _sharded_metadata(self, name: str) -> bytes:
-        shape = self._layout.shape(name)
-        dtype = self._layout.sharded[name]
+        shape, dtype = self._layout.shape(name), self._layout.sharded[name]
         size = math.prod(shape) * np.dtype(dtype).itemsize
         spec = ShardedArraySpec(
             name=name,

@@ -154,25 +154,47 @@ def _known(path: Path, where: str, key: str, value: Any) -> Any:
     return OPTIONS[key][0](value)
 
 
-_FAMILIES: dict[str, str] = {
-    "vit": "vit_{size}_patch16_224",
-    "dinov2": "vit_{size}_patch14_dinov2",
-    "dinov2_with_registers": "vit_{size}_patch14_reg4_dinov2",
-    "dinov3_vit": "vit_{size}_patch16_dinov3",
+_BASE = 768
+_PATCH = {"vit": 16, "dinov2": 14, "dinov2_with_registers": 14, "dinov3_vit": 16}
+_ARCHITECTURES: dict[str, dict[int, tuple[str, int, int]]] = {
+    "vit": {
+        192: ("vit_tiny_patch16_224", 12, 3),
+        384: ("vit_small_patch16_224", 12, 6),
+        _BASE: ("vit_base_patch16_224", 12, 12),
+        1024: ("vit_large_patch16_224", 24, 16),
+    },
+    "dinov2": {
+        384: ("vit_small_patch14_dinov2", 12, 6),
+        _BASE: ("vit_base_patch14_dinov2", 12, 12),
+        1024: ("vit_large_patch14_dinov2", 24, 16),
+        1536: ("vit_giant_patch14_dinov2", 40, 24),
+    },
+    "dinov2_with_registers": {
+        384: ("vit_small_patch14_reg4_dinov2", 12, 6),
+        _BASE: ("vit_base_patch14_reg4_dinov2", 12, 12),
+        1024: ("vit_large_patch14_reg4_dinov2", 24, 16),
+        1536: ("vit_giant_patch14_reg4_dinov2", 40, 24),
+    },
+    "dinov3_vit": {
+        384: ("vit_small_patch16_dinov3", 12, 6),
+        _BASE: ("vit_base_patch16_dinov3", 12, 12),
+        1024: ("vit_large_patch16_dinov3", 24, 16),
+        1280: ("vit_huge_plus_patch16_dinov3", 32, 20),
+        4096: ("vit_7b_patch16_dinov3", 40, 32),
+    },
 }
-"""Architecture of timm by transformers' `model_type`."""
-_SIZES = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge", 1536: "giant", 4096: "7b"}
-_SHAPES = {
-    "tiny": (12, 3), "small": (12, 6), "base": (12, 12), "large": (24, 16), "huge": (32, 16), "giant": (40, 24),
-    "7b": (40, 32),
-}  # fmt: skip
-"""Blocks and heads of timm's architectures of each size."""
+"""Architecture of timm with its blocks and heads, by transformers' `model_type` and the width of a token."""
+_GATED = {"vit_small_patch16_dinov3": "vit_small_plus_patch16_dinov3"}
+"""Architecture with a gated MLP in place of the plain one, where timm has both."""
+_WITH_SMALL_PATCHES = ("vit_small_patch8_224", "vit_base_patch8_224")
+_LARGEST_EPSILON = 1e-5
+"""Largest epsilon of a layer norm that changes no map visibly: timm has 1e-6, and 1e-5 for DINOv3."""
 
 
 def _of_transformers(path: Path, config: Mapping[str, Any], licence: str) -> HubFolder:
     kind = str(config["model_type"])
-    if kind not in _FAMILIES:
-        raise WeightsError(f"{path}: model_type {quoted(kind)} is not supported. Known: {', '.join(_FAMILIES)}.")
+    if kind not in _ARCHITECTURES:
+        raise WeightsError(f"{path}: model_type {quoted(kind)} is not supported. Known: {', '.join(_ARCHITECTURES)}.")
     names = {
         "embed_dim": "hidden_size", "depth": "num_hidden_layers", "num_heads": "num_attention_heads",
         "patch_size": "patch_size",
@@ -215,31 +237,25 @@ def _require_usual(path: Path, kind: str, config: Mapping[str, Any]) -> None:
                 f"{path}: {key} is {quoted(str(found))}. Only {value} is supported: with another value the attention "
                 "would not be that of these weights."
             )
+    epsilon = config.get("layer_norm_eps", 0)
+    if not isinstance(epsilon, int | float) or not 0 <= epsilon <= _LARGEST_EPSILON:
+        raise WeightsError(
+            f"{path}: layer_norm_eps is {quoted(str(epsilon))}. At most {_LARGEST_EPSILON:g} is supported: with a "
+            "larger value the attention would not be that of these weights."
+        )
 
 
 def _nearest(kind: str, wanted: Mapping[str, int], *, gated: bool) -> tuple[str, dict[str, int]]:
     """Return the architecture of timm of the same width, else the base one, and the sizes that it has by itself."""
-    size = _SIZES.get(wanted["embed_dim"], "base")
-    offered = {
-        "vit": ("tiny", "small", "base", "large"),
-        "dinov2": ("small", "base", "large", "giant"),
-        "dinov2_with_registers": ("small", "base", "large", "giant"),
-        "dinov3_vit": ("small", "base", "large", "huge", "7b"),
-    }[kind]
-    size = size if size in offered else "base"
-    depth, heads = _SHAPES[size]
-    usual = {
-        "embed_dim": next(dim for dim, name in _SIZES.items() if name == size),
-        "depth": depth,
-        "num_heads": heads,
-        "patch_size": 14 if kind.startswith("dinov2") else 16,
-    }
-    shown = {"small": "small_plus", "huge": "huge_plus"}.get(size, size) if gated or size == "huge" else size
-    if kind == "dinov3_vit":
-        usual["num_heads"] = {"huge": 20}.get(size, heads)
-    name = _FAMILIES[kind].format(size=shown if kind == "dinov3_vit" else size)
-    if kind == "vit" and wanted["patch_size"] == 8 and size in {"small", "base"}:  # noqa: PLR2004 - DINO's patches
-        name, usual["patch_size"] = name.replace("patch16", "patch8"), 8
+    known = _ARCHITECTURES[kind]
+    width = wanted["embed_dim"] if wanted["embed_dim"] in known else _BASE
+    name, depth, heads = known[width]
+    usual = {"embed_dim": width, "depth": depth, "num_heads": heads, "patch_size": _PATCH[kind]}
+    if gated:
+        name = _GATED.get(name, name)
+    small = name.replace("patch16", "patch8")
+    if kind == "vit" and wanted["patch_size"] == 8 and small in _WITH_SMALL_PATCHES:  # noqa: PLR2004 - DINO's patches
+        name, usual["patch_size"] = small, 8
     return name, usual
 
 

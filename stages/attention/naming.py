@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from stages.attention.architectures import Shape, find_architecture, shape_in_timm
+from stages.attention.bundled_licence import licence_in_bundle
 from stages.attention.card import Card, read_card
 from stages.attention.folder_files import HUB_FILES
 from stages.attention.foreign_text import quoted
@@ -28,8 +29,10 @@ from stages.attention.timm_models import (
 )
 from stages.errors import UnknownModelError, WeightsError
 
-__all__ = ["UNSTATED", "find_model", "licence_beside"]
+__all__ = ["LONGEST_LICENCE", "UNSTATED", "find_model", "licence_beside"]
 
+LONGEST_LICENCE = 600
+"""Most characters of a licence from a file; a README may state a name and a link of 300 each."""
 UNSTATED = "unknown (the folder of the weights does not state it; read their page before use)"
 
 
@@ -81,7 +84,7 @@ def _entry_of_folder(name: str) -> ModelEntry:
     return dataclasses.replace(
         entry,
         file=name,
-        licence=quoted(stated) if stated else UNSTATED,
+        licence=quoted(stated, longest=LONGEST_LICENCE) if stated else UNSTATED,
         source=f"weights in a folder of the model hub; its {CONFIG} names {found.name}",
         mean=found.mean,
         std=found.std,
@@ -92,11 +95,12 @@ def licence_beside(weights: Path) -> str:
     """Return the licence that the folder of a weights file states; "" if it does not.
 
     Args:
-        weights: A folder of the model hub, or a file that has a name as in such a folder.
+        weights: A folder of the model hub, a file that has a name as in such a folder, or a file of `pipeline bundle`.
     """
-    if not weights.is_dir() and weights.name not in HUB_FILES:
-        return ""
-    return quoted(stated_licence(licence_in(weights if weights.is_dir() else weights.parent)))
+    found = ""
+    if weights.is_dir() or weights.name in HUB_FILES:
+        found = stated_licence(licence_in(weights if weights.is_dir() else weights.parent))
+    return quoted(found or licence_in_bundle(weights), longest=LONGEST_LICENCE)
 
 
 def _required_card(path: Path) -> Card:

@@ -74,9 +74,8 @@ def load_transformer(
     Args:
         name: As `stages.attention.naming.find_model` takes it.
         input_size: (height, width) of the images in pixels; both divisible by the patch.
-        weights: A weights file as published (`.pth`) or `.safetensors`, or a folder of the model hub.
-            Without it the weights come from the file that
-            the table or `name` names, else from the hub.
+        weights: A weights file as published (`.pth`) or `.safetensors`, or a folder of the model hub. Without it the
+            weights come from the file that the table or `name` names, else from the hub.
         positions: Rule by which position embeddings are resampled to the input size.
 
     Returns:
@@ -97,9 +96,8 @@ def load_transformer(
     _check_architecture(source, entry, arranged.tensors)
     side = _native_side(source, entry, arranged.tensors)
     options = options_in(entry, arranged.tensors)
-    outline = build_outline(
-        entry, side, **options
-    )  # without memory: a file must not make us allocate more than it holds
+    # Without memory: a file must not make us allocate more than it holds.
+    outline = build_outline(entry, side, **options)
     fitted = _convert(source, entry, arranged, outline)
     _check_fit(source, entry, fitted, outline, arranged)
     module = _with_memory(outline) or build_transformer(entry, side, **options)

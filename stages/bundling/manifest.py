@@ -19,9 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MANIFEST_FILE", "write_manifest"]
+from stages.outputs.kinds import MANIFEST_FILE
 
-MANIFEST_FILE = "MANIFEST.json"
+__all__ = ["write_manifest"]
+
 VERSION = 1
 
 

@@ -57,7 +57,7 @@ def copy_weights(
     """
     for model in models:
         entry = find_model(model)
-        about = {"model": model, "licence": entry.licence, "source": entry.source}
+        about = {"model": model, "licence": entry.licence or UNKNOWN, "source": entry.source}
         if not entry.url:  # a file of this package, of the user, or no file at all
             yield {**about, "file": _copied(Path(entry.file), folder) if model == entry.file else ""}
             continue

@@ -10,6 +10,7 @@
 | `groups` | group of every scored image; groups that share an image are one |
 | `runs` | one entry a run: its result file, its kept model or null, mean Dice, time and size |
 | `summary` | the statistics; see `stages.comparison.tables` |
+| `licences` | licence of the transformer's weights of every arm; earlier versions did not write it |
 | `notes` | what a reader must know before believing the figures |
 
 The scores of single images are in `results/` and, as a table, in `per_image.csv`.
@@ -35,10 +36,11 @@ from stages.comparison.results import Comparison, RunResult
 from stages.comparison.stored_results import read_result
 from stages.errors import CheckpointError, UsageError
 from stages.outputs.kinds import COMPARISON_FILE, RUNS
+from stages.runs.licences import licence_of_run
 from stages.segmentation.store_groups import groups_of
 from store.disk.regular import MIB, read_limited
 
-__all__ = ["FinishedComparison", "comparison_of", "content_of", "read_comparison"]
+__all__ = ["FinishedComparison", "comparison_of", "content_of", "licences_of", "read_comparison"]
 
 VERSION = 1
 LARGEST = 256 * MIB
@@ -88,6 +90,7 @@ class _Content(BaseModel):
     groups: dict[str, str]
     runs: list[_Run]
     notes: list[str]
+    licences: dict[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +142,7 @@ def content_of(plan: Plan, comparison: Comparison, summary: Mapping[str, Any], n
         "checkpoint": plan.settings.checkpoint,
         "settings": dict(comparison.settings),
         "groups": dict(comparison.groups),
+        "licences": licences_of(plan),
         "runs": [
             {
                 "arm": job.run.arm.name,
@@ -153,6 +157,17 @@ def content_of(plan: Plan, comparison: Comparison, summary: Mapping[str, Any], n
         "summary": dict(summary),
         "notes": list(notes),
     }
+
+
+def licences_of(plan: Plan) -> dict[str, str]:
+    """Return the licence of the transformer's weights by arm; arms may have stores of different transformers."""
+    found = {}
+    for arm in plan.matrix.arms:
+        store = plan.samples.store_of(arm)
+        found[arm.name] = licence_of_run(
+            store.recipe, store.description.weights_licence, branches=arm.settings.branches
+        )
+    return found
 
 
 def read_comparison(folder: Path) -> FinishedComparison:

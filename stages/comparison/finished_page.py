@@ -102,5 +102,6 @@ def _page(finished: FinishedComparison, analysis: Analysis) -> Page:
             seeds=comparison.seeds,
             steps=int(finished.content["steps"]),
             checkpoint=str(finished.content["checkpoint"]),
+            licences=finished.content.get("licences", {}),
         ),
     )

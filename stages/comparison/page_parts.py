@@ -10,9 +10,10 @@ from stages.comparison.wording import listed
 from stages.reporting.arms import Arm
 from stages.reporting.case_table import case_table
 from stages.reporting.content import Page, Section
-from stages.reporting.data_sections import doubt_section, left_out_section, provenance
+from stages.reporting.data_sections import LICENCE, doubt_section, left_out_section, provenance
 from stages.reporting.distributions import distribution_section, size_section
 from stages.reporting.sources import Sources
+from stages.runs.licences import NOT_USED
 from stages.runtime.progress import Progress
 from stages.runtime.wording import counted
 
@@ -28,7 +29,13 @@ MODELS = {"last": "the last step", "best": "the best epoch on the validation sam
 
 
 def footer(
-    *, labels: Sequence[int], all_labels: int, seeds: Sequence[int], steps: int, checkpoint: str
+    *,
+    labels: Sequence[int],
+    all_labels: int,
+    seeds: Sequence[int],
+    steps: int,
+    checkpoint: str,
+    licences: Mapping[str, str],
 ) -> list[tuple[str, str]]:
     """Return what was compared, as label and value.
 
@@ -38,8 +45,12 @@ def footer(
         seeds: Of the trainings.
         steps: Of every training.
         checkpoint: The model that is scored: `last` or `best`.
+        licences: Licence of the transformer's weights by arm; empty for a comparison of an earlier version.
     """
+    different = set(licences.values()) - {NOT_USED}
+    named = [f"{arm}: {licence}" for arm, licence in licences.items()] if len(different) > 1 else sorted(different)
     return [
+        *([(LICENCE, "; ".join(named))] if named else []),
         ("Numbers of labels", f"{listed([f'{count:,}' for count in labels])}, of {all_labels:,}"),
         ("Seeds", listed([str(seed) for seed in seeds])),
         ("Every training", f"{counted(steps, 'step')}; the model of {MODELS.get(checkpoint, checkpoint)} is scored"),
@@ -85,6 +96,7 @@ def with_cases(
     if missing := [name for name in compared if name not in names]:
         note += f" Not of {listed(missing)}: their models were not kept, or they have other stores or networks."
     further: list[Section] = [distribution_section(arms), size_section(arms), doubt_section(arms)]
+    own = {INTERVALS[0], *({LICENCE} & {label for label, _ in page.footer})}
     return replace(
         page,
         sections=[
@@ -93,5 +105,5 @@ def with_cases(
             left_out_section(arms),
         ],
         cases=replace(cases, note=" ".join(filter(None, [note, cases.note]))),
-        footer=[*(row for row in provenance(arms, settings) if row[0] != INTERVALS[0]), *page.footer],
+        footer=[*(row for row in provenance(arms, settings) if row[0] not in own), *page.footer],
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.comparison.analysis import Analysis
+from stages.comparison.comparison_file import licences_of
 from stages.comparison.page_parts import footer, with_cases
 from stages.comparison.plan import Job, Plan
 from stages.comparison.sections import comparison_facts, comparison_sections
@@ -54,6 +55,7 @@ def comparison_page(plan: Plan, analysis: Analysis, notes: Sequence[str], folder
             seeds=plan.matrix.seeds,
             steps=plan.settings.steps,
             checkpoint=plan.settings.checkpoint,
+            licences=licences_of(plan),
         ),
     )
     pictured = _pictured(plan)

@@ -59,14 +59,13 @@ class Check:
         )
 
 
-def check(loaded: Loaded, run: Run, progress: Progress, *, values_only: bool = False) -> Check:
+def check(loaded: Loaded, run: Run, progress: Progress) -> Check:
     """Compare an exported network with PyTorch.
 
     Args:
         loaded: the network in PyTorch.
         run: the exported one.
         progress: shows how far it is.
-        values_only: the exported network has the last output only.
 
     Raises:
         PipelineError: the two differ, or PyTorch gives NaN or infinity.
@@ -84,7 +83,7 @@ def check(loaded: Loaded, run: Run, progress: Progress, *, values_only: bool = F
                 "  Train with a lower --lr or with --precision float32."
             )
         found = list(run([one.numpy() for one in inputs]))
-        largest, unlike = _compare(loaded, expected[-1:] if values_only else expected, found)
+        largest, unlike = _compare(loaded, expected if loaded.gives_mask else expected[-1:], found)
         difference, undecided = max(difference, largest), undecided + unlike
     return Check(
         images=sum(len(inputs[0]) for inputs in batches), real=real, difference=difference, undecided=undecided

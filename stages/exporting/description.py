@@ -101,7 +101,7 @@ def _inputs(loaded: Loaded) -> dict[str, Any]:
 def _outputs(loaded: Loaded) -> dict[str, Any]:
     network = loaded.card.network
     described: dict[str, Any] = {}
-    if loaded.maps is None:
+    if loaded.gives_mask:
         described["mask"] = {
             "shape": ["batch", *network.size],
             "type": "uint8",

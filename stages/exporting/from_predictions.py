@@ -26,6 +26,7 @@ from stages.imaging.volumes.channels import with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.prediction.licence_file import notice
 from stages.prediction.outputs import label_names
+from stages.runs.licences import licence_of_run
 from stages.runtime.progress import Progress
 from stages.segmentation.checkpoint import ModelCard, load_model
 from stages.segmentation.mask_painter import MaskPainter
@@ -85,8 +86,11 @@ def from_predictions(settings: ExportSettings, progress: Progress) -> Collection
         ids=[one.id for one in usable],
         read=read,
         notes=[_left_out(missing)] if missing else [],
-        notice=notice(card.recipe, card.weights_licence),
-        facts={"run": {"recipe_sha256": card.recipe_sha256, "store_contents_sha256": card.store_contents_sha256}},
+        notice=notice(card.recipe, card.weights_licence, branches=card.network.branches),
+        facts={
+            "run": {"recipe_sha256": card.recipe_sha256, "store_contents_sha256": card.store_contents_sha256},
+            "weights_licence": licence_of_run(card.recipe, card.weights_licence, branches=card.network.branches),
+        },
     )
 
 

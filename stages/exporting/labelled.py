@@ -81,7 +81,7 @@ class Collection:
     """Read the image of a position in `ids`. It raises InputProblemsError if a file cannot be used."""
     notes: Sequence[str] = ()
     notice: bytes = b""
-    """Licence of the transformer's weights, if it has conditions."""
+    """Content of `weights-licence.txt`; empty if the licence needs no notice."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Source of the export, for `export.json`."""
 

@@ -16,7 +16,7 @@ from stages.errors import UsageError
 from stages.exporting.networks import Frame, SegmenterNetwork, WholeNetwork, whole_frame
 from stages.imaging.image_rules import PAD, ImageRules
 from stages.prediction.loading import recipe_of, weights_of
-from stages.runs.licences import licence_of, needs_notice
+from stages.runs.licences import UNKNOWN, licence_of_run, needs_notice, remark
 from stages.segmentation.checkpoint import ModelCard, load_model
 from stages.settings import ExportSettings, Size
 
@@ -45,9 +45,14 @@ class Loaded:
         return ["image"] if self.maps is None else ["image", "maps"]
 
     @property
+    def gives_mask(self) -> bool:
+        """True if the mask leaves beside the values. The segmenter alone and a MONAI bundle give the values only."""
+        return self.maps is None and self.settings.format != "monai-bundle"
+
+    @property
     def outputs(self) -> list[str]:
         """Names of the outputs in their order."""
-        return ["mask", self.settings.values] if self.maps is None else [self.settings.values]
+        return ["mask", self.settings.values] if self.gives_mask else [self.settings.values]
 
     @property
     def channels(self) -> int:
@@ -84,26 +89,23 @@ def load(settings: ExportSettings) -> Loaded:
     notes = list(_notes(card, recipe, settings))
     licence = _licence(card, settings)
     if needs_notice(licence):
-        notes.append(f"the licence of the transformer's weights has conditions of its own: {licence}")
+        notes.append(remark(licence))
     config = card.network
-    if settings.part == "segmenter" or recipe is None:
-        if settings.weights is not None:
-            raise UsageError(
-                f"--weights {settings.weights}: what is exported has no transformer, so no weights file is needed.\n"
-                "  Leave --weights out."
-            )
-        if settings.part == "segmenter":
-            network: nn.Module = SegmenterNetwork(segmenter, card, settings.pixels, settings.values)
-        else:
-            network = WholeNetwork(segmenter, card, None, None, settings.pixels, settings.values)
-    else:
-        transformer = _transformer(recipe, settings)
-        network = WholeNetwork(segmenter, card, transformer, recipe, settings.pixels, settings.values)
+    if recipe is None and settings.weights is not None:
+        raise UsageError(
+            f"--weights {settings.weights}: what is exported has no transformer, so no weights file is needed.\n"
+            "  Leave --weights out."
+        )
     alone = settings.part == "segmenter"
+    if alone:
+        network: nn.Module = SegmenterNetwork(segmenter, card, settings.pixels, settings.values)
+    else:
+        transformer = None if recipe is None else _transformer(recipe, settings)
+        network = WholeNetwork(segmenter, card, transformer, recipe, settings.pixels, settings.values)
     return Loaded(
         network=network.eval().requires_grad_(requires_grad=False),
         card=card,
-        frame=whole_frame(config.size, None if alone else recipe),
+        frame=whole_frame(config.size, recipe),
         maps=(config.heads, *config.grid) if alone else None,
         licence=licence,
         notes=tuple(notes),
@@ -119,10 +121,11 @@ def _transformer(recipe: Recipe, settings: ExportSettings) -> nn.Module:
 
 
 def _licence(card: ModelCard, settings: ExportSettings) -> str:
-    """Return the licence of the transformer's weights: from the file that is given, else from the run."""
-    if settings.weights is not None and (described := read_card(settings.weights)) is not None:
+    """Return the licence of the transformer's weights: from the run, else from the weights file that is given."""
+    found = licence_of_run(card.recipe, card.weights_licence, branches=card.network.branches)
+    if found == UNKNOWN and settings.weights is not None and (described := read_card(settings.weights)) is not None:
         return described.licence
-    return licence_of(card.recipe, card.weights_licence)
+    return found
 
 
 def _notes(card: ModelCard, recipe: Recipe | None, settings: ExportSettings) -> Sequence[str]:

@@ -69,7 +69,7 @@ def write(settings: ExportSettings, out: Path, progress: Progress) -> Exported:
     traced = _trace(loaded)
     about, running = _json(metadata(loaded)), _json(inference(loaded))
     content = _archive(traced, loaded, {"metadata.json": about, "inference.json": running})
-    result = check(loaded, _runner(traced), progress, values_only=True)
+    result = check(loaded, _runner(traced), progress)
     files = {
         "configs/metadata.json": about,
         "configs/inference.json": running,

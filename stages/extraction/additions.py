@@ -1,21 +1,24 @@
 """Decide which samples a store keeps when new images are added to it: `extract --append`.
 
 A sample is kept if its image, its label files and its group are those that the store records. The files of a kept
-sample are read once, to compare their digests, and are not decoded. New samples follow the kept ones, in the order of
+sample are read once, to compare their digests, and are not decoded; later they are read again only if the system shows
+that they may have changed (`stages.extraction.known_files`). New samples follow the kept ones, in the order of
 their ids. A store whose samples were changed or removed, or that was made by other rules, is not added to: it has to be
 extracted as a whole.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem, UsageError
+from stages.extraction.known_files import KnownFiles, States, mark_of, record_of
+from stages.extraction.memo_place import memo_folder
 from stages.extraction.source_digests import mask_digest
 from stages.imaging.image_rules import ImageRules
 from stages.imaging.samples import SourceSample
@@ -37,8 +40,8 @@ NAMED = 3
 REMEDY = "Move the store away and run the command again to extract all images, or leave out --append."
 TOGETHER = 16
 """Number of samples that are hashed as one task of a thread."""
-RECORDED = ("digest", "mask_digest", "group")
-"""Columns that must be the same in the store and for the files."""
+AT_ONCE = 4096
+"""Number of samples that are looked up in the record of known files together."""
 SAME = (
     "size",
     "grid",
@@ -55,6 +58,27 @@ SAME = (
 """Fields of the layout that must be the same for old and new samples."""
 
 
+class _Kept(NamedTuple):
+    """Hold a sample that is in the store, and what the store records of it, in UTF-8."""
+
+    sample: SourceSample
+    digest: bytes
+    mask_digest: bytes
+    group: bytes
+    state: bytes | None
+    """State of its files before they are read; None if it proves nothing."""
+
+    @property
+    def mark(self) -> bytes:
+        """The mark of the sample, if its files have the digests that the store records."""
+        return mark_of(self.state or b"", self.digest, self.mask_digest)
+
+    @property
+    def other_group(self) -> bool:
+        """Return True if the sample has another group now."""
+        return self.sample.group.encode("utf-8", "surrogatepass") != self.group
+
+
 @dataclass
 class Additions:
     """Compare the samples that were found with those of the store."""
@@ -65,6 +89,12 @@ class Additions:
     """Number of samples that are not in the store, those with damaged files included."""
     labelled: int = field(default=0)
     """Number of samples in the store that have a mask."""
+    known: KnownFiles = field(default_factory=KnownFiles)
+    """The files that were read in an earlier run."""
+    marks: list[bytes] = field(default_factory=list)
+    """Marks of the kept samples, after `choose`: see `stages.extraction.known_files`."""
+    read: int = field(default=0)
+    """Number of kept samples whose files were read."""
 
     @classmethod
     def open(cls, settings: ExtractSettings, progress: Progress) -> Self | None:
@@ -86,7 +116,8 @@ class Additions:
                 f"{settings.store}: does not record the digests of its masks, so it is not known which samples "
                 f"have changed.\n  {REMEDY}"
             )
-        return cls(previous, progress, labelled=int(previous.labelled.sum()))
+        known = KnownFiles() if settings.rehash else KnownFiles.read(record_of(settings.store, memo_folder(settings)))
+        return cls(previous, progress, labelled=int(previous.labelled.sum()), known=known)
 
     @property
     def rules(self) -> ImageRules:
@@ -96,6 +127,11 @@ class Additions:
             UsageError: this version of the program does not know them.
         """
         return ImageRules.from_dict(self.previous.description.images)
+
+    @property
+    def weights_licence(self) -> str:
+        """Licence of the transformer's weights that the store records; "" for nothing."""
+        return self.previous.description.weights_licence
 
     def summary(self, added: int) -> str:
         """Return the line for the output.
@@ -154,34 +190,53 @@ class Additions:
 
     def _known(self) -> dict[str, int]:
         """Return the position of every sample by its id."""
-        return {str(id_): position for position, id_ in enumerate(self.previous.ids)}
+        return {id_.decode(): position for position, id_ in enumerate(self._texts("sample"))}
 
     def _changed(self, samples: Sequence[SourceSample], known: dict[str, int]) -> list[str]:
-        """Return the ids of samples whose files or groups are not those that the store records."""
-        changed, problems = [], []
-        positions = np.array([known[sample.id] for sample in samples], np.int64)
-        parts = [samples[start : start + TOGETHER] for start in range(0, len(samples), TOGETHER)]
-        with self.progress.task("comparing", len(samples)) as task:
-            for number, found in enumerate(look_ahead(_digests_of, parts)):
-                recorded = self._recorded(positions[number * TOGETHER : (number + 1) * TOGETHER])
-                for sample, digests, kept in zip(parts[number], found, recorded, strict=True):
-                    if isinstance(digests, list):
-                        problems += digests
-                    elif (*digests, sample.group) != kept:
-                        changed.append(sample.id)
-                    task.advance()
-        if problems:
-            raise InputProblemsError(problems, "Repair them; nothing was changed.")
-        return changed
-
-    def _recorded(self, positions: NDArray[np.int64]) -> Iterator[tuple[str, ...]]:
-        """Return the digest of the image, that of the labels, and the group of some samples, as the store records them.
+        """Return the ids of samples whose files or groups are not those that the store records, sorted.
 
         Args:
-            positions: (sample,) of the samples.
+            samples: one for every sample of the store.
+            known: the position in the store of each.
         """
-        value = self.previous.columns.value
-        return (tuple(str(value(name, at)) for name in RECORDED) for at in positions.tolist())
+        ordered = sorted(samples, key=lambda sample: known[sample.id])
+        texts = self._texts
+        recorded = zip(ordered, texts("digest"), texts("mask_digest"), texts("group"), strict=True)
+        states = States()
+        changed: list[str] = []
+        problems: dict[str, list[Problem]] = {}
+        with self.progress.task("comparing", len(samples)) as task:
+            while block := [_Kept(*one, states.of(one[0])) for one in itertools.islice(recorded, AT_ONCE)]:
+                unknown = self._without_known(block)
+                task.advance(len(block) - len(unknown))
+                parts = [unknown[start : start + TOGETHER] for start in range(0, len(unknown), TOGETHER)]
+                for part, found in zip(parts, look_ahead(_digests_of, parts), strict=True):
+                    for one, digests in zip(part, found, strict=True):
+                        if isinstance(digests, list):
+                            problems[one.sample.id] = digests
+                        elif digests != (one.digest.decode(), one.mask_digest.decode()):
+                            changed.append(one.sample.id)
+                        elif one.state is not None and states.of(one.sample) == one.state:
+                            self.marks.append(one.mark)
+                        task.advance()
+                self.read += len(unknown)
+                changed += [one.sample.id for one in block if one.other_group]
+        if problems:
+            listed = [problem for _, some in sorted(problems.items()) for problem in some]
+            raise InputProblemsError(listed, "Repair them; nothing was changed.")
+        return sorted(set(changed))
+
+    def _without_known(self, block: Sequence[_Kept]) -> list[_Kept]:
+        """Return the samples whose files have to be read, and keep the marks of the others."""
+        marks = [one.mark for one in block]
+        found = [one.state is not None and has for one, has in zip(block, self.known.has(marks).tolist(), strict=True)]
+        self.marks += itertools.compress(marks, found)
+        return [one for one, has in zip(block, found, strict=True) if not has]
+
+    def _texts(self, name: str) -> Iterator[bytes]:
+        """Yield the texts of a column of the store in UTF-8, in order."""
+        for texts in self.previous.columns.texts(name):
+            yield from texts.chosen(np.arange(len(texts)))
 
     def _refuse(self, ids: Sequence[str], what: str) -> None:
         if ids:
@@ -189,9 +244,9 @@ class Additions:
             raise UsageError(f"{self.previous.path}: {', '.join(ids[:NAMED])}{more} {what}.\n  {REMEDY}")
 
 
-def _digests_of(samples: Sequence[SourceSample]) -> list[tuple[str, str] | list[Problem]]:
+def _digests_of(samples: Sequence[_Kept]) -> list[tuple[str, str] | list[Problem]]:
     """Return `_digests` of several samples: a task of a thread costs as much as hashing a small file."""
-    return [_digests(sample) for sample in samples]
+    return [_digests(one.sample) for one in samples]
 
 
 def _digests(sample: SourceSample) -> tuple[str, str] | list[Problem]:

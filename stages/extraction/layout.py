@@ -44,6 +44,7 @@ def layout_of_samples(settings: ExtractSettings, prepared: Prepared, recipe: Rec
             *(("mask_digest",) if settings.append else ()),
         ),
         expected=len(prepared.sources),
+        per_shard=prepared.shard_step if prepared.shard_step > 1 else 0,
     )
 
 

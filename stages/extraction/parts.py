@@ -22,16 +22,21 @@ from stages.errors import PipelineError, Problem, UsageError
 from store.description import Description
 from store.format import canonical_json
 from store.root import describe, root_bytes
+from store.writer import Layout
 
 if TYPE_CHECKING:
     from stages.extraction.preparation import Prepared
     from stages.extraction.tally import Tally
-    from stages.settings import ExtractSettings
+    from stages.settings import ExtractSettings, Size
 
-__all__ = ["LeftOut", "Share", "describe_part", "require_own_part", "share_of"]
+__all__ = ["LeftOut", "Share", "describe_part", "require_own_part", "share_of", "step_of"]
 
 MOST = 1_000_000
 """Largest number of parts."""
+BEGIN_OF_PATH = r"(?<![^\s'\"(])"
+"""Pattern of a place in a text where a path may begin."""
+FEWEST_SHARDS = 8
+"""Number of full shards of a part from which parts begin with a new shard: they then differ by an eighth at most."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,31 @@ class Share:
             )
         return cls(number, of)
 
-    def range_of(self, count: int) -> range:
-        """Return the positions, below `count`, of this share. The shares differ by one position at most."""
-        return range((self.number - 1) * count // self.of, self.number * count // self.of)
+    def range_of(self, count: int, step: int = 1) -> range:
+        """Return the positions, below `count`, of this share. The shares differ by `step` positions at most.
+
+        Args:
+            count: Number of positions.
+            step: Every share begins at a multiple of this number.
+        """
+        steps = -(-count // step)
+        first, stop = ((number * steps // self.of) * step for number in (self.number - 1, self.number))
+        return range(min(first, count), min(stop, count))
+
+
+def step_of(count: int, of: int, size: Size) -> int:
+    """Return the number of images whose multiples divide a store into parts.
+
+    If a part has many shards, parts begin with a new one. Then `merge` need not write full shards again.
+
+    Args:
+        count: Number of all images, each one sample.
+        of: Number of parts.
+        size: Rows and columns of a stored image.
+    """
+    whole = Layout(size=size, grid=(1, 1), heads=(), keys=1, classes=(), expected=count)
+    per_shard = whole.samples_per_shard
+    return per_shard if count >= of * per_shard * FEWEST_SHARDS else 1
 
 
 def share_of(description: Description) -> Share | None:
@@ -146,7 +173,9 @@ def describe_part(
     return {
         "number": share.number,
         "of": share.of,
-        "plan_sha256": _digest_of_plan([image.id for image in prepared.images], left_out.known, share.of),
+        "plan_sha256": _digest_of_plan(
+            [image.id for image in prepared.images], left_out.known, share.of, prepared.shard_step
+        ),
         "expected": len(prepared.sources),
         "counts": tally.to_dict(),
         "left_out": asdict(left_out),
@@ -174,28 +203,46 @@ def require_own_part(settings: ExtractSettings) -> None:
         )
 
 
-def _digest_of_plan(images: Iterable[str], problems: Iterable[Mapping[str, Any]], of: int) -> str:
+def _digest_of_plan(images: Iterable[str], problems: Iterable[Mapping[str, Any]], of: int, step: int) -> str:
     """Return the SHA-256 of what all tasks must agree on, so that their shares are parts of one division.
 
     Args:
         images: Ids of all images, in order.
         problems: Known problems of files, which every task finds alike.
         of: Number of parts.
+        step: Number of images whose multiples divide the parts; 1 adds nothing to the digest, as in older versions.
     """
     digest = hashlib.sha256()
-    for line in (of, *images, *problems):
+    for line in (
+        of,
+        *([{"step": step}] if step > 1 else []),
+        *images,
+        *({**one, **{name: _anywhere(one[name]) for name in ("where", "what")}} for one in problems),
+    ):
         digest.update(canonical_json(line).encode() + b"\n")
     return digest.hexdigest()
 
 
 def _relative(problem: Problem, settings: ExtractSettings) -> dict[str, str]:
-    """Return a problem for a store's description, which must not depend on where the folders are."""
-    where, inside = problem.where, []
+    """Return a problem for a store's description, which must not depend on where the folders are.
+
+    The text of a problem may name other files.
+    """
+    where, what, inside = problem.where, problem.what, []
     for name, folder in _folders(settings).items():
         if where.startswith(f"{folder}/"):
             where = where.removeprefix(f"{folder}/")
             inside.append(name)
-    return {"where": where, "what": problem.what, "inside": "+".join(inside)}
+        what = re.sub(rf"{BEGIN_OF_PATH}{re.escape(f'{folder}/')}", "", what)
+    return {"where": where, "what": what, "inside": "+".join(inside)}
+
+
+def _anywhere(text: str) -> str:
+    """Return a text with absolute paths cut down to their last part: files outside the folders of the settings.
+
+    A table may name such files, and other machines have them at other places.
+    """
+    return re.sub(rf"{BEGIN_OF_PATH}/(?:[^\s/]+/)*", "", text)
 
 
 def _folders(settings: ExtractSettings) -> dict[str, Path]:

@@ -108,7 +108,7 @@ def estimate(
         *(("note", text) for text in _lost(decoded).hints(settings.image_size)),
     ]
     problems = [*prepared.problems, *damaged]
-    origin = weights_origin(settings.model, settings.weights, settings.licence, "")
+    origin = weights_origin(settings, "", kept=additions.weights_licence if additions else None)
     lines.append(("weights", f"{settings.model}; licence: {origin.shown_licence}"))
     if isinstance(extractor, WeightsError):
         lines.append(("store", "size and time are not known without the transformer's weights"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from stages.errors import Problem, UsageError
 from stages.extraction.additions import Additions
-from stages.extraction.parts import Share
+from stages.extraction.parts import Share, step_of
 from stages.extraction.shard import Decoding, check_files
 from stages.extraction.tiles import cut_into_tiles, leave_out_plain, size_notes, tile_rule
 from stages.imaging.headers import read_header
@@ -27,6 +27,7 @@ from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.channels import parse_channels, with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.imaging.volumes.readers import is_volume_file
+from stages.runtime.collection import without_collection
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Progress
 from stages.settings import ExtractSettings, Size
@@ -57,6 +58,8 @@ class Prepared:
     """Where the rule of intensities comes from, for messages."""
     share: Share | None = None
     """Part of a divided extraction, to which `sources`, `plain` and `unread` belong; None for a whole extraction."""
+    shard_step: int = 1
+    """Samples in a full shard of the whole store, if parts begin with a new one; else 1."""
     unread: Sequence[Problem] = ()
     """Those of the `problems` that only this part finds."""
     labelled: bool = False
@@ -110,27 +113,28 @@ def prepare(
     window_for(settings.window, deep=True)  # a rule that is not valid is found before any file is read
     if settings.fit == PAD and settings.tile is not None:
         raise UsageError("--fit pad: tiles keep their aspect already. Give --tile or --fit pad, not both.")
-    found = find_samples(
-        Inputs(
-            images=settings.images,
-            masks=settings.masks,
-            csv=settings.csv,
-            layout=settings.layout,
-            image_pattern=settings.image_pattern,
-            mask_pattern=settings.mask_pattern,
-            group_pattern=settings.group_pattern,
-        ),
-        progress=progress,
-    )
-    rules = LabelRules.for_samples(
-        found.samples,
-        classes=settings.classes or found.classes,
-        kind=_kind(settings, found),
-        threshold=settings.threshold,
-        unclear=settings.unclear,
-    )
-    channels = parse_channels(settings.channels) if settings.channels is not None else ()
-    chosen = found.samples if additions is None else additions.choose(found.samples)
+    with without_collection():
+        found = find_samples(
+            Inputs(
+                images=settings.images,
+                masks=settings.masks,
+                csv=settings.csv,
+                layout=settings.layout,
+                image_pattern=settings.image_pattern,
+                mask_pattern=settings.mask_pattern,
+                group_pattern=settings.group_pattern,
+            ),
+            progress=progress,
+        )
+        rules = LabelRules.for_samples(
+            found.samples,
+            classes=settings.classes or found.classes,
+            kind=_kind(settings, found),
+            threshold=settings.threshold,
+            unclear=settings.unclear,
+        )
+        channels = parse_channels(settings.channels) if settings.channels is not None else ()
+        chosen = found.samples if additions is None else additions.choose(found.samples)
     planes, unsplit = split_into_planes(chosen, settings.axis)
     planes, unshown = with_channels(planes, channels)
     images, problems, facts = check_headers(planes, progress)
@@ -143,9 +147,12 @@ def prepare(
         fit=settings.fit,
     )
     share = None if settings.shard is None else Share.parse(settings.shard)
-    own = range(len(images)) if share is None else share.range_of(len(images))
-    sources = images[own.start : own.stop]
     tile = tile_rule(settings)
+    step = 1
+    if share is not None and tile is None:  # the number of tiles is not known yet
+        step = step_of(len(images), share.of, settings.image_size)
+    own = range(len(images)) if share is None else share.range_of(len(images), step)
+    sources = images[own.start : own.stop]
     if tile is not None:
         sources, uncut = cut_into_tiles(images, tile, own)
         rules_of_images, problems = replace(rules_of_images, tile=tile), [*problems, *uncut]
@@ -175,6 +182,7 @@ def prepare(
         window=settings.window,
         window_origin="as in the store" if kept is not None and settings.window == AUTO else "--window",
         share=share,
+        shard_step=step,
         unread=unread,
         labelled=any(sample.masks for sample in found.samples),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from stages.imaging.samples import SourceSample
-from stages.imaging.volumes.opened import hash_file
+from stages.imaging.samples import LabelFile, SourceSample
+from stages.imaging.volumes.opened import file_digest, hash_file
 
 __all__ = ["mask_digest"]
 
@@ -18,5 +18,10 @@ def mask_digest(source: SourceSample) -> str:
     """
     if not source.masks:
         return ""
-    lines = sorted(f"{hash_file(mask.path)} {mask.label} {mask.entry}\n" for mask in source.masks)
+    lines = sorted(f"{_digest(mask)} {mask.label} {mask.entry}\n" for mask in source.masks)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _digest(mask: LabelFile) -> str:
+    """Return the digest of a label file. A file that annotates all images is read once, and not for each of them."""
+    return file_digest(mask.path) if mask.entry else hash_file(mask.path)

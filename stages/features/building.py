@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.attention.foreign_text import quoted
 from stages.attention.recipe import FEATURES
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.features.found import Features, FoundFeatures
@@ -21,11 +22,11 @@ from stages.imaging.samples import normal_id
 from stages.runtime.progress import Progress
 from stages.settings.features import MapsSettings
 from store import AttentionStore, Sample
-from store.disk.regular import MIB, open_regular
+from store.disk.regular import hash_regular
 from store.upgrade import layout_of
 from store.writer import Layout, new_store
 
-__all__ = ["Built", "build"]
+__all__ = ["Built", "build", "licence_of_encoder"]
 
 FITTED_ON = 100_000
 """Most feature vectors that the components are fitted on."""
@@ -81,7 +82,7 @@ def build(settings: MapsSettings, store: AttentionStore, found: FoundFeatures, p
         positions.setdefault(parent, []).append(position)
     grid = settings.grid or _grid(store, [at for one in used for at in positions[one]], step, relative=relative)
     _require_grid(grid, store)
-    layout = _layout(store, settings.components, grid)
+    layout = _layout(store, settings, found, grid)
     recipe = _recipe(settings, store, found, used, components, layout)
     order = [at for at, parent in enumerate(parents) if parent in found.files]
     shares: list[float] = []
@@ -182,11 +183,24 @@ def _require_grid(grid: tuple[int, int], store: AttentionStore) -> None:
         raise UsageError(f"--grid {grid[0]},{grid[1]}: must be from 1,1 to the size of the images, {store.size}.")
 
 
-def _layout(store: AttentionStore, components: int, grid: tuple[int, int]) -> Layout:
+def _layout(store: AttentionStore, settings: MapsSettings, found: FoundFeatures, grid: tuple[int, int]) -> Layout:
+    """Return the layout of the store, with the licence of the encoder in place of that of the former transformer."""
     own = layout_of(store)
     fields = {field.name: getattr(own, field.name) for field in dataclasses.fields(Layout)}
-    heads = [f"F{number}" for number in range(components)]
-    return _FeatureLayout(**{**fields, "heads": heads, "grid": grid, "keys": grid[0] * grid[1], "weights_licence": ""})
+    heads = [f"F{number}" for number in range(settings.components)]
+    changed = {
+        "heads": heads,
+        "grid": grid,
+        "keys": grid[0] * grid[1],
+        "weights_licence": licence_of_encoder(settings, found),
+    }
+    return _FeatureLayout(**{**fields, **changed})
+
+
+def licence_of_encoder(settings: MapsSettings, found: FoundFeatures) -> str:
+    """Return the licence of the encoder that computed the features, in words; files of features do not state it."""
+    encoder = f"the encoder {quoted(found.encoder)}" if found.encoder else "the encoder"
+    return settings.licence or f"unknown (the terms of {encoder} bind what you make with its features)"
 
 
 def _recipe(
@@ -198,7 +212,11 @@ def _recipe(
     layout: Layout,
 ) -> dict[str, Any]:
     """Return all that determines the maps."""
-    digests = "".join(f"{_sha256(found, one)} {one}\n" for one in sorted(used))
+    digests = "".join(
+        f"{hash_regular(file)} {one}\n"
+        for one in sorted(used)
+        for file in (found.files[one], *found.further.get(one, ()))
+    )
     return {
         "model": f"features:{found.encoder or found.format}",
         "heads": list(layout.heads),
@@ -217,14 +235,6 @@ def _recipe(
             "from_contents_sha256": store.description.contents_sha256,
         },
     }
-
-
-def _sha256(found: FoundFeatures, identifier: str) -> str:
-    digest = hashlib.sha256()
-    with open_regular(found.files[identifier]) as file:
-        while block := file.read(MIB):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _with_features(

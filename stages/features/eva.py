@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.features.found import Features, FoundFeatures, checked, refuse
+from stages.features.found import Features, FoundFeatures, checked, joined, refuse
 from stages.features.slide2vec import as_arrays
 from stages.imaging.samples import normal_id
 from store.disk.regular import MIB, read_limited
@@ -76,7 +75,13 @@ def find(folder: Path, tile_side: int | None) -> FoundFeatures:  # noqa: ARG001 
         if file not in (one.file for one in known):
             known.append(_Crop(file, box))
     files = {identifier: known[0].file for identifier, known in crops.items()}
-    return FoundFeatures(format="eva", encoder="", files=files, read=lambda one: _read_all(crops[one]))
+    return FoundFeatures(
+        format="eva",
+        encoder="",
+        files=files,
+        further={identifier: [crop.file for crop in known[1:]] for identifier, known in crops.items()},
+        read=lambda one: joined([(crop.file, _read(crop)) for crop in crops[one]]),
+    )
 
 
 @dataclass(frozen=True)
@@ -99,26 +104,6 @@ def _box(text: str | None, manifest: Path, number: int) -> tuple[float, float, f
     if not (np.isfinite([left, top]).all() and 0 < width < np.inf and 0 < height < np.inf):
         refuse(manifest, f"line {number}: has `coords` {text!r}, which is no region of an image")
     return left, top, width, height
-
-
-def _read_all(crops: Sequence[_Crop]) -> Features:
-    """Return the features of all crops of one image.
-
-    Raises:
-        InputProblemsError: a file cannot be used, or the crops have patches of different sizes.
-    """
-    parts = [_read(one) for one in crops]
-    first = parts[0]
-    for crop, part in zip(crops, parts, strict=True):
-        if part.values.shape[1] != first.values.shape[1] or not np.allclose(part.size, first.size):
-            refuse(crop.file, f"has patches of another size or dimension than {crops[0].file.name}, of the same image")
-    return Features(
-        np.concatenate([one.values for one in parts]),
-        np.concatenate([one.left for one in parts]),
-        np.concatenate([one.top for one in parts]),
-        first.size,
-        relative=first.relative,
-    )
 
 
 def _read(crop: _Crop) -> Features:

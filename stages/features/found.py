@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Never
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem
 
-__all__ = ["Features", "FoundFeatures", "checked", "refuse"]
+__all__ = ["Features", "FoundFeatures", "checked", "joined", "refuse", "require_encoder"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,9 @@ class FoundFeatures:
     files: Mapping[str, Path]
     """The file with the features, by the id of the image."""
     read: Callable[[str], Features]
-    """Read the features of an image by its id. Raises InputProblemsError if the file cannot be used."""
+    """Read the features of an image by its id. Raises InputProblemsError if a file cannot be used."""
+    further: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    """Further files of an image that decide its maps, such as those with the places of its tiles, by its id."""
 
 
 def refuse(path: Path, what: str) -> Never:
@@ -65,6 +67,25 @@ def require_encoder(path: Path, found: str, first: str) -> None:
             f"was made by the encoder `{found}`, others of the folder by `{first}`. Give a folder with the features of "
             "one encoder",
         )
+
+
+def joined(parts: Sequence[tuple[Path, Features]]) -> Features:
+    """Return the features of all parts of one image, each with its file.
+
+    Raises:
+        InputProblemsError: the parts have patches of different sizes or dimensions.
+    """
+    file, first = parts[0]
+    for path, part in parts:
+        if part.values.shape[1] != first.values.shape[1] or not np.allclose(part.size, first.size):
+            refuse(path, f"has patches of another size or dimension than {file.name}, of the same image")
+    return Features(
+        np.concatenate([part.values for _, part in parts]),
+        np.concatenate([part.left for _, part in parts]),
+        np.concatenate([part.top for _, part in parts]),
+        first.size,
+        relative=first.relative,
+    )
 
 
 def checked(path: Path, values: NDArray[Any]) -> NDArray[np.float32]:

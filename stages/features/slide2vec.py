@@ -28,7 +28,7 @@ from stages.features.found import Features, FoundFeatures, checked, refuse, requ
 from stages.imaging.samples import normal_id
 from stages.outputs.marks import json_of
 
-__all__ = ["as_array", "as_arrays", "find", "recognise"]
+__all__ = ["META", "as_array", "as_arrays", "find", "recognise"]
 
 EMBEDDINGS = "tile_embeddings"
 META = ".meta.json"
@@ -36,7 +36,8 @@ META = ".meta.json"
 
 def recognise(folder: Path) -> bool:
     """Return True if a folder is `tile_embeddings`, or holds it."""
-    return any(_embeddings(folder).glob(f"*{META}"))
+    described = map(json_of, _embeddings(folder).glob(f"*{META}"))
+    return any(one.get("artifact_type", EMBEDDINGS) == EMBEDDINGS for one in described)
 
 
 def _embeddings(folder: Path) -> Path:
@@ -60,7 +61,11 @@ def find(folder: Path, tile_side: int | None) -> FoundFeatures:
             if (embeddings / f"{name}{ending}").is_file():
                 files[normal_id(name)] = embeddings / f"{name}{ending}"
     return FoundFeatures(
-        format="slide2vec", encoder=encoder, files=files, read=lambda one: _read(files[one], tile_side, encoder)
+        format="slide2vec",
+        encoder=encoder,
+        files=files,
+        further={identifier: [place] for identifier, path in files.items() if (place := _place_of(path)).is_file()},
+        read=lambda one: _read(files[one], tile_side, encoder),
     )
 
 
@@ -77,9 +82,7 @@ def _read(path: Path, tile_side: int | None, encoder: str) -> Features:
     if not isinstance(side, int | float) or not 0 < side < np.inf:
         refuse(path, f"has no side of a tile in {path.stem}{META} (`tile_size_lv0`). Give it with --tile-side")
     values = _npz(path).get("features") if path.suffix == ".npz" else as_array(path)
-    named = described.get("coordinates_npz_path")
-    beside = _tiles_of(path.parent) / f"{path.stem}.coordinates.npz"
-    place = Path(named) if isinstance(named, str) and Path(named).is_file() else beside
+    place = _place_of(path)
     if not place.is_file():
         refuse(path, f"has no coordinates: there is no {place}. Keep the folder `tiles` beside `{EMBEDDINGS}`")
     arrays = _npz(place)
@@ -97,6 +100,13 @@ def _read(path: Path, tile_side: int | None, encoder: str) -> Features:
         checked(place, top).astype(np.float64),
         (float(side), float(side)),
     )
+
+
+def _place_of(path: Path) -> Path:
+    """Return the file with the coordinates of the tiles, which may be missing."""
+    named = json_of(path.with_name(f"{path.stem}{META}")).get("coordinates_npz_path")
+    beside = _tiles_of(path.parent) / f"{path.stem}.coordinates.npz"
+    return Path(named) if isinstance(named, str) and Path(named).is_file() else beside
 
 
 def _tiles_of(folder: Path) -> Path:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.errors import InputProblemsError
 from stages.features.found import Features, FoundFeatures, checked, refuse, require_encoder
 from stages.imaging.extras import require_extra
 from stages.imaging.samples import normal_id
@@ -43,25 +44,33 @@ def find(folder: Path, tile_side: int | None) -> FoundFeatures:
         folder: Such as `20x_256px_0px_overlap/features_uni_v1`.
         tile_side: Side of a tile in pixels of level 0, for files that do not say it.
 
+    The encoder is that of the first file that names one. All other files that name one must name the same.
+
     Raises:
         UsageError: h5py is not installed.
-        InputProblemsError: the first file cannot be read.
     """
     folder = folder if any(folder.glob("*.h5")) else folder / CLAM
     files = {normal_id(file.stem): file for file in sorted(folder.glob("*.h5")) if file.is_file()}
-    first = next(iter(files.values()))
     try:
         import h5py  # noqa: F401 - asked for once, before any work
     except ImportError:
-        require_extra("features", str(first), "an HDF5 file with features")
-    with _opened(first) as content:
-        encoder = _encoder_of(content)
+        require_extra("features", str(next(iter(files.values()))), "an HDF5 file with features")
+    encoder = next(filter(None, map(_encoder_of_file, files.values())), "")
     return FoundFeatures(
         format="trident",
         encoder=encoder or ("" if folder.name == CLAM else folder.name.removeprefix("features_")),
         files=files,
         read=lambda identifier: _read(files[identifier], tile_side, encoder),
     )
+
+
+def _encoder_of_file(path: Path) -> str:
+    """Return the name of the encoder in a file; "" if it has none. A damaged file is reported when it is read."""
+    try:
+        with _opened(path) as content:
+            return _encoder_of(content)
+    except InputProblemsError:
+        return ""
 
 
 def _encoder_of(content: Any) -> str:

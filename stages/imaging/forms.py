@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stages.imaging.layouts import Layout
@@ -91,7 +91,27 @@ class Forms:
 
     def image(self, file: SourceFile, role: Role) -> Match | None:
         """Return the parts of a path by the first pattern of images that fits; None for another file."""
-        return next((match for _, match in self.read(self.images, file, role)), None)
+        found = self.first(self.images, file, role)
+        return None if found is None else found[1]
+
+    def first(self, patterns: Sequence[Pattern], file: SourceFile, role: Role) -> tuple[Pattern, Match] | None:
+        """Return the first reading that `read` yields, in less time; None if there is none."""
+        root, relative = self.roots[role == "mask"], file.relative
+        named = f"{root}/{relative}" if root else relative
+        folded = named.casefold()
+        for pattern in patterns:
+            if pattern.may_fit(folded):
+                match = pattern.match(relative)
+                if match is None and root:
+                    match = pattern.match(named)
+                if match is not None:
+                    return pattern, match
+        return None
+
+    def may_be_by_products(self, files: Iterable[SourceFile]) -> bool:
+        """Return False if surely none of the files is a by-product of an image."""
+        together = "\n".join([file.relative for file in files]).casefold()
+        return any(pattern.may_fit(together) for pattern, _ in self.by_products_of)
 
     def by_product(self, file: SourceFile) -> str | None:
         """Return the reason why a file is a by-product, independent of the images; None for another file."""
@@ -107,7 +127,7 @@ class Forms:
 
     def mask_beside(self, file: SourceFile, ids: Container[str]) -> bool:
         """Return True if a file that may be an image is named like a mask of one of the images."""
-        return any(match.id in ids for _, match in self.read(self.beside, file, "either"))
+        return bool(self.beside) and any(match.id in ids for _, match in self.read(self.beside, file, "either"))
 
     def without_mask(self, file: SourceFile) -> str | None:
         """Return the reason why an image without a mask is left out; None for another file."""
@@ -120,6 +140,8 @@ class Forms:
 
 
 def _reason(reasons: Reasons, file: SourceFile) -> str | None:
+    if not reasons:
+        return None
     folded = file.relative.casefold()
     fitting = (
         reason for pattern, reason in reasons if pattern.may_fit(folded) and pattern.match(file.relative) is not None

@@ -8,11 +8,12 @@ call each, so 20,000 files take a fraction of a second. Only files of unknown ki
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.imaging.dicom.recognition import ENDING, DicomPath, is_dicom
@@ -67,10 +68,18 @@ UNREADABLE = {
 
 FileKind = Literal["picture", "array", "annotation", "unreadable", "other", "hidden"]
 
+_KIND_OF_ENDING: dict[str, FileKind] = {
+    **dict.fromkeys(ANNOTATIONS, "annotation"),
+    **dict.fromkeys(ARRAYS, "array"),
+    **dict.fromkeys((*EXTENSIONS, *VOLUME_EXTENSIONS), "picture"),
+}
+KNOWN = {"picture", "array", "annotation"}
+"""Kinds of files that are not opened to recognise them."""
+_NAME, _IS_LINK = operator.attrgetter("name"), operator.methodcaller("is_symlink")
 
-@dataclass(frozen=True)
-class SourceFile:
-    """Describe one file found in a folder."""
+
+class SourceFile(NamedTuple):
+    """Describe one file found in a folder. A tuple is made in a third of the time of a frozen dataclass."""
 
     path: Path
     """Path of the file: the folder in the user's spelling, and the path below it."""
@@ -94,6 +103,8 @@ class Listing:
     """Folders that cannot be listed, and links to missing files."""
     single: bool = False
     """The user gave this one file, not a folder."""
+    links: bool = False
+    """There is a link in the folder or below it, so files may also be in other folders."""
 
     @property
     def pictures(self) -> list[SourceFile]:
@@ -116,30 +127,29 @@ def list_folder(folder: Path, *, below: bool = True) -> Listing:
     if not is_kind(folder.is_dir):
         raise UsageError(f"{printable(folder)}: there is no such folder, or it may not be entered. Check the path.")
     listing = Listing(folder)
-    _walk(folder, "", listing, visited=set(), below=below)
+    listing.links = _walk(folder, "", listing, visited=set(), below=below)
     if not listing.files and listing.problems:
         raise InputProblemsError(listing.problems)
-    listing.files.sort(key=lambda file: file.path)
+    if listing.links:  # else the files were found in this order
+        listing.files.sort(key=lambda file: file.path)
     return listing
 
 
 def list_file(file: Path) -> Listing:
     """Return a listing of the file's folder that holds only this file. A file named by the user counts as a picture."""
     found = _file(file, normal_id(file.name), kind_of(file.name))
-    return Listing(file.parent, [replace(found, kind="picture") if found.kind == "other" else found], single=True)
+    return Listing(file.parent, [found._replace(kind="picture") if found.kind == "other" else found], single=True)
 
 
 def kind_of(name: str) -> FileKind:
     """Return the kind of a file by its name."""
     if name.startswith("."):
         return "hidden"
-    ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for every name would be slow
-    if ending in EXTENSIONS or name.lower().endswith(VOLUME_EXTENSIONS):
+    kind = _KIND_OF_ENDING.get(name[name.rfind(".") :].lower())
+    if kind is not None:
+        return kind
+    if name.lower().endswith(VOLUME_EXTENSIONS):
         return "picture"
-    if ending in ARRAYS:
-        return "array"
-    if ending in ANNOTATIONS:
-        return "annotation"
     return "other" if unreadable_format(name) is None else "unreadable"
 
 
@@ -151,41 +161,67 @@ def unreadable_format(name: str) -> str | None:
     return next((name for name, endings in UNREADABLE.items() if lower.endswith(endings)), None)
 
 
-def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, int]], *, below: bool = True) -> None:
-    """Add the files in the folder, and below it, to the listing; `prefix` is the folder relative to the root."""
+def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, int]], *, below: bool = True) -> bool:
+    """Add the files in the folder, and below it, to the listing; `prefix` is the folder relative to the root.
+
+    Returns:
+        True if there is a link, so that the files may not be sorted by their paths.
+    """
     try:
         status = folder.stat()
         if (status.st_dev, status.st_ino) in visited:
-            return
+            return False
         visited.add((status.st_dev, status.st_ino))
         found = _entries(folder, below=below)
     except OSError as error:
         what = f"the folder cannot be listed ({error.strerror}); allow reading it"
         listing.problems.append(Problem(printable(folder), what))
-        return
+        return False
+    links = False
     for entry in found:
         # Made from `folder`, because the listing of `./a` would give `./a/b` and a Path gives `a/b`.
-        path, kind = folder / entry.name, kind_of(entry.name)
-        try:
-            is_folder = kind != "hidden" and is_kind(entry.is_dir)
-            is_file = not is_folder and is_kind(entry.is_file)
-        except OSError as error:  # it could be a folder with many images
-            what = f"cannot be looked at ({error.strerror}); check the disk"
-            listing.problems.append(Problem(printable(path), what))
+        name = entry.name
+        path, relative, kind = folder / name, prefix + normal_id(name), kind_of(name)
+        if kind in KNOWN and _is_plain(entry):
+            listing.files.append(SourceFile(path, relative, kind))
             continue
-        if kind == "hidden":
-            listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
-        elif is_folder:
-            _walk(path, f"{prefix}{normal_id(entry.name)}/", listing, visited)
-        elif is_file:
-            listing.files.append(_file(path, prefix + normal_id(entry.name), kind))
-        elif kind in {"other", "unreadable"}:
-            listing.files.append(SourceFile(path, prefix + normal_id(entry.name), kind))
-        elif entry.is_symlink() and not is_kind(path.exists):
-            what = "the link points to no file; restore the file (`dvc pull`?)"
-            listing.problems.append(Problem(printable(path), what))
-        else:  # opening a pipe would block
-            listing.problems.append(Problem(printable(path), "is not a file but a pipe or a device; remove it"))
+        links = links or entry.is_symlink()
+        if _add(entry, SourceFile(path, relative, kind), listing):
+            links = _walk(path, f"{relative}/", listing, visited) or links
+    return links
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    """Return True for a file that is no link; False also if the disk fails, which `_add` reports."""
+    try:
+        return entry.is_file(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _add(entry: os.DirEntry[str], file: SourceFile, listing: Listing) -> bool:
+    """Add one entry of a folder to the files or the problems. Return True if it is a folder to enter."""
+    try:
+        is_folder = file.kind != "hidden" and is_kind(entry.is_dir)
+        is_file = not is_folder and is_kind(entry.is_file)
+    except OSError as error:  # it could be a folder with many images
+        what = f"cannot be looked at ({error.strerror}); check the disk"
+        listing.problems.append(Problem(printable(file.path), what))
+        return False
+    if is_folder:
+        return True
+    if file.kind == "hidden":
+        listing.files.append(file)
+    elif is_file:
+        listing.files.append(_file(*file[:3]))
+    elif file.kind in {"other", "unreadable"}:
+        listing.files.append(file)
+    elif entry.is_symlink() and not is_kind(file.path.exists):
+        what = "the link points to no file; restore the file (`dvc pull`?)"
+        listing.problems.append(Problem(printable(file.path), what))
+    else:  # opening a pipe would block
+        listing.problems.append(Problem(printable(file.path), "is not a file but a pipe or a device; remove it"))
+    return False
 
 
 def _entries(folder: Path, *, below: bool) -> list[os.DirEntry[str]]:
@@ -195,8 +231,8 @@ def _entries(folder: Path, *, below: bool) -> list[os.DirEntry[str]]:
         OSError: it cannot be listed.
     """
     with os.scandir(folder) as entries:
-        # Links last: a folder that is reached in both ways is listed under its real path.
-        found = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
+        found = sorted(entries, key=_NAME)
+    found.sort(key=_IS_LINK)  # links last: a folder reached in both ways is listed under its real path
     return found if below else [entry for entry in found if not entry.is_dir()]
 
 

@@ -60,6 +60,11 @@ class Matched:
     """Ids begin with the names of folders."""
 
     @property
+    def paired(self) -> int:
+        """Return the number of images that have a mask."""
+        return sum(1 for sample in self.samples if sample.masks)
+
+    @property
     def pairs(self) -> dict[Path, tuple[LabelFile, ...]]:
         """Return the masks of every image that has one."""
         return {sample.image: sample.masks for sample in self.samples if sample.masks}
@@ -82,6 +87,8 @@ class OwnedLabels:
     @property
     def fault(self) -> str | None:
         """Return the problem of masks that do not belong together; None if there is none."""
+        if len(self.files) <= 1:
+            return None
         labels = [file.label for file in self.files if file.label]
         if self.single <= 1 and len(labels) == len(set(labels)):
             return None
@@ -90,8 +97,6 @@ class OwnedLabels:
 
     def drop_probabilities(self) -> list[Path]:
         """Remove arrays of probabilities that lie beside a mask, and return them. Only headers are read."""
-        if self.fault is None:
-            return []
         dropped = [file.path for file in self.files if is_probabilities(file.path)]
         self.files = [file for file in self.files if file.path not in dropped]
         self.single -= len(dropped)
@@ -121,17 +126,20 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
     owners = Owners([*files.images, *files.refused], folders=files.folders)
     owned = assign_labels(files, owners, forms, result)
     for identifier, image in files.images.items():
-        labels = owned.get(identifier, OwnedLabels())
+        labels = owned.get(identifier) or OwnedLabels()
         if image.file.kind == "array" and not labels.files:
             labels = OwnedLabels([LabelFile(image.file.path)])
-        result.leave_out("probabilities of `predict`, not masks", *labels.drop_probabilities())
+        fault = labels.fault
+        if fault is not None:
+            result.leave_out("probabilities of `predict`, not masks", *labels.drop_probabilities())
+            fault = labels.fault
         reason = None
         if masks_wanted and not labels.files:
             reason = forms.without_mask(image.file) or _further_picture(identifier, files, owned, layout, trees)
         if reason is not None:
             result.leave_out(reason, image.file.path)
-        elif masks_wanted and labels.fault is not None:
-            result.problems.append(Problem(printable(image.file.path), labels.fault))
+        elif masks_wanted and fault is not None:
+            result.problems.append(Problem(printable(image.file.path), fault))
             result.refused += 1
         else:
             masks, group = tuple(labels.files), image.match.group
@@ -181,7 +189,8 @@ def assign_labels(files: SortedFiles, owners: Owners, forms: Forms, result: Matc
     for path, absent in annotations.orphans.items():
         result.orphans[path] = partial(explain_absent, path, absent)
     for labels in owned.values():
-        labels.files.sort(key=lambda file: (_natural(file.path.name), file.path))
+        if len(labels.files) > 1:
+            labels.files.sort(key=lambda file: (_natural(file.path.name), file.path))
     return owned
 
 
@@ -189,6 +198,10 @@ def _owner(
     file: SourceFile, role: Role, patterns: Sequence[Pattern], owners: Owners, forms: Forms
 ) -> tuple[str, Match, Pattern] | None:
     """Return the id of the image that a mask belongs to, with the parts of the mask's path and their pattern."""
+    first = forms.first(patterns, file, role)  # nearly always the right one
+    owner = None if first is None else owners.find(first[1])
+    if first is not None and owner is not None:
+        return owner, first[1], first[0]
     for pattern, match in forms.read(patterns, file, role):
         owner = owners.find(match)
         if owner is not None:

@@ -40,6 +40,7 @@ from stages.imaging.suggesting import suggest_groups
 from stages.imaging.table import read_table
 from stages.imaging.trees import Trees
 from stages.outputs.cells import safe_cell
+from stages.runtime.collection import without_collection
 from stages.runtime.progress import SILENT, Progress
 
 __all__ = [
@@ -63,6 +64,7 @@ Labels = Literal["wanted", "ignored"]
 """Use of the masks. `ignored`: masks are recognised, so that none is taken for an image, and then left out."""
 
 
+@without_collection()
 def find_samples(
     inputs: Inputs, *, orphans: Orphans = "reported", labels: Labels = "wanted", progress: Progress = SILENT
 ) -> Found:
@@ -90,13 +92,13 @@ def find_samples(
     masks_given = wanted and (inputs.masks is not None or inputs.mask_pattern is not None)
     gathered = gather_trees(images, masks, progress, slices_alone=inputs.slices_alone)
     choice = _match(inputs, gathered, masks_given=masks_given, masks_wanted=wanted)
-    if wanted and gathered.series and not choice.matched.pairs:
+    if wanted and gathered.series and not choice.matched.paired:
         alone = gather_trees(images, masks, slices_alone=True)
         by_file = _match(inputs, alone, masks_given=masks_given, masks_wanted=wanted)
-        if by_file.matched.pairs:  # every slice has a mask that is named like its file
+        if by_file.matched.paired:  # every slice has a mask that is named like its file
             gathered, choice = alone, by_file
     trees, matched = gathered.trees, choice.matched
-    pairs = bool(matched.pairs)
+    pairs = matched.paired > 0
     if masks_given and not pairs:
         found_images = any(file.kind in USABLE for file in images.files)
         reason = explain_no_pair(trees, choice.layout) if found_images else _no_picture(images)
@@ -264,6 +266,8 @@ def _ignore_masks(matched: Matched) -> None:
 
 def _left_out(matched: Matched) -> list[LeftOut]:
     """Return the files that are left out by reason, each once; a file that annotates a sample too is not left out."""
+    if not matched.left_out:
+        return []
     seen = {path for one in matched.samples for path in (one.image, *(label.path for label in one.masks))}
     left_out = []
     for reason, files in matched.left_out.items():
@@ -277,8 +281,8 @@ def _left_out(matched: Matched) -> list[LeftOut]:
 def _notes(matched: Matched, trees: Trees, *, masks_given: bool) -> list[str]:
     """Return notes about choices that the user may not expect."""
     notes = []
-    if matched.pairs and not masks_given:
-        count, root = len(matched.pairs), printable(trees.images.root)
+    if matched.paired and not masks_given:
+        count, root = matched.paired, printable(trees.images.root)
         notes.append(f"no --masks given: masks found in {root} are used, for {count} of {len(matched.samples)} images")
     if matched.folders:
         example = next((one.id for one in matched.samples if "-" in one.id), matched.samples[0].id)

@@ -24,6 +24,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from stages.errors import UsageError
 
@@ -47,14 +48,16 @@ PLACEHOLDERS = {
 }
 NAMED = {"{id}", "{group}", "{label}"}
 """Placeholders that must stand for the same text if a pattern repeats them."""
+ANY_FILE = "{id}.{ext}"
+DOUBLE = (".nii", ".ome")
+"""Ends of names before the last extension, if that is a double one."""
 FOLDERS = "**/"
 WILDCARDS = {"**": r".*", "*": r"[^/]*"}
 FOLDER = "folder"
 """Beginning of the names of the groups that `**/` stands for."""
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """Hold the parts of a path that a pattern found."""
 
     id: str
@@ -107,6 +110,11 @@ class Pattern:
 
     def match(self, path: str) -> Match | None:
         """Return the parts of a path, with the longest id possible; None if the path has another form."""
+        if self.text == ANY_FILE:  # the pattern of nearly all files, read in a third of the time
+            folder, _, name = path.rpartition("/")
+            stem, _, ending = name.rpartition(".")
+            if stem and ending and not stem.lower().endswith(DOUBLE):
+                return Match(stem, "", "", folder)
         found = self._compiled(path)
         return None if found is None else _parts(found)
 
@@ -126,13 +134,8 @@ class Pattern:
 
 def _parts(found: re.Match[str]) -> Match:
     named = found.groupdict("")
-    folders = [text for name, text in named.items() if name.startswith(FOLDER) and text]
-    return Match(
-        id=named.get("id", ""),
-        group=named.get("group", ""),
-        label=named.get("label", ""),
-        folder="".join(folders).rstrip("/"),
-    )
+    identifier, group, label = named.pop("id", ""), named.pop("group", ""), named.pop("label", "")
+    return Match(identifier, group, label, "".join(named.values()).rstrip("/"))  # the rest are folders
 
 
 @lru_cache(maxsize=512)

@@ -29,13 +29,13 @@ class Choice:
     @property
     def size(self) -> int:
         """Return the number of images with a mask; for the layout of one data set, refused images count too."""
-        return len(self.matched.pairs) + (0 if self.layout.general else self.matched.refused)
+        return self.matched.paired + (0 if self.layout.general else self.matched.refused)
 
     @property
     def complete(self) -> bool:
         """Return True if the layout explains every picture, without any problem."""
         unexplained = bool(self.matched.orphans or self.matched.problems) or UNLIKE in self.matched.left_out
-        return bool(self.matched.pairs) and not unexplained
+        return bool(self.matched.paired) and not unexplained
 
 
 def choose_layout(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wanted: bool) -> Choice:
@@ -57,7 +57,7 @@ def choose_layout(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_w
     """
     if rule.layout != "auto" or rule.image_pattern is not None or rule.mask_pattern is not None:
         return _as_given(trees, rule, masks_wanted=masks_wanted)
-    paths = _paths(trees)
+    paths = _Paths.of(trees)
 
     def recognised(*, general: bool) -> list[Choice]:
         return [
@@ -95,34 +95,49 @@ def _by_names(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wante
     layout = LAYOUTS[NAMES]
     matched = match_files(layout, trees, masks_wanted=masks_wanted)
     # If some pictures are images, those that are named like masks stay masks without an image.
-    if not masks_given and not matched.pairs and not matched.refused and not matched.samples:
+    if not masks_given and not matched.paired and not matched.refused and not matched.samples:
         layout = replace(layout, masks=(), annotations=False)
         matched = match_files(layout, trees, masks_wanted=masks_wanted)
     return Choice(rule, layout, matched)
 
 
-def _recognise(layout: Layout, trees: Trees, paths: Sequence[tuple[str, str]]) -> str | None:
+@dataclass(frozen=True)
+class _Paths:
+    """Hold the paths of all files that are not hidden, with the root's name in front."""
+
+    paths: Sequence[str]
+    folded: Sequence[str]
+    """The same in lower case."""
+    together: str
+    """All of `folded` in one text: searching it once is faster than searching every path for every layout."""
+
+    @classmethod
+    def of(cls, trees: Trees) -> _Paths:
+        """Return the paths of all files."""
+        roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name)
+        paths = [f"{roots[role == 'mask']}/{file.relative}" for file, role in trees.files() if file.kind != "hidden"]
+        folded = [path.casefold() for path in paths]
+        return cls(paths, folded, "\n".join(folded))
+
+    def first(self, pattern: Pattern) -> str | None:
+        """Return the first path of a form; None if there is none."""
+        if not pattern.may_fit(self.together):
+            return None
+        both = zip(self.paths, self.folded, strict=True)
+        return next(
+            (path for path, folded in both if pattern.may_fit(folded) and pattern.match(path) is not None), None
+        )
+
+
+def _recognise(layout: Layout, trees: Trees, paths: _Paths) -> str | None:
     """Return a reason that names a file typical of this layout; None if the layout's signs are missing."""
     if (layout.one_root and not trees.one_root) or trees.images.single:
         return None
     for signs in layout.signs:
-        found = [_first(Pattern(sign), paths) for sign in signs]
+        found = [paths.first(Pattern(sign)) for sign in signs]
         if all(path is not None for path in found):
             return f"recognised by {found[0]!a}"
     return None
-
-
-def _first(pattern: Pattern, paths: Sequence[tuple[str, str]]) -> str | None:
-    """Return the first path of a form."""
-    return next((path for path, folded in paths if pattern.may_fit(folded) and pattern.match(path) is not None), None)
-
-
-def _paths(trees: Trees) -> list[tuple[str, str]]:
-    """Return the paths of all files that are not hidden, with the root's name in front; each also in lower case."""
-    roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name)
-    files = ((file, role) for file, role in trees.files() if file.kind != "hidden")
-    paths = (f"{roots[role == 'mask']}/{file.relative}" for file, role in files)
-    return [(path, path.casefold()) for path in paths]
 
 
 def _best(choices: Sequence[Choice], trees: Trees) -> Choice | None:

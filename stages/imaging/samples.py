@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["LabelFile", "SourceSample", "id_problem", "natural_order", "normal_id", "printable"]
 
 LONGEST_ID = 200  # bytes in UTF-8: file systems allow 255, and endings such as `_segmentation.png` must fit
+PLAIN_ID = re.compile(rf"[\w .+-]{{1,{LONGEST_ID}}}", re.ASCII).fullmatch
+"""Match function of ids that are valid at first sight, except `.` and `..`: nearly all."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ def id_problem(identifier: str) -> str | None:
     """Return why a text cannot be an id, with the remedy; None for a valid id."""
     if identifier in {"", ".", ".."}:
         return f"{identifier!r} cannot be an id; give the sample a name"
+    return None if PLAIN_ID(identifier) else _unusual_id_problem(identifier)
+
+
+def _unusual_id_problem(identifier: str) -> str | None:
+    """Return why a text with unusual characters, or a long one, cannot be an id; None for a valid id."""
     shown = ascii(identifier)
     try:
         size = len(identifier.encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from stages.errors import Problem
 from stages.imaging.forms import Forms
@@ -18,8 +19,7 @@ from stages.imaging.trees import Role, Trees
 __all__ = ["ImageFile", "SortedFiles", "sort_files"]
 
 
-@dataclass(frozen=True)
-class ImageFile:
+class ImageFile(NamedTuple):
     """Hold an image and the parts of its path."""
 
     file: SourceFile
@@ -63,7 +63,7 @@ def sort_files(layout: Layout, trees: Trees, forms: Forms) -> SortedFiles:
             result.annotations.append(file)
         elif reason is not None:
             result.by_products[reason].append(file.path)
-        elif file.path in copies:
+        elif copies and file.path in copies:
             result.by_products["the same images once more"].append(file.path)
         elif file.kind not in usable:
             result.rest.append(file)
@@ -93,10 +93,13 @@ def _copies(layout: Layout, trees: Trees) -> set[Path]:
 
 def _set_aside(images: list[ImageFile], forms: Forms, result: SortedFiles) -> list[ImageFile]:
     """Return the images without those that are by-products or masks of other images."""
+    may_be = forms.may_be_by_products(image.file for image in images)
+    if not may_be and not forms.beside:
+        return images
     ids = {image.match.id for image in images}
     kept = []
     for image in images:
-        reason = forms.by_product_of(image.file, ids)
+        reason = forms.by_product_of(image.file, ids) if may_be else None
         if reason is not None:
             result.by_products[reason].append(image.file.path)
         elif image.role == "either" and forms.mask_beside(image.file, ids):
@@ -112,27 +115,29 @@ def _add_images(images: list[ImageFile], result: SortedFiles) -> None:
     by_name: dict[str, list[ImageFile]] = defaultdict(list)
     for image in images:
         by_name[image.match.id].append(image)
-    result.folders = any(map(_in_several_folders, by_name.values()))
-    by_id: dict[str, list[ImageFile]] = defaultdict(list)
-    for image in images:
-        by_id[full_id(image.match) if result.folders else image.match.id].append(image)
+    result.folders = len(by_name) < len(images) and any(map(_in_several_folders, by_name.values()))
+    by_id: dict[str, list[ImageFile]] = defaultdict(list) if result.folders else by_name
+    for image in images if result.folders else ():
+        by_id[full_id(image.match)].append(image)
     for identifier, same in by_id.items():
-        paths = [printable(image.file.path) for image in same]
         fault = id_problem(identifier)
+        if fault is None and len(same) == 1:
+            result.images[identifier] = same[0]
+            continue
+        paths = [printable(image.file.path) for image in same]
         if fault is not None:
             result.problems += [Problem(path, fault) for path in paths]
-        elif len(same) > 1:
+        else:
             others = " and ".join(paths[1:])
             what = f"has the same id {identifier!r} as {others}; rename one, or give masks a folder of their own"
             result.problems.append(Problem(paths[0], what))
-        else:
-            result.images[identifier] = same[0]
-            continue
         result.refused.add(identifier)
 
 
 def _without_arrays_beside_pictures(images: list[ImageFile], result: SortedFiles) -> list[ImageFile]:
     """Return the images without NumPy arrays named like a picture, which are probably features of it."""
+    if not any(map(_is_array, images)):
+        return images
     pictures = {full_id(image.match) for image in images if not _is_array(image)}
     kept = []
     for image in images:
@@ -144,7 +149,7 @@ def _without_arrays_beside_pictures(images: list[ImageFile], result: SortedFiles
 
 
 def _is_array(image: ImageFile) -> bool:
-    return image.file.path.suffix.lower() == ".npy"
+    return image.file.path.name[-4:].lower() == ".npy"
 
 
 def _in_several_folders(images: list[ImageFile]) -> bool:

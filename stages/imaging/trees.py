@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,8 @@ class Trees:
             return cls(images, images, relation)
         if relation == "masks_inside" or masks.single:
             return cls(_without(images, masks), masks, relation)
+        if relation == "apart" and not (images.single or images.links or masks.links):
+            return cls(images, masks, relation)  # no file can be in both
         return cls(images, _without(masks, images), relation)
 
     @property
@@ -72,13 +75,13 @@ def _relate(images: Listing, masks: Listing) -> Relation:
 def _without(listing: Listing, other: Listing) -> Listing:
     """Return the listing without the files that the other one holds too."""
     # Folders are resolved before comparing, because `data` and `./data` are the same. Files are not: they may be links.
-    resolved: dict[Path, Path] = {}
+    resolved: dict[str, str] = {}
 
-    def location(file: SourceFile) -> tuple[Path, str]:
-        parent = file.path.parent
+    def location(file: SourceFile) -> tuple[str, str]:
+        parent, name = os.path.split(file.path)  # a Path for every folder would be slow
         if parent not in resolved:
-            resolved[parent] = parent.resolve()
-        return resolved[parent], file.path.name
+            resolved[parent] = str(Path(parent).resolve())
+        return resolved[parent], name
 
     taken = {location(file) for file in other.files}
     return replace(listing, files=[file for file in listing.files if location(file) not in taken])

@@ -32,6 +32,7 @@ __all__ = [
     "HISTORY_FILE",
     "IMAGES_FILE",
     "LIVE_FOLDER",
+    "MANIFEST_FILE",
     "METRICS_FILE",
     "MODEL_FILE",
     "MONAI_BUNDLE",
@@ -60,6 +61,8 @@ STATE_FILE = "state.safetensors"
 HISTORY_FILE = "history.csv"
 SPLITS_FILE = "splits.csv"
 LIVE_FOLDER = "dvclive"
+MANIFEST_FILE = "MANIFEST.json"
+"""List of the files of a bundle; see `stages.bundling.manifest`."""
 METRICS_FILE = "metrics.json"
 SCORES_FILE = "scores.json"
 ROWS_FILE = "per_sample.csv"
@@ -122,13 +125,19 @@ _PHANTOMS = Contents(
 )
 
 _BUNDLE = Contents(
-    files=_names("MANIFEST.json", "README.txt", "install.sh", "requirements.txt", "verify.py"),
-    folders={"wheels": Contents(files=r".+\.whl"), "weights": Contents(files=r".+\.(safetensors|pth|pt|bin)")},
+    files=_names(MANIFEST_FILE, "README.txt", "install.sh", "requirements.txt", "verify.py"),
+    folders={
+        "wheels": Contents(files=r".+\.whl"),
+        "weights": Contents(
+            files=r".+\.(safetensors|pth|pt|bin)",
+            folders={r"[^/]+": Contents(files=r".+\.(safetensors|bin|json)|README\.md")},  # of the model hub
+        ),
+    },
 )
 
 
 def _is_bundle(folder: Path) -> bool:
-    described = json_of(folder / "MANIFEST.json")
+    described = json_of(folder / MANIFEST_FILE)
     return isinstance(described, dict) and "bundle" in described
 
 

@@ -70,7 +70,7 @@ class OutputWriter:
         self._images = ImageRules.from_dict(card.images)
         self._painter = MaskPainter.of(card.classes, (card.masks or {}).get("values"))
         self._rows: list[Row] = []
-        self._notice = notice(card.recipe, card.weights_licence)
+        self._notice = notice(card.recipe, card.weights_licence, branches=card.network.branches)
         self._parents = ParentFiles(
             card.classes,
             self._painter,
@@ -144,7 +144,7 @@ class OutputWriter:
             self._write(TABLE_FILE, as_csv(self._rows))
 
     def write_licence(self) -> None:
-        """Write the licence of the transformer's weights, if it has conditions of its own."""
+        """Write the licence of the transformer's weights, if it has conditions of its own or is unknown."""
         if self._notice:
             self._write(LICENCE_FILE, self._notice)
 

@@ -34,6 +34,7 @@ from stages.prediction.large.label_tiff import rows_at
 from stages.prediction.large.sliding import plan_windows, predicted_rows
 from stages.prediction.loading import load_run, weights_of
 from stages.prediction.segmentation import Segmentation
+from stages.runs.licences import licence_of_run
 from stages.runtime.devices import resolve_device
 from stages.runtime.progress import Task
 from stages.segmentation.decisions import decide
@@ -77,6 +78,8 @@ class Predictor:
     """Names of the classes; the first is the background."""
     multilabel: bool
     """True if the run predicts labels that may overlap."""
+    licence: str
+    """Licence of the transformer's weights, in words; it binds what you make with the predictions."""
 
     def __init__(
         self,
@@ -90,6 +93,9 @@ class Predictor:
     ) -> None:
         self.classes = tuple(loaded.card.classes)
         self.multilabel = loaded.card.network.multilabel
+        self.licence = licence_of_run(
+            loaded.card.recipe, loaded.card.weights_licence, branches=loaded.card.network.branches
+        )
         self._size = loaded.card.network.size
         self._recipe, self._rules = loaded.recipe, loaded.rules
         self._window_recorded = "window" in (loaded.card.images or {})

@@ -14,8 +14,9 @@ from stages.runs.licences import licence_of
 from stages.runtime.wording import counted
 from store import AttentionStore
 
-__all__ = ["doubt_section", "left_out_section", "provenance"]
+__all__ = ["LICENCE", "doubt_section", "left_out_section", "provenance"]
 
+LICENCE = "Licence of the transformer's weights"
 MOST_LISTED = 20
 PROGRAM = "diamant-pipeline"
 HD95_TEXTS = {
@@ -105,6 +106,19 @@ def left_out_section(arms: Sequence[Arm]) -> Section:
     return Section(id="left-out", title="What was scored, and what was left out", blocks=blocks)
 
 
+def _licences(arms: Sequence[Arm]) -> list[tuple[str, str]]:
+    """Return the licence of the transformer's weights, or one row each for the store and the runs if they differ."""
+    store = arms[0].inputs.store
+    stored = licence_of(store.recipe, store.description.weights_licence)
+    cards = {arm.name: arm.inputs.card for arm in arms}
+    trained = {name: licence_of(card.recipe, card.weights_licence) for name, card in cards.items()}
+    if set(trained.values()) == {stored}:
+        return [(LICENCE, stored)]
+    return [(f"{LICENCE}, as the store records it", stored)] + [
+        (f"{LICENCE}, as {name} records it", licence) for name, licence in trained.items()
+    ]
+
+
 def _lost(store: AttentionStore, scored: set[int]) -> str:
     """Return the sentence on objects that are too small for the store's size; "" if there are none."""
     if not store.has("lost_objects"):
@@ -131,7 +145,7 @@ def provenance(arms: Sequence[Arm], settings: Mapping[str, Mapping[str, Any]]) -
     rows = [
         ("Store", f"{store.path.name}, contents {store.description.contents_sha256[:12]}"),
         ("Attention", _attention(recipe)),
-        ("Licence of the transformer's weights", licence_of(recipe, store.description.weights_licence)),
+        *_licences(arms),
         ("Splits", _splits(arms)),
     ]
     for arm in arms:

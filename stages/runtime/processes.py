@@ -6,8 +6,9 @@ leads: it reads and writes the run, and announces to the others what to train.
 
 **Failures.** An error or a signal in one process ends all. The first process that fails records it (`Board`), and only
 that one says why. In the others an exception carries the note `SAID_ELSEWHERE`, and the command line prints nothing.
-A process that was killed breaks its connections, which the others see in their next exchange: through gloo at once,
-through NCCL after at most `TIMEOUT`, if `torchrun` does not end them before.
+A process that was killed breaks its connections, which the others see in their next exchange through gloo. In one
+through NCCL, and for a machine that is lost, `stages.runtime.heartbeat` ends them. No exchange has a limit of time: a
+process may be late because its files are slow.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -23,12 +25,15 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # exported at run time only
 
 from stages.errors import UsageError
-from stages.runtime.board import TIMEOUT, Board
+from stages.runtime.board import Board
 from stages.runtime.devices import resolve_device
 from stages.runtime.launch import Launch
 from stages.runtime.parts import Part
 
 __all__ = ["ALONE", "Processes", "is_said_elsewhere", "joined"]
+
+UNLIMITED = timedelta(days=30)
+"""Longest time that a process waits in an exchange of tensors. torch wants a number."""
 
 SAID_ELSEWHERE = "Another process of this run failed first and says why."
 SAID_HERE = "This process of the run failed first and says why."
@@ -138,13 +143,14 @@ def joined(device_name: str) -> Iterator[Processes]:
     board = Board(launch)
     try:
         device = local_device(device_name, launch)
-        board.wait_for_all()  # a process that has no device says so before the others wait for its connection
+        board.wait_for_start()  # a process that has no device says so before the others wait for its connection
         _connect(launch, board, device)
         processes = Processes(launch.rank, launch.count, device, board)
         processes.agree({"torch": torch.__version__, "kind of device": device.type})
         yield processes
         board.leave()
     except BaseException as error:
+        board.heartbeat.stop()
         error.add_note(SAID_HERE if board.claim_failure() else SAID_ELSEWHERE)
         _disconnect()
         board.linger()
@@ -202,7 +208,7 @@ def _connect(launch: Launch, board: Board, device: torch.device) -> None:
         store=PrefixStore("tensors", board.store),
         rank=launch.rank,
         world_size=launch.count,
-        timeout=TIMEOUT,
+        timeout=UNLIMITED,
     )
 
 

@@ -2,6 +2,10 @@
 
 The function is called in the thread that does the work, so a long call delays it. An exception that it raises ends the
 stage as Ctrl-C does: partial files are removed, locks are released, and the previous output stays.
+
+The exception reaches the caller of the stage as it is, whatever its type. On the way it is kept in a `CallbackStop`,
+which no `except` of a stage catches: a stage would retry after an out-of-memory error, explain a full disk, and Python
+turns a StopIteration in a generator into a RuntimeError.
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import TracebackType
 
 from stages.errors import UsageError
 from stages.runtime.progress import SILENT, Progress, Task
 
-__all__ = ["EventProgress", "ProgressCallback", "ProgressEvent", "progress_for"]
+__all__ = ["CallbackErrors", "EventProgress", "ProgressCallback", "ProgressEvent", "progress_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,34 @@ class ProgressEvent:
 
 ProgressCallback = Callable[[ProgressEvent], object]
 """A function that takes events; what it returns is ignored."""
+
+
+class CallbackStop(BaseException):
+    """Carry an exception of the callback through a stage."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class CallbackErrors:
+    """Raise what the callback has raised, in place of the `CallbackStop` that ends the block.
+
+    A class, because `contextlib.contextmanager` cannot raise every exception: it works with generators.
+    """
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, _kind: object, stop: BaseException | None, _traceback: TracebackType | None) -> None:
+        """Raise the exception with the context that it had in the callback."""
+        if isinstance(stop, CallbackStop):
+            error = stop.error
+            context = error.__context__
+            try:
+                raise error
+            finally:
+                error.__context__ = context
 
 
 def progress_for(callback: ProgressCallback | None, stage: str) -> Progress:
@@ -91,8 +124,15 @@ class EventProgress(Progress):
         return self._clock()
 
     def send(self, event: ProgressEvent) -> None:
-        """Call the function."""
-        self._callback(event)
+        """Call the function.
+
+        Raises:
+            CallbackStop: it has raised an exception.
+        """
+        try:
+            self._callback(event)
+        except BaseException as error:  # noqa: BLE001 - `CallbackErrors` raises it
+            raise CallbackStop(error) from None
 
 
 class _EventTask(Task):

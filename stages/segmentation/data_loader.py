@@ -47,6 +47,10 @@ __all__ = ["Augmentation", "SegmentationLoader", "data_loader"]
 DEFAULTS = TrainSettings()
 GUARD = "freeze_support()"
 """Part of Python's message to a script that starts processes while one of them imports it."""
+ENDED = (ConnectionError, EOFError, FileNotFoundError)
+"""Errors of the connection by which a worker hands over a batch, when the worker ends before the batch is received."""
+RAISED_IN_WORKER = "Caught "
+"""Start of torch's message when an error was raised by the code in a worker, which is still there."""
 REMEDY = (
     'Workers that are not forked import the script again: put its code below `if __name__ == "__main__":`, or use '
     "workers=0."
@@ -198,18 +202,15 @@ class SegmentationLoader(DataLoader[Any]):
             PipelineError: a worker cannot start, or has ended; the message says why that happens.
         """
         generator = Generator().manual_seed(mixed_seed(self._seed, self._order.epoch))
-        with _of_workers():
+        with _of_workers(self.num_workers):
             batches = super().__iter__()
         self._order.epoch += 1
         return self._prepared_each(batches, generator)
 
     def _prepared_each(self, batches: Iterator[Stored | PipelineError], generator: Generator) -> Iterator[Any]:
-        while True:
-            with _of_workers():
-                stored = next(batches, None)
-            if stored is None:
-                return
-            yield self._prepared(stored, generator)
+        with _of_workers(self.num_workers):  # all of it: torch raises its error at any place, by a signal
+            for stored in batches:
+                yield self._prepared(stored, generator)
 
     def _prepared(self, stored: Stored | PipelineError, generator: Generator) -> dict[str, Any]:
         """Return a batch on the device, augmented.
@@ -310,16 +311,23 @@ def data_loader(
 
 
 @contextlib.contextmanager
-def _of_workers() -> Iterator[None]:
-    """Turn the errors of processes that cannot start or have ended into one with a remedy.
+def _of_workers(count: int) -> Iterator[None]:
+    """Turn the errors of `count` processes that cannot start or have ended into one with a remedy.
 
     Raises:
-        PipelineError: it is such an error. Torch and Python raise RuntimeError for them.
+        PipelineError: it is such an error. Torch raises RuntimeError for most of them. A worker that ends while its
+            batch is handed over is an error of the connection to it (`ENDED`).
     """
     try:
         yield
-    except RuntimeError as error:
+    except PipelineError:
+        raise  # a missing store is a FileNotFoundError too
+    except (RuntimeError, *ENDED) as error:
+        if count == 0:
+            raise
         first = str(error).strip().partition("\n")[0]
+        if isinstance(error, ENDED) and not first.startswith(RAISED_IN_WORKER):
+            first = "DataLoader worker exited while it handed over a batch"
         if GUARD in str(error):
             raise PipelineError(
                 f"workers cannot start while this script is still being imported.\n  {REMEDY}"

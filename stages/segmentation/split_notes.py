@@ -1,9 +1,10 @@
-"""Write the notes and warnings about the samples of a training: classes that are missing, images that look the same."""
+"""Write the notes and warnings about the store of a training: classes that are missing, images that look the same."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stages.runs.licences import licence_of_run, needs_notice, remark
 from stages.runtime.wording import counted
 from stages.segmentation.folds import fold_name
 from stages.segmentation.labelled_subset import missing_classes
@@ -20,11 +21,19 @@ __all__ = [
     "fold_duplicate_notes",
     "fold_notes",
     "missing_class_notes",
+    "store_notes",
     "unlabelled_notes",
 ]
 
 NAMED = 3
 """Number of pairs of images that a note names."""
+
+
+def store_notes(store: AttentionStore, splits: Sequence[str], settings: TrainSettings) -> list[str]:
+    """Return the notes on classes that are missing, and on a licence of the transformer's weights with conditions."""
+    licence = licence_of_run(store.recipe, store.description.weights_licence, branches=settings.branches)
+    binding = [f"note: {remark(licence)}"] if needs_notice(licence) else []
+    return [*missing_class_notes(store, splits, settings), *binding]
 
 
 def missing_class_notes(store: AttentionStore, splits: Sequence[str], settings: TrainSettings) -> list[str]:

@@ -38,7 +38,7 @@ class ExportSettings(Settings):
     out: Path | None = setting(
         None, "File or folder to write. Without it: the name of the run, the predictions or the store in exports/."
     )
-    format: FormatName = setting("onnx", "Format to write; see docs/export.md.")
+    format: FormatName = setting("onnx", "Format to write; see docs/export.md and docs/viewers.md.")
     part: Part = setting(
         "whole", "whole: image in, mask out, with the transformer inside; segmenter: image and maps in."
     )

@@ -29,5 +29,7 @@ class MapsSettings:
     """Side of a tile in pixels of the image file, where the files of features do not say it."""
     seed: int = 0
     """Seed of the draw of features that the components are fitted on."""
+    licence: str = ""
+    """Licence of the encoder that computed the features; "" if it is not known."""
     on_error: Literal["stop", "skip"] = "stop"
     """Treatment of samples without features."""

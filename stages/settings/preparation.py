@@ -157,6 +157,11 @@ class ExtractSettings(Settings):
         "Keep the samples of the store that is there, and add the new images at its end. The digests of masks are "
         "recorded for that, so use it from the first extraction on.",
     )
+    rehash: bool = setting(
+        False,
+        "With --append: read the files of all old samples again. Otherwise files whose size, inode and times are those "
+        "of an earlier run are taken as unchanged.",
+    )
     dry_run: bool = setting(False, "Show the plan and check the files' headers; compute and write nothing.")
 
 
@@ -207,7 +212,9 @@ class PretrainSettings(Settings):
     clip: Above0 = setting(3.0, "Largest norm of the gradient.")
     watch_every: AtLeastOne = setting(50, "Steps between rows of the history; the state is saved as often.")
     description: str = setting("", "Description of the images in words; kept in the weights file.")
-    licence: str = setting("not stated", "Licence of the weights; kept in the weights file.")
+    licence: Annotated[str, Len(max_length=1000)] = setting(
+        "not stated", "Licence of the weights; kept in the weights file."
+    )
     seed: NotNegative = setting(0, "Seed of weights, order and crops.")
     device: Device = setting("auto", "auto, cpu, cuda, cuda:1, mps.", may_change=True)
     precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA and on processors with AMX, else float32.")

@@ -71,30 +71,35 @@ class RemoteShardedArray(ShardedArray):
     def __init__(self, files: RemoteFiles, metadata: ArrayMetadata, name: str, description: Description) -> None:
         super().__init__(files, metadata, name, description)
         self._remote = files
+        self._shards = -(-self._samples // self._per_shard)
         self._asked = 0
         self._in_advance = False
         self._begun: dict[tuple[int, int, int], tuple[int, Future[Answer]]] = {}
         self._times_begun = 0
         self._sizes: dict[int, Future[Answer]] = {}
+        self._awaited: set[int] = set()
         self._process = os.getpid()
         self._indexes: OrderedDict[int, NDArray[np.uint64]] = OrderedDict()
 
     def begin(self, indices: NDArray[np.int64]) -> None:
         """Send the requests for samples that are read later."""
-        self._forget_after_fork()
-        wanted = np.unique(indices[(indices >= 0) & (indices < self._samples)])
-        absent = self._absent(wanted)
+        absent = [number for number in self._absent(indices) if 0 <= number < self._shards]
         if not absent or self._packing is None or self._dtype is None or self._remote.cache.offline:
             return
+        self._forget_after_fork()
         single = self._single(absent, len(indices))
         for number in absent:
-            if number not in single:
+            if number not in single and number not in self._awaited:
+                self._awaited.add(number)
                 self._remote.begin_to_fetch(self.path(number))
+        if not single:
+            return
         self._times_begun += 1
         for key, (time, _) in list(self._begun.items()):
             if self._times_begun - time > STALE:
                 del self._begun[key]
         under_way = sum(stop - start for _, start, stop in list(self._begun))
+        wanted = np.unique(indices[(indices >= 0) & (indices < self._samples)])
         samples = wanted[np.isin(wanted // self._per_shard, list(single))]
         if any(self._needs_index(number) for number in single):
             self._ask_for_sizes(single)
@@ -111,9 +116,8 @@ class RemoteShardedArray(ShardedArray):
         Raises:
             StoreUnreachableError: they cannot be fetched.
         """
-        self._forget_after_fork()
         single = self._fetched_singly(indices)
-        if not single.any():
+        if single is None:
             return self._with_second_try(indices, lambda: super(RemoteShardedArray, self).read(indices, checksums))
         packing, dtype = self._packing, self._dtype
         if packing is None or dtype is None:
@@ -142,29 +146,34 @@ class RemoteShardedArray(ShardedArray):
 
     def check(self, indices: NDArray[np.int64], checksums: Checksums) -> None:
         """Check the stored bytes of samples; see `ShardedArray.check`."""
-        self._forget_after_fork()
-        single = self._fetched_singly(indices)
-        for _ in self._payloads(np.unique(indices[single]), checksums):
-            pass
-        kept = indices[~single]
+        single, kept = self._fetched_singly(indices), indices
+        if single is not None:
+            kept = indices[~single]
+            for _ in self._payloads(np.unique(indices[single]), checksums):
+                pass
         self._with_second_try(kept, lambda: super(RemoteShardedArray, self).check(kept, checksums))
 
     def shard(self, number: int) -> MappedShard:
         """Return a shard that is kept, fetched and mapped now or earlier."""
         if number not in self._mapped:
             self._remote.fetch(self.path(number))
+            self._awaited.discard(number)
         return super().shard(number)
 
     def _forget_after_fork(self) -> None:
         """Forget the requests of this process's parent: nobody answers them here."""
         if self._process != os.getpid():
-            self._process, self._begun, self._sizes = os.getpid(), {}, {}
+            self._process, self._begun, self._sizes, self._awaited = os.getpid(), {}, {}, set()
 
-    def _fetched_singly(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return (n,) True for samples that are fetched by themselves; fetch the shards of the others."""
+    def _fetched_singly(self, indices: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Return (n,) True for samples that are fetched by themselves; fetch the shards of the others.
+
+        None if there are no such samples: all are read from mapped shards, as in a local store.
+        """
         absent = self._absent(indices)
         if not absent:
-            return np.zeros(len(indices), np.bool_)
+            return None
+        self._forget_after_fork()
         single = self._single(absent, len(indices))
         if not self._is_look(len(indices)) and not self._in_advance:
             self._in_advance = True
@@ -172,11 +181,17 @@ class RemoteShardedArray(ShardedArray):
                 self._remote.fetch_in_advance(self.path(number), order=number)
         self._asked += len(indices)
         self._remote.fetch(*(self.path(number) for number in absent if number not in single))
-        return np.isin(indices // self._per_shard, list(single))
+        return np.isin(indices // self._per_shard, list(single)) if single else None
 
     def _absent(self, indices: NDArray[np.int64]) -> list[int]:
-        """Return the numbers of the shards of samples that are not mapped."""
-        return [number for number in np.unique(indices // self._per_shard).tolist() if number not in self._mapped]
+        """Return the numbers of the shards of samples that are not mapped, in order.
+
+        Every read asks this. It costs nothing once all shards are mapped.
+        """
+        if len(self._mapped) == self._shards:
+            return []
+        numbers = set((indices // self._per_shard).tolist())
+        return sorted(number for number in numbers if number not in self._mapped)
 
     def _single(self, absent: list[int], count: int) -> set[int]:
         """Return the shards that are not fetched as a whole for a reading of `count` samples."""
@@ -187,7 +202,7 @@ class RemoteShardedArray(ShardedArray):
         return count < MANY and self._asked + count <= min(FEW, self._samples // 8)
 
     def _kept(self) -> int:
-        return self._remote.kept_shards(self._remote.shard_bytes())
+        return self._remote.kept_shards(self._name)
 
     def _with_second_try(self, indices: NDArray[np.int64], read: Callable[[], T]) -> T:
         """Return what `read` returns. If bytes are damaged, fetch their shards again and read once more."""

@@ -7,8 +7,8 @@
 So a folder of a store holds part of its files under their own names, and a store that was replaced has another folder.
 A file is downloaded under the name `.NAME.partial`, locked, and renamed when it is whole; so several processes share
 the cache and fetch each file once. A large file that was not finished is continued later: `.NAME.begun` holds its size
-and its tag. Before a file is added, those that were used longest ago are removed until it fits (`store.remote.room`).
-A removed file that a process has mapped stays readable for this process.
+and its tag, and is removed with the partial file. Before a file is added, those that were used longest ago are removed
+until it fits (`store.remote.room`). A removed file that a process has mapped stays readable for this process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ from pathlib import Path
 
 from store.errors import UsageError
 
-__all__ = ["PARTIAL", "CacheSettings", "begun_of", "cache_of", "parse_size", "partial_of", "pointer_of", "store_folder"]
+__all__ = [
+    "BEGUN",
+    "PARTIAL",
+    "CacheSettings",
+    "begun_of",
+    "cache_of",
+    "parse_size",
+    "partial_of",
+    "pointer_of",
+    "store_folder",
+]
 
 FOLDER = "PIPELINE_STORE_CACHE"
 SIZE = "PIPELINE_STORE_CACHE_SIZE"
@@ -35,6 +45,9 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "M
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15}(\.[0-9]{1,6})?)\s*(?P<unit>([KMGT]I?)?)B?", re.IGNORECASE)
 PARTIAL = ".partial"
 """End of the name of a file that is being downloaded."""
+
+BEGUN = ".begun"
+"""End of the name of the note about a file that is being downloaded."""
 
 OFF = frozenset({"", "0", "false", "no", "off"})
 
@@ -94,4 +107,4 @@ def partial_of(file: Path) -> Path:
 
 def begun_of(file: Path) -> Path:
     """Return the name of the note with size and tag of a file that is being downloaded."""
-    return file.with_name(f".{file.name}.begun")
+    return file.with_name(f".{file.name}{BEGUN}")

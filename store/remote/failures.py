@@ -111,7 +111,8 @@ REMEDIES = {
     "container AZURE_SKIP_SIGNATURE=true.",
     "https": "The files must be public: credentials are not sent to web servers.",
     "http": "The files must be public: credentials are not sent to web servers.",
-    "hf": "Set HF_TOKEN, or run `hf auth login`; for a gated repository ask for access on its page first.",
+    "hf": "Set HF_TOKEN, or run `hf auth login`; for a gated repository ask for access on its page first. The "
+    "Hub answers in the same way if the repository does not exist: check the address.",
 }
 """Advice about missing or refused credentials, by the kind of address."""
 

@@ -5,23 +5,18 @@ everything in the store. So files of another store are noticed when they are rea
 outdated.
 
 Metadata and columns are kept as whole files. Shards are kept as far as the cache is large enough: of a larger store,
-the first shards are kept and the samples of the others are fetched when they are read. Which shards are kept depends on
-sizes alone, so several readers agree, and a shard is never removed for another one of the same store.
+some shards are kept (`store.remote.kept`) and the samples of the others are fetched when they are read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import threading
-from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from store.errors import StoreCorruptError, StoreNotFoundError, StoreUnreachableError, UsageError
 from store.format import chunk_path
@@ -29,6 +24,7 @@ from store.remote.address import RemoteAddress
 from store.remote.cache import CacheSettings, cache_of, pointer_of, store_folder
 from store.remote.connection import Answer, connection
 from store.remote.failures import FetchError, remedy_of
+from store.remote.kept import kept_shards, most_bytes
 from store.root import MOST_BYTES, root_bytes
 
 if TYPE_CHECKING:
@@ -61,9 +57,9 @@ class RemoteFiles:
         self._under_way: dict[Path, Future[Answer]] = {}
         self._urgent: set[Path] = set()
         self._again: set[Path] = set()
-        self._kept: int | None = None
+        self._kept: dict[str, int] | None = None
         self._arrays: dict[str, ArrayMetadata] = {}
-        self._description: Description | None = None
+        self._samples = self._shards = 0
 
     @property
     def folder(self) -> Path:
@@ -219,6 +215,8 @@ class RemoteFiles:
         from store.remote.array import RemoteShardedArray
 
         self._arrays[name] = metadata
+        self._samples = description.samples
+        self._shards = -(-description.samples // description.samples_per_shard)
         return RemoteShardedArray(self, metadata, name, description)
 
     def prepare(self, description: Description, columns: list[Path]) -> None:
@@ -227,7 +225,6 @@ class RemoteFiles:
         Raises:
             StoreUnreachableError: offline, and a part of it is not.
         """
-        self._description = description
         if self.cache.offline:
             missing = sum(not file.exists() for file in columns)
             shards = -(-description.samples // description.samples_per_shard)
@@ -240,32 +237,19 @@ class RemoteFiles:
             for file in columns:
                 self.fetch_in_advance(file, order=-1)
 
-    def kept_shards(self, bytes_of: Mapping[str, int]) -> int:
-        """Return the number of shards, from the first one, that are kept in the cache. Offline these are all.
+    def kept_shards(self, name: str) -> int:
+        """Return the number of shards of an array, from the first one, that are kept in the cache. Offline all are."""
+        if self._kept is None:
+            self._kept = self._planned(SHARE * self.cache.size)
+        return self._kept[name]
 
-        Args:
-            bytes_of: most bytes of a shard's unpacked samples, by array.
-        """
-        if self._kept is None and self._description is not None:
-            shards = -(-self._description.samples // self._description.samples_per_shard)
-            each = sum(bytes_of.values())
-            if self.cache.offline or each * shards <= SHARE * self.cache.size:
-                self._kept = shards
-            else:  # packed shards are smaller: ask
-                each = sum(self.size(self._first_shard(name)) for name in bytes_of)
-                self._kept = min(shards, math.floor(SHARE * self.cache.size / max(1, each)))
-        return self._kept or 0
-
-    def shard_bytes(self) -> dict[str, int]:
-        """Return the most bytes that a shard has, by array. Arrays of an unknown type count as one byte a value."""
-        per_shard = self._description.samples_per_shard if self._description is not None else 0
-        return {
-            name: per_shard * math.prod(array.shape[1:]) * (array.known_dtype or np.dtype(np.uint8)).itemsize
-            for name, array in self._arrays.items()
-        }
-
-    def _first_shard(self, name: str) -> Path:
-        return chunk_path(self.folder, name, 0, len(self._arrays[name].shape))
+    def _planned(self, room: float) -> dict[str, int]:
+        """Return the number of shards that are kept, by array. Ask for sizes only if unpacked bytes do not fit."""
+        if self.cache.offline or most_bytes(self._arrays.values(), self._samples) <= room:
+            return dict.fromkeys(self._arrays, self._shards)
+        first = {name: chunk_path(self.folder, name, 0, len(metadata.shape)) for name, metadata in self._arrays.items()}
+        asked = {name: self.begin_size(file) for name, file in first.items()}
+        return kept_shards({name: self.result_of(first[name], asked[name]).size for name in first}, self._shards, room)
 
     def _keep(self, file: Path, *, order: int | None = None) -> Future[Answer]:
         """Begin to fetch a file into the cache. A request in advance for the same file does not count."""
@@ -297,7 +281,7 @@ class RemoteFiles:
         return {"op": op, "scheme": self.place.scheme, "rest": self.place.rest, "path": path, **further}
 
     def _name(self, file: Path) -> str:
-        return file.relative_to(self.folder).as_posix()
+        return "/".join(file.parts[len(self.folder.parts) :])  # `relative_to` takes twenty times as long
 
     def _offline(self, why: str) -> StoreUnreachableError:
         return StoreUnreachableError(

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from store.disk.locks import is_locked, lock_file
-from store.remote.cache import PARTIAL
+from store.remote.cache import BEGUN, PARTIAL
 
 __all__ = ["Room"]
 
@@ -71,7 +71,7 @@ class Room:
 
     def _shrunk(self, size: int, needed: int) -> int:
         """Remove files if a further one does not fit. Return the bytes of those that stay."""
-        files = _files(self._folder)
+        files = [(file, status) for file, status in _files(self._folder) if not _is_note(file)]
         total = sum(status.st_size for _, status in files)
         if total + needed <= size:
             return total
@@ -86,9 +86,25 @@ class Room:
                     continue
                 file.unlink()
                 total -= status.st_size
+                if file.name.endswith(PARTIAL):
+                    _note_of(file).unlink(missing_ok=True)
                 file.parent.rmdir()  # fails while it holds other files
                 file.parent.parent.rmdir()
         return total
+
+
+def _note_of(partial: Path) -> Path:
+    return partial.with_name(partial.name.removesuffix(PARTIAL) + BEGUN)
+
+
+def _is_note(file: Path) -> bool:
+    """Return True for the note of a download. Without its partial file it was left behind, and is removed."""
+    if not file.name.endswith(BEGUN):
+        return False
+    if not file.with_name(file.name.removesuffix(BEGUN) + PARTIAL).exists():
+        with contextlib.suppress(OSError):
+            file.unlink()
+    return True
 
 
 def _files(cache: Path) -> list[tuple[Path, os.stat_result]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from store.disk.locks import lock_file
 from store.disk.regular import MIB
 from store.remote.address import RemoteAddress
+from store.remote.blocks import BlockWriter
 from store.remote.cache import begun_of, partial_of
 from store.remote.clients import Patience, client_of
 from store.remote.failures import FetchError
@@ -120,6 +121,7 @@ class _Download:
                     if begun is None or failure.kind not in {"changed", "range"}:
                         raise
                     found = self._read(None, patience, known=known)
+                self._notes.unlink(missing_ok=True)  # before its file gets its name: a killed process leaves no note
                 self._partial.replace(self._file)
             except FetchError as failure:
                 keep_part = failure.kind != "changed" and self._begun() is not None
@@ -139,7 +141,10 @@ class _Download:
             if begun is None and tag and size >= LARGE:
                 self._notes.write_text(f"{size} {tag}", encoding="utf-8")
 
-        with self._partial.open("ab" if begun else "wb") as out:
+        with (
+            self._partial.open("ab" if begun else "wb", buffering=0) as file,
+            BlockWriter(file, begun.done if begun else 0) as out,
+        ):
             return read_object(
                 self._client, self._path, out.write, sized=sized, begun=begun, patience=patience, known=known
             )

@@ -2,20 +2,25 @@
 
 On processors two processes with half of the threads each gain nothing over one process. So the ratios of extraction and
 of training show what dividing the work costs: starting processes, sending samples, exchanging gradients. A machine with
-several GPUs gains by it; that cannot be measured here. Merging reads the parts, compares all checksums, writes the
-store, and reads it once more to verify it; `cp` reads and writes once.
+several GPUs gains by it; that cannot be measured here. Seconds of waiting say little on a machine that does other
+things too, so seconds of processor time (CPU) are measured beside them.
+
+Merging reads the parts and compares all checksums. Full shards are linked then. Where the disk refuses links, it writes
+the store and reads it once more; `cp` reads and writes once, and does not wait for the disk.
 """
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -26,9 +31,11 @@ from store.records import Sample
 from store.writer import new_store
 from tests.benchmarks.measure import Measurement, side_by_side
 
-IMAGES = 200
-COPIES = 1500
-"""Samples of each part that is merged: enough for seconds."""
+IMAGES = 100
+SIZE = 112
+"""Rows and columns of images and of what the transformer sees: a fifth of the time of 224."""
+COPIES = 4096
+"""Samples of each part that is merged: eight full shards, so that every part begins with a new one."""
 PARTS = 4
 
 
@@ -40,7 +47,7 @@ def measure() -> Iterator[Measurement]:
         yield _devices(root)
         yield _tasks(root)
         yield _training(root)
-        yield _merging(root)
+        yield from _merging(root)
 
 
 def _settings(root: Path, store: str, **changes: object) -> ExtractSettings:
@@ -49,7 +56,8 @@ def _settings(root: Path, store: str, **changes: object) -> ExtractSettings:
         "masks": root / "set" / "masks",
         "store": root / store,
         "model": "dino_phantom_tiny8",
-        "attention_size": (224, 224),
+        "image_size": (SIZE, SIZE),
+        "attention_size": (SIZE, SIZE),
     }
     return ExtractSettings(**{**given, **changes})  # type: ignore[arg-type]
 
@@ -60,7 +68,7 @@ def _devices(root: Path) -> Measurement:
     def timed(devices: str | None) -> Callable[[], object]:
         return lambda: extract.run(_settings(root, "s.zarr", memo=root / f"memo{next(runs)}", devices=devices))
 
-    seconds = side_by_side({"one process": timed(None), "cpu,cpu": timed("cpu,cpu")}, rounds=1)
+    seconds = _measured({"one process": timed(None), "cpu,cpu": timed("cpu,cpu")}, rounds=1)
     return Measurement(
         name="extraction: --devices cpu,cpu / one process",
         ratio=seconds["cpu,cpu"] / seconds["one process"],
@@ -72,7 +80,8 @@ def _devices(root: Path) -> Measurement:
 
 def _tasks(root: Path) -> Measurement:
     """Time the two tasks of a job array at the same time, and the merge, as commands."""
-    given = ["--images", root / "set/images", "--masks", root / "set/masks", "--model", "dino_phantom_tiny8"]
+    size = ["--image-size", SIZE, "--attention-size", SIZE]
+    given = ["--images", root / "set/images", "--masks", root / "set/masks", "--model", "dino_phantom_tiny8", *size]
     runs = iter(range(1000))
 
     def extraction(name: str, threads: int, *more: object) -> subprocess.Popen[bytes]:
@@ -85,8 +94,8 @@ def _tasks(root: Path) -> Measurement:
         whole = ["--store", root / "array.zarr"]
         _wait([_started(["pipeline", "merge", *(root / part for part in parts), *whole], 1)])
 
-    seconds = side_by_side(
-        {"one process": lambda: _wait([extraction("alone.zarr", 2)]), "two tasks and merge": array}, rounds=1
+    seconds = _measured(
+        {"one process": lambda: _wait([extraction("alone.zarr", 2)]), "two tasks and merge": array}, rounds=1, warm_up=0
     )
     return Measurement(
         name="extraction: two tasks of a job array and merge / one process",
@@ -115,8 +124,17 @@ def _training(root: Path) -> Measurement:
 
 
 def _started(command: list[object], threads: int) -> subprocess.Popen[bytes]:
-    """Start a module of Python with so many threads. What it writes to standard output is kept."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(Path(__file__).parents[2])}
+    """Start a module of Python with so many threads. What it writes to standard output is kept.
+
+    Threads that wait for others sleep: by default they spin, and on a machine that does other things too an epoch then
+    takes twenty times as long.
+    """
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "passive",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     return subprocess.Popen([sys.executable, "-m", *map(str, command)], env=environment, stdout=subprocess.PIPE)
 
 
@@ -137,7 +155,7 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> None:
         _said(process)
 
 
-def _merging(root: Path) -> Measurement:
+def _merging(root: Path) -> Iterator[Measurement]:
     """Merge parts of many samples: those of a small part, repeated under other ids."""
     paths = [root / f"part{number}.zarr" for number in range(1, PARTS + 1)]
     for number, path in enumerate(paths, 1):
@@ -150,15 +168,43 @@ def _merging(root: Path) -> Measurement:
             shutil.rmtree(root / f"copy_{path.name}", ignore_errors=True)
             shutil.copytree(path, root / f"copy_{path.name}")
 
-    began = time.monotonic()
-    seconds = side_by_side({"merge": lambda: merge.run(paths, root / "whole.zarr"), "cp": copy}, rounds=2)
-    return Measurement(
-        name="merge / cp",
-        ratio=seconds["merge"] / seconds["cp"],
-        target=None,
-        claim="seconds of pipeline merge / of copying the files of the parts",
-        details={**seconds, "GB": size / 1e9, "GB/s": size / 1e9 / seconds["merge"], "all": time.monotonic() - began},
+    def merge_to(name: str) -> None:
+        shutil.rmtree(root / name, ignore_errors=True)
+        merge.run(paths, root / name)
+
+    def merge_without_links() -> None:
+        with patch.object(Path, "hardlink_to", side_effect=OSError(errno.EXDEV, "refused")):
+            merge_to("written.zarr")
+
+    seconds = _measured(
+        {"merge": lambda: merge_to("linked.zarr"), "without links": merge_without_links, "cp": copy}, rounds=2
     )
+    for name, what in (("merge", "pipeline merge"), ("without links", "pipeline merge where the disk refuses links")):
+        yield Measurement(
+            name=f"{name} / cp",
+            ratio=seconds[name] / seconds["cp"],
+            target=None,
+            claim=f"seconds of {what} / of copying the files of the parts",
+            details={**seconds, "GB": size / 1e9, "GB/s": size / 1e9 / seconds[name]},
+        )
+
+
+def _measured(alternatives: dict[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
+    """Return the median seconds of every alternative, and as `NAME, CPU` the least processor time of all processes."""
+    used: dict[str, float] = {}
+
+    def counted(name: str, alternative: Callable[[], object]) -> Callable[[], None]:
+        def call() -> None:
+            before = sum(os.times()[:4])
+            alternative()
+            used[f"{name}, CPU"] = min(sum(os.times()[:4]) - before, used.get(f"{name}, CPU", math.inf))
+
+        return call
+
+    seconds = side_by_side(
+        {name: counted(name, one) for name, one in alternatives.items()}, rounds=rounds, warm_up=warm_up
+    )
+    return {**seconds, **used}
 
 
 def _enlarge(path: Path) -> None:

@@ -26,6 +26,8 @@ from tests.benchmarks.scale_runs import evaluation_start, inspecting, write_run
 
 SMALL = 10_000
 READS = 20_000
+BLOCK = 20
+"""Reads that are timed together."""
 READERS = 1000
 PROCESSES = 4
 
@@ -65,13 +67,30 @@ def splitting(path: Path) -> dict[str, float]:
 
 
 def reading(path: Path) -> dict[str, float]:
-    """Read random samples, one by one, for the second time."""
+    """Read random samples, one by one, for the second time.
+
+    Other programs take the processor away for milliseconds. So the time of waiting is also given as the median of
+    blocks of a few reads, most of which are not interrupted.
+    """
     store = AttentionStore.open(path)
     positions = np.random.default_rng(0).integers(0, len(store), READS)
     for position in positions:
         store.read([position])
-    found = measured(lambda: [store.read([position]).image.shape for position in positions])
-    return {"us a sample": found["s"] / READS * 1e6, "cpu us a sample": found["cpu s"] / READS * 1e6}
+    blocks: list[float] = []
+
+    def read_again() -> None:
+        for block in positions.reshape(-1, BLOCK):
+            began = time.perf_counter()
+            for position in block:
+                store.read([position])
+            blocks.append(time.perf_counter() - began)
+
+    found = measured(read_again)
+    return {
+        "us a sample": found["s"] / READS * 1e6,
+        "cpu us a sample": found["cpu s"] / READS * 1e6,
+        "us a sample, median of blocks": float(np.median(blocks)) / BLOCK * 1e6,
+    }
 
 
 def many_readers(path: Path) -> dict[str, float]:

@@ -198,6 +198,10 @@ def test_the_second_signal_ends_the_process_at_once(definition: str, number: sig
     ended = _python(AT_CALL.format(definition=definition), int(number), "phantom", folder=tmp_path)
     assert ended.returncode in (128 + signal.SIGTERM, 128 + signal.SIGINT)
     assert "went on" not in ended.stdout
+    line = ended.stderr.splitlines()[-1]
+    assert signal.Signals(ended.returncode - 128).name in line
+    assert line.startswith("ended at once by a second signal")
+    assert "run the command again" in line
 
 
 DROPPED = """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import hashlib
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -208,6 +210,64 @@ def test_ctrl_c_in_a_callback_stops_the_work_and_comes_out(phantom_store: Path, 
         train(train_settings(phantom_store, tmp_path / "run", epochs=2), progress=interrupt)
     assert not (tmp_path / "run").exists()
     assert train(train_settings(phantom_store, tmp_path / "run", epochs=1)).steps > 0
+
+
+STOPS = [
+    pytest.param(StopIteration("enough"), id="StopIteration"),
+    pytest.param(StopAsyncIteration(), id="StopAsyncIteration"),
+    pytest.param(GeneratorExit(), id="GeneratorExit"),
+    pytest.param(KeyboardInterrupt(), id="KeyboardInterrupt"),
+    pytest.param(SystemExit(3), id="SystemExit"),
+    pytest.param(OSError(errno.ENOSPC, "mine"), id="a full disk"),
+    pytest.param(RuntimeError("CUDA out of memory"), id="out of memory"),
+    pytest.param(PipelineError("mine"), id="PipelineError"),
+]
+"""Exceptions that a generator, a retry, or a better message in a stage would replace."""
+
+
+@pytest.mark.parametrize("error", STOPS)
+def test_every_exception_of_a_callback_comes_out_as_it_is(
+    error: BaseException, phantoms: Path, phantom_store: Path, trained: Path, memo: Path, tmp_path: Path
+):
+    """The same object, with the callback in its traceback, in the middle of the main task of every function."""
+
+    def callback(event: ProgressEvent) -> None:
+        if event.task in {"extracting", "training", "scoring", "predicting"} and event.done:
+            raise error
+
+    for function, settings in (
+        (extract, extract_settings(phantoms, tmp_path / "s.zarr", memo)),
+        (train, train_settings(phantom_store, tmp_path / "run", epochs=1)),
+        (evaluate, EvaluateSettings(store=phantom_store, run=trained, out=tmp_path / "report", overlays=0)),
+        (predict, PredictSettings(images=phantoms / "images", run=trained, out=tmp_path / "out", memo=memo)),
+    ):
+        _assert_comes_out(error, function, settings, callback)
+
+
+def _assert_comes_out(error: BaseException, function: Any, settings: Any, callback: Any) -> None:
+    error.__traceback__ = None
+    with pytest.raises(type(error)) as caught:
+        function(settings, progress=callback)
+    assert caught.value is error
+    assert callback.__name__ in [one.name for one in traceback.extract_tb(error.__traceback__)]
+    assert error.__context__ is error.__cause__ is None
+
+
+@pytest.mark.parametrize("function", [extract, predict])
+def test_stop_iteration_comes_out_of_every_event(
+    function: Any, phantoms: Path, trained: Path, memo: Path, tmp_path: Path
+):
+    """Some events come out of generators, others do not."""
+    settings: dict[str, Any] = {"images": phantoms / "images", "out": tmp_path / "out", "run": trained, "memo": memo}
+    if function is extract:
+        fields = extract_settings(phantoms, tmp_path / "s.zarr", memo)
+        settings = {one.name: getattr(fields, one.name) for one in dataclasses.fields(fields)}
+    events: list[ProgressEvent] = []
+    function(**settings, progress=events.append)
+    for number in range(0, len(events), 5):
+        left = iter(range(number))
+        with pytest.raises(StopIteration):
+            function(**settings, progress=lambda _, left=left: next(left))
 
 
 def test_a_second_training_into_one_folder_is_refused_and_the_first_goes_on(phantom_store: Path, tmp_path: Path):

@@ -158,6 +158,6 @@ def test_predicting_one_class_everywhere_stands_beside_the_scores(finished: Path
 
 
 def test_the_foot_of_the_page_names_the_method_of_the_intervals() -> None:
-    rows = dict(footer(labels=[8], all_labels=8, seeds=[0], steps=40, checkpoint="last"))
+    rows = dict(footer(labels=[8], all_labels=8, seeds=[0], steps=40, checkpoint="last", licences={}))
     assert "crossed random effects" in rows["Intervals"]
     assert "Satterthwaite" not in rows["Intervals"]

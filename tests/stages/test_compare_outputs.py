@@ -7,17 +7,20 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from stages import compare
+from stages import compare, report
 from stages.comparison.comparison_file import read_comparison
 from stages.errors import InputProblemsError
 from stages.outputs.kinds import COMPARISON
 from stages.reporting.page_file import is_page
+from stages.runs.licences import NOT_USED, UNKNOWN
+from stages.settings import ReportSettings
 from store.records import Sample
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
@@ -34,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> compare.ComparisonRepo
     samples = [replace(random_sample(index, layout), group=f"{NASTY}{index}") for index in range(50)]
     write(folder / "s.zarr", layout, samples)
     maps = [replace(one, attention=one.attention[:1]) for one in samples]
-    write(folder / "other.zarr", replace(layout, heads=["L2H0"]), maps)
+    write(folder / "other.zarr", replace(layout, heads=["L2H0"], weights_licence="CC BY-NC 4.0"), maps)
     arms = {"other": f"dual,store={folder / 'other.zarr'}"}
     return compared(folder / "s.zarr", folder / "out", labels=("2", "4", "8"), seeds=("0-1",), arm=arms)
 
@@ -53,6 +56,15 @@ def test_all_files_are_there_and_no_other(finished: compare.ComparisonReport):
     }
 
 
+def test_the_page_lists_the_licences_of_all_arms(finished: compare.ComparisonReport, tmp_path: Path):
+    """Also after `report` has made the page again."""
+    made_again = tmp_path / "page.html"
+    report.run([finished.out], ReportSettings(out=made_again, store=finished.out.parent / "s.zarr"))
+    listed = f"dual: {UNKNOWN}; image: {NOT_USED}; other: CC BY-NC 4.0"
+    for page in (finished.out / "report.html", made_again):
+        assert listed in unescape(page.read_text())
+
+
 def test_the_description_of_a_comparison_keeps_its_keys(finished: compare.ComparisonReport):
     """Other programs read the file. A key may be added here, and none may be removed or renamed."""
     content = json.loads((finished.out / "comparison.json").read_text())
@@ -61,6 +73,7 @@ def test_the_description_of_a_comparison_keeps_its_keys(finished: compare.Compar
         *("settings", "groups", "runs", "summary", "notes"),
     }
     assert content["comparison"] == 1
+    assert content["licences"] == {"dual": UNKNOWN, "image": NOT_USED, "other": "CC BY-NC 4.0"}
     assert set(content["settings"]) == {"compare", "common", "arms"}
     assert set(content["runs"][0]) >= {
         *("arm", "labels", "seed", "result", "model", "dice", "images", "seconds", "parameters", "steps", "epochs"),

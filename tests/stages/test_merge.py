@@ -77,6 +77,39 @@ def test_the_number_of_all_samples_chooses_the_size_of_the_shards(
         assert _bytes(out / "whole.zarr") == _bytes(out / "one.zarr")
 
 
+def test_large_parts_begin_with_a_new_shard_and_are_linked(
+    phantoms: Path, memo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of 8 shards only the last is written: a damaged file of the second part moves the samples behind it."""
+    monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 2)
+    monkeypatch.setattr("stages.extraction.parts.FEWEST_SHARDS", 2)
+    copied = tmp_path / "copied"
+    shutil.copytree(phantoms, copied)
+    replace_file(sorted((copied / "images").iterdir())[14], b"no image")
+    for name, images, linked in (("sound", phantoms, 8), ("damaged", copied, 7)):
+        out = tmp_path / name
+        out.mkdir()
+        extract.run(extract_settings(images, out / "one.zarr", memo, on_error="skip"))
+        parts = _make_parts(images, memo, out, 3, on_error="skip")
+        assert [len(AttentionStore.open(part)) % 2 for part in parts] == [0, 0, name == "damaged"]
+        merge.run(parts, out / "whole.zarr")
+        assert _bytes(out / "whole.zarr") == _bytes(out / "one.zarr")
+        links = [file.stat().st_nlink for file in (out / "whole.zarr" / "image").glob("c.*")]
+        assert sorted(links) == [1] * (8 - linked) + [2] * linked
+
+
+def test_parts_of_a_version_that_divided_otherwise_are_refused(
+    phantoms: Path, memo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Both agree on the images, but samples would be missing or doubled between them."""
+    monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 2)
+    parts = _make_parts(phantoms, memo, tmp_path, 3)
+    monkeypatch.setattr("stages.extraction.parts.FEWEST_SHARDS", 2)
+    extract.run(extract_settings(phantoms, parts[1], memo, shard="2/3"))
+    with pytest.raises(InputProblemsError, match=r"part2\.zarr: was made from another list of images"):
+        merge.run(parts, tmp_path / "whole.zarr")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -286,10 +319,13 @@ def test_an_impossible_share_is_refused(text: str):
         Share.parse(text)
 
 
-def test_shares_cover_every_position_once():
+@pytest.mark.parametrize("step", [1, 3, 8])
+def test_shares_cover_every_position_once(step: int):
     for of in range(1, 9):
         for count in range(20):
-            assert [at for number in range(1, of + 1) for at in Share(number, of).range_of(count)] == list(range(count))
+            shares = [Share(number, of).range_of(count, step) for number in range(1, of + 1)]
+            assert [at for share in shares for at in share] == list(range(count))
+            assert all(share.start % step == 0 or not share for share in shares)
 
 
 def test_a_part_says_in_its_description_which_part_it_is(three: Path):

@@ -175,10 +175,13 @@ def test_resuming_a_finished_run_does_nothing_and_another_run_is_refused(pretrai
 
 def test_a_run_can_start_from_weights(pretrained, phantoms, tmp_path):
     """After a step with a learning rate of almost zero, the weights are the initial ones, from a file or a name."""
-    nothing = {"lr": 1e-12, "weight_decay": 0.0, "weight_decay_end": 0.0, "steps": 1}
-    for init, expected in (
-        (str(pretrained), load_file(pretrained)),
-        ("untrained_tiny8", load_transformer("untrained_tiny8", input_size=(16, 16)).module.state_dict()),
+    nothing = {"lr": 1e-12, "weight_decay": 0.0, "weight_decay_end": 0.0, "steps": 1, "licence": "MIT"}
+    plain = tmp_path / "plain.safetensors"
+    save_file(load_file(pretrained), plain)  # without its description
+    for init, expected, licence in (
+        (str(pretrained), load_file(pretrained), "MIT; initial weights: CC0-1.0"),
+        (str(plain), load_file(pretrained), "MIT; initial weights: unknown (a file that does not state it)"),
+        ("untrained_tiny8", load_transformer("untrained_tiny8", input_size=(16, 16)).module.state_dict(), "MIT"),
     ):
         out = tmp_path / "warm.safetensors"
         pretrain.run(_settings(phantoms, out, init=init, **nothing))
@@ -186,6 +189,7 @@ def test_a_run_can_start_from_weights(pretrained, phantoms, tmp_path):
         card = read_card(out)
         assert card is not None
         assert card.init_sha256
+        assert card.licence == licence
     with pytest.raises(WeightsError, match="another architecture than vit_mini_patch8"):
         pretrain.run(_settings(phantoms, tmp_path / "x.safetensors", arch="vit_mini_patch8", init="untrained_tiny8"))
 

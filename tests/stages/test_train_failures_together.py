@@ -59,6 +59,16 @@ import signal
 from stages.segmentation.trainer import SegmentationTrainer
 SegmentationTrainer._validate = lambda trainer: signal.raise_signal(signal.SIGTERM)
 """
+TERMINATED_TWICE = """
+import signal
+from stages.segmentation.trainer import SegmentationTrainer
+def twice(trainer):
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.raise_signal(signal.SIGTERM)
+SegmentationTrainer._validate = twice
+"""
 
 
 def test_a_killed_process_ends_the_others(phantom_store, tmp_path, forks):
@@ -115,6 +125,16 @@ def test_a_signal_to_one_process_ends_all(phantom_store, tmp_path, forks):
     assert "interrupted by SIGTERM; run the command again with --resume" in second.stderr
     assert first.returncode == 1
     assert "error" not in first.stderr
+
+
+def test_a_second_signal_to_all_processes_ends_them_at_once_with_one_line(phantom_store, tmp_path, forks):
+    """As torchrun sends it to every process of a machine. Only one of them says so."""
+    finished = _command(forks, phantom_store, tmp_path / "run", change=TERMINATED_TWICE, rank="*")
+    assert [one.returncode for one in finished] == [128 + signal.SIGTERM] * 2
+    said = "".join(one.stderr for one in finished)
+    assert said.count("ended at once by a second signal, SIGTERM") == 1
+    assert "with --resume" in said
+    assert "Traceback" not in said
 
 
 def test_processes_with_other_settings_are_refused(phantom_store, tmp_path, forks):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.torch import load_file
 
 from tests.forks import Finished, Forks
+from tests.stages.runs_alike import assert_same_run
 from tests.stages.together import run_processes
 
 PROGRAM = """
@@ -49,23 +47,6 @@ def _train_alone(forks: Forks, store: Path, out: Path, changes: dict[str, Any]) 
     assert finished.returncode == 0, finished.stderr
 
 
-def _assert_same_run(one: Path, several: Path) -> None:
-    """Make sure that two runs have the same splits, and the same weights and history up to rounding."""
-    assert (one / "splits.csv").read_text() == (several / "splits.csv").read_text()
-    histories = [list(csv.DictReader((run / "history.csv").read_text().splitlines())) for run in (one, several)]
-    assert len(histories[0]) == len(histories[1]) > 0
-    for before, after in zip(*histories, strict=True):
-        for name, value in before.items():
-            assert float(after[name] or -1) == pytest.approx(float(value or -1), rel=1e-3, abs=1e-6), name
-    for file in ("model.safetensors", "state.safetensors"):
-        expected, found = load_file(one / file), load_file(several / file)
-        assert expected.keys() == found.keys()
-        for name, tensor in expected.items():
-            largest = max(float(tensor.abs().max()), 1e-3)
-            share = 0.02 if name.startswith("optimizer") else 1e-3  # rounding decides some ReLUs, and so gradients
-            np.testing.assert_allclose(found[name], tensor, atol=share * largest, err_msg=f"{file} {name}")
-
-
 CASES: dict[str, dict[str, Any]] = {
     "dual": {"val": 0.4},
     "image": {"branches": "image", "batch_size": 5, "ema": 0.9},
@@ -83,7 +64,7 @@ def test_several_processes_train_what_one_trains(store, tmp_path, forks, name: s
     for rank, finished in enumerate(_train(forks, count, store, tmp_path / "several", CASES[name])):
         assert finished.returncode == 0, finished.stderr
         assert "M parameters" in finished.stdout, rank
-    _assert_same_run(tmp_path / "one", tmp_path / "several")
+    assert_same_run(tmp_path / "one", tmp_path / "several")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "several"]
 
 
@@ -97,7 +78,7 @@ def test_a_run_is_resumed_by_another_number_of_processes(store, tmp_path, forks,
     assert (tmp_path / ".run.training" / "state.safetensors").is_file()
     for finished in _train(forks, after, store, tmp_path / "run", {**changes, "resume": True}):
         assert finished.returncode == 0, finished.stderr
-    _assert_same_run(tmp_path / "whole", tmp_path / "run")
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
     again = _train(forks, 2, store, tmp_path / "run", {**changes, "resume": True})
     assert [finished.returncode for finished in again] == [0, 0], again  # a finished run: nothing is trained
 
@@ -109,5 +90,5 @@ def test_folds_are_trained_by_several_processes(store, tmp_path, forks):
     for finished in _train(forks, 2, store, tmp_path / "several", changes):
         assert finished.returncode == 0, finished.stderr
     for fold in ("fold1", "fold2"):
-        _assert_same_run(tmp_path / "one" / fold, tmp_path / "several" / fold)
+        assert_same_run(tmp_path / "one" / fold, tmp_path / "several" / fold)
     assert (tmp_path / "several" / "scores.json").is_file()

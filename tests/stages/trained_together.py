@@ -15,7 +15,7 @@ from stages.segmentation import trainer as training
 from stages.segmentation.training_report import TrainingReport
 from tests.conftest import train_settings
 
-__all__ = ["calm_training"]
+__all__ = ["CALM", "calm_training"]
 
 CALM = partial(torch.optim.AdamW, eps=1e-2)
 """AdamW divides a gradient by its size. With the usual eps of 1e-8, a gradient that is zero up to rounding would move a

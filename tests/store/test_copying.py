@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from store.copying import copy_samples
+from store.check import all_samples, verify_store
+from store.copying import SampleCopier
 from store.description import Description
 from store.errors import StoreCorruptError
 from store.reader import AttentionStore
@@ -34,10 +38,11 @@ def test_stores_that_are_copied_one_after_the_other_are_the_store_of_all_samples
         with new_store(pieces[-1], layout=layout, recipe=RECIPE) as writer:
             for index in range(first, stop):
                 writer.append(random_sample(index, layout))
-    copied = []
-    with new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE, copied=True) as writer:
+    copied: list[int] = []
+    copier = SampleCopier(copied.append)
+    with new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE, copied=copier.written) as writer:
         for piece in pieces:
-            copy_samples(AttentionStore.open(piece), writer, copied.append)
+            copier.copy(AttentionStore.open(piece), writer)
     assert sum(copied) == 9
     assert _bytes(tmp_path / "copy.zarr") == _bytes(whole)
 
@@ -51,10 +56,81 @@ def test_a_damaged_sample_is_not_copied(make_store: Callable[..., Path], layout:
     shard.write_bytes(data)
     with (
         pytest.raises(StoreCorruptError, match="sample 0 does not match its checksum"),
-        new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE, copied=True) as writer,
+        new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE, copied=all_samples) as writer,
     ):
-        copy_samples(AttentionStore.open(path), writer)
+        SampleCopier().copy(AttentionStore.open(path), writer)
     assert not (tmp_path / "copy.zarr").exists()
+
+
+@pytest.fixture
+def linkable(
+    make_store: Callable[..., Path], layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, list[Path]]:
+    """Return a store of 11 samples in shards of 4, and the two pieces of it. The first is one full shard."""
+    monkeypatch.setattr("store.writer.MAX_SAMPLES_PER_SHARD", 4)
+    pieces = [tmp_path / "first.zarr", tmp_path / "second.zarr"]
+    for piece, samples in zip(pieces, (range(4), range(4, 11)), strict=True):
+        with new_store(piece, layout=layout, recipe=RECIPE) as writer:
+            for index in samples:
+                writer.append(random_sample(index, layout))
+    return make_store(11, name="whole.zarr"), pieces
+
+
+def _join(pieces: list[Path], out: Path, layout: Layout) -> list[int]:
+    """Join stores, and return the positions of samples that were written."""
+    copier = SampleCopier()
+    with new_store(out, layout=layout, recipe=RECIPE, copied=copier.written) as writer:
+        for piece in pieces:
+            copier.copy(AttentionStore.open(piece), writer)
+    return copier.written(len(AttentionStore.open(out))).tolist()
+
+
+def test_full_shards_are_linked_and_not_written_again(
+    linkable: tuple[Path, list[Path]], layout: Layout, tmp_path: Path
+):
+    """Two shards of three; the bytes are those of the whole store. Without the pieces it is still complete."""
+    whole, pieces = linkable
+    assert _join(pieces, tmp_path / "copy.zarr", layout) == [8, 9, 10]
+    assert _bytes(tmp_path / "copy.zarr") == _bytes(whole)
+    for name in ("image", "attention", "mask"):
+        files = sorted((tmp_path / "copy.zarr" / name).glob("c.*"))
+        assert [file.stat().st_nlink for file in files] == [2, 2, 1]
+    for piece in pieces:
+        shutil.rmtree(piece)
+    assert verify_store(tmp_path / "copy.zarr") == []
+
+
+@pytest.mark.parametrize("refused", [1, 2, 3])
+def test_without_hard_links_all_bytes_are_copied(
+    linkable: tuple[Path, list[Path]], layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int
+):
+    """The disk refuses the first link of a shard, or the one of a later array: links that were made are undone."""
+    whole, pieces = linkable
+    tried: list[str] = []
+
+    def link(file: Path, target: Path) -> None:
+        tried.append(file.parent.name)
+        if len(set(tried)) >= refused:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        os.link(target, file)
+
+    monkeypatch.setattr(Path, "hardlink_to", link)
+    assert _join(pieces, tmp_path / "copy.zarr", layout) == list(range(11))
+    assert _bytes(tmp_path / "copy.zarr") == _bytes(whole)
+    assert {file.stat().st_nlink for file in tmp_path.rglob("c.*")} == {1}
+
+
+def test_a_damaged_shard_is_not_linked(linkable: tuple[Path, list[Path]], layout: Layout, tmp_path: Path):
+    """The message names the file of the piece, and nothing is left."""
+    _, pieces = linkable
+    shard = pieces[1] / "attention" / "c.0.0.0.0"
+    data = bytearray(shard.read_bytes())
+    data[20] ^= 1
+    shard.write_bytes(data)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(StoreCorruptError, match=r"second\.zarr/attention/c\.0\.0\.0\.0 .*sample 0 does not match"):
+        _join(pieces, tmp_path / "copy.zarr", layout)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -88,9 +164,9 @@ def test_a_copy_that_is_damaged_on_the_disk_is_not_published(
     monkeypatch.setattr(ShardWriter, "_write", damaging)
     with (
         pytest.raises(StoreCorruptError, match=r"does not read back:\n.*mask.*sample 0 does not match its checksum"),
-        new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE, copied=True) as writer,
+        new_store(tmp_path / "copy.zarr", layout=layout, recipe=RECIPE, copied=all_samples) as writer,
     ):
-        copy_samples(source, writer)
+        SampleCopier().copy(source, writer)
     assert not (tmp_path / "copy.zarr").exists()
 
 

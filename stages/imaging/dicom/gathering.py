@@ -48,7 +48,7 @@ class Gathered:
 
 def is_dicom_file(file: SourceFile) -> bool:
     """Return True if a file is DICOM by its name, or was recognised by its content."""
-    return isinstance(file.path, DicomPath) or file.path.name.lower().endswith(READERS["dicom"].extensions)
+    return file.relative.lower().endswith(READERS["dicom"].extensions) or isinstance(file.path, DicomPath)
 
 
 def gather_series(listing: Listing, progress: Progress = SILENT, *, slices_alone: bool = False) -> Gathered:

@@ -187,9 +187,9 @@ def _places(samples: Sequence[SourceSample]) -> _Places:
 
 def _facts_of(image: Path) -> Facts | None:
     """Return the facts of a DICOM image, of its first file for a series; None for all other images."""
-    path = image.files[0] if isinstance(image, SeriesPath) else image
-    if not isinstance(image, (SeriesPath, DicomPath)) and not path.name.lower().endswith(READERS["dicom"].extensions):
+    if not image.name.lower().endswith(READERS["dicom"].extensions) and not isinstance(image, (SeriesPath, DicomPath)):
         return None
+    path = image.files[0] if isinstance(image, SeriesPath) else image
     try:
         return read_facts(Path(path))
     except InputProblemsError:

@@ -1,6 +1,6 @@
 """Open volumes, and keep the last ones open: all planes of a file are read one after the other.
 
-A file is known by its path, its size and its time of change, so a file that is replaced is opened again.
+A file is known by its path, inode, size and times, so a file that is replaced is opened again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["file_digest", "hash_file", "open_part", "open_volume"]
 KEPT = 16
 """Files that stay open: an image and the labels of its classes, and those of the next one, because threads read ahead.
 A file that is closed too early is unpacked and hashed again for every plane."""
-_Key = tuple[Hashable, int, int]
+_Key = tuple[Hashable, int, int, int, int]
 
 
 @dataclass
@@ -103,7 +103,8 @@ def _entry(path: Path) -> _Entry:
         status = path.stat()
     except OSError as error:
         refuse(path, explain_unreadable(error))
-    key = (path.identity if isinstance(path, VolumePath) else str(path), status.st_size, status.st_mtime_ns)
+    name = path.identity if isinstance(path, VolumePath) else str(path)
+    key = (name, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     with _LOCK:
         entry = _ENTRIES.setdefault(key, _Entry())
         _ENTRIES.move_to_end(key)

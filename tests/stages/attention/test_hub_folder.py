@@ -20,6 +20,8 @@ from stages.attention.naming import UNSTATED, find_model
 from stages.attention.weights import load_transformer
 from stages.errors import PipelineError, UnknownModelError, UsageError, WeightsError
 from stages.extraction.weights_origin import weights_origin
+from stages.runs.licences import unknown_file_of
+from stages.settings import ExtractSettings
 
 _SMALL = {"embed_dim": 48, "depth": 2, "num_heads": 6}
 _GATED: dict[str, Any] = {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU, "mlp_ratio": 5.33334}
@@ -242,9 +244,11 @@ def test_the_licence_is_that_of_the_readme(readme, licence, tmp_path):
     if readme is not None:
         (folder / "README.md").write_text(readme)
     assert find_model(str(folder)).licence == licence
-    origin = weights_origin("vit_large_patch16_224", folder, "", "")
+    origin = weights_origin(ExtractSettings(model="vit_large_patch16_224", weights=folder), "", kept=None)
     assert origin.licence == ("" if licence == UNSTATED else licence)
-    assert weights_origin(str(folder), None, "", "").recorded == licence
+    assert weights_origin(ExtractSettings(model=str(folder)), "", kept=None).recorded == licence
+    published = weights_origin(ExtractSettings(model="dino_vits8", weights=folder), "", kept=None).licence
+    assert published == (unknown_file_of("dino_vits8", "Apache-2.0") if licence == UNSTATED else licence)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +260,8 @@ def test_the_licence_is_that_of_the_readme(readme, licence, tmp_path):
         ("dinov3_vit", {"hidden_act": "relu"}),
         ("dinov3_vit", {"hidden_act": "gelu", "use_gated_mlp": True}),
         ("dinov3_vit", {"rope_theta": 10_000.0}),
+        ("vit", {"layer_norm_eps": 1e-3}),
+        ("dinov2", {"layer_norm_eps": "small"}),
     ],
 )
 def test_a_network_that_computes_otherwise_is_refused(kind, changes, tmp_path):
@@ -266,6 +272,8 @@ def test_a_network_that_computes_otherwise_is_refused(kind, changes, tmp_path):
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(usual))
     assert read_folder(tmp_path).name
+    (tmp_path / "config.json").write_text(json.dumps(usual | {"layer_norm_eps": 1e-12}))  # of facebook/dino-vits8
+    assert read_folder(tmp_path).name
     (tmp_path / "config.json").write_text(json.dumps(usual | changes))
-    with pytest.raises(WeightsError, match=r"hidden_act is|rope_theta is"):
+    with pytest.raises(WeightsError, match=r"hidden_act is|rope_theta is|layer_norm_eps is"):
         read_folder(tmp_path)

@@ -81,6 +81,26 @@ def test_a_whole_bundle_verifies(made):
     assert "all are as they were written" in done.stdout
 
 
+@pytest.mark.usefixtures("small")
+def test_a_bundle_with_a_folder_of_the_model_hub_is_replaced_by_the_next_one(tmp_path: Path) -> None:
+    """Its licence is in the list, and the folder is no foreign content of the bundle."""
+    hub = tmp_path / "uni"
+    hub.mkdir()
+    for name, text in {
+        "model.safetensors.index.json": json.dumps({"weight_map": {"a": "model-00001-of-00001.safetensors"}}),
+        "model-00001-of-00001.safetensors": "weights",
+        "config.json": "{}",
+        "README.md": "---\nlicense: cc-by-nc-nd-4.0\n---\n",
+    }.items():
+        (hub / name).write_text(text)
+    settings = BundleSettings(out=tmp_path / "b", models=(), weights=(hub,), extras=())
+    for _ in range(2):
+        assert "weights: uni, licence: CC-BY-NC-ND-4.0" in str(bundle.run(settings))
+        assert {file.name for file in (tmp_path / "b" / "weights" / "uni").iterdir()} == {
+            file.name for file in hub.iterdir()
+        }
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

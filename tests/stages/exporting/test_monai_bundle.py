@@ -3,10 +3,14 @@
 MONAI's `verify_metadata` takes a schema from the network, unless the file is there already. The schema here requires
 the entries that MONAI's specification requires, and those that all bundles of MONAI's model zoo with the schema of July
 2024 have (four, read in November 2026), in the form that they have there.
+
+MONAI's own schema is not part of this project. If the environment variable `MONAI_META_SCHEMA` names a copy of
+`meta_schema_20240725.json` (https://project-monai.github.io/schema/), the bundle is verified with it too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +25,7 @@ from PIL import Image
 
 from stages.errors import UsageError
 from stages.export import run as export
+from stages.outputs.kinds import MONAI_KEY
 from stages.settings import ExportSettings
 from tests.conftest import pixels_of
 from tests.stages.exporting.made_runs import from_images, make_run
@@ -31,6 +36,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:No hash value provided:UserWarning"),
     pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader:UserWarning"),
 ]
+
+MONAIS_SCHEMA = "cd64aa8a5904426f6fc6855dabe46af8c742d5bad644b4e9cfb78ebad09ad678"
+"""SHA-256 of `meta_schema_20240725.json`."""
 
 TENSOR = {
     "type": "object",
@@ -110,6 +118,29 @@ def test_monai_verifies_the_metadata(made: tuple[Path, Path], tmp_path: Path):
     (tmp_path / "broken.json").write_text(json.dumps(broken))
     with pytest.raises(ValueError, match="Failed validating"):
         verify_metadata(meta_file=str(tmp_path / "broken.json"), filepath=str(tmp_path / "schema.json"))
+
+
+def test_the_metadata_follow_monais_own_schema(made: tuple[Path, Path], tmp_path: Path):
+    from monai.bundle import verify_metadata
+
+    source = os.environ.get("MONAI_META_SCHEMA")
+    if source is None:
+        pytest.skip("MONAI_META_SCHEMA names no copy of MONAI's schema")
+    schema = Path(shutil.copy(source, tmp_path / "schema.json"))
+    assert hashlib.sha256(schema.read_bytes()).hexdigest() == MONAIS_SCHEMA
+    verify_metadata(meta_file=configs(made[1])["meta_file"], filepath=str(schema))
+    metadata = json.loads(Path(configs(made[1])["meta_file"]).read_text())
+    assert metadata["schema"].endswith("/meta_schema_20240725.json")
+    del metadata["network_data_format"]["outputs"]["pred"]["dtype"]
+    (tmp_path / "broken.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match="Failed validating"):
+        verify_metadata(meta_file=str(tmp_path / "broken.json"), filepath=str(schema))
+
+
+def test_our_description_names_the_one_output_of_the_network(made: tuple[Path, Path]):
+    """The mask is made from it by MONAI's transforms."""
+    metadata = json.loads(Path(configs(made[1])["meta_file"]).read_text())
+    assert list(metadata[MONAI_KEY]["outputs"]) == ["probabilities"]
 
 
 def test_monai_verifies_inputs_and_outputs_of_the_network(made: tuple[Path, Path]):

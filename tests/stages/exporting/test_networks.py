@@ -14,6 +14,7 @@ from stages.attention.recipe import Recipe
 from stages.exporting.loading import Loaded, load
 from stages.exporting.networks import Frame, mask_of, whole_frame
 from stages.imaging.resizing import resize_image
+from stages.runs.licences import NOT_USED
 from stages.segmentation.decisions import decide
 from stages.settings import ExportSettings, Size
 from tests.stages.exporting.made_runs import from_images, from_maps, make_run, noise
@@ -76,10 +77,16 @@ def test_masks_are_decided_as_in_the_pipeline(*, multilabel: bool):
 
 def test_the_licence_of_the_run_travels_with_the_export(tmp_path: Path, phantom_store: Path):
     """A run of DINOv3's weights says that their licence has conditions."""
-    run = make_run(tmp_path / "run", phantom_store, branches="image", recipe={"model": "dinov3_vits16"})
-    loaded = load(ExportSettings(run=run))
+    run = make_run(tmp_path / "run", phantom_store, recipe={"model": "dinov3_vits16"})
+    loaded = load(ExportSettings(run=run, part="segmenter"))
     assert loaded.licence.startswith("DINOv3 License")
     assert any("DINOv3 License" in note for note in loaded.notes)
-    assert (
-        load(ExportSettings(run=make_run(tmp_path / "other", phantom_store, branches="image"))).licence == "none needed"
-    )
+    other = make_run(tmp_path / "other", phantom_store)
+    assert load(ExportSettings(run=other)).licence == "none needed"
+
+
+def test_an_export_without_a_transformer_has_no_licence_of_one(tmp_path: Path, phantom_store: Path):
+    run = make_run(tmp_path / "run", phantom_store, branches="image", recipe={"model": "dinov3_vits16"})
+    loaded = load(ExportSettings(run=run))
+    assert loaded.licence == NOT_USED
+    assert not any("licence" in note for note in loaded.notes)

@@ -91,3 +91,32 @@ def write_eva(folder: Path, ids: Iterable[str], *, crops: bool = False, levels: 
                 place = [f"{x},{y},{width},{height}"] if crops else []
                 table.writerow([f"images/{identifier}.png", f"{name}.pt", f"{name}-mask.pt", "train", *place])
     return folder
+
+
+def write_slide2vec_dense(folder: Path, ids: Iterable[str], *, regions: bool = False) -> Path:
+    """Write grids as slide2vec's `write_dense_image` and `write_dense_region` do, with the values of the same tiles.
+
+    Args:
+        folder: Must not exist.
+        ids: Of the images, of 36 x 48 pixels. They are encoded at twice the size, in patches of 12 pixels.
+        regions: Write four regions for each image; else one grid of the whole image.
+    """
+    boxes = [(x, y, 24, 18) for y in (0, 18) for x in (0, 24)] if regions else [(0, 0, 48, 36)]
+    for number, identifier in enumerate(ids):
+        features = torch.from_numpy(values_at(tiles_of(36, 48, 6), number).T.reshape(DIMENSIONS, 6, 8).copy())
+        for x, y, width, height in boxes:
+            inside = f"dense_embeddings/{identifier}/{x}_{y}" if regions else f"dense_image_embeddings/{identifier}"
+            path = folder / f"{inside}.pt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(features[:, y // 6 : (y + height) // 6, x // 6 : (x + width) // 6].clone(), path)
+            meta = {
+                "artifact_type": "dense_embeddings" if regions else "dense_image_embeddings",
+                "target_size": [2 * height, 2 * width],
+                "patch_size": [12, 12],
+                "read_size": [height // 2, width // 2],  # of a level with half the pixels
+                "read_spacing_um": 0.5,
+                "source_spacing_um": 0.25,
+                **({} if regions else {"encoder_name": "virchow2"}),
+            }
+            path.with_name(f"{path.stem}.meta.json").write_text(json.dumps(meta))
+    return folder

@@ -25,11 +25,19 @@ from stages.train import run as train
 from store import AttentionStore
 from store.check import verify_store
 from tests.conftest import extract_settings, train_settings
-from tests.stages.features.made_features import tiles_of, values_at, write_eva, write_slide2vec, write_trident
+from tests.stages.features.made_features import (
+    tiles_of,
+    values_at,
+    write_eva,
+    write_slide2vec,
+    write_slide2vec_dense,
+    write_trident,
+)
 
 WRITERS = {
     "trident": write_trident,
     "slide2vec": write_slide2vec,
+    "slide2vec-dense": write_slide2vec_dense,
     "eva": write_eva,
 }
 
@@ -73,6 +81,7 @@ def test_all_formats_give_the_same_maps(phantom_store: Path, ids: list[str], tmp
     [
         ("trident", {"slide_axis": True}),
         ("slide2vec", {"ending": ".npz"}),
+        ("slide2vec-dense", {"regions": True}),
         ("eva", {"levels": False}),
         ("eva", {"crops": True}),
     ],

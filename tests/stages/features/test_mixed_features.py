@@ -35,6 +35,17 @@ def test_features_of_two_encoders_are_not_mixed(phantom_store: Path, ids: list[s
         assert not (tmp_path / "s.zarr").exists()
 
 
+def test_a_file_without_the_name_of_its_encoder_hides_no_mixture(phantom_store: Path, ids: list[str], tmp_path: Path):
+    """The first file that has a name is compared with the others, wherever it is."""
+    folder = write_trident(tmp_path / "trident", ids)
+    for identifier, name in zip(sorted(ids)[:3], ("", "None", "uni_v2"), strict=True):
+        with h5py.File(folder / f"{identifier}.h5", "a") as file:
+            file["features"].attrs["encoder"] = name
+    with pytest.raises(InputProblemsError, match="features of one encoder"):
+        maps(MapsSettings(store=phantom_store, features=folder, out=tmp_path / "s.zarr", components=3))
+    assert not (tmp_path / "s.zarr").exists()
+
+
 def test_two_files_of_one_slide_are_refused(phantom_store: Path, ids: list[str], tmp_path: Path):
     """One of them is from an earlier run, and the program cannot know which."""
     folder = write_slide2vec(tmp_path / "slide2vec", ids)

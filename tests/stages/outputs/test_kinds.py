@@ -64,7 +64,16 @@ FOREIGN = {
         *("runs/dual-16-seedx/", "overlays/", "table.md.orig"),
     ],
     "a set of phantoms": ["images/me.png", "masks/phantom_0000.png", "images/sub/", "images/phantom_1.png", "x.json"],
-    "a bundle": ["wheels/notes.txt", "wheels/old/", "weights/thesis.docx", "notes.md", "photos/", "MANIFEST.json.orig"],
+    "a bundle": [
+        "wheels/notes.txt",
+        "wheels/old/",
+        "weights/thesis.docx",
+        "weights/uni/thesis.docx",
+        "weights/uni/old/",
+        "notes.md",
+        "photos/",
+        "MANIFEST.json.orig",
+    ],
     "a MONAI bundle": ["configs/train.json", "models/model.onnx", "notes.md", "scripts/", "docs/picture.png"],
 }
 

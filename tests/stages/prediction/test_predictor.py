@@ -250,6 +250,11 @@ def test_arrays_that_are_no_images_are_refused(case: str, warm: Predictor):
     assert warm(sound).labels.shape == sound.shape
 
 
+def test_a_predictor_names_the_licence_of_the_weights(warm: Predictor):
+    """It is that which `predict` prints."""
+    assert warm.licence == "none needed"
+
+
 def test_one_image_is_no_batch(warm: Predictor):
     for image in (np.zeros((5, 4, 3), np.uint8), np.zeros((5, 4, 4), np.uint8), np.zeros((5, 4), np.uint8)):
         with pytest.raises(UsageError, match="is one image"):

@@ -69,6 +69,8 @@ def made_arm(
         val_dice=0.8,
         splits_sha256="ab" * 32,
         network=SimpleNamespace(branches="dual"),
+        recipe=store.recipe,
+        weights_licence="",
     )
     inputs = EvaluationInputs(
         store=store,

@@ -196,6 +196,18 @@ def test_provenance_names_store_recipe_licence_seeds_and_definitions(make: Make)
     assert "torch" in rows["Made by"]
 
 
+def test_licences_that_differ_are_all_listed(make: Make) -> None:
+    """A store may have been extracted again with another `--licence` since a run was trained."""
+    arms = [made_arm(make(), {0: 0.5}, name=name) for name in ("old", "new")]
+    arms[0].inputs.card.weights_licence = "CC BY-NC 4.0"
+    rows = {label: text for label, text in provenance(arms, {}) if label.startswith("Licence")}
+    assert rows == {
+        "Licence of the transformer's weights, as the store records it": "Apache-2.0",
+        "Licence of the transformer's weights, as old records it": "CC BY-NC 4.0",
+        "Licence of the transformer's weights, as new records it": "Apache-2.0",
+    }
+
+
 def test_figures_of_many_images_stay_small_and_say_that_not_all_are_drawn(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, dataloader
 
 from stages.runtime.progress import SILENT
+from stages.segmentation import data_loader as data_loader_module
 from stages.segmentation import trainer as trainer_module
 from stages.segmentation import views as views_module
 from stages.segmentation.chosen_samples import Splits
@@ -235,11 +238,50 @@ def test_a_script_without_a_guard_is_an_error_that_says_what_to_write(make_store
     assert 'if __name__ == "__main__":' in done.stderr
 
 
-def test_a_killed_worker_is_an_error_that_says_what_to_change(make_store: MakeStore):
-    loader = data_loader(make_store(40), indices=range(40), batch_size=1, workers=1, multiprocessing_context="fork")
+def test_a_killed_worker_is_an_error_that_says_what_to_change(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch):
+    def killed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(data_loader_module._StoredBatches, "__getitems__", killed)
+    loader = data_loader(make_store(8), indices=range(8), batch_size=1, workers=1, multiprocessing_context="fork")
+    with pytest.raises(PipelineError, match=r"(?s)has ended.*killed.*fewer workers"):
+        list(loader)
+
+
+@pytest.mark.parametrize(
+    ("error", "workers"), [(ConnectionResetError, 1), (EOFError, 1), (FileNotFoundError, 1), (FileNotFoundError, 0)]
+)
+def test_a_worker_killed_while_it_hands_over_a_batch_is_the_same_error(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, error: type[Exception], workers: int
+):
+    """Torch sees the closed connection before it sees that the process has ended. With 0 workers it means nothing."""
+    loader = data_loader(
+        make_store(8),
+        indices=range(8),
+        batch_size=1,
+        workers=workers,
+        multiprocessing_context="fork" if workers else None,
+    )
     batches = iter(loader)
     next(batches)
-    (worker,) = loader._iterator._workers
-    worker.kill()
-    with pytest.raises(PipelineError, match=r"(?s)has ended.*killed.*fewer workers"):
+
+    def closed(*_: object) -> None:
+        raise error(104, "Connection reset by peer")
+
+    way = "_MultiProcessingDataLoaderIter" if workers else "_SingleProcessDataLoaderIter"
+    monkeypatch.setattr(getattr(dataloader, way), "_next_data", closed)
+    with pytest.raises(PipelineError if workers else error) as raised:
         list(batches)
+    assert not workers or "fewer workers" in str(raised.value)
+
+
+def test_an_error_raised_in_a_worker_is_not_said_to_be_a_killed_worker(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+):
+    def missing(*_: object) -> None:
+        raise FileNotFoundError("the reader's own file")
+
+    monkeypatch.setattr(data_loader_module._StoredBatches, "__getitems__", missing)
+    loader = data_loader(make_store(8), indices=range(8), batch_size=1, workers=1, multiprocessing_context="fork")
+    with pytest.raises(FileNotFoundError, match=r"(?s)Caught FileNotFoundError.*own file"):
+        list(loader)

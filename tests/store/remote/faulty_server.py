@@ -49,20 +49,27 @@ class Served:
         time.sleep(max(0.0, pause))
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answer requests for the files of a folder."""
+
     protocol_version = "HTTP/1.1"
     served: Served
+    further: tuple[tuple[str, str], ...] = ()
+    """Headers of every answer."""
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
 
     def do_HEAD(self) -> None:
-        self._answer(with_content=False)
+        """Answer without content."""
+        self.answer(with_content=False)
 
     def do_GET(self) -> None:
-        self._answer(with_content=True)
+        """Answer with content."""
+        self.answer(with_content=True)
 
-    def _answer(self, *, with_content: bool) -> None:
+    def answer(self, *, with_content: bool) -> None:
+        """Answer a request for the file at `path`."""
         served, path = self.served, self.path.strip("/")
         with served.lock:
             served.asked[path] += 1
@@ -72,10 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is None and not file.is_file():
             fault = 404
         if isinstance(fault, tuple):
-            self._send(fault[0], fault[1], [])
+            self.send(fault[0], fault[1], [])
             return
         if isinstance(fault, int):
-            self._send(fault, b"", [])
+            self.send(fault, b"", [])
             return
         if fault == "stall":
             time.sleep(3)
@@ -91,19 +98,20 @@ class _Handler(BaseHTTPRequestHandler):
             begin, end = int(first), min(int(last) + 1 if last else len(content), len(content))
             headers.append(("Content-Range", f"bytes {begin}-{end - 1}/{len(content)}"))
             if begin >= len(content):
-                self._send(416, b"", [])
+                self.send(416, b"", [])
                 return
             status, content = 206, content[begin:end]
         if "If-Match" in self.headers and self.headers["If-Match"] != dict(headers).get("ETag"):
-            self._send(412, b"", [])
+            self.send(412, b"", [])
             return
-        self._send(status, content, headers, only=len(content) // 2 if fault == "drop" else None, body=with_content)
+        self.send(status, content, headers, only=len(content) // 2 if fault == "drop" else None, body=with_content)
 
-    def _send(
+    def send(
         self, status: int, content: bytes, headers: list[tuple[str, str]], only: int | None = None, *, body: bool = True
     ) -> None:
+        """Send an answer; of its content the first `only` bytes, then drop the connection."""
         self.send_response(status)
-        for name, value in headers:
+        for name, value in (*headers, *self.further):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -125,11 +133,10 @@ class _Quiet(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Served]:
+def serving(folder: Path, handler: type[Handler] = Handler) -> Iterator[Served]:
     """Serve a folder while the block runs."""
     served = Served(folder)
-    handler = type("Handler", (_Handler,), {"served": served})
-    with _Quiet(("127.0.0.1", 0), handler) as server:
+    with _Quiet(("127.0.0.1", 0), type("Own", (handler,), {"served": served})) as server:
         served.address = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,16 @@ def test_a_download_of_a_killed_process_goes_on(server: Served, keep: Keep, file
     assert keep() == len(CONTENT)
     assert file.read_bytes() == CONTENT
     assert server.sent == 300_000
+
+
+def test_a_process_that_is_killed_when_its_file_is_whole_leaves_no_note(
+    keep: Keep, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[bool] = []
+    replaced = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda *paths: (noted.append(begun_of(file).exists()), replaced(*paths))[1])
+    assert keep() == len(CONTENT)
+    assert noted == [False]
 
 
 @pytest.mark.parametrize("tags", ["replaced", "other"])
@@ -161,3 +172,23 @@ def test_renewed_credentials_of_a_file_are_used(
         tasks.carry_out(request)
     profile.write_text("[default]\naws_access_key_id = NEW\naws_secret_access_key = s\n")
     assert tasks.carry_out(request)[0] == 5
+
+
+def test_a_client_that_another_thread_has_renewed_is_used(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    (server.folder / "y").write_bytes(b"small")
+    tasks = Tasks({}, QUICK)
+    request = {"op": "size", "scheme": "http", "rest": server.address.partition("://")[2], "path": "y"}
+    assert tasks.carry_out(request)[0] == 5
+    done, place, used = tasks._done, ("http", request["rest"]), []
+
+    def refused_once(*args: Any, **settings: Any) -> tuple[int, bytearray]:
+        used.append(args[1])
+        if len(used) == 1:
+            del tasks._clients[place]
+            tasks._client(place)
+            raise FetchError("denied", "the server refuses access")
+        return done(*args, **settings)
+
+    monkeypatch.setattr(tasks, "_done", refused_once)
+    assert tasks.carry_out(request)[0] == 5
+    assert used[1] is tasks._clients[place] is not used[0]

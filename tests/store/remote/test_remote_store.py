@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +48,10 @@ def test_samples_are_those_of_the_store(served: Path, address: Address, tmp_path
     assert same(found, served, order)
     assert same(found, served, order[::-1])
     assert (list(found.ids), found.heads) == (list(AttentionStore.open(served).ids), ["L1H0", "L1H1"])
-    assert {0: 0, 15_000: 15, 10**9: 30}[size] >= len(shards_in(settings)) >= {0: 0, 15_000: 1, 10**9: 30}[size]
+    kept = Counter(file.parent.name for file in shards_in(settings))
+    assert (kept["mask"], kept["attention"], kept["image"]) in {
+        0: [(0, 0, 0)], 15_000: [(10, 10, few) for few in range(1, 6)], 10**9: [(10, 10, 10)]
+    }[size]  # fmt: skip
     assert _size(settings.folder / found.files.folder.name / "image") <= size or not size
 
 

@@ -125,3 +125,29 @@ def test_a_disk_without_locks_has_no_locked_files(tmp_path: Path, monkeypatch: p
     assert not is_locked(file)
     monkeypatch.setattr("store.disk.locks.sys.platform", "win32")
     assert not is_locked(file)
+
+
+def test_a_note_without_its_partial_file_is_removed_and_others_stay(tmp_path: Path) -> None:
+    """A killed process of an earlier version left one. The other belongs to a download that goes on."""
+    left = _file(tmp_path, ".c.1.begun", 10)
+    used, note = _file(tmp_path, ".c.2.partial", 100), _file(tmp_path, ".c.2.begun", 10, age=ABANDONED + 100)
+    Room(tmp_path).make(0, 100)
+    assert (left.exists(), used.exists(), note.exists()) == (False, True, True)
+
+
+def test_the_note_of_an_abandoned_partial_file_goes_with_it(tmp_path: Path) -> None:
+    for name in (".c.1.partial", ".c.1.begun"):
+        _file(tmp_path, name, 10, age=ABANDONED + 100)
+    Room(tmp_path).make(0, 100)
+    assert not list(tmp_path.glob("**/*c.1*"))
+
+
+def test_a_note_that_cannot_be_removed_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = _file(tmp_path, ".c.1.begun", 10)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    Room(tmp_path).make(1000, 100)
+    assert note.exists()
