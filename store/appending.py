@@ -30,7 +30,6 @@ from store.errors import StoreCorruptError, StoreError, StoreIncompleteError
 from store.format import COLUMN_CHUNK, RESTORE, VERSION, chunk_path
 from store.reader import AttentionStore
 from store.root import STORE
-from store.shards import checksummed
 from store.upgrade import layout_of
 from store.writer import StoreWriter
 
@@ -89,9 +88,8 @@ def _adopt(writer: StoreWriter, previous: AttentionStore, folder: Path) -> None:
                 chunk_path(folder, name, number, dimensions),
             )
         shards.shards = full
-        previous.check_array(name, np.arange(full * per_shard, samples))  # together, in less time
-        for sample in range(full * per_shard, samples):
-            shards.append(_stored_chunk(previous, name, sample))
+        if samples % per_shard:
+            shards.append_run(*previous.stored_run(name, full * per_shard, samples))
     writer.samples = samples
     for name in (*writer.sample_columns, "checksum"):
         _adopt_column(writer, previous, folder, name)
@@ -107,14 +105,7 @@ def _adopt_column(writer: StoreWriter, previous: AttentionStore, folder: Path, n
         _link(chunk_path(previous.files.folder, *parts), chunk_path(folder, *parts))
     column.adopt(digests[:full], full * COLUMN_CHUNK)
     rest: NDArray[Any] = previous.columns.read(name, full * metadata.chunk_shape[0], len(previous))
-    for value in rest.tolist():
-        column.append(value)
-
-
-def _stored_chunk(previous: AttentionStore, name: str, sample: int) -> bytes:
-    """Return a sample's chunk as it is stored, with its CRC-32C; it is checked."""
-    previous.check_array(name, [sample])
-    return checksummed(bytes(previous.payload(name, sample)))
+    column.extend(rest.tolist())
 
 
 def _link(source: Path, target: Path) -> None:

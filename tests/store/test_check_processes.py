@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.context import SpawnProcess
@@ -94,6 +95,18 @@ def test_an_interrupted_check_leaves_no_process(path: Path, error: type[BaseExce
     assert set(multiprocessing.active_children()) == before
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's description of a process")
+def test_no_process_reacts_to_ctrl_c(path: Path):
+    store = AttentionStore.open(path)
+    before = set(multiprocessing.active_children())
+    with shard_checks(store, parts_of(store), values=True, processes=2):
+        started = set(multiprocessing.active_children()) - before
+        texts = [Path(f"/proc/{one.pid}/status").read_text() for one in started]
+    blocked = [int(line.split()[1], 16) for text in texts for line in text.splitlines() if line.startswith("SigBlk")]
+    assert len(blocked) == 2
+    assert all(mask >> (signal.SIGINT - 1) & 1 for mask in blocked)
+
+
 def test_the_time_to_end_is_that_of_all_processes_together(path: Path, monkeypatch: pytest.MonkeyPatch):
     """Thirty processes on a slow disk do not keep the user waiting thirty times as long."""
     store = AttentionStore.open(path)
@@ -115,8 +128,8 @@ def ask(path: Path, digest: str, part: Part) -> list[Any] | None:
         theirs.close()
 
     thread = threading.Thread(target=run)
+    ours.send(part)  # before the thread can close its end
     thread.start()
-    ours.send(part)
     try:
         faults: list[Any] | None = ours.recv()
     except (EOFError, OSError):

@@ -186,7 +186,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_marked(sample: SourceSample
     assert marks.marks == []
     marks = NewMarks([sample])
     marks.add("a", "1" * 64, "2" * 64)
-    assert marks.marks == [mark_of(States().of(sample) or "", b"1" * 64, b"2" * 64)]
+    assert marks.marks == [mark_of(States().of(sample) or b"", b"1" * 64, b"2" * 64)]
 
 
 def test_a_record_gives_back_its_marks(tmp_path: Path):

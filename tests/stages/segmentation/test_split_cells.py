@@ -121,7 +121,7 @@ def test_every_letter_of_ascii_is_written_as_json_has_it(tmp_path: Path, code: i
     with (tmp_path / "splits.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([ROW, *rows])
     blocks = SplitFile(tmp_path / "splits.csv", marked=True).blocks()
-    assert [block.json.decode() for block in blocks] == [json.dumps(rows)[1:-1]]
+    assert [block.json().decode() for block in blocks] == [json.dumps(rows)[1:-1]]
 
 
 @given(IDS)
