@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -33,6 +34,7 @@ RETRY_SECONDS = 0.05
 
 
 SECONDS_TO_PRINT = 1.0
+"""Longest time that the last line may take."""
 STDERR = 2
 SHOW_CURSOR = "\x1b[?25h"
 """A display of progress has hidden it."""
@@ -112,7 +114,8 @@ class StopSignals:
             time.sleep(SECONDS_TO_PRINT)  # the other thread prints, and ends the process
             os._exit(128 + number)
         with contextlib.suppress(Exception):
-            if line := self.say_end(number):
+            line = self.say_end(number)
+            if line and select.select([], [STDERR], [], SECONDS_TO_PRINT)[1]:  # a pager may have stopped reading
                 shown = f"\n{SHOW_CURSOR}{line}\n" if os.isatty(STDERR) else f"{line}\n"
                 os.write(STDERR, shown.encode())
         os._exit(128 + number)

@@ -10,7 +10,7 @@ from stages.reporting.arms import Arm
 from stages.reporting.content import Block, Paragraph, Section, Table
 from stages.reporting.label_doubts import CONFIDENT, IN_DOUBT
 from stages.reporting.wording import number, percent
-from stages.runs.licences import licence_of
+from stages.runs.licences import NOT_USED, licence_of, licence_of_run
 from stages.runtime.wording import counted
 from store import AttentionStore
 
@@ -107,13 +107,20 @@ def left_out_section(arms: Sequence[Arm]) -> Section:
 
 
 def _licences(arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """Return the licence of the transformer's weights, or one row each for the store and the runs if they differ."""
+    """Return the licence of the transformer's weights, or one row each for the store and the runs if they differ.
+
+    Runs that take no attention need none. If there are no others, the row says so.
+    """
     store = arms[0].inputs.store
     stored = licence_of(store.recipe, store.description.weights_licence)
     cards = {arm.name: arm.inputs.card for arm in arms}
-    trained = {name: licence_of(card.recipe, card.weights_licence) for name, card in cards.items()}
-    if set(trained.values()) == {stored}:
-        return [(LICENCE, stored)]
+    trained = {
+        name: licence_of_run(card.recipe, card.weights_licence, branches=card.network.branches)
+        for name, card in cards.items()
+    }
+    needed = set(trained.values()) - {NOT_USED}
+    if needed <= {stored}:
+        return [(LICENCE, stored if needed else NOT_USED)]
     return [(f"{LICENCE}, as the store records it", stored)] + [
         (f"{LICENCE}, as {name} records it", licence) for name, licence in trained.items()
     ]

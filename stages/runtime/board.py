@@ -191,7 +191,7 @@ class Board:
                 quiet *= 2
                 if self._launch.rank == 0 and (absent := missing()):
                     _LOGGER.warning(
-                        "waiting for %s of %d since %.0f s", _listed(absent), self._launch.count, now - began
+                        "still waiting for %s of %d, after %.0f s", _listed(absent), self._launch.count, now - began
                     )
             time.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)

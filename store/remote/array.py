@@ -54,6 +54,9 @@ AHEAD = 64 * MIB
 STALE = 16
 """Calls of `begin` after which samples that were begun and not read are given up."""
 
+ATTEMPTS = 8
+"""Number of times that shards are fetched again: those of a full cache may be removed before they are mapped."""
+
 MOST_INDEXES = 1024
 """Indexes of shards that are kept in memory."""
 
@@ -205,15 +208,24 @@ class RemoteShardedArray(ShardedArray):
         return self._remote.kept_shards(self._name)
 
     def _with_second_try(self, indices: NDArray[np.int64], read: Callable[[], T]) -> T:
-        """Return what `read` returns. If bytes are damaged, fetch their shards again and read once more."""
-        try:
-            return read()
-        except (StoreCorruptError, StoreIncompleteError):
-            again = [number for number in np.unique(indices // self._per_shard).tolist() if self._drop(number)]
-            if not again:
-                raise
-            self._remote.fetch(*(self.path(number) for number in again))
+        """Return what `read` returns. If bytes are damaged, fetch their shards again and read once more.
+
+        Shards that another process has removed from the cache just now are fetched up to `ATTEMPTS` times.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                return read()
+            except (StoreCorruptError, StoreIncompleteError):
+                numbers = np.unique(indices // self._per_shard).tolist()
+                again = [number for number in numbers if self._is_gone(number)]
+                again = again or [number for number in numbers if self._drop(number)]
+                if not again:
+                    raise
+                self._remote.fetch(*(self.path(number) for number in again))
         return read()
+
+    def _is_gone(self, number: int) -> bool:
+        return number not in self._mapped and not self.path(number).exists()
 
     def _drop(self, number: int) -> bool:
         """Forget a shard and remove it from the cache. Return False if that was done before."""

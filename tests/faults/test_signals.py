@@ -204,6 +204,29 @@ def test_the_second_signal_ends_the_process_at_once(definition: str, number: sig
     assert "run the command again" in line
 
 
+FULL_STDERR = f"""
+{TWICE_IN_COMPILED_CODE}
+def run_unread(*_, **__):
+    unread, write = os.pipe()
+    os.set_blocking(write, False)
+    try:
+        while True:
+            os.write(write, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(write, True)
+    os.dup2(write, 2)
+    run()
+stage.run = run_unread
+"""
+
+
+def test_a_reader_of_the_messages_that_has_stopped_does_not_keep_the_process(tmp_path: Path):
+    """As a pager does. The line cannot be printed, and the process would wait for many minutes."""
+    ended = _python(AT_CALL.format(definition=FULL_STDERR), int(signal.SIGTERM), "phantom", folder=tmp_path)
+    assert ended.returncode in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    assert "second signal" not in ended.stderr
+
+
 DROPPED = """
 import time
 class Sending:

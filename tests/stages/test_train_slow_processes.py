@@ -59,7 +59,7 @@ def test_a_process_whose_files_are_slow_is_waited_for_and_named(phantom_store: P
     """The second process opens its store late. The first says for whom it waits."""
     first, second = _run(forks, phantom_store, tmp_path / "run", SLOW_DATA)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert "waiting for process 1 of 2 since " in first.stderr
+    assert "still waiting for process 1 of 2, after " in first.stderr
     assert second.stderr == ""
 
 

@@ -208,6 +208,22 @@ def test_licences_that_differ_are_all_listed(make: Make) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("branches", "licence"),
+    [
+        (("image", "image"), "none needed (the run takes no attention)"),
+        (("image", "dual"), "Apache-2.0"),
+        (("dual", "attention"), "Apache-2.0"),
+    ],
+)
+def test_runs_on_images_alone_need_no_licence(make: Make, branches: tuple[str, str], licence: str) -> None:
+    arms = [made_arm(make(), {0: 0.5}, name=name) for name in ("one", "other")]
+    for arm, one in zip(arms, branches, strict=True):
+        arm.inputs.card.network.branches = one  # type: ignore[misc, assignment]
+    rows = {label: text for label, text in provenance(arms, {}) if label.startswith("Licence")}
+    assert rows == {"Licence of the transformer's weights": licence}
+
+
 def test_figures_of_many_images_stay_small_and_say_that_not_all_are_drawn(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,25 @@ def test_more_shards_than_may_be_mapped_are_read(served: Path, address: Address,
     assert {path for path in server.asked if "/c." in path} == {f"x.zarr/image/c.{number}.0.0.0" for number in range(5)}
 
 
+def test_a_shard_that_is_removed_before_it_is_mapped_is_fetched_again_and_the_others_stay(
+    served: Path, address: Address, cache: CacheSettings, server: Served, monkeypatch: pytest.MonkeyPatch
+):
+    """A full cache that several processes share has lost it several times, as soon as it was there."""
+    fetch, times = RemoteFiles.fetch, iter(range(5))
+
+    def fetched_and_removed(files: RemoteFiles, *wanted: Path) -> None:
+        fetch(files, *wanted)
+        for file in cache.folder.glob("*/image/c.3.*"):
+            if next(times, None) is not None:
+                file.unlink()
+
+    monkeypatch.setattr(RemoteFiles, "fetch", fetched_and_removed)
+    assert same(AttentionStore.open(address("x.zarr")), served, ORDER)
+    asked = {path: count for path, count in server.asked.items() if "/image/c." in path}
+    assert asked.pop("x.zarr/image/c.3.0.0.0") > 1
+    assert set(asked.values()) == {1}
+
+
 def test_a_shard_that_changes_at_the_server_is_not_read_again(warm: AttentionStore, served: Path, address: Address):
     """The cache holds the bytes that `zarr.json` describes; a new reader checks them against its digests."""
     expected = warm.read(ORDER)
