@@ -191,11 +191,10 @@ def _describe_splits(store: AttentionStore, run: Path) -> dict[str, int]:
 
     splits = read_run_splits(run / "splits.csv")
     codes = splits.codes_of(column_prints(store, "digest", splits.digests), with_empty=True)
-    counts = np.bincount(codes, minlength=UNKNOWN + 1).tolist()
-    described = {name: counts[NAMES.index(name)] for name in (*SPLITS, UNLABELLED)}
+    described = {name: int((codes == NAMES.index(name)).sum()) for name in (*SPLITS, UNLABELLED)}
     if not described[UNLABELLED]:
         del described[UNLABELLED]
-    return {**described, "none": counts[UNKNOWN]}
+    return {**described, "none": int((codes == UNKNOWN).sum())}
 
 
 def _describe_objects(store: AttentionStore) -> dict[str, Any] | None:

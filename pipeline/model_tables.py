@@ -37,7 +37,7 @@ def models_of_timm(pattern: str) -> list[ModelEntry]:
     """
     from stages.attention.timm_models import list_timm, nearest_names
 
-    entries = list_timm(pattern, lambda names: progress_display().track(names, "looking at models"))
+    entries = list_timm(pattern, lambda names: progress_display().track(names, "looking at models", "models"))
     if not entries:
         near = nearest_names(pattern)
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -112,7 +113,12 @@ def verify(
         from pipeline.verification import run_verification
 
         status = run_verification(
-            place, sample=sample, seed=seed, as_json=as_json, progress=progress_display().track, workers=workers
+            place,
+            sample=sample,
+            seed=seed,
+            as_json=as_json,
+            progress=partial(progress_display().track, unit="shards"),
+            workers=workers,
         )
     raise typer.Exit(status)
 
@@ -128,7 +134,7 @@ def upgrade(store: StorePath) -> None:
         from store.format import VERSION
         from store.upgrade import upgrade_store
 
-        before = upgrade_store(path, progress=progress_display().track)
+        before = upgrade_store(path, progress=partial(progress_display().track, unit="samples"))
     done = f"upgraded from version {before} to {VERSION}" if before != VERSION else f"has version {VERSION} already"
     console.say(f"{path}: {done}")
 

@@ -45,6 +45,7 @@ from stages.extraction.sizes import require_possible_sizes
 from stages.extraction.tally import Tally
 from stages.extraction.weights_origin import WeightsOrigin, weights_origin
 from stages.imaging.samples import SourceSample
+from stages.runtime.collection import frozen_objects
 from stages.runtime.devices import resolve_devices
 from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
@@ -138,7 +139,7 @@ def run(settings: ExtractSettings, progress: Progress = SILENT) -> ExtractionRep
     tally = Tally(problems=list(prepared.problems))
     if additions is None or _fits(work, additions):
         marks = NewMarks(prepared.sources if settings.append and settings.cluster is None else ())
-        with _open_writer(work) as writer:
+        with frozen_objects(), _open_writer(work) as writer:
             _fill(writer, work, tally, marks, progress)
         if marks.marks:
             kept = additions.marks if additions is not None else []

@@ -33,7 +33,7 @@ from stages.attention.naming import licence_beside
 from stages.attention.weights import load_transformer
 from stages.errors import UsageError, WeightsError
 from stages.outputs.marks import starts_with
-from stages.outputs.places import require_outside
+from stages.outputs.places import require_outside, resolved_place
 from stages.pictures.heads import draw_heads
 from stages.pictures.marked import is_heads_picture
 from stages.pretraining.images import UnlabelledImages, read_images
@@ -155,12 +155,12 @@ def _require_place(settings: PretrainSettings) -> None:
     out = settings.out
     require_outside(out, option="--out")
     for option, folder in (("--images", settings.images), ("--masks", settings.masks)):
-        if folder is not None and folder.resolve() in out.resolve().parents:
+        if folder is not None and resolved_place(folder, option) in out.resolve().parents:
             raise UsageError(
                 f"--out {out}: lies in the folder of {option} {folder}, and the picture that is written beside the "
                 "weights would join the images.\n  Choose a path outside that folder."
             )
-    if settings.init is not None and Path(settings.init).resolve() == out.resolve():
+    if settings.init is not None and resolved_place(Path(settings.init), "--init") == out.resolve():
         raise UsageError(
             f"--out {out}: is also the path of --init, and the initial weights would be replaced.\n"
             "  Choose another path."

@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.check import check_store
+from store.disk.links import hard_link
 from store.disk.publish import published_folder
-from store.disk.regular import open_regular
+from store.disk.regular import IrregularFileError, open_regular
 from store.errors import StoreCorruptError, StoreError, StoreIncompleteError
 from store.format import COLUMN_CHUNK, RESTORE, VERSION, chunk_path
 from store.reader import AttentionStore
 from store.root import STORE
-from store.shards import checksummed
 from store.upgrade import layout_of
 from store.writer import StoreWriter
 
@@ -88,9 +88,8 @@ def _adopt(writer: StoreWriter, previous: AttentionStore, folder: Path) -> None:
                 chunk_path(folder, name, number, dimensions),
             )
         shards.shards = full
-        previous.check_array(name, np.arange(full * per_shard, samples))  # together, in less time
-        for sample in range(full * per_shard, samples):
-            shards.append(_stored_chunk(previous, name, sample))
+        if samples % per_shard:
+            shards.append_run(*previous.stored_run(name, full * per_shard, samples))
     writer.samples = samples
     for name in (*writer.sample_columns, "checksum"):
         _adopt_column(writer, previous, folder, name)
@@ -106,29 +105,26 @@ def _adopt_column(writer: StoreWriter, previous: AttentionStore, folder: Path, n
         _link(chunk_path(previous.files.folder, *parts), chunk_path(folder, *parts))
     column.adopt(digests[:full], full * COLUMN_CHUNK)
     rest: NDArray[Any] = previous.columns.read(name, full * metadata.chunk_shape[0], len(previous))
-    for value in rest.tolist():
-        column.append(value)
-
-
-def _stored_chunk(previous: AttentionStore, name: str, sample: int) -> bytes:
-    """Return a sample's chunk as it is stored, with its CRC-32C; it is checked."""
-    previous.check_array(name, [sample])
-    return checksummed(bytes(previous.payload(name, sample)))
+    column.extend(rest.tolist())
 
 
 def _link(source: Path, target: Path) -> None:
     """Make a hard link to a file, or a copy where the disk has none.
 
     Raises:
-        StoreIncompleteError: the file is missing.
+        StoreIncompleteError: the file is missing, or cannot be read.
+        StoreCorruptError: it is a FIFO, a device or a socket.
     """
+    if hard_link(source, target):
+        return
     try:
-        with contextlib.suppress(OSError):
-            os.link(source.resolve(strict=True), target)
-            return
-        with open_regular(source) as old, target.open("xb") as new:
-            shutil.copyfileobj(old, new)
-            new.flush()
-            os.fsync(new.fileno())
-    except FileNotFoundError:
-        raise StoreIncompleteError(f"{source}: is missing.\n  {RESTORE}") from None
+        old = open_regular(source)
+    except IrregularFileError as error:
+        raise StoreCorruptError(f"{source}: {error.strerror}.\n  {RESTORE}") from None
+    except OSError as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise StoreIncompleteError(f"{source}: {what}.\n  {RESTORE}") from None
+    with old, target.open("xb") as new:
+        shutil.copyfileobj(old, new)
+        new.flush()
+        os.fsync(new.fileno())

@@ -15,8 +15,7 @@ import contextlib
 import math
 import multiprocessing
 import os
-import signal
-import sys
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -32,6 +31,7 @@ from store.reader import AttentionStore
 from store.remote.address import Place, RemoteAddress
 from store.reopening import opened_again
 from store.shard_check import faults_of_shard
+from store.spawned import without_interrupt
 
 __all__ = ["Part", "processes_for", "shard_checks"]
 
@@ -40,7 +40,7 @@ Part = tuple[int, NDArray[np.int64]]
 LEAST = 256 * MIB
 """Bytes of unpacked values from which several processes are started without being asked for."""
 SECONDS_TO_END = 5.0
-"""Time that a process has to end before it is killed: a process that ends itself leaves no semaphore behind."""
+"""Time that all processes have to end before they are killed: one that ends itself leaves no semaphore behind."""
 MOST = 32
 """Largest number of processes that are started without being asked for."""
 
@@ -90,7 +90,7 @@ def shard_checks(
             pipes.append(ours)
             arguments = (theirs, store.path, store.description.contents_sha256, values)
             process = context.Process(target=work, args=arguments, daemon=True)
-            with _without_interrupt():
+            with without_interrupt():
                 process.start()
             started.append(process)
             theirs.close()
@@ -98,8 +98,9 @@ def shard_checks(
     finally:
         for pipe in pipes:
             pipe.close()  # each process ends after the shard that it is at
+        end = time.monotonic() + SECONDS_TO_END
         for process in started:
-            process.join(SECONDS_TO_END)
+            process.join(max(0.0, end - time.monotonic()))
             process.kill()
             process.join()
 
@@ -157,16 +158,3 @@ def _processors() -> int:
     """Return the number of processors that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _without_interrupt() -> Iterator[None]:
-    """Start processes in the block that do not react to Ctrl-C, from their first instruction on."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

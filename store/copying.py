@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from store.disk.links import hard_link
 from store.format import chunk_path
 from store.reader import AttentionStore
 from store.shards import MappedShard
@@ -87,7 +88,7 @@ def _link(source: AttentionStore, start: int, writer: StoreWriter) -> bool:
     """Link the next shard of every array to the shard of `source` that begins with sample `start`, and check it.
 
     Returns:
-        False, without any link, if the disk refuses one.
+        False, without any link, if the disk refuses one, or a file is missing or not a regular one.
 
     Raises:
         StoreCorruptError: bytes of `source` are damaged.
@@ -97,9 +98,7 @@ def _link(source: AttentionStore, start: int, writer: StoreWriter) -> bool:
     linked: list[Path] = []
     for name, shards in writer.shards.items():
         file = chunk_path(source.files.folder, name, start // per_shard, len(source.arrays[name].shape))
-        try:
-            shards.next_file.hardlink_to(file.resolve(strict=True))
-        except OSError:
+        if not hard_link(file, shards.next_file):
             for other in linked:
                 other.unlink()
             return False

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from store.texts import Texts
 
-__all__ = ["are_equal", "are_rising", "text_prints"]
+__all__ = ["are_equal", "are_rising", "first_of", "text_prints"]
 
 WORD = 8
 """Bytes that are taken at once."""
@@ -76,6 +76,16 @@ def are_equal(one: Texts, other: Texts) -> NDArray[np.bool_]:
         equal[rows[~same]] = False
         rows, place = rows[same], place + WORD
     return equal
+
+
+def first_of(texts: Texts, rows: NDArray[np.int64]) -> bytes:
+    """Return the text that is the first in order of those at `rows`, of which there is at least one."""
+    windows, place = _windows(texts), 0
+    while not (ended := texts.lengths[rows] <= place).any():
+        words = _word(texts, windows, rows, place).byteswap()
+        rows, place = rows[words == words.min()], place + WORD
+    shortest = rows[ended][np.argmin(texts.lengths[rows[ended]])]
+    return texts.chosen(np.array([shortest]))[0]
 
 
 def _words(texts: Texts) -> Iterator[tuple[NDArray[np.int64] | None, NDArray[np.uint64]]]:

@@ -37,7 +37,7 @@ from stages.comparison.stored_results import read_result
 from stages.errors import CheckpointError, UsageError
 from stages.outputs.kinds import COMPARISON_FILE, RUNS
 from stages.runs.licences import licence_of_run
-from stages.segmentation.splits import linked_groups
+from stages.segmentation.store_groups import groups_of
 from store.disk.regular import MIB, read_limited
 
 __all__ = ["FinishedComparison", "comparison_of", "content_of", "licences_of", "read_comparison"]
@@ -108,13 +108,10 @@ class FinishedComparison:
 def comparison_of(plan: Plan, results: Mapping[tuple[str, int, int], RunResult]) -> Comparison:
     """Return the results of a plan as the statistics need them."""
     store = plan.samples.store
-    names = [str(group) for group in store.column("group")]
-    linked = linked_groups(names, store.column("digest"))  # copies of an image are one group
-    groups = {
-        str(id_): linked[name]
-        for id_, name, split in zip(store.ids, names, plan.samples.splits, strict=True)
-        if split == plan.settings.score
-    }
+    scored = plan.samples.splits.positions(plan.settings.score)
+    ids = store.chosen_texts("sample", scored)
+    names = groups_of(store).names(scored)  # copies of an image are one group
+    groups = {ids[index]: name for index, name in zip(scored.tolist(), names, strict=True)}
     shared = {name: value for name, value in dataclasses.asdict(plan.shared).items() if name not in NOT_COMMON}
     return Comparison(
         arms=tuple(arm.name for arm in plan.matrix.arms),

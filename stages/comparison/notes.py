@@ -78,7 +78,9 @@ def trivial_notes(plan: Plan, analysis: Analysis) -> list[str]:
     store, scored = plan.samples.store, set(analysis.comparison.ids)
     if not scored:
         return []
-    indices = [index for index, id_ in enumerate(store.ids) if str(id_) in scored]
+    candidates = plan.samples.splits.positions(analysis.comparison.score)
+    ids = store.chosen_texts("sample", candidates)
+    indices = [index for index in candidates.tolist() if ids[index] in scored]
     dice = average_trivial(
         [
             trivial_dice(

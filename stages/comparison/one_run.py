@@ -175,12 +175,13 @@ def _score(
     store: AttentionStore, splits: Sequence[str], score: str, model: Segmenter, card: ModelCard, device: torch.device
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return Dice and HD95 of every sample of the scored split, by id."""
-    indices = np.flatnonzero(np.array(splits) == score).astype(np.int64)
+    indices = np.flatnonzero(np.array(splits, object) == score).astype(np.int64)
+    ids = store.chosen_texts("sample", indices)
     dice, hd95 = {}, {}
     for one in score_store(
         store, indices, model=model, card=card, device=device, batch_size=SCORING_BATCH, task=Task()
     ):
-        identifier = str(store.ids[one.index])
+        identifier = ids[one.index]
         dice[identifier], hd95[identifier] = one.scores.dice, one.scores.hd95
     return dice, hd95
 

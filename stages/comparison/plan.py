@@ -28,6 +28,7 @@ from stages.runtime.devices import resolve_device
 from stages.runtime.wording import counted
 from stages.segmentation.arithmetic import arithmetic_of
 from stages.segmentation.budget import Budget
+from stages.segmentation.compact_splits import CompactSplits
 from stages.segmentation.labelled_subset import labelled_subset
 from stages.segmentation.network import NetworkConfig, Segmenter, require_values_to_normalise
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
@@ -153,7 +154,7 @@ def _require_places(settings: CompareSettings, arms: Sequence[Arm], shared: Trai
 
 def _sources(settings: CompareSettings, samples: Samples) -> Sources:
     """Return the source image of every scored sample; nothing if no folder was given."""
-    scored = [index for index, split in enumerate(samples.splits) if split == settings.score]
+    scored = samples.splits.positions(settings.score)
     images = find_images(samples.store, stored_parts(samples.store, scored), settings.images, None)
     return Sources(images=images, window=ImageRules.from_dict(samples.store.description.images).window)
 
@@ -206,7 +207,7 @@ def _jobs(settings: CompareSettings, matrix: Matrix, samples: Samples, device: t
     """Return every run with its samples and its identity."""
     kept = {"none": (), "first": matrix.seeds[:1], "all": matrix.seeds}[settings.keep_models]
     jobs: list[Job] = []
-    splits_of: dict[tuple[Place, bool, int, int], list[str]] = {}
+    splits_of: dict[tuple[Place, bool, int, int], CompactSplits] = {}
     for run in matrix:
         own = replace(run.arm.settings, seed=run.seed)
         store, where = samples.store_of(run.arm), (own.store, own.unlabelled, run.labels, run.seed)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from stages.comparison.arms import Arm
 from stages.errors import UsageError
 from stages.runs.whole_store import require_whole
+from stages.segmentation.column_prints import Prints, column_prints
+from stages.segmentation.compact_splits import CompactSplits
 from stages.segmentation.split_tables import SPLITS
 from stages.segmentation.splits import split_by_csv, split_by_rule
 from stages.settings import TrainSettings
@@ -35,25 +37,27 @@ class Samples:
 
     store: AttentionStore
     """The store of the comparison, on which the split was made."""
-    splits: Sequence[str]
+    splits: CompactSplits
     """Split of every sample of `store`: train, val, test; "" for others, and unlabelled where a table says so."""
     stores: dict[Place, AttentionStore]
     """Every store of an arm, by the path in its settings."""
 
     def count(self, split: str) -> int:
         """Return the number of samples in a split."""
-        return list(self.splits).count(split)
+        return self.splits.count(split)
 
     def store_of(self, arm: Arm) -> AttentionStore:
         """Return the store that an arm is trained and scored on."""
         return self.stores[arm.settings.store]
 
-    def splits_in(self, other: AttentionStore, splits: Sequence[str]) -> list[str]:
+    def splits_in(self, other: AttentionStore, splits: Sequence[str]) -> CompactSplits:
         """Return splits of the samples of `store` in the order of another store, by id."""
         if other is self.store:
-            return list(splits)
-        split_of = dict(zip(map(str, self.store.ids), splits, strict=True))
-        return [split_of.get(str(id_), "") for id_ in other.ids]
+            return CompactSplits(splits)
+        there = _positions_in(other, column_prints(self.store, "sample"))
+        found = np.full(len(other), "", object)
+        found[there[there >= 0]] = np.array(splits, object)[there >= 0]
+        return CompactSplits(found.tolist())
 
 
 def open_samples(arms: Iterable[Arm], shared: TrainSettings) -> Samples:
@@ -74,7 +78,7 @@ def open_samples(arms: Iterable[Arm], shared: TrainSettings) -> Samples:
         raise UsageError(
             f"{shared.store}: no sample has a mask, so there is nothing to learn from.\n  Extract a store with --masks."
         )
-    splits = _split(store, shared)
+    splits = CompactSplits(_split(store, shared))
     stores: dict[Place, AttentionStore] = {shared.store: store}
     for arm in arms:
         path = arm.settings.store
@@ -96,7 +100,7 @@ def _split(store: AttentionStore, settings: TrainSettings) -> list[str]:
     )
 
 
-def _require_same(store: AttentionStore, other: AttentionStore, splits: Sequence[str], arm: str) -> None:
+def _require_same(store: AttentionStore, other: AttentionStore, splits: CompactSplits, arm: str) -> None:
     """Make sure that another store holds every sample of the split with the same image and mask.
 
     Raises:
@@ -108,13 +112,10 @@ def _require_same(store: AttentionStore, other: AttentionStore, splits: Sequence
             f"{store.path} has {store.classes} and {_sides(store)}.\n"
             "  Scores of different masks cannot be compared. Extract both with the same classes and --image-size."
         )
-    used = np.array([position for position, split in enumerate(splits) if split in SPLITS], dtype=np.int64)
-    ids = [str(store.ids[position]) for position in used]
+    used = np.sort(np.concatenate([splits.positions(name) for name in SPLITS]))
     there = _require_images(store, other, used, arm)
-    labelled = other.labelled[there]
-    _refuse([id_ for id_, one in zip(ids, labelled, strict=True) if not one], "have no mask in it", other, store, arm)
-    differing = _differing_masks(store, used, other, there)
-    _refuse([ids[position] for position in differing], "have another mask in it", other, store, arm)
+    _refuse(used[~other.labelled[there]], "have no mask in it", other, store, arm)
+    _refuse(used[_differing_masks(store, used, other, there)], "have another mask in it", other, store, arm)
 
 
 def _require_images(
@@ -128,34 +129,44 @@ def _require_images(
     Raises:
         UsageError: it does not; the message names samples.
     """
-    position_of = {str(id_): position for position, id_ in enumerate(other.ids)}
-    ids = [str(store.ids[position]) for position in used]
-    _refuse([id_ for id_ in ids if id_ not in position_of], "are missing in it", other, store, arm)
-    there = np.array([position_of[id_] for id_ in ids], dtype=np.int64)
-    same = store.column("digest")[used] == other.column("digest")[there]
-    _refuse([id_ for id_, one in zip(ids, same, strict=True) if not one], "have another image in it", other, store, arm)
+    there = _positions_in(other, column_prints(store, "sample")[used])
+    _refuse(used[there < 0], "are missing in it", other, store, arm)
+    differs = column_prints(store, "digest")[used] != column_prints(other, "digest")[there]
+    _refuse(used[differs], "have another image in it", other, store, arm)
     return there
+
+
+def _positions_in(other: AttentionStore, ids: Prints) -> NDArray[np.int64]:
+    """Return the positions of samples in another store by the prints of their ids, (id,); -1 for those it lacks."""
+    known = column_prints(other, "sample")
+    order = np.argsort(known, kind="stable")
+    at = np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)
+    found: NDArray[np.int64] = np.where(known[order[at]] == ids, order[at], -1)
+    return found
 
 
 def _differing_masks(
     store: AttentionStore, used: NDArray[np.int64], other: AttentionStore, there: NDArray[np.int64]
-) -> list[int]:
+) -> NDArray[np.int64]:
     """Return the positions in `used` of the samples whose stored masks differ. Masks are read batch by batch."""
-    differing: list[int] = []
+    differing = [np.empty(0, np.int64)]
     for start in range(0, len(used), BATCH):
         part = slice(start, start + BATCH)
         one, two = store.read_array("mask", used[part]), other.read_array("mask", there[part])
-        differing += (start + np.flatnonzero((one != two).any(axis=(1, 2)))).tolist()
-    return differing
+        differing.append(start + np.flatnonzero((one != two).any(axis=(1, 2))))
+    return np.concatenate(differing)
 
 
-def _refuse(ids: Sequence[str], what: str, other: AttentionStore, store: AttentionStore, arm: str) -> None:
-    if not ids:
+def _refuse(positions: NDArray[np.int64], what: str, other: AttentionStore, store: AttentionStore, arm: str) -> None:
+    """Raise an error that names the samples at some positions of the store, if there are any."""
+    if not len(positions):
         return
-    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    named = positions[:NAMED].tolist()
+    ids = store.chosen_texts("sample", named)
+    more = f" and {len(positions) - NAMED} more" if len(positions) > NAMED else ""
     raise UsageError(
         f"{other.path}: the store of arm {arm} does not hold the same images and masks as {store.path}: samples "
-        f"{', '.join(ids[:NAMED])}{more} {what}.\n  Extract both stores from the same files."
+        f"{', '.join(ids[position] for position in named)}{more} {what}.\n  Extract both stores from the same files."
     )
 
 

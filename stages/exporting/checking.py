@@ -73,7 +73,7 @@ def check(loaded: Loaded, run: Run, progress: Progress) -> Check:
     """
     real, batches = _batches(loaded)
     difference, undecided = 0.0, 0
-    for inputs in progress.track(batches, "checking"):
+    for inputs in progress.track(batches, "checking", "batches"):
         with torch.inference_mode():
             outputs = loaded.network(*inputs)
         expected = [one.numpy() for one in (outputs if isinstance(outputs, tuple) else (outputs,))]

@@ -49,11 +49,12 @@ def from_store(settings: ExportSettings, *, unlabelled: bool) -> Collection:
             pixel_mm = rows * sample.height / (bottom - top), columns * sample.width / (right - left)
         return Item(sample.id, sample.image, _labels(store, sample) if sample.labelled else None, pixel_mm)
 
+    ids = store.chosen_texts("sample", wanted)
     notes = [f"{counted(left_out, 'sample')} without a mask left out"] if left_out else []
     return Collection(
         classes=store.classes,
         multilabel=store.multilabel,
-        ids=[str(store.ids[index]) for index in wanted],
+        ids=[ids[index] for index in wanted],
         read=read,
         notes=notes,
         facts={"store_contents_sha256": store.description.contents_sha256},

@@ -65,13 +65,13 @@ class _Kept(NamedTuple):
     digest: bytes
     mask_digest: bytes
     group: bytes
-    state: str | None
+    state: bytes | None
     """State of its files before they are read; None if it proves nothing."""
 
     @property
     def mark(self) -> bytes:
         """The mark of the sample, if its files have the digests that the store records."""
-        return mark_of(self.state or "", self.digest, self.mask_digest)
+        return mark_of(self.state or b"", self.digest, self.mask_digest)
 
     @property
     def other_group(self) -> bool:

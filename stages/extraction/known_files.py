@@ -1,13 +1,18 @@
 """Remember which source files were read, so that `extract --append` need not read those that have not changed.
 
 As Git does in its index, a file is known by device, inode, size, time of last writing (mtime) and time of last change
-(ctime). The system sets ctime on every write and every rename, and programs cannot set it. A record holds one mark for
-each sample: a hash of the states of its files, together with the digests that its store has for them. So a mark that
-fits proves that the files have these digests. The record is a cache: deleting it loses time only.
+(ctime). The system sets ctime on every write and every rename, and programs cannot set it. Writing to a file that is
+mapped into memory sets ctime too, but not again until the system has written the changed pages to the disk: by default
+it does so within 35 seconds (`dirty_expire_centisecs`), and never on tmpfs.
+
+A record holds one mark for each sample: a hash of the states of its files, together with the digests that its store has
+for them. So a mark that fits proves that the files have these digests. The record is a cache: deleting it loses time
+only.
 
 A file is not marked, and so read again the next time, wherever its times prove nothing:
 
-- its mtime or ctime is not older than the moment before it was read: it could change again within one tick of the clock
+- its mtime or ctime is less than a minute older than the moment before it was read: it could be mapped into memory, or
+  change again within one tick of the clock
 - its ctime is a whole number of milliseconds: a file system with coarse times
 - it is not on one of Linux's local file systems: others keep attributes for a while, or make them up
 - its state after reading is another one than before
@@ -18,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import struct
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -35,9 +41,9 @@ from store.disk.regular import read_limited
 
 __all__ = ["KnownFiles", "NewMarks", "States", "mark_of", "record_of"]
 
-TRUSTED = frozenset({"bcachefs", "btrfs", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"})
+TRUSTED = frozenset({"bcachefs", "btrfs", "ext3", "ext4", "f2fs", "jfs", "overlay", "xfs", "zfs"})
 """Types of file systems whose ctime is set by this machine on every change."""
-MARGIN = 2_000_000_000
+MARGIN = 60_000_000_000
 """Nanoseconds by which a file must be older than the moment before it was read."""
 COARSE = 1_000_000
 """A ctime that is a multiple of so many nanoseconds comes from a file system with coarse times."""
@@ -48,6 +54,8 @@ LARGEST = 2**33
 """Largest number of bytes of a record: more than 500 million samples."""
 PLAIN = (type(Path()), DicomPath)
 """Types of paths that stand for the bytes of one file."""
+_STATE = struct.Struct("<QQQqqI").pack
+"""Device, inode, bytes, mtime and ctime in nanoseconds, and the length of the text that follows."""
 
 
 class States:
@@ -57,28 +65,33 @@ class States:
         self._latest = time.time_ns() - MARGIN
         self._trusted: dict[int, bool] = {}
 
-    def of(self, sample: SourceSample) -> str | None:
+    def of(self, sample: SourceSample) -> bytes | None:
         """Return the state of a sample's files; None if it proves nothing."""
-        states: list[tuple[object, ...]] = []
-        for path, label, entry in ((sample.image, "", ""), *((one.path, one.label, one.entry) for one in sample.masks)):
-            if type(path) not in PLAIN:
-                return None
-            try:
-                status = os.stat(path)  # noqa: PTH116 - `Path.stat` takes longer
-            except OSError:
-                return None
-            written, changed, device = status.st_mtime_ns, status.st_ctime_ns, status.st_dev
-            if written >= self._latest or changed >= self._latest or not changed % COARSE:
-                return None
-            if device not in self._trusted:
-                self._trusted[device] = file_system_of(path.parent) in TRUSTED
-            if not self._trusted[device]:
-                return None
-            states.append((device, status.st_ino, status.st_size, written, changed, label, entry))
-        return ascii(states)
+        states = [self._state(sample.image, b"")]
+        for file in sample.masks:
+            use = ascii((file.label, file.entry)).encode() if file.label or file.entry else b""
+            states.append(self._state(file.path, use))
+        return None if None in states else b"".join(filter(None, states))
+
+    def _state(self, path: Path, use: bytes) -> bytes | None:
+        """Return the state of one file, with the use that is made of it."""
+        if type(path) not in PLAIN:
+            return None
+        try:
+            status = os.stat(path)  # noqa: PTH116 - `Path.stat` takes longer
+        except OSError:
+            return None
+        written, changed, device = status.st_mtime_ns, status.st_ctime_ns, status.st_dev
+        if written >= self._latest or changed >= self._latest or not changed % COARSE:
+            return None
+        if device not in self._trusted:
+            self._trusted[device] = file_system_of(Path(path)) in TRUSTED  # of the file that a link points to
+        if not self._trusted[device]:
+            return None
+        return _STATE(device, status.st_ino, status.st_size, written, changed, len(use)) + use
 
 
-def mark_of(state: str, digest: bytes, mask_digest: bytes) -> bytes:
+def mark_of(state: bytes, digest: bytes, mask_digest: bytes) -> bytes:
     """Return the mark of a sample.
 
     Args:
@@ -86,7 +99,7 @@ def mark_of(state: str, digest: bytes, mask_digest: bytes) -> bytes:
         digest: of its image, in hexadecimal.
         mask_digest: of its label files, in hexadecimal; empty without labels.
     """
-    return hashlib.blake2b(b"%b %b %b" % (state.encode(), digest, mask_digest), digest_size=SIZE).digest()
+    return hashlib.blake2b(b"%b %b %b" % (state, digest, mask_digest), digest_size=SIZE).digest()
 
 
 def record_of(store: Path, memo: Path) -> Path:

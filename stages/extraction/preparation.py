@@ -27,6 +27,7 @@ from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.channels import parse_channels, with_channels
 from stages.imaging.volumes.planes import split_into_planes
 from stages.imaging.volumes.readers import is_volume_file
+from stages.runtime.collection import without_collection
 from stages.runtime.look_ahead import look_ahead
 from stages.runtime.progress import Progress
 from stages.settings import ExtractSettings, Size
@@ -112,27 +113,28 @@ def prepare(
     window_for(settings.window, deep=True)  # a rule that is not valid is found before any file is read
     if settings.fit == PAD and settings.tile is not None:
         raise UsageError("--fit pad: tiles keep their aspect already. Give --tile or --fit pad, not both.")
-    found = find_samples(
-        Inputs(
-            images=settings.images,
-            masks=settings.masks,
-            csv=settings.csv,
-            layout=settings.layout,
-            image_pattern=settings.image_pattern,
-            mask_pattern=settings.mask_pattern,
-            group_pattern=settings.group_pattern,
-        ),
-        progress=progress,
-    )
-    rules = LabelRules.for_samples(
-        found.samples,
-        classes=settings.classes or found.classes,
-        kind=_kind(settings, found),
-        threshold=settings.threshold,
-        unclear=settings.unclear,
-    )
-    channels = parse_channels(settings.channels) if settings.channels is not None else ()
-    chosen = found.samples if additions is None else additions.choose(found.samples)
+    with without_collection():
+        found = find_samples(
+            Inputs(
+                images=settings.images,
+                masks=settings.masks,
+                csv=settings.csv,
+                layout=settings.layout,
+                image_pattern=settings.image_pattern,
+                mask_pattern=settings.mask_pattern,
+                group_pattern=settings.group_pattern,
+            ),
+            progress=progress,
+        )
+        rules = LabelRules.for_samples(
+            found.samples,
+            classes=settings.classes or found.classes,
+            kind=_kind(settings, found),
+            threshold=settings.threshold,
+            unclear=settings.unclear,
+        )
+        channels = parse_channels(settings.channels) if settings.channels is not None else ()
+        chosen = found.samples if additions is None else additions.choose(found.samples)
     planes, unsplit = split_into_planes(chosen, settings.axis)
     planes, unshown = with_channels(planes, channels)
     images, problems, facts = check_headers(planes, progress)

@@ -18,7 +18,6 @@ import logging
 import multiprocessing
 import queue
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from typing import Any
 from stages.errors import PipelineError
 from stages.extraction.jobs import Done, Job, TransformerSpec
 from stages.extraction.process import THREADS, main
+from store.spawned import without_interrupt
 
 __all__ = ["ProcessWorkers", "started_processes"]
 
@@ -229,7 +229,7 @@ class ProcessWorkers:
         name = self._devices[position] + (f" (process {same.index(position) + 1})" if len(same) > 1 else "")
         arguments = (theirs, self._transformer, self._devices[position], name, len(self._devices))
         process = context.Process(target=main, args=arguments, name=name, daemon=True)
-        with _without_interrupt():
+        with without_interrupt():
             process.start()
         theirs.close()
         worker = _Worker(name=f"the process on {name}", process=process, pipe=ours)
@@ -242,19 +242,6 @@ class ProcessWorkers:
             while True:
                 self._events.put((worker, worker.pipe.recv()))
         self._events.put((worker, None))
-
-
-@contextlib.contextmanager
-def _without_interrupt() -> Iterator[None]:
-    """Start processes in the block that do not react to Ctrl-C, from their first instruction on."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ending(status: int | None) -> str:

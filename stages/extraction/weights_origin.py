@@ -31,7 +31,7 @@ class WeightsOrigin:
     @property
     def shown_licence(self) -> str:
         """The licence in words for users."""
-        licence = {"": UNKNOWN, NOT_STATED: "your own weights (pretrain --licence states one)"}
+        licence = {"": UNKNOWN, NOT_STATED: "unknown (your own weights; pretrain --licence states one)"}
         return licence.get(self.licence, self.licence)
 
     def __str__(self) -> str:

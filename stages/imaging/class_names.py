@@ -42,9 +42,15 @@ def label_names(samples: Iterable[SourceSample]) -> list[str]:
     Raises:
         InputProblemsError: an annotation cannot be read.
     """
-    files = {file for sample in samples for file in sample.masks}
-    names = {file.label for file in files if file.label}
-    annotations = sorted({file.path for file in files if not file.label and is_annotation_file(file.path)})
+    names: set[str] = set()
+    found: set[Path] = set()
+    for sample in samples:
+        for file in sample.masks:
+            if file.label:
+                names.add(file.label)
+            elif file.path.name.endswith(("n", "N", "l", "L")) and is_annotation_file(file.path):  # few files are asked
+                found.add(file.path)
+    annotations = sorted(found)
     if annotations:
         from stages.imaging import annotations as reading  # here, because it imports scikit-image
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stages.imaging.layouts import Layout
@@ -91,17 +91,27 @@ class Forms:
 
     def image(self, file: SourceFile, role: Role) -> Match | None:
         """Return the parts of a path by the first pattern of images that fits; None for another file."""
+        found = self.first(self.images, file, role)
+        return None if found is None else found[1]
+
+    def first(self, patterns: Sequence[Pattern], file: SourceFile, role: Role) -> tuple[Pattern, Match] | None:
+        """Return the first reading that `read` yields, in less time; None if there is none."""
         root, relative = self.roots[role == "mask"], file.relative
         named = f"{root}/{relative}" if root else relative
         folded = named.casefold()
-        for pattern in self.images:  # as `read` does; this is done for every file
+        for pattern in patterns:
             if pattern.may_fit(folded):
                 match = pattern.match(relative)
                 if match is None and root:
                     match = pattern.match(named)
                 if match is not None:
-                    return match
+                    return pattern, match
         return None
+
+    def may_be_by_products(self, files: Iterable[SourceFile]) -> bool:
+        """Return False if surely none of the files is a by-product of an image."""
+        together = "\n".join([file.relative for file in files]).casefold()
+        return any(pattern.may_fit(together) for pattern, _ in self.by_products_of)
 
     def by_product(self, file: SourceFile) -> str | None:
         """Return the reason why a file is a by-product, independent of the images; None for another file."""
@@ -109,8 +119,6 @@ class Forms:
 
     def by_product_of(self, file: SourceFile, ids: Container[str]) -> str | None:
         """Return the reason why a file is a by-product of one of the images; None for another file."""
-        if not self.by_products_of:
-            return None
         folded = file.relative.casefold()
         for pattern, reason in self.by_products_of:
             if pattern.may_fit(folded) and any(match.id in ids for match in pattern.matches(file.relative)):

@@ -73,6 +73,8 @@ _KIND_OF_ENDING: dict[str, FileKind] = {
     **dict.fromkeys(ARRAYS, "array"),
     **dict.fromkeys((*EXTENSIONS, *VOLUME_EXTENSIONS), "picture"),
 }
+KNOWN = {"picture", "array", "annotation"}
+"""Kinds of files that are not opened to recognise them."""
 _NAME, _IS_LINK = operator.attrgetter("name"), operator.methodcaller("is_symlink")
 
 
@@ -143,8 +145,7 @@ def kind_of(name: str) -> FileKind:
     """Return the kind of a file by its name."""
     if name.startswith("."):
         return "hidden"
-    ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for every name would be slow
-    kind = _KIND_OF_ENDING.get(ending)
+    kind = _KIND_OF_ENDING.get(name[name.rfind(".") :].lower())
     if kind is not None:
         return kind
     if name.lower().endswith(VOLUME_EXTENSIONS):
@@ -181,28 +182,46 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, i
         # Made from `folder`, because the listing of `./a` would give `./a/b` and a Path gives `a/b`.
         name = entry.name
         path, relative, kind = folder / name, prefix + normal_id(name), kind_of(name)
-        links = links or entry.is_symlink()
-        try:
-            is_folder = kind != "hidden" and is_kind(entry.is_dir)
-            is_file = not is_folder and is_kind(entry.is_file)
-        except OSError as error:  # it could be a folder with many images
-            what = f"cannot be looked at ({error.strerror}); check the disk"
-            listing.problems.append(Problem(printable(path), what))
+        if kind in KNOWN and _is_plain(entry):
+            listing.files.append(SourceFile(path, relative, kind))
             continue
-        if kind == "hidden":
-            listing.files.append(SourceFile(path, relative, kind))
-        elif is_folder:
+        links = links or entry.is_symlink()
+        if _add(entry, SourceFile(path, relative, kind), listing):
             links = _walk(path, f"{relative}/", listing, visited) or links
-        elif is_file:
-            listing.files.append(_file(path, relative, kind))
-        elif kind in {"other", "unreadable"}:
-            listing.files.append(SourceFile(path, relative, kind))
-        elif entry.is_symlink() and not is_kind(path.exists):
-            what = "the link points to no file; restore the file (`dvc pull`?)"
-            listing.problems.append(Problem(printable(path), what))
-        else:  # opening a pipe would block
-            listing.problems.append(Problem(printable(path), "is not a file but a pipe or a device; remove it"))
     return links
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    """Return True for a file that is no link; False also if the disk fails, which `_add` reports."""
+    try:
+        return entry.is_file(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _add(entry: os.DirEntry[str], file: SourceFile, listing: Listing) -> bool:
+    """Add one entry of a folder to the files or the problems. Return True if it is a folder to enter."""
+    try:
+        is_folder = file.kind != "hidden" and is_kind(entry.is_dir)
+        is_file = not is_folder and is_kind(entry.is_file)
+    except OSError as error:  # it could be a folder with many images
+        what = f"cannot be looked at ({error.strerror}); check the disk"
+        listing.problems.append(Problem(printable(file.path), what))
+        return False
+    if is_folder:
+        return True
+    if file.kind == "hidden":
+        listing.files.append(file)
+    elif is_file:
+        listing.files.append(_file(*file[:3]))
+    elif file.kind in {"other", "unreadable"}:
+        listing.files.append(file)
+    elif entry.is_symlink() and not is_kind(file.path.exists):
+        what = "the link points to no file; restore the file (`dvc pull`?)"
+        listing.problems.append(Problem(printable(file.path), what))
+    else:  # opening a pipe would block
+        listing.problems.append(Problem(printable(file.path), "is not a file but a pipe or a device; remove it"))
+    return False
 
 
 def _entries(folder: Path, *, below: bool) -> list[os.DirEntry[str]]:

@@ -198,6 +198,10 @@ def _owner(
     file: SourceFile, role: Role, patterns: Sequence[Pattern], owners: Owners, forms: Forms
 ) -> tuple[str, Match, Pattern] | None:
     """Return the id of the image that a mask belongs to, with the parts of the mask's path and their pattern."""
+    first = forms.first(patterns, file, role)  # nearly always the right one
+    owner = None if first is None else owners.find(first[1])
+    if first is not None and owner is not None:
+        return owner, first[1], first[0]
     for pattern, match in forms.read(patterns, file, role):
         owner = owners.find(match)
         if owner is not None:

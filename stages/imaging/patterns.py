@@ -48,6 +48,9 @@ PLACEHOLDERS = {
 }
 NAMED = {"{id}", "{group}", "{label}"}
 """Placeholders that must stand for the same text if a pattern repeats them."""
+ANY_FILE = "{id}.{ext}"
+DOUBLE = (".nii", ".ome")
+"""Ends of names before the last extension, if that is a double one."""
 FOLDERS = "**/"
 WILDCARDS = {"**": r".*", "*": r"[^/]*"}
 FOLDER = "folder"
@@ -107,6 +110,11 @@ class Pattern:
 
     def match(self, path: str) -> Match | None:
         """Return the parts of a path, with the longest id possible; None if the path has another form."""
+        if self.text == ANY_FILE:  # the pattern of nearly all files, read in a third of the time
+            folder, _, name = path.rpartition("/")
+            stem, _, ending = name.rpartition(".")
+            if stem and ending and not stem.lower().endswith(DOUBLE):
+                return Match(stem, "", "", folder)
         found = self._compiled(path)
         return None if found is None else _parts(found)
 

@@ -93,10 +93,13 @@ def _copies(layout: Layout, trees: Trees) -> set[Path]:
 
 def _set_aside(images: list[ImageFile], forms: Forms, result: SortedFiles) -> list[ImageFile]:
     """Return the images without those that are by-products or masks of other images."""
+    may_be = forms.may_be_by_products(image.file for image in images)
+    if not may_be and not forms.beside:
+        return images
     ids = {image.match.id for image in images}
     kept = []
     for image in images:
-        reason = forms.by_product_of(image.file, ids)
+        reason = forms.by_product_of(image.file, ids) if may_be else None
         if reason is not None:
             result.by_products[reason].append(image.file.path)
         elif image.role == "either" and forms.mask_beside(image.file, ids):

@@ -28,7 +28,7 @@ from store.disk.publish import refuse_foreign_leftovers
 from store.remote.address import Place
 from store.root import STORE
 
-__all__ = ["require_outside", "require_own_folder"]
+__all__ = ["require_outside", "require_own_folder", "resolved_place"]
 
 _HIDDEN = re.compile(rf"\..+\.({'|'.join(WORK)}|partial-.+|partial|lock)", re.DOTALL)
 """Names of working folders, of temporary folders and files, and of locks."""
@@ -46,10 +46,10 @@ def require_own_folder(path: Path, ours: Output, *, option: str, others: Mapping
 
     Raises:
         UsageError: it lies inside another output, holds something else than such an output, or is or contains the
-            current folder or one of `others`.
+            current folder or one of `others`, or one of these is a link that leads to itself.
     """
     require_outside(path, option=option)
-    place = _resolved(path, option)
+    place = resolved_place(path, option)
     with contextlib.suppress(FileNotFoundError):  # somebody may have removed the current folder
         if place in (here := Path.cwd().resolve(), *here.parents):
             raise UsageError(
@@ -57,7 +57,7 @@ def require_own_folder(path: Path, ours: Output, *, option: str, others: Mapping
                 "  Choose a folder inside the current one, or change to another folder."
             )
     for name, other in others.items():
-        if isinstance(other, Path) and place in (there := other.resolve(), *there.parents):
+        if isinstance(other, Path) and place in (there := resolved_place(other, name), *there.parents):
             raise UsageError(
                 f"{option} {path}: {'is also the path of' if place == there else 'contains'} {name} {other}, and the "
                 "whole folder would be replaced.\n  Choose another path."
@@ -77,7 +77,7 @@ def require_outside(path: Path, *, option: str, itself: bool = False) -> None:
     Raises:
         UsageError: it does; the message names the other output.
     """
-    place = _resolved(path, option)
+    place = resolved_place(path, option)
     if _HIDDEN.fullmatch(place.name):
         raise UsageError(
             f"{option} {path}: the name {place.name} is that of a temporary file or folder of this program.\n"
@@ -93,7 +93,7 @@ def require_outside(path: Path, *, option: str, itself: bool = False) -> None:
         below = folder
 
 
-def _resolved(path: Path, option: str) -> Path:
+def resolved_place(path: Path, option: str) -> Path:
     """Return the absolute path without links and `..`.
 
     Raises:

@@ -28,11 +28,12 @@ from stages.runtime.devices import resolve_device
 from stages.runtime.out_of_memory import AdaptiveBatch
 from stages.segmentation.checkpoint import SPLITS_FILE, ModelCard, load_model, require_fit
 from stages.segmentation.inputs import adaptive_batch_for
-from stages.segmentation.leakage import StoreGroups, leaked_samples, store_groups
+from stages.segmentation.leakage import leaked_samples
 from stages.segmentation.metrics import MetricRules, PixelSize
 from stages.segmentation.network import Segmenter
 from stages.segmentation.run_splits import NAMES, RunSplits, read_run_splits
 from stages.segmentation.split_tables import UNLABELLED
+from stages.segmentation.store_groups import StoreGroups, store_groups
 from stages.segmentation.training_report import FEWEST_TO_CHOOSE
 from store import AttentionStore
 from store.chosen_texts import ChosenTexts

@@ -1,4 +1,4 @@
-"""Put off Python's garbage collection while many objects are made that all stay in use."""
+"""Put off Python's garbage collection while many objects are made that all stay in use, and leave them out of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-__all__ = ["without_collection"]
+__all__ = ["frozen_objects", "without_collection"]
 
 
 @contextlib.contextmanager
@@ -24,3 +24,20 @@ def without_collection() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+@contextlib.contextmanager
+def frozen_objects() -> Iterator[None]:
+    """Leave the objects that exist now out of garbage collection in the block.
+
+    A collection takes a tenth of a second for a million objects. Nothing happens if the program has frozen objects
+    itself, because only all of them can be given back.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

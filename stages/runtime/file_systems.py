@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 __all__ = ["SHARED", "file_system_of"]
 
 MOUNTS = Path("/proc/self/mountinfo")
 """Linux's list of mounted file systems (man 5 proc)."""
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+"""A blank, tab, line end or backslash in a name of the list."""
 SHARED = frozenset(
     {
         "9p",
@@ -32,8 +35,8 @@ SHARED = frozenset(
 """Types of file systems that several machines may have mounted."""
 
 
-def file_system_of(folder: Path) -> str:
-    """Return the type of the file system of a folder, which need not exist, such as `ext4` or `nfs4`.
+def file_system_of(path: Path) -> str:
+    """Return the type of the file system of a folder or a file, which need not exist, such as `ext4` or `nfs4`.
 
     It is "" where the system does not say it: on another system than Linux.
     """
@@ -46,6 +49,6 @@ def file_system_of(folder: Path) -> str:
         before, _, after = line.partition(" - ")
         fields = before.split()
         if len(fields) > 4 and after:  # noqa: PLR2004 - the fifth field is the mount point
-            types[fields[4].replace("\\040", " ")] = after.split()[0]
-    place = folder.resolve()
+            types[_ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[4])] = after.split()[0]
+    place = path.resolve()
     return next((types[str(one)] for one in (place, *place.parents) if str(one) in types), "")

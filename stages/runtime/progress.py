@@ -33,9 +33,9 @@ class Progress:
         """Open a task of `total` steps, counted in `unit`."""
         yield Task()
 
-    def track(self, items: Sequence[Item], description: str) -> Iterator[Item]:
+    def track(self, items: Sequence[Item], description: str, unit: str = "images") -> Iterator[Item]:
         """Yield the items one by one, and count each as one step of a task."""
-        with self.task(description, len(items)) as task:
+        with self.task(description, len(items), unit) as task:
             for item in items:
                 yield item
                 task.advance()

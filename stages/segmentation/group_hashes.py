@@ -68,13 +68,13 @@ def positions_of(values: NDArray[_Unsigned], wanted: NDArray[_Unsigned]) -> NDAr
     first_bits = wanted.dtype.type(8 * wanted.itemsize - 16)
     begins = np.zeros(1 << 16, np.bool_)  # a search in `wanted` for every value would take seconds
     begins[wanted >> first_bits] = True
-    found: list[NDArray[np.int64]] = []
+    found = [np.empty(0, np.int64)]
     for start in range(0, len(values), TOGETHER):
         part = values[start : start + TOGETHER]
         possible = np.flatnonzero(begins[part >> first_bits])
         nearest = np.minimum(np.searchsorted(wanted, part[possible]), len(wanted) - 1)
         found.append(start + possible[wanted[nearest] == part[possible]])
-    return np.concatenate([np.empty(0, np.int64), *found])
+    return np.concatenate(found)
 
 
 def _fingerprints(texts: Texts) -> NDArray[np.uint64]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.segmentation.column_prints import Prints, column_prints
+from stages.segmentation.group_hashes import positions_of
 from store import AttentionStore
+from store.text_words import first_of
 
 __all__ = ["GroupSizes", "group_sizes"]
 
@@ -31,20 +34,49 @@ def group_sizes(store: AttentionStore) -> GroupSizes:
         StoreIncompleteError, StoreCorruptError: the column of groups is missing or damaged.
     """
     prints = column_prints(store, "group")
-    names, sizes = np.unique(prints, return_counts=True)
-    largest = int(sizes.max(initial=0))
-    name = _first_name(store, prints, names[sizes == largest]) if largest > 1 else ""
-    return GroupSizes(count=len(names), largest=largest, first_of_largest=name)
+    ordered = np.sort(prints)
+    count = int(len(ordered) > 0) + int((ordered[1:] != ordered[:-1]).sum())
+    largest = _longest_run(ordered)
+    wanted = ordered[: len(ordered) - largest + 1][_has_run(ordered, largest)]
+    del ordered
+    name = _first_name(store, prints, wanted, is_every=len(wanted) == count) if largest > 1 else ""
+    return GroupSizes(count=count, largest=largest, first_of_largest=name)
 
 
-def _first_name(store: AttentionStore, prints: Prints, wanted: Prints) -> str:
-    """Return the first name in order of the groups with these prints, which are in rising order."""
+def _has_run(ordered: Prints, length: int) -> NDArray[np.bool_]:
+    """Return True where a value is followed by as many equal ones as make a run of this length, itself included."""
+    begins: NDArray[np.bool_] = ordered[: len(ordered) - length + 1] == ordered[length - 1 :]
+    return begins
+
+
+def _longest_run(ordered: Prints) -> int:
+    """Return the largest number of equal values, by bisection; 0 if there are no values."""
+    least, most = min(1, len(ordered)), len(ordered)
+    step = 1
+    while least < most:  # a run of `least` is there, one of `most + 1` is not
+        asked = min(most, least + step)
+        if _has_run(ordered, asked).any():
+            least, step = asked, step * 2
+        else:
+            most, step = asked - 1, max(1, (asked - 1 - least + 1) // 2)
+    return least
+
+
+def _first_name(store: AttentionStore, prints: Prints, wanted: Prints, *, is_every: bool) -> str:
+    """Return the first name in order of the groups with these prints.
+
+    Args:
+        store: the samples.
+        prints: of their groups.
+        wanted: of the groups to look at.
+        is_every: these are all groups.
+    """
     names: list[bytes] = []
     start = 0
     for texts in store.columns.texts("group"):
         part = prints[start : start + len(texts)]
-        at = np.minimum(np.searchsorted(wanted, part), len(wanted) - 1)
-        chosen = texts.chosen(np.flatnonzero((wanted[at] == part) & texts.differs_from_previous()).astype(np.int64))
-        names = [min(names + chosen)] if names or chosen else []
+        rows = np.arange(len(texts)) if is_every else positions_of(part, wanted)
+        if len(rows):
+            names = [min([*names, first_of(texts, rows)])]
         start += len(texts)
     return names[0].decode()

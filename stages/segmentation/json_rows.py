@@ -29,7 +29,7 @@ SAMPLED = 64
 """One id of this many is looked at to divide the rows into parts."""
 TOGETHER = 256
 """Rows that are looked at together, whether JSON holds them as they are."""
-_ESCAPED = re.compile(rb'[\x00-\x1f"\\]')
+_ESCAPED = re.compile(rb'[\x00-\x1f"\\\x7f]')
 
 
 def json_rows(columns: Sequence[Sequence[bytes]]) -> list[bytes]:

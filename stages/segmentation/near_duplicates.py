@@ -99,7 +99,8 @@ def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicate
     ]
     if store.has("row") and store.has("parent"):
         apart = _of_same_pictures(apart, [str(parent) for parent in store.column("parent")], compared.tolist())
-    return [(str(store.ids[one]), splits[one], str(store.ids[other]), splits[other]) for one, other in apart]
+    ids = store.chosen_texts("sample", {position for pair in apart for position in pair})
+    return [(ids[one], splits[one], ids[other], splits[other]) for one, other in apart]
 
 
 def _stored_hashes(store: AttentionStore) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:

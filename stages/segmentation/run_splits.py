@@ -190,7 +190,7 @@ class _Table:
         """Hash the rows of the next block. Return False if the ids are not rising."""
         if (self._places and self._last >= ids[0]) or not are_rising(ids):
             return False
-        digest.update(b", " * bool(self._places) + block.json)
+        digest.update(b", " * bool(self._places) + block.json())
         self._last = ids[len(ids) - 1]
         return True
 

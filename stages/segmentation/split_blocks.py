@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,15 @@ from store.texts import Texts
 __all__ = ["ROW", "MissingCellError", "SplitBlock", "SplitFile", "texts_of"]
 
 ROW = ("id", "group", "digest", "split")
-BLOCK = 4 * MIB
+BLOCK = MIB
 """Bytes that are read at a time."""
 LONGEST = 64 * MIB
 """Most bytes between two ends of rows; more are no table."""
 
 _COMMA, _SPACE = b", "
 _BOM = b"\xef\xbb\xbf"
+_NOT_PLAIN = (b'"', b"'", b"\\", b"\x7f")
+"""Letters that CSV, the marks, or JSON write in another way. Other control characters are found with the line ends."""
 
 
 class MissingCellError(ValueError):
@@ -42,8 +45,8 @@ class SplitBlock:
 
     columns: tuple[Texts, Texts, Texts, Texts]
     """Texts of the columns `ROW`."""
-    json: bytes
-    """The rows as `json.dumps` writes them, with `, ` between them."""
+    json: Callable[[], bytes]
+    """Return the rows as `json.dumps` writes them, with `, ` between them."""
     place: tuple[int, int]
     """Position of its first byte in the file, and its number of bytes."""
 
@@ -142,7 +145,7 @@ def texts_of(values: Iterable[str]) -> Texts:
 
 def _plain_block(content: bytes, place: tuple[int, int]) -> SplitBlock | None:
     """Return the rows of a block of plain cells; None if it has any others, or if a row has not four cells."""
-    if not content.isascii() or b'"' in content or b"'" in content or b"\\" in content or content[-1:] != b"\n":
+    if not content.isascii() or content[-1:] != b"\n" or any(letter in content for letter in _NOT_PLAIN):
         return None
     letters = np.frombuffer(content, np.uint8)
     places = np.flatnonzero(letters <= _COMMA)
@@ -162,8 +165,12 @@ def _plain_block(content: bytes, place: tuple[int, int]) -> SplitBlock | None:
     first, second, third, fourth = (
         Texts(letters, one, length) for one, length in zip(starts.astype(np.uint32), lengths, strict=True)
     )
-    text = content[: -len(line_end)].replace(b",", b'", "').replace(line_end, b'"], ["')
-    return SplitBlock(columns=(first, second, third, fourth), json=b'["' + text + b'"]', place=place)
+    return SplitBlock(columns=(first, second, third, fourth), json=partial(_plain_json, content, line_end), place=place)
+
+
+def _plain_json(content: bytes, line_end: bytes) -> bytes:
+    """Return plain rows as `json.dumps` writes them."""
+    return b'["' + content[: -len(line_end)].replace(b",", b'", "').replace(line_end, b'"], ["') + b'"]'
 
 
 def _parsed_block(content: bytes, place: tuple[int, int], columns: Sequence[int], *, marked: bool) -> SplitBlock:
@@ -180,5 +187,9 @@ def _parsed_block(content: bytes, place: tuple[int, int], columns: Sequence[int]
         texts_of(plain_cell(row[at]) if marked and row[at][:1] == "'" else row[at] for row in rows) for at in columns
     )
     cells = (first, second, third, fourth)
-    written = json_rows([texts.to_list() for texts in cells])
-    return SplitBlock(columns=cells, json=b", ".join(written), place=place)
+    return SplitBlock(columns=cells, json=partial(_any_json, cells), place=place)
+
+
+def _any_json(columns: Sequence[Texts]) -> bytes:
+    """Return rows as `json.dumps` writes them."""
+    return b", ".join(json_rows([texts.to_list() for texts in columns]))

@@ -90,7 +90,7 @@ class SegmentationTrainer:
         self.history: list[Row] = []
         self._splits = splits
         self.indices = {
-            split: np.flatnonzero(np.array(splits) == split).astype(np.int64)
+            split: np.flatnonzero(np.array(splits, object) == split).astype(np.int64)
             for split in (*SPLITS, *([UNLABELLED] if settings.unlabelled else []))
         }
         config = NetworkConfig.of(settings, store)

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from stages.segmentation.batches import TensorBatch
 from stages.segmentation.checkpoint import SPLITS_FILE, load_model, require_fit
-from stages.segmentation.column_prints import column_prints
 from stages.segmentation.decisions import decide
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.metrics import score_sample
-from stages.segmentation.run_splits import NAMES, read_run_splits
+from stages.segmentation.run_splits import read_run_splits, split_names
 from stages.segmentation.scoring import lost_classes
+from stages.segmentation.split_blocks import texts_of
 from store.reader import AttentionStore
 from store.records import Sample
+from store.text_words import text_prints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +53,7 @@ class RunPredictor:
         self._store = store
         self._model, self._card = load_model(run, torch.device("cpu"))
         require_fit(self._card, run, store)
-        splits = read_run_splits(run / SPLITS_FILE, self._card.splits_sha256)
-        self._codes = splits.codes_of(column_prints(store, "digest", splits.digests), with_empty=True)
+        self._splits = read_run_splits(run / SPLITS_FILE, self._card.splits_sha256)
         self._lock = threading.Lock()
 
     def predict(self, position: int, sample: Sample) -> Predicted:
@@ -82,6 +82,6 @@ class RunPredictor:
         if sample.labelled:
             lost = lost_classes(self._store, position)
             dice = score_sample(mask, sample.mask, len(self._card.classes), multilabel=multilabel, lost=lost).dice
-        code = int(self._codes[position])
-        split = NAMES[code] if code < len(NAMES) else ""
+        rows = np.flatnonzero(self._splits.digests == text_prints(texts_of([sample.digest])))
+        split = "".join(split_names(self._splits.codes[rows[-1:]]))  # "" if no row has this image
         return Predicted(mask=mask, probabilities=probabilities, dice=dice, split=split)

@@ -95,7 +95,7 @@ def _tasks(root: Path) -> Measurement:
         _wait([_started(["pipeline", "merge", *(root / part for part in parts), *whole], 1)])
 
     seconds = _measured(
-        {"one process": lambda: _wait([extraction("alone.zarr", 2)]), "two tasks and merge": array}, rounds=1
+        {"one process": lambda: _wait([extraction("alone.zarr", 2)]), "two tasks and merge": array}, rounds=1, warm_up=0
     )
     return Measurement(
         name="extraction: two tasks of a job array and merge / one process",
@@ -189,7 +189,7 @@ def _merging(root: Path) -> Iterator[Measurement]:
         )
 
 
-def _measured(alternatives: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def _measured(alternatives: dict[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
     """Return the median seconds of every alternative, and as `NAME, CPU` the least processor time of all processes."""
     used: dict[str, float] = {}
 
@@ -201,7 +201,9 @@ def _measured(alternatives: dict[str, Callable[[], object]], rounds: int) -> dic
 
         return call
 
-    seconds = side_by_side({name: counted(name, one) for name, one in alternatives.items()}, rounds=rounds)
+    seconds = side_by_side(
+        {name: counted(name, one) for name, one in alternatives.items()}, rounds=rounds, warm_up=warm_up
+    )
     return {**seconds, **used}
 
 

@@ -5,7 +5,7 @@ The run has untrained weights: only its table of splits is large. Few of its sam
 
 from __future__ import annotations
 
-import resource
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,17 +39,31 @@ def write_run(store: AttentionStore, folder: Path) -> None:
     save_model(folder / MODEL_FILE, Segmenter(config).state_dict(), card)
 
 
+def evaluation_start(path: Path, run: Path) -> dict[str, float]:
+    """Read the splits of a run, choose the test samples, and check for leakage, as `evaluate` does before it scores."""
+    import stages.evaluate  # noqa: F401 - its imports are not measured
+    from stages.reporting.evaluation_inputs import Request, load_inputs
+
+    return peak(lambda: load_inputs(Request(run=run, store=path)))
+
+
+def inspecting(path: Path, run: Path | None = None) -> dict[str, float]:
+    """Describe the store; with a run also how many of its samples are in each split."""
+    import stages.segmentation.group_sizes
+    import stages.segmentation.run_splits  # noqa: F401 - imports are not measured
+    from pipeline.inspection import describe_store
+
+    return peak(lambda: describe_store(path, stats=False, run=run))
+
+
 def peak(work: Callable[[], object]) -> dict[str, float]:
     """Return the processor's seconds of some work, and the MB by which it raises the most memory of this process."""
-    before, began = resource.getrusage(resource.RUSAGE_SELF), _processor()
+    before, began = _most(), time.process_time()
     work()
-    return {"cpu s": _processor() - began, "MB at most": (_most() - before.ru_maxrss) / 1e3}
-
-
-def _processor() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    return {"cpu s": time.process_time() - began, "MB at most": (_most() - before) / 1e3}
 
 
 def _most() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return the most memory that this process had so far, in kB; not that of the process that started it."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))

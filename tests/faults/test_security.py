@@ -27,9 +27,9 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(file for package in ("pipeline", "stages", "store") for file in (ROOT / package).rglob("*.py"))
 MODULES = {
     "PIL", "__future__", "_typeshed", "abc", "annotated_types", "argparse", "array", "ast", "atexit", "base64",
-    "binascii", "codecs", "collections", "concurrent", "configparser", "contextlib", "copy", "csv", "dask",
-    "dataclasses", "datetime", "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "glob",
-    "google_crc32c", "gzip", "h5py", "hashlib",
+    "binascii", "bisect", "codecs", "collections", "concurrent", "configparser", "contextlib", "copy", "csv", "dask",
+    "dataclasses", "datetime", "difflib", "distributed", "dvclive", "errno", "fcntl", "fnmatch", "functools", "gc",
+    "glob", "google_crc32c", "gzip", "h5py", "hashlib",
     "highdicom", "huggingface_hub", "imagecodecs", "inspect", "io", "ipaddress",
     "itertools", "jinja2", "json", "logging", "markupsafe", "math", "matplotlib", "mmap", "nibabel", "numcodecs",
     "numpy", "obstore", "onnx", "onnxruntime", "onnxscript", "openslide", "operator", "os", "packaging", "pathlib",
@@ -42,7 +42,11 @@ MODULES = {
 }  # fmt: skip
 """All modules that the program may import. Before adding one, check that it starts no process and loads no objects."""
 ALONE = {
-    "multiprocessing": ("stages/extraction/process.py", "stages/extraction/processes.py"),
+    "multiprocessing": (
+        "stages/extraction/process.py",
+        "stages/extraction/processes.py",
+        "store/check_processes.py",
+    ),
     "queue": ("stages/extraction/process.py", "stages/extraction/processes.py"),
     "pickle": ("stages/attention/weight_files.py",),
     "ctypes": ("store/disk/publish.py",),
@@ -65,8 +69,8 @@ ALONE = {
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
 for versions of installed packages and for tables of readers, writers and public names, subprocess for pip (`bundle`)
-and for the process that fetches files, multiprocessing for the processes of `extract --devices`, which run a function
-of this program, the others for the viewer."""
+and for the process that fetches files, multiprocessing for the processes of `extract --devices` and of `verify`,
+which run a function of this program, the others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""

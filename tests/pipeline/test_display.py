@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import typer
 
-from pipeline import display
+from pipeline import display, model_tables, store_commands
 from pipeline.display import BarProgress, LineProgress, Speed, progress_display
+from stages.runtime.progress import Progress, Task
 
 
 class _Clock:
@@ -195,3 +200,27 @@ def test_a_bar_fits_80_columns_without_cutting_a_number(monkeypatch: pytest.Monk
     assert "200000/200000" in last
     assert "0:00:00" in last
     assert end in last
+
+
+@pytest.mark.parametrize(("command", "unit"), [("verify", "shards"), ("models", "models")])
+def test_a_loop_says_what_it_counts(
+    make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, command: str, unit: str
+):
+    """The unit of a task is that of its steps: a store is checked shard by shard, not image by image."""
+    units: list[str] = []
+
+    class _Recording(Progress):
+        @contextlib.contextmanager
+        def task(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
+            units.append(unit)
+            with super().task(description, total, unit) as task:
+                yield task
+
+    for module in (store_commands, model_tables):
+        monkeypatch.setattr(module, "progress_display", _Recording)
+    if command == "verify":
+        with pytest.raises(typer.Exit):
+            store_commands.verify(str(make_store(4)))
+    else:
+        store_commands.models(timm="vit_tiny*")
+    assert set(units) == {unit}

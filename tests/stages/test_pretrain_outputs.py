@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,12 @@ def test_weights_of_another_kind_with_a_picture_beside_them_are_kept(phantoms: P
     Image.new("RGB", (4, 4)).save(tmp_path / "w.heads.png")
     with pytest.raises(UsageError, match=r"w\.safetensors: holds something"):
         pretrain.run(_settings(phantoms, tmp_path / "w.safetensors"))
+
+
+@pytest.mark.parametrize("option", ["images", "masks", "init"])
+def test_a_link_that_leads_to_itself_is_named(phantoms: Path, tmp_path: Path, option: str):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    settings = replace(_settings(phantoms, tmp_path / "w.safetensors"), **{option: loop})
+    with pytest.raises(UsageError, match=f"--{option} .*loop: is a link that leads back to itself"):
+        pretrain.run(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,25 @@ def test_a_missing_shard_is_named_and_nothing_is_published(make_store: MakeStore
     with pytest.raises(StoreIncompleteError, match=r"mask/c\.0\.0\.0: is missing"):
         append(path, layout, 4, 5)
     assert files(path) == before
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "message"),
+    [("fifo", StoreCorruptError, "is a FIFO"), ("itself", StoreIncompleteError, "cannot be read")],
+)
+@pytest.mark.parametrize("shard", ["image/c.0.0.0.0", "digest/c.0"])
+def test_a_link_to_no_file_is_named_and_nothing_is_left(
+    make_store: MakeStore, layout: Layout, tmp_path: Path, shard: str, target: str, error: type[Exception], message: str
+):
+    path = make_store(4)
+    os.mkfifo(tmp_path / "fifo")
+    file = path / shard
+    file.unlink()
+    file.symlink_to(tmp_path / "fifo" if target == "fifo" else file)
+    for _ in range(2):
+        with pytest.raises(error, match=message):
+            append(path, layout, 4, 5)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["fifo", path.name]
 
 
 def test_damage_in_what_is_copied_is_noticed(make_store: MakeStore, layout: Layout):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import signal
 import threading
 from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,6 +95,30 @@ def test_an_interrupted_check_leaves_no_process(path: Path, error: type[BaseExce
     assert set(multiprocessing.active_children()) == before
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's description of a process")
+def test_no_process_reacts_to_ctrl_c(path: Path):
+    store = AttentionStore.open(path)
+    before = set(multiprocessing.active_children())
+    with shard_checks(store, parts_of(store), values=True, processes=2):
+        started = set(multiprocessing.active_children()) - before
+        texts = [Path(f"/proc/{one.pid}/status").read_text() for one in started]
+    blocked = [int(line.split()[1], 16) for text in texts for line in text.splitlines() if line.startswith("SigBlk")]
+    assert len(blocked) == 2
+    assert all(mask >> (signal.SIGINT - 1) & 1 for mask in blocked)
+
+
+def test_the_time_to_end_is_that_of_all_processes_together(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Thirty processes on a slow disk do not keep the user waiting thirty times as long."""
+    store = AttentionStore.open(path)
+    waited: list[float] = []
+    join = SpawnProcess.join
+    monkeypatch.setattr(SpawnProcess, "join", lambda self, timeout=None: waited.append(timeout) or join(self, timeout))
+    with shard_checks(store, parts_of(store), values=True, processes=3):
+        clock = iter([100, 103, 104, 190])
+        monkeypatch.setattr(check_processes, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert [seconds for seconds in waited if seconds is not None] == [2, 1, 0]
+
+
 def ask(path: Path, digest: str, part: Part) -> list[Any] | None:
     """Send a shard to `work` in a thread; return its faults, or None if it ends without them."""
     ours, theirs = multiprocessing.Pipe()
@@ -102,8 +128,8 @@ def ask(path: Path, digest: str, part: Part) -> list[Any] | None:
         theirs.close()
 
     thread = threading.Thread(target=run)
+    ours.send(part)  # before the thread can close its end
     thread.start()
-    ours.send(part)
     try:
         faults: list[Any] | None = ours.recv()
     except (EOFError, OSError):
@@ -159,10 +185,3 @@ def test_only_processors_that_may_be_used_count(monkeypatch: pytest.MonkeyPatch)
     assert check_processes._processors() == 3
     monkeypatch.delattr("os.sched_getaffinity")
     assert check_processes._processors() == 5
-
-
-def test_signals_are_not_blocked_where_that_is_not_possible(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sys.platform", "win32")
-    monkeypatch.delattr("signal.pthread_sigmask")
-    with check_processes._without_interrupt():
-        pass

@@ -14,7 +14,7 @@ import pytest
 from store.check import all_samples, verify_store
 from store.copying import SampleCopier
 from store.description import Description
-from store.errors import StoreCorruptError
+from store.errors import StoreCorruptError, StoreIncompleteError
 from store.reader import AttentionStore
 from store.shard_writer import ShardWriter
 from store.writer import Layout, new_store
@@ -131,6 +131,31 @@ def test_a_damaged_shard_is_not_linked(linkable: tuple[Path, list[Path]], layout
     with pytest.raises(StoreCorruptError, match=r"second\.zarr/attention/c\.0\.0\.0\.0 .*sample 0 does not match"):
         _join(pieces, tmp_path / "copy.zarr", layout)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("put", "error"),
+    [
+        (os.mkfifo, StoreCorruptError),
+        (Path.mkdir, StoreIncompleteError),
+        (lambda file: file.symlink_to(file), StoreIncompleteError),
+        (lambda file: file.symlink_to("missing"), StoreIncompleteError),
+    ],
+    ids=["fifo", "folder", "link_to_itself", "broken_link"],
+)
+def test_what_is_no_file_is_named_and_nothing_is_left(
+    linkable: tuple[Path, list[Path]], layout: Layout, tmp_path: Path, put: Callable[[Path], None], error: type
+):
+    """It lies in the second array, when the link of the first one is made. The next command meets nothing strange."""
+    _, pieces = linkable
+    shard = pieces[1] / "attention" / "c.0.0.0.0"
+    shard.unlink()
+    put(shard)
+    before = sorted(tmp_path.iterdir())
+    for _ in range(2):
+        with pytest.raises(error, match=r"second\.zarr/attention/c\.0\.0\.0\.0"):
+            _join(pieces, tmp_path / "copy.zarr", layout)
+        assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -32,6 +32,11 @@ def test_a_store_names_itself_and_yields_its_samples(make_store: MakeStore):
     assert [sample.id for sample in opened] == ["sample-000", "sample-001"]
 
 
+def test_the_stored_bytes_of_a_sample_are_given_without_their_checksum(make_store: MakeStore):
+    opened = AttentionStore.open(make_store(2))
+    assert bytes(opened.payload("image", 1)) == opened.read([1]).image.tobytes()
+
+
 def test_an_array_can_be_opened_with_zarr_and_a_missing_one_is_named(make_store: MakeStore):
     opened = AttentionStore.open(make_store(2))
     np.testing.assert_array_equal(np.asarray(opened.array("height")[...]), opened.column("height"))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.column_writer import encode_column_chunk
-from store.text_words import are_equal, are_rising, text_prints
+from store.text_words import are_equal, are_rising, first_of, text_prints
 from store.texts import Texts, parse_texts
 
 TEXTS = st.lists(
@@ -58,3 +58,9 @@ def test_texts_are_equal_where_python_says_so(texts: list[str], others: list[str
     for one, other in ((texts[:count], others[:count]), (texts, texts), (texts, texts[::-1])):
         expected = [a == b for a, b in zip(one, other, strict=True)]
         assert are_equal(_column(one), _column(other)).tolist() == expected
+
+
+@given(TEXTS.filter(bool), st.sets(st.integers(0, 11), min_size=1))
+def test_the_first_of_some_texts_is_the_one_that_python_sorts_first(texts: list[str], places: set[int]):
+    chosen = sorted({place % len(texts) for place in places})
+    assert first_of(_column(texts), np.array(chosen)).decode() == min(texts[place] for place in chosen)

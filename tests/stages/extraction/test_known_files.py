@@ -18,6 +18,7 @@ from stages.errors import UsageError
 from stages.extraction import additions, known_files
 from stages.extraction.known_files import KnownFiles, NewMarks, States, mark_of, record_of
 from stages.imaging.samples import LabelFile, SourceSample
+from stages.runtime import file_systems
 from tests.stages.growing_folders import Folders
 
 MARKS = [bytes([number]) * 16 for number in (3, 1, 2)]
@@ -128,10 +129,49 @@ def test_coarse_times_prove_nothing(sample: SourceSample, monkeypatch: pytest.Mo
     assert States().of(sample) is None
 
 
-@pytest.mark.parametrize("kind", ["nfs4", "fuse.rclone", "9p", "vfat", ""])
+@pytest.mark.parametrize("kind", ["nfs4", "fuse.rclone", "9p", "vfat", "tmpfs", ""])
 def test_other_file_systems_prove_nothing(sample: SourceSample, monkeypatch: pytest.MonkeyPatch, kind: str):
     monkeypatch.setattr(known_files, "file_system_of", lambda _: kind)
     assert States().of(sample) is None
+
+
+@pytest.mark.parametrize("linked", ["image", "mask"])
+def test_a_link_to_another_file_system_proves_nothing(
+    sample: SourceSample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: str
+):
+    """The folder with the link lies on a local disk, and the file that it points to on one of a network."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        f"1 0 0:1 / / rw - ext4 /dev/sda rw\n2 1 0:2 / {tmp_path}/far\\011away rw - nfs4 server:/data rw\n"
+    )
+    monkeypatch.setattr(file_systems, "MOUNTS", mounts)
+    monkeypatch.setattr(known_files, "file_system_of", file_systems.file_system_of)
+    assert States().of(sample) is not None
+    far = tmp_path / "far\taway"
+    far.mkdir()
+    path = {"image": sample.image, "mask": sample.masks[0].path}[linked]
+    path.replace(far / path.name)
+    path.symlink_to(far / path.name)
+    # Both folders are one device here. A sample of two files would be looked at once.
+    assert States().of(sample if linked == "image" else SourceSample("b", path)) is None
+
+
+@pytest.mark.parametrize(("seconds", "proves"), [(5, False), (40, False), (90, True)])
+@pytest.mark.parametrize("which", ["st_mtime_ns", "st_ctime_ns"])
+def test_a_file_that_may_be_mapped_into_memory_proves_nothing(
+    sample: SourceSample, monkeypatch: pytest.MonkeyPatch, which: str, seconds: int, *, proves: bool
+):
+    """A program that writes to the mapping sets the times once, until the changed pages are on the disk."""
+    monkeypatch.undo()
+    monkeypatch.setattr(known_files, "file_system_of", lambda _: "ext4")
+    now = time.time_ns()
+
+    def stat(_: Path) -> SimpleNamespace:
+        old = dict.fromkeys(("st_mtime_ns", "st_ctime_ns"), now - 3600 * 10**9 + 1)
+        return SimpleNamespace(st_dev=1, st_ino=2, st_size=3, **old | {which: now - seconds * 10**9 + 1})
+
+    monkeypatch.setattr(known_files, "os", SimpleNamespace(stat=stat))
+    assert (States().of(sample) is not None) == proves
 
 
 def test_a_missing_file_proves_nothing(sample: SourceSample):
@@ -146,7 +186,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_marked(sample: SourceSample
     assert marks.marks == []
     marks = NewMarks([sample])
     marks.add("a", "1" * 64, "2" * 64)
-    assert marks.marks == [mark_of(States().of(sample) or "", b"1" * 64, b"2" * 64)]
+    assert marks.marks == [mark_of(States().of(sample) or b"", b"1" * 64, b"2" * 64)]
 
 
 def test_a_record_gives_back_its_marks(tmp_path: Path):

@@ -22,7 +22,7 @@ class _FailingEntry:
         self.name = entry.name
         self.is_symlink = entry.is_symlink
 
-    def is_dir(self) -> bool:
+    def is_dir(self, **_: bool) -> bool:
         raise OSError(errno.EIO, os.strerror(errno.EIO), self.name)
 
     is_file = is_dir

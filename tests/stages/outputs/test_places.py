@@ -138,6 +138,8 @@ def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(UsageError, match=r"leads back to itself"):
         require_own_folder(tmp_path / "loop", RUN, option="--out", others={})
+    with pytest.raises(UsageError, match=r"--images .*loop: is a link that leads back to itself"):
+        require_own_folder(tmp_path / "run", RUN, option="--out", others={"--images": tmp_path / "loop"})
 
 
 def test_what_is_foreign_in_the_output_is_found_at_the_start(tmp_path: Path):

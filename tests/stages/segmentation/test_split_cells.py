@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.errors import CheckpointError
+from stages.segmentation.json_rows import json_rows
 from stages.segmentation.run_splits import NAMES, read_run_splits
-from stages.segmentation.split_blocks import texts_of
+from stages.segmentation.split_blocks import SplitFile, texts_of
 from stages.segmentation.split_tables import (
     ROW,
     split_rows,
@@ -110,6 +111,17 @@ def test_the_digest_of_a_stores_splits_does_not_depend_on_its_order(ids: list[st
         cells = sorted([row[name] for name in ROW] for row in rows)
         before = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
         assert store_splits_sha256(store, splits) == splits_sha256(rows) == before
+
+
+@pytest.mark.parametrize("code", range(128))
+def test_every_letter_of_ascii_is_written_as_json_has_it(tmp_path: Path, code: int):
+    """Else a run whose groups hold such a letter would count as changed."""
+    rows = [[f"a{chr(code)}b"] * 4] * 2
+    assert b", ".join(json_rows([[row[0].encode() for row in rows]] * 4)).decode() == json.dumps(rows)[1:-1]
+    with (tmp_path / "splits.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([ROW, *rows])
+    blocks = SplitFile(tmp_path / "splits.csv", marked=True).blocks()
+    assert [block.json().decode() for block in blocks] == [json.dumps(rows)[1:-1]]
 
 
 @given(IDS)
