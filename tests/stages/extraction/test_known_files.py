@@ -251,7 +251,7 @@ def test_rehash_reads_all_files(folders: Folders, read: list[str]):
 def test_rehash_alone_is_refused(folders: Folders):
     """It would do nothing."""
     folders.add("a")
-    with pytest.raises(UsageError, match="--rehash: .* Give both, or neither"):
+    with pytest.raises(UsageError, match=r"--rehash: .* Give both, or neither"):
         extract.run(replace(folders.settings(), append=False, rehash=True))
     assert not folders.store.exists()
 
