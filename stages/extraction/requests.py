@@ -48,8 +48,11 @@ def require_place(settings: ExtractSettings) -> None:
     """Make sure that store and memo can be written where they are wanted.
 
     Raises:
-        UsageError: something else would be replaced or lost, or a part would be added to a store.
+        UsageError: something else would be replaced or lost, a part would be added to a store, or an option of
+            `append` is given alone.
     """
+    if settings.rehash and not settings.append:
+        raise UsageError("--rehash: all files are read without --append. Give both, or neither.")
     if settings.append and settings.shard is not None:
         raise UsageError(f"--shard {settings.shard}: a part cannot be added to a store. Leave out --append or --shard.")
     model = Path(settings.model)

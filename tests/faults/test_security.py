@@ -46,6 +46,7 @@ ALONE = {
         "stages/extraction/process.py",
         "stages/extraction/processes.py",
         "store/check_processes.py",
+        "store/spawned.py",
     ),
     "queue": ("stages/extraction/process.py", "stages/extraction/processes.py"),
     "pickle": ("stages/attention/weight_files.py",),

@@ -248,6 +248,14 @@ def test_rehash_reads_all_files(folders: Folders, read: list[str]):
     assert sorted(read) == ["a", "b"]
 
 
+def test_rehash_alone_is_refused(folders: Folders):
+    """It would do nothing."""
+    folders.add("a")
+    with pytest.raises(UsageError, match=r"--rehash: .* Give both, or neither"):
+        extract.run(replace(folders.settings(), append=False, rehash=True))
+    assert not folders.store.exists()
+
+
 @pytest.mark.parametrize("damage", [_flip, lambda path: path.unlink()])
 def test_a_record_that_is_not_whole_is_made_again(folders: Folders, read: list[str], damage: Callable[[Path], object]):
     folders.add("a", "b")
