@@ -156,10 +156,10 @@ class Additions:
         kept = [sample for sample in samples if sample.id in known]
         new = [sample for sample in samples if sample.id not in known]
         removed = sorted(known.keys() - {sample.id for sample in kept})
+        volumes = [sample.id for sample in new if is_volume_file(sample.image)]
+        self._refuse(volumes, "are volumes, which --append does not add")  # a store has their slices, not their ids
         self._refuse(removed, "are in the store, and their images are not there any more")
         self._refuse(self._changed(kept, known), "have another image, mask or group than the store has")
-        volumes = [sample.id for sample in new if is_volume_file(sample.image)]
-        self._refuse(volumes, "are volumes, which --append does not add")
         self.new = len(new)
         return new
 

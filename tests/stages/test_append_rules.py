@@ -16,6 +16,7 @@ from stages.imaging.image_rules import ImageRules
 from stages.settings import ExtractSettings
 from store import AttentionStore
 from tests.stages.growing_folders import Folders
+from tests.stages.imaging.scans import write_set
 
 
 @pytest.fixture
@@ -160,3 +161,16 @@ def test_a_new_image_of_another_depth_does_not_touch_old_samples(folders: Folder
     after = AttentionStore.open(folders.store).read([0, 1])
     np.testing.assert_array_equal(before.image, after.image)
     np.testing.assert_array_equal(before.attention, after.attention)
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_store_of_scans_says_that_scans_cannot_be_added(folders: Folders, tmp_path: Path, *, more: bool):
+    """The ids of the store are those of slices. Nobody has removed an image."""
+    scans, classes = tmp_path / "scans", {"background": 0, "ball": 2}
+    folders.change(images=scans / "images", masks=scans / "labels", classes=classes)
+    write_set(scans, 2)
+    extract.run(folders.settings())
+    if more:
+        write_set(scans, 3)
+    with pytest.raises(UsageError, match=r"case_0.* are volumes, which --append does not add"):
+        extract.run(folders.settings())
