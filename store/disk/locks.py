@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from store.disk.regular import disk_fails, named_failures, open_regular
@@ -64,17 +64,28 @@ def exclusive_lock(path: Path, work: str) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def lock_file(file: Path) -> Iterator[None]:
+def lock_file(file: Path) -> Iterator[Callable[[], bool]]:
     """Wait for an exclusive lock on the file itself, and hold it. The file is created if needed.
 
-    The block may rename the file.
+    The block may rename the file. From then on its old name is free, and the next process may hold a file of that name.
+
+    Yields:
+        A function that removes the file, unless it was renamed; it returns True if it has removed it.
 
     Raises:
         OSError: the disk fails; the error names the file.
     """
     descriptor = _locked(file, wait=True, mode=0o600)  # private while half written
+
+    def remove() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            if descriptor is None or os.path.samestat(os.fstat(descriptor), file.stat()):
+                file.unlink()
+                return True
+        return False
+
     try:
-        yield
+        yield remove
     finally:
         if descriptor is not None:
             with contextlib.suppress(OSError):  # nothing was written through this descriptor

@@ -133,7 +133,7 @@ def replaced_file(path: Path) -> Iterator[IO[bytes]]:
         OSError: the folder cannot be written to.
     """
     temporary = path.with_name(f".{path.name}.partial")
-    with explain_disk_failures(path), lock_file(temporary):
+    with explain_disk_failures(path), lock_file(temporary) as remove:
         try:
             with open(temporary, "w+b", opener=_open_private) as file:
                 yield file
@@ -142,7 +142,7 @@ def replaced_file(path: Path) -> Iterator[IO[bytes]]:
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            remove()
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -108,7 +108,7 @@ class _Download:
     def kept(self, patience: Patience, *, known: bool) -> int:
         """Return the size of the object when it is in the cache."""
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with lock_file(self._partial):
+        with lock_file(self._partial) as remove:
             begun: Begun | None = None
             keep_part = False
             try:
@@ -129,10 +129,9 @@ class _Download:
             else:
                 return found
             finally:
-                if not keep_part:
-                    for left in (self._partial, self._notes):
-                        with contextlib.suppress(OSError):
-                            left.unlink()
+                with contextlib.suppress(OSError):
+                    if not keep_part and remove():
+                        self._notes.unlink()
 
     def _read(self, begun: Begun | None, patience: Patience, *, known: bool) -> int:
         def sized(size: int, tag: str | None) -> None:

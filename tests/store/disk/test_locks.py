@@ -167,3 +167,19 @@ def test_a_failing_disk_is_not_a_disk_without_locks(tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="Input/output error") as caught, exclusive_lock(tmp_path / "out", "training"):
         pytest.fail("the block ran without a lock")
     assert caught.value.filename == str(tmp_path / ".out.lock")
+
+
+def test_a_file_that_the_block_has_renamed_leaves_its_name_to_the_next_process(tmp_path: Path):
+    """A file at the old name then belongs to that process. Without it, two processes could write to one file."""
+    with lock_file(tmp_path / "partial") as remove:
+        (tmp_path / "partial").rename(tmp_path / "done")
+        assert not remove()
+        (tmp_path / "partial").write_text("of the next process")
+        assert not remove()
+    assert (tmp_path / "partial").read_text() == "of the next process"
+
+
+def test_a_file_that_was_not_renamed_is_removed(tmp_path: Path):
+    with lock_file(tmp_path / "partial") as remove:
+        assert remove()
+    assert not list(tmp_path.iterdir())

@@ -310,3 +310,18 @@ def test_a_locked_folder_is_made_private_and_refuses_a_second_worker(tmp_path: P
             pass
     with exclusive_folder(folder, "training"):
         assert list(folder.iterdir()) == []
+
+
+def test_the_temporary_file_of_the_next_process_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It may come between the renaming of a complete file and the end of the block that wrote it."""
+    really = Path.replace
+
+    def replaced(self: Path, target: Path) -> Path:
+        moved = really(self, target)
+        self.write_text("of the next process")
+        return moved
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    publish.replace_file(tmp_path / "a", b"complete")
+    assert (tmp_path / "a").read_bytes() == b"complete"
+    assert (tmp_path / ".a.partial").read_text() == "of the next process"
