@@ -44,7 +44,7 @@ def is_our_program(path: Path) -> bool:
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             return any(name.endswith(f"/{DESCRIPTION}") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:  # the last: unknown zip versions
         if isinstance(error, OSError) and disk_fails(error):
             raise
         return False

@@ -24,7 +24,7 @@ class GroupSizes:
     largest: int
     """Number of samples in the largest group; 0 without samples."""
     first_of_largest: str
-    """Its name: of several that are as large, the first one in order."""
+    """Name of that group; of several equally large ones, the first name in order; "" if no group has two samples."""
 
 
 def group_sizes(store: AttentionStore) -> GroupSizes:
@@ -44,7 +44,7 @@ def group_sizes(store: AttentionStore) -> GroupSizes:
 
 
 def _has_run(ordered: Prints, length: int) -> NDArray[np.bool_]:
-    """Return True where a value is followed by as many equal ones as make a run of this length, itself included."""
+    """Return True at each position from which on `length` values are equal, (position,). The values are sorted."""
     begins: NDArray[np.bool_] = ordered[: len(ordered) - length + 1] == ordered[length - 1 :]
     return begins
 

@@ -74,7 +74,7 @@ def groups_of(store: AttentionStore) -> StoreGroups:
 
 
 def _are_in_order(store: AttentionStore) -> bool:
-    """Return True if the ids are rising. The rows of a run in this order are then those of the store one by one."""
+    """Return True if the ids are in rising order. Then the n-th row of a sorted table of splits is the n-th sample."""
     last = ""
     for number, ids in enumerate(store.columns.texts("sample")):
         if (number and last >= ids[0]) or not are_rising(ids):

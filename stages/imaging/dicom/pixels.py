@@ -45,7 +45,7 @@ def require_decoder(path: Path, transfer_syntax: str) -> None:
 
     try:
         decoder = get_decoder(UID(transfer_syntax))
-    except NotImplementedError:
+    except NotImplementedError:  # of pydicom: it knows no decoder for this syntax
         name = UID(transfer_syntax).name
         refuse(path, f"is compressed as {name}, which is not read; convert it, for example with `dcmconv` of DCMTK")
     if not decoder.is_available:
