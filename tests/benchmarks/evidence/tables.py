@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from stages.comparison.holm import holm
+from stages.errors import UsageError
 from tests.benchmarks.evidence.claims import ALL, CLAIMS, Claim
 from tests.benchmarks.evidence.datasets import DATASETS
 from tests.benchmarks.evidence.raw import RawRun
 from tests.benchmarks.evidence.scores import Key, Mean, Scores, difference, mean_of, read_scores
 
-__all__ = ["all_tables"]
+__all__ = ["all_tables", "pair_table"]
 
 NONE = "–"
 
@@ -62,6 +64,35 @@ def all_tables(folder: Path, *, steps: int | None = None, score: str = "test", r
     if score == "test" and any(scores.runs for scores in every.values()):
         parts += ["### Claims", _CLAIMED, _claims(every)]
     return "\n\n".join(parts) if parts else "There are no results yet."
+
+
+def pair_table(folder: Path, pairs: Sequence[str], *, score: str = "test") -> str:
+    """Return the differences of pairs of arms that may have other numbers of steps.
+
+    Args:
+        folder: with the tables of `tests.benchmarks.evidence.raw`.
+        pairs: each `ARM:STEPS,ARM:STEPS`; the second is subtracted from the first.
+        score: the part that was scored, test or val.
+
+    Raises:
+        UsageError: a pair is not written so, or a table is damaged.
+    """
+    rows = []
+    for text in pairs:
+        found = _PAIR.fullmatch(text)
+        if not found:
+            raise UsageError(f"--pair {text}: write ARM:STEPS,ARM:STEPS, as in dual:2000,nnunet:3000.")
+        first, second = (found[1], int(found[2])), (found[3], int(found[4]))
+        for name in DATASETS:
+            scores = read_scores(folder, name, score)
+            for labels in scores.labels():
+                one = difference(scores, Key(first[0], labels, first[1]), Key(second[0], labels, second[1]))
+                if one:
+                    rows.append([name, str(labels), text.replace(",", " − "), *_cells(one), _p(one.p)])
+    return _markdown(["data", "labels", "arms and steps", *_CELLS, "p"], rows)
+
+
+_PAIR = re.compile(r"([^:,]+):(\d+),([^:,]+):(\d+)")
 
 
 def _means(scores: Scores, steps: int) -> str:
