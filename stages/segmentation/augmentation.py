@@ -145,7 +145,7 @@ def resize_attention(attention: Tensor, size: tuple[int, int]) -> Tensor:
     if attention.shape[2:] == size:
         return attention
     if not attention.shape[1]:  # torch refuses to enlarge no maps
-        return attention.new_empty((len(attention), 0, *size))
+        return attention.new_empty((attention.shape[0], 0, *size))
     return F.interpolate(attention, size=size, mode="bilinear", align_corners=False)
 
 
