@@ -55,8 +55,9 @@ def all_tables(folder: Path, *, steps: int | None = None, score: str = "test", r
         for number in [one for one in scores.steps() if steps in (None, one)]:
             title = f"{name}, {score} images, {number} steps"
             parts += [f"### {title}: Dice", f"{_MEANS} {_ARMS}", _means(scores, number)]
-            about = _DIFFERENCES.format(reference=reference)
-            parts += [f"### {title}: difference from {reference}", about, _differences(scores, number, reference)]
+            about, rows = _DIFFERENCES.format(reference=reference), _differences(scores, number, reference)
+            if rows:
+                parts += [f"### {title}: difference from {reference}", about, _difference_table(rows)]
         if len(scores.steps()) > 1:
             parts += [f"### {name}, {score} images: Dice over the number of steps", _curve(scores)]
         if scores.runs:
@@ -108,13 +109,18 @@ def _means(scores: Scores, steps: int) -> str:
     return _markdown(["arm", *(f"{number} labels" for number in labels)], rows)
 
 
-def _differences(scores: Scores, steps: int, reference: str) -> str:
+def _differences(scores: Scores, steps: int, reference: str) -> list[list[str]]:
+    """Return a row for each arm and number of labels that share a run with the reference."""
     rows = []
     for number in scores.labels():
         for arm in scores.arms():
             one = difference(scores, Key(arm, number, steps), Key(reference, number, steps))
             if arm != reference and one:
                 rows.append([arm, str(number), *_cells(one), _p(one.p)])
+    return rows
+
+
+def _difference_table(rows: Sequence[Sequence[str]]) -> str:
     return _markdown(["arm", "labels", *_CELLS, "p"], rows)
 
 
