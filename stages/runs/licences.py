@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stages.errors import UsageError
 from store.description import LONGEST_LICENCE
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "licence_to_record",
     "needs_notice",
     "remark",
+    "require_whole",
     "unknown_file_of",
 ]
 
@@ -82,12 +84,34 @@ def licence_of_run(recipe: Mapping[str, Any], recorded: str, *, branches: str) -
 
 
 def licence_to_record(model: str, licence: str) -> str:
-    """Return what a store records: "" if the name of the model says it, or if nothing is known and it says nothing."""
+    """Return what a store records: "" if the name of the model says it, or if nothing is known and it says nothing.
+
+    Raises:
+        UsageError: the text is too long for a store.
+    """
     if licence in {NOT_STATED, ""}:
         return UNKNOWN if model in LICENCES else ""
     if licence == LICENCES.get(model):
         return ""
-    return licence if len(licence) <= LONGEST_LICENCE else f"{licence[: LONGEST_LICENCE - 1]}…"
+    require_whole(licence, "the weights state a licence")
+    return licence
+
+
+def require_whole(licence: str, what: str) -> None:
+    """Make sure that a licence can be kept whole. It is never cut: its end may name the licence of initial weights.
+
+    Args:
+        licence: The text.
+        what: Where it comes from, for the message.
+
+    Raises:
+        UsageError: it is too long.
+    """
+    if len(licence) > LONGEST_LICENCE:
+        raise UsageError(
+            f"--licence: {what} of {len(licence):,} characters, and {LONGEST_LICENCE:,} can be kept. State a shorter "
+            "one with --licence: a name and where the text is, also of the weights that these were trained from."
+        )
 
 
 def unknown_file_of(model: str, published: str) -> str:
