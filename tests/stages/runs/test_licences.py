@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stages.attention.models import MODELS
+from stages.errors import UsageError
 from stages.runs.licences import (
     LICENCES,
     NOT_STATED,
@@ -18,7 +19,6 @@ from stages.runs.licences import (
     needs_notice,
     unknown_file_of,
 )
-from stages.errors import UsageError
 from store.description import LONGEST_LICENCE
 
 
