@@ -10,10 +10,14 @@ needs the transformers themselves. A test keeps the two equal.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from stages.errors import UsageError
+from stages.outputs.kinds import MODEL_FILE, RUN_KEY
+from stages.outputs.marks import tensors_metadata
 from store.description import LONGEST_LICENCE
 
 __all__ = [
@@ -24,6 +28,7 @@ __all__ = [
     "UNKNOWN_FILE",
     "derived_licence",
     "is_unknown",
+    "licence_in",
     "licence_of",
     "licence_of_run",
     "licence_to_record",
@@ -81,6 +86,22 @@ def licence_of_run(recipe: Mapping[str, Any], recorded: str, *, branches: str) -
         branches: Branches of its network. One of `image` alone takes no attention, so no transformer is needed.
     """
     return NOT_USED if branches == "image" else licence_of(recipe, recorded)
+
+
+def licence_in(run: Path) -> str:
+    """Return the licence of the weights that a run and its predictions need, from its card; "" if it has none.
+
+    Nothing is imported and no weights are read. Reading the whole model shows whether the card is sound.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    try:
+        card = json.loads(tensors_metadata(run / MODEL_FILE).get(RUN_KEY, ""))
+        recipe, branches = card["recipe"], card["network"]["branches"]
+        return licence_of_run(dict(recipe), str(card.get("weights_licence", "")), branches=str(branches))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def licence_to_record(model: str, licence: str) -> str:
