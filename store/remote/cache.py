@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from store.disk.publish import replace_file
 from store.errors import UsageError
 
 __all__ = [
@@ -117,6 +116,8 @@ def put(file: Path, content: bytes) -> None:
     with contextlib.suppress(OSError):
         if file.read_bytes() == content:
             return
+    from store.disk.publish import replace_file
+
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace_file(file, content)
 
