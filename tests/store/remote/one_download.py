@@ -3,7 +3,7 @@
     python -m tests.store.remote.one_download FILE STEP,STEP
 
 The steps are `lock` (before the lock is waited for), `begin` (the lock is held), `half` (half of the file is written),
-`rename` (all of it is), `renamed`, `removed` (what was not finished), `end`. Each step is a line on standard output; the
+`rename` (all of it is), `renamed`, `removed` (what was not finished), `end`. Each step is a line of output. The
 process then waits for a line of standard input if the step is named. The line `drop` lets the connection break. The
 server is replaced by a function.
 """
