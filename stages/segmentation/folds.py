@@ -26,11 +26,12 @@ from stages.segmentation.bootstrap import mean_interval
 from stages.segmentation.calibration import Calibration
 from stages.segmentation.exact_splits import deal, part_sizes
 from stages.segmentation.fold_predictions import write_prediction
+from stages.segmentation.linked_names import linked_groups
 from stages.segmentation.mask_painter import MaskPainter
 from stages.segmentation.metrics import DEFAULT_RULES, SampleScores
 from stages.segmentation.score_files import cells_of, write_rows, write_scores
 from stages.segmentation.scoring import Scored, lost_classes
-from stages.segmentation.splits import group_traits, linked_groups, spread
+from stages.segmentation.splits import group_traits, spread
 from stages.segmentation.trivial import trivial_dice
 from store import AttentionStore
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import UsageError
+from stages.segmentation.linked_names import linked_groups
 from stages.segmentation.split_tables import UNLABELLED
-from stages.segmentation.splits import linked_groups
 from store import AttentionStore
 
 __all__ = ["mark_if_any", "mark_unlabelled", "positions_at", "require_unlabelled"]
