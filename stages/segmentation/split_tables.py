@@ -8,8 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from stages.outputs.csv_rows import csv_rows
 from stages.segmentation.json_rows import Segment, json_rows, sorted_rows_sha256
+from stages.segmentation.plain_rows import joined_rows
 from stages.segmentation.split_blocks import ROW, texts_of
 from store import AttentionStore
 from store.text_words import are_rising
@@ -53,8 +56,7 @@ def store_splits_sha256(store: AttentionStore, splits: Sequence[str]) -> str:
         ids, *others = read()
         if (number and last >= ids[0]) or not are_rising(ids):
             return sorted_rows_sha256(segments, len(splits))
-        rows = json_rows([texts.to_list() for texts in (ids, *others)])
-        digest.update(b", " * bool(number) + b", ".join(rows))
+        digest.update(b", " * bool(number) + _json((ids, *others)))
         last = ids[len(ids) - 1]
     digest.update(b"]")
     return digest.hexdigest()
@@ -68,7 +70,19 @@ def write_splits(path: Path, store: AttentionStore, splits: Sequence[str]) -> No
     with path.open("wb") as file:
         file.writelines(csv_rows([[name.encode()] for name in ROW]))
         for read in _segments(store, splits):
-            file.writelines(csv_rows([texts.to_list() for texts in read()]))
+            file.writelines(_csv(read()))
+
+
+def _json(columns: Sequence[Texts]) -> bytes:
+    """Return rows as `json.dumps` writes them, with `, ` between them."""
+    rows = joined_rows(columns, before=b'["', between=b'", "', after=b'"], ')
+    return b", ".join(json_rows([texts.to_list() for texts in columns])) if rows is None else rows[:-2]
+
+
+def _csv(columns: Sequence[Texts]) -> Iterable[bytes]:
+    """Return rows as `csv.writer` writes them, with marks."""
+    rows = joined_rows(columns, before=b"", between=b",", after=b"\r\n")
+    return csv_rows([texts.to_list() for texts in columns]) if rows is None else [rows]
 
 
 def _segments(store: AttentionStore, splits: Sequence[str]) -> list[Segment]:
@@ -76,9 +90,17 @@ def _segments(store: AttentionStore, splits: Sequence[str]) -> list[Segment]:
 
     def read(number: int, start: int, stop: int) -> Sequence[Texts]:
         columns = (_texts_at(store, name, number) for name in ("sample", "group", "digest"))
-        return [*columns, texts_of(splits[start:stop])]
+        return [*columns, _split_texts(splits[start:stop])]
 
     return [partial(read, number, *extent) for number, extent in enumerate(store.columns.extents("sample"))]
+
+
+def _split_texts(splits: Sequence[str]) -> Texts:
+    """Return splits as texts. Equal ones share their bytes."""
+    names = list(dict.fromkeys(splits))
+    codes = np.fromiter(map({name: code for code, name in enumerate(names)}.__getitem__, splits), np.intp, len(splits))
+    texts = texts_of(names)
+    return Texts(texts.content, texts.starts[codes], texts.lengths[codes])
 
 
 def _texts_at(store: AttentionStore, name: str, number: int) -> Texts:
