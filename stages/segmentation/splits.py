@@ -27,17 +27,16 @@ image; give such images one group.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from stages.errors import InputProblemsError, UsageError
 from stages.runtime.wording import counted
-from stages.segmentation.balancing import Traits
-from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
+from stages.segmentation.exact_splits import deal, part_sizes
 from stages.segmentation.group_hashes import copied_positions, group_draws, positions_of
+from stages.segmentation.labelled_groups import labelled_groups
 from stages.segmentation.linked_names import linked_groups
 from stages.segmentation.split_tables import SPLITS
 from stages.segmentation.table_splits import splits_of_table
@@ -101,12 +100,13 @@ def split_exactly(store: AttentionStore, *, seed: int, val: float, test: float) 
         UsageError: the shares leave nothing to train on, or a split comes out empty.
     """
     _require_shares(val, test)
-    groups = group_traits(store)
+    known = labelled_groups(store)
+    groups = known.traits()
     images = sum(group.images for group in groups.values())
     shares = {"test": test, "val": val, "train": 1 - val - test}
     sizes = part_sizes(images, {name: share for name, share in shares.items() if share > 0})
     parts = deal(groups, sizes, seed=seed)
-    splits = spread(store, parts)
+    splits = known.spread(parts)
     empty = [name for name in SPLITS if shares[name] > 0 and name not in splits]
     if empty:
         raise UsageError(
@@ -115,29 +115,6 @@ def split_exactly(store: AttentionStore, *, seed: int, val: float, test: float) 
             "  Use more images, other shares (--val 0, --test 0), or a --split-csv."
         )
     return splits
-
-
-def group_traits(store: AttentionStore) -> dict[str, Traits]:
-    """Return the description of every group with labelled samples; groups that share a copied image are one."""
-    linked = linked_groups(store.column("group"), store.column("digest"))
-    indices = np.flatnonzero(store.labelled).astype(np.int64)
-    traits = describe_samples(store, indices)
-    members: dict[str, list[int]] = defaultdict(list)
-    for index in indices.tolist():
-        members[linked[str(store.column("group")[index])]].append(index)
-    return {
-        group: Traits(len(positions), frozenset().union(*(traits[index] for index in positions)))
-        for group, positions in members.items()
-    }
-
-
-def spread(store: AttentionStore, parts: Mapping[str, str]) -> list[str]:
-    """Return the part of every sample from that of its group; "" for samples without a mask."""
-    linked = linked_groups(store.column("group"), store.column("digest"))
-    return [
-        parts[linked[str(group)]] if labelled else ""
-        for group, labelled in zip(store.column("group"), store.labelled, strict=True)
-    ]
 
 
 def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) -> list[str]:

@@ -98,13 +98,13 @@ def _outside_held_out_groups(store: AttentionStore, splits: Sequence[str]) -> ND
     patients = samples.links.linked(samples.groups)
     del samples
     given = np.array(splits, object)
-    held_out = (given == "val") | (given == "test") | ((given == "") & store.labelled)
+    held_out: NDArray[np.bool_] = (given == "val") | (given == "test") | ((given == "") & store.labelled)
     del given
     order = np.argsort(patients)
     ordered = patients[order]
     begins = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] ^ np.uint64(1)))
     if not len(begins):
-        return ~held_out
+        return np.empty(0, np.bool_)
     of_patients = np.logical_or.reduceat(held_out[order], begins)
     free = np.empty(len(order), np.bool_)
     free[order] = np.repeat(~of_patients, np.diff(begins, append=len(order)))
