@@ -47,14 +47,15 @@ class ResidentSamples:
     def __init__(
         self, store: AttentionStore, indices: NDArray[np.int64], device: torch.device, *, maps: bool = True
     ) -> None:
-        self._position = {int(index): at for at, index in enumerate(indices)}
+        self._order = np.argsort(indices, kind="stable")
+        self._sorted = indices[self._order]
         self._all = _to_device(store, indices, device, maps=maps)
 
     def batches(self, order: Iterable[NDArray[np.int64]]) -> Iterator[TensorBatch]:
         """Yield one batch for each array of store positions."""
         for indices in order:
-            rows = [self._position[int(index)] for index in indices]
-            at = torch.tensor(rows, dtype=torch.int64, device=self._all.image.device)  # also of a batch without samples
+            rows = self._order[np.searchsorted(self._sorted, indices)]
+            at = torch.from_numpy(rows).to(self._all.image.device)
             yield TensorBatch(self._all.image[at], self._all.mask[at], self._all.attention[at])
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class SegmentationTrainer:
         self,
         settings: TrainSettings,
         store: AttentionStore,
-        splits: list[str],
+        splits: Sequence[str],
         device: torch.device,
         processes: Processes = ALONE,
     ) -> None:
