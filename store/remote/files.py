@@ -107,16 +107,19 @@ class RemoteFiles:
         """Return the bytes of the `zarr.json` in the cache, which has the digest that names its folder."""
         try:
             name = pointer.read_text(encoding="ascii", errors="replace")
-            self._folder = folder = self.cache.folder / name
-            if STORE_NAME.fullmatch(name) and not (folder / "zarr.json").exists():
-                raise self._offline("its zarr.json is not in it")
-            if store_folder(self.cache.folder, root := root_bytes(folder)) == folder:
-                return root
         except FileNotFoundError:
             raise self._offline("it was never opened with this cache") from None
         except OSError as error:
             raise unusable(f"{self.place}: {pointer} cannot be read ({error.strerror})") from None
-        raise unusable(f"{self.place}: {folder / 'zarr.json' if STORE_NAME.fullmatch(name) else pointer} is damaged")
+        if STORE_NAME.fullmatch(name) is None:  # a path made of it could lead anywhere, or be none
+            raise unusable(f"{self.place}: {pointer} is damaged")
+        self._folder = folder = self.cache.folder / name
+        root = root_bytes(folder)
+        if not root and not os.path.lexists(folder / "zarr.json"):
+            raise self._offline("its zarr.json is not in it")
+        if store_folder(self.cache.folder, root) != folder:
+            raise unusable(f"{self.place}: {folder / 'zarr.json'} is damaged")
+        return root
 
     def fetch(self, *files: Path) -> None:
         """Make sure that files which the store has are in `folder`, several at the same time.

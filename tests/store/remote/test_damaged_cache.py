@@ -44,12 +44,21 @@ def forbid(file: Path) -> None:
     file.chmod(0)
 
 
+def zero(file: Path) -> None:
+    """Do what a loss of power may do: the length is there, and the bytes are not."""
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def lead_out(file: Path) -> None:
+    file.write_text("../../elsewhere")
+
+
 def make_folder(file: Path) -> None:
     file.unlink()
     file.mkdir()
 
 
-DAMAGES = [flip, cut, empty, forbid, make_folder]
+DAMAGES = [flip, cut, empty, zero, forbid, make_folder]
 
 
 def _read_all(address: RemoteAddress, served: Path) -> None:
@@ -123,7 +132,17 @@ def test_offline_damaged_metadata_are_named_with_their_folder(
         _read_all(address("x.zarr", _offline(cache)), served)
 
 
-@pytest.mark.parametrize(("damage", "what"), [(cut, "is damaged"), (forbid, "cannot be read"), (empty, "is damaged")])
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (cut, "is damaged"),
+        (empty, "is damaged"),
+        (zero, "is damaged"),
+        (lead_out, "is damaged"),
+        (forbid, "cannot be read"),
+        (make_folder, "cannot be read"),
+    ],
+)
 def test_offline_a_damaged_note_of_the_address_is_named(
     served: Path, kept: Path, address: Address, cache: CacheSettings, damage: Damage, what: str
 ):
@@ -134,7 +153,15 @@ def test_offline_a_damaged_note_of_the_address_is_named(
         _read_all(address("x.zarr", _offline(cache)), served)
 
 
-@pytest.mark.parametrize("damage", [flip, cut, empty, forbid])
+def test_offline_metadata_that_are_gone_are_not_called_damaged(
+    served: Path, kept: Path, address: Address, cache: CacheSettings
+):
+    (kept / "zarr.json").unlink()
+    with pytest.raises(StoreError, match=r"not whole in the cache .*: its zarr\.json is not in it"):
+        _read_all(address("x.zarr", _offline(cache)), served)
+
+
+@pytest.mark.parametrize("damage", [flip, cut, empty, zero, forbid])
 @pytest.mark.parametrize("name", ["image/c.1.0.0.0", "sample/c.0", "checksum/c.0.0", "image/zarr.json", "zarr.json"])
 def test_with_a_network_a_damaged_file_is_fetched_again(
     served: Path, kept: Path, address: Address, name: str, damage: Damage
