@@ -147,7 +147,7 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
             result.samples.append(SourceSample.at(file.place, identifier, tuple(labels.files), group))
             result.relative[identifier] = file.inside or file.relative
             result.groups[identifier] = group
-    for identifier in files.refused & owned.keys():
+    for identifier in sorted(files.refused & owned.keys()):
         result.leave_out("masks of images with a problem", *(file.path for file in owned[identifier].files))
     for file in files.rest:
         result.leave_out(_reason_unused(file), file.path)

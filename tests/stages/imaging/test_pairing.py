@@ -308,3 +308,14 @@ def test_any_names_pair_up(
     assert pairs(samples, root) == expected
     assert [sample.id for sample in samples] == sorted(expected)
     assert problems == []
+
+
+def test_masks_of_refused_images_are_listed_in_the_order_of_their_ids(tmp_path: Path, touch: Touch) -> None:
+    """Two runs over the same files print the same; the order of a set differs from process to process."""
+    names = [f"{letter}{number}" for number in range(2) for letter in "dbca"]
+    touch("images/whole.png", *(f"images/{name}.{end}" for name in names for end in ("png", "jpg")))
+    touch(*(f"masks/{name}.png" for name in ("whole", *names)))
+    found = find_samples(Inputs(images=tmp_path / "images", masks=tmp_path / "masks"))
+    assert [sample.id for sample in found.samples] == ["whole"]
+    listed = [one.files for one in found.left_out if one.reason == "masks of images with a problem"]
+    assert [[file.stem for file in files] for files in listed] == [sorted(names)]
