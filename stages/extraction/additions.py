@@ -21,6 +21,7 @@ from stages.extraction.known_files import KnownFiles, States, mark_of, record_of
 from stages.extraction.memo_place import memo_folder
 from stages.extraction.source_digests import mask_digest
 from stages.imaging.image_rules import ImageRules
+from stages.imaging.owners import SEPARATOR
 from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.opened import hash_file
 from stages.imaging.volumes.readers import is_volume_file
@@ -136,8 +137,12 @@ class Additions:
         """Return the line for the plan, after `choose`."""
         return f"{counted(self.new, 'image')}; {len(self.previous):,} samples of the store are kept as they are"
 
-    def choose(self, samples: list[SourceSample]) -> list[SourceSample]:
+    def choose(self, samples: Sequence[SourceSample], problems: Sequence[Problem] = ()) -> list[SourceSample]:
         """Return the samples that are not in the store, in order.
+
+        Args:
+            samples: all that were found, sorted by id.
+            problems: of finding them, for the message: a file with a problem is no sample.
 
         Raises:
             UsageError: no sample is new, or samples of the store were changed or removed.
@@ -150,7 +155,7 @@ class Additions:
         new = list(unseen.values())
         volumes = [sample.id for sample in new if is_volume_file(sample.image)]
         self._refuse(volumes, "are volumes, which --append does not add")  # a store has their slices, not their ids
-        self._refuse(removed, "are in the store, and their images are not there any more")
+        self._refuse(removed, f"are in the store, {_why_removed(removed, new, problems)}")
         self._refuse(self._changed(kept), "have another image, mask or group than the store has")
         self.new = len(new)
         return new
@@ -233,6 +238,27 @@ class Additions:
         if ids:
             more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
             raise UsageError(f"{self.previous.path}: {', '.join(ids[:NAMED])}{more} {what}.\n  {REMEDY}")
+
+
+def _why_removed(removed: Sequence[str], new: Sequence[SourceSample], problems: Sequence[Problem]) -> str:
+    """Return why samples of the store were not found, without a full stop.
+
+    Args:
+        removed: their ids.
+        new: the samples that are not in the store.
+        problems: of finding samples.
+    """
+    for id_ in removed[:NAMED]:
+        longer = next((one.id for one in new if one.id.endswith(f"{SEPARATOR}{id_}")), None)
+        if longer is not None:
+            return f"and files in several folders have the same name now, so ids begin with the folder: {longer}"
+        shorter = next((one.id for one in new if id_.endswith(f"{SEPARATOR}{one.id}")), None)
+        if shorter is not None:
+            return f"and no name is in several folders any more, so ids do not begin with the folder: {shorter}"
+    if problems:
+        more = f" ({counted(len(problems) - 1, 'more problem')})" if len(problems) > 1 else ""
+        return f"and their images are not there any more, or cannot be used. {problems[0]}{more}"
+    return "and their images are not there any more"
 
 
 def _group_of(sample: SourceSample) -> bytes:

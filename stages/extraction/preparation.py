@@ -134,7 +134,7 @@ def prepare(
             unclear=settings.unclear,
         )
         channels = parse_channels(settings.channels) if settings.channels is not None else ()
-        chosen = found.samples if additions is None else additions.choose(found.samples)
+        chosen = found.samples if additions is None else additions.choose(found.samples, found.problems)
     planes, unsplit = split_into_planes(chosen, settings.axis)
     planes, unshown = with_channels(planes, channels)
     images, problems, facts = check_headers(planes, progress)

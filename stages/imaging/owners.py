@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from stages.imaging.patterns import IMAGE_FOLDERS, MASK_FOLDERS, Match
 
-__all__ = ["USUAL_FOLDERS", "Owners", "context", "full_id"]
+__all__ = ["SEPARATOR", "USUAL_FOLDERS", "Owners", "context", "full_id"]
 
 SEPARATOR = "-"
 """Between the folders and the name in an id; allowed in file names everywhere, and rare in the names of folders."""

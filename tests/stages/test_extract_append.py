@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,55 @@ def test_what_does_not_fit_the_store_is_refused(folders: Folders, change: Callab
     with pytest.raises(UsageError, match=message):
         extract.run(folders.settings())
     assert folders.files() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda folders: (folders.images / "a.jpg").write_bytes(b""),
+            r"a are in the store, and their .* cannot be used\. .*a\.jpg: has the same id 'a' as .*rename one",
+        ),
+        (
+            lambda folders: (folders.masks / "b_mask.png").write_bytes(b""),
+            r"b are in the store, and their .* cannot be used\. .*b\.png: has 2 masks: ",
+        ),
+        (
+            lambda folders: [file.unlink() or file.symlink_to("gone") for file in folders.images.glob("[ab].png")],
+            r"a, b are in the store, .* cannot be used\. .*a\.png: the link points to no file.* \(3 more problems\)\.",
+        ),
+    ],
+    ids=["same_stem", "two_masks", "links"],
+)
+def test_the_message_says_why_a_sample_was_not_found_though_its_file_is_there(
+    folders: Folders, change: Callable[[Folders], object], message: str
+):
+    folders.add("a", "b", "c")
+    extract.run(folders.settings())
+    change(folders)
+    before = folders.files()
+    for run in (extract.run, extract.plan):
+        with pytest.raises(UsageError, match=message):
+            run(folders.settings())
+    assert folders.files() == before
+
+
+def test_the_message_says_that_ids_begin_with_the_folder_now_or_do_not_any_more(folders: Folders):
+    folders.add("a", "b")
+    for name in "ab":
+        (folders.images / f"of_{name}").mkdir()
+        (folders.images / f"{name}.png").rename(folders.images / f"of_{name}" / f"{name}.png")
+    second = folders.images / "of_b" / "a.png"
+    folders.change(masks=None)
+    extract.run(folders.settings())
+    shutil.copy(folders.images / "of_a" / "a.png", second)
+    with pytest.raises(UsageError, match=r"a, b are in the store, and files in several folders .* folder: of_a-a\."):
+        extract.run(folders.settings())
+    shutil.rmtree(folders.store)
+    extract.run(folders.settings())
+    second.unlink()
+    with pytest.raises(UsageError, match=r"of_a-a, .* and no name is in several folders any more, .* folder: a\."):
+        extract.run(folders.settings())
 
 
 def test_other_settings_are_refused_without_a_new_image_too(folders: Folders):
