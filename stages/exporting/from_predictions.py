@@ -42,7 +42,7 @@ def from_predictions(settings: ExportSettings, progress: Progress) -> Collection
     """Return the images that have a predicted mask.
 
     Args:
-        settings: `predictions`, `images` and `run` are read.
+        settings: `predictions`, `images`, `run` and `pixel_mm` are read.
         progress: Receives the rule by which images were found.
 
     Raises:
@@ -76,7 +76,8 @@ def from_predictions(settings: ExportSettings, progress: Progress) -> Collection
         source = usable[position]
         image = read_image(source.image, source.part, rules.window).pixels
         labels = _read_labels(files[source.id] or {}, image.shape[:2], card, painter)
-        size = size_in_file(source.image, source.part.axis)
+        given = settings.pixel_mm
+        size = size_in_file(source.image, source.part.axis) if given is None else given
         pixel_mm = (size, size) if isinstance(size, float) else size
         return Item(source.id, image, labels, pixel_mm)
 

@@ -3,7 +3,7 @@
 | source        | image                   | labels                                            | pixel size             |
 |---------------|-------------------------|---------------------------------------------------|------------------------|
 | `store`       | as stored, of one size  | the masks; instances where the store has them     | `pixel_mm`, scaled     |
-| `predictions` | the image file, upright | `<id>.png`, and `<id>_instances.png` if it exists | header of the file     |
+| `predictions` | the image file, upright | `<id>.png`, and `<id>_instances.png` if it exists | option, file's header  |
 """
 
 from __future__ import annotations

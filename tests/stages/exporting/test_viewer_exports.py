@@ -156,3 +156,23 @@ def test_a_folder_with_files_of_the_user_is_not_replaced(tmp_path: Path, name: s
     with pytest.raises(UsageError, match=r"notes\.txt"):
         export(wanted)
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_a_size_of_the_pixels_reaches_predictions(images: Path, run: Path, predictions: Path, tmp_path: Path):
+    for name in ("ome-zarr", "geojson"):
+        given = {"run": run, "predictions": predictions, "images": images, "format": name, "pixel_mm": 0.5}
+        export(ExportSettings(**given, out=tmp_path / name))
+    first = min(images.iterdir()).stem
+    group = zarr.open_group(tmp_path / "ome-zarr" / f"{first}.ome.zarr", mode="r")
+    for one in (group, group["labels/classes"]):
+        (sizes,) = one.attrs["ome"]["multiscales"]
+        assert sizes["axes"][-1]["unit"] == "millimeter"
+        assert sizes["datasets"][0]["coordinateTransformations"][0]["scale"][-2:] == [0.5, 0.5]
+    for feature in json.loads((tmp_path / "geojson" / f"{first}.geojson").read_text())["features"]:
+        measured = feature["properties"]["measurements"]
+        assert measured["area_mm2"] == measured["area_px"] / 4
+
+
+def test_a_store_knows_the_size_of_its_pixels(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"--pixel-mm 0\.5: is for --predictions"):
+        export(ExportSettings(store=make_labelled(tmp_path / "s.zarr"), format="coco", pixel_mm=0.5))
