@@ -84,7 +84,7 @@ def _parse(text: str, classes: Sequence[str]) -> dict[str, list[str]]:
             raise UsageError(f"--classes {text}: {new!r} has no name for the merged class. Write NAME={new}.")
         if found[1] and (not new.isprintable() or not 0 < len(new) <= LONGEST):
             raise UsageError(
-                f"--classes: the name {new!r} is not printable text of at most {LONGEST} characters. Choose another name."
+                f"--classes: the name {new!r} is not printable text of at most {LONGEST} characters. Choose another."
             )
         if new in chosen or new == classes[0]:
             raise UsageError(f"--classes {text}: {new!r} would be the name of two classes. Choose another name.")
