@@ -49,8 +49,8 @@ def write(collection: Collection, out: Path, progress: Progress) -> Exported:
 
 def _not_upright(ids: list[str]) -> str:
     return (
-        f"{counted(len(ids), 'image')} with an EXIF orientation, such as {ids[0]}: the outlines are those of the upright "
-        "image, and QuPath shows the file as it is stored.\n  Save such images upright, and predict them again."
+        f"{counted(len(ids), 'image')} with an EXIF orientation, such as {ids[0]}: the outlines are those of the "
+        "upright image, and QuPath shows the file as it is stored.\n  Save such images upright, and predict them again."
     )
 
 
