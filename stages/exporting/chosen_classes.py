@@ -64,25 +64,30 @@ def with_classes(collection: Collection, text: str) -> Collection:
 
 def _parse(text: str, classes: Sequence[str]) -> dict[str, list[str]]:
     """Return the former classes of every new class. Names of classes may contain commas, `+` and `=`."""
-    known = "|".join(re.escape(name) for name in sorted(classes[1:], key=len, reverse=True))
-    part = re.compile(rf"\s*(?:([^=,]+)=\s*)?((?:{known})(?:\s*\+\s*(?:{known}))*)\s*(?:,|$)")
+    names = sorted(classes[1:], key=len, reverse=True)
+    if not names:
+        raise UsageError(f"--classes {text}: the source has no classes. Leave it out.")
+    known = "|".join(map(re.escape, names))
+    alone = re.compile(rf"\s*(?P<old>{known})\s*(?:,|$)")  # tried first: a name may look like a part with `=` or `+`
+    part = re.compile(rf"\s*(?:(?P<new>[^=,]+)=\s*)?(?P<old>(?:{known})(?:\s*\+\s*(?:{known}))*)\s*(?:,|$)")
     chosen: dict[str, list[str]] = {}
     taken: set[str] = set()
     position = 0
     while position < len(text) or not chosen:
-        found = part.match(text, position)
-        if found is None:
+        found = alone.match(text, position) or part.match(text, position)
+        old = [] if found is None else _split(found["old"], names)
+        if found is None or not old:
             raise UsageError(
                 f"--classes {text}: cannot be read from {text[position:].strip()!r} on. The classes are "
                 f"{', '.join(classes[1:])}.\n"
                 "  Give those to keep, such as a,new=b+c; the background and classes that are not named are background."
             )
         position = found.end()
-        old = re.findall(rf"(?:{known})(?=\s*(?:\+|$))", found[2])
-        new = (found[1] or found[2]).strip()
-        if found[1] is None and len(old) > 1:
+        given = found.groupdict().get("new")
+        new = (given or found["old"]).strip()
+        if given is None and len(old) > 1:
             raise UsageError(f"--classes {text}: {new!r} has no name for the merged class. Write NAME={new}.")
-        if found[1] and (not new.isprintable() or not 0 < len(new) <= LONGEST):
+        if given and (not new.isprintable() or not 0 < len(new) <= LONGEST):
             raise UsageError(
                 f"--classes: the name {new!r} is not printable text of at most {LONGEST} characters. Choose another."
             )
@@ -93,6 +98,22 @@ def _parse(text: str, classes: Sequence[str]) -> dict[str, list[str]]:
         taken |= set(old)
         chosen[new] = old
     return chosen
+
+
+def _split(text: str, names: Sequence[str]) -> list[str]:
+    """Return the names that `+` joins to a text; [] if it is no such text.
+
+    Args:
+        text: Such as `a + b`.
+        names: Of the classes, the longest first. They may contain `+` themselves.
+    """
+    for name in names:
+        if text == name:
+            return [name]
+        rest = text.removeprefix(name).lstrip() if text.startswith(name) else ""
+        if rest.startswith("+") and (further := _split(rest[1:].lstrip(), names)):
+            return [name, *further]
+    return []
 
 
 def _merged(labels: Labels, members: Mapping[int, Sequence[int]], *, multilabel: bool) -> Labels:

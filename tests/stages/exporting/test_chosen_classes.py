@@ -139,6 +139,38 @@ def test_names_with_signs_are_read_as_names():
     assert with_classes(odd, "a+b").facts["classes_from"] == {"a+b": ["a+b"]}
 
 
+@pytest.mark.parametrize(
+    ("classes", "text", "expected"),
+    [
+        (["a", "a+b", "b+c"], "n=a+b+c", {"n": ["a", "b+c"]}),
+        (["a+b", "b", "c"], "n=a+b+c", {"n": ["a+b", "c"]}),
+        (["a=b", "b"], "a=b", {"a=b": ["a=b"]}),
+        (["a=b", "b"], "n=a=b,a=b", None),
+        (["a+b", "a", "b"], "a+b", {"a+b": ["a+b"]}),
+        (["a+", "a"], "n=a++a", {"n": ["a+", "a"]}),
+    ],
+)
+def test_names_that_hold_other_names_lose_no_class(
+    classes: list[str], text: str, expected: dict[str, list[str]] | None
+):
+    """A name of a class stands for this class, and a merged text is divided so that all of it is read."""
+    source = collection(["abc"], None)
+    odd = Collection(classes=["none", *classes], multilabel=False, ids=["one"], read=source.read)
+    if expected is None:
+        with pytest.raises(UsageError):
+            with_classes(odd, text)
+    else:
+        assert with_classes(odd, text).facts["classes_from"] == expected
+
+
+@pytest.mark.parametrize("text", ["", "a"])
+def test_a_source_without_classes_is_refused(text: str):
+    source = collection(["abc"], None)
+    bare = Collection(classes=["none"], multilabel=False, ids=["one"], read=source.read)
+    with pytest.raises(UsageError, match="the source has no classes"):
+        with_classes(bare, text)
+
+
 def test_a_network_keeps_its_classes(tmp_path: Path):
     with pytest.raises(UsageError, match="--classes a: is for formats of viewers"):
         export(ExportSettings(run=tmp_path, format="onnx", classes="a"))
