@@ -152,9 +152,11 @@ def derived_licence(stated: str, initial: str) -> str:
 
     Args:
         stated: What the user says of the new weights; `NOT_STATED` for nothing.
-        initial: Licence of the weights that the training began with; "" or "none needed" for random ones.
+        initial: Licence of the weights that the training began with; "" or "none needed" for random ones. Each licence
+            in it is listed once, so that the text does not become longer with every training of a long chain.
     """
-    return stated if initial in {"", "none needed", stated} else f"{stated}{_INITIAL}{initial}"
+    others = [] if initial in {"", "none needed"} else dict.fromkeys(initial.split(_INITIAL))
+    return _INITIAL.join([stated, *(one for one in others if one != stated)])
 
 
 def is_unknown(licence: str) -> bool:

@@ -84,6 +84,18 @@ def test_weights_that_were_trained_further_keep_the_licence_of_the_initial_ones(
     assert derived_licence(stated, initial) == expected
 
 
+@pytest.mark.parametrize("stated", [NOT_STATED, "MIT"])
+def test_the_licence_of_a_chain_of_trainings_names_each_licence_once(stated: str):
+    """Otherwise the text would reach the limit after some trainings, and no shorter `--licence` would help."""
+    licence = "Apache-2.0; initial weights: CC BY 4.0"
+    for _ in range(100):
+        licence = derived_licence(stated, licence)
+    assert licence == f"{stated}; initial weights: Apache-2.0; initial weights: CC BY 4.0"
+    assert derived_licence("CC BY 4.0", licence) == (
+        f"CC BY 4.0; initial weights: {stated}; initial weights: Apache-2.0"
+    )
+
+
 def test_a_licence_is_recorded_whole_or_refused():
     """A text that is cut would lose its end, where the licence of initial weights is."""
     assert licence_to_record("vit_tiny_patch8", "x" * LONGEST_LICENCE) == "x" * LONGEST_LICENCE
