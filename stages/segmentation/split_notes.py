@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from stages.runs.licences import licence_of_run, needs_notice, remark
 from stages.runtime.wording import counted
 from stages.segmentation.folds import fold_name
@@ -99,12 +101,12 @@ def fold_duplicate_notes(store: AttentionStore, divisions: Sequence[Sequence[str
         store: the samples.
         divisions: the splits of every fold.
     """
-    fold_of = []
-    for index in range(len(store)):
-        of_sample = [splits[index] for splits in divisions]
-        tested = [fold_name(number) for number, split in enumerate(of_sample, start=1) if split == "test"]
-        fold_of.append(tested[0] if tested else UNLABELLED if UNLABELLED in of_sample else "")
-    return duplicate_notes(across_splits(store, fold_of))
+    fold_of = np.full(len(store), "", object)
+    for splits in divisions:
+        fold_of[np.array(splits, object) == UNLABELLED] = UNLABELLED
+    for number, splits in enumerate(divisions, start=1):
+        fold_of[np.array(splits, object) == "test"] = fold_name(number)
+    return duplicate_notes(across_splits(store, fold_of.tolist()))
 
 
 def duplicate_notes(pairs: NearDuplicates) -> list[str]:
