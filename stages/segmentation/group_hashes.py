@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from store import AttentionStore
 from store.texts import Texts
 
-__all__ = ["copied_positions", "group_draws", "positions_of", "prefixed_hashes"]
+__all__ = ["chosen_hashes", "copied_positions", "group_draws", "positions_of", "prefixed_hashes"]
 
 _Unsigned = TypeVar("_Unsigned", np.uint32, np.uint64)
 
@@ -45,6 +45,26 @@ def prefixed_hashes(chunks: Iterable[Texts], seed: int) -> NDArray[np.uint64]:
         digests = b"".join([sha256(prefix + text).digest() for text in texts.chosen(np.flatnonzero(first))])
         words = np.frombuffer(digests, ">u8").reshape(-1, WORDS)
         parts.append(words[:, 0].astype(np.uint64)[np.cumsum(first) - 1])
+    return np.concatenate(parts)
+
+
+def chosen_hashes(chunks: Iterable[Texts], seed: int, wanted: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return what `prefixed_hashes` does for some of the texts, (wanted,).
+
+    Args:
+        chunks: the texts.
+        seed: precedes each of them.
+        wanted: positions of texts in rising order.
+    """
+    prefix, sha256 = f"{seed}\n".encode(), hashlib.sha256
+    parts = [np.empty(0, np.uint64)]
+    start = first = 0
+    for texts in chunks:
+        end = int(np.searchsorted(wanted, start + len(texts)))
+        some = texts.chosen(wanted[first:end] - start)
+        words = np.frombuffer(b"".join([sha256(prefix + text).digest() for text in some]), ">u8")
+        parts.append(words[::WORDS].astype(np.uint64))
+        start, first = start + len(texts), end
     return np.concatenate(parts)
 
 
