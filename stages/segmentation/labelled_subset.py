@@ -55,7 +55,7 @@ def missing_classes(store: AttentionStore, splits: Sequence[str]) -> list[str]:
 
     Masks are read only where there are at most `MOST_READ` training samples; with more, nothing is returned.
     """
-    training = np.flatnonzero(np.array(splits) == "train").astype(np.int64)
+    training = np.flatnonzero(np.array(splits, object) == "train").astype(np.int64)
     if len(training) > MOST_READ:
         return []
     found = frozenset().union(*sample_traits(store, training).kinds)
