@@ -64,8 +64,8 @@ from stages.segmentation.split_notes import (
     duplicate_notes,
     fold_duplicate_notes,
     fold_notes,
+    fold_store_notes,
     store_notes,
-    unlabelled_notes,
 )
 from stages.segmentation.split_tables import splits_digest, write_splits
 from stages.segmentation.splits import resolve_rule, split_by_csv, split_by_rule
@@ -211,7 +211,6 @@ def _run_folds(
         _drawn(store, settings, splits)
         for splits in fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
     ]
-    duplicates = fold_duplicate_notes(store, divisions)
     out = settings.out.resolve()
     with work_folder(out, "folds", keep=_holds_folds) as work, explain_disk_failures(settings.out):
         restore_replaced(out, CROSS_VALIDATION)
@@ -222,6 +221,7 @@ def _run_folds(
         runs = {folder / fold_name(number): splits for number, splits in enumerate(divisions, start=1)}
         settings, kept = with_started_epochs(settings, runs)
         settings, defaults = with_started_defaults(settings, list(runs))
+        known = [*fold_store_notes(store, divisions, settings), *fold_duplicate_notes(store, divisions)]
         samples = sum(_samples_seen(settings, splits) for splits in divisions)
         with progress.task("training", samples, unit="samples") as task:
             reports = [
@@ -236,8 +236,8 @@ def _run_folds(
                 scored = (_score(settings, store, splits, fold, task, device) for fold, splits in runs.items())
                 metrics = write_summary(folder, store, scored)
             replace_folder(folder, out, ours=CROSS_VALIDATION)
-    notes = [*unlabelled_notes(divisions), *fold_notes(fewest=min(report.samples["val"] for report in reports))]
-    return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *kept, *defaults, *duplicates])
+    notes = fold_notes(fewest=min(report.samples["val"] for report in reports))
+    return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *kept, *defaults, *known])
 
 
 def _finished_scores(out: Path) -> dict[str, Any]:

@@ -59,24 +59,15 @@ SAME = (
 
 
 class _Kept(NamedTuple):
-    """Hold a sample that is in the store, and what the store records of it, in UTF-8."""
+    """Hold a sample that is in the store and whose files have to be read, and what the store records of them."""
 
     sample: SourceSample
     digest: bytes
     mask_digest: bytes
-    group: bytes
     state: bytes | None
     """State of its files before they are read; None if it proves nothing."""
-
-    @property
-    def mark(self) -> bytes:
-        """The mark of the sample, if its files have the digests that the store records."""
-        return mark_of(self.state or b"", self.digest, self.mask_digest)
-
-    @property
-    def other_group(self) -> bool:
-        """Return True if the sample has another group now."""
-        return self.sample.group.encode("utf-8", "surrogatepass") != self.group
+    mark: bytes
+    """The mark of the sample, if its files have the digests that the store records."""
 
 
 @dataclass
@@ -152,14 +143,15 @@ class Additions:
             UsageError: no sample is new, or samples of the store were changed or removed.
             InputProblemsError: files cannot be read.
         """
-        known = self._known()
-        kept = [sample for sample in samples if sample.id in known]
-        new = [sample for sample in samples if sample.id not in known]
-        removed = sorted(known.keys() - {sample.id for sample in kept})
+        unseen = {sample.id: sample for sample in samples}
+        ids = [text.decode() for text in self._texts("sample")]
+        removed = sorted(id_ for id_ in ids if id_ not in unseen)
+        kept = [unseen.pop(id_) for id_ in ids if id_ in unseen]
+        new = list(unseen.values())
         volumes = [sample.id for sample in new if is_volume_file(sample.image)]
         self._refuse(volumes, "are volumes, which --append does not add")  # a store has their slices, not their ids
         self._refuse(removed, "are in the store, and their images are not there any more")
-        self._refuse(self._changed(kept, known), "have another image, mask or group than the store has")
+        self._refuse(self._changed(kept), "have another image, mask or group than the store has")
         self.new = len(new)
         return new
 
@@ -188,50 +180,49 @@ class Additions:
                 f"they cannot be added.\n  {REMEDY}"
             )
 
-    def _known(self) -> dict[str, int]:
-        """Return the position of every sample by its id."""
-        return {id_.decode(): position for position, id_ in enumerate(self._texts("sample"))}
-
-    def _changed(self, samples: Sequence[SourceSample], known: dict[str, int]) -> list[str]:
+    def _changed(self, samples: Sequence[SourceSample]) -> list[str]:
         """Return the ids of samples whose files or groups are not those that the store records, sorted.
 
         Args:
-            samples: one for every sample of the store.
-            known: the position in the store of each.
+            samples: one for every sample of the store, in its order.
         """
-        ordered = sorted(samples, key=lambda sample: known[sample.id])
-        texts = self._texts
-        recorded = zip(ordered, texts("digest"), texts("mask_digest"), texts("group"), strict=True)
+        columns = [self._texts(name) for name in ("digest", "mask_digest", "group")]
         states = States()
         changed: list[str] = []
         problems: dict[str, list[Problem]] = {}
         with self.progress.task("comparing", len(samples)) as task:
-            while block := [_Kept(*one, states.of(one[0])) for one in itertools.islice(recorded, AT_ONCE)]:
-                unknown = self._without_known(block)
+            for start in range(0, len(samples), AT_ONCE):
+                block = samples[start : start + AT_ONCE]
+                digests, mask_digests, groups = (list(itertools.islice(column, len(block))) for column in columns)
+                changed += [one.id for one, group in zip(block, groups, strict=True) if _group_of(one) != group]
+                unknown = self._unknown(block, digests, mask_digests, states)
                 task.advance(len(block) - len(unknown))
                 parts = [unknown[start : start + TOGETHER] for start in range(0, len(unknown), TOGETHER)]
                 for part, found in zip(parts, look_ahead(_digests_of, parts), strict=True):
-                    for one, digests in zip(part, found, strict=True):
-                        if isinstance(digests, list):
-                            problems[one.sample.id] = digests
-                        elif digests != (one.digest.decode(), one.mask_digest.decode()):
+                    for one, outcome in zip(part, found, strict=True):
+                        if isinstance(outcome, list):
+                            problems[one.sample.id] = outcome
+                        elif outcome != (one.digest.decode(), one.mask_digest.decode()):
                             changed.append(one.sample.id)
                         elif one.state is not None and states.of(one.sample) == one.state:
                             self.marks.append(one.mark)
                         task.advance()
                 self.read += len(unknown)
-                changed += [one.sample.id for one in block if one.other_group]
         if problems:
             listed = [problem for _, some in sorted(problems.items()) for problem in some]
             raise InputProblemsError(listed, "Repair them; nothing was changed.")
         return sorted(set(changed))
 
-    def _without_known(self, block: Sequence[_Kept]) -> list[_Kept]:
+    def _unknown(
+        self, samples: Sequence[SourceSample], digests: Sequence[bytes], mask_digests: Sequence[bytes], states: States
+    ) -> list[_Kept]:
         """Return the samples whose files have to be read, and keep the marks of the others."""
-        marks = [one.mark for one in block]
-        found = [one.state is not None and has for one, has in zip(block, self.known.has(marks).tolist(), strict=True)]
-        self.marks += itertools.compress(marks, found)
-        return [one for one, has in zip(block, found, strict=True) if not has]
+        found = [states.of(sample) for sample in samples]
+        marks = [mark_of(state or b"", *both) for state, *both in zip(found, digests, mask_digests, strict=True)]
+        same = self.known.has(marks) & np.array([state is not None for state in found])
+        self.marks += itertools.compress(marks, same.tolist())
+        others = np.flatnonzero(~same).tolist()
+        return [_Kept(samples[at], digests[at], mask_digests[at], found[at], marks[at]) for at in others]
 
     def _texts(self, name: str) -> Iterator[bytes]:
         """Yield the texts of a column of the store in UTF-8, in order."""
@@ -242,6 +233,11 @@ class Additions:
         if ids:
             more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
             raise UsageError(f"{self.previous.path}: {', '.join(ids[:NAMED])}{more} {what}.\n  {REMEDY}")
+
+
+def _group_of(sample: SourceSample) -> bytes:
+    """Return the group of a sample in UTF-8."""
+    return sample.group.encode("utf-8", "surrogatepass")
 
 
 def _digests_of(samples: Sequence[_Kept]) -> list[tuple[str, str] | list[Problem]]:

@@ -14,7 +14,9 @@ A file is not marked, and so read again the next time, wherever its times prove 
 - its mtime or ctime is less than a minute older than the moment before it was read: it could be mapped into memory, or
   change again within one tick of the clock
 - its ctime is a whole number of milliseconds: a file system with coarse times
-- it is not on one of Linux's local file systems: others keep attributes for a while, or make them up
+- it is not on one of Linux's local file systems: others keep attributes for a while, or make them up. The overlay file
+  system of containers is not one of them: times and inodes are those of its layers, which may lie on any file system
+  that a container does not see. Over tmpfs, for example, writing through a memory map a second time sets no time
 - its state after reading is another one than before
 """
 
@@ -41,7 +43,7 @@ from store.disk.regular import read_limited
 
 __all__ = ["KnownFiles", "NewMarks", "States", "mark_of", "record_of"]
 
-TRUSTED = frozenset({"bcachefs", "btrfs", "ext3", "ext4", "f2fs", "jfs", "overlay", "xfs", "zfs"})
+TRUSTED = frozenset({"bcachefs", "btrfs", "ext3", "ext4", "f2fs", "jfs", "xfs", "zfs"})
 """Types of file systems whose ctime is set by this machine on every change."""
 MARGIN = 60_000_000_000
 """Nanoseconds by which a file must be older than the moment before it was read."""
@@ -52,8 +54,8 @@ SIZE = 16
 MAGIC = b"pipeline known files 1\n"
 LARGEST = 2**33
 """Largest number of bytes of a record: more than 500 million samples."""
-PLAIN = (type(Path()), DicomPath)
-"""Types of paths that stand for the bytes of one file."""
+PLAIN = (str, type(Path()), DicomPath)
+"""Types of paths that stand for the bytes of one file; text is what a plain path is made from."""
 _STATE = struct.Struct("<QQQqqI").pack
 """Device, inode, bytes, mtime and ctime in nanoseconds, and the length of the text that follows."""
 
@@ -67,25 +69,28 @@ class States:
 
     def of(self, sample: SourceSample) -> bytes | None:
         """Return the state of a sample's files; None if it proves nothing."""
-        states = [self._state(sample.image, b"")]
+        state = self._state(sample.place, b"")
         for file in sample.masks:
             use = ascii((file.label, file.entry)).encode() if file.label or file.entry else b""
-            states.append(self._state(file.path, use))
-        return None if None in states else b"".join(filter(None, states))
+            further = self._state(file.place, use)
+            if state is None or further is None:
+                return None
+            state += further
+        return state
 
-    def _state(self, path: Path, use: bytes) -> bytes | None:
+    def _state(self, place: str | Path, use: bytes) -> bytes | None:
         """Return the state of one file, with the use that is made of it."""
-        if type(path) not in PLAIN:
+        if type(place) not in PLAIN:
             return None
         try:
-            status = os.stat(path)  # noqa: PTH116 - `Path.stat` takes longer
+            status = os.stat(place)  # noqa: PTH116 - `Path.stat` takes longer
         except OSError:
             return None
         written, changed, device = status.st_mtime_ns, status.st_ctime_ns, status.st_dev
         if written >= self._latest or changed >= self._latest or not changed % COARSE:
             return None
         if device not in self._trusted:
-            self._trusted[device] = file_system_of(Path(path)) in TRUSTED  # of the file that a link points to
+            self._trusted[device] = file_system_of(Path(place)) in TRUSTED  # of the file that a link points to
         if not self._trusted[device]:
             return None
         return _STATE(device, status.st_ino, status.st_size, written, changed, len(use)) + use

@@ -48,7 +48,7 @@ def label_names(samples: Iterable[SourceSample]) -> list[str]:
         for file in sample.masks:
             if file.label:
                 names.add(file.label)
-            elif file.path.name.endswith(("n", "N", "l", "L")) and is_annotation_file(file.path):  # few files are asked
+            elif str(file.place)[-1:] in "nNlL" and is_annotation_file(file.path):  # few files are asked
                 found.add(file.path)
     annotations = sorted(found)
     if annotations:

@@ -96,6 +96,8 @@ class Forms:
 
     def first(self, patterns: Sequence[Pattern], file: SourceFile, role: Role) -> tuple[Pattern, Match] | None:
         """Return the first reading that `read` yields, in less time; None if there is none."""
+        if patterns and patterns[0].fits_any and (match := patterns[0].match(file.relative)) is not None:
+            return patterns[0], match
         root, relative = self.roots[role == "mask"], file.relative
         named = f"{root}/{relative}" if root else relative
         folded = named.casefold()

@@ -81,14 +81,20 @@ _NAME, _IS_LINK = operator.attrgetter("name"), operator.methodcaller("is_symlink
 class SourceFile(NamedTuple):
     """Describe one file found in a folder. A tuple is made in a third of the time of a frozen dataclass."""
 
-    path: Path
-    """Path of the file: the folder in the user's spelling, and the path below it."""
+    place: str | Path
+    """Path of the file: the folder in the user's spelling, and the path below it. It is a text for an ordinary file,
+    because making a path takes longer than finding the file, and a path where a text could not name the image."""
     relative: str
     """Path relative to that folder, with `/` between its parts, in Unicode normal form C."""
     kind: FileKind
     """Kind by the extension; the content may differ. A DICOM file without an extension is recognised by its content."""
     inside: str = ""
     """For an image that consists of several files: the path of one of them, relative to the folder."""
+
+    @property
+    def path(self) -> Path:
+        """The path of the file, made each time that it is asked for."""
+        return Path(self.place) if isinstance(self.place, str) else self.place
 
 
 @dataclass
@@ -137,7 +143,7 @@ def list_folder(folder: Path, *, below: bool = True) -> Listing:
 
 def list_file(file: Path) -> Listing:
     """Return a listing of the file's folder that holds only this file. A file named by the user counts as a picture."""
-    found = _file(file, normal_id(file.name), kind_of(file.name))
+    found = _file(SourceFile(str(file), normal_id(file.name), kind_of(file.name)))
     return Listing(file.parent, [found._replace(kind="picture") if found.kind == "other" else found], single=True)
 
 
@@ -178,16 +184,20 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[tuple[int, i
         listing.problems.append(Problem(printable(folder), what))
         return False
     links = False
+    before = str(folder / "_")[:-1]  # as a path writes it: `a/` for the folder `./a`
+    kind: FileKind | None
     for entry in found:
-        # Made from `folder`, because the listing of `./a` would give `./a/b` and a Path gives `a/b`.
         name = entry.name
-        path, relative, kind = folder / name, prefix + normal_id(name), kind_of(name)
+        kind = _KIND_OF_ENDING.get(name[name.rfind(".") :])
+        if kind is None or name[0] == ".":
+            kind = kind_of(name)
+        file = SourceFile(before + name, prefix + (name if name.isascii() else normal_id(name)), kind)
         if kind in KNOWN and _is_plain(entry):
-            listing.files.append(SourceFile(path, relative, kind))
+            listing.files.append(file)
             continue
         links = links or entry.is_symlink()
-        if _add(entry, SourceFile(path, relative, kind), listing):
-            links = _walk(path, f"{relative}/", listing, visited) or links
+        if _add(entry, file, listing):
+            links = _walk(file.path, f"{file.relative}/", listing, visited) or links
     return links
 
 
@@ -213,7 +223,7 @@ def _add(entry: os.DirEntry[str], file: SourceFile, listing: Listing) -> bool:
     if file.kind == "hidden":
         listing.files.append(file)
     elif is_file:
-        listing.files.append(_file(*file[:3]))
+        listing.files.append(_file(file))
     elif file.kind in {"other", "unreadable"}:
         listing.files.append(file)
     elif entry.is_symlink() and not is_kind(file.path.exists):
@@ -236,15 +246,15 @@ def _entries(folder: Path, *, below: bool) -> list[os.DirEntry[str]]:
     return found if below else [entry for entry in found if not entry.is_dir()]
 
 
-def _file(path: Path, relative: str, kind: FileKind) -> SourceFile:
+def _file(file: SourceFile) -> SourceFile:
     """Return the entry of a regular file.
 
     A DICOM file without its extension gets it in `relative`, so that its id is the whole name: `1.2.840.7` has no
     extension.
     """
-    if kind == "other" and is_dicom(path):
-        return SourceFile(DicomPath(path), relative + ENDING, "picture")
-    return SourceFile(path, relative, kind)
+    if file.kind == "other" and is_dicom(file.path):
+        return SourceFile(DicomPath(file.path), file.relative + ENDING, "picture")
+    return file
 
 
 def is_kind(question: Callable[[], bool]) -> bool:

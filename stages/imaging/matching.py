@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from stages.errors import Problem
@@ -128,8 +129,8 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
     for identifier, image in files.images.items():
         labels = owned.get(identifier) or OwnedLabels()
         if image.file.kind == "array" and not labels.files:
-            labels = OwnedLabels([LabelFile(image.file.path)])
-        fault = labels.fault
+            labels = OwnedLabels([LabelFile.at(image.file.place)])
+        fault = labels.fault if len(labels.files) > 1 else None
         if fault is not None:
             result.leave_out("probabilities of `predict`, not masks", *labels.drop_probabilities())
             fault = labels.fault
@@ -142,15 +143,15 @@ def match_files(layout: Layout, trees: Trees, *, masks_wanted: bool = True) -> M
             result.problems.append(Problem(printable(image.file.path), fault))
             result.refused += 1
         else:
-            masks, group = tuple(labels.files), image.match.group
-            result.samples.append(SourceSample(identifier, image.file.path, masks, group, grouped=bool(group)))
-            result.relative[identifier] = image.file.inside or image.file.relative
-            result.groups[identifier] = image.match.group
+            file, group = image.file, image.match.group
+            result.samples.append(SourceSample.at(file.place, identifier, tuple(labels.files), group))
+            result.relative[identifier] = file.inside or file.relative
+            result.groups[identifier] = group
     for identifier in files.refused & owned.keys():
         result.leave_out("masks of images with a problem", *(file.path for file in owned[identifier].files))
     for file in files.rest:
         result.leave_out(_reason_unused(file), file.path)
-    result.samples.sort(key=lambda sample: sample.id)
+    result.samples.sort(key=attrgetter("id"))
     return result
 
 
@@ -172,8 +173,9 @@ def assign_labels(files: SortedFiles, owners: Owners, forms: Forms, result: Matc
         found = _owner(file, role, patterns, owners, forms)
         if found is not None:
             owner, match, pattern = found
-            owned[owner].files.append(LabelFile(file.path, label=match.label))
-            owned[owner].single += not pattern.of_many
+            labels = owned[owner]
+            labels.files.append(LabelFile.at(file.place, match.label))
+            labels.single += not pattern.of_many
         elif (reason := forms.by_product_of(file, owners.ids)) is not None:
             result.leave_out(reason, file.path)
         elif forms.fits(patterns, file, role):

@@ -54,6 +54,8 @@ class Owners:
         If ids begin with folders, a mask belongs to the image in the same folders. A mask in other folders belongs to
         an image only if no other image has its name.
         """
+        if not self.folders:
+            return match.id if match.id in self.ids else None
         candidates = self.candidates(match)
         return candidates[0] if len(candidates) == 1 else None
 

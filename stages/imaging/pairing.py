@@ -113,13 +113,13 @@ def find_samples(
     else:
         _ignore_masks(matched)
         grouping = Grouping(matched.samples)
-    samples = group_slices(grouping.samples) if wanted else grouping.samples
+    samples = group_slices(grouping.samples) if wanted and gathered.any else grouping.samples
     return Found(
         samples=samples,
         problems=[*matched.problems, *grouping.problems],
         left_out=_left_out(matched),
         rule=replace(choice.rule, folders=matched.folders, one_root=trees.one_root and pairs),
-        notes=[*notes, *grouping.notes, *(dicom_notes(samples) if wanted else [])],
+        notes=[*notes, *grouping.notes, *(dicom_notes(samples) if wanted and gathered.any else [])],
         classes=describe_classes(choice.layout, trees) if pairs and wanted else None,
         labels=choice.layout.labels if pairs else None,
     )
@@ -268,10 +268,10 @@ def _left_out(matched: Matched) -> list[LeftOut]:
     """Return the files that are left out by reason, each once; a file that annotates a sample too is not left out."""
     if not matched.left_out:
         return []
-    seen = {path for one in matched.samples for path in (one.image, *(label.path for label in one.masks))}
+    seen = {place for one in matched.samples for place in (one.place, *(label.place for label in one.masks))}
     left_out = []
     for reason, files in matched.left_out.items():
-        unseen = tuple(file for file in dict.fromkeys(files) if file not in seen)
+        unseen = tuple(file for file in dict.fromkeys(files) if not seen & {file, str(file)})
         seen.update(unseen)
         if unseen:
             left_out.append(LeftOut(reason=reason, files=unseen))

@@ -80,7 +80,7 @@ class Pattern:
     def __post_init__(self) -> None:
         _expression(self.text)
 
-    @property
+    @cached_property
     def of_many(self) -> bool:
         """Return True if several files of one image can have this form: it has `*` or `{label}` in the file's name."""
         name = self.text.rpartition("/")[2]
@@ -104,16 +104,21 @@ class Pattern:
         plain = (token for token in TOKEN.findall(self.text) if token[0] not in "*{")
         return max((token.removeprefix("/").casefold() for token in plain), key=len, default="")
 
+    @cached_property
+    def fits_any(self) -> bool:
+        """Return True for the pattern of any file with an extension."""
+        return self.text == ANY_FILE
+
     def may_fit(self, folded: str) -> bool:
         """Return False if a path, given as `path.casefold()`, surely has another form. Faster than `match`."""
         return self._needle in folded
 
     def match(self, path: str) -> Match | None:
         """Return the parts of a path, with the longest id possible; None if the path has another form."""
-        if self.text == ANY_FILE:  # the pattern of nearly all files, read in a third of the time
+        if self.fits_any:  # the pattern of nearly all files, read in a third of the time
             folder, _, name = path.rpartition("/")
             stem, _, ending = name.rpartition(".")
-            if stem and ending and not stem.lower().endswith(DOUBLE):
+            if stem and ending and stem[-4:].lower() not in DOUBLE:
                 return Match(stem, "", "", folder)
         found = self._compiled(path)
         return None if found is None else _parts(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from stages.errors import UsageError
 from stages.imaging.layouts import LAYOUTS, Layout
@@ -106,24 +107,26 @@ class _Paths:
     """Hold the paths of all files that are not hidden, with the root's name in front."""
 
     paths: Sequence[str]
-    folded: Sequence[str]
-    """The same in lower case."""
     together: str
-    """All of `folded` in one text: searching it once is faster than searching every path for every layout."""
+    """All paths in one text, in lower case: searching it once is faster than searching every path for every layout."""
 
     @classmethod
     def of(cls, trees: Trees) -> _Paths:
         """Return the paths of all files."""
         roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name)
         paths = [f"{roots[role == 'mask']}/{file.relative}" for file, role in trees.files() if file.kind != "hidden"]
-        folded = [path.casefold() for path in paths]
-        return cls(paths, folded, "\n".join(folded))
+        return cls(paths, "\n".join(paths).casefold())
+
+    @cached_property
+    def _folded(self) -> list[str]:
+        """Return the paths in lower case."""
+        return [path.casefold() for path in self.paths]
 
     def first(self, pattern: Pattern) -> str | None:
         """Return the first path of a form; None if there is none."""
         if not pattern.may_fit(self.together):
             return None
-        both = zip(self.paths, self.folded, strict=True)
+        both = zip(self.paths, self._folded, strict=True)
         return next(
             (path for path, folded in both if pattern.may_fit(folded) and pattern.match(path) is not None), None
         )

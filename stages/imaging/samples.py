@@ -13,12 +13,10 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import ClassVar, Self
 
 from stages.imaging.parts import WHOLE, Part
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["LabelFile", "SourceSample", "id_problem", "natural_order", "normal_id", "printable"]
 
@@ -27,10 +25,36 @@ PLAIN_ID = re.compile(rf"[\w .+-]{{1,{LONGEST_ID}}}", re.ASCII).fullmatch
 """Match function of ids that are valid at first sight, except `.` and `..`: nearly all."""
 
 
+class _LatePath:
+    """Make the path of a dataclass from its text when it is first asked for.
+
+    Making a path takes longer than finding its file, and most files of a large folder are only looked up in a record.
+    """
+
+    _field: ClassVar[str]
+    """Name of the field that holds the path."""
+
+    @property
+    def place(self) -> str | Path:
+        """The path, or its text if the path was not made yet."""
+        own = vars(self)
+        place: str | Path = own.get(self._field) or own["_text"]
+        return place
+
+    def __getattr__(self, name: str) -> Path:
+        """Return the path; Python calls this for attributes that are not set."""
+        text = vars(self).get("_text") if name == self._field else None
+        if text is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        path = vars(self)[name] = Path(text)
+        return path
+
+
 @dataclass(frozen=True)
-class LabelFile:
+class LabelFile(_LatePath):
     """Name a file that holds the labels of one image, or a part of them."""
 
+    _field = "path"
     path: Path
     """A mask as a picture, an array, or an annotation in JSON or XML."""
     label: str = ""
@@ -40,11 +64,21 @@ class LabelFile:
     part: Part = WHOLE
     """The plane or region of the file that belongs to the sample."""
 
+    @classmethod
+    def at(cls, place: str | Path, label: str = "") -> Self:
+        """Return the label file at a path, or at the text of one as `str` gives it."""
+        if not isinstance(place, str):
+            return cls(place, label)
+        made = object.__new__(cls)
+        vars(made).update(_text=place, label=label)  # the other fields have the defaults of the class
+        return made
+
 
 @dataclass(frozen=True)
-class SourceSample:
+class SourceSample(_LatePath):
     """Describe an image on disk, the files with its labels, its group and its split."""
 
+    _field = "image"
     id: str
     """Unique name, in Unicode normal form C, usable as a file name."""
     image: Path
@@ -67,6 +101,22 @@ class SourceSample:
     def __post_init__(self) -> None:
         if not self.group:
             object.__setattr__(self, "group", self.id)  # as documented for frozen dataclasses
+
+    @classmethod
+    def at(cls, place: str | Path, identifier: str, masks: tuple[LabelFile, ...], group: str) -> Self:
+        """Return the sample of the image at a path, or at the text of one as `str` gives it.
+
+        Args:
+            place: of the image.
+            identifier: of the sample.
+            masks: the files with its labels.
+            group: its group; "" for a group of its own.
+        """
+        if not isinstance(place, str):
+            return cls(identifier, place, masks, group, grouped=bool(group))
+        made = object.__new__(cls)
+        vars(made).update(_text=place, id=identifier, masks=masks, group=group or identifier, grouped=group != "")
+        return made  # the other fields have the defaults of the class
 
 
 def normal_id(text: str) -> str:

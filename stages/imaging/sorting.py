@@ -58,7 +58,7 @@ def sort_files(layout: Layout, trees: Trees, forms: Forms) -> SortedFiles:
     images: list[ImageFile] = []
     copies = _copies(layout, trees)
     for file, role in trees.files():
-        reason = forms.by_product(file)
+        reason = forms.by_product(file) if forms.by_products else None
         if file.kind == "annotation" and role != "image" and layout.annotations and reason is None:
             result.annotations.append(file)
         elif reason is not None:
@@ -94,7 +94,7 @@ def _copies(layout: Layout, trees: Trees) -> set[Path]:
 def _set_aside(images: list[ImageFile], forms: Forms, result: SortedFiles) -> list[ImageFile]:
     """Return the images without those that are by-products or masks of other images."""
     may_be = forms.may_be_by_products(image.file for image in images)
-    if not may_be and not forms.beside:
+    if not may_be and not (forms.beside and any(image.role == "either" for image in images)):
         return images
     ids = {image.match.id for image in images}
     kept = []
@@ -149,7 +149,7 @@ def _without_arrays_beside_pictures(images: list[ImageFile], result: SortedFiles
 
 
 def _is_array(image: ImageFile) -> bool:
-    return image.file.path.name[-4:].lower() == ".npy"
+    return image.file.relative[-4:].lower() == ".npy"
 
 
 def _in_several_folders(images: list[ImageFile]) -> bool:

@@ -22,9 +22,9 @@ __all__ = [
     "duplicate_notes",
     "fold_duplicate_notes",
     "fold_notes",
+    "fold_store_notes",
     "missing_class_notes",
     "store_notes",
-    "unlabelled_notes",
 ]
 
 NAMED = 3
@@ -33,9 +33,29 @@ NAMED = 3
 
 def store_notes(store: AttentionStore, splits: Sequence[str], settings: TrainSettings) -> list[str]:
     """Return the notes on classes that are missing, and on a licence of the transformer's weights with conditions."""
+    return [*missing_class_notes(store, splits, settings), *_licence_notes(store, settings)]
+
+
+def fold_store_notes(store: AttentionStore, divisions: Sequence[Sequence[str]], settings: TrainSettings) -> list[str]:
+    """Return the notes of `store_notes` about all folds, and how many samples their models learn from without labels.
+
+    Args:
+        store: the samples.
+        divisions: the splits of every fold.
+        settings: of the training.
+    """
+    missing = {
+        fold_name(number): missing_class_notes(store, splits, settings)
+        for number, splits in enumerate(divisions, start=1)
+    }
+    named = [f"{fold}: {note}" for fold, notes in missing.items() for note in notes]
+    return [*_unlabelled_notes(divisions), *named, *_licence_notes(store, settings)]
+
+
+def _licence_notes(store: AttentionStore, settings: TrainSettings) -> list[str]:
+    """Return the note on a licence of the transformer's weights that has conditions or is not known."""
     licence = licence_of_run(store.recipe, store.description.weights_licence, branches=settings.branches)
-    binding = [f"note: {remark(licence)}"] if needs_notice(licence) else []
-    return [*missing_class_notes(store, splits, settings), *binding]
+    return [f"note: {remark(licence)}"] if needs_notice(licence) else []
 
 
 def missing_class_notes(store: AttentionStore, splits: Sequence[str], settings: TrainSettings) -> list[str]:
@@ -59,7 +79,7 @@ def fold_notes(*, fewest: int) -> list[str]:
     return [text] if fewest < FEWEST_TO_CHOOSE else []
 
 
-def unlabelled_notes(divisions: Sequence[Sequence[str]]) -> list[str]:
+def _unlabelled_notes(divisions: Sequence[Sequence[str]]) -> list[str]:
     """Return how many samples the model of each fold learns from without labels; nothing if there are none."""
     counts = sorted({list(splits).count(UNLABELLED) for splits in divisions})
     if not any(counts):

@@ -308,8 +308,8 @@ class SegmentationTrainer:
 
     def _open(self, split: str) -> ResidentSamples | StreamedSamples:
         if split not in self._samples:
-            several = self.processes.several
-            self._samples[split] = open_samples(self.store, self.indices[split], self.device, several=several)
+            needs = {"maps": self.model.config.takes_maps, "several": self.processes.several}
+            self._samples[split] = open_samples(self.store, self.indices[split], self.device, **needs)
         return self._samples[split]
 
     def state(self) -> RunState:

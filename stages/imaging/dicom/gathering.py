@@ -44,11 +44,13 @@ class Gathered:
     """Files that hold no image to segment, by reason."""
     series: int = 0
     """Number of series with several files."""
+    any: bool = False
+    """True if a file is DICOM."""
 
 
 def is_dicom_file(file: SourceFile) -> bool:
     """Return True if a file is DICOM by its name, or was recognised by its content."""
-    return file.relative.lower().endswith(READERS["dicom"].extensions) or isinstance(file.path, DicomPath)
+    return file.relative.lower().endswith(READERS["dicom"].extensions) or isinstance(file.place, DicomPath)
 
 
 def gather_series(listing: Listing, progress: Progress = SILENT, *, slices_alone: bool = False) -> Gathered:
@@ -60,9 +62,13 @@ def gather_series(listing: Listing, progress: Progress = SILENT, *, slices_alone
         slices_alone: Keep every file of a series as an image of its own.
     """
     result = Gathered(listing)
+    together = "\n".join([file.relative for file in listing.files]).lower()
+    if not any(ending in together for ending in READERS["dicom"].extensions):  # searched once, not for every file
+        return result
     files = [file for file in listing.files if file.kind == "picture" and is_dicom_file(file)]
     if not files:
         return result
+    result.any = True
     facts = _read_all(files, progress)
     usable: dict[Path, Facts] = {}
     for file in files:

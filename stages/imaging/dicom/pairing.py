@@ -35,6 +35,8 @@ class DicomTrees:
     """Files without an image to segment, by reason."""
     series: int = 0
     """Number of series with several files among the images."""
+    any: bool = False
+    """True if a file of either folder is DICOM."""
 
     def report_left_out(self, matched: Matched) -> None:
         """Add the files that are left out to those of the matching."""
@@ -62,7 +64,8 @@ def gather_trees(
         for reason, files in part.left_out.items():
             left_out[reason] += files
     trees = Trees.of(gathered.listing, None if labels is None else labels.listing)
-    return DicomTrees(trees, list(found.values()), dict(left_out), gathered.series)
+    some = any(part.any for part in both)
+    return DicomTrees(trees, list(found.values()), dict(left_out), gathered.series, some)
 
 
 def add_segmentations(matched: Matched, segmentations: Sequence[Facts]) -> None:
