@@ -63,6 +63,12 @@ class Texts:
         """Return the bytes of all texts."""
         return self.chosen(np.arange(len(self)))
 
+    def stored(self) -> bytes:
+        """Return the texts as a chunk stores them: one after the other, each behind its length."""
+        if not len(self):
+            return b""
+        return self.content[int(self.starts[0]) - PREFIX : int(self.starts[-1]) + int(self.lengths[-1])].tobytes()
+
     def first(self, count: int) -> Texts:
         """Return the first texts."""
         return Texts(self.content, self.starts[:count], self.lengths[:count])

@@ -113,8 +113,10 @@ class _Paths:
     @classmethod
     def of(cls, trees: Trees) -> _Paths:
         """Return the paths of all files."""
-        roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name)
-        paths = [f"{roots[role == 'mask']}/{file.relative}" for file, role in trees.files() if file.kind != "hidden"]
+        paths = []
+        for listing in (trees.images,) if trees.one_root else (trees.images, trees.masks):
+            before = f"{listing.root.resolve().name}/"
+            paths += [before + file.relative for file in listing.files if file.kind != "hidden"]
         return cls(paths, "\n".join(paths).casefold())
 
     @cached_property
