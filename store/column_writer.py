@@ -91,9 +91,10 @@ class ColumnWriter:
         self._written += values
 
     def begin(self, values: Values) -> None:
-        """Begin the present chunk with fewer values than a chunk has, as another column of the same type stores them.
+        """Begin the present chunk with values of another column of the same type. No Python object is made for a value.
 
-        No Python object is made for a value.
+        Args:
+            values: at least one, and fewer than a chunk has.
         """
         self._begun = values.stored() if isinstance(values, Texts) else values.astype(_stored(self._dtype)).tobytes()
         self._count = len(values)

@@ -64,9 +64,7 @@ class Texts:
         return self.chosen(np.arange(len(self)))
 
     def stored(self) -> bytes:
-        """Return the texts as a chunk stores them: one after the other, each behind its length."""
-        if not len(self):
-            return b""
+        """Return the texts, of which there is at least one, as a chunk stores them: each behind its length."""
         return self.content[int(self.starts[0]) - PREFIX : int(self.starts[-1]) + int(self.lengths[-1])].tobytes()
 
     def first(self, count: int) -> Texts:
