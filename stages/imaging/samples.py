@@ -37,9 +37,9 @@ class _LatePath:
 
     @property
     def place(self) -> str | Path:
-        """The path, or its text if the path was not made yet."""
+        """The path, or its text if it was given as text."""
         own = vars(self)
-        place: str | Path = own.get(self._field) or own["_text"]
+        place: str | Path = own.get("_text") or own[self._field]
         return place
 
     def __getattr__(self, name: str) -> Path:
