@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.console import say
-from stages.runs.licences import licence_of
+from stages.runs.licences import licence_in, licence_of
 from store import AttentionStore
 from store.disk.publish import replace_file
 from store.errors import StoreError, UsageError
@@ -32,7 +32,8 @@ def describe_store(path: str | Place, *, stats: bool, run: Path | None = None) -
     Args:
         path: of the store.
         stats: also read every sample, and describe every class and every head.
-        run: folder of a run, to count the store's samples in each of its splits; None for no such count.
+        run: folder of a run, to count the store's samples in each of its splits, and for the licence of the weights
+            that it needs; None for neither.
 
     Raises:
         StoreError: the store cannot be opened.
@@ -68,6 +69,7 @@ def describe_store(path: str | Place, *, stats: bool, run: Path | None = None) -
         described["part"] = {key: description.part[key] for key in ("number", "of")}
     if run is not None:
         described["splits"] = _describe_splits(store, run)
+        described["run_licence"] = licence_in(run)
     if stats:
         from store.class_shares import class_shares
         from store.statistics import head_statistics

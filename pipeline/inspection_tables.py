@@ -67,6 +67,7 @@ def _rows_of_data(described: Mapping[str, Any], shares: Mapping[str, float] | No
         *_rows_of_objects(described),
         ["attention", _attention(described)],
         ["licence of its weights", described["weights_licence"]],
+        *([["licence of the run", described["run_licence"]]] if described.get("run_licence") else []),
         *_rows_of_files(described),
     ]
 

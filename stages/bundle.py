@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from stages.bundling.manifest import write_manifest
+from stages.bundling.origin import origin
 from stages.bundling.packages import installed_bytes, pinned
 from stages.bundling.weights import copy_weights, require_files
-from stages.bundling.wheels import build_own_wheel, collect_wheels
+from stages.bundling.wheels import collect_wheels, own_wheel
 from stages.outputs.kinds import BUNDLE
 from stages.outputs.places import require_own_folder
-from stages.runtime.installation import DISTRIBUTION, checkout
+from stages.runtime.installation import DISTRIBUTION
 from stages.runtime.progress import SILENT, Progress
 from stages.runtime.wording import counted
 from stages.settings.machines import BundleSettings
@@ -97,12 +98,12 @@ def run(settings: BundleSettings, progress: Progress = SILENT) -> BundleReport:
     Raises:
         UsageError, UnknownModelError: as `plan`; or `out` holds something that is not a bundle.
         WeightsError: weights cannot be downloaded.
-        PipelineError: pip failed, or the disk is full.
+        PipelineError: pip failed, the disk is full, or this package cannot be had from where it was installed.
     """
     packages = dict(plan(settings).packages)
     extras = f"[{','.join(settings.extras)}]" if settings.extras else ""
     package = f"{DISTRIBUTION}{extras}=={packages[DISTRIBUTION]}"
-    source = checkout()
+    source = origin()
     with published_folder(settings.out, ours=BUNDLE) as folder:
         for name in ("wheels", "weights"):
             (folder / name).mkdir()
@@ -111,7 +112,7 @@ def run(settings: BundleSettings, progress: Progress = SILENT) -> BundleReport:
         with progress.task("collecting", len(packages), unit="packages") as task:
             others = {name: version for name, version in packages.items() if name != DISTRIBUTION or source is None}
             if source is not None:
-                build_own_wheel(source, folder / "wheels", task)
+                own_wheel(source, packages[DISTRIBUTION], folder / "wheels", task)
             collect_wheels(others, folder / "wheels", task)
         pins = [f"{name}=={version}" for name, version in packages.items() if name != DISTRIBUTION]
         (folder / "requirements.txt").write_text("\n".join([package, *sorted(pins)]) + "\n", encoding="utf-8")

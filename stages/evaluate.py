@@ -174,7 +174,7 @@ def _write_overlays(folder: Path, inputs: EvaluationInputs, cases: Sequence[Scor
                 _any_label(one.prediction) if multilabel else one.prediction,
                 2 if multilabel else len(inputs.card.classes),
                 caption=f"{sample.id}  Dice {dice[position]:.3f}",
-                attention=None if inputs.card.network.branches == "image" else sample.attention,
+                attention=sample.attention if inputs.card.network.takes_maps else None,
             )
             picture.save(folder / f"{kind}_{rank}.png")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.attention.foreign_text import quoted
 from stages.errors import UsageError
 from stages.features.building import Built, build, licence_of_encoder
 from stages.features.formats import find_features
@@ -26,6 +27,7 @@ from store.root import STORE
 __all__ = ["MapsReport", "run"]
 
 NAMED = 5
+UNNAMED = "not named by the files of features, so a mixture of several encoders would not be noticed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class MapsReport:
     out: Path
     format: str
     built: Built
+    encoder: str
+    """Name of the encoder; "" if the features do not name it."""
     licence: str
     """Licence of the encoder, as the store records it."""
 
@@ -50,6 +54,7 @@ class MapsReport:
             "grid": list(built.grid),
             "explained": built.components.explained,
             "covered": built.covered,
+            "encoder": self.encoder,
             "licence": self.licence,
             "left_out": list(built.left_out),
             "unused": list(built.unused),
@@ -63,6 +68,7 @@ class MapsReport:
             f"{self.out}: {counted(built.samples, 'sample')} with {counted(maps, 'map')} of {grid}",
             f"features: {self.format}, {dimensions} dimensions; variance held: {built.components.explained:.0%}",
             f"cells with features: {built.covered:.0%}",
+            f"encoder: {quoted(self.encoder) if self.encoder else UNNAMED}",
             f"licence of the encoder: {self.licence}",
         ]
         for names, what in ((built.left_out, "without features, left out"), (built.unused, "features not used")):
@@ -93,5 +99,6 @@ def run(settings: MapsSettings, progress: Progress = SILENT) -> MapsReport:
         out=settings.out,
         format=found.format,
         built=build(settings, store, found, progress),
+        encoder=found.encoder,
         licence=licence_of_encoder(settings, found),
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import InputProblemsError, PipelineError, Problem, UsageError
+from stages.extraction.part_versions import unreadable, versions_of
 from stages.extraction.parts import LeftOut, Share, share_of
 from stages.extraction.tally import Tally
 from stages.outputs.places import require_own_folder
@@ -141,8 +142,7 @@ def _summary(parts: Sequence[_Part]) -> tuple[Tally, LeftOut]:
         try:
             tally.add_part(part.content["counts"])
         except (KeyError, TypeError, ValueError) as error:
-            what = f"its description of the part is damaged ({type(error).__name__})"
-            raise InputProblemsError([Problem(str(part.path), what)], REMEDY) from None
+            raise InputProblemsError([Problem(str(part.path), unreadable(part.content, _why(error)))], REMEDY) from None
     return tally, LeftOut.joined([part.left_out for part in parts])
 
 
@@ -185,7 +185,7 @@ def _open(path: Path) -> _Part:
     """Open one part.
 
     Raises:
-        InputProblemsError: it is not a part that this version made.
+        InputProblemsError: it is not a part that this version can read.
         StoreError: it is not a sound store.
     """
     if not path.exists():
@@ -196,20 +196,25 @@ def _open(path: Path) -> _Part:
     share = share_of(store.description)
     if share is None:
         raise InputProblemsError([Problem(str(path), "is a whole store, and not a part that extract --shard made")])
+    content = store.description.part or {}
     try:
-        content = store.description.part or {}
         lists, expected = content["left_out"], int(content["expected"])
         folders = {name: str(folder) for name, folder in dict(content.get("folders", {})).items()}
         left_out = LeftOut(**{field.name: [_texts(one) for one in lists[field.name]] for field in fields(LeftOut)})
-        sound = share.number <= share.of and store.description.version == VERSION
-    except (KeyError, TypeError, ValueError, AttributeError):
-        sound = False
-    if not sound:
-        raise InputProblemsError([Problem(str(path), "its description of the part is damaged, or of another version")])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputProblemsError([Problem(str(path), unreadable(content, _why(error)))]) from None
+    if share.number > share.of or store.description.version != VERSION:
+        why = f"it says {share}, in a store of version {store.description.version}"
+        raise InputProblemsError([Problem(str(path), unreadable(content, why))])
     layout = replace(layout_of(store), expected=0)
     return _Part(
         path=path, store=store, share=share, layout=layout, expected=expected, left_out=left_out, folders=folders
     )
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong with the description of a part."""
+    return f"it lacks `{error.args[0]}`" if isinstance(error, KeyError) else "a value is of another kind"
 
 
 def _texts(problem: dict[str, Any]) -> dict[str, str]:
@@ -219,6 +224,7 @@ def _texts(problem: dict[str, Any]) -> dict[str, str]:
 def _differences(part: _Part, first: _Part) -> list[str]:
     """Return how a part differs from the first one in what all parts have in common."""
     found: list[str] = []
+    versions = versions_of(part.content, first.content)
     other = f"of {first.path}"
     compared: list[tuple[str, Callable[[_Part], dict[str, Any]]]] = [
         ("was made with another recipe of the transformer than that", lambda one: one.store.recipe),
@@ -227,12 +233,13 @@ def _differences(part: _Part, first: _Part) -> list[str]:
     for text, what in compared:
         names = _unequal(what(part), what(first))
         if names:
-            found.append(f"{text} {other} (different: {', '.join(names)})")
+            found.append(f"{text} {other} (different: {', '.join(names)}){versions}")
     if part.share.of != first.share.of:
         found.append(f"is {part.share}, and {first.path} is {first.share}")
     elif part.content.get("plan_sha256") != first.content.get("plan_sha256"):
         found.append(
             f"was made from another list of images than that {other}, or other files were broken{_where(part, first)}"
+            f"{versions}"
         )
     return found
 

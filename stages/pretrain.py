@@ -42,7 +42,7 @@ from stages.pretraining.trainer import DistillationTrainer
 from stages.pretraining.watch import require_sound
 from stages.runs.history import Row, history_csv
 from stages.runs.identity import RunIdentity
-from stages.runs.licences import UNKNOWN_FILE, derived_licence
+from stages.runs.licences import UNKNOWN_FILE, derived_licence, require_whole
 from stages.runs.precision import ARITHMETIC, Arithmetic, recorded_values, resolve, sentences
 from stages.runs.state import explain_misfit
 from stages.runs.work_folder import WorkFolder, work_folder
@@ -104,7 +104,7 @@ def _run(
     """Pretrain a transformer with the other processes of the run; the first one writes."""
     images = read_images(settings, progress)
     initial, init_sha256 = _initial(settings, entry)
-    licence = derived_licence(settings.licence, _initial_licence(settings))
+    licence = _licence(settings)
     device = processes.device or resolve_device(settings.device)
     with (
         _work_folder(settings.out.absolute(), leads=processes.leads) as work,
@@ -144,6 +144,7 @@ def _check(settings: PretrainSettings, entry: ModelEntry) -> None:
     if settings.out.suffix != ".safetensors":
         raise UsageError(f"--out {settings.out}: weights are written as .safetensors. Give such a name.")
     _require_place(settings)
+    require_whole(_licence(settings), "with that of --init, the weights would have one" if settings.init else "has one")
 
 
 def _require_place(settings: PretrainSettings) -> None:
@@ -206,6 +207,11 @@ def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, T
         shape = ", ".join(f"{name} {getattr(found.entry, name)} and not {getattr(entry, name)}" for name in same)
         raise WeightsError(f"--init {settings.init}: is of another architecture than {entry.name}: {shape}.")
     return found.module.state_dict(), found.weights_sha256
+
+
+def _licence(settings: PretrainSettings) -> str:
+    """Return the licence of the new weights, with that of the initial ones."""
+    return derived_licence(settings.licence, _initial_licence(settings))
 
 
 def _initial_licence(settings: PretrainSettings) -> str:

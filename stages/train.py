@@ -23,7 +23,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ from stages.runtime.progress import SILENT, Progress, Task
 from stages.runtime.wording import counted
 from stages.segmentation.budget import Budget
 from stages.segmentation.checkpoint import SPLITS_FILE, STATE_FILE, load_model, load_state
+from stages.segmentation.compact_splits import CompactSplits
 from stages.segmentation.fold_predictions import require_file_names
 from stages.segmentation.folds import fold_name, fold_splits, is_cross_validation, write_summary
 from stages.segmentation.following import (
@@ -64,8 +64,8 @@ from stages.segmentation.split_notes import (
     duplicate_notes,
     fold_duplicate_notes,
     fold_notes,
+    fold_store_notes,
     store_notes,
-    unlabelled_notes,
 )
 from stages.segmentation.split_tables import splits_digest, write_splits
 from stages.segmentation.splits import resolve_rule, split_by_csv, split_by_rule
@@ -168,7 +168,7 @@ def _require_place(settings: TrainSettings, kind: Output) -> None:
 
 
 def _run_once(
-    settings: TrainSettings, store: AttentionStore, splits: list[str], task: Task, processes: Processes
+    settings: TrainSettings, store: AttentionStore, splits: Sequence[str], task: Task, processes: Processes
 ) -> TrainingReport:
     """Train one model and put the run at `settings.out`."""
     device = processes.device or resolve_device(settings.device)
@@ -211,7 +211,6 @@ def _run_folds(
         _drawn(store, settings, splits)
         for splits in fold_splits(store, folds=settings.folds, seed=settings.split_seed, val=settings.val)
     ]
-    duplicates = fold_duplicate_notes(store, divisions)
     out = settings.out.resolve()
     with work_folder(out, "folds", keep=_holds_folds) as work, explain_disk_failures(settings.out):
         restore_replaced(out, CROSS_VALIDATION)
@@ -222,6 +221,7 @@ def _run_folds(
         runs = {folder / fold_name(number): splits for number, splits in enumerate(divisions, start=1)}
         settings, kept = with_started_epochs(settings, runs)
         settings, defaults = with_started_defaults(settings, list(runs))
+        known = [*fold_store_notes(store, divisions, settings), *fold_duplicate_notes(store, divisions)]
         samples = sum(_samples_seen(settings, splits) for splits in divisions)
         with progress.task("training", samples, unit="samples") as task:
             reports = [
@@ -236,8 +236,8 @@ def _run_folds(
                 scored = (_score(settings, store, splits, fold, task, device) for fold, splits in runs.items())
                 metrics = write_summary(folder, store, scored)
             replace_folder(folder, out, ours=CROSS_VALIDATION)
-    notes = [*unlabelled_notes(divisions), *fold_notes(fewest=min(report.samples["val"] for report in reports))]
-    return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *kept, *defaults, *duplicates])
+    notes = fold_notes(fewest=min(report.samples["val"] for report in reports))
+    return CrossValidationReport(out=settings.out, metrics=metrics, notes=[*notes, *kept, *defaults, *known])
 
 
 def _finished_scores(out: Path) -> dict[str, Any]:
@@ -257,11 +257,11 @@ def _finished_scores(out: Path) -> dict[str, Any]:
 
 
 def _score(
-    settings: TrainSettings, store: AttentionStore, splits: list[str], run: Path, task: Task, device: torch.device
+    settings: TrainSettings, store: AttentionStore, splits: Sequence[str], run: Path, task: Task, device: torch.device
 ) -> Iterator[Scored]:
     """Predict and score the test part of one fold, sample by sample."""
     model, card = load_model(run, device)
-    indices = np.flatnonzero(np.array(splits) == "test").astype(np.int64)
+    indices = np.flatnonzero(np.array(splits, object) == "test").astype(np.int64)
     return score_store(store, indices, model=model, card=card, device=device, batch_size=settings.batch_size, task=task)
 
 
@@ -270,18 +270,18 @@ def _holds_folds(folder: Path) -> bool:
     return any(folder.glob("fold*")) or any(folder.glob(".fold*"))
 
 
-def _split(store: AttentionStore, settings: TrainSettings) -> tuple[list[str], list[str]]:
+def _split(store: AttentionStore, settings: TrainSettings) -> tuple[CompactSplits, list[str]]:
     """Return the split of every sample ("" for samples without one), and a sentence about the rule, if there is a rule.
 
     Raises:
         CheckpointError: the settings ask for another rule than the one that the resumed run was started with.
     """
-    drawn = partial(_drawn, store, settings)
     if settings.split_csv is not None:
-        return drawn(split_by_csv(store, settings.split_csv)), []
+        return _drawn(store, settings, split_by_csv(store, settings.split_csv)), []
 
-    def by_rule(rule: SplitRule) -> list[str]:
-        return drawn(split_by_rule(store, rule=rule, seed=settings.split_seed, val=settings.val, test=settings.test))
+    def by_rule(rule: SplitRule) -> CompactSplits:
+        splits = split_by_rule(store, rule=rule, seed=settings.split_seed, val=settings.val, test=settings.test)
+        return _drawn(store, settings, splits)
 
     rule = resolve_rule(store, settings.split_rule)
     recorded = recorded_splits(settings.out) if settings.resume else None
@@ -298,14 +298,14 @@ def _split(store: AttentionStore, settings: TrainSettings) -> tuple[list[str], l
     return by_rule(rule), [describe_rule(settings, rule)]
 
 
-def _drawn(store: AttentionStore, settings: TrainSettings, splits: Sequence[str]) -> list[str]:
+def _drawn(store: AttentionStore, settings: TrainSettings, splits: Sequence[str]) -> CompactSplits:
     """Return the splits with only the labels that are asked for, and with the unlabelled samples that are learnt from.
 
     Raises:
         UsageError: there are fewer training samples, or no unlabelled ones.
     """
     drawn = labelled_subset(store, splits, count=settings.labels, seed=settings.seed)
-    return mark_unlabelled(store, splits, drawn, wanted=settings.unlabelled)
+    return CompactSplits(mark_unlabelled(store, splits, drawn, wanted=settings.unlabelled))
 
 
 def _samples_seen(settings: TrainSettings, splits: Sequence[str]) -> int:

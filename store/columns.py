@@ -202,7 +202,7 @@ class Columns:
         """Return what `read` returns. If the bytes of a file are wrong, fetch it again where that is possible."""
         try:
             return read()
-        except StoreCorruptError:
+        except (StoreCorruptError, StoreIncompleteError):
             if not self._files.fetch_again(file):
                 raise
         return read()

@@ -140,35 +140,41 @@ class AttentionStore(StoreFacts):
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 
-    def read(self, indices: Indices) -> Batch:
+    def read(self, indices: Indices, *, maps: bool = True) -> Batch:
         """Read several samples, stacked in the order of `indices`.
 
         Args:
             indices: positions in the store, from 0; any order, repeats allowed.
+            maps: read the maps too; without them `attention` has no heads, (sample, 0, grid_row, grid_column).
 
         Raises:
             IndexError: a position is outside the store.
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
         wanted = np.asarray(indices, dtype=np.int64)
-        self.begin(wanted)
+        self.begin(wanted, maps=maps)
         return Batch(
             indices=wanted,
             image=self.read_array("image", wanted),
             mask=self.read_array("mask", wanted),
-            attention=self.read_array("attention", wanted),
+            attention=self.read_array("attention", wanted) if maps else self._no_maps(len(wanted)),
         )
 
-    def begin(self, indices: Indices) -> None:
+    def _no_maps(self, count: int) -> NDArray[np.float16]:
+        """Return maps of no heads for so many samples."""
+        return np.empty((count, 0, *self.arrays["attention"].shape[2:]), dtype=np.float16)
+
+    def begin(self, indices: Indices, *, maps: bool = True) -> None:
         """Begin to fetch what a later `read` of these samples needs, if the store is at an address. Nothing is checked.
 
         Reading a store that is larger than its cache is faster if the batches after the next one are begun too.
 
         Args:
             indices: positions in the store, from 0; those outside it are ignored.
+            maps: the maps will be read too.
         """
         wanted = np.asarray(indices, dtype=np.int64)
-        for name in ("image", "mask", "attention"):
+        for name in ("image", "mask", "attention") if maps else ("image", "mask"):
             self._sharded[name].begin(wanted)
 
     def instances(self, indices: Indices) -> NDArray[np.uint16 | np.uint32]:

@@ -29,10 +29,8 @@ from stages.attention.timm_models import (
 )
 from stages.errors import UnknownModelError, WeightsError
 
-__all__ = ["LONGEST_LICENCE", "UNSTATED", "find_model", "licence_beside"]
+__all__ = ["UNSTATED", "find_model", "licence_beside"]
 
-LONGEST_LICENCE = 600
-"""Most characters of a licence from a file; a README may state a name and a link of 300 each."""
 UNSTATED = "unknown (the folder of the weights does not state it; read their page before use)"
 
 
@@ -84,7 +82,7 @@ def _entry_of_folder(name: str) -> ModelEntry:
     return dataclasses.replace(
         entry,
         file=name,
-        licence=quoted(stated, longest=LONGEST_LICENCE) if stated else UNSTATED,
+        licence=stated or UNSTATED,
         source=f"weights in a folder of the model hub; its {CONFIG} names {found.name}",
         mean=found.mean,
         std=found.std,
@@ -100,7 +98,7 @@ def licence_beside(weights: Path) -> str:
     found = ""
     if weights.is_dir() or weights.name in HUB_FILES:
         found = stated_licence(licence_in(weights if weights.is_dir() else weights.parent))
-    return quoted(found or licence_in_bundle(weights), longest=LONGEST_LICENCE)
+    return found or licence_in_bundle(weights)
 
 
 def _required_card(path: Path) -> Card:

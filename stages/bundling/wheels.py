@@ -1,4 +1,4 @@
-"""Get the wheels of packages with pip, and build the wheel of this package from its source code."""
+"""Get the wheels of packages with pip, and that of this package from where it was installed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+
 from stages.errors import PipelineError
 from stages.runtime.installation import DISTRIBUTION
 from stages.runtime.progress import Task
 
-__all__ = ["build_own_wheel", "collect_wheels"]
+__all__ = ["collect_wheels", "own_wheel"]
 
 LAST_LINES = 3
 """Lines of pip's output that an error shows: its first errors, else the last lines."""
@@ -36,20 +39,33 @@ def collect_wheels(packages: Mapping[str, str], folder: Path, task: Task) -> Non
     _run([*command, *(f"{name}=={version}" for name, version in packages.items())], "getting the wheels", task)
 
 
-def build_own_wheel(source: Path, folder: Path, task: Task) -> None:
-    """Build the wheel of this package from a folder with its source code.
+def own_wheel(origin: Path | str, version: str, folder: Path, task: Task) -> None:
+    """Get the wheel of this package from where it was installed.
+
+    Args:
+        origin: Folder with the source code, a wheel, or an address as pip takes it.
+        version: That is installed here, with the metadata of which the other packages were found.
+        folder: Where the wheel goes.
+        task: Advanced by one.
 
     Raises:
-        PipelineError: the folder is gone, or the build failed.
+        PipelineError: the build or the download failed, or what is there now has another version.
     """
-    if not (source / "pyproject.toml").is_file():
-        raise PipelineError(f"{source}: the source code of {DISTRIBUTION} is not there.\n  Install the package again.")
-    uv = shutil.which("uv")
     with tempfile.TemporaryDirectory() as made:  # a build leaves other files too
-        # From a source distribution: a wheel that is built in the folder itself may hold files of an earlier build.
-        command = [uv, "build", "--quiet", "--out-dir", made] if uv else [*_pip(), "wheel", "--no-deps", "-w", made]
-        _run([*command, str(source)], f"building the wheel of {DISTRIBUTION}", None)
+        if isinstance(origin, Path) and origin.suffix == ".whl":
+            shutil.copyfile(origin, Path(made) / origin.name)
+        else:
+            uv = shutil.which("uv") if isinstance(origin, Path) else None
+            # From a source distribution: a wheel that is built in the folder itself may hold files of an earlier build.
+            command = [uv, "build", "--quiet", "--out-dir", made] if uv else [*_pip(), "wheel", "--no-deps", "-w", made]
+            _run([*command, str(origin)], f"building the wheel of {DISTRIBUTION}", None)
         for wheel in Path(made).glob("*.whl"):
+            found = parse_wheel_filename(wheel.name)[1]
+            if found != Version(version):
+                raise PipelineError(
+                    f"{origin}: has version {found} of {DISTRIBUTION} now; {version} is installed here.\n"
+                    "  Install it again from there, then make the bundle."
+                )
             shutil.copyfile(wheel, folder / wheel.name)
     task.advance(1)
 

@@ -129,7 +129,8 @@ class _Watch:
         trainer.indices["val"] = indices[:0]
         chosen = np.unique(np.linspace(0, len(indices) - 1, min(len(indices), WATCHED)).round().astype(np.int64))
         self._indices = indices[chosen]
-        self._samples = open_samples(store, self._indices, trainer.device) if len(chosen) else None
+        maps = trainer.model.config.takes_maps
+        self._samples = open_samples(store, self._indices, trainer.device, maps=maps) if len(chosen) else None
         self._validation = Validation(trainer.settings, store, trainer.device, trainer.model.config)
         epochs = trainer.budget.epochs
         self._due = {math.ceil(epochs * number / WATCHES) for number in range(1, WATCHES + 1)}

@@ -5,14 +5,14 @@ No path and no time is in it, so the same run gives the same description everywh
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from stages.exporting.loading import Loaded
 from stages.exporting.marks import PRODUCER
+from stages.runtime.installation import version_of_program
 from stages.settings import IMAGENET_MEAN, IMAGENET_STD
 
-__all__ = ["WARNING", "describe", "version_of_program"]
+__all__ = ["WARNING", "describe"]
 
 WARNING = "Research software, not a medical device: do not decide on the treatment of a patient by its output."
 
@@ -63,14 +63,6 @@ def describe(loaded: Loaded) -> dict[str, Any]:
         },
         "notes": list(loaded.notes),
     }
-
-
-def version_of_program() -> str:
-    """Return the version of the installed program; "unknown" in a source tree without an installation."""
-    try:
-        return version(PRODUCER)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _inputs(loaded: Loaded) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def load(settings: ExportSettings) -> Loaded:
     """
     segmenter, card = load_model(settings.run, torch.device("cpu"))
     segmenter.requires_grad_(requires_grad=False)
-    takes_attention = settings.part == "whole" and card.network.branches != "image"
+    takes_attention = settings.part == "whole" and card.network.takes_maps
     recipe = recipe_of(card, settings.run) if takes_attention else None
     notes = list(_notes(card, recipe, settings))
     licence = _licence(card, settings)
@@ -146,7 +146,7 @@ def _notes(card: ModelCard, recipe: Recipe | None, settings: ExportSettings) -> 
             f"the transformer computes in float32 here and in {recipe.precision} in the pipeline, so the maps differ a "
             "little from those of the training"
         )
-    if settings.part == "whole" and card.network.branches == "image":
+    if settings.part == "whole" and not card.network.takes_maps:
         notes.append("the run takes no maps, so there is no transformer inside")
     return notes
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.exporting.description import WARNING, describe, version_of_program
+from stages.exporting.description import WARNING, describe
 from stages.exporting.loading import Loaded
 from stages.imaging.image_rules import PAD, ImageRules
 from stages.outputs.kinds import MONAI_KEY
+from stages.runtime.installation import version_of_program
 
 __all__ = ["inference", "licence", "metadata", "readme"]
 

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from stages.errors import PipelineError, UsageError
 from stages.exporting.checking import check
-from stages.exporting.description import WARNING, describe, version_of_program
+from stages.exporting.description import WARNING, describe
 from stages.exporting.formats import Exported
 from stages.exporting.graphs import quiet, record, refused
 from stages.exporting.loading import Loaded, load
 from stages.exporting.marks import DESCRIPTION, PRODUCER
 from stages.exporting.reports import exported
+from stages.runtime.installation import version_of_program
 from stages.runtime.progress import Progress
 from stages.settings import ExportSettings
 from store.disk.publish import replace_file

@@ -14,7 +14,9 @@ A file is not marked, and so read again the next time, wherever its times prove 
 - its mtime or ctime is less than a minute older than the moment before it was read: it could be mapped into memory, or
   change again within one tick of the clock
 - its ctime is a whole number of milliseconds: a file system with coarse times
-- it is not on one of Linux's local file systems: others keep attributes for a while, or make them up
+- it is not on one of Linux's local file systems: others keep attributes for a while, or make them up. The overlay file
+  system of containers is not one of them: times and inodes are those of its layers, which may lie on any file system
+  that a container does not see. Over tmpfs, for example, writing through a memory map a second time sets no time
 - its state after reading is another one than before
 """
 
@@ -41,7 +43,7 @@ from store.disk.regular import read_limited
 
 __all__ = ["KnownFiles", "NewMarks", "States", "mark_of", "record_of"]
 
-TRUSTED = frozenset({"bcachefs", "btrfs", "ext3", "ext4", "f2fs", "jfs", "overlay", "xfs", "zfs"})
+TRUSTED = frozenset({"bcachefs", "btrfs", "ext3", "ext4", "f2fs", "jfs", "xfs", "zfs"})
 """Types of file systems whose ctime is set by this machine on every change."""
 MARGIN = 60_000_000_000
 """Nanoseconds by which a file must be older than the moment before it was read."""

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import PipelineError, Problem, UsageError
+from stages.extraction.part_versions import KEY
+from stages.runtime.installation import version_of_program
 from store.description import Description
 from store.format import canonical_json
 from store.root import describe, root_bytes
@@ -169,7 +171,7 @@ class LeftOut:
 def describe_part(
     share: Share, prepared: Prepared, tally: Tally, left_out: LeftOut, settings: ExtractSettings
 ) -> dict[str, Any]:
-    """Return the key `part` of a store's description. It alone holds the folders, for the messages of `merge`."""
+    """Return the key `part` of a store's description. It alone holds folders and a version, for messages."""
     return {
         "number": share.number,
         "of": share.of,
@@ -180,6 +182,7 @@ def describe_part(
         "counts": tally.to_dict(),
         "left_out": asdict(left_out),
         "folders": {name: str(folder) for name, folder in _folders(settings).items()},
+        KEY: version_of_program(),
     }
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.attention.card import Card, read_card
-from stages.attention.foreign_text import quoted
+from stages.attention.card import read_card
 from stages.attention.models import ModelEntry
-from stages.attention.naming import LONGEST_LICENCE, find_model, licence_beside
+from stages.attention.naming import find_model, licence_beside
 from stages.runs.licences import NOT_STATED, UNKNOWN, licence_of, licence_to_record, unknown_file_of
 from stages.settings import ExtractSettings
 
@@ -53,15 +52,17 @@ def weights_origin(settings: ExtractSettings, part: str, *, kept: str | None) ->
 
     Raises:
         WeightsError: the file cannot be read.
+        UsageError: the licence is too long for a store.
     """
     weights = settings.weights
     entry = find_model(settings.model)
     card = None if weights is None else read_card(weights)
     folder = "" if weights is None else licence_beside(weights)
-    stated = settings.licence or folder or (_licence_of(entry, weights) if card is None else _in_card(card))
-    recorded = licence_to_record(entry.name, stated)
     if kept is not None and not settings.licence:
         stated, recorded = licence_of({"model": entry.name}, kept), kept
+    else:
+        stated = settings.licence or folder or (_licence_of(entry, weights) if card is None else card.licence)
+        recorded = licence_to_record(entry.name, stated)
     return WeightsOrigin(
         source=_source_of(entry, weights) if card is None else card.source,
         licence=stated,
@@ -73,10 +74,6 @@ def weights_origin(settings: ExtractSettings, part: str, *, kept: str | None) ->
 def _licence_of(entry: ModelEntry, weights: Path | None) -> str:
     """Return the licence of a model's own weights. Of a file of the user for such a model nothing is known."""
     return unknown_file_of(entry.name, entry.licence) if weights is not None and entry.licence else entry.licence
-
-
-def _in_card(card: Card) -> str:
-    return quoted(card.licence, longest=LONGEST_LICENCE)
 
 
 def _source_of(entry: ModelEntry, weights: Path | None) -> str:

@@ -37,7 +37,7 @@ class LoadedRun:
     @property
     def takes_attention(self) -> bool:
         """True if the network takes attention maps; False for a run with `--branches image`."""
-        return self.card.network.branches != "image"
+        return self.card.network.takes_maps
 
 
 def load_run(run: Path, device: torch.device) -> LoadedRun:

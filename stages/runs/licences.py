@@ -10,9 +10,14 @@ needs the transformers themselves. A test keeps the two equal.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from stages.errors import UsageError
+from stages.outputs.kinds import MODEL_FILE, RUN_KEY
+from stages.outputs.marks import tensors_metadata
 from store.description import LONGEST_LICENCE
 
 __all__ = [
@@ -23,11 +28,13 @@ __all__ = [
     "UNKNOWN_FILE",
     "derived_licence",
     "is_unknown",
+    "licence_in",
     "licence_of",
     "licence_of_run",
     "licence_to_record",
     "needs_notice",
     "remark",
+    "require_whole",
     "unknown_file_of",
 ]
 
@@ -81,13 +88,51 @@ def licence_of_run(recipe: Mapping[str, Any], recorded: str, *, branches: str) -
     return NOT_USED if branches == "image" else licence_of(recipe, recorded)
 
 
+def licence_in(run: Path) -> str:
+    """Return the licence of the weights that a run and its predictions need, from its card; "" if it has none.
+
+    Nothing is imported and no weights are read. Reading the whole model shows whether the card is sound.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    try:
+        card = json.loads(tensors_metadata(run / MODEL_FILE).get(RUN_KEY, ""))
+        recipe, branches = card["recipe"], card["network"]["branches"]
+        return licence_of_run(dict(recipe), str(card.get("weights_licence", "")), branches=str(branches))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
 def licence_to_record(model: str, licence: str) -> str:
-    """Return what a store records: "" if the name of the model says it, or if nothing is known and it says nothing."""
+    """Return what a store records: "" if the name of the model says it, or if nothing is known and it says nothing.
+
+    Raises:
+        UsageError: the text is too long for a store.
+    """
     if licence in {NOT_STATED, ""}:
         return UNKNOWN if model in LICENCES else ""
     if licence == LICENCES.get(model):
         return ""
-    return licence if len(licence) <= LONGEST_LICENCE else f"{licence[: LONGEST_LICENCE - 1]}…"
+    require_whole(licence, "the weights state a licence")
+    return licence
+
+
+def require_whole(licence: str, what: str) -> None:
+    """Make sure that a licence can be kept whole. It is never cut: its end may name the licence of initial weights.
+
+    Args:
+        licence: The text.
+        what: Where it comes from, for the message.
+
+    Raises:
+        UsageError: it is too long.
+    """
+    if len(licence) > LONGEST_LICENCE:
+        raise UsageError(
+            f"--licence: {what} of {len(licence):,} characters, and {LONGEST_LICENCE:,} can be kept. State a shorter "
+            "one with --licence: a name and where the text is, also of the weights that these were trained from."
+        )
 
 
 def unknown_file_of(model: str, published: str) -> str:

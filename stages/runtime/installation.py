@@ -6,9 +6,17 @@ import importlib.metadata
 import tomllib
 from pathlib import Path
 
-__all__ = ["DISTRIBUTION", "checkout", "missing_in_metadata"]
+__all__ = ["DISTRIBUTION", "checkout", "missing_in_metadata", "version_of_program"]
 
 DISTRIBUTION = "diamant-pipeline"
+
+
+def version_of_program() -> str:
+    """Return the version of the installed program; "unknown" in a source tree without an installation."""
+    try:
+        return importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def checkout() -> Path | None:

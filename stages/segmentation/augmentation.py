@@ -144,6 +144,8 @@ def resize_attention(attention: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize (batch, head, grid_row, grid_column) to (batch, head, *size), as `warp` by the identity does."""
     if attention.shape[2:] == size:
         return attention
+    if not attention.shape[1]:  # torch refuses to enlarge no maps
+        return attention.new_empty((attention.shape[0], 0, *size))
     return F.interpolate(attention, size=size, mode="bilinear", align_corners=False)
 
 

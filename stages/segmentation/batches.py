@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -37,36 +38,41 @@ class TensorBatch:
     mask: Tensor
     """(sample, row, column) uint8 class index; 255 is ignored."""
     attention: Tensor
-    """(sample, head, grid_row, grid_column) float16."""
+    """(sample, head, grid_row, grid_column) float16; no heads if the network takes none."""
 
 
 class ResidentSamples:
     """Hold chosen samples of a store in the memory of the device."""
 
-    def __init__(self, store: AttentionStore, indices: NDArray[np.int64], device: torch.device) -> None:
-        self._position = {int(index): at for at, index in enumerate(indices)}
-        self._all = _to_device(store, indices, device)
+    def __init__(
+        self, store: AttentionStore, indices: NDArray[np.int64], device: torch.device, *, maps: bool = True
+    ) -> None:
+        self._order = np.argsort(indices, kind="stable")
+        self._sorted = indices[self._order]
+        self._all = _to_device(store, indices, device, maps=maps)
 
     def batches(self, order: Iterable[NDArray[np.int64]]) -> Iterator[TensorBatch]:
         """Yield one batch for each array of store positions."""
         for indices in order:
-            rows = [self._position[int(index)] for index in indices]
-            at = torch.tensor(rows, dtype=torch.int64, device=self._all.image.device)  # also of a batch without samples
+            rows = self._order[np.searchsorted(self._sorted, indices)]
+            at = torch.from_numpy(rows).to(self._all.image.device)
             yield TensorBatch(self._all.image[at], self._all.mask[at], self._all.attention[at])
 
 
 class StreamedSamples:
     """Read samples from the store as they are needed, one batch ahead."""
 
-    def __init__(self, store: AttentionStore, device: torch.device) -> None:
+    def __init__(self, store: AttentionStore, device: torch.device, *, maps: bool = True) -> None:
         self._store = store
         self._device = device
+        self._maps = maps
 
     def batches(self, order: Iterable[NDArray[np.int64]]) -> Iterator[TensorBatch]:
         """Yield one batch for each array of store positions."""
         with ThreadPoolExecutor(max_workers=1) as reader:
-            begun = _looking_ahead(order, BEGUN, lambda indices: reader.submit(self._store.begin, indices))
-            waiting = (reader.submit(_to_device, self._store, indices, self._device) for indices in begun)
+            begun = _looking_ahead(order, BEGUN, lambda some: reader.submit(self._store.begin, some, maps=self._maps))
+            read = partial(_to_device, self._store, device=self._device, maps=self._maps)
+            waiting = (reader.submit(read, indices) for indices in begun)
             ahead = [next(waiting, None)]
             while (current := ahead.pop()) is not None:
                 ahead.append(next(waiting, None))
@@ -87,7 +93,12 @@ def _looking_ahead(
 
 
 def open_samples(
-    store: AttentionStore, indices: NDArray[np.int64], device: torch.device, *, several: bool = False
+    store: AttentionStore,
+    indices: NDArray[np.int64],
+    device: torch.device,
+    *,
+    maps: bool = True,
+    several: bool = False,
 ) -> ResidentSamples | StreamedSamples:
     """Return resident samples if they fill at most `MEMORY_SHARE` of the free memory, else streamed ones.
 
@@ -95,18 +106,19 @@ def open_samples(
         store: that holds the samples.
         indices: (sample,) their positions in the store.
         device: where batches are used.
+        maps: the network takes maps; otherwise they are not read.
         several: there are other processes of the run. On a CPU they then stream: the pages of the mapped files are in
             memory once for all processes of a machine, and a copy in each would fill it. Each GPU has its own memory.
     """
     if several and device.type == "cpu":
-        return StreamedSamples(store, device)
+        return StreamedSamples(store, device, maps=maps)
     per_sample = sum(
         math.prod(store.arrays[name].shape[1:]) * store.arrays[name].dtype.itemsize
-        for name in ("image", "mask", "attention")
+        for name in (("image", "mask", "attention") if maps else ("image", "mask"))
     )
     if len(indices) * per_sample <= MEMORY_SHARE * _free_memory(device):
-        return ResidentSamples(store, indices, device)
-    return StreamedSamples(store, device)
+        return ResidentSamples(store, indices, device, maps=maps)
+    return StreamedSamples(store, device, maps=maps)
 
 
 def shuffled(indices: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
@@ -124,8 +136,8 @@ def in_order(indices: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int
     return [indices[start:stop] for start, stop in pairwise(edges)]
 
 
-def _to_device(store: AttentionStore, indices: NDArray[np.int64], device: torch.device) -> TensorBatch:
-    batch = store.read(indices)
+def _to_device(store: AttentionStore, indices: NDArray[np.int64], device: torch.device, *, maps: bool) -> TensorBatch:
+    batch = store.read(indices, maps=maps)
 
     def moved(values: NDArray[np.generic]) -> Tensor:
         tensor = torch.from_numpy(values)

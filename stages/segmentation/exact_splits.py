@@ -22,18 +22,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
+from stages.segmentation.balancing import FEWEST_IN_A_PART, Traits, rebalance
 
-from stages.segmentation.balancing import CLASS, FEWEST_IN_A_PART, Traits, rebalance
-from store import AttentionStore
-from store.records import IGNORE
-
-__all__ = ["deal", "describe_samples", "part_sizes"]
-
-BATCH = 64
+__all__ = ["deal", "part_sizes"]
 
 
 def part_sizes(images: int, shares: Mapping[str, float]) -> dict[str, int]:
@@ -72,36 +65,50 @@ def deal(groups: Mapping[str, Traits], sizes: Mapping[str, int], *, seed: int) -
         The part of each group.
     """
     images = sum(group.images for group in groups.values())
-    counts = Counter(name for group in groups.values() for name in group.names for _ in range(group.images))
+    kinds = _numbers_of_kinds(groups, groups)
+    counts = Counter[str]()
+    for traits, number in kinds:
+        counts.update(dict.fromkeys(traits.names, number * traits.images))
     lacking = {
         part: defaultdict(float, {name: counts[name] * size / max(1, images) for name in counts})
         for part, size in sizes.items()
     }
     room = dict(sizes)
-    left = set(groups)
+    left = list(groups)
     dealt: dict[str, str] = {}
     while left:
-        present = Counter(name for group in left for name in groups[group].names)
+        present = Counter[str]()
+        for traits, number in _numbers_of_kinds(groups, left):
+            present.update(dict.fromkeys(traits.names, number))
         rarest = min(present, key=lambda name: (present[name], name)) if present else None
         chosen = [group for group in left if rarest is None or rarest in groups[group].names]
+        left = [] if rarest is None else [group for group in left if rarest not in groups[group].names]
         for group in sorted(chosen, key=lambda one: (-groups[one].images, _hash(seed, one))):
             traits = groups[group]
-            part = max(
-                sizes,
-                key=lambda name: (
+            keys = {
+                name: (
                     room[name] >= traits.images,
                     round(lacking[name][rarest], 9) if rarest is not None else 0,
                     room[name],
-                    _hash(seed, f"{group} {name}"),
-                ),
-            )
+                )
+                for name in sizes
+            }
+            best = max(keys.values())
+            equal = [name for name in sizes if keys[name] == best]
+            part = equal[0] if len(equal) == 1 else max(equal, key=lambda name: _hash(seed, f"{group} {name}"))
             dealt[group] = part
             room[part] -= traits.images
             for name in traits.names:
                 lacking[part][name] -= traits.images
-            left.discard(group)
     order = sorted(groups, key=lambda group: _hash(seed, group))
     return _fill_empty(rebalance({group: dealt[group] for group in order}, groups, sizes), groups, sizes)
+
+
+def _numbers_of_kinds(groups: Mapping[str, Traits], names: Iterable[str]) -> list[tuple[Traits, int]]:
+    """Return different traits of some groups, and the number of groups with each. Equal ones may be there twice."""
+    described = {id(traits): traits for traits in map(groups.__getitem__, names)}
+    numbers = Counter(id(groups[name]) for name in names)
+    return [(described[one], number) for one, number in numbers.items()]
 
 
 def _fill_empty(parts: dict[str, str], groups: Mapping[str, Traits], sizes: Mapping[str, int]) -> dict[str, str]:
@@ -117,44 +124,6 @@ def _fill_empty(parts: dict[str, str], groups: Mapping[str, Traits], sizes: Mapp
             )
             parts[smallest] = empty
     return parts
-
-
-def describe_samples(store: AttentionStore, indices: NDArray[np.int64]) -> dict[int, frozenset[str]]:
-    """Return the traits of samples: their classes, and the third of the samples that their foreground share falls into.
-
-    Args:
-        store: Holds the masks; they are read in batches.
-        indices: (sample,) positions of labelled samples.
-
-    Returns:
-        The traits by position, such as `class 1` and `foreground low`.
-    """
-    shares: dict[int, float] = {}
-    classes: dict[int, set[int]] = {}
-    count = len(store.classes)
-    for start in range(0, len(indices), BATCH):
-        part = indices[start : start + BATCH]
-        for index, mask in zip(part.tolist(), store.read_array("mask", part), strict=True):
-            known = mask[mask != IGNORE]
-            shares[index] = float((known > 0).mean()) if known.size else 0.0
-            found = np.unique(known)
-            if store.multilabel:
-                classes[index] = {label for label in range(1, count) if (found >> (label - 1) & 1).any()}
-            else:
-                classes[index] = {int(value) for value in found if value}
-    present = sorted(share for share in shares.values() if share > 0)
-    last = len(present) - 1
-    edges = [present[last // 3], present[2 * last // 3]] if present else [0.0, 0.0]
-    return {
-        index: frozenset({f"{CLASS}{number}" for number in classes[index]} | {f"foreground {_third(share, edges)}"})
-        for index, share in shares.items()
-    }
-
-
-def _third(share: float, edges: Sequence[float]) -> str:
-    if share == 0:
-        return "empty"
-    return "low" if share <= edges[0] else "middle" if share <= edges[1] else "high"
 
 
 def _hash(seed: int, text: str) -> bytes:

@@ -24,13 +24,15 @@ from stages.segmentation.all_scores import scores_of_test_set
 from stages.segmentation.balancing import Traits
 from stages.segmentation.bootstrap import mean_interval
 from stages.segmentation.calibration import Calibration
+from stages.segmentation.compact_splits import CompactSplits
 from stages.segmentation.exact_splits import deal, part_sizes
 from stages.segmentation.fold_predictions import write_prediction
+from stages.segmentation.labelled_groups import labelled_groups
+from stages.segmentation.linked_names import linked_groups
 from stages.segmentation.mask_painter import MaskPainter
 from stages.segmentation.metrics import DEFAULT_RULES, SampleScores
 from stages.segmentation.score_files import cells_of, write_rows, write_scores
 from stages.segmentation.scoring import Scored, lost_classes
-from stages.segmentation.splits import group_traits, linked_groups, spread
 from stages.segmentation.trivial import trivial_dice
 from store import AttentionStore
 
@@ -49,7 +51,7 @@ def is_cross_validation(folder: Path) -> bool:
     return CROSS_VALIDATION(folder)
 
 
-def fold_splits(store: AttentionStore, *, folds: int, seed: int, val: float) -> list[list[str]]:
+def fold_splits(store: AttentionStore, *, folds: int, seed: int, val: float) -> list[CompactSplits]:
     """Return the splits of every fold, each in the store's order; "" for samples without a mask.
 
     Args:
@@ -61,7 +63,8 @@ def fold_splits(store: AttentionStore, *, folds: int, seed: int, val: float) -> 
     Raises:
         UsageError: there are fewer groups than folds.
     """
-    groups = group_traits(store)
+    known = labelled_groups(store)
+    groups = known.traits()
     if len(groups) < folds:
         raise UsageError(
             f"{store.path}: {len(groups)} groups of labelled samples cannot be divided into {folds} folds.\n"
@@ -77,7 +80,7 @@ def fold_splits(store: AttentionStore, *, folds: int, seed: int, val: float) -> 
             f"{store.path}: the groups differ so much in size that {', '.join(empty)} would be empty.\n"
             "  Use fewer --folds."
         )
-    return [spread(store, _rest(groups, part_of, name, seed=seed, val=val)) for name in names]
+    return [CompactSplits(known.spread(_rest(groups, part_of, name, seed=seed, val=val))) for name in names]
 
 
 def write_summary(folder: Path, store: AttentionStore, scored: Iterable[Iterable[Scored]]) -> dict[str, Any]:

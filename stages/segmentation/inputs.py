@@ -27,9 +27,10 @@ def plain_inputs(batch: TensorBatch, config: NetworkConfig, norm: str) -> tuple[
         norm: scaling of attention, a name in `NORMALISATIONS`.
 
     Returns:
-        (sample, 3, row, column) and (sample, head, *config.attention_size), float32.
+        (sample, 3, row, column) and (sample, head, *config.attention_size), float32. There are no heads for a network
+        that takes no maps.
     """
-    attention = normalise_attention(batch.attention.float(), norm)
+    attention = normalise_attention(_taken_maps(batch, config).float(), norm)
     return normalise_image(batch.image.float()), resize_attention(attention, config.attention_size)
 
 
@@ -48,7 +49,7 @@ def augmented_inputs(
     """Return the network's image and attention for training, and the mask warped in the same way.
 
     Maps are scaled before they are warped, so that the scale does not depend on which part stays in the picture. Then
-    they are changed, also where `augment` is "none". A network that takes no maps gets them unchanged.
+    they are changed, also where `augment` is "none". A network that takes no maps gets none.
 
     Args:
         batch: samples, as stored.
@@ -65,16 +66,15 @@ def augmented_inputs(
     Returns:
         (sample, 3, row, column) float32, (sample, row, column) uint8, (sample, head, *config.attention_size) float32.
     """
-    takes_maps = config.branches != "image"
     image, mask, attention = augmented_samples(
-        batch,
+        TensorBatch(batch.image, batch.mask, _taken_maps(batch, config)),
         config.attention_size,
         norm,
         augment,
         generator,
         border=border,
-        map_dropout=map_dropout if takes_maps else 0.0,
-        map_noise=map_noise if takes_maps else 0.0,
+        map_dropout=map_dropout if config.takes_maps else 0.0,
+        map_noise=map_noise if config.takes_maps else 0.0,
         part=part,
     )
     return normalise_image(image), mask, attention
@@ -121,6 +121,11 @@ def augmented_samples(
     affines = part.of(draw_affines(part.total, ranges, rows / columns, generator))
     image, mask, attention = warp(batch.image.float(), batch.mask, attention, affines, attention_size, border)
     return change_colours(image, ranges, generator, part), mask, attention
+
+
+def _taken_maps(batch: TensorBatch, config: NetworkConfig) -> Tensor:
+    """Return the maps that a network takes: those of the batch, or those of no head."""
+    return batch.attention if config.takes_maps else batch.attention[:, :0]
 
 
 def adaptive_batch_for(batch_size: int, config: NetworkConfig, device: torch.device) -> AdaptiveBatch:

@@ -13,8 +13,8 @@ import numpy as np
 
 from stages.errors import UsageError
 from stages.segmentation.balancing import CLASS
-from stages.segmentation.exact_splits import describe_samples
 from stages.segmentation.group_hashes import prefixed_hashes
+from stages.segmentation.sample_traits import sample_traits
 from store import AttentionStore
 
 __all__ = ["labelled_subset", "missing_classes"]
@@ -58,5 +58,5 @@ def missing_classes(store: AttentionStore, splits: Sequence[str]) -> list[str]:
     training = np.flatnonzero(np.array(splits) == "train").astype(np.int64)
     if len(training) > MOST_READ:
         return []
-    found = frozenset().union(*describe_samples(store, training).values())
+    found = frozenset().union(*sample_traits(store, training).kinds)
     return [name for number, name in enumerate(store.classes) if number and f"{CLASS}{number}" not in found]

@@ -1,6 +1,6 @@
 """Connect groups that share a copied image, by the 64 bits that stand for their names and digests.
 
-`stages.segmentation.splits.linked_groups` does it for texts. In a store of millions of samples few groups share an
+`stages.segmentation.linked_names` does it for texts. In a store of millions of samples few groups share an
 image, and only those take Python objects here.
 """
 

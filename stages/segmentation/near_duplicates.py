@@ -12,7 +12,7 @@ count as the same picture only if at least half of the tiles of the one with few
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,11 @@ BITS = 64
 DIGITS = 16
 MOST_IN_A_BUCKET = 1000
 """If more hashes than this share a piece, the piece is skipped: so many are not duplicates but pictures of one kind."""
+
+TOGETHER = 1 << 20
+"""Hashes that are compared with later ones together."""
+PLACE = np.uint32
+"""Type of a position: half the memory of the usual one."""
 
 NearDuplicates = list[tuple[str, str, str, str]]
 """(id, its split, other id, its split) of each pair. For tiles, one pair stands for all pairs of two images."""
@@ -62,22 +67,45 @@ def _similar(values: NDArray[np.uint64], most: int) -> tuple[NDArray[np.int64], 
     found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))]
     for piece in range(most + 1):
         pieces = values >> np.uint64(piece * width) & np.uint64((1 << width) - 1)
-        order = np.argsort(pieces)
-        begins = np.flatnonzero(np.diff(pieces[order], prepend=pieces[order[:1]] ^ np.uint64(1)))
-        sizes = np.diff([*begins, len(order)]) if len(begins) else np.empty(0, np.int64)
-        left = np.repeat(np.where(sizes <= MOST_IN_A_BUCKET, begins + sizes, 0), sizes) - np.arange(len(order))
-        at = np.flatnonzero(left > 1)  # `left`: hashes of the same piece from this one on
-        step = 1
-        while len(at):
-            one, other = order[at], order[at + step]
-            different = np.bitwise_count(values[one] ^ values[other])
-            near = different <= most
-            found.append((np.minimum(one, other)[near], np.maximum(one, other)[near], different[near]))
-            step += 1
-            at = at[left[at] > step]
+        order = np.argsort(pieces).astype(PLACE)
+        found += _near(values, order, _left_in_run(pieces[order]), most)
     one, other, different = (np.concatenate(parts) for parts in zip(*found, strict=True))
     _, kept = np.unique(np.stack([one, other]), axis=1, return_index=True)  # a pair may share several pieces
     return one[kept], other[kept], different[kept]
+
+
+def _left_in_run(ordered: NDArray[np.uint64]) -> NDArray[PLACE]:
+    """Return how many equal values there are from each one on, (value,); 0 if a run is longer than a bucket may be."""
+    begins = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    begins = np.concatenate([[0], begins]) if len(ordered) else begins
+    sizes = np.diff(begins, append=len(ordered))
+    ends = np.repeat((begins + sizes).astype(PLACE), sizes)
+    ends -= np.arange(len(ordered), dtype=PLACE)
+    ends[np.repeat(sizes > MOST_IN_A_BUCKET, sizes)] = 0
+    return ends
+
+
+def _near(
+    values: NDArray[np.uint64], order: NDArray[PLACE], left: NDArray[PLACE], most: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]]:
+    """Yield the pairs in runs of equal pieces that differ in at most `most` bits, as `_similar` returns them.
+
+    Args:
+        values: the hashes.
+        order: their positions, sorted by the piece.
+        left: of `_left_in_run`.
+        most: bits.
+    """
+    for start in range(0, len(order), TOGETHER):
+        at = start + np.flatnonzero(left[start : start + TOGETHER] > 1)
+        step = 1
+        while len(at):
+            one, other = order[at].astype(np.int64), order[at + step].astype(np.int64)
+            different = np.bitwise_count(values[one] ^ values[other])
+            near = different <= most
+            yield np.minimum(one, other)[near], np.maximum(one, other)[near], different[near]
+            step += 1
+            at = at[left[at] > step]
 
 
 def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicates:
@@ -88,8 +116,7 @@ def across_splits(store: AttentionStore, splits: Sequence[str]) -> NearDuplicate
     if not store.has("perceptual_hash"):
         return []
     values, hashed = _stored_hashes(store)
-    used = np.array(splits, object) != ""
-    compared = np.flatnonzero(used & hashed)
+    compared = np.flatnonzero(hashed & (np.array(splits, object) != ""))
     first, second, _ = _similar(values[compared], MOST_DIFFERENT)
     pairs = zip(compared[first].tolist(), compared[second].tolist(), strict=True)
     apart = [

@@ -87,6 +87,11 @@ class NetworkConfig:
         )
 
     @property
+    def takes_maps(self) -> bool:
+        """Return whether the network reads maps. They are neither fetched nor warped for one that does not."""
+        return self.branches != "image"
+
+    @property
     def outputs(self) -> int:
         """Return the number of logits per pixel."""
         return self.classes - 1 if self.multilabel else self.classes

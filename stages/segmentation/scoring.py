@@ -71,7 +71,8 @@ def score_store(
     rules = replace(rules, pixel_mm=None)
     adaptive_batch = adaptive_batch or adaptive_batch_for(batch_size, card.network, device)
     multilabel, count = card.network.multilabel, len(card.classes)
-    for positions, batch in zip(order, StreamedSamples(store, device).batches(order), strict=True):
+    samples = StreamedSamples(store, device, maps=card.network.takes_maps)
+    for positions, batch in zip(order, samples.batches(order), strict=True):
         name = name_of(store, positions)
         probabilities = predict_probabilities(model, batch, card.attention_norm, adaptive_batch, name).cpu().numpy()
         for index, probability, truth in zip(positions.tolist(), probabilities, batch.mask.cpu().numpy(), strict=True):

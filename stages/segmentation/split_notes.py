@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from stages.runs.licences import licence_of_run, needs_notice, remark
 from stages.runtime.wording import counted
 from stages.segmentation.folds import fold_name
@@ -20,9 +22,9 @@ __all__ = [
     "duplicate_notes",
     "fold_duplicate_notes",
     "fold_notes",
+    "fold_store_notes",
     "missing_class_notes",
     "store_notes",
-    "unlabelled_notes",
 ]
 
 NAMED = 3
@@ -31,9 +33,29 @@ NAMED = 3
 
 def store_notes(store: AttentionStore, splits: Sequence[str], settings: TrainSettings) -> list[str]:
     """Return the notes on classes that are missing, and on a licence of the transformer's weights with conditions."""
+    return [*missing_class_notes(store, splits, settings), *_licence_notes(store, settings)]
+
+
+def fold_store_notes(store: AttentionStore, divisions: Sequence[Sequence[str]], settings: TrainSettings) -> list[str]:
+    """Return the notes of `store_notes` about all folds, and how many samples their models learn from without labels.
+
+    Args:
+        store: the samples.
+        divisions: the splits of every fold.
+        settings: of the training.
+    """
+    missing = {
+        fold_name(number): missing_class_notes(store, splits, settings)
+        for number, splits in enumerate(divisions, start=1)
+    }
+    named = [f"{fold}: {note}" for fold, notes in missing.items() for note in notes]
+    return [*_unlabelled_notes(divisions), *named, *_licence_notes(store, settings)]
+
+
+def _licence_notes(store: AttentionStore, settings: TrainSettings) -> list[str]:
+    """Return the note on a licence of the transformer's weights that has conditions or is not known."""
     licence = licence_of_run(store.recipe, store.description.weights_licence, branches=settings.branches)
-    binding = [f"note: {remark(licence)}"] if needs_notice(licence) else []
-    return [*missing_class_notes(store, splits, settings), *binding]
+    return [f"note: {remark(licence)}"] if needs_notice(licence) else []
 
 
 def missing_class_notes(store: AttentionStore, splits: Sequence[str], settings: TrainSettings) -> list[str]:
@@ -57,7 +79,7 @@ def fold_notes(*, fewest: int) -> list[str]:
     return [text] if fewest < FEWEST_TO_CHOOSE else []
 
 
-def unlabelled_notes(divisions: Sequence[Sequence[str]]) -> list[str]:
+def _unlabelled_notes(divisions: Sequence[Sequence[str]]) -> list[str]:
     """Return how many samples the model of each fold learns from without labels; nothing if there are none."""
     counts = sorted({list(splits).count(UNLABELLED) for splits in divisions})
     if not any(counts):
@@ -79,12 +101,12 @@ def fold_duplicate_notes(store: AttentionStore, divisions: Sequence[Sequence[str
         store: the samples.
         divisions: the splits of every fold.
     """
-    fold_of = []
-    for index in range(len(store)):
-        of_sample = [splits[index] for splits in divisions]
-        tested = [fold_name(number) for number, split in enumerate(of_sample, start=1) if split == "test"]
-        fold_of.append(tested[0] if tested else UNLABELLED if UNLABELLED in of_sample else "")
-    return duplicate_notes(across_splits(store, fold_of))
+    fold_of = np.full(len(store), "", object)
+    for splits in divisions:
+        fold_of[np.array(splits, object) == UNLABELLED] = UNLABELLED
+    for number, splits in enumerate(divisions, start=1):
+        fold_of[np.array(splits, object) == "test"] = fold_name(number)
+    return duplicate_notes(across_splits(store, fold_of.tolist()))
 
 
 def duplicate_notes(pairs: NearDuplicates) -> list[str]:

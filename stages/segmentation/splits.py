@@ -27,18 +27,19 @@ image; give such images one group.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stages.errors import InputProblemsError, Problem, UsageError
+from stages.errors import InputProblemsError, UsageError
 from stages.runtime.wording import counted
-from stages.segmentation.balancing import Traits
-from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
+from stages.segmentation.exact_splits import deal, part_sizes
 from stages.segmentation.group_hashes import copied_positions, group_draws, positions_of
-from stages.segmentation.split_tables import LEARNT_FROM, SPLITS, read_split_csv
+from stages.segmentation.labelled_groups import labelled_groups
+from stages.segmentation.linked_names import linked_groups
+from stages.segmentation.split_tables import SPLITS
+from stages.segmentation.table_splits import splits_of_table
 from stages.settings import SplitRule
 from store import AttentionStore
 
@@ -99,12 +100,13 @@ def split_exactly(store: AttentionStore, *, seed: int, val: float, test: float) 
         UsageError: the shares leave nothing to train on, or a split comes out empty.
     """
     _require_shares(val, test)
-    groups = group_traits(store)
+    known = labelled_groups(store)
+    groups = known.traits()
     images = sum(group.images for group in groups.values())
     shares = {"test": test, "val": val, "train": 1 - val - test}
     sizes = part_sizes(images, {name: share for name, share in shares.items() if share > 0})
     parts = deal(groups, sizes, seed=seed)
-    splits = spread(store, parts)
+    splits = known.spread(parts)
     empty = [name for name in SPLITS if shares[name] > 0 and name not in splits]
     if empty:
         raise UsageError(
@@ -113,29 +115,6 @@ def split_exactly(store: AttentionStore, *, seed: int, val: float, test: float) 
             "  Use more images, other shares (--val 0, --test 0), or a --split-csv."
         )
     return splits
-
-
-def group_traits(store: AttentionStore) -> dict[str, Traits]:
-    """Return the description of every group with labelled samples; groups that share a copied image are one."""
-    linked = linked_groups(store.column("group"), store.column("digest"))
-    indices = np.flatnonzero(store.labelled).astype(np.int64)
-    traits = describe_samples(store, indices)
-    members: dict[str, list[int]] = defaultdict(list)
-    for index in indices.tolist():
-        members[linked[str(store.column("group")[index])]].append(index)
-    return {
-        group: Traits(len(positions), frozenset().union(*(traits[index] for index in positions)))
-        for group, positions in members.items()
-    }
-
-
-def spread(store: AttentionStore, parts: Mapping[str, str]) -> list[str]:
-    """Return the part of every sample from that of its group; "" for samples without a mask."""
-    linked = linked_groups(store.column("group"), store.column("digest"))
-    return [
-        parts[linked[str(group)]] if labelled else ""
-        for group, labelled in zip(store.column("group"), store.labelled, strict=True)
-    ]
 
 
 def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) -> list[str]:
@@ -183,68 +162,11 @@ def split_by_csv(store: AttentionStore, path: Path) -> list[str]:
         UsageError: the table cannot be read or lacks these columns.
         InputProblemsError: rows that do not fit, and groups or copies in more than one split; all of them.
     """
-    ids = list(map(str, store.ids))
-    parents = list(map(str, store.column("parent"))) if store.has("parent") else ids
-    known = {*ids, *parents}
-    wanted, problems = read_split_csv(path, known)
-    problems += [Problem(str(path), f"`{id_}` is not in {store.path}") for id_ in wanted if id_ not in known]
-    splits = [wanted.get(id_, "") for id_ in ids]
-    for position, (id_, parent) in enumerate(zip(ids, parents, strict=True)):
-        split = wanted.get(parent, "")
-        if id_ not in wanted and (split not in SPLITS or store.labelled[position]):
-            splits[position] = split
-    for position in [at for at, split in enumerate(splits) if split in SPLITS and not store.labelled[at]]:
-        problems.append(Problem(str(path), f"`{store.ids[position]}` has no mask in {store.path}; leave it out"))
-    problems += _straddling(store, splits, path)
+    splits, problems = splits_of_table(store, path)
     if problems:
         raise InputProblemsError(problems)
     _require(splits, {"train"}, str(path))
     return splits
-
-
-def linked_groups(groups: Iterable[str], digests: Iterable[str]) -> dict[str, str]:
-    """Return for every group one name that is shared by all groups connected by copied images (union-find).
-
-    Args:
-        groups: of every sample.
-        digests: of every sample's image.
-    """
-    parent: dict[str, str] = {}
-
-    def root(group: str) -> str:
-        parent.setdefault(group, group)
-        while parent[group] != group:
-            parent[group] = parent[parent[group]]
-            group = parent[group]
-        return group
-
-    first_with: dict[str, str] = {}
-    for group, digest in zip(map(str, groups), map(str, digests), strict=True):
-        one, other = sorted([root(group), root(first_with.setdefault(digest, group))])
-        parent[other] = one
-    return {group: root(group) for group in parent}
-
-
-def _straddling(store: AttentionStore, splits: Sequence[str], path: Path) -> list[Problem]:
-    """Return a problem for every sample that is in another split than its group, its copies, or a chain of both."""
-    linked = linked_groups(store.column("group"), store.column("digest"))
-    groups, digests = store.column("group"), store.column("digest")
-    kinds = (
-        ([str(group) for group in groups], "group `{}` is"),
-        ([str(digest) for digest in digests], "the same image (SHA-256 {:.12}…) is"),
-        ([linked[str(group)] for group in groups], "copied images connect groups, one of them `{}`, that are"),
-    )
-    problems: dict[int, Problem] = {}
-    for values, wording in kinds:
-        first: dict[str, tuple[str, str]] = {}
-        for position, (value, id_, split) in enumerate(zip(values, store.ids, splits, strict=True)):
-            if not split:
-                continue
-            other_split, other = first.setdefault(value, (split, str(id_)))
-            if other_split != split and not {other_split, split} <= set(LEARNT_FROM):
-                what = f"{wording.format(value)} in {other_split} (`{other}`) and in {split} (`{id_}`); keep it in one"
-                problems.setdefault(position, Problem(str(path), what))
-    return list(problems.values())
 
 
 def _require_shares(val: float, test: float) -> None:

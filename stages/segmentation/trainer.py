@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class SegmentationTrainer:
         self,
         settings: TrainSettings,
         store: AttentionStore,
-        splits: list[str],
+        splits: Sequence[str],
         device: torch.device,
         processes: Processes = ALONE,
     ) -> None:
@@ -308,8 +308,8 @@ class SegmentationTrainer:
 
     def _open(self, split: str) -> ResidentSamples | StreamedSamples:
         if split not in self._samples:
-            several = self.processes.several
-            self._samples[split] = open_samples(self.store, self.indices[split], self.device, several=several)
+            needs = {"maps": self.model.config.takes_maps, "several": self.processes.several}
+            self._samples[split] = open_samples(self.store, self.indices[split], self.device, **needs)
         return self._samples[split]
 
     def state(self) -> RunState:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stages.errors import UsageError
 from stages.segmentation.split_tables import UNLABELLED
-from stages.segmentation.splits import linked_groups
+from stages.segmentation.store_groups import groups_of
 from store import AttentionStore
 
 __all__ = ["mark_if_any", "mark_unlabelled", "positions_at", "require_unlabelled"]
@@ -47,11 +47,12 @@ def mark_unlabelled(store: AttentionStore, splits: Sequence[str], drawn: Sequenc
 
 def mark_if_any(store: AttentionStore, splits: Sequence[str], drawn: Sequence[str], *, wanted: bool) -> list[str]:
     """Return what `mark_unlabelled` does, also if there are no unlabelled samples."""
-    known = ["" if split == UNLABELLED else split for split in drawn]
-    if not wanted:
-        return known
-    free = _outside_held_out_groups(store, splits)
-    return [split or (UNLABELLED if usable else "") for split, usable in zip(known, free, strict=True)]
+    known = np.array(drawn, object)
+    known[known == UNLABELLED] = ""
+    if wanted:
+        known[_outside_held_out_groups(store, splits) & (known == "")] = UNLABELLED
+    marked: list[str] = known.tolist()
+    return marked
 
 
 def require_unlabelled(store: AttentionStore, count: int) -> None:
@@ -88,19 +89,26 @@ def positions_at(step: int, indices: NDArray[np.int64], batch_size: int, *, seed
     return indices[row[start : start + batch_size]]
 
 
-def _outside_held_out_groups(store: AttentionStore, splits: Sequence[str]) -> list[bool]:
+def _outside_held_out_groups(store: AttentionStore, splits: Sequence[str]) -> NDArray[np.bool_]:
     """Return for every sample whether no sample of its group, or of one that copies connect to it, is held out.
 
     A sample is held out if it is in validation or test, or if it has a mask and no split: a table left it out.
     """
-    linked = linked_groups(store.column("group"), store.column("digest"))
-    groups = [linked[str(group)] for group in store.column("group")]
-    held_out = {
-        group
-        for group, split, labelled in zip(groups, splits, store.labelled, strict=True)
-        if split in ("val", "test") or (labelled and not split)
-    }
-    return [group not in held_out for group in groups]
+    samples = groups_of(store)
+    patients = samples.links.linked(samples.groups)
+    del samples
+    given = np.array(splits, object)
+    held_out: NDArray[np.bool_] = (given == "val") | (given == "test") | ((given == "") & store.labelled)
+    del given
+    order = np.argsort(patients)
+    ordered = patients[order]
+    begins = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] ^ np.uint64(1)))
+    if not len(begins):
+        return np.empty(0, np.bool_)
+    of_patients = np.logical_or.reduceat(held_out[order], begins)
+    free = np.empty(len(order), np.bool_)
+    free[order] = np.repeat(~of_patients, np.diff(begins, append=len(order)))
+    return free
 
 
 @lru_cache(maxsize=2)  # a step needs one pass or the end of one and the beginning of the next

@@ -13,6 +13,7 @@ until it fits (`store.remote.room`). A removed file that a process has mapped st
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -25,12 +26,14 @@ from store.errors import UsageError
 __all__ = [
     "BEGUN",
     "PARTIAL",
+    "STORE_NAME",
     "CacheSettings",
     "begun_of",
     "cache_of",
     "parse_size",
     "partial_of",
     "pointer_of",
+    "put",
     "store_folder",
 ]
 
@@ -43,6 +46,9 @@ DEFAULT_SIZE = "20GB"
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15}(\.[0-9]{1,6})?)\s*(?P<unit>([KMGT]I?)?)B?", re.IGNORECASE)
+STORE_NAME = re.compile(r"[0-9a-f]{64}")
+"""Name of the folder of a store."""
+
 PARTIAL = ".partial"
 """End of the name of a file that is being downloaded."""
 
@@ -98,6 +104,22 @@ def store_folder(cache: Path, root: bytes) -> Path:
 def pointer_of(cache: Path, address: str) -> Path:
     """Return the file in the cache that says which store was last seen at an address."""
     return cache / "addresses" / hashlib.sha256(address.encode()).hexdigest()
+
+
+def put(file: Path, content: bytes) -> None:
+    """Write a small file of the cache atomically, unless it has this content.
+
+    Raises:
+        PipelineError: the disk is full.
+        OSError: it cannot be written. A file that cannot be read is replaced.
+    """
+    with contextlib.suppress(OSError):
+        if file.read_bytes() == content:
+            return
+    from store.disk.publish import replace_file
+
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace_file(file, content)
 
 
 def partial_of(file: Path) -> Path:

@@ -131,5 +131,8 @@ def remedy_of(kind: ErrorKind, scheme: str) -> str:
     if kind == "clock":
         return "Set the clock of this machine (`date` shows it), then start the command again."
     if kind == "disk":
-        return "Free space, or choose another place with --store-cache, or a smaller --store-cache-size."
+        return (
+            "Make room and allow writing there, or choose another place with --store-cache, or a smaller "
+            "--store-cache-size."
+        )
     return "Check the address and the network, and start the command again; what was fetched is kept."

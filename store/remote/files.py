@@ -10,19 +10,26 @@ some shards are kept (`store.remote.kept`) and the samples of the others are fet
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
+import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from store.errors import StoreCorruptError, StoreNotFoundError, StoreUnreachableError, UsageError
+from store.errors import (
+    StoreCorruptError,
+    StoreIncompleteError,
+    StoreNotFoundError,
+    StoreUnreachableError,
+    UsageError,
+)
 from store.format import chunk_path
 from store.remote.address import RemoteAddress
-from store.remote.cache import CacheSettings, cache_of, pointer_of, store_folder
+from store.remote.cache import STORE_NAME, CacheSettings, cache_of, pointer_of, put, store_folder
 from store.remote.connection import Answer, connection
+from store.remote.damage import damaged, not_removed, unusable
 from store.remote.failures import FetchError, remedy_of
 from store.remote.kept import kept_shards, most_bytes
 from store.root import MOST_BYTES, root_bytes
@@ -91,18 +98,25 @@ class RemoteFiles:
         self._folder = store_folder(self.cache.folder, root)
         try:
             for file, content in ((self._folder / "zarr.json", root), (pointer, self._folder.name.encode())):
-                if not file.exists() or file.read_bytes() != content:
-                    _write(file, content)
+                put(file, content)
         except OSError as error:
             raise self._error("zarr.json", _of_disk(self.cache.folder, error)) from None
         return root
 
     def _cached_root(self, pointer: Path) -> bytes:
-        with contextlib.suppress(OSError):
-            self._folder = self.cache.folder / pointer.read_text(encoding="ascii")
-            if root := root_bytes(self._folder):
+        """Return the bytes of the `zarr.json` in the cache, which has the digest that names its folder."""
+        try:
+            name = pointer.read_text(encoding="ascii", errors="replace")
+            self._folder = folder = self.cache.folder / name
+            if STORE_NAME.fullmatch(name) and not (folder / "zarr.json").exists():
+                raise self._offline("its zarr.json is not in it")
+            if store_folder(self.cache.folder, root := root_bytes(folder)) == folder:
                 return root
-        raise self._offline("it was never opened with this cache")
+        except FileNotFoundError:
+            raise self._offline("it was never opened with this cache") from None
+        except OSError as error:
+            raise unusable(f"{self.place}: {pointer} cannot be read ({error.strerror})") from None
+        raise unusable(f"{self.place}: {folder / 'zarr.json' if STORE_NAME.fullmatch(name) else pointer} is damaged")
 
     def fetch(self, *files: Path) -> None:
         """Make sure that files which the store has are in `folder`, several at the same time.
@@ -134,8 +148,14 @@ class RemoteFiles:
     def fetch_again(self, file: Path) -> bool:
         """Remove a file from the cache, so that it is fetched anew. Return False if that was done before.
 
-        For `zarr.json` all metadata are removed.
+        For `zarr.json` all metadata are removed. Call it while the error is handled that shows the damage.
+
+        Raises:
+            StoreError: offline, or if the file cannot be removed: that error again, with what to do in the cache.
         """
+        error = sys.exception()
+        if self.cache.offline and isinstance(error, StoreCorruptError | StoreIncompleteError):
+            raise damaged(error, self.folder, file)
         if self.cache.offline or file in self._again:
             return False
         if file.parent != self.folder and not file.exists():  # another process has made room: it was not damaged
@@ -143,8 +163,10 @@ class RemoteFiles:
         self._again.add(file)
         files = [file] if file.parent != self.folder else list(self.folder.glob("*/zarr.json"))
         for one in files:
-            with contextlib.suppress(OSError):
-                one.unlink()
+            try:
+                one.unlink(missing_ok=True)
+            except OSError as failure:
+                raise not_removed(error, one, failure) from None
         return True
 
     def require_present(self, file: Path) -> None:
@@ -164,8 +186,8 @@ class RemoteFiles:
         return failed and not self.cache.offline
 
     def shown(self, file: Path) -> str:
-        """Return the address of a file."""
-        return f"{self.place}/{self._name(file)}"
+        """Return the address of a file; offline its path in the cache."""
+        return str(file) if self.cache.offline else f"{self.place}/{self._name(file)}"
 
     def read(self, file: Path, start: int, stop: int) -> Future[Answer]:
         """Begin to read a part of a file. Call `result_of` with the result.
@@ -296,7 +318,9 @@ class RemoteFiles:
                 "  Install it: pip install 'diamant-pipeline[remote]'"
             )
         remedy = remedy_of(failure.kind, self.place.scheme)
-        return StoreUnreachableError(f"{self.place}/{name}: cannot be read: {failure.what}.\n  {remedy}")
+        file = self.folder / name
+        removed = f"; its copy in the cache was damaged, and was removed ({file})" if file in self._again else ""
+        return StoreUnreachableError(f"{self.place}/{name}: cannot be read: {failure.what}{removed}.\n  {remedy}")
 
 
 def _touched(file: Path) -> bool:
@@ -310,13 +334,5 @@ def _touched(file: Path) -> bool:
     return True
 
 
-def _write(file: Path, content: bytes) -> None:
-    """Write a small file of the cache atomically."""
-    from store.disk.publish import replace_file
-
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_file(file, content)
-
-
 def _of_disk(folder: Path, error: OSError) -> FetchError:
-    return FetchError("disk", f"{folder} cannot be written ({error.strerror})")
+    return FetchError("disk", f"{error.filename2 or error.filename or folder} cannot be written ({error.strerror})")

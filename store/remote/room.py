@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from store.disk.locks import is_locked, lock_file
-from store.remote.cache import BEGUN, PARTIAL
+from store.remote.cache import BEGUN, PARTIAL, STORE_NAME
 
 __all__ = ["Room"]
 
@@ -29,7 +29,6 @@ SPARE = 0.05
 ABANDONED = 3600.0
 """Seconds after which a partial file that nobody writes to counts as left behind by a killed process."""
 
-_STORE = re.compile(r"[0-9a-f]{64}")
 _COUNT = re.compile(rb"[0-9]{1,18}")
 
 
@@ -111,7 +110,7 @@ def _files(cache: Path) -> list[tuple[Path, os.stat_result]]:
     """Return the files of all stores in the cache with their status."""
     found = []
     for store in cache.iterdir():
-        if _STORE.fullmatch(store.name):
+        if STORE_NAME.fullmatch(store.name):
             for folder, _, names in os.walk(store):
                 for name in names:
                     with contextlib.suppress(FileNotFoundError):  # another process has just moved it

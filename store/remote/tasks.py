@@ -110,7 +110,7 @@ class _Download:
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock_file(self._partial) as remove:
             begun: Begun | None = None
-            keep_part = False
+            finished = keep_part = False
             try:
                 if self._file.exists():
                     return self._file.stat().st_size
@@ -123,6 +123,7 @@ class _Download:
                     found = self._read(None, patience, known=known)
                 self._notes.unlink(missing_ok=True)  # before its file gets its name: a killed process leaves no note
                 self._partial.replace(self._file)
+                finished = True  # from here on both names may be those of the next process
             except FetchError as failure:
                 keep_part = failure.kind != "changed" and self._begun() is not None
                 raise
@@ -130,8 +131,9 @@ class _Download:
                 return found
             finally:
                 with contextlib.suppress(OSError):
-                    if not keep_part and remove():
-                        self._notes.unlink()
+                    if not finished and not keep_part:
+                        self._notes.unlink(missing_ok=True)
+                        remove()
 
     def _read(self, begun: Begun | None, patience: Patience, *, known: bool) -> int:
         def sized(size: int, tag: str | None) -> None:

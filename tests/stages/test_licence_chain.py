@@ -12,7 +12,9 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.inspection import describe_store
 from stages import evaluate, export, extract, predict, train
 from stages.attention.architectures import build_transformer, find_architecture
@@ -20,7 +22,9 @@ from stages.attention.naming import licence_beside
 from stages.errors import UsageError
 from stages.exporting.description import describe
 from stages.exporting.loading import load
+from stages.outputs.kinds import MODEL_FILE
 from stages.prediction.licence_file import LICENCE_FILE
+from stages.runs.licences import NOT_USED, licence_in
 from stages.settings import EvaluateSettings, ExportSettings, PredictSettings
 from store import AttentionStore
 from store.writer import new_store
@@ -80,6 +84,25 @@ def test_the_store_the_page_and_the_predictions_have_it(chain: Chain, tmp_path: 
     written = (chain.predictions / LICENCE_FILE).read_text()
     assert f"licence: {chain.licence}\n" in written
     assert ("no known licence" in written) == (chain.licence == UNKNOWN)
+
+
+def test_a_run_shows_it_beside_that_of_the_store(chain: Chain, tmp_path: Path):
+    """A run may come from another store. One of images alone needs none, and a folder without a model names none."""
+    other = replace_licence(chain.run, tmp_path / "other", "CC BY-NC 4.0")
+    alone = tmp_path / "alone"
+    train.run(train_settings(chain.store, alone, steps=2, epochs=None, branches="image"))
+    for run, licence in ((chain.run, chain.licence), (other, "CC BY-NC 4.0"), (alone, NOT_USED)):
+        described = describe_store(chain.store, stats=False, run=run)
+        assert (described["weights_licence"], described["run_licence"]) == (chain.licence, licence)
+    shown = CliRunner().invoke(app, ["inspect", str(chain.store), "--run", str(other)]).output
+    assert "CC BY-NC 4.0" in next(line for line in shown.splitlines() if "licence of the run" in line)
+    (alone / MODEL_FILE).write_bytes(b"no model")
+    assert licence_in(alone) == ""
+
+
+def test_the_summary_of_a_cross_validation_has_it_once(chain: Chain, tmp_path: Path):
+    report = train.run(train_settings(chain.store, tmp_path / "folds", steps=2, epochs=None, folds=2))
+    assert str(report).count(f": {chain.licence}") == 1
 
 
 def test_exported_networks_have_it(chain: Chain, tmp_path: Path):

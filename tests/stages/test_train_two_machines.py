@@ -42,16 +42,26 @@ def _start(folder: Path, *launcher: str) -> subprocess.Popen[str]:
     )
 
 
-def _agent(port: int, rank: int, rendezvous: str) -> list[str]:
-    """Return how the agent of a machine is started: the documented way, or by rank and address of the first one."""
+def _agent(port: int, rank: int, rendezvous: str, logs: Path) -> list[str]:
+    """Return how the agent of a machine is started: the documented way, or by rank and address of the first one.
+
+    What its process prints goes to files. The agent's own words are of no account here: it may warn at the very end
+    that the other one was gone before it (see docs/many-gpus.md).
+    """
     if rendezvous == "static":
         found = ["--node-rank", str(rank), "--master-addr", "127.0.0.1", "--master-port", str(port)]
     else:
         (command,) = [one.text for one in blocks_of(DOCS / "many-gpus.md") if "--rdzv-endpoint" in one.text]
         text = command.replace("first:29500", f"127.0.0.1:{port}").replace("--nproc-per-node 4", "--nproc-per-node 1")
         found = re.findall(r"torchrun (.*) -m pipeline train", text)[0].split()
-    found = [*found, "--nnodes", "2", "--nproc-per-node", "1"]
+    found = [*found, "--nnodes", "2", "--nproc-per-node", "1", "--redirects", "3", "--log-dir", str(logs)]
     return ["-m", "torch.distributed.run", *found]
+
+
+def _printed(logs: Path) -> tuple[str, str]:
+    """Return what the only process of a machine wrote to standard output and standard error."""
+    (output,), (error,) = logs.rglob("stdout.log"), logs.rglob("stderr.log")
+    return output.read_text(), error.read_text()
 
 
 @pytest.mark.slow
@@ -66,10 +76,13 @@ def test_two_machines_train_what_one_process_trains(phantom_store: Path, tmp_pat
     expected = alone.communicate()
     assert alone.returncode == 0, expected
     port = free_port()
-    agents = [_start(tmp_path / name, *_agent(port, rank, rendezvous)) for rank, name in enumerate(("first", "second"))]
-    said = [agent.communicate() for agent in agents]
-    assert [agent.returncode for agent in agents] == [0, 0], said
     machines = [tmp_path / "first", tmp_path / "second"]
+    logs = [tmp_path / "logs" / machine.name for machine in machines]
+    agents = [_start(machines[rank], *_agent(port, rank, rendezvous, logs[rank])) for rank in range(2)]
+    of_agents = [agent.communicate() for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], of_agents
+    assert [output for output, _ in of_agents] == ["", ""]
+    said = [_printed(log) for log in logs]
     leading = [machine for machine in machines if (machine / "run").exists()]
     assert len(leading) == 1  # with c10d the first to come leads
     other = machines.index(leading[0]) ^ 1

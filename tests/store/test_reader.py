@@ -64,6 +64,18 @@ def test_a_store_that_is_replaced_while_it_is_opened_is_opened_again(
             AttentionStore.open(path)
 
 
+def test_samples_can_be_read_without_their_maps(make_store: MakeStore):
+    """No file of the maps is touched."""
+    path = make_store(3)
+    for shard in (path / "attention").glob("c.*"):
+        shard.unlink()
+    store = AttentionStore.open(path)
+    batch = store.read([2, 0], maps=False)
+    assert (batch.attention.shape, batch.attention.dtype) == ((2, 0, *store.grid), np.float16)
+    assert np.array_equal(batch.image, store.read_array("image", [2, 0]))
+    assert np.array_equal(batch.mask, store.read_array("mask", [2, 0]))
+
+
 def test_a_large_result_is_the_same_as_a_small_one(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch):
     """Before memory is allocated for it, the sizes of all its chunks are compared with the promised one."""
     path = make_store(3)

@@ -200,10 +200,16 @@ def print_tables(
     steps: Annotated[int | None, typer.Option(help="Only runs of so many steps.")] = None,
     score: Annotated[str, typer.Option(help="test or val.")] = "test",
     reference: Annotated[str, typer.Option(help="Arm that all others are compared with.")] = "image",
+    pair: Annotated[
+        list[str] | None, typer.Option(help="Print only this difference: ARM:STEPS,ARM:STEPS. May be repeated.")
+    ] = None,
 ) -> None:
     """Print all tables as Markdown."""
-    from tests.benchmarks.evidence.tables import all_tables
+    from tests.benchmarks.evidence.tables import all_tables, pair_table
 
+    if pair:
+        typer.echo(pair_table(results, pair, score=score))
+        return
     typer.echo(all_tables(results, steps=steps, score=score, reference=reference))
 
 

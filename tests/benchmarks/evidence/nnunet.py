@@ -1,7 +1,7 @@
 """Train nnU-Net's plain 2-D configuration on the samples of a run of `pipeline compare`, and score it in the same way.
 
     python -m tests.benchmarks.evidence.nnunet --store store/isic.zarr --split-csv isic-0.csv --labels 65 --steps 2000 \
-        --bin nnunet-venv/bin --work /scratch/nnunet --out nnunet.csv
+        --bin nnunet-venv/bin --work /scratch/nnunet --out work/part-nnunet/raw/isic-0-test.csv
 
 nnU-Net v2 (Isensee et al. 2021, package `nnunetv2`) does not fit the seam of the other rivals: it has its own planning,
 augmentation, loss, optimiser and sampling. So it runs as its own program, from an environment of its own (`--bin`), and
@@ -10,20 +10,21 @@ the training: the default is 1,000 epochs of 250 steps. Here `--steps` steps are
 learning rate falls as usual. All drawn samples are trained on (fold `all`), the last weights count, and prediction
 averages over mirrored images, as by default.
 
-The table has the columns of the raw results, one row per image: `arm,labels,seed,id,dice`. A summary in JSON beside it
+The table is one of raw results (`tests.benchmarks.evidence.raw`): the run becomes a line in it. With the path above,
+`python -m tests.benchmarks.evidence collect --work work` adds it to the results. A summary in JSON beside the table
 says what was run: steps, batch and patch size, parameters, and the time.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +33,6 @@ import typer
 from numpy.typing import NDArray
 
 from pipeline.failures import report_error
-from stages.comparison.results import RunResult
 from stages.errors import PipelineError, UsageError
 from stages.segmentation.labelled_subset import labelled_subset
 from stages.segmentation.metrics import score_sample
@@ -40,6 +40,7 @@ from stages.segmentation.splits import split_by_csv
 from store import AttentionStore
 from store.disk.publish import replace_file
 from tests.benchmarks.evidence.nnunet_dataset import NAME, NUMBER, read_prediction, write_dataset
+from tests.benchmarks.evidence.raw import NO, RawRun, merge_runs, read_runs, write_runs
 
 __all__ = ["ARM", "EPOCH", "TRAINER", "score_predictions", "trainer_source"]
 
@@ -96,7 +97,7 @@ def main(
     labels: Annotated[int, typer.Option(help="Number of labelled samples.")],
     bin: Annotated[Path, typer.Option(help="Folder with the programs of nnU-Net.")],  # noqa: A002 - name of the option
     work: Annotated[Path, typer.Option(help="Folder for nnU-Net's files; is created.")],
-    out: Annotated[Path, typer.Option(help="The table to write.")],
+    out: Annotated[Path, typer.Option(help="Table of raw results, to which the run is added.")],
     seed: Annotated[int, typer.Option(help="Seed of the draw, the weights and the augmentation.")] = 0,
     steps: Annotated[int, typer.Option(help=f"Steps, a multiple of {EPOCH}.")] = 2000,
     score: Annotated[Literal["test", "val"], typer.Option(help="Split to score.")] = "test",
@@ -105,6 +106,7 @@ def main(
     """Write the data set, plan, train, predict, score, and write table and summary."""
     if steps % EPOCH or steps < EPOCH:
         raise UsageError(f"--steps {steps}: is no multiple of {EPOCH}.\n  nnU-Net is trained in epochs of {EPOCH}.")
+    known = read_runs(out)
     opened = AttentionStore.open(store)
     splits = labelled_subset(opened, split_by_csv(opened, split_csv), count=labels, seed=seed)
     chosen = {name: np.flatnonzero(np.array(splits) == name).astype(np.int64) for name in ("train", score)}
@@ -119,19 +121,24 @@ def main(
     where = ("-i", str(work / "raw" / NAME / "imagesTs"), "-o", str(predictions), "-device", device)
     network = ("-d", str(NUMBER), "-c", "2d", "-f", "all", "-tr", TRAINER)
     programs.run("nnUNetv2_predict", *where, *network, "-npp", "1", "-nps", "1", "--disable_progress_bar")
-    dice, hd95 = score_predictions(opened, chosen[score], predictions)
-    result = RunResult(
-        arm=ARM, labels=len(chosen["train"]), seed=seed, dice=dice, hd95=hd95, seconds=seconds,
-        parameters=programs.parameters(), steps=steps, epochs=steps // EPOCH,
-    )  # fmt: skip
-    replace_file(out, table(result))
-    summary = programs.plan() | {
-        "store": store.name, "split": split_csv.name, "scored": score, "labels": result.labels, "seed": seed,
-        "steps": steps, "parameters": result.parameters, "seconds_of_training": round(seconds, 1),
+    dice = score_predictions(opened, chosen[score], predictions)
+    plan, parameters, count = programs.plan(), programs.parameters(), len(chosen["train"])
+    contents = opened.description.contents_sha256[:12]
+    settings = f"network=nnunet;batch_size={plan['batch_size']};patch_size={'x'.join(map(str, plan['patch_size']))}"
+    summary = plan | {
+        "store": store.name, "split": split_csv.name, "scored": score, "labels": count, "seed": seed,
+        "steps": steps, "parameters": parameters, "seconds_of_training": round(seconds, 1),
         "processor_seconds_per_step": round(programs.seconds_of_epoch() / EPOCH, 4), "threads": programs.threads,
         "mean_dice": round(float(np.nanmean(list(dice.values()))), 5),
     }  # fmt: skip
-    replace_file(out.with_suffix(".json"), json.dumps(summary, indent=1).encode())
+    identity = hashlib.sha256(f"{settings} {contents} {splits} {steps} {seed}".encode()).hexdigest()[:16]
+    run = RawRun(
+        arm=ARM, labels=count, seed=seed, steps=steps, tuned=NO, settings=settings,
+        store=f"{store.stem.partition('-')[2]}:{contents}", parameters=parameters, seconds=round(seconds, 1),
+        improving="", identity=identity, finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), dice=dice,
+    )  # fmt: skip
+    write_runs(out, merge_runs(known, [run]))
+    replace_file(out.with_name(f"{out.stem}-{count}-{seed}-{steps}.json"), json.dumps(summary, indent=1).encode())
     typer.echo(json.dumps(summary))
 
 
@@ -223,30 +230,18 @@ def trainer_source(*, steps: int, seed: int, threads: int) -> str:
     return _TRAINER_SOURCE.format(name=TRAINER, seed=seed, epochs=steps // EPOCH, epoch=EPOCH, threads=threads)
 
 
-def score_predictions(
-    store: AttentionStore, positions: NDArray[np.int64], folder: Path
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return Dice and HD95 of every predicted sample by its id, by the metrics of `pipeline compare`.
+def score_predictions(store: AttentionStore, positions: NDArray[np.int64], folder: Path) -> dict[str, float]:
+    """Return the Dice of every predicted sample by its id, by the metric of `pipeline compare`.
 
     Raises:
         PipelineError: a prediction is missing or has another size.
     """
-    dice, hd95 = {}, {}
+    dice = {}
     for position in positions.tolist():
         (truth,) = store.read_array("mask", np.array([position]))
         predicted = read_prediction(folder, position, store.size)
-        scores = score_sample(predicted, truth, len(store.classes))
-        dice[str(store.ids[position])], hd95[str(store.ids[position])] = scores.dice, scores.hd95
-    return dice, hd95
-
-
-def table(result: RunResult) -> bytes:
-    """Return the table of a run, one row per image."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("arm", "labels", "seed", "id", "dice"))
-    writer.writerows((result.arm, result.labels, result.seed, id_, f"{dice:.5f}") for id_, dice in result.dice.items())
-    return text.getvalue().encode()
+        dice[str(store.ids[position])] = score_sample(predicted, truth, len(store.classes)).dice
+    return dice
 
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from stages.comparison.holm import holm
+from stages.errors import UsageError
 from tests.benchmarks.evidence.claims import ALL, CLAIMS, Claim
 from tests.benchmarks.evidence.datasets import DATASETS
 from tests.benchmarks.evidence.raw import RawRun
 from tests.benchmarks.evidence.scores import Key, Mean, Scores, difference, mean_of, read_scores
 
-__all__ = ["all_tables"]
+__all__ = ["all_tables", "pair_table"]
 
 NONE = "–"
 
@@ -53,8 +55,9 @@ def all_tables(folder: Path, *, steps: int | None = None, score: str = "test", r
         for number in [one for one in scores.steps() if steps in (None, one)]:
             title = f"{name}, {score} images, {number} steps"
             parts += [f"### {title}: Dice", f"{_MEANS} {_ARMS}", _means(scores, number)]
-            about = _DIFFERENCES.format(reference=reference)
-            parts += [f"### {title}: difference from {reference}", about, _differences(scores, number, reference)]
+            about, rows = _DIFFERENCES.format(reference=reference), _differences(scores, number, reference)
+            if rows:
+                parts += [f"### {title}: difference from {reference}", about, _difference_table(rows)]
         if len(scores.steps()) > 1:
             parts += [f"### {name}, {score} images: Dice over the number of steps", _curve(scores)]
         if scores.runs:
@@ -62,6 +65,35 @@ def all_tables(folder: Path, *, steps: int | None = None, score: str = "test", r
     if score == "test" and any(scores.runs for scores in every.values()):
         parts += ["### Claims", _CLAIMED, _claims(every)]
     return "\n\n".join(parts) if parts else "There are no results yet."
+
+
+def pair_table(folder: Path, pairs: Sequence[str], *, score: str = "test") -> str:
+    """Return the differences of pairs of arms that may have other numbers of steps.
+
+    Args:
+        folder: with the tables of `tests.benchmarks.evidence.raw`.
+        pairs: each `ARM:STEPS,ARM:STEPS`; the second is subtracted from the first.
+        score: the part that was scored, test or val.
+
+    Raises:
+        UsageError: a pair is not written so, or a table is damaged.
+    """
+    rows = []
+    for text in pairs:
+        found = _PAIR.fullmatch(text)
+        if not found:
+            raise UsageError(f"--pair {text}: write ARM:STEPS,ARM:STEPS, as in dual:2000,nnunet:3000.")
+        first, second = (found[1], int(found[2])), (found[3], int(found[4]))
+        for name in DATASETS:
+            scores = read_scores(folder, name, score)
+            for labels in scores.labels():
+                one = difference(scores, Key(first[0], labels, first[1]), Key(second[0], labels, second[1]))
+                if one:
+                    rows.append([name, str(labels), text.replace(",", " − "), *_cells(one), _p(one.p)])
+    return _markdown(["data", "labels", "arms and steps", *_CELLS, "p"], rows)
+
+
+_PAIR = re.compile(r"([^:,]+):(\d+),([^:,]+):(\d+)")
 
 
 def _means(scores: Scores, steps: int) -> str:
@@ -77,13 +109,18 @@ def _means(scores: Scores, steps: int) -> str:
     return _markdown(["arm", *(f"{number} labels" for number in labels)], rows)
 
 
-def _differences(scores: Scores, steps: int, reference: str) -> str:
+def _differences(scores: Scores, steps: int, reference: str) -> list[list[str]]:
+    """Return a row for each arm and number of labels that share a run with the reference."""
     rows = []
     for number in scores.labels():
         for arm in scores.arms():
             one = difference(scores, Key(arm, number, steps), Key(reference, number, steps))
             if arm != reference and one:
                 rows.append([arm, str(number), *_cells(one), _p(one.p)])
+    return rows
+
+
+def _difference_table(rows: Sequence[Sequence[str]]) -> str:
     return _markdown(["arm", "labels", *_CELLS, "p"], rows)
 
 

@@ -16,7 +16,7 @@ from tests.benchmarks.evidence.claims import Claim
 from tests.benchmarks.evidence.raw import RawRun, merge_runs, raw_file, read_runs, write_runs
 from tests.benchmarks.evidence.scores import Key, difference, mean_of, read_scores
 from tests.benchmarks.evidence.search import DEFAULTS, choose, trial_arms, trials
-from tests.benchmarks.evidence.tables import all_tables
+from tests.benchmarks.evidence.tables import all_tables, pair_table
 from tests.benchmarks.evidence.tuned import settings_for
 
 IDS = [f"image-{number:02d}" for number in range(30)]
@@ -216,3 +216,14 @@ def test_every_arm_and_claim_of_the_protocol_can_be_read() -> None:
     assert {spec.as_large_as for spec in specs.values()} <= {*ARMS, None}
     assert {name for claim in claims.CLAIMS for name in (claim.first, claim.second)} <= set(ARMS)
     assert len(set(claims.CLAIMS)) == len(claims.CLAIMS)
+
+
+def test_a_pair_compares_runs_of_different_lengths(tmp_path: Path) -> None:
+    long = replace(run("dual", 0, 0.9, steps=10000), dice=dict.fromkeys(IDS[:20], 0.9))
+    short = replace(run("nnunet", 0, 0.8, steps=3000), dice=dict.fromkeys(IDS[:20], 0.8))
+    folder = written(tmp_path, long, short)
+    (line,) = pair_table(folder, ["dual:10000,nnunet:3000"]).splitlines()[2:]
+    assert line.startswith("| isic | 65 | dual:10000 − nnunet:3000 | +0.100 | ")
+    assert pair_table(folder, ["dual:400,nnunet:3000"]).count("\n") == 1
+    with pytest.raises(UsageError, match="ARM:STEPS"):
+        pair_table(folder, ["dual,nnunet"])

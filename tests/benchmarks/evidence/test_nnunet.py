@@ -7,7 +7,6 @@ the same files.
 from __future__ import annotations
 
 import ast
-import csv
 import json
 import stat
 import sys
@@ -25,6 +24,8 @@ from store import AttentionStore
 from store.writer import Layout, new_store
 from tests.benchmarks.evidence import nnunet
 from tests.benchmarks.evidence.nnunet_dataset import case_of, read_prediction, write_dataset
+from tests.benchmarks.evidence.raw import read_runs
+from tests.benchmarks.evidence.running import collect
 from tests.conftest import RECIPE, random_sample
 
 PLAN = """
@@ -85,21 +86,36 @@ def split_csv(tmp_path: Path) -> Path:
 def test_a_run_scores_the_test_images_by_our_metrics(
     make_store: Callable[..., Path], programs: Path, split_csv: Path, tmp_path: Path
 ) -> None:
-    path, out = make_store(12), tmp_path / "nnunet.csv"
+    path, out = make_store(12, name="set-plain.zarr"), tmp_path / "part-nnunet" / "raw" / "isic-0-test.csv"
     nnunet.main(path, split_csv, 5, programs, tmp_path / "work", out, seed=3, steps=100)
     store = AttentionStore.open(path)
-    rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
-    assert [row["id"] for row in rows] == [f"sample-{n:03d}" for n in range(8, 12)]
-    assert {(row["arm"], row["labels"], row["seed"]) for row in rows} == {("nnunet", "5", "3")}
-    for n, row in zip(range(8, 12), rows, strict=True):
+    (run,) = read_runs(out)
+    assert (run.key, run.parameters) == (("nnunet", 5, 3, 100), 123)
+    assert run.store == f"plain:{store.description.contents_sha256[:12]}"
+    assert list(run.dice) == [f"sample-{n:03d}" for n in range(8, 12)]
+    for n, dice in zip(range(8, 12), run.dice.values(), strict=True):
         sample = store.read(np.array([n]))
         right = score_sample((sample.image[0][..., 0] > 127).astype(np.uint8), sample.mask[0], 2).dice
-        assert float(row["dice"]) == pytest.approx(right, abs=1e-5)
-    summary = json.loads(out.with_suffix(".json").read_text())
+        assert dice == pytest.approx(right, abs=1e-5)
+    summary = json.loads(out.with_name("isic-0-test-5-3-100.json").read_text())
     assert summary["processor_seconds_per_step"] == 25 / nnunet.EPOCH
     assert (summary["parameters"], summary["steps"], summary["batch_size"], summary["labels"]) == (123, 100, 3, 5)
     trained = list((tmp_path / "work" / "raw" / nnunet.NAME / "imagesTr").iterdir())
     assert len(trained) == 5
+    nnunet.main(path, split_csv, 5, programs, tmp_path / "longer", out, seed=3, steps=150)
+    assert [one.key for one in read_runs(out)] == [("nnunet", 5, 3, 100), ("nnunet", 5, 3, 150)]
+    (collected,) = collect(tmp_path, tmp_path / "results")
+    assert [one.steps for one in read_runs(collected)] == [100, 150]
+
+
+def test_a_table_that_is_none_is_refused_before_the_training(
+    make_store: Callable[..., Path], programs: Path, split_csv: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine.csv"
+    out.write_text("id,age\n")
+    with pytest.raises(UsageError, match="is no table of runs"):
+        nnunet.main(make_store(12), split_csv, 5, programs, tmp_path / "work", out, steps=50)
+    assert (out.read_text(), (tmp_path / "work").exists()) == ("id,age\n", False)
 
 
 def test_the_data_set_holds_the_stored_pixels_and_ignores_what_is_ignored(tmp_path: Path, layout: Layout) -> None:

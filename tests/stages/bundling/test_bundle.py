@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,21 +16,7 @@ from stages.bundling import wheels
 from stages.errors import PipelineError, UnknownModelError, UsageError
 from stages.settings.machines import BundleSettings
 from tests.faults.kinds import observe
-
-
-def _wheel(folder: Path, name: str, version: str, requires: str = "") -> Path:
-    """Write a wheel with one module."""
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
-    needed = f"Requires-Dist: {requires}\n" if requires else ""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{name}.py", f"VERSION = {version!r}\n")
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}")
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/RECORD", "")
-    return path
+from tests.stages.bundling.small_wheels import write_wheel
 
 
 @pytest.fixture
@@ -40,11 +25,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "DISTRIBUTION", "trial_package")
     monkeypatch.setattr(bundle, "pinned", lambda _: {"trial_package": "1.0", "trial_needed": "2.0"})
     monkeypatch.setattr(bundle, "installed_bytes", lambda _: 10**9)
-    monkeypatch.setattr(bundle, "checkout", lambda: None)
+    monkeypatch.setattr(bundle, "origin", lambda: None)
 
     def collect(packages, folder, task):
         for name, version in packages.items():
-            _wheel(folder, name, version, "trial_needed" if name == "trial_package" else "")
+            write_wheel(folder, name, version, "trial_needed" if name == "trial_package" else "")
             task.advance(1)
 
     monkeypatch.setattr(bundle, "collect_wheels", collect)
@@ -259,7 +244,8 @@ def test_only_the_wheel_of_a_build_is_kept(tmp_path, monkeypatch):
         def advance(self, count):
             advanced.append(count)
 
-    wheels.build_own_wheel(tmp_path / "source", tmp_path / "wheels", Task())
+    wheels.own_wheel(tmp_path / "source", "1.0", tmp_path / "wheels", Task())
     assert [path.name for path in (tmp_path / "wheels").iterdir()] == ["a-1.0-py3-none-any.whl"]
-    with pytest.raises(PipelineError, match="source code"):
-        wheels.build_own_wheel(tmp_path / "absent", tmp_path / "wheels", Task())
+    with pytest.raises(PipelineError, match=r"source: has version 1.0 .* now; 0.9 is installed here"):
+        wheels.own_wheel(tmp_path / "source", "0.9", tmp_path / "wheels", Task())
+    assert advanced == [1]

@@ -129,7 +129,7 @@ def test_coarse_times_prove_nothing(sample: SourceSample, monkeypatch: pytest.Mo
     assert States().of(sample) is None
 
 
-@pytest.mark.parametrize("kind", ["nfs4", "fuse.rclone", "9p", "vfat", "tmpfs", ""])
+@pytest.mark.parametrize("kind", ["nfs4", "fuse.rclone", "9p", "vfat", "tmpfs", "overlay", "erofs", ""])
 def test_other_file_systems_prove_nothing(sample: SourceSample, monkeypatch: pytest.MonkeyPatch, kind: str):
     monkeypatch.setattr(known_files, "file_system_of", lambda _: kind)
     assert States().of(sample) is None
@@ -154,6 +154,26 @@ def test_a_link_to_another_file_system_proves_nothing(
     path.symlink_to(far / path.name)
     # Both folders are one device here. A sample of two files would be looked at once.
     assert States().of(sample if linked == "image" else SourceSample("b", path)) is None
+
+
+@pytest.mark.parametrize(("place", "proves"), [("layers", False), ("data", True), ("data/layers", False)])
+def test_in_a_container_only_files_of_mounted_volumes_prove_something(
+    sample: SourceSample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, *, proves: bool
+):
+    """The layers below an overlay file system may lie on one whose times prove nothing."""
+    mounts = tmp_path / "mounts"
+    options = "rw,lowerdir=/var/lib/l/A:/var/lib/l/B,upperdir=/var/lib/d/diff,workdir=/var/lib/d/work"
+    mounts.write_text(
+        f"1 0 0:45 / / rw,relatime - overlay overlay {options}\n"
+        f"2 1 8:1 /volumes/v/_data {tmp_path}/data rw,relatime master:1 - ext4 /dev/sda1 rw\n"
+        f"3 2 0:46 / {tmp_path}/data/layers rw,relatime - overlay overlay {options},xino=off\n"
+    )
+    monkeypatch.setattr(file_systems, "MOUNTS", mounts)
+    monkeypatch.setattr(known_files, "file_system_of", file_systems.file_system_of)
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    image = sample.image.replace(folder / "a.png")
+    assert (States().of(SourceSample("a", image)) is not None) == proves
 
 
 @pytest.mark.parametrize(("seconds", "proves"), [(5, False), (40, False), (90, True)])

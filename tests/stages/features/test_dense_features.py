@@ -131,3 +131,17 @@ def test_the_licence_of_the_encoder_is_kept(phantom_store: Path, tmp_path: Path,
     assert recorded.startswith(shown)
     assert f"licence of the encoder: {recorded}" in str(report)
     assert report.to_json()["licence"] == recorded
+
+
+@pytest.mark.parametrize(
+    ("regions", "said", "shown"), [(False, "virchow2", "virchow2"), (True, "", "not named by the files of features")]
+)
+def test_the_command_says_whether_the_features_name_their_encoder(
+    phantom_store: Path, tmp_path: Path, said: str, shown: str, *, regions: bool
+):
+    """slide2vec's descriptions of regions do not, so nothing shows a mixture of two encoders."""
+    ids = [str(one) for one in AttentionStore.open(phantom_store).ids]
+    folder = write_slide2vec_dense(tmp_path / "f", ids, regions=regions)
+    report = maps(MapsSettings(store=phantom_store, features=folder, out=tmp_path / "s.zarr", components=3))
+    assert f"encoder: {shown}" in str(report)
+    assert report.to_json()["encoder"] == said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stages.attention.models import MODELS
+from stages.errors import UsageError
 from stages.runs.licences import (
     LICENCES,
     NOT_STATED,
@@ -83,5 +84,8 @@ def test_weights_that_were_trained_further_keep_the_licence_of_the_initial_ones(
     assert derived_licence(stated, initial) == expected
 
 
-def test_what_is_recorded_fits_into_a_store():
-    assert len(licence_to_record("vit_tiny_patch8", "x" * 5000)) == LONGEST_LICENCE
+def test_a_licence_is_recorded_whole_or_refused():
+    """A text that is cut would lose its end, where the licence of initial weights is."""
+    assert licence_to_record("vit_tiny_patch8", "x" * LONGEST_LICENCE) == "x" * LONGEST_LICENCE
+    with pytest.raises(UsageError, match=r"a licence of 1,001 characters, and 1,000 can be kept"):
+        licence_to_record("vit_tiny_patch8", "x" * (LONGEST_LICENCE + 1))

@@ -32,6 +32,22 @@ def test_resident_and_streamed_batches_are_what_the_store_holds(make_store: Call
             np.testing.assert_array_equal(batch.attention.numpy(), expected.attention)
 
 
+@pytest.mark.parametrize("free_memory", [2**30, 100], ids=["resident", "streamed"])
+def test_a_network_without_maps_gets_none_and_reads_none(
+    make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, free_memory: int
+):
+    path = make_store(4)
+    for shard in (path / "attention").glob("c.*"):
+        shard.unlink()
+    store = AttentionStore.open(path)
+    monkeypatch.setattr("stages.segmentation.batches._free_memory", lambda _: free_memory)
+    (batch,) = open_samples(store, np.arange(4), CPU, maps=False).batches([np.array([2, 0])])
+    assert batch.attention.shape == (2, 0, *store.grid)
+    np.testing.assert_array_equal(batch.mask.numpy(), store.read_array("mask", [2, 0]))
+    with pytest.raises(StoreIncompleteError, match="`attention`"):
+        list(open_samples(store, np.arange(4), CPU).batches([np.array([2, 0])]))
+
+
 def test_samples_that_do_not_fit_in_memory_are_streamed(
     make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ):

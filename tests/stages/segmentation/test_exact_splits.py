@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from stages.errors import UsageError
 from stages.segmentation.balancing import Traits
-from stages.segmentation.exact_splits import deal, describe_samples, part_sizes
+from stages.segmentation.exact_splits import deal, part_sizes
+from stages.segmentation.sample_traits import sample_traits
 from stages.segmentation.splits import SMALL, resolve_rule, split_by_hash, split_by_rule, split_exactly
 from store import AttentionStore
 from store.writer import Layout, new_store
@@ -49,6 +50,12 @@ def _mask(value: int, pixels: int) -> np.ndarray:
     mask = np.zeros(LAYOUT.size, np.uint8)
     mask.flat[:pixels] = value
     return mask
+
+
+def _traits(store: AttentionStore, count: int) -> dict[int, frozenset[str]]:
+    """Return the traits of the first samples."""
+    found = sample_traits(store, np.arange(count))
+    return {index: found.kinds[kind] for index, kind in enumerate(found.kind_of)}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +159,7 @@ def test_traits_are_the_classes_and_the_third_of_the_foreground(write):
     ignored = _mask(1, 4)
     ignored[ignored == 0] = 255
     store = write([_mask(0, 0), _mask(1, 2), _mask(2, 10), ignored])
-    traits = describe_samples(store, np.arange(4))
+    traits = _traits(store, 4)
     assert traits == {
         0: {"foreground empty"},
         1: {"class 1", "foreground low"},
@@ -164,7 +171,7 @@ def test_traits_are_the_classes_and_the_third_of_the_foreground(write):
 def test_labels_that_overlap_are_classes_of_their_own(write):
     """A pixel with the bits of two labels counts for both."""
     store = write([_mask(3, 2), _mask(2, 2)], layout=replace(LAYOUT, multilabel=True))
-    traits = describe_samples(store, np.arange(2))
+    traits = _traits(store, 2)
     assert {name for name in traits[0] if name.startswith("class")} == {"class 1", "class 2"}
     assert {name for name in traits[1] if name.startswith("class")} == {"class 2"}
 

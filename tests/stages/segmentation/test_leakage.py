@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.segmentation.leakage import leaked_samples
+from stages.segmentation.linked_names import linked_groups
 from stages.segmentation.run_splits import NAMES, RunSplits
 from stages.segmentation.split_blocks import texts_of
-from stages.segmentation.splits import linked_groups
 from stages.segmentation.store_groups import store_groups
 from store.text_words import text_prints
 from store.texts import Texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from stages.runtime.progress import SILENT
 from stages.segmentation.checkpoint import load_model, load_state
 from stages.segmentation.trainer import SegmentationTrainer
 from store import AttentionStore
-from tests.conftest import train_settings
+from store.writer import Layout, new_store
+from tests.conftest import RECIPE, random_sample, train_settings
 
 CPU = torch.device("cpu")
 EPOCHS = 5
@@ -100,3 +102,31 @@ def _assert_kept(run: Path, weights: dict[str, torch.Tensor], epoch: int, scores
     model, card = load_model(run, CPU)
     assert (card.epoch, card.val_dice) == (epoch, scores[epoch - 1])
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"augment": "none"}, {"attention_norm": "minmax"}, {"unlabelled": True}], ids=str
+)
+def test_a_network_of_the_image_alone_is_trained_without_its_maps(
+    tmp_path: Path, layout: Layout, changes: dict[str, Any]
+):
+    """Its weights and scores are the same with the files of the maps and without them."""
+    path = tmp_path / "s.zarr"
+    with new_store(path, layout=layout, recipe=RECIPE) as writer:
+        for number in range(12):
+            writer.append(replace(random_sample(number, layout), labelled=number < 8 or not changes.get("unlabelled")))
+    trained = []
+    for present in (True, False):
+        if not present:
+            for shard in (path / "attention").glob("c.*"):
+                shard.unlink()
+        settings = train_settings(path, tmp_path / "run", branches="image", epochs=2, batch_size=3, **changes)
+        splits = ["train"] * 6 + ["val"] * 2 + (["unlabelled"] if changes.get("unlabelled") else ["train"]) * 4
+        made = SegmentationTrainer(settings, AttentionStore.open(path), splits, CPU)
+        with SILENT.task("training", 1) as task:
+            for epoch in range(1, made.budget.epochs + 1):
+                made.run_epoch(epoch, task)
+        trained.append((made.model.state_dict(), made.history))
+    (with_maps, history), (without, other_history) = trained
+    assert history == other_history
+    assert all(torch.equal(value, without[name]) for name, value in with_maps.items())

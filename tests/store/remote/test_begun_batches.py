@@ -53,6 +53,17 @@ def test_shards_that_are_kept_are_fetched_when_a_batch_is_begun(served: Path, ad
     assert max(count for path, count in server.asked.items() if ".0.0" in path) == 1
 
 
+def test_maps_that_are_not_asked_for_are_not_fetched(served: Path, address: Address, server: Served):
+    """A training of the image alone needs neither their time nor their room in the cache."""
+    found = AttentionStore.open(address("x.zarr"))
+    server.asked.clear()
+    found.begin(range(20), maps=False)
+    batch = found.read(range(20), maps=False)
+    assert (batch.image == AttentionStore.open(served).read(range(20)).image).all()
+    assert any("/mask/c" in path for path in server.asked)
+    assert not any("/attention/c" in path for path in server.asked)
+
+
 def test_bytes_that_are_begun_are_bounded(by_ranges: AttentionStore, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "AHEAD", 0)
     by_ranges.begin(range(SAMPLES))

@@ -61,7 +61,7 @@ def test_offline_a_store_that_is_not_whole_in_the_cache_is_refused(address: Addr
 def test_a_folder_of_the_cache_without_its_root_is_no_store(served: Path, address: Address, cache: CacheSettings):
     found = AttentionStore.open(address("x.zarr"))
     (found.files.folder / "zarr.json").unlink()
-    with pytest.raises(StoreUnreachableError, match="never opened"):
+    with pytest.raises(StoreUnreachableError, match=r"its zarr\.json is not in it"):
         AttentionStore.open(address("x.zarr", _offline(cache)))
     assert served.exists()
 
@@ -90,7 +90,7 @@ def test_offline_nothing_is_asked_of_the_server(served: Path, address: Address, 
 def test_a_cache_that_cannot_be_written_is_named(served: Path, address: Address, tmp_path: Path):
     (tmp_path / "file").write_text("not a folder")
     settings = CacheSettings(folder=tmp_path / "file" / "cache", size=10**9)
-    with pytest.raises(StoreUnreachableError, match=r"file/cache cannot be written[\s\S]*--store-cache"):
+    with pytest.raises(StoreUnreachableError, match=r"file/cache/[0-9a-f]{64} cannot be written[\s\S]*--store-cache"):
         AttentionStore.open(address("x.zarr", settings))
     assert served.exists()
 

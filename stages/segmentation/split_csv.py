@@ -1,0 +1,198 @@
+"""Read a user's table `id,split`, without a Python object for each row.
+
+Ids are compared by 64 bits of each (`store.text_words`). Python looks only at rows whose id is not known as it is
+written, whose split is written in another way, or that name an id again; so it finds all problems of the rows.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import Problem, UsageError
+from stages.outputs.cells import plain_cell
+from stages.segmentation.column_prints import Prints
+from stages.segmentation.split_blocks import ROW, texts_of
+from stages.segmentation.split_tables import SPLITS, UNLABELLED
+from stages.segmentation.table_blocks import TableBlocks
+from store.disk.regular import MIB, IrregularFileError
+from store.text_words import text_prints
+from store.texts import Texts
+
+__all__ = ["LARGEST", "NAMES", "NO_SPLIT", "KnownIds", "ListedSplits", "read_split_csv"]
+
+LARGEST = 1024 * MIB
+"""Most bytes of a table."""
+NAMES = ("", *SPLITS, UNLABELLED)
+"""Splits that a table may name; positions in it are their codes."""
+NO_SPLIT = 0
+TOGETHER = 1 << 18
+"""Ids that are looked up together."""
+_PRINTS = text_prints(texts_of(NAMES))
+_OTHER = len(NAMES)
+
+
+class KnownIds:
+    """Find ids by the 64 bits that stand for them. Every id has a number.
+
+    Args:
+        prints: of all ids, in any order; repeats are allowed.
+    """
+
+    def __init__(self, prints: Prints) -> None:
+        self._prints = np.unique(prints)
+
+    def __len__(self) -> int:
+        return len(self._prints)
+
+    def __contains__(self, text: str) -> bool:
+        return self.number(text) >= 0
+
+    def number(self, text: str) -> int:
+        """Return the number of an id; -1 if it is not known."""
+        return int(self.numbers(text_prints(texts_of([text])))[0])
+
+    def numbers(self, prints: Prints) -> NDArray[np.int64]:
+        """Return the numbers of ids, (id,); -1 for those that are not known."""
+        found = np.full(len(prints), -1, np.int64)
+        for start in range(0, len(prints) if len(self) else 0, TOGETHER):
+            part = prints[start : start + TOGETHER]
+            order = np.argsort(part)  # a search in this order takes a third of the time
+            at = np.minimum(np.searchsorted(self._prints, part[order]), len(self) - 1)
+            found[start + order] = np.where(self._prints[at] == part[order], at, -1)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedSplits:
+    """Hold what a table says."""
+
+    codes: NDArray[np.uint8]
+    """(known id,) split by the number of the id: position in `NAMES`."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    """Code of each split that the table gives to an id that is not known, in its order."""
+    problems: list[Problem] = field(default_factory=list)
+    """Problems of rows, in the order of the rows."""
+
+
+def read_split_csv(path: Path, known: KnownIds) -> ListedSplits:
+    """Return the split of every id that a table names, and the problems of its rows.
+
+    Args:
+        path: of the table.
+        known: ids of the store.
+
+    Raises:
+        UsageError: the table cannot be read, or lacks a column.
+    """
+    try:
+        table = TableBlocks(path, limit=LARGEST)
+        missing = sorted({"id", "split"} - set(table.header))
+        if missing:
+            present = ", ".join(map(ascii, table.header)) or "none"
+            separated = any(set(";\t") & set(name) for name in table.header)
+            remedy = " Separate the columns with commas." if separated else ""
+            lacks = f"lacks the column {' and '.join(missing)} and has {present}"
+            raise UsageError(f"{path}: {lacks}; it needs `id,split`.{remedy}")
+        reader = _Reader(path, known, marked=set(ROW) <= set(table.header))
+        for ids, splits in table.blocks(["id", "split"]):
+            reader.add(ids, splits)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such table.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: cannot be read as UTF-8. Save the table as `CSV UTF-8`.") from None
+    except (IrregularFileError, IsADirectoryError, PermissionError) as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}). Name a file that may be read.") from None
+    except csv.Error as error:
+        raise UsageError(f"{path}: cannot be read as a comma-separated table ({error}). Correct the quotes.") from None
+    return reader.listed
+
+
+class _Reader:
+    """Take blocks of rows, in their order.
+
+    Args:
+        path: of the table, for messages.
+        known: ids of the store.
+        marked: the table is a run's, so its cells have marks. Otherwise an id counts as it is written, if it is known.
+    """
+
+    def __init__(self, path: Path, known: KnownIds, *, marked: bool) -> None:
+        self.listed = ListedSplits(codes=np.zeros(len(known), np.uint8))
+        self._path = path
+        self._known = known
+        self._marked = marked
+        self._line = 2
+
+    def add(self, ids: Texts, splits: Texts) -> None:
+        """Take the next rows."""
+        numbers = self._known.numbers(text_prints(ids))
+        codes = _codes(splits)
+        # A cell that begins with a mark may stand for another id, also if it is an id as it is written.
+        unusual = (numbers < 0) | (codes == _OTHER) | (self._marked & _begin_with_mark(ids))
+        usual = numbers[~unusual]
+        repeated = self.listed.codes[usual] != NO_SPLIT
+        ordered = np.sort(usual)
+        repeated |= np.isin(usual, ordered[1:][ordered[1:] == ordered[:-1]])
+        if unusual.any() or repeated.any():
+            self._add_in_order(ids, splits, numbers, codes, unusual)
+        else:
+            self.listed.codes[numbers] = codes
+        self._line += len(ids)
+
+    def _add_in_order(
+        self,
+        ids: Texts,
+        splits: Texts,
+        numbers: NDArray[np.int64],
+        codes: NDArray[np.uint8],
+        unusual: NDArray[np.bool_],
+    ) -> None:
+        """Take rows one by one, because some are unusual or name an id again."""
+        listed, where = self.listed, f"{self._path} line"
+        id_texts, split_texts = ids.to_list(), splits.to_list()
+        rows = zip(unusual.tolist(), numbers.tolist(), codes.tolist(), strict=True)
+        for row, (is_unusual, known_number, known_code) in enumerate(rows):
+            number, code = known_number, known_code
+            name = ""
+            if is_unusual:
+                name = self._id_of(id_texts[row].decode())
+                number = self._known.number(name)
+                split = split_texts[row].decode().strip().lower()
+                if split not in NAMES:
+                    what = f"split is `{split}`; use train, val, test or unlabelled"
+                    listed.problems.append(Problem(f"{where} {self._line + row}", what))
+                    continue
+                code = NAMES.index(split)
+            if listed.codes[number] != NO_SPLIT if number >= 0 else name in listed.unknown:
+                name = name or id_texts[row].decode()
+                listed.problems.append(Problem(f"{where} {self._line + row}", f"`{name}` is listed twice"))
+            elif code != NO_SPLIT and number >= 0:
+                listed.codes[number] = code
+            elif code != NO_SPLIT:
+                listed.unknown[name] = code
+
+    def _id_of(self, cell: str) -> str:
+        """Return the id that a cell stands for."""
+        forms = (plain_cell(cell), cell) if self._marked else (cell, plain_cell(cell))
+        return next((one for one in (*forms, *(form.strip() for form in forms)) if one in self._known), cell.strip())
+
+
+def _codes(splits: Texts) -> NDArray[np.uint8]:
+    """Return the code of each split as it is written, (row,)."""
+    prints = text_prints(splits)
+    codes = np.full(len(splits), _OTHER, np.uint8)
+    for code, known in enumerate(_PRINTS):
+        codes[prints == known] = code
+    return codes
+
+
+def _begin_with_mark(texts: Texts) -> NDArray[np.bool_]:
+    """Return True for each text that begins with a quotation mark `'`, (text,)."""
+    found: NDArray[np.bool_] = texts.lengths > 0
+    found[found] = texts.content[texts.starts[found]] == ord("'")
+    return found
