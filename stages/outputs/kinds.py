@@ -225,7 +225,8 @@ def _ids(table: Path) -> set[str]:
 def _folders(folder: Path, named: Callable[[str], bool]) -> list[Path]:
     """Return the folders in a folder whose names are of some kind, sorted. It may hold all images of a data set."""
     try:
-        return sorted(path for name in os.listdir(folder) if named(name) and (path := folder / name).is_dir())
+        names = filter(named, os.listdir(folder))  # noqa: PTH208 - a path for every entry would be slow
+        return sorted(path for name in names if (path := folder / name).is_dir())
     except OSError as error:
         if disk_fails(error):
             raise
