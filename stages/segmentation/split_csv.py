@@ -44,7 +44,8 @@ class KnownIds:
     """
 
     def __init__(self, prints: Prints) -> None:
-        self._prints = np.unique(prints)
+        ordered = np.sort(prints)  # `np.unique` takes ten times as long
+        self._prints = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
 
     def __len__(self) -> int:
         return len(self._prints)
