@@ -57,6 +57,15 @@ class TableBlocks:
             content += more  # the header may hold line ends
         self._begin = content[used:]
 
+    def require_utf8(self) -> None:
+        """Read to the end. Afterwards there are no blocks.
+
+        Raises:
+            OSError, UnicodeDecodeError: the file cannot be read as UTF-8.
+        """
+        for part in self._parts:
+            part.decode()
+
     def blocks(self, names: Sequence[str]) -> Iterator[list[Texts]]:
         """Yield the cells of some columns of all rows in blocks. It can be done once.
 
