@@ -7,7 +7,7 @@ written, whose split is written in another way, or that name an id again; so it 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,20 +42,22 @@ class KnownIds:
 
     Args:
         prints: of all ids, in any order; repeats are allowed.
+        salt: of the prints, see `text_prints`.
     """
 
-    def __init__(self, prints: Prints) -> None:
+    def __init__(self, prints: Prints, *, salt: int = 0) -> None:
         self._prints = np.unique(prints)
+        self._salt = salt
 
     def __len__(self) -> int:
         return len(self._prints)
 
-    def numbers_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
+    def numbers_of(self, ids: Texts) -> NDArray[np.int64]:
         """Return the numbers of ids, (id,); -1 for those that are not known."""
-        return self.numbers(text_prints(texts_of(ids)))
+        return self.numbers(text_prints(ids, self._salt))
 
     def numbers(self, prints: Prints) -> NDArray[np.int64]:
-        """Return the numbers of ids, (id,); -1 for those that are not known."""
+        """Return the numbers of the ids with these prints, (id,); -1 for those that are not known."""
         found = np.full(len(prints), -1, np.int64)
         for start in range(0, len(prints) if len(self) else 0, TOGETHER):
             part = prints[start : start + TOGETHER]
@@ -129,7 +131,7 @@ class _Reader:
 
     def add(self, ids: Texts, splits: Texts) -> None:
         """Take the next rows."""
-        numbers = self._known.numbers(text_prints(ids))
+        numbers = self._known.numbers_of(ids)
         codes = _codes(splits)
         # A cell that begins with a mark may stand for another id, also if it is an id as it is written.
         unusual = (numbers < 0) | (codes == _OTHER) | (self._marked & _begin_with_mark(ids))
@@ -182,7 +184,7 @@ class _Reader:
         forms = (plain, cells) if self._marked else (cells, plain)
         for form in (*forms, *([text.strip() for text in texts] for texts in forms)):
             left = np.flatnonzero(numbers < 0)
-            numbers[left] = found = self._known.numbers_of([form[at] for at in left.tolist()])
+            numbers[left] = found = self._known.numbers_of(texts_of(form[at] for at in left.tolist()))
             for at in left[found >= 0].tolist():
                 names[at] = form[at]
         return names, numbers

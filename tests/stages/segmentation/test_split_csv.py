@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,13 +34,15 @@ CELLS = st.sampled_from([*IDS, "p", "q", " a ", "z", "''=e", "'a", "", " "])
 SPLIT_CELLS = st.sampled_from(["train", "val", "test", "unlabelled", "", "train", "train", " Train ", "VAL", "other"])
 
 
-def written(folder: Path, rows: list[tuple[str, int, int, bool]], *, parents: bool) -> AttentionStore:
-    """Write a store with these (parent, group, digest, labelled) samples, whose ids are `IDS`."""
+def written(
+    folder: Path, rows: list[tuple[str, int, int, bool]], *, parents: bool, ids: Sequence[str] = IDS
+) -> AttentionStore:
+    """Write a store with these (parent, group, digest, labelled) samples."""
     layout = PARENTS if parents else LAYOUT
     with new_store(folder / "s.zarr", layout=layout, recipe=RECIPE) as writer:
         for index, (parent, group, digest, labelled) in enumerate(rows):
             own = {"parent": parent} if parents else {}
-            changed = {"id": IDS[index], "group": f"g{group}", "digest": f"{digest:064x}", "labelled": labelled}
+            changed = {"id": ids[index], "group": f"g{group}", "digest": f"{digest:064x}", "labelled": labelled}
             writer.append(replace(random_sample(index, layout), **changed, **own))
     return AttentionStore.open(folder / "s.zarr")
 
@@ -172,6 +175,19 @@ def test_a_table_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, 
         split_by_csv(store, tmp_path / "t.csv")
 
 
+@pytest.mark.parametrize("parents", [False, True])
+def test_ids_that_were_chosen_to_have_the_same_bits_are_different_ids(tmp_path: Path, *, parents: bool):
+    one, other = ids = ["patient1-left-ey", "1udxeyl2haLoH<yk"]
+    assert len(set(text_prints(texts_of(ids)).tolist())) == 1
+    rows = [("p", 0, 1, True), (one if parents else "p", 1, 2, True)]
+    store = written(tmp_path, rows, parents=parents, ids=[other, "b"] if parents else ids)
+    table = tmp_path / "t.csv"
+    table.write_text(f"id,split\n{one},train\n")
+    assert split_by_csv(store, table) == (["", "train"] if parents else ["train", ""])
+    table.write_text(f"id,split\n{one},train\n{other},test\n")
+    assert split_by_csv(store, table) == (["test", "train"] if parents else ["train", "test"])
+
+
 def test_blank_ids_are_named_without_their_blanks(tmp_path: Path):
     store = written(tmp_path, [("a", 0, 1, True)], parents=False)
     (tmp_path / "t.csv").write_text("id,split\n ,train\n\t,train\n")
@@ -196,5 +212,5 @@ def test_rows_that_are_written_in_another_way_are_looked_up_together(
 
 def test_no_id_is_known_of_a_store_without_samples():
     known = KnownIds(np.empty(0, np.uint64))
-    assert known.numbers_of(["a"]).tolist() == [-1]
+    assert known.numbers_of(texts_of(["a"])).tolist() == [-1]
     assert len(known) == 0
