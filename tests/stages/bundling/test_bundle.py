@@ -246,6 +246,6 @@ def test_only_the_wheel_of_a_build_is_kept(tmp_path, monkeypatch):
 
     wheels.own_wheel(tmp_path / "source", "1.0", tmp_path / "wheels", Task())
     assert [path.name for path in (tmp_path / "wheels").iterdir()] == ["a-1.0-py3-none-any.whl"]
-    with pytest.raises(PipelineError, match=r"source: has version 1.0 .* now; 0.9 is installed here"):
+    with pytest.raises(PipelineError, match=r"source: has version 1.0 .* now; 0.9 of diamant-pipeline is installed here"):
         wheels.own_wheel(tmp_path / "source", "0.9", tmp_path / "wheels", Task())
     assert advanced == [1]
