@@ -18,7 +18,7 @@ from stages.outputs.cells import plain_cell
 from stages.segmentation import table_blocks
 from stages.segmentation.linked_names import linked_groups
 from stages.segmentation.split_blocks import ROW, texts_of
-from stages.segmentation.split_csv import NO_SPLIT, KnownIds, read_split_csv
+from stages.segmentation.split_csv import NAMES, NO_SPLIT, KnownIds, read_split_csv
 from stages.segmentation.split_tables import LEARNT_FROM, SPLITS
 from stages.segmentation.splits import split_by_csv
 from stages.segmentation.table_splits import splits_of_table
@@ -186,6 +186,23 @@ def test_ids_that_were_chosen_to_have_the_same_bits_are_different_ids(tmp_path: 
     assert split_by_csv(store, table) == (["", "train"] if parents else ["train", ""])
     table.write_text(f"id,split\n{one},train\n{other},test\n")
     assert split_by_csv(store, table) == (["test", "train"] if parents else ["train", "test"])
+
+
+def test_rows_before_a_quoted_line_end_are_not_read_again_with_the_next_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Most blocks end inside quotation marks if a column holds reports of many lines."""
+    monkeypatch.setattr(table_blocks, "BLOCK", 200)
+    report = '"' + "a line\n" * 30 + '"'
+    (tmp_path / "t.csv").write_text("id,report,split\r" + "".join(f"n{n},{report},train\r" for n in range(50)))
+    read = []
+    parsed = table_blocks._parsed_columns
+    monkeypatch.setattr(
+        table_blocks, "_parsed_columns", lambda content, places: read.append(len(content)) or parsed(content, places)
+    )
+    listed = read_split_csv(tmp_path / "t.csv", KnownIds(text_prints(texts_of(["n0"]))))
+    assert listed.unknown == {f"n{n}": NAMES.index("train") for n in range(1, 50)}
+    assert sum(read) < 4 * (tmp_path / "t.csv").stat().st_size
 
 
 def test_blank_ids_are_named_without_their_blanks(tmp_path: Path):
