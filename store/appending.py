@@ -104,8 +104,12 @@ def _adopt_column(writer: StoreWriter, previous: AttentionStore, folder: Path, n
         parts = (name, number, len(metadata.shape))
         _link(chunk_path(previous.files.folder, *parts), chunk_path(folder, *parts))
     column.adopt(digests[:full], full * COLUMN_CHUNK)
-    rest: NDArray[Any] = previous.columns.read(name, full * metadata.chunk_shape[0], len(previous))
-    column.extend(rest.tolist())
+    extents = previous.columns.extents(name)[full:]
+    if len(extents) == 1 and len(previous) - extents[0][0] < COLUMN_CHUNK:
+        column.begin(previous.columns.chunk(name, full))
+    else:  # no values are left, or another program has written chunks of another size
+        rest: NDArray[Any] = previous.columns.read(name, full * metadata.chunk_shape[0], len(previous))
+        column.extend(rest.tolist())
 
 
 def _link(source: Path, target: Path) -> None:

@@ -63,6 +63,10 @@ class Texts:
         """Return the bytes of all texts."""
         return self.chosen(np.arange(len(self)))
 
+    def stored(self) -> bytes:
+        """Return the texts, of which there is at least one, as a chunk stores them: each behind its length."""
+        return self.content[int(self.starts[0]) - PREFIX : int(self.starts[-1]) + int(self.lengths[-1])].tobytes()
+
     def first(self, count: int) -> Texts:
         """Return the first texts."""
         return Texts(self.content, self.starts[:count], self.lengths[:count])

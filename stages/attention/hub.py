@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,8 +85,9 @@ def weights_without_network(model: str, weights: Path | None) -> Path | None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error."""
-    return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
+    """Return the first line of an error, without the number of the system's."""
+    first = str(error).strip().split("\n", maxsplit=1)[0]
+    return re.sub(r"^\[Errno -?[0-9]+\] ", "", first) or type(error).__name__
 
 
 def _downloaded_earlier(entry: ModelEntry) -> Path:

@@ -37,6 +37,7 @@ from stages.attention.plain_tensors import require_finite
 from stages.attention.positions import fit_positions
 from stages.attention.recipe import PositionEmbedding
 from stages.attention.shown_options import options_in
+from stages.attention.timm_models import is_timm_name
 from stages.attention.transformers_layout import Arranged, arrange
 from stages.attention.untrained import untrained_tensors
 from stages.attention.weight_files import read_weights, tensors_sha256
@@ -230,8 +231,16 @@ def _convert(source: Path, entry: ModelEntry, arranged: Arranged, module: nn.Mod
             width = bias.shape[0] // 3
             if bias[:width].any() or bias[2 * width :].any():
                 theirs = arranged.in_file(name)
-                raise WeightsError(f"{source}: {theirs} is not zero, but {entry.name} has no such bias. Not supported.")
+                raise WeightsError(
+                    f"{source}: {theirs} is not zero, but {entry.name} has no such bias. {_with_bias(entry)}"
+                )
     return converted
+
+
+def _with_bias(entry: ModelEntry) -> str:
+    """Return which architecture of timm has the biases that the published DINOv3 models lack."""
+    name = f"{entry.timm_id.partition('.')[0]}_qkvb"
+    return f"Use --model {name} with --weights." if is_timm_name(name) else "Not supported."
 
 
 def _dropped(name: str, converted: Mapping[str, Tensor]) -> bool:

@@ -30,7 +30,7 @@ def check_network(machine: Machine) -> Iterator[Finding]:
         yield ok("network", "offline: no connection is opened")
         return
     proxy = next((name for name in PROXIES if os.environ.get(name)), None)
-    yield ok("network", f"a proxy is set ({proxy})" if proxy else "no proxy is set")
+    yield ok("proxy", f"{proxy} is set" if proxy else "none is set in the environment")
 
 
 def check_encoding(_: Machine) -> Iterator[Finding]:

@@ -120,7 +120,7 @@ def _missing_classes(plan: Plan) -> list[str]:
         missing = {
             seed: names
             for seed in plan.matrix.seeds
-            if (names := missing_classes(store, labelled_subset(store, plan.samples.splits, count=labels, seed=seed)))
+            if (names := missing_classes(store, _labelled(plan, labels, seed)))
         }
         if missing:
             seed, names = next(iter(missing.items()))
@@ -129,6 +129,15 @@ def _missing_classes(plan: Plan) -> list[str]:
                 f"arm can learn it{_and_others(len(missing) - 1)}. Use more labels, or look at the scores by class."
             )
     return notes
+
+
+def _labelled(plan: Plan, labels: int, seed: int) -> Sequence[str]:
+    """Return the splits of the comparison's store with only the labels of some runs."""
+    store = plan.samples.store
+    for job in plan.jobs:
+        if (job.run.labels, job.run.seed) == (labels, seed) and plan.samples.store_of(job.run.arm) is store:
+            return job.splits
+    return labelled_subset(store, plan.samples.splits, count=labels, seed=seed)
 
 
 def _and_others(seeds: int) -> str:

@@ -106,10 +106,16 @@ def _collection(settings: ExportSettings, progress: Progress, *, unlabelled: boo
     if settings.predictions is not None:
         from stages.exporting.from_predictions import from_predictions
 
-        return from_predictions(settings, progress)
-    from stages.exporting.from_store import from_store
+        collection = from_predictions(settings, progress)
+    else:
+        from stages.exporting.from_store import from_store
 
-    return from_store(settings, unlabelled=unlabelled)
+        collection = from_store(settings, unlabelled=unlabelled)
+    if settings.classes is None:
+        return collection
+    from stages.exporting.chosen_classes import with_classes
+
+    return with_classes(collection, settings.classes)
 
 
 def _write_ome_zarr(settings: ExportSettings, out: Path, progress: Progress) -> Exported:

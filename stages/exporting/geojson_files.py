@@ -26,10 +26,13 @@ def write(collection: Collection, out: Path, progress: Progress) -> Exported:
         InputProblemsError: an image or a mask cannot be used. Nothing was written then.
     """
     objects = 0
+    turned: list[str] = []
     with published_folder(out, ours=GEOJSON) as folder:
         with progress.task("exporting", len(collection.ids)) as task:
-            for item in collection:
+            for position, item in enumerate(collection):
                 features = _features(item, collection)
+                if collection.turned(position):
+                    turned.append(item.id)
                 objects += len(features)
                 write_synced(folder / f"{item.id}.geojson", as_geojson(features))
                 task.advance()
@@ -39,8 +42,15 @@ def write(collection: Collection, out: Path, progress: Progress) -> Exported:
         out=out,
         format="geojson",
         summary=f"{counted(objects, 'object')} of {counted(count, 'image')} as GeoJSON",
-        notes=collection.notes,
+        notes=[*collection.notes, *([_not_upright(turned)] if turned else [])],
         facts={"images": count, "objects": objects},
+    )
+
+
+def _not_upright(ids: list[str]) -> str:
+    return (
+        f"{counted(len(ids), 'image')} with an EXIF orientation, such as {ids[0]}: the outlines are those of the "
+        "upright image, and QuPath shows the file as it is stored.\n  Save such images upright, and predict them again."
     )
 
 

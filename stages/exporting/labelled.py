@@ -3,7 +3,7 @@
 | source        | image                   | labels                                            | pixel size             |
 |---------------|-------------------------|---------------------------------------------------|------------------------|
 | `store`       | as stored, of one size  | the masks; instances where the store has them     | `pixel_mm`, scaled     |
-| `predictions` | the image file, upright | `<id>.png`, and `<id>_instances.png` if it exists | header of the file     |
+| `predictions` | the image file, upright | `<id>.png`, and `<id>_instances.png` if it exists | option, file's header  |
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ class Collection:
     ids: Sequence[str]
     read: Callable[[int], Item]
     """Read the image of a position in `ids`. It raises InputProblemsError if a file cannot be used."""
+    turned: Callable[[int], bool] = lambda _: False
+    """Return True if the file of an image is not stored upright, by the position in `ids`."""
     notes: Sequence[str] = ()
     notice: bytes = b""
     """Content of `weights-licence.txt`; empty if the licence needs no notice."""

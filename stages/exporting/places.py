@@ -24,6 +24,16 @@ def source_of(settings: ExportSettings) -> Source:
         UsageError: the format cannot be made of what is named.
     """
     sources = FORMATS[settings.format].sources
+    if sources == ("run",) and settings.classes is not None:
+        raise UsageError(
+            f"--classes {settings.classes}: is for formats of viewers, which are made of --predictions or --store. "
+            f"`{settings.format}` has the classes of the run: leave it out."
+        )
+    if settings.pixel_mm is not None and settings.predictions is None:
+        raise UsageError(
+            f"--pixel-mm {settings.pixel_mm:g}: is for --predictions. A store says the size of its pixels itself: "
+            "leave it out."
+        )
     given: list[Source] = [name for name in ("predictions", "store") if getattr(settings, name) is not None]
     if sources == ("run",) and given == ["store"]:  # the store to check the network with
         return "run"

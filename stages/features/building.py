@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,30 +68,27 @@ def build(settings: MapsSettings, store: AttentionStore, found: FoundFeatures, p
         InputProblemsError: files cannot be used, or samples have no features and are not to be left out.
     """
     _require_placeable(store)
-    parents = _parents(store)
-    missing = sorted(set(parents) - found.files.keys())
-    if missing and (settings.on_error == "stop" or len(missing) == len(set(parents))):
+    names, number_of = _parents(store)
+    missing = sorted(set(names) - found.files.keys())
+    if missing and (settings.on_error == "stop" or len(missing) == len(names)):
         raise InputProblemsError(
             [Problem(one, f"has no features in {settings.features}") for one in missing],
             "Compute their features, or leave these images out with --on-error skip. The names of image and features "
             "must be equal, without endings.",
         )
-    used = [one for one in dict.fromkeys(parents) if one in found.files]
+    used = [one for one in names if one in found.files]
     components, step, relative = _fit(settings, found, used, progress)
-    positions: dict[str, list[int]] = {}
-    for position, parent in enumerate(parents):
-        positions.setdefault(parent, []).append(position)
-    grid = settings.grid or _grid(store, [at for one in used for at in positions[one]], step, relative=relative)
+    order = np.flatnonzero(np.array([one in found.files for one in names], np.bool_)[number_of])
+    grid = settings.grid or _grid(store, order, step, relative=relative)
     _require_grid(grid, store)
     layout = _layout(store, settings, found, grid)
     recipe = _recipe(settings, store, found, used, components, layout)
-    order = [at for at, parent in enumerate(parents) if parent in found.files]
-    shares: list[float] = []
+    shares = array("d")
     with new_store(settings.out, layout=layout, recipe=recipe) as writer:
         writer.skipped += [dict(one) for one in store.description.skipped]
         writer.skipped += [{"where": one, "what": "has no features"} for one in missing]
         with progress.task("placing features", len(order)) as task:
-            for sample, features, values in _with_features(store, order, parents, found, components):
+            for sample, features, values in _with_features(store, order, names, number_of, found, components):
                 region = _region(sample, features)
                 placed, share = place(features, values, region, grid)
                 shares.append(share)
@@ -107,7 +105,7 @@ def build(settings: MapsSettings, store: AttentionStore, found: FoundFeatures, p
         components=components,
         covered=float(np.mean(shares)),
         left_out=missing,
-        unused=sorted(found.files.keys() - set(parents)),
+        unused=sorted(found.files.keys() - set(names)),
     )
 
 
@@ -123,10 +121,16 @@ def _require_placeable(store: AttentionStore) -> None:
         raise UsageError(f"{store.path}: holds slices of scans, and features of tiles belong to flat images.")
 
 
-def _parents(store: AttentionStore) -> list[str]:
-    """Return the id of the image file of every sample."""
-    names = store.column("parent") if store.has("parent") else store.ids
-    return [normal_id(str(one)) for one in names]
+def _parents(store: AttentionStore) -> tuple[list[str], NDArray[np.int32]]:
+    """Return the ids of the image files, and for every sample the position of its own among them, (sample,)."""
+    names: dict[str, int] = {}
+    numbers = [np.empty(0, np.int32)]
+    for texts in store.columns.texts("parent" if store.has("parent") else "sample"):
+        differs = texts.differs_from_previous()
+        some = [normal_id(one.decode()) for one in texts.chosen(np.flatnonzero(differs))]
+        found = np.array([names.setdefault(one, len(names)) for one in some], np.int32)
+        numbers.append(found[np.cumsum(differs) - 1])
+    return list(names), np.concatenate(numbers)
 
 
 def _fit(
@@ -167,9 +171,11 @@ def _fit(
     return components, (min(one[0] for one in steps), min(one[1] for one in steps)), next(iter(kinds))[1]
 
 
-def _grid(store: AttentionStore, order: Sequence[int], step: tuple[float, float], *, relative: bool) -> tuple[int, int]:
+def _grid(
+    store: AttentionStore, order: NDArray[np.int64], step: tuple[float, float], *, relative: bool
+) -> tuple[int, int]:
     """Return the grid with cells of the size of a step in the largest sample, at most one cell per 4 pixels."""
-    heights, widths = (store.column(name)[list(order)].max() for name in ("height", "width"))
+    heights, widths = (store.column(name)[order].max() for name in ("height", "width"))
     extents = (1.0, 1.0) if relative else (float(heights), float(widths))
     rows, columns = (
         max(1, min(round(extent / one), side // FINEST))
@@ -238,14 +244,19 @@ def _recipe(
 
 
 def _with_features(
-    store: AttentionStore, order: Sequence[int], parents: Sequence[str], found: FoundFeatures, components: Components
+    store: AttentionStore,
+    order: NDArray[np.int64],
+    names: Sequence[str],
+    number_of: NDArray[np.int32],
+    found: FoundFeatures,
+    components: Components,
 ) -> Iterator[tuple[Sample, Features, NDArray[np.float32]]]:
     """Yield samples with the features of their image; those of one image that follow each other read it once."""
-    last: tuple[str, Features, NDArray[np.float32]] | None = None
-    for position in order:
-        parent = parents[position]
+    last: tuple[int, Features, NDArray[np.float32]] | None = None
+    for position in map(int, order):
+        parent = int(number_of[position])
         if last is None or last[0] != parent:
-            features = found.read(parent)
+            features = found.read(names[parent])
             last = parent, features, components.apply(features.values)
         yield store[position], last[1], last[2]
 

@@ -28,7 +28,7 @@ from stages.imaging.forms import Forms
 from stages.imaging.layouts import Layout
 from stages.imaging.listing import SourceFile, unreadable_format
 from stages.imaging.owners import Owners
-from stages.imaging.patterns import Match, Pattern
+from stages.imaging.patterns import Match, Pattern, stem_of
 from stages.imaging.samples import LabelFile, SourceSample, printable
 from stages.imaging.sorting import SortedFiles, sort_files
 from stages.imaging.trees import Role, Trees
@@ -168,7 +168,13 @@ def assign_labels(files: SortedFiles, owners: Owners, forms: Forms, result: Matc
         The label files by id.
     """
     owned: dict[str, OwnedLabels] = defaultdict(OwnedLabels)
+    named_alike = not owners.folders and forms.masks != () and forms.masks[0].fits_any
     for file, role in files.masks:
+        if named_alike and role == "mask" and (id_ := stem_of(file.relative)) in owners.ids:  # as nearly always
+            labels = owned[id_]
+            labels.files.append(LabelFile.at(file.place))
+            labels.single += 1
+            continue
         patterns = forms.masks if role == "mask" else (*forms.separating, *forms.beside)
         found = _owner(file, role, patterns, owners, forms)
         if found is not None:

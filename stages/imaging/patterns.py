@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from stages.errors import UsageError
 
-__all__ = ["IMAGE_FOLDERS", "MASK_FOLDERS", "Match", "Pattern"]
+__all__ = ["IMAGE_FOLDERS", "MASK_FOLDERS", "Match", "Pattern", "match_any_file", "stem_of"]
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "input", "inputs", "original", "originals", "frames", "photos")
 MASK_FOLDERS = (
@@ -115,11 +115,8 @@ class Pattern:
 
     def match(self, path: str) -> Match | None:
         """Return the parts of a path, with the longest id possible; None if the path has another form."""
-        if self.fits_any:  # the pattern of nearly all files, read in a third of the time
-            folder, _, name = path.rpartition("/")
-            stem, _, ending = name.rpartition(".")
-            if stem and ending and stem[-4:].lower() not in DOUBLE:
-                return Match(stem, "", "", folder)
+        if self.fits_any and (plain := match_any_file(path)) is not None:
+            return plain
         found = self._compiled(path)
         return None if found is None else _parts(found)
 
@@ -135,6 +132,21 @@ class Pattern:
             found = _sized(self.text, length)(path)
             if found is not None:
                 yield _parts(found)
+
+
+def match_any_file(path: str) -> Match | None:
+    """Return what the pattern `{id}.{ext}` finds in a path; None where its regular expression has to be asked."""
+    folder, _, name = path.rpartition("/")
+    stem, _, ending = name.rpartition(".")
+    if stem and ending and stem[-4:].lower() not in DOUBLE:
+        return Match(stem, "", "", folder)
+    return None
+
+
+def stem_of(path: str) -> str:
+    """Return the id that `match_any_file` finds; "" for none."""
+    stem, _, ending = path[path.rfind("/") + 1 :].rpartition(".")
+    return stem if ending and stem[-4:].lower() not in DOUBLE else ""
 
 
 def _parts(found: re.Match[str]) -> Match:

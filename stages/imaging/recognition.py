@@ -106,27 +106,36 @@ def _by_names(trees: Trees, rule: PairingRule, *, masks_given: bool, masks_wante
 class _Paths:
     """Hold the paths of all files that are not hidden, with the root's name in front."""
 
-    paths: Sequence[str]
+    parts: Sequence[tuple[str, Sequence[str]]]
+    """For the folder of images and that of masks: the beginning of its paths, and the rest of each."""
     together: str
     """All paths in one text, in lower case: searching it once is faster than searching every path for every layout."""
 
     @classmethod
     def of(cls, trees: Trees) -> _Paths:
         """Return the paths of all files."""
-        roots = (trees.images.root.resolve().name, trees.masks.root.resolve().name)
-        paths = [f"{roots[role == 'mask']}/{file.relative}" for file, role in trees.files() if file.kind != "hidden"]
-        return cls(paths, "\n".join(paths).casefold())
+        parts = []
+        for listing in (trees.images,) if trees.one_root else (trees.images, trees.masks):
+            rest = [file.relative for file in listing.files if file.kind != "hidden"]
+            parts.append((f"{listing.root.resolve().name}/", rest))
+        together = "\n".join(before + f"\n{before}".join(rest) for before, rest in parts if rest)
+        return cls(parts, together.casefold())
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        """Return the paths."""
+        return [before + path for before, rest in self.parts for path in rest]
 
     @cached_property
     def _folded(self) -> list[str]:
         """Return the paths in lower case."""
-        return [path.casefold() for path in self.paths]
+        return [path.casefold() for path in self._paths]
 
     def first(self, pattern: Pattern) -> str | None:
         """Return the first path of a form; None if there is none."""
         if not pattern.may_fit(self.together):
             return None
-        both = zip(self.paths, self._folded, strict=True)
+        both = zip(self._paths, self._folded, strict=True)
         return next(
             (path for path, folded in both if pattern.may_fit(folded) and pattern.match(path) is not None), None
         )

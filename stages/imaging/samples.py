@@ -18,11 +18,12 @@ from typing import ClassVar, Self
 
 from stages.imaging.parts import WHOLE, Part
 
-__all__ = ["LabelFile", "SourceSample", "id_problem", "natural_order", "normal_id", "printable"]
+__all__ = ["LabelFile", "SourceSample", "id_problem", "is_plain_id", "natural_order", "normal_id", "printable"]
 
 LONGEST_ID = 200  # bytes in UTF-8: file systems allow 255, and endings such as `_segmentation.png` must fit
 PLAIN_ID = re.compile(rf"[\w .+-]{{1,{LONGEST_ID}}}", re.ASCII).fullmatch
 """Match function of ids that are valid at first sight, except `.` and `..`: nearly all."""
+DOTS = (".", "..")
 
 
 class _LatePath:
@@ -36,9 +37,9 @@ class _LatePath:
 
     @property
     def place(self) -> str | Path:
-        """The path, or its text if the path was not made yet."""
+        """The path, or its text if it was given as text."""
         own = vars(self)
-        place: str | Path = own.get(self._field) or own["_text"]
+        place: str | Path = own.get("_text") or own[self._field]
         return place
 
     def __getattr__(self, name: str) -> Path:
@@ -129,9 +130,14 @@ def natural_order(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
+def is_plain_id(identifier: str) -> bool:
+    """Return True for a text that is valid as an id at first sight: nearly all are."""
+    return PLAIN_ID(identifier) is not None and identifier not in DOTS
+
+
 def id_problem(identifier: str) -> str | None:
     """Return why a text cannot be an id, with the remedy; None for a valid id."""
-    if identifier in {"", ".", ".."}:
+    if identifier in {"", *DOTS}:
         return f"{identifier!r} cannot be an id; give the sample a name"
     return None if PLAIN_ID(identifier) else _unusual_id_problem(identifier)
 

@@ -12,11 +12,14 @@ from stages.imaging.forms import Forms
 from stages.imaging.layouts import Layout
 from stages.imaging.listing import SourceFile
 from stages.imaging.owners import context, full_id
-from stages.imaging.patterns import Match, Pattern
-from stages.imaging.samples import id_problem, printable
+from stages.imaging.patterns import Match, Pattern, match_any_file
+from stages.imaging.samples import id_problem, is_plain_id, printable
 from stages.imaging.trees import Role, Trees
 
 __all__ = ["ImageFile", "SortedFiles", "sort_files"]
+
+
+NUMPY = ".npy"
 
 
 class ImageFile(NamedTuple):
@@ -57,6 +60,7 @@ def sort_files(layout: Layout, trees: Trees, forms: Forms) -> SortedFiles:
     usable = {"picture", "array"} if arrays else {"picture"}
     images: list[ImageFile] = []
     copies = _copies(layout, trees)
+    any_file = forms.images[0].fits_any
     for file, role in trees.files():
         reason = forms.by_product(file) if forms.by_products else None
         if file.kind == "annotation" and role != "image" and layout.annotations and reason is None:
@@ -69,7 +73,7 @@ def sort_files(layout: Layout, trees: Trees, forms: Forms) -> SortedFiles:
             result.rest.append(file)
         elif role == "mask" or (role == "either" and forms.fits(forms.separating, file, role)):
             result.masks.append((file, role))
-        elif (match := forms.image(file, role)) is not None:
+        elif (match := (any_file and match_any_file(file.relative)) or forms.image(file, role)) is not None:
             images.append(ImageFile(file, match, role))
         elif role == "either" and forms.fits(forms.beside, file, role):
             result.masks.append((file, role))
@@ -112,6 +116,10 @@ def _set_aside(images: list[ImageFile], forms: Forms, result: SortedFiles) -> li
 def _add_images(images: list[ImageFile], result: SortedFiles) -> None:
     """Give every image its id. Images whose id is invalid or not unique become problems."""
     images = _without_arrays_beside_pictures(images, result)
+    alone = {image.match.id: image for image in images}
+    if len(alone) == len(images) and all(map(is_plain_id, alone)):  # as nearly always
+        result.images = alone
+        return
     by_name: dict[str, list[ImageFile]] = defaultdict(list)
     for image in images:
         by_name[image.match.id].append(image)
@@ -136,7 +144,7 @@ def _add_images(images: list[ImageFile], result: SortedFiles) -> None:
 
 def _without_arrays_beside_pictures(images: list[ImageFile], result: SortedFiles) -> list[ImageFile]:
     """Return the images without NumPy arrays named like a picture, which are probably features of it."""
-    if not any(map(_is_array, images)):
+    if not any(ending.lower() == NUMPY for ending in {image.file.relative[-len(NUMPY) :] for image in images}):
         return images
     pictures = {full_id(image.match) for image in images if not _is_array(image)}
     kept = []
@@ -149,7 +157,7 @@ def _without_arrays_beside_pictures(images: list[ImageFile], result: SortedFiles
 
 
 def _is_array(image: ImageFile) -> bool:
-    return image.file.relative[-4:].lower() == ".npy"
+    return image.file.relative[-len(NUMPY) :].lower() == NUMPY
 
 
 def _in_several_folders(images: list[ImageFile]) -> bool:

@@ -67,18 +67,18 @@ def suggest_groups(relative: Mapping[str, str], remedy: str | None = None) -> st
 
 def _by_ids(relative: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
     """Return a pattern for the beginning of the file names, and the groups that it finds."""
-    names = {identifier: path.rpartition("/")[2] for identifier, path in relative.items()}
-    stems = {identifier: name.rpartition(".")[0] or name for identifier, name in names.items()}
-    heads = [match.group(1, 2) for stem in stems.values() if (match := PREFIX.match(stem))]
+    names = [path.rpartition("/")[2] for path in relative.values()]
+    stems = [name.rpartition(".")[0] or name for name in names]
+    heads = [match.group(1, 2) for stem in stems if (match := PREFIX.match(stem))]
     patterns = []
-    if any(TCGA.match(stem) for stem in stems.values()):
+    if "TCGA-" in "\n".join(stems) and any(map(TCGA.match, stems)):
         patterns.append(r"(TCGA-\w\w-\w{4})")
     if 2 * len(heads) > len(stems):  # otherwise it is chance, as in names that are hashes
         (letters, separator), _ = Counter(heads).most_common(1)[0]
         same = all(head == (letters, separator) for head in heads)
         patterns.append(rf"({re.escape(letters + separator) if same else '[A-Za-z]*[-_ ]?'}\d+)")
-    start = "(?:^|/)" if any("/" in path for path in relative.values()) else "^"
     for pattern in patterns:
+        start = "(?:^|/)" if any("/" in path for path in relative.values()) else "^"
         groups = _groups(start + pattern, relative)
         if _shared(groups) and 2 * len(groups) > len(relative):
             return start + pattern, groups

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -174,7 +175,7 @@ def _is_monai_bundle(folder: Path) -> bool:
 
 
 def _is_cross_validation(folder: Path) -> bool:
-    return any(FOLD.fullmatch(entry.name) and _is_run(entry) for entry in _entries(folder))
+    return any(map(_is_run, _folders(folder, lambda name: FOLD.fullmatch(name) is not None)))
 
 
 def _cross_validation(folder: Path) -> Contents:
@@ -182,7 +183,8 @@ def _cross_validation(folder: Path) -> Contents:
 
     A finished cross-validation that is resumed, or one in progress, also holds working folders of single folds.
     """
-    tables = [entry / SPLITS_FILE for entry in _entries(folder) if entry.name.lstrip(".").startswith("fold")]
+    folds = _folders(folder, lambda name: name.lstrip(".").startswith("fold"))
+    tables = [entry / SPLITS_FILE for entry in folds]
     ids = next(filter(None, map(_ids, tables)), set())
     return Contents(
         files=_names(METRICS_FILE, SCORES_FILE, ROWS_FILE) + rf"|\.\.{FOLD.pattern}\.training\.lock",
@@ -220,9 +222,11 @@ def _ids(table: Path) -> set[str]:
     return written | {plain_cell(id_) for id_ in written}
 
 
-def _entries(folder: Path) -> list[Path]:
+def _folders(folder: Path, named: Callable[[str], bool]) -> list[Path]:
+    """Return the folders in a folder whose names are of some kind, sorted. It may hold all images of a data set."""
     try:
-        return sorted(entry for entry in folder.iterdir() if entry.is_dir())
+        names = filter(named, os.listdir(folder))  # noqa: PTH208 - a path for every entry would be slow
+        return sorted(path for name in names if (path := folder / name).is_dir())
     except OSError as error:
         if disk_fails(error):
             raise

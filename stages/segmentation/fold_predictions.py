@@ -26,6 +26,7 @@ from store import AttentionStore
 __all__ = ["require_file_names", "write_prediction"]
 
 WHITE = np.uint8(255)
+PATH_LETTERS = (b"/", b"\\", b":")
 NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 
 
@@ -35,6 +36,8 @@ def require_file_names(store: AttentionStore) -> None:
     Raises:
         UsageError: an id cannot be part of a file's name, or two predictions would have the same file.
     """
+    if not store.multilabel and not _any_may_be_no_name(store):
+        return  # the ids differ, so the names do
     owners: dict[str, str] = {}
     for identifier in map(str, store.ids[store.labelled]):
         for name in _names(identifier, store.classes, multilabel=store.multilabel):
@@ -48,6 +51,15 @@ def require_file_names(store: AttentionStore) -> None:
                     "  Give one of them another id."
                 )
             owners[name] = identifier
+
+
+def _any_may_be_no_name(store: AttentionStore) -> bool:
+    """Return True if an id has a letter that divides a path on some system. No text of the column is kept."""
+    for texts in store.columns.texts("sample"):
+        letters = b"".join(texts.to_list())
+        if any(letter in letters for letter in PATH_LETTERS):
+            return True
+    return False
 
 
 def write_prediction(

@@ -13,15 +13,18 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.segmentation.split_blocks import texts_of
 from store import AttentionStore
 from store.texts import Texts
 
-__all__ = ["copied_positions", "group_draws", "positions_of", "prefixed_hashes"]
+__all__ = ["chosen_hashes", "copied_digests", "group_draws", "positions_of", "prefixed_hashes"]
 
 _Unsigned = TypeVar("_Unsigned", np.uint32, np.uint64)
 
 TOGETHER = 1 << 18
 """Values that are looked at together: few enough that what is computed of them takes little memory."""
+MOST_KEPT = 256
+"""Chunks that stay mapped while copies are searched: each is an open file, of which there may be only 1,024."""
 WORDS = 4
 """Words of 64 bits in a SHA-256. The first one is kept."""
 
@@ -48,16 +51,56 @@ def prefixed_hashes(chunks: Iterable[Texts], seed: int) -> NDArray[np.uint64]:
     return np.concatenate(parts)
 
 
-def copied_positions(store: AttentionStore) -> NDArray[np.int64]:
-    """Return the positions of all samples that may have a copy: those whose digests are equal up to 64 bits.
+def chosen_hashes(chunks: Iterable[Texts], seed: int, wanted: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return what `prefixed_hashes` does for some of the texts, (wanted,).
 
-    Different digests may be among them, so compare the digests of these samples. Their chunks stay mapped for that.
+    Args:
+        chunks: the texts.
+        seed: precedes each of them.
+        wanted: positions of texts in rising order.
     """
-    chunks = store.columns.texts("digest", keep=True)
-    prints = np.concatenate([np.empty(0, np.uint64), *map(_fingerprints, chunks)])
-    ordered = np.sort(prints)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    return positions_of(prints, twice)
+    prefix, sha256 = f"{seed}\n".encode(), hashlib.sha256
+    parts = [np.empty(0, np.uint64)]
+    start = first = 0
+    for texts in chunks:
+        end = int(np.searchsorted(wanted, start + len(texts)))
+        some = texts.chosen(wanted[first:end] - start)
+        words = np.frombuffer(b"".join([sha256(prefix + text).digest() for text in some]), ">u8")
+        parts.append(words[::WORDS].astype(np.uint64))
+        start, first = start + len(texts), end
+    return np.concatenate(parts)
+
+
+def copied_digests(store: AttentionStore) -> tuple[NDArray[np.int64], list[bytes]]:
+    """Return the positions of all samples that may have a copy, and their digests.
+
+    They are the samples whose digests are equal up to 64 bits. Different digests may be among them, so compare them.
+    """
+    prints = [np.empty(0, np.uint64)]
+    kept: list[Texts] = []  # files that stay mapped until the end need not be read again
+    for texts in store.columns.texts("digest"):
+        prints.append(_fingerprints(texts))
+        if len(kept) < MOST_KEPT:
+            kept.append(texts)
+    every = np.concatenate(prints)
+    ordered = np.sort(every)
+    copied = positions_of(every, ordered[1:][ordered[1:] == ordered[:-1]])
+    digests: list[bytes] = []
+    start = 0
+    for number, count in enumerate(map(len, prints[1:])):
+        rows = copied[np.searchsorted(copied, start) : np.searchsorted(copied, start + count)] - start
+        if len(rows):
+            digests += _kept_or_read(store, kept, number).chosen(rows)
+        start += count
+    return copied, digests
+
+
+def _kept_or_read(store: AttentionStore, kept: list[Texts], number: int) -> Texts:
+    """Return the digests of a chunk."""
+    if number < len(kept):
+        return kept[number]
+    texts = store.columns.chunk("digest", number)
+    return texts if isinstance(texts, Texts) else texts_of(map(str, texts.tolist()))
 
 
 def positions_of(values: NDArray[_Unsigned], wanted: NDArray[_Unsigned]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from stages.errors import UsageError
 from stages.segmentation.balancing import CLASS
-from stages.segmentation.group_hashes import prefixed_hashes
+from stages.segmentation.group_hashes import chosen_hashes
 from stages.segmentation.sample_traits import sample_traits
 from store import AttentionStore
 
@@ -43,7 +43,7 @@ def labelled_subset(store: AttentionStore, splits: Sequence[str], *, count: int 
             f"{store.path}: {count} labelled samples are asked for, but the training split has only {len(training)}.\n"
             "  Use a smaller number of --labels, or smaller --val and --test."
         )
-    hashes = prefixed_hashes(store.columns.texts("sample"), seed)[training]  # the ids differ, and so do their hashes
+    hashes = chosen_hashes(store.columns.texts("sample"), seed, training)  # the ids differ, and so do their hashes
     kept = np.array(splits, object)
     kept[training[np.argsort(hashes, kind="stable")[count:]]] = ""
     drawn: list[str] = kept.tolist()
@@ -55,7 +55,7 @@ def missing_classes(store: AttentionStore, splits: Sequence[str]) -> list[str]:
 
     Masks are read only where there are at most `MOST_READ` training samples; with more, nothing is returned.
     """
-    training = np.flatnonzero(np.array(splits) == "train").astype(np.int64)
+    training = np.flatnonzero(np.array(splits, object) == "train").astype(np.int64)
     if len(training) > MOST_READ:
         return []
     found = frozenset().union(*sample_traits(store, training).kinds)

@@ -46,7 +46,8 @@ class KnownIds:
     """
 
     def __init__(self, prints: Prints, *, salt: int = 0) -> None:
-        self._prints = np.unique(prints)
+        ordered = np.sort(prints)  # `np.unique` takes ten times as long
+        self._prints = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
         self._salt = salt
 
     def __len__(self) -> int:

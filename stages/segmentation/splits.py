@@ -35,7 +35,7 @@ import numpy as np
 from stages.errors import InputProblemsError, UsageError
 from stages.runtime.wording import counted
 from stages.segmentation.exact_splits import deal, part_sizes
-from stages.segmentation.group_hashes import copied_positions, group_draws, positions_of
+from stages.segmentation.group_hashes import copied_digests, group_draws, positions_of
 from stages.segmentation.labelled_groups import labelled_groups
 from stages.segmentation.linked_names import linked_groups
 from stages.segmentation.split_tables import SPLITS
@@ -134,10 +134,9 @@ def split_by_hash(store: AttentionStore, *, seed: int, val: float, test: float) 
     shares = draws.astype(np.float64) / 2**64
     codes = (shares < test + val).astype(np.int8)  # positions in SPLITS
     codes[shares < test] = 2
-    copied = copied_positions(store)
-    linked = linked_groups(  # by the hashes of their names: two names with one hash would have one split anyway
-        map(str, draws[copied].tolist()), (str(store.columns.value("digest", at)) for at in copied.tolist())
-    )
+    copied, digests = copied_digests(store)
+    # By the hashes of their names: two names with one hash would have one split anyway.
+    linked = linked_groups(map(str, draws[copied].tolist()), map(bytes.decode, digests))
     together: dict[str, int] = {}
     connected = positions_of(draws, draws[copied])
     names = [linked[str(draw)] for draw in draws[connected].tolist()]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stages.choices import names_in_table
-from stages.settings.fields import OFFLINE, Settings, setting
+from stages.settings.fields import OFFLINE, Above0, Settings, setting
 
 EXPORTING = Path(__file__).parent.parent / "exporting"
 
@@ -39,6 +39,14 @@ class ExportSettings(Settings):
         None, "File or folder to write. Without it: the name of the run, the predictions or the store in exports/."
     )
     format: FormatName = setting("onnx", "Format to write; see docs/export.md and docs/viewers.md.")
+    classes: str | None = setting(
+        None,
+        "Classes to export for viewers: `lesion` keeps one, `new=a+b` merges, separated by commas; others become "
+        "background. Without it: all.",
+    )
+    pixel_mm: Above0 | None = setting(
+        None, "Side of a pixel of --images in mm, as in `predict`; scans say it in their headers."
+    )
     part: Part = setting(
         "whole", "whole: image in, mask out, with the transformer inside; segmenter: image and maps in."
     )

@@ -81,6 +81,8 @@ def _done(tasks: Tasks, request: dict[str, Any]) -> tuple[dict[str, Any], bytear
         size, content = tasks.carry_out(request)
     except FetchError as failure:
         return {"id": number, "kind": failure.kind, "what": failure.what}, bytearray()
+    except Exception as error:  # noqa: BLE001 - without an answer the reader would wait forever
+        return {"id": number, "kind": "network", "what": f"the request failed ({type(error).__name__})"}, bytearray()
     return {"id": number, "size": size}, content
 
 

@@ -23,6 +23,15 @@ import numpy as np
 from store import AttentionStore
 from tests.benchmarks.large_store import write_large_store
 from tests.benchmarks.scale_runs import evaluation_start, inspecting, write_run
+from tests.benchmarks.scale_starts import (
+    comparing,
+    folding,
+    table_of,
+    training,
+    training_by_table,
+    training_unlabelled,
+    write_table,
+)
 
 SMALL = 10_000
 READS = 20_000
@@ -135,6 +144,15 @@ def verifying(path: Path) -> dict[str, float]:
     }
 
 
+def verifying_alone(path: Path) -> dict[str, float]:
+    """Check every byte and every value in one process."""
+    from store.check import check_store
+
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    found = measured(lambda: check_store(path, processes=1))
+    return {"s": found["s"], "cpu s": found["cpu s"], "MB/cpu s": size / 1e6 / found["cpu s"]}
+
+
 def run_of(path: Path) -> Path:
     """Return the path of the run that belongs to a store."""
     return path.with_suffix(".run")
@@ -160,8 +178,14 @@ ROWS = {
         inspecting,
         inspecting_run,
         evaluating,
+        training,
+        training_by_table,
+        training_unlabelled,
+        comparing,
+        folding,
         reading_files,
         verifying,
+        verifying_alone,
     )
 }
 
@@ -187,8 +211,14 @@ def measure(path: Path, small: Path) -> None:
         ("inspecting", path, 1),
         ("inspecting_run", path, 1),
         ("evaluating", path, 1),
+        ("training", path, 1),
+        ("training_by_table", path, 1),
+        ("training_unlabelled", path, 1),
+        ("comparing", path, 1),
+        ("folding", path, 1),
         ("reading_files", path, 1),
         ("verifying", path, 1),
+        ("verifying_alone", path, 1),
     ):
         for row in run_row(name, where, processes):
             cells = ", ".join(f"{value:.3f} {unit}" for unit, value in row.items())
@@ -215,10 +245,12 @@ def main() -> None:
             write_large_store(large, asked.samples)
             show(f"writing and verifying: {asked.samples / (time.perf_counter() - began):.0f} samples/s")
         write_run(AttentionStore.open(large), run_of(large))
+        write_table(large)
         measure(large, small)
     finally:
         shutil.rmtree(small)
         shutil.rmtree(run_of(large), ignore_errors=True)
+        table_of(large).unlink(missing_ok=True)
         if asked.store is None:
             shutil.rmtree(large)
 

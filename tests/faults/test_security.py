@@ -53,6 +53,7 @@ ALONE = {
     "ctypes": ("store/disk/publish.py",),
     "importlib": (
         "pipeline/__init__.py",
+        "stages/bundling/origin.py",
         "stages/bundling/packages.py",
         "stages/bundling/wheels.py",
         "stages/checking/software.py",

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.segmentation.splits import split_by_rule
+from stages.segmentation.split_tables import write_splits
+from stages.segmentation.splits import split_by_csv, split_by_rule
+from stages.segmentation.unlabelled_samples import mark_unlabelled
 from store import AttentionStore
 from store.check import verify_store
 from tests.benchmarks.large_store import COPIES, LAYOUT, write_large_store
+from tests.benchmarks.scale_starts import table_of, write_table
 
 
 def allocated(work: Callable[[], object]) -> int:
@@ -43,6 +46,27 @@ def require_small_costs(path: Path, samples: int) -> None:
     copies = np.arange(1, samples, COPIES)
     assert [splits[at] for at in copies] == [splits[at - 1] for at in copies]
     assert abs(splits.count("test") / samples - 0.15) < 0.01
+
+
+def test_a_table_of_splits_and_unlabelled_samples_need_no_object_for_each_sample(tmp_path: Path):
+    """50,000 samples. With Python objects for their ids, groups and digests it would be 800 bytes and more for each."""
+    samples, path = 50_000, tmp_path / "s.zarr"
+    write_large_store(path, samples)
+    write_table(path)
+    store = AttentionStore.open(path)
+    splits: list[str] = []
+    assert allocated(lambda: splits.extend(split_by_csv(store, table_of(path)))) < 2**24 + 100 * samples
+    assert splits == split_by_rule(store, rule="hash", seed=1, val=0.15, test=0.15)
+    drawn = [split if index % 2 else "" for index, split in enumerate(splits)]
+    marked: list[str] = []
+    limit = 2**24 + 100 * samples
+    assert allocated(lambda: marked.extend(mark_unlabelled(store, splits, drawn, wanted=True))) < limit
+    assert {split for split, before in zip(marked, splits, strict=True) if before in ("val", "test")} == {
+        "val",
+        "test",
+        "",
+    }
+    assert allocated(lambda: write_splits(tmp_path / "splits.csv", store, splits)) < 2**26
 
 
 def test_a_store_of_many_samples_has_few_files_and_needs_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

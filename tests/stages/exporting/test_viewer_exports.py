@@ -156,3 +156,37 @@ def test_a_folder_with_files_of_the_user_is_not_replaced(tmp_path: Path, name: s
     with pytest.raises(UsageError, match=r"notes\.txt"):
         export(wanted)
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_a_size_of_the_pixels_reaches_predictions(images: Path, run: Path, predictions: Path, tmp_path: Path):
+    for name in ("ome-zarr", "geojson"):
+        given = {"run": run, "predictions": predictions, "images": images, "format": name, "pixel_mm": 0.5}
+        export(ExportSettings(**given, out=tmp_path / name))
+    first = min(images.iterdir()).stem
+    group = zarr.open_group(tmp_path / "ome-zarr" / f"{first}.ome.zarr", mode="r")
+    for one in (group, group["labels/classes"]):
+        (sizes,) = one.attrs["ome"]["multiscales"]
+        assert sizes["axes"][-1]["unit"] == "millimeter"
+        assert sizes["datasets"][0]["coordinateTransformations"][0]["scale"][-2:] == [0.5, 0.5]
+    for feature in json.loads((tmp_path / "geojson" / f"{first}.geojson").read_text())["features"]:
+        measured = feature["properties"]["measurements"]
+        assert measured["area_mm2"] == measured["area_px"] / 4
+
+
+def test_a_store_knows_the_size_of_its_pixels(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"--pixel-mm 0\.5: is for --predictions"):
+        export(ExportSettings(store=make_labelled(tmp_path / "s.zarr"), format="coco", pixel_mm=0.5))
+
+
+def test_outlines_of_photos_that_are_not_stored_upright_are_named(run: Path, memo: Path, tmp_path: Path, images: Path):
+    """QuPath does not turn a photo by its EXIF orientation, so the outlines would lie beside the objects."""
+    photos, out = tmp_path / "photos", tmp_path / "predicted"
+    photos.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number, file in enumerate(sorted(images.iterdir())):
+        Image.open(file).convert("RGB").save(photos / f"p{number}.jpg", **({"exif": exif} if number == 1 else {}))
+    predict(PredictSettings(images=photos, run=run, out=out, memo=memo))
+    report = export(settings(photos, run, out, "geojson", tmp_path / "geojson"))
+    assert [note for note in report.notes if "1 image with an EXIF orientation, such as p1" in note]
+    assert export(settings(photos, run, out, "coco", tmp_path / "coco")).notes == []  # its images are upright

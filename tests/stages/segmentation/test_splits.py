@@ -13,6 +13,7 @@ from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from stages.errors import CheckpointError, InputProblemsError, UsageError
+from stages.segmentation.group_hashes import copied_digests
 from stages.segmentation.run_splits import NAMES, read_run_splits
 from stages.segmentation.split_blocks import texts_of
 from stages.segmentation.split_tables import split_rows, splits_sha256, write_splits
@@ -40,12 +41,12 @@ class _Columns:
     def column(self, name: str) -> np.ndarray:
         return self._columns[name]
 
-    def texts(self, name: str, *, keep: bool = False) -> list[Texts]:  # noqa: ARG002 - as of a store
-        values = self._columns[name].tolist()
-        return [parse_texts(encode_column_chunk(values, "str", len(values))[:-4], len(values))]
+    def texts(self, name: str) -> list[Texts]:
+        return [self.chunk(name, 0)]
 
-    def value(self, name: str, index: int) -> str:
-        return str(self._columns[name][index])
+    def chunk(self, name: str, number: int) -> Texts:  # noqa: ARG002 - there is only one
+        values = self._columns[name].tolist()
+        return parse_texts(encode_column_chunk(values, "str", len(values))[:-4], len(values))
 
 
 def sha256(content: str) -> str:
@@ -166,6 +167,15 @@ def test_other_shares_do_not_move_test_images_into_training(rows, seed, shares):
     assert [split == "test" for split in chosen] == [split == "test" for split in other]
     larger = split_by_hash(columns, seed=seed, val=0.2, test=test + 0.1)
     assert all(new == "test" for old, new in zip(chosen, larger, strict=True) if old == "test")
+
+
+@pytest.mark.parametrize("kept", [0, 256])
+def test_digests_of_copies_are_found_in_chunks_that_are_kept_and_in_others(monkeypatch: pytest.MonkeyPatch, kept: int):
+    monkeypatch.setattr("stages.segmentation.group_hashes.MOST_KEPT", kept)
+    columns = _Columns(list("abcd"), list("abcd"), [sha256(one) for one in "xyxz"])
+    positions, digests = copied_digests(columns)
+    assert positions.tolist() == [0, 2]
+    assert digests == [sha256("x").encode()] * 2
 
 
 def _named(rows: list[tuple[int, int]], prefix: str = "id") -> list[tuple[str, str, str]]:

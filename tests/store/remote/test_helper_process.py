@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from store.remote.address import RemoteAddress
 from store.remote.connection import Connection, connection
 from store.remote.failures import FetchError
 from store.remote.frames import read_frame, write_frame
-from store.remote.helper import main, serve
+from store.remote.helper import THREADS, main, serve
 from tests.store.remote.faulty_server import Served
 
 Address = Callable[..., RemoteAddress]
@@ -166,3 +167,32 @@ def test_streams_of_the_parent_are_given_up_after_a_fork():
     inherited._answers.close()
     inherited.close()
     os.close(requests)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), ValueError("x"), OSError("x"), KeyError("x"), MemoryError()])
+def test_an_unforeseen_failure_is_an_answer_too(error: Exception):
+    """Without one the reader would wait forever. More requests fail than there are threads; the next is done."""
+
+    class Failing:
+        def carry_out(self, request: dict[str, object]) -> tuple[int, bytearray]:
+            if request["op"] == "read":
+                raise error
+            return 5, bytearray()
+
+    (requests, written), (answers, answered) = os.pipe(), os.pipe()
+    streams = [os.fdopen(requests, "rb"), os.fdopen(answered, "wb")]
+
+    def work() -> None:
+        with streams[0], streams[1]:
+            serve(streams[0], streams[1], Failing())  # type: ignore[arg-type]
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    asked = Connection(os.fdopen(written, "wb"), os.fdopen(answers, "rb"))
+    futures = [asked.send({"op": "read"}) for _ in range(THREADS["read"] + 1)]
+    for future in futures:
+        with pytest.raises(FetchError, match=rf"the request failed \({type(error).__name__}\)"):
+            future.result()
+    assert asked.send({"op": "size"}).result().size == 5
+    asked.close()
+    thread.join()
