@@ -22,13 +22,17 @@ _FACTOR, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _START, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(31)
 
 
-def text_prints(texts: Texts) -> NDArray[np.uint64]:
+def text_prints(texts: Texts, salt: int = 0) -> NDArray[np.uint64]:
     """Return 64 bits for each text, (text,). Equal texts have equal bits, in every process and version.
 
     Different texts have different bits, except by chance: among ten million texts any two agree with a probability of
-    3 in a million. It is no protection against texts that were chosen to agree. A step is that of SplitMix64's end.
+    3 in a million. Without a secret salt, texts can be chosen to agree. A step is that of SplitMix64's end.
+
+    Args:
+        texts: the texts.
+        salt: 64 bits; only bits with the same salt can be compared.
     """
-    prints: NDArray[np.uint64] = texts.lengths.astype(np.uint64) * _START
+    prints: NDArray[np.uint64] = texts.lengths.astype(np.uint64) * _START ^ np.uint64(salt)
     for rows, words in _words(texts):
         values = prints if rows is None else prints[rows]
         mixed = values ^ words

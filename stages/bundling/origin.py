@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from stages.errors import PipelineError
@@ -33,9 +35,9 @@ def origin() -> Path | str | None:
     found = json.loads(text)
     address = str(found["url"])
     if "vcs_info" in found:
-        return f"{found['vcs_info']['vcs']}+{address}@{found['vcs_info']['commit_id']}"
+        return f"{found['vcs_info']['vcs']}+{address}@{found['vcs_info']['commit_id']}{_fragment(found)}"
     if not address.startswith("file:"):
-        return address
+        return address + _fragment(found)
     path = Path(unquote(urlsplit(address).path))
     if not path.is_file() and not (path / "pyproject.toml").is_file():
         raise PipelineError(
@@ -43,3 +45,12 @@ def origin() -> Path | str | None:
             "  Put it back, or install the package again from where it is now."
         )
     return path
+
+
+def _fragment(found: Mapping[str, Any]) -> str:
+    """Return what comes behind an address: the folder of the package in it, and the hash by which pip checks it."""
+    hashes = found.get("archive_info", {}).get("hashes", {})
+    parts = {name: hashes[name] for name in ("sha256",) if name in hashes}
+    if "subdirectory" in found:
+        parts["subdirectory"] = found["subdirectory"]
+    return "#" * bool(parts) + "&".join(f"{name}={value}" for name, value in parts.items())

@@ -49,7 +49,7 @@ def own_wheel(origin: Path | str, version: str, folder: Path, task: Task) -> Non
         task: Advanced by one.
 
     Raises:
-        PipelineError: the build or the download failed, or what is there now has another version.
+        PipelineError: the build or the download failed, or what is there now is another version or package.
     """
     with tempfile.TemporaryDirectory() as made:  # a build leaves other files too
         if isinstance(origin, Path) and origin.suffix == ".whl":
@@ -59,14 +59,14 @@ def own_wheel(origin: Path | str, version: str, folder: Path, task: Task) -> Non
             # From a source distribution: a wheel that is built in the folder itself may hold files of an earlier build.
             command = [uv, "build", "--quiet", "--out-dir", made] if uv else [*_pip(), "wheel", "--no-deps", "-w", made]
             _run([*command, str(origin)], f"building the wheel of {DISTRIBUTION}", None)
-        for wheel in Path(made).glob("*.whl"):
-            found = parse_wheel_filename(wheel.name)[1]
-            if found != Version(version):
-                raise PipelineError(
-                    f"{origin}: has version {found} of {DISTRIBUTION} now; {version} is installed here.\n"
-                    "  Install it again from there, then make the bundle."
-                )
-            shutil.copyfile(wheel, folder / wheel.name)
+        (wheel,) = Path(made).glob("*.whl")
+        name, found, *_ = parse_wheel_filename(wheel.name)
+        if (name, found) != (DISTRIBUTION, Version(version)):
+            raise PipelineError(
+                f"{origin}: has version {found} of {name} now; {version} of {DISTRIBUTION} is installed here.\n"
+                "  Install it again from where it is now, then make the bundle."
+            )
+        shutil.copyfile(wheel, folder / wheel.name)
     task.advance(1)
 
 

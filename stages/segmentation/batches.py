@@ -52,10 +52,16 @@ class ResidentSamples:
         self._all = _to_device(store, indices, device, maps=maps)
 
     def batches(self, order: Iterable[NDArray[np.int64]]) -> Iterator[TensorBatch]:
-        """Yield one batch for each array of store positions."""
+        """Yield one batch for each array of store positions.
+
+        Raises:
+            IndexError: a position is not among those that are held.
+        """
         for indices in order:
-            rows = self._order[np.searchsorted(self._sorted, indices)]
-            at = torch.from_numpy(rows).to(self._all.image.device)
+            places = np.searchsorted(self._sorted, indices)
+            if (self._sorted.take(places, mode="clip") != indices).any():
+                raise IndexError("a batch names a sample that is not held in memory")
+            at = torch.from_numpy(self._order[places]).to(self._all.image.device)
             yield TensorBatch(self._all.image[at], self._all.mask[at], self._all.attention[at])
 
 

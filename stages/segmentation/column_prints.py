@@ -15,17 +15,18 @@ __all__ = ["Prints", "column_prints"]
 Prints = NDArray[np.uint64]
 
 
-def column_prints(store: AttentionStore, name: str, known: Prints | None = None) -> Prints:
+def column_prints(store: AttentionStore, name: str, known: Prints | None = None, *, salt: int = 0) -> Prints:
     """Return the prints of a column, (sample,).
 
     Args:
         store: the samples.
         name: of the column.
-        known: returned itself if the column has these prints, so that they are not in memory twice.
+        known: returned itself if the column has these prints, so that they are not in memory twice. They have no salt.
+        salt: of the prints, see `text_prints`.
     """
     if known is not None and len(known) == len(store) and _are_equal(store, name, known):
         return known
-    return _joined(map(text_prints, store.columns.texts(name)))
+    return _joined(text_prints(texts, salt) for texts in store.columns.texts(name))
 
 
 def _are_equal(store: AttentionStore, name: str, known: Prints) -> bool:

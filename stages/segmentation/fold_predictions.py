@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.errors import UsageError
+from stages.segmentation.column_prints import column_prints
 from stages.segmentation.decisions import LIKELY
+from stages.segmentation.linked_prints import repeated_positions
 from stages.segmentation.mask_painter import MaskPainter
 from store import AttentionStore
 
@@ -36,7 +38,7 @@ def require_file_names(store: AttentionStore) -> None:
     Raises:
         UsageError: an id cannot be part of a file's name, or two predictions would have the same file.
     """
-    if not store.multilabel and not _any_may_be_no_name(store):
+    if not (store.multilabel or _any_may_be_no_name(store) or len(repeated_positions(column_prints(store, "sample")))):
         return  # the ids differ, so the names do
     owners: dict[str, str] = {}
     for identifier in map(str, store.ids[store.labelled]):

@@ -1,7 +1,7 @@
 r"""Join the texts of several columns to rows, without a Python object for each row.
 
 Cells of a column are written side by side in a table of bytes, filled with NUL, and the NUL bytes are taken away
-afterwards. So it is for texts without NUL that need no quotation marks: those that CSV, JSON and the marks of
+afterwards. It works for texts without NUL that need no quotation marks: those that CSV, JSON and the marks of
 `stages.outputs.cells` hold as they are.
 """
 

@@ -7,6 +7,7 @@ written, whose split is written in another way, or that name an id again; so it 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,24 +42,23 @@ class KnownIds:
 
     Args:
         prints: of all ids, in any order; repeats are allowed.
+        salt: of the prints, see `text_prints`.
     """
 
-    def __init__(self, prints: Prints) -> None:
+    def __init__(self, prints: Prints, *, salt: int = 0) -> None:
         ordered = np.sort(prints)  # `np.unique` takes ten times as long
         self._prints = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
+        self._salt = salt
 
     def __len__(self) -> int:
         return len(self._prints)
 
-    def __contains__(self, text: str) -> bool:
-        return self.number(text) >= 0
-
-    def number(self, text: str) -> int:
-        """Return the number of an id; -1 if it is not known."""
-        return int(self.numbers(text_prints(texts_of([text])))[0])
+    def numbers_of(self, ids: Texts) -> NDArray[np.int64]:
+        """Return the numbers of ids, (id,); -1 for those that are not known."""
+        return self.numbers(text_prints(ids, self._salt))
 
     def numbers(self, prints: Prints) -> NDArray[np.int64]:
-        """Return the numbers of ids, (id,); -1 for those that are not known."""
+        """Return the numbers of the ids with these prints, (id,); -1 for those that are not known."""
         found = np.full(len(prints), -1, np.int64)
         for start in range(0, len(prints) if len(self) else 0, TOGETHER):
             part = prints[start : start + TOGETHER]
@@ -94,6 +94,7 @@ def read_split_csv(path: Path, known: KnownIds) -> ListedSplits:
         table = TableBlocks(path, limit=LARGEST)
         missing = sorted({"id", "split"} - set(table.header))
         if missing:
+            table.require_utf8()
             present = ", ".join(map(ascii, table.header)) or "none"
             separated = any(set(";\t") & set(name) for name in table.header)
             remedy = " Separate the columns with commas." if separated else ""
@@ -131,7 +132,7 @@ class _Reader:
 
     def add(self, ids: Texts, splits: Texts) -> None:
         """Take the next rows."""
-        numbers = self._known.numbers(text_prints(ids))
+        numbers = self._known.numbers_of(ids)
         codes = _codes(splits)
         # A cell that begins with a mark may stand for another id, also if it is an id as it is written.
         unusual = (numbers < 0) | (codes == _OTHER) | (self._marked & _begin_with_mark(ids))
@@ -156,31 +157,38 @@ class _Reader:
         """Take rows one by one, because some are unusual or name an id again."""
         listed, where = self.listed, f"{self._path} line"
         id_texts, split_texts = ids.to_list(), splits.to_list()
-        rows = zip(unusual.tolist(), numbers.tolist(), codes.tolist(), strict=True)
-        for row, (is_unusual, known_number, known_code) in enumerate(rows):
-            number, code = known_number, known_code
-            name = ""
-            if is_unusual:
-                name = self._id_of(id_texts[row].decode())
-                number = self._known.number(name)
+        odd = np.flatnonzero(unusual)
+        names, numbers[odd] = self._ids_of([id_texts[row].decode() for row in odd.tolist()])
+        name_of = dict(zip(odd.tolist(), names, strict=True))
+        for row, (number, known_code) in enumerate(zip(numbers.tolist(), codes.tolist(), strict=True)):
+            code = known_code
+            if code == _OTHER:
                 split = split_texts[row].decode().strip().lower()
                 if split not in NAMES:
                     what = f"split is `{split}`; use train, val, test or unlabelled"
                     listed.problems.append(Problem(f"{where} {self._line + row}", what))
                     continue
                 code = NAMES.index(split)
-            if listed.codes[number] != NO_SPLIT if number >= 0 else name in listed.unknown:
-                name = name or id_texts[row].decode()
+            if listed.codes[number] != NO_SPLIT if number >= 0 else name_of[row] in listed.unknown:
+                name = name_of.get(row, id_texts[row].decode())
                 listed.problems.append(Problem(f"{where} {self._line + row}", f"`{name}` is listed twice"))
             elif code != NO_SPLIT and number >= 0:
                 listed.codes[number] = code
             elif code != NO_SPLIT:
-                listed.unknown[name] = code
+                listed.unknown[name_of[row]] = code
 
-    def _id_of(self, cell: str) -> str:
-        """Return the id that a cell stands for."""
-        forms = (plain_cell(cell), cell) if self._marked else (cell, plain_cell(cell))
-        return next((one for one in (*forms, *(form.strip() for form in forms)) if one in self._known), cell.strip())
+    def _ids_of(self, cells: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+        """Return the ids that cells stand for, and their numbers, (cell,); -1 for those that are not known."""
+        names = [cell.strip() for cell in cells]
+        numbers = np.full(len(cells), -1, np.int64)
+        plain = list(map(plain_cell, cells))
+        forms = (plain, cells) if self._marked else (cells, plain)
+        for form in (*forms, *([text.strip() for text in texts] for texts in forms)):
+            left = np.flatnonzero(numbers < 0)
+            numbers[left] = found = self._known.numbers_of(texts_of(form[at] for at in left.tolist()))
+            for at in left[found >= 0].tolist():
+                names[at] = form[at]
+        return names, numbers
 
 
 def _codes(splits: Texts) -> NDArray[np.uint8]:

@@ -2,8 +2,8 @@
 
 The rows are those of `csv.DictReader`: blank lines count as no row, missing cells as empty, and of two columns with
 one name the last counts. A block without quotation marks whose rows all have the same number of cells is divided at its
-commas and line ends by NumPy; any other block is read by Python's `csv`. Rows are never divided: a block that ends
-inside quotation marks is read again together with the next one.
+commas and line ends by NumPy; any other block is read by Python's `csv`. Rows are never divided: if a block ends inside
+quotation marks, its last row is read again together with the next block.
 """
 
 from __future__ import annotations
@@ -57,6 +57,15 @@ class TableBlocks:
             content += more  # the header may hold line ends
         self._begin = content[used:]
 
+    def require_utf8(self) -> None:
+        """Read to the end. Afterwards there are no blocks.
+
+        Raises:
+            OSError, UnicodeDecodeError: the file cannot be read as UTF-8.
+        """
+        for part in self._parts:
+            part.decode()
+
     def blocks(self, names: Sequence[str]) -> Iterator[list[Texts]]:
         """Yield the cells of some columns of all rows in blocks. It can be done once.
 
@@ -70,11 +79,10 @@ class TableBlocks:
         held = b""
         for part in chain([self._begin], self._parts):
             content, held = held + part, b""
-            columns = _plain_columns(content, len(self.header), places) or _parsed_columns(content, places)
+            columns = _plain_columns(content, len(self.header), places)
             if columns is None:
-                held = content
-            else:
-                yield columns
+                columns, held = _parsed_columns(content, places)
+            yield columns
         if held:
             yield _columns_of(_rows(held.decode()), places)
 
@@ -125,12 +133,17 @@ def _plain_columns(content: bytes, count: int, places: Sequence[int]) -> list[Te
     return [Texts(letters, starts[at].astype(np.uint32), lengths[at].astype(np.uint32)) for at in places]
 
 
-def _parsed_columns(content: bytes, places: Sequence[int]) -> list[Texts] | None:
-    """Return columns of any block; None if it ends inside quotation marks."""
-    rows = _rows(content.decode() + END if content.endswith(b"\n") else f"{content.decode()}\n{END}")
-    if not rows or rows.pop() != [END]:
-        return None
-    return _columns_of(rows, places)
+def _parsed_columns(content: bytes, places: Sequence[int]) -> tuple[list[Texts], bytes]:
+    """Return columns of any block, and the bytes of its last row if that ends inside quotation marks."""
+    decoded = content.decode()
+    text = io.StringIO(decoded + END if decoded.endswith("\n") else f"{decoded}\n{END}", newline="")
+    rows: list[list[str]] = []
+    begin = end = 0  # of the last row
+    for row in csv.reader(text):
+        rows.append(row)
+        begin, end = end, text.tell()
+    rest = b"" if rows.pop() == [END] else decoded[begin:].encode()
+    return _columns_of([row for row in rows if row], places), rest
 
 
 def _rows(text: str) -> list[list[str]]:

@@ -39,6 +39,13 @@ def test_prints_are_the_same_in_every_version():
     assert text_prints(_column(["", "a", "patient-12345678"])).tolist() == expected
 
 
+def test_a_salt_changes_all_prints_and_separates_texts_that_were_chosen_to_agree():
+    texts = _column(["", "a", "patient1-left-ey", "1udxeyl2haLoH<yk"])
+    prints, salted = text_prints(texts), text_prints(texts, 2**64 - 1)
+    assert prints[2] == prints[3]
+    assert len({*prints.tolist(), *salted.tolist()}) == 7
+
+
 def test_similar_texts_have_different_prints():
     """Ids and digests that differ in few letters must not agree."""
     for name in ("image-{:08d}", "{:064x}", "{:016x}" * 2):

@@ -106,7 +106,7 @@ def main(
     """Write the data set, plan, train, predict, score, and write table and summary."""
     if steps % EPOCH or steps < EPOCH:
         raise UsageError(f"--steps {steps}: is no multiple of {EPOCH}.\n  nnU-Net is trained in epochs of {EPOCH}.")
-    known = read_runs(out)
+    read_runs(out)  # a file that is no table of runs is found before the training
     opened = AttentionStore.open(store)
     splits = labelled_subset(opened, split_by_csv(opened, split_csv), count=labels, seed=seed)
     chosen = {name: np.flatnonzero(np.array(splits) == name).astype(np.int64) for name in ("train", score)}
@@ -137,7 +137,7 @@ def main(
         store=f"{store.stem.partition('-')[2]}:{contents}", parameters=parameters, seconds=round(seconds, 1),
         improving="", identity=identity, finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), dice=dice,
     )  # fmt: skip
-    write_runs(out, merge_runs(known, [run]))
+    write_runs(out, merge_runs(read_runs(out), [run]))
     replace_file(out.with_name(f"{out.stem}-{count}-{seed}-{steps}.json"), json.dumps(summary, indent=1).encode())
     typer.echo(json.dumps(summary))
 

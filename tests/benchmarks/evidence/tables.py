@@ -76,10 +76,11 @@ def pair_table(folder: Path, pairs: Sequence[str], *, score: str = "test") -> st
         score: the part that was scored, test or val.
 
     Raises:
-        UsageError: a pair is not written so, or a table is damaged.
+        UsageError: a pair is not written so or has no runs in common, or a table is damaged.
     """
-    rows = []
+    rows: list[list[str]] = []
     for text in pairs:
+        before = len(rows)
         found = _PAIR.fullmatch(text)
         if not found:
             raise UsageError(f"--pair {text}: write ARM:STEPS,ARM:STEPS, as in dual:2000,nnunet:3000.")
@@ -90,6 +91,8 @@ def pair_table(folder: Path, pairs: Sequence[str], *, score: str = "test") -> st
                 one = difference(scores, Key(first[0], labels, first[1]), Key(second[0], labels, second[1]))
                 if one:
                     rows.append([name, str(labels), text.replace(",", " − "), *_cells(one), _p(one.p)])
+        if len(rows) == before:
+            raise UsageError(f"--pair {text}: there are no runs of both with equal labels and seeds.")
     return _markdown(["data", "labels", "arms and steps", *_CELLS, "p"], rows)
 
 

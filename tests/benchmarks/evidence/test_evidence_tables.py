@@ -224,6 +224,8 @@ def test_a_pair_compares_runs_of_different_lengths(tmp_path: Path) -> None:
     folder = written(tmp_path, long, short)
     (line,) = pair_table(folder, ["dual:10000,nnunet:3000"]).splitlines()[2:]
     assert line.startswith("| isic | 65 | dual:10000 − nnunet:3000 | +0.100 | ")
-    assert pair_table(folder, ["dual:400,nnunet:3000"]).count("\n") == 1
+    for missing in ("dual:400,nnunet:3000", "dual:10000,nnunte:3000"):
+        with pytest.raises(UsageError, match=f"--pair {missing}: there are no runs of both"):
+            pair_table(folder, ["dual:10000,nnunet:3000", missing])
     with pytest.raises(UsageError, match="ARM:STEPS"):
         pair_table(folder, ["dual,nnunet"])

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +107,28 @@ def test_a_run_scores_the_test_images_by_our_metrics(
     assert [one.key for one in read_runs(out)] == [("nnunet", 5, 3, 100), ("nnunet", 5, 3, 150)]
     (collected,) = collect(tmp_path, tmp_path / "results")
     assert [one.steps for one in read_runs(collected)] == [100, 150]
+
+
+def test_a_run_that_another_one_adds_during_the_training_is_kept(
+    make_store: Callable[..., Path],
+    programs: Path,
+    split_csv: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, out = make_store(12), tmp_path / "isic-0-test.csv"
+    arguments = (path, split_csv, 5, programs)
+    score, seen = nnunet.score_predictions, []
+
+    def scored(*those: Any) -> dict[str, float]:
+        if not seen:
+            seen.append(1)
+            nnunet.main(*arguments, tmp_path / "other", out, seed=1, steps=50)
+        return score(*those)
+
+    monkeypatch.setattr(nnunet, "score_predictions", scored)
+    nnunet.main(*arguments, tmp_path / "work", out, seed=0, steps=50)
+    assert sorted(run.seed for run in read_runs(out)) == [0, 1]
 
 
 def test_a_table_that_is_none_is_refused_before_the_training(

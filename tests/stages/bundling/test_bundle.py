@@ -233,7 +233,7 @@ def test_only_the_wheel_of_a_build_is_kept(tmp_path, monkeypatch):
     (tmp_path / "wheels").mkdir()
 
     def built(command, _, __):
-        for name in ("a-1.0.tar.gz", ".gitignore", "a-1.0-py3-none-any.whl"):
+        for name in ("diamant_pipeline-1.0.tar.gz", ".gitignore", "diamant_pipeline-1.0-py3-none-any.whl"):
             (Path(command[command.index("--out-dir") + 1]) / name).touch()
 
     monkeypatch.setattr(wheels.shutil, "which", lambda _: "uv")
@@ -245,7 +245,9 @@ def test_only_the_wheel_of_a_build_is_kept(tmp_path, monkeypatch):
             advanced.append(count)
 
     wheels.own_wheel(tmp_path / "source", "1.0", tmp_path / "wheels", Task())
-    assert [path.name for path in (tmp_path / "wheels").iterdir()] == ["a-1.0-py3-none-any.whl"]
-    with pytest.raises(PipelineError, match=r"source: has version 1.0 .* now; 0.9 is installed here"):
+    assert [path.name for path in (tmp_path / "wheels").iterdir()] == ["diamant_pipeline-1.0-py3-none-any.whl"]
+    with pytest.raises(
+        PipelineError, match=r"source: has version 1.0 .* now; 0.9 of diamant-pipeline is installed here"
+    ):
         wheels.own_wheel(tmp_path / "source", "0.9", tmp_path / "wheels", Task())
     assert advanced == [1]

@@ -48,8 +48,24 @@ def test_source_code_that_runs_in_its_folder_is_the_origin():
             {"url": "https://a.example/p.git", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}},
             "git+https://a.example/p.git@c0ffee",
         ),
+        (
+            {
+                "url": "https://a.example/all.git",
+                "vcs_info": {"vcs": "git", "commit_id": "c0ffee"},
+                "subdirectory": "tools/p",
+            },
+            "git+https://a.example/all.git@c0ffee#subdirectory=tools/p",
+        ),
+        (
+            {
+                "url": "https://a.example/p.zip",
+                "archive_info": {"hashes": {"sha256": "ab12"}},
+                "subdirectory": "p",
+            },
+            "https://a.example/p.zip#sha256=ab12&subdirectory=p",
+        ),
     ],
-    ids=["index", "address", "repository"],
+    ids=["index", "address", "repository", "folder of a repository", "address with a hash"],
 )
 def test_an_origin_on_another_machine_is_written_as_pip_takes_it(installed, said, expected):
     installed(said)
@@ -83,5 +99,13 @@ def test_a_wheel_is_copied_if_it_is_that_of_this_installation(tmp_path):
     with SILENT.task("collecting", 1) as task:
         wheels.own_wheel(wheel, "1.0", tmp_path / "out", task)
         assert (tmp_path / "out" / wheel.name).read_bytes() == wheel.read_bytes()
-        with pytest.raises(PipelineError, match=r"has version 1.0 of diamant-pipeline now; 1.1 is installed"):
+        with pytest.raises(PipelineError, match=r"has version 1.0 of diamant-pipeline now; 1.1 of diamant-pipeline is"):
             wheels.own_wheel(wheel, "1.1", tmp_path / "out", task)
+
+
+def test_the_wheel_of_another_package_is_refused(tmp_path):
+    """A folder may hold another project now."""
+    (tmp_path / "out").mkdir()
+    with SILENT.task("collecting", 1) as task, pytest.raises(PipelineError, match=r"has version 1.0 of other now"):
+        wheels.own_wheel(write_wheel(tmp_path, "other", "1.0"), "1.0", tmp_path / "out", task)
+    assert not list((tmp_path / "out").iterdir())

@@ -32,6 +32,14 @@ def test_resident_and_streamed_batches_are_what_the_store_holds(make_store: Call
             np.testing.assert_array_equal(batch.attention.numpy(), expected.attention)
 
 
+@pytest.mark.parametrize("wanted", [0, 2, 8])
+def test_resident_samples_refuse_positions_that_they_do_not_hold(make_store: Callable[..., Path], wanted: int):
+    """The sample beside it would be a wrong one."""
+    samples = ResidentSamples(AttentionStore.open(make_store(9)), np.array([4, 1, 3]), CPU)
+    with pytest.raises(IndexError, match="not held in memory"):
+        list(samples.batches([np.array([1, wanted])]))
+
+
 @pytest.mark.parametrize("free_memory", [2**30, 100], ids=["resident", "streamed"])
 def test_a_network_without_maps_gets_none_and_reads_none(
     make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, free_memory: int

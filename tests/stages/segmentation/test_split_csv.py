@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,29 +17,32 @@ from stages.errors import InputProblemsError, Problem, UsageError
 from stages.outputs.cells import plain_cell
 from stages.segmentation import table_blocks
 from stages.segmentation.linked_names import linked_groups
-from stages.segmentation.split_blocks import ROW
-from stages.segmentation.split_csv import KnownIds
+from stages.segmentation.split_blocks import ROW, texts_of
+from stages.segmentation.split_csv import NAMES, NO_SPLIT, KnownIds, read_split_csv
 from stages.segmentation.split_tables import LEARNT_FROM, SPLITS
 from stages.segmentation.splits import split_by_csv
 from stages.segmentation.table_splits import splits_of_table
 from store import AttentionStore
+from store.text_words import text_prints
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
 
 LAYOUT = Layout(size=(2, 2), grid=(1, 1), heads=["L0H0"], keys=2, classes=["a", "b"])
 PARENTS = replace(LAYOUT, columns=("parent",))
 IDS = ["a", "b", "c d", "=e", "'=e", "'f", "é", "g,h", 'i"j', "k\nl"]
-CELLS = st.sampled_from([*IDS, "p", "q", " a ", "z", "''=e", "'a", ""])
+CELLS = st.sampled_from([*IDS, "p", "q", " a ", "z", "''=e", "'a", "", " "])
 SPLIT_CELLS = st.sampled_from(["train", "val", "test", "unlabelled", "", "train", "train", " Train ", "VAL", "other"])
 
 
-def written(folder: Path, rows: list[tuple[str, int, int, bool]], *, parents: bool) -> AttentionStore:
-    """Write a store with these (parent, group, digest, labelled) samples, whose ids are `IDS`."""
+def written(
+    folder: Path, rows: list[tuple[str, int, int, bool]], *, parents: bool, ids: Sequence[str] = IDS
+) -> AttentionStore:
+    """Write a store with these (parent, group, digest, labelled) samples."""
     layout = PARENTS if parents else LAYOUT
     with new_store(folder / "s.zarr", layout=layout, recipe=RECIPE) as writer:
         for index, (parent, group, digest, labelled) in enumerate(rows):
             own = {"parent": parent} if parents else {}
-            changed = {"id": IDS[index], "group": f"g{group}", "digest": f"{digest:064x}", "labelled": labelled}
+            changed = {"id": ids[index], "group": f"g{group}", "digest": f"{digest:064x}", "labelled": labelled}
             writer.append(replace(random_sample(index, layout), **changed, **own))
     return AttentionStore.open(folder / "s.zarr")
 
@@ -146,6 +150,9 @@ def test_ids_that_repeat_in_another_block_are_listed_twice(tmp_path: Path, monke
     ("content", "message"),
     [
         pytest.param("id;split\na;train\n", r"has 'id;split'; .* Separate the columns with commas", id="semicolons"),
+        pytest.param(b"\xff\xfei\0d\0", "cannot be read as UTF-8", id="utf16"),
+        pytest.param("id;split\né;train".encode("utf-16-le"), "cannot be read as UTF-8", id="utf16_without_mark"),
+        pytest.param(b"id;split\na;train\n\xe9;val", "cannot be read as UTF-8", id="latin1"),
         pytest.param("", "lacks the column id and split and has none", id="empty"),
         pytest.param("\nid,split\n", "and has none", id="blank_header"),
         pytest.param('id,split\n"a,train\n' + "x" * 140_000, "field larger than field limit", id="quotes_not_closed"),
@@ -153,9 +160,9 @@ def test_ids_that_repeat_in_another_block_are_listed_twice(tmp_path: Path, monke
         pytest.param('"' + "x" * 140_000, "field larger than field limit", id="very_long_header"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_a_usage_error(tmp_path: Path, content: str, message: str):
+def test_a_table_that_cannot_be_read_is_a_usage_error(tmp_path: Path, content: str | bytes, message: str):
     store = written(tmp_path, [("a", 0, 1, True)], parents=False)
-    (tmp_path / "t.csv").write_text(content)
+    (tmp_path / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UsageError, match=message):
         split_by_csv(store, tmp_path / "t.csv")
 
@@ -168,7 +175,59 @@ def test_a_table_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, 
         split_by_csv(store, tmp_path / "t.csv")
 
 
+@pytest.mark.parametrize("parents", [False, True])
+def test_ids_that_were_chosen_to_have_the_same_bits_are_different_ids(tmp_path: Path, *, parents: bool):
+    one, other = ids = ["patient1-left-ey", "1udxeyl2haLoH<yk"]
+    assert len(set(text_prints(texts_of(ids)).tolist())) == 1
+    rows = [("p", 0, 1, True), (one if parents else "p", 1, 2, True)]
+    store = written(tmp_path, rows, parents=parents, ids=[other, "b"] if parents else ids)
+    table = tmp_path / "t.csv"
+    table.write_text(f"id,split\n{one},train\n")
+    assert split_by_csv(store, table) == (["", "train"] if parents else ["train", ""])
+    table.write_text(f"id,split\n{one},train\n{other},test\n")
+    assert split_by_csv(store, table) == (["test", "train"] if parents else ["train", "test"])
+
+
+def test_rows_before_a_quoted_line_end_are_not_read_again_with_the_next_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Most blocks end inside quotation marks if a column holds reports of many lines."""
+    monkeypatch.setattr(table_blocks, "BLOCK", 200)
+    report = '"' + "a line\n" * 30 + '"'
+    (tmp_path / "t.csv").write_text("id,report,split\r" + "".join(f"n{n},{report},train\r" for n in range(50)))
+    read = []
+    parsed = table_blocks._parsed_columns
+    monkeypatch.setattr(
+        table_blocks, "_parsed_columns", lambda content, places: read.append(len(content)) or parsed(content, places)
+    )
+    listed = read_split_csv(tmp_path / "t.csv", KnownIds(text_prints(texts_of(["n0"]))))
+    assert listed.unknown == {f"n{n}": NAMES.index("train") for n in range(1, 50)}
+    assert sum(read) < 4 * (tmp_path / "t.csv").stat().st_size
+
+
+def test_blank_ids_are_named_without_their_blanks(tmp_path: Path):
+    store = written(tmp_path, [("a", 0, 1, True)], parents=False)
+    (tmp_path / "t.csv").write_text("id,split\n ,train\n\t,train\n")
+    with pytest.raises(InputProblemsError, match="line 3: `` is listed twice"):
+        split_by_csv(store, tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("row", ["im{},Train", "im{}  ,train", "'-im{},train", "other{},train"])
+def test_rows_that_are_written_in_another_way_are_looked_up_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str
+):
+    """A table of millions of such rows would take an hour otherwise."""
+    known = KnownIds(text_prints(texts_of(f"{mark}im{n}" for mark in ("", "-") for n in range(500))))
+    lookups = []
+    numbers = KnownIds.numbers
+    monkeypatch.setattr(KnownIds, "numbers", lambda self, prints: lookups.append(1) or numbers(self, prints))
+    (tmp_path / "t.csv").write_text("id,split\n" + "".join(f"{row.format(n)}\n" for n in range(500)))
+    listed = read_split_csv(tmp_path / "t.csv", known)
+    assert ((listed.codes != NO_SPLIT).sum() or len(listed.unknown), listed.problems) == (500, [])
+    assert len(lookups) < 10
+
+
 def test_no_id_is_known_of_a_store_without_samples():
     known = KnownIds(np.empty(0, np.uint64))
-    assert "a" not in known
+    assert known.numbers_of(texts_of(["a"])).tolist() == [-1]
     assert len(known) == 0
