@@ -67,12 +67,13 @@ ALONE = {
     "subprocess": ("stages/bundling/wheels.py", "store/remote/connection.py"),
     "webbrowser": ("stages/view.py",),
     "xarray": ("store/named_arrays.py", "store/reader.py"),
-    **dict.fromkeys(("hmac", "http", "secrets", "socketserver"), ("stages/viewing/server.py",)),
+    "secrets": ("stages/segmentation/table_splits.py", "stages/viewing/server.py"),
+    **dict.fromkeys(("hmac", "http", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib
 for versions of installed packages and for tables of readers, writers and public names, subprocess for pip (`bundle`)
 and for the process that fetches files, multiprocessing for the processes of `extract --devices` and of `verify`,
-which run a function of this program, the others for the viewer."""
+which run a function of this program, secrets for hashes that nobody can aim at, the others for the viewer."""
 EVALUATING = {"eval", "exec", "compile", "__import__", "breakpoint"}
 PROCESSES = ("exec", "spawn", "posix_spawn", "system", "popen", "fork", "startfile")
 """Prefixes of the functions in `os` that start a process."""
