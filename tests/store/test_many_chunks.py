@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from store import many_chunks
 from store.errors import StoreCorruptError
 from store.packing import Packing
 from store.reader import AttentionStore
@@ -19,6 +20,13 @@ COUNT = 70
 """More samples than are read one by one."""
 SIZE = 400
 VALUES = np.repeat(np.random.default_rng(0).integers(0, 3, (COUNT, 8), np.uint8), SIZE // 8, axis=1)
+
+
+@pytest.fixture(autouse=True, params=["joined", "in place"])
+def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let small chunks be unpacked one by one and joined, or each into its place, as large ones are."""
+    if request.param == "in place":
+        monkeypatch.setattr(many_chunks, "SMALL", 0)
 
 
 def mapped(path: Path, chunks: list[bytes]) -> MappedShard:
