@@ -24,9 +24,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from store.disk.ahead import begin_to_read
 from store.disk.regular import MIB
 from store.errors import PipelineError
 from store.faults import Fault
+from store.format import chunk_path
 from store.reader import AttentionStore
 from store.remote.address import Place, RemoteAddress
 from store.reopening import opened_again
@@ -80,7 +82,7 @@ def shard_checks(
         processes: number of processes; 1 to check them in this one, when their faults are asked for.
     """
     if processes == 1:
-        yield (faults_of_shard(store, *part, values=values) for part in parts)
+        yield _in_turn(store, parts, values=values)
         return
     context = multiprocessing.get_context("spawn")
     pipes, started = [], []
@@ -122,6 +124,21 @@ def work(pipe: Connection, path: Place, contents_sha256: str, values: bool) -> N
             pipe.send(faults_of_shard(store, shard, samples, values=values))
 
 
+def _in_turn(store: AttentionStore, parts: Sequence[Part], *, values: bool) -> Iterator[list[Fault]]:
+    """Yield the faults of every part, checked in this process."""
+    for number, part in enumerate(parts):
+        _begin_to_read(store, parts, number + 1)
+        yield faults_of_shard(store, *part, values=values)
+
+
+def _begin_to_read(store: AttentionStore, parts: Sequence[Part], number: int) -> None:
+    """Begin to read the files of a part that is checked later: the disk works while the processors do."""
+    if isinstance(store.path, RemoteAddress) or number >= len(parts) or not len(parts[number][1]):
+        return
+    arrays = store.description.sharded
+    begin_to_read(chunk_path(store.path, name, parts[number][0], len(store.arrays[name].shape)) for name in arrays)
+
+
 def _results(
     store: AttentionStore, parts: Sequence[Part], pipes: Sequence[Connection], *, values: bool
 ) -> Iterator[list[Fault]]:
@@ -135,6 +152,7 @@ def _results(
             busy[pipe] = waiting.popleft()
             with contextlib.suppress(OSError):  # its process has ended, which receiving shows
                 pipe.send(parts[busy[pipe]])
+            _begin_to_read(store, parts, busy[pipe] + len(pipes))
 
     for pipe in pipes:
         hand_out(pipe)
