@@ -138,6 +138,25 @@ def train_settings(store: Path, out: Path, **changes: Any) -> Any:
     return TrainSettings(**{**settings, **changes})
 
 
+def pretrain_settings(images: Path, out: Path, **changes: Any) -> Any:
+    """Return the settings of a pretraining of one step. `changes` replace single settings."""
+    from stages.settings import PretrainSettings
+
+    settings: dict[str, Any] = {
+        "images": images,
+        "out": out,
+        "image_size": 32,
+        "global_crop": 16,
+        "local_crop": 8,
+        "steps": 1,
+        "batch_size": 4,
+        "prototypes": 16,
+        "head_width": 16,
+        "device": "cpu",
+    }
+    return PretrainSettings(**{**settings, **changes})
+
+
 @pytest.fixture(scope="session")
 def trained(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished run on the phantom store. Tests must not change it."""

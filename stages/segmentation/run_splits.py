@@ -21,7 +21,8 @@ from stages.errors import CheckpointError
 from stages.segmentation.column_prints import Prints
 from stages.segmentation.json_rows import sorted_rows_sha256
 from stages.segmentation.linked_prints import repeated_positions
-from stages.segmentation.split_blocks import ROW, MissingCellError, SplitBlock, SplitFile, texts_of
+from stages.segmentation.split_blocks import ROW, MissingCellError, SplitBlock, SplitFile
+from stages.segmentation.split_codes import split_codes
 from store.text_words import are_equal, are_rising, text_prints
 from store.texts import Texts
 
@@ -176,7 +177,7 @@ class _Table:
 
     def _add(self, block: SplitBlock) -> None:
         ids, groups, digests, splits = block.columns
-        self._codes += _codes(splits).tobytes()
+        self._codes += split_codes(splits, NAMES).tobytes()
         self._groups += text_prints(groups).tobytes()
         self._digests += text_prints(digests).tobytes()
         self._alone += are_equal(ids, groups).tobytes()
@@ -215,15 +216,3 @@ class _Table:
             ids=None if self._ids is None else np.frombuffer(self._ids, np.uint64),
             in_order=self._sha256 is not None,
         )
-
-
-_PRINTS = text_prints(texts_of(NAMES))
-
-
-def _codes(splits: Texts) -> NDArray[np.uint8]:
-    """Return the code of each split, (row,)."""
-    prints = text_prints(splits)
-    codes = np.full(len(splits), OTHER, np.uint8)
-    for code, known in enumerate(_PRINTS):
-        codes[prints == known] = code
-    return codes

@@ -18,6 +18,7 @@ from stages.errors import Problem, UsageError
 from stages.outputs.cells import plain_cell
 from stages.segmentation.column_prints import Prints
 from stages.segmentation.split_blocks import ROW, texts_of
+from stages.segmentation.split_codes import split_codes
 from stages.segmentation.split_tables import SPLITS, UNLABELLED
 from stages.segmentation.table_blocks import TableBlocks
 from store.disk.regular import MIB, IrregularFileError
@@ -33,7 +34,6 @@ NAMES = ("", *SPLITS, UNLABELLED)
 NO_SPLIT = 0
 TOGETHER = 1 << 18
 """Ids that are looked up together."""
-_PRINTS = text_prints(texts_of(NAMES))
 _OTHER = len(NAMES)
 
 
@@ -133,7 +133,7 @@ class _Reader:
     def add(self, ids: Texts, splits: Texts) -> None:
         """Take the next rows."""
         numbers = self._known.numbers_of(ids)
-        codes = _codes(splits)
+        codes = split_codes(splits, NAMES)
         # A cell that begins with a mark may stand for another id, also if it is an id as it is written.
         unusual = (numbers < 0) | (codes == _OTHER) | (self._marked & _begin_with_mark(ids))
         usual = numbers[~unusual]
@@ -189,15 +189,6 @@ class _Reader:
             for at in left[found >= 0].tolist():
                 names[at] = form[at]
         return names, numbers
-
-
-def _codes(splits: Texts) -> NDArray[np.uint8]:
-    """Return the code of each split as it is written, (row,)."""
-    prints = text_prints(splits)
-    codes = np.full(len(splits), _OTHER, np.uint8)
-    for code, known in enumerate(_PRINTS):
-        codes[prints == known] = code
-    return codes
 
 
 def _begin_with_mark(texts: Texts) -> NDArray[np.bool_]:

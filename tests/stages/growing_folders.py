@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from stages import extract
+from stages.extraction import known_files
 from stages.settings import ExtractSettings
 
 
@@ -85,3 +87,9 @@ class Folders:
         """Return the inode and the time of change of every file of the store."""
         found = ((str(file.relative_to(self.store)), file.stat()) for file in self.store.rglob("*") if file.is_file())
         return {name: (status.st_ino, status.st_mtime_ns) for name, status in found}
+
+
+def let_new_files_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the record of known files hold files that were written just now, on any file system."""
+    monkeypatch.setattr(known_files, "MARGIN", -(10**15))
+    monkeypatch.setattr(known_files, "file_system_of", lambda _: "ext4")

@@ -12,16 +12,15 @@ import pytest
 
 from stages import extract
 from stages.errors import InputProblemsError, UsageError
-from stages.extraction import additions, known_files
+from stages.extraction import additions
 from store import AttentionStore
-from tests.stages.growing_folders import Folders
+from tests.stages.growing_folders import Folders, let_new_files_count
 
 
 @pytest.fixture(autouse=True)
 def new_files_are_old_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files count that were written just now, on any file system, so that the record of known files is used."""
-    monkeypatch.setattr(known_files, "MARGIN", -(10**15))
-    monkeypatch.setattr(known_files, "file_system_of", lambda _: "ext4")
+    let_new_files_count(monkeypatch)
 
 
 @pytest.fixture

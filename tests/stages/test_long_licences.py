@@ -15,7 +15,7 @@ from stages.attention.card import METADATA_KEY, read_card
 from stages.errors import UsageError
 from stages.settings import ExtractSettings, PretrainSettings
 from store import AttentionStore
-from tests.conftest import extract_settings
+from tests.conftest import extract_settings, pretrain_settings
 
 END = "; initial weights: CC-BY-NC-ND-4.0 of the second hospital"
 
@@ -23,20 +23,8 @@ END = "; initial weights: CC-BY-NC-ND-4.0 of the second hospital"
 @pytest.fixture(scope="module")
 def settings(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainSettings:
     """Return the settings of a training that was run: one step, with a licence of 990 characters."""
-    found = PretrainSettings(
-        images=phantoms / "images",
-        masks=None,
-        out=tmp_path_factory.mktemp("first") / "first.safetensors",
-        image_size=32,
-        global_crop=16,
-        local_crop=8,
-        steps=1,
-        batch_size=4,
-        prototypes=16,
-        head_width=16,
-        device="cpu",
-        licence="y" * 990,
-    )
+    out = tmp_path_factory.mktemp("first") / "first.safetensors"
+    found: PretrainSettings = pretrain_settings(phantoms / "images", out, licence="y" * 990)
     pretrain.run(found)
     return found
 

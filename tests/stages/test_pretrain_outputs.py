@@ -14,22 +14,12 @@ from stages.attention.card import METADATA_KEY
 from stages.errors import UsageError
 from stages.pictures.marked import is_heads_picture
 from stages.settings import PretrainSettings
+from tests.conftest import pretrain_settings
 
 
 def _settings(phantoms: Path, out: Path) -> PretrainSettings:
-    return PretrainSettings(
-        images=phantoms / "images",
-        out=out,
-        image_size=32,
-        global_crop=16,
-        local_crop=8,
-        steps=1,
-        batch_size=4,
-        prototypes=16,
-        head_width=16,
-        watch_every=1,
-        device="cpu",
-    )
+    settings: PretrainSettings = pretrain_settings(phantoms / "images", out, watch_every=1)
+    return settings
 
 
 def test_all_files_of_an_earlier_pretraining_are_replaced(phantoms: Path, tmp_path: Path):

@@ -19,7 +19,7 @@ from stages.extraction import additions, known_files
 from stages.extraction.known_files import KnownFiles, NewMarks, States, mark_of, record_of
 from stages.imaging.samples import LabelFile, SourceSample
 from stages.runtime import file_systems
-from tests.stages.growing_folders import Folders
+from tests.stages.growing_folders import Folders, let_new_files_count
 
 MARKS = [bytes([number]) * 16 for number in (3, 1, 2)]
 
@@ -27,8 +27,7 @@ MARKS = [bytes([number]) * 16 for number in (3, 1, 2)]
 @pytest.fixture(autouse=True)
 def new_files_are_old_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files count that were written just now, on any file system."""
-    monkeypatch.setattr(known_files, "MARGIN", -(10**15))
-    monkeypatch.setattr(known_files, "file_system_of", lambda _: "ext4")
+    let_new_files_count(monkeypatch)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from stages.pretrain import run
 from stages.pretraining.shares import even_share
 from stages.runtime.processes import Processes
 from stages.settings import PretrainSettings
+from tests.conftest import pretrain_settings
 from tests.stages.together import run_processes
 
 
@@ -31,24 +32,19 @@ def test_a_batch_that_cannot_be_shared_is_refused(batch_size):
 
 
 def _settings(folder: Path, name: str) -> PretrainSettings:
-    return PretrainSettings(
-        images=folder / "images",
-        out=folder / f"{name}.safetensors",
-        image_size=32,
-        global_crop=16,
-        local_crop=8,
+    settings: PretrainSettings = pretrain_settings(
+        folder / "images",
+        folder / f"{name}.safetensors",
         local_crops=1,
         steps=2,
-        batch_size=4,
         prototypes=8,
-        head_width=16,
         batch_norm="centre" in name,
         warmup=0,
         freeze_last=0,
         centring="centre" if "centre" in name else "sinkhorn",
         watch_every=1,
-        device="cpu",
     )
+    return settings
 
 
 PROGRAM = """
