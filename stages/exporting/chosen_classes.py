@@ -6,10 +6,9 @@
 | `skin=hair`      | The class `hair` is kept under the name `skin`.               |
 | `tumour=a+b`     | The classes `a` and `b` become one class.                     |
 
-Parts are separated by commas, and give the order of the classes. Classes that no part names become background. Pixels
-of which nothing is known stay so. Objects that the source numbers stay apart; without numbers the objects of a merged
-class are its connected regions, so regions of `a` and `b` that touch are one object. That is also so if classes that
-overlap are merged.
+Parts are separated by commas, and give the order of the classes. Classes that no part names become background. Ignored
+pixels stay ignored. Objects that the source numbers stay apart. Where it has no numbers, or where merged classes may
+overlap, the objects of a merged class are its connected regions: regions of `a` and `b` that touch are one object.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def _parse(text: str, classes: Sequence[str]) -> dict[str, list[str]]:
             raise UsageError(
                 f"--classes {text}: cannot be read from {text[position:].strip()!r} on. The classes are "
                 f"{', '.join(classes[1:])}.\n"
-                "  Give those to keep, such as a,new=b+c; the background and classes that are not named are background."
+                "  Name those to keep, such as a,new=b+c; all others become background."
             )
         position = found.end()
         given = found.groupdict().get("new")
