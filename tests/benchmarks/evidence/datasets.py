@@ -24,11 +24,16 @@ class DataSet:
     labels: tuple[str, ...]
     """Numbers of labelled images; `all` is the whole training split."""
     everything: int
-    """Number of training images, which `all` stands for."""
+    """Number of training images, which `all` stands for; 0 if it differs between splits."""
     search_labels: int
     """Number of labelled images in the search for settings."""
     image: str
     """What an image shows, for the headings of tables."""
+    stores: str = ""
+    """Name of the data set whose stores it uses; its own if empty."""
+    sources: tuple[tuple[int, int], ...] = ()
+    """First and last number of the images of each source. Split N then tests images of source N, and no other image
+    of that source is in it. Without sources, test images are drawn from the held-out images."""
 
 
 DATASETS = {
@@ -41,6 +46,11 @@ DATASETS = {
         DataSet(
             name="nuclei", held_out=350, test=80, labels=("16", "64", "all"), everything=194, search_labels=64,
             image="microscopy (nuclei)",
+        ),
+        DataSet(
+            name="isic-sources", held_out=300, test=300, labels=("65",), everything=0, search_labels=65,
+            image="dermoscopy (ISIC 2018), tested on another source", stores="isic",
+            sources=((0, 999), (9500, 10999), (14000, 14999)),
         ),
     )
 }  # fmt: skip

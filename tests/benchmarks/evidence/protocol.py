@@ -85,7 +85,7 @@ def common_with(more: Sequence[str]) -> list[str]:
 
 def store_path(folder: Path, dataset: DataSet, name: str) -> Path:
     """Return the path of a store by its name."""
-    return folder / f"{dataset.name}-{name}.zarr"
+    return folder / f"{dataset.stores or dataset.name}-{name}.zarr"
 
 
 def planned_runs(request: Request, out: Path) -> list[PlannedRun]:

@@ -13,6 +13,9 @@ So no transformer has seen a test image, and no validation image is a test image
 on validation images of one split have never been chosen by a test image. The order of the draw is that of
 SHA-256("split/<number>/<first id>"), so the same ids give the same table on every machine.
 
+A data set with sources has other splits: split N tests images of source N, drawn in the same order. The other images of
+that source are in no part, and neither are images of other sources that look like one of it.
+
 Images that look the same (`stages.segmentation.near_duplicates`), also through a chain of others, are always in one
 split. If one of them is in the pool, none is a test image; if one is held out, none is a validation image.
 """
@@ -22,6 +25,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,7 +68,7 @@ def write_splits(store: AttentionStore, dataset: DataSet, folder: Path) -> list[
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("id", "split"))
-        writer.writerows((id_, split_of[id_]) for id_ in ids)
+        writer.writerows((id_, split_of[id_]) for id_ in ids if id_ in split_of)
         paths.append(split_file(folder, dataset, number))
         replace_file(paths[-1], text.getvalue().encode())
     return paths
@@ -81,7 +85,7 @@ def is_held_out(id_: str, per_mille: int) -> bool:
 
 
 def draw_split(ids: Sequence[str], hashes: Sequence[str], dataset: DataSet, number: int) -> dict[str, str]:
-    """Return the split of every image: train, val or test.
+    """Return the split of every image: train, val or test. With sources, some images are in none.
 
     Args:
         ids: of the images.
@@ -90,19 +94,27 @@ def draw_split(ids: Sequence[str], hashes: Sequence[str], dataset: DataSet, numb
         number: of the split.
 
     Raises:
-        UsageError: too few images are held out.
+        UsageError: too few images are held out, or of the source.
     """
     groups = sorted(look_alikes(ids, hashes), key=lambda group: _order(number, group[0]))
-    held = [group for group in groups if all(is_held_out(id_, dataset.held_out) for id_ in group)]
-    pool = [group for group in groups if not any(is_held_out(id_, dataset.held_out) for id_ in group)]
-    test = _take(held, dataset.test)
-    val = _take(pool, round(VAL * (len(ids) - len(test))))
+    if dataset.sources:
+        first, last = dataset.sources[number]
+        candidates = [group for group in groups if all(first <= _image_number(id_) <= last for id_ in group)]
+        others = [group for group in groups if not any(first <= _image_number(id_) <= last for id_ in group)]
+    else:
+        candidates = [group for group in groups if all(is_held_out(id_, dataset.held_out) for id_ in group)]
+        others = groups
+    test = _take(candidates, dataset.test)
+    left = [group for group in others if group[0] not in test]
+    pool = [group for group in left if not any(is_held_out(id_, dataset.held_out) for id_ in group)]
+    val = _take(pool, round(VAL * sum(map(len, left))))
     if len(test) < dataset.test:
         raise UsageError(
             f"{dataset.name}: {dataset.test} test images are asked for, but only {len(test)} of the {len(ids)} images "
-            "are held out. Use the whole data set."
+            f"are {'of the source' if dataset.sources else 'held out'}. Use the whole data set."
         )
-    return {id_: "test" if id_ in test else "val" if id_ in val else "train" for id_ in ids}
+    split_of = dict.fromkeys((id_ for group in left for id_ in group), "train")
+    return split_of | dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
 
 
 def look_alikes(ids: Sequence[str], hashes: Sequence[str]) -> list[list[str]]:
@@ -123,6 +135,12 @@ def _take(groups: Sequence[Sequence[str]], count: int) -> set[str]:
         if len(taken) + len(group) <= count:
             taken.update(group)
     return taken
+
+
+def _image_number(id_: str) -> int:
+    """Return the number at the end of an id such as ISIC_0014321; -1 without one."""
+    found = re.search(r"[0-9]+$", id_)
+    return int(found[0]) if found else -1
 
 
 def _order(number: int, id_: str) -> str:

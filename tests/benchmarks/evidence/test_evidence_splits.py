@@ -68,9 +68,26 @@ def test_the_rule_of_the_pool_never_changes() -> None:
     assert sum(is_held_out(id_, 300) for id_ in IDS) == 121
 
 
+def test_a_split_by_source_tests_one_source_and_trains_on_none_of_its_images_or_their_twins() -> None:
+    sources = replace(SMALL, test=30, sources=((0, 49), (200, 299), (350, 399)))
+    hashes = hashes_with((10, 120), (220, 230))
+    for number, (first, last) in enumerate(sources.sources):
+        split_of = draw_split(IDS, hashes, sources, number)
+        of_source = set(IDS[first : last + 1])
+        tested = {id_ for id_, split in split_of.items() if split == "test"}
+        assert len(tested) == 30
+        assert tested <= of_source
+        assert not set(split_of) - tested & of_source
+        twins = {IDS[10], IDS[120]} if number == 0 else set()
+        assert set(IDS) - set(split_of) == (of_source - tested) | twins
+        assert Counter(split_of.values())["val"] == round(VAL * (len(split_of) - 30))
+
+
 def test_too_few_images_are_refused() -> None:
-    with pytest.raises(UsageError, match="372 test images"):
+    with pytest.raises(UsageError, match=r"372 test images.*are held out"):
         draw_split(IDS, hashes_with(), DATASETS["isic"], 0)
+    with pytest.raises(UsageError, match=r"60 test images.*are of the source"):
+        draw_split(IDS, hashes_with(), replace(SMALL, sources=((0, 20),)), 0)
 
 
 def test_compare_takes_the_table(layout: Layout, tmp_path: Path) -> None:
