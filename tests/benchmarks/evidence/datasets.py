@@ -50,7 +50,7 @@ DATASETS = {
         DataSet(
             name="isic-sources", held_out=300, test=300, labels=("65",), everything=0, search_labels=65,
             image="dermoscopy (ISIC 2018), tested on another source", stores="isic",
-            sources=((0, 999), (9500, 10999), (14000, 14999)),
+            sources=((0, 999), (9500, 10999), (14500, 15499)),
         ),
     )
 }  # fmt: skip
