@@ -24,7 +24,7 @@ class DataSet:
     labels: tuple[str, ...]
     """Numbers of labelled images; `all` is the whole training split."""
     everything: int
-    """Number of training images, which `all` stands for; 0 if it differs between splits."""
+    """Number of training images, which `all` stands for; 0 if `all` is not used."""
     search_labels: int
     """Number of labelled images in the search for settings."""
     image: str
@@ -32,8 +32,10 @@ class DataSet:
     stores: str = ""
     """Name of the data set whose stores it uses; its own if empty."""
     sources: tuple[tuple[int, int], ...] = ()
-    """First and last number of the images of each source. Split N then tests images of source N, and no other image
-    of that source is in it. Without sources, test images are drawn from the held-out images."""
+    """First and last number of the images of every source that is only tested; each gives the same number of test
+    images. Without sources, test images are drawn from the held-out images."""
+    splits: tuple[int, ...] = SPLITS
+    """Numbers of its splits."""
 
 
 DATASETS = {
@@ -48,9 +50,9 @@ DATASETS = {
             image="microscopy (nuclei)",
         ),
         DataSet(
-            name="isic-sources", held_out=300, test=300, labels=("65",), everything=0, search_labels=65,
-            image="dermoscopy (ISIC 2018), tested on another source", stores="isic",
-            sources=((0, 999), (9500, 10999), (14500, 15499)),
+            name="isic-sources", held_out=300, test=900, labels=("65",), everything=0, search_labels=65,
+            image="dermoscopy (ISIC 2018), tested on other sources", stores="isic",
+            sources=((0, 999), (9500, 10999), (14500, 15499)), splits=(0,),
         ),
     )
 }  # fmt: skip

@@ -105,7 +105,7 @@ def planned_runs(request: Request, out: Path) -> list[PlannedRun]:
 
 
 def _runs_of(request: Request, dataset: DataSet, out: Path) -> Iterator[PlannedRun]:
-    for split in request.splits:
+    for split in [number for number in request.splits if number in dataset.splits]:
         for steps in request.steps:
             yield from _block(request, dataset, split, steps, out)
 

@@ -13,8 +13,9 @@ So no transformer has seen a test image, and no validation image is a test image
 on validation images of one split have never been chosen by a test image. The order of the draw is that of
 SHA-256("split/<number>/<first id>"), so the same ids give the same table on every machine.
 
-A data set with sources has other splits: split N tests images of source N, drawn in the same order. The other images of
-that source are in no part, and neither are images of other sources that look like one of it.
+A data set with sources has one split. Its test images are drawn from the sources, in the same order and as many from
+each. The other images of the sources are in no part, and neither are images of other sources that look like one of
+them. A transformer that was pretrained on the pool has seen some of these test images.
 
 Images that look the same (`stages.segmentation.near_duplicates`), also through a chain of others, are always in one
 split. If one of them is in the pool, none is a test image; if one is held out, none is a validation image.
@@ -33,7 +34,7 @@ from stages.errors import UsageError
 from stages.segmentation.near_duplicates import similar_pairs
 from store import AttentionStore
 from store.disk.publish import replace_file
-from tests.benchmarks.evidence.datasets import SPLITS, DataSet
+from tests.benchmarks.evidence.datasets import DataSet
 
 __all__ = ["VAL", "draw_split", "is_held_out", "split_file", "write_splits"]
 
@@ -63,7 +64,7 @@ def write_splits(store: AttentionStore, dataset: DataSet, folder: Path) -> list[
     ids = [str(id_) for id_ in store.ids]
     hashes = [str(hash_) for hash_ in store.column("perceptual_hash")]
     paths = []
-    for number in SPLITS:
+    for number in dataset.splits:
         split_of = draw_split(ids, hashes, dataset, number)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -94,24 +95,25 @@ def draw_split(ids: Sequence[str], hashes: Sequence[str], dataset: DataSet, numb
         number: of the split.
 
     Raises:
-        UsageError: too few images are held out, or of the source.
+        UsageError: too few images are held out, or of the sources.
     """
     groups = sorted(look_alikes(ids, hashes), key=lambda group: _order(number, group[0]))
     if dataset.sources:
-        first, last = dataset.sources[number]
-        candidates = [group for group in groups if all(first <= _image_number(id_) <= last for id_ in group)]
-        others = [group for group in groups if not any(first <= _image_number(id_) <= last for id_ in group)]
+        each = dataset.test // len(dataset.sources)
+        test = set().union(*(_take(_within(groups, (source,)), each) for source in dataset.sources))
+        others = [group for group in groups if not any(_is_within(id_, dataset.sources) for id_ in group)]
     else:
-        candidates = [group for group in groups if all(is_held_out(id_, dataset.held_out) for id_ in group)]
+        test = _take(
+            [group for group in groups if all(is_held_out(id_, dataset.held_out) for id_ in group)], dataset.test
+        )
         others = groups
-    test = _take(candidates, dataset.test)
     left = [group for group in others if group[0] not in test]
     pool = [group for group in left if not any(is_held_out(id_, dataset.held_out) for id_ in group)]
     val = _take(pool, round(VAL * sum(map(len, left))))
     if len(test) < dataset.test:
         raise UsageError(
             f"{dataset.name}: {dataset.test} test images are asked for, but only {len(test)} of the {len(ids)} images "
-            f"are {'of the source' if dataset.sources else 'held out'}. Use the whole data set."
+            f"are {'of its sources' if dataset.sources else 'held out'}. Use the whole data set."
         )
     split_of = dict.fromkeys((id_ for group in left for id_ in group), "train")
     return split_of | dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
@@ -137,10 +139,15 @@ def _take(groups: Sequence[Sequence[str]], count: int) -> set[str]:
     return taken
 
 
-def _image_number(id_: str) -> int:
-    """Return the number at the end of an id such as ISIC_0014321; -1 without one."""
+def _within(groups: Sequence[list[str]], sources: Sequence[tuple[int, int]]) -> list[list[str]]:
+    """Return the groups whose images are all of these sources."""
+    return [group for group in groups if all(_is_within(id_, sources) for id_ in group)]
+
+
+def _is_within(id_: str, sources: Sequence[tuple[int, int]]) -> bool:
+    """Return True if the number at the end of an id, such as ISIC_0014321, is that of an image of a source."""
     found = re.search(r"[0-9]+$", id_)
-    return int(found[0]) if found else -1
+    return found is not None and any(first <= int(found[0]) <= last for first, last in sources)
 
 
 def _order(number: int, id_: str) -> str:

@@ -68,25 +68,21 @@ def test_the_rule_of_the_pool_never_changes() -> None:
     assert sum(is_held_out(id_, 300) for id_ in IDS) == 121
 
 
-def test_a_split_by_source_tests_one_source_and_trains_on_none_of_its_images_or_their_twins() -> None:
-    sources = replace(SMALL, test=30, sources=((0, 49), (200, 299), (350, 399)))
-    hashes = hashes_with((10, 120), (220, 230))
-    for number, (first, last) in enumerate(sources.sources):
-        split_of = draw_split(IDS, hashes, sources, number)
-        of_source = set(IDS[first : last + 1])
-        tested = {id_ for id_, split in split_of.items() if split == "test"}
-        assert len(tested) == 30
-        assert tested <= of_source
-        assert not set(split_of) - tested & of_source
-        twins = {IDS[10], IDS[120]} if number == 0 else set()
-        assert set(IDS) - set(split_of) == (of_source - tested) | twins
-        assert Counter(split_of.values())["val"] == round(VAL * (len(split_of) - 30))
+def test_other_sources_are_only_tested_and_none_of_their_twins_is_trained_on() -> None:
+    sources = replace(SMALL, test=60, sources=((0, 49), (350, 399)))
+    split_of = draw_split(IDS, hashes_with((10, 120), (220, 230)), sources, 0)
+    tested = {id_ for id_, split in split_of.items() if split == "test"}
+    of_sources = [set(IDS[:50]), set(IDS[350:])]
+    assert [len(tested & source) for source in of_sources] == [30, 30]
+    assert set(IDS) - set(split_of) == (set.union(*of_sources) - tested) | {IDS[120]}
+    assert IDS[10] not in tested
+    assert Counter(split_of.values())["val"] == round(VAL * (len(split_of) - 60))
 
 
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(UsageError, match=r"372 test images.*are held out"):
         draw_split(IDS, hashes_with(), DATASETS["isic"], 0)
-    with pytest.raises(UsageError, match=r"60 test images.*are of the source"):
+    with pytest.raises(UsageError, match=r"60 test images.*are of its sources"):
         draw_split(IDS, hashes_with(), replace(SMALL, sources=((0, 20),)), 0)
 
 
@@ -100,6 +96,8 @@ def test_compare_takes_the_table(layout: Layout, tmp_path: Path) -> None:
     tiny = DataSet(name="tiny", held_out=500, test=8, labels=("4",), everything=27, search_labels=4, image="noise")
     tables = write_splits(AttentionStore.open(path), tiny, tmp_path / "splits")
     assert [table.name for table in tables] == ["tiny-0.csv", "tiny-1.csv", "tiny-2.csv"]
+    (only,) = write_splits(AttentionStore.open(path), replace(tiny, splits=(1,)), tmp_path / "one")
+    assert only.read_bytes() == tables[1].read_bytes()
     settings = CompareSettings(
         store=path, out=tmp_path / "out", labels=("4",), seeds=("0",), steps=1, common=(f"split_csv={tables[1]}",)
     )
