@@ -1,9 +1,9 @@
 """Compute a hierarchical bootstrap interval over splits, seeds and images.
 
-In every resample P splits are drawn with replacement, then S seeds within every drawn split, and then images: an image
-is drawn as often in every split that tests it, because it is one image. The statistic is the mean over the drawn
-values, with every drawn run counting the same. The interval is between the percentiles of 10,000 resamples. The same
-values always give the same interval.
+In every resample P splits, S seeds and the images are drawn with replacement. A seed is drawn as often in every split,
+because it gives the same weights and mostly the same labelled images there, and so is an image. The statistic is the
+mean over the drawn values, with every drawn run counting the same. The interval is between the percentiles of 10,000
+resamples. The same values always give the same interval.
 
 With few splits and seeds this interval is too narrow: a sample of three has less spread than what it is a sample of. It
 is given because it needs no model of the effects; claims are made by `tests.benchmarks.evidence.pooled_effects`.
@@ -49,11 +49,7 @@ def bootstrap_interval(values: Floats, *, resamples: int = RESAMPLES) -> tuple[f
 
 
 def _drawn_runs(random: np.random.Generator, size: int, splits: int, seeds: int) -> Floats:
-    """Return how often every run is drawn, (resample, run): splits first, then seeds within each drawn split."""
-    counts = np.zeros((size, splits, seeds))
-    rows = np.arange(size)
-    for _ in range(splits):
-        split = random.integers(splits, size=size)
-        for _ in range(seeds):
-            np.add.at(counts, (rows, split, random.integers(seeds, size=size)), 1)
-    return counts.reshape(size, splits * seeds)
+    """Return how often every run is drawn, (resample, run): as often as its split times as often as its seed."""
+    drawn = [random.multinomial(count, np.full(count, 1 / count), size=size) for count in (splits, seeds)]
+    counts: Floats = (drawn[0][:, :, None] * drawn[1][:, None, :]).reshape(size, splits * seeds).astype(np.float64)
+    return counts

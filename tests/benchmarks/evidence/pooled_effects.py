@@ -4,21 +4,23 @@ This extends `stages.comparison.crossed_effects` to several splits of the same i
 splits × seeds × images; an image that a split does not test has no value there. Every split tests n images. The model,
 for the Dice of an arm or for the paired difference of two arms:
 
-    value[split, seed, image] = mean + split + seed within split + image (+ image within split) + rest
+    value[split, seed, image] = mean + split + seed + run + image (+ image within split) + rest
 
-A seed draws other labels and weights in every split, so seeds are nested in splits: P splits with S seeds are P S runs.
-An image has the same effect in every split that tests it, so images are crossed with splits. The error of the mean over
-all values is the sum of three independent parts, each known as well as its own sample is large:
+A seed gives the same initial weights in every split, and about 70 % of the same labelled images, because images are
+ordered by a hash of (seed, id) and two splits share most training images. So seeds are crossed with splits, as images
+are: P splits with S seeds are P S runs of S draws. An image has the same effect in every split that tests it. The error
+of the mean over all values is the sum of three independent parts, each known as well as its own sample is large:
 
-    error = sqrt(split) t[P-1] + sqrt(seed) t[P (S-1)] + sqrt(image) t[G-1]
+    error = sqrt(split) t[P-1] + sqrt(seed) t[S-1] + sqrt(image) t[G-1]
 
-    seed  = W / (P S)
-    split = max(0, S var(split means) - W - S D) / (P S)
+    seed  = A / (P S)
+    split = max(0, S var(split means) - M - S D) / (P S)
     image = max(0, C G / (G - 1) - E / N)
 
 | sign | |
 |---|---|
-| W | variance of the runs' means within their split |
+| A | P × variance of the seeds' means over all splits |
+| M | mean square of the runs' means that neither seed nor split explains; 0 with one seed |
 | D | what the different test images add to var(split means) by themselves, see below |
 | C | sum over the G images of their squared share in the deviation from the mean |
 | E, N | mean square of the rest within splits, and the number of values |
@@ -136,14 +138,16 @@ def pooled_error(values: Floats) -> PooledError:
     rest = float(np.mean([e for _, _, e in squares]))
     image_variance = float(np.mean([max(0.0, b - e) / seeds for _, b, e in squares]))
 
-    within = float(((by_run - by_split[:, None]) ** 2).sum()) / max(1, splits * (seeds - 1))
-    seed = within / (splits * seeds)
+    by_seed = by_run.mean(axis=0)
+    seed = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    alone = by_run - by_split[:, None] - by_seed + by_run.mean()
+    unexplained = float((alone**2).sum()) / max(1, (splits - 1) * (seeds - 1))
 
     split = 0.0
     if splits > 1:
         weights = there / count[:, None]
         apart = float(((weights - weights.mean(axis=0)) ** 2).sum()) / (splits - 1)
-        excess = seeds * float(by_split.var(ddof=1)) - within - seeds * image_variance * apart
+        excess = seeds * float(by_split.var(ddof=1)) - unexplained - seeds * image_variance * apart
         split = max(0.0, excess) / (splits * seeds)
 
     centred = np.where(there[:, None], values - by_split.mean(), 0.0).mean(axis=1)
@@ -151,7 +155,7 @@ def pooled_error(values: Floats) -> PooledError:
     cells = rest / (seeds * float(count.sum()))
     image = max(0.0, float((shares**2).sum()) * images / (images - 1) - cells)
 
-    degrees = (splits - 1, splits * (seeds - 1), images - 1)
+    degrees = (splits - 1, seeds - 1, images - 1)
     parts = zip((split, seed, image), degrees, strict=True)
     return PooledError(parts=tuple((math.sqrt(part), freedom) for part, freedom in parts if part > 0))
 

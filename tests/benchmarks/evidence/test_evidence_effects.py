@@ -14,8 +14,12 @@ from tests.benchmarks.evidence.pooled_effects import PooledError, pooled_error, 
 def simulated(
     random: np.random.Generator, *, split: float, seed: float, image: float, rest: float, splits: int = 3
 ) -> Floats:
-    """Return (split, seed, image) values around 0 of 5 seeds and 100 images; every split tests 60 of them."""
-    values = random.normal(0, 1, (splits, 1, 1)) * split + random.normal(0, 1, (splits, 5, 1)) * seed
+    """Return (split, seed, image) values around 0 of 5 seeds and 100 images; every split tests 60 of them.
+
+    Splits share 70 % of the variance of a seed, as they share 70 % of its labelled images.
+    """
+    shared = 0.7**0.5 * random.normal(0, 1, (1, 5, 1)) + 0.3**0.5 * random.normal(0, 1, (splits, 5, 1))
+    values = random.normal(0, 1, (splits, 1, 1)) * split + shared * seed
     values = values + random.normal(0, 1, (1, 1, 100)) * image + random.normal(0, 1, (splits, 5, 100)) * rest
     for part in values:
         part[:, random.permutation(100)[60:]] = np.nan
@@ -64,6 +68,17 @@ def test_an_effect_of_the_split_widens_the_interval() -> None:
     apart = values + np.array([-0.03, 0.0, 0.03])[:, None, None]
     assert scale_of(pooled_error(apart), 2) == pytest.approx(0.03 / np.sqrt(3), rel=0.01)
     assert pooled_error(apart).half_width() > 4.3 * 0.03 / np.sqrt(3) * 0.98  # t of 2 degrees of freedom, from a table
+
+
+def test_an_effect_of_the_seed_is_known_only_from_the_seeds() -> None:
+    """Three splits of the same five seeds are five draws of labels and weights, not fifteen."""
+    random = np.random.default_rng(7)
+    values = random.normal(0, 0.0001, (3, 5, 80)) + np.array([-0.02, -0.01, 0.0, 0.01, 0.02])[None, :, None]
+    scale = 0.01 * np.sqrt(2.5) / np.sqrt(5)
+    assert scale_of(pooled_error(values), 4) == pytest.approx(scale, rel=0.01)
+    assert pooled_error(values).half_width() == pytest.approx(2.776 * scale, rel=0.02)  # t of 4 degrees, from a table
+    low, high = bootstrap_interval(values, resamples=2000)
+    assert (high - low) / 2 == pytest.approx(1.96 * 0.01 * np.sqrt(2 / 5), rel=0.1)
 
 
 def test_other_test_images_are_no_effect_of_the_split() -> None:
