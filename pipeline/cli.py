@@ -144,7 +144,8 @@ def merge(
 ) -> None:
     """Join the parts of a store. The result is the store that one `extract` would have made.
 
-    Parts are compared and copied, not computed. Nothing is written if a part is missing, doubled, damaged or foreign.
+    Parts are compared and copied, not computed. Nothing is written if a part is missing, given twice, damaged
+    or made from other images.
     """
     console.say(f"merge: {counted(len(parts), 'part')} → {store}")
     from stages import merge as stage

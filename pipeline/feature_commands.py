@@ -28,7 +28,9 @@ def maps(
     tile_side: Annotated[
         int | None, typer.Option(min=1, help="Side of a tile in pixels of the file, where the features do not say it.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw that the components are fitted on.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the random choice of features to fit the components to.")
+    ] = 0,
     licence: Annotated[str, typer.Option(help="Licence of the encoder that computed the features.")] = "",
     on_error: Annotated[
         Literal["stop", "skip"], typer.Option(help="What to do with images without features: stop, or leave them out.")

@@ -37,7 +37,7 @@ def doctor(
     Exit status: 0 the machine can be used, 1 something has to be done first.
     """
     if images is not None and not images.is_dir():
-        raise UsageError(f"--images {images}: there is no such folder.")
+        raise UsageError(f"--images {images}: there is no such folder. Check the path.")
     given = {"store": store, "memo": memo, "model": model, "weights": weights, "device": device, "offline": offline}
     extraction = load_settings(ExtractSettings, "extract", given)
     from stages import doctor as stage
@@ -65,7 +65,9 @@ def bundle(
         list[str] | None, typer.Option(help="Put in the weights of this transformer. Can be repeated.")
     ] = None,
     weights: Annotated[list[Path] | None, typer.Option(help="Put in this weights file. Can be repeated.")] = None,
-    extras: Annotated[str, typer.Option(help="Extras of the package, such as dvc,dicom; none for none.")] = "dvc",
+    extras: Annotated[
+        str, typer.Option(help="Extras of the package, such as dvc,dicom; `none` for no extras.")
+    ] = "dvc",
     offline: Annotated[bool, typer.Option("--offline", help="Take weights of earlier downloads only.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would hold; download nothing.")] = False,
     as_json: AsJson = False,

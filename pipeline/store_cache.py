@@ -23,7 +23,7 @@ CacheFolder = Annotated[
     Path | None,
     typer.Option(
         "--store-cache",
-        help=f"Folder for what is fetched of a store at an address. Also {FOLDER}.  [default: the user's cache folder]",
+        help=f"Folder that caches stores at an address. Also {FOLDER}.  [default: the user's cache folder]",
     ),
 ]
 CacheSize = Annotated[
@@ -31,11 +31,11 @@ CacheSize = Annotated[
     typer.Option(
         "--store-cache-size",
         metavar="SIZE",
-        help=f"Most bytes of that folder, such as 500GB. Also {SIZE}.  [default: {DEFAULT_SIZE}]",
+        help=f"Largest size of that cache, such as 500GB. Also {SIZE}.  [default: {DEFAULT_SIZE}]",
     ),
 ]
 StoreOffline = Annotated[
-    bool, typer.Option("--offline", help=f"Fetch nothing: use what is in that folder. Also {OFFLINE}=1.")
+    bool, typer.Option("--offline", help=f"Fetch nothing: read stores at an address from that cache. Also {OFFLINE}=1.")
 ]
 
 

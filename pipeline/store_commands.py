@@ -98,7 +98,7 @@ def verify(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that read the store.  [default: one per processor, if there is much]"),
+        typer.Option(min=1, help="Processes that read the store.  [default: one per processor for a large store]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -123,7 +123,7 @@ def verify(
     raise typer.Exit(status)
 
 
-def upgrade(store: StorePath) -> None:
+def upgrade(store: Annotated[str, typer.Argument(help="An attention store: a folder of this machine.")]) -> None:
     """Rewrite a store of an older format in the present one. No transformer is involved.
 
     The new store replaces the old one when it is complete. A store of the present format does not change.

@@ -205,7 +205,10 @@ def _initial(settings: PretrainSettings, entry: ModelEntry) -> tuple[dict[str, T
     same = ("patch", "heads", "dim", "depth")
     if any(getattr(found.entry, name) != getattr(entry, name) for name in same):
         shape = ", ".join(f"{name} {getattr(found.entry, name)} and not {getattr(entry, name)}" for name in same)
-        raise WeightsError(f"--init {settings.init}: is of another architecture than {entry.name}: {shape}.")
+        raise WeightsError(
+            f"--init {settings.init}: is of another architecture than {entry.name}: {shape}.\n"
+            "  Give the architecture of these weights with --arch, or other initial weights."
+        )
     return found.module.state_dict(), found.weights_sha256
 
 

@@ -48,7 +48,10 @@ def require_full_attention(module: Any, name: str) -> None:
         module.set_input_size(img_size=native)
         module.pos_embed = positions
     if len(expected) != depth:
-        raise UnsupportedModelError(f"{name}: only {len(expected)} of {depth} blocks compute attention as known.")
+        raise UnsupportedModelError(
+            f"{name}: only {len(expected)} of {depth} blocks compute attention in a way that this program knows. "
+            "Use a model of `pipeline models`."
+        )
     for block, (ours, full) in enumerate(zip(found, expected, strict=True)):
         theirs = full[0, :, 0, module.num_prefix_tokens :]
         difference = float((ours - theirs).abs().max()) if ours.shape == theirs.shape else float("nan")

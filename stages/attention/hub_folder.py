@@ -205,7 +205,9 @@ def _of_transformers(path: Path, config: Mapping[str, Any], licence: str) -> Hub
     _require_usual(path, kind, config)
     wanted = {ours: _known(path, kind, ours, config[theirs]) for ours, theirs in names.items()}
     if config.get("num_channels", _CHANNELS) != _CHANNELS:
-        raise WeightsError(f"{path}: takes images of {quoted(str(config['num_channels']))} channels, not of 3.")
+        raise WeightsError(
+            f"{path}: takes images of {quoted(str(config['num_channels']))} channels, not of 3. Use another model."
+        )
     architecture, usual = _nearest(kind, wanted, gated=config.get("use_gated_mlp") is True)
     hidden = config.get("intermediate_size") if kind in {"vit", "dinov3_vit"} else None
     options = {key: value for key, value in wanted.items() if usual.get(key) != value}

@@ -230,7 +230,7 @@ def _join(source: Path, start: str, pieces: Mapping[str, Tensor | None], family:
             raise WeightsError(f"{source}: lacks {quoted(start + name)}. The file is incomplete: get it again.")
         if tensor is not None and family == _V3 and name == "attention.k_proj.bias" and tensor.any():
             raise WeightsError(
-                f"{source}: {quoted(start + name)} is not zero; DINOv3's keys have no bias. Not supported."
+                f"{source}: {quoted(start + name)} is not zero, and DINOv3's keys have no bias. Use another model."
             )
         filled.append(torch.zeros_like(present[0]) if tensor is None else tensor)
     shapes = {(tuple(tensor.shape), tensor.dtype) for tensor in filled}

@@ -30,7 +30,7 @@ def require_files(models: Sequence[str], files: Sequence[Path]) -> None:
         find_model(model)
     for file in files:
         if not file.exists():
-            raise UsageError(f"--weights {file}: there is no such file.")
+            raise UsageError(f"--weights {file}: there is no such file. Check the path.")
         files_of(file)
     names = [file.name for file in files] + [_file_of(model) for model in models]
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -55,7 +55,7 @@ def _from_hub(entry: ModelEntry, *, offline: bool) -> Finding:
         found = f"{entry.name}: not on this disk, and the model hub cannot be reached ({reason})"
         return problem("weights", found, f"Download {entry.url} on another machine, and pass it with --weights FILE.")
     found = f"{entry.name}: not on this disk; the model hub answers, so they will be downloaded"
-    return warning("weights", found, "Nothing, if the machine keeps its connection.")
+    return warning("weights", found, "Nothing to do, if the machine stays connected.")
 
 
 def _file(model: str, path: Path) -> Finding:

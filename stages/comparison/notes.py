@@ -50,8 +50,8 @@ def notes_before(plan: Plan) -> list[str]:
         )
     if plan.settings.checkpoint == "best":
         notes.append(
-            f"{counted(plan.samples.count('val'), 'labelled validation sample')} chose the epoch of every run. They "
-            "are needed beside the numbers of labels in the table."
+            f"{counted(plan.samples.count('val'), 'labelled validation sample')} chose the epoch of every run. Their "
+            "labels come on top of the numbers of labels in the table."
         )
     return notes
 

@@ -33,7 +33,8 @@ def from_store(settings: ExportSettings, *, unlabelled: bool) -> Collection:
     left_out = len(store) - len(wanted)
     if not wanted:
         raise UsageError(
-            f"{store.path}: none of its {counted(len(store), 'sample')} has a mask, so nothing is exported."
+            f"{store.path}: none of its {counted(len(store), 'sample')} has a mask, so nothing is exported.\n"
+            "  Extract a store with --masks, or export images alone with --format ome-zarr."
         )
     sizes = stored_sizes(store, wanted)
 

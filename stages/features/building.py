@@ -271,6 +271,6 @@ def _region(sample: Sample, features: Features) -> Region:
         return float(sample.row or 0), float(sample.column or 0), float(sample.height), float(sample.width)
     if sample.parent is not None and sample.parent != sample.id:
         raise UsageError(
-            f"{sample.id}: is a tile, and its features are those of a whole image. Extract without --tile-size."
+            f"{sample.id}: is a tile, and its features are those of a whole image. Extract the store without --tile."
         )
     return WHOLE

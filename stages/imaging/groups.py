@@ -77,7 +77,7 @@ def _by_pattern(samples: Sequence[SourceSample], relative: Mapping[str, str], pa
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"--group-pattern {pattern!r}: is no regular expression ({error}).") from error
+        raise UsageError(f"--group-pattern {pattern!r}: is no regular expression ({error}). Correct it.") from error
     if compiled.groups == 0:
         raise UsageError(
             f"--group-pattern {pattern!r}: has no group in round brackets, which is the patient.\n"
@@ -91,7 +91,10 @@ def _by_pattern(samples: Sequence[SourceSample], relative: Mapping[str, str], pa
             found[identifier] = normal_id(group)
     if not found:
         example = next(iter(relative.values()))
-        raise UsageError(f"--group-pattern {pattern!r}: finds nothing in any image's path, such as {example!a}.")
+        raise UsageError(
+            f"--group-pattern {pattern!r}: finds nothing in any image's path, such as {example!a}.\n"
+            "  Change the pattern, or give the groups in a table with --csv."
+        )
     problems = [
         Problem(
             printable(one.image),

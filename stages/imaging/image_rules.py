@@ -79,10 +79,14 @@ class ImageRules:
         window = described.get("window")
         axis = str(described.get("axis", AXIAL))
         if axis not in AXES:
-            raise UsageError(f"the images were cut along an axis that this version does not know ({axis!a}).")
+            raise UsageError(
+                f"the images were cut along an axis that this version does not know ({axis!a}).\n  Update the program."
+            )
         fit = str(described.get("fit", STRETCH))
         if fit not in FITS:
-            raise UsageError(f"the images were fitted in a way that this version does not know ({fit!a}).")
+            raise UsageError(
+                f"the images were fitted in a way that this version does not know ({fit!a}).\n  Update the program."
+            )
         tile = described.get("tile")
         return cls(
             window=MINMAX if window is None else IntensityRule.parse(str(window)),

@@ -101,7 +101,10 @@ def shrink_labels(
     if min(size) < 1:
         raise UsageError(f"size {size[0]}x{size[1]}: a mask has at least one row and one column. Give 1x1 or more.")
     if instances is not None and instances.max(initial=0) > MOST_INSTANCES:
-        raise UsageError(f"{int(instances.max())} instances in one image; a store holds at most {MOST_INSTANCES}.")
+        raise UsageError(
+            f"one image has {int(instances.max()):,} objects, and a store holds at most {MOST_INSTANCES:,} of each. "
+            "Cut the image into tiles (--tile)."
+        )
     canvas = canvas or Canvas.around((mask.shape[0], mask.shape[1]), None)
     if multilabel:
         return _shrink_bits(mask, size, canvas)

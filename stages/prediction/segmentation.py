@@ -107,7 +107,7 @@ class Segmentation:
             UsageError: there is no such class or method; or `name` is missing, and labels may overlap.
         """
         if method not in METHODS:
-            raise UsageError(f"method {method!r}: there are {' and '.join(METHODS)}.")
+            raise UsageError(f"method {method!r} is not known. Choose one of: {', '.join(METHODS)}.")
         if name is None and self.multilabel:
             raise UsageError(
                 f"labels of this run may overlap, so the objects of each are numbered by themselves.\n"

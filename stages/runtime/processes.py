@@ -75,7 +75,7 @@ class Processes:
             ProcessLostError: another process has failed or cannot be reached.
         """
         if self.board is None:
-            raise ValueError("a single process has nobody to hear")
+            raise ValueError("a single process has no other process to receive from")
         return self.board.hear()
 
     def wait(self) -> None:

@@ -129,7 +129,10 @@ def load_model(run: Path, device: torch.device) -> tuple[Segmenter, ModelCard]:
         remedy = f"this is a cross-validation: give the run of one fold, such as {run / 'fold1'}"
     weights, metadata = load_tensors(path, key=METADATA_KEY, remedy=remedy)
     if metadata.get("version") != VERSION:
-        raise CheckpointError(f"{path}: model of version {metadata.get('version')!r}; this program reads {VERSION}.")
+        raise CheckpointError(
+            f"{path}: model of version {metadata.get('version')!r}; this program reads {VERSION}.\n"
+            "  Update the program, or train again."
+        )
     _refuse_unknown(path, metadata)
     try:
         card = TypeAdapter(ModelCard).validate_python(metadata)

@@ -191,7 +191,7 @@ class SegmentationLoader(DataLoader[Any]):
             UsageError: it is below 0. `train` counts from 1; code that counts from 0 may do so.
         """
         if epoch < 0:
-            raise UsageError(f"epoch {epoch}: epochs are counted from 1, or from 0.")
+            raise UsageError(f"epoch {epoch}: give 0 or more; `train` counts epochs from 1.")
         self._order.epoch = epoch
 
     def __iter__(self) -> Any:

@@ -36,6 +36,7 @@ UNKNOWN = OTHER + 1
 """Code of a sample that the table does not have."""
 TOGETHER = 1 << 16
 """Digests that are looked up together."""
+RESTORE = "Restore the file (`dvc checkout`?), or train again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,21 +138,22 @@ def read_run_splits(path: Path, expected_sha256: str = "", *, with_ids: bool = F
             if not expected_sha256 or table.sha256() == expected_sha256:
                 return table.splits()
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: is missing, so it is not known what the run was trained on.") from None
+        raise CheckpointError(
+            f"{path}: is missing, so it is not known what the run was trained on.\n  {RESTORE}"
+        ) from None
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}).\n  Allow reading it, or check the disk."
         ) from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise CheckpointError(f"{path}: is damaged and cannot be read as UTF-8 CSV: {error}") from None
+        raise CheckpointError(f"{path}: is damaged and cannot be read as UTF-8 CSV: {error}.\n  {RESTORE}") from None
     except MissingCellError:
         raise CheckpointError(
             f"{path}: is damaged or was changed after training, so it is not known what the run was trained on; "
-            f"a row lacks one of the columns {', '.join(ROW)}.\n  Restore the file (`dvc checkout`?), or train again."
+            f"a row lacks one of the columns {', '.join(ROW)}.\n  {RESTORE}"
         ) from None
     raise CheckpointError(
-        f"{path}: was changed after training, so it is not known what the run was trained on.\n"
-        "  Restore the file (`dvc checkout`?), or train again."
+        f"{path}: was changed after training, so it is not known what the run was trained on.\n  {RESTORE}"
     )
 
 

@@ -104,7 +104,7 @@ def read_split_csv(path: Path, known: KnownIds) -> ListedSplits:
         for ids, splits in table.blocks(["id", "split"]):
             reader.add(ids, splits)
     except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such table.") from None
+        raise UsageError(f"{path}: there is no such table. Check the path.") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: cannot be read as UTF-8. Save the table as `CSV UTF-8`.") from None
     except (IrregularFileError, IsADirectoryError, PermissionError) as error:

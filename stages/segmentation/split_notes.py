@@ -73,7 +73,7 @@ def missing_class_notes(store: AttentionStore, splits: Sequence[str], settings: 
 def fold_notes(*, fewest: int) -> list[str]:
     """Return a note about few validation samples, if the smallest number of a fold is below the limit."""
     text = (
-        f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: in such folds the last counts "
+        f"note: fewer than {FEWEST_TO_CHOOSE} validation samples cannot choose an epoch: such folds keep the last one "
         f"(the smallest has {fewest})"
     )
     return [text] if fewest < FEWEST_TO_CHOOSE else []

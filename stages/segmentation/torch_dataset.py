@@ -162,7 +162,10 @@ def _chosen(
     else:
         chosen = _whole_numbers(store, indices)
     if not len(chosen):
-        raise UsageError(f"{store.path}: there is no sample to read. Give `indices`, or take samples without a mask.")
+        raise UsageError(
+            f"{store.path}: there is no sample to read: none has a mask, or `indices` is empty.\n"
+            "  Give positions as `indices`, or include_unlabelled=True."
+        )
     return chosen
 
 

@@ -77,7 +77,8 @@ class ExtractSettings(Settings):
     model: str = setting("dino_vits8", "Name from `pipeline models`, or a file that `pipeline pretrain` wrote.")
     weights: Path | None = setting(None, "Weights file (.pth as published, or .safetensors) in place of the hub.")
     licence: Annotated[str, Len(max_length=1000)] = setting(
-        "", "Licence of the weights, kept in the store; without it, what is known of the model or stated in its file."
+        "",
+        "Licence of the weights, recorded in the store. Without it: that known for the model or stated in its file.",
     )
     image_size: Size = setting((224, 224), "Size of images and masks in the store: 224, or HEIGHTxWIDTH.")
     attention_size: Size = setting((224, 224), "Size of the transformer's input; divisible by its patch size.")
@@ -95,7 +96,8 @@ class ExtractSettings(Settings):
         0, "Pixels around a tile that the transformer sees too, on every side; black beyond the image."
     )
     tile_background: Annotated[float, Interval(gt=0, le=1)] | None = setting(
-        None, "Leave out tiles of which at least this share is plain white or black, such as 0.95; labels keep a tile."
+        None,
+        "Leave out tiles of which at least this share is plain white or black, such as 0.95; tiles with labels stay.",
     )
     position_embedding: PositionRule = setting(
         "timm",

@@ -129,7 +129,8 @@ class TrainSettings(Settings):
     precision: TrainingPrecision = setting("auto", "auto: bfloat16 on CUDA and on processors with AMX, else float32.")
     offline: bool = setting(
         False,
-        "Send nothing: DVCLive writes its log without reporting to DVC Studio. Also PIPELINE_OFFLINE=1.",
+        "Open no connection: a store at an address is read from its cache, and DVCLive does not report to DVC Studio. "
+        "Also PIPELINE_OFFLINE=1.",
         may_change=True,
         switched_on_by=OFFLINE[:1],
     )

@@ -51,7 +51,10 @@ class RemoteAddress:
         Raises:
             UsageError: always.
         """
-        raise UsageError(f"{self}: is an address on the network, and a file or folder of this machine is needed here.")
+        raise UsageError(
+            f"{self}: is an address on the network, and a file or folder of this machine is needed here.\n"
+            "  Copy it to this machine, and give the path."
+        )
 
     @property
     def name(self) -> str:
