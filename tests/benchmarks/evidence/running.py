@@ -105,7 +105,7 @@ def make_runs(
     """
     mine = deal(runs, part)
     folder = part.folder(work)
-    tables = _Tables(folder / RAW)
+    tables = _Tables(folder / RAW, report)
     failed = []
     with work_folder(folder / RUNS, WORK, keep=lambda _: True) as own:
         left = {id(run): expected_seconds(run) for run in missing_runs(mine, work)}
@@ -156,19 +156,26 @@ def collect(work: Path, results: Path, report: Callable[[str], None] = lambda _:
         paths.append(results / name)
         tables = [read_runs(paths[-1]), *parts]
         merged = merge_runs(*tables)
-        identity_of = {run.key: run.identity for run in merged}
-        for run in (run for table in tables for run in table if run.identity != identity_of[run.key]):
-            which = f"{run.arm}, {run.labels} labels, seed {run.seed}, {run.steps} steps"
-            report(f"note: {name}: {which}: the run {run.identity} is left out for a later one with other settings")
+        _report_left_out(name, tables, merged, report)
         write_runs(paths[-1], merged)
     return paths
+
+
+def _report_left_out(
+    name: str, tables: Iterable[Sequence[RawRun]], merged: Sequence[RawRun], report: Callable[[str], None]
+) -> None:
+    """Report every run that is not among the merged ones."""
+    identity_of = {run.key: run.identity for run in merged}
+    for run in (run for table in tables for run in table if run.identity != identity_of[run.key]):
+        which = f"{run.arm}, {run.labels} labels, seed {run.seed}, {run.steps} steps"
+        report(f"note: {name}: {which}: the run {run.identity} is left out for a later one with other settings")
 
 
 class _Tables:
     """Add runs to the tables of a part. Every table is read once."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, report: Callable[[str], None]) -> None:
+        self._folder, self._report = folder, report
         self._known: dict[Path, list[RawRun]] = {}
 
     def add(self, run: PlannedRun, result: RunResult) -> None:
@@ -179,6 +186,7 @@ class _Tables:
         if any(one.key == raw.key and one.identity == raw.identity for one in known):
             return
         self._known[path] = merge_runs(known, [raw])
+        _report_left_out(path.name, [known], self._known[path], self._report)
         write_runs(path, self._known[path])
 
 

@@ -123,6 +123,8 @@ def test_an_arm_with_other_settings_replaces_its_earlier_run(folder: Path) -> No
         "branches=dual;batch_size=2;width=4;branch_dropout=0.5;border=ignore;map_dropout=0.3;map_noise=0.5;precision=float32"
     )
     assert raw.store.startswith("other:")
+    lines = run(folder, *choice, "--arm", "mine=image,width=4")
+    assert any(line.startswith("note: tiny-0-test.csv: mine, 4 labels, seed 0, 2 steps: the run ") for line in lines)
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
