@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import CheckpointError
+from stages.outputs.runs_inside import several_runs
 from stages.segmentation.column_prints import Prints
 from stages.segmentation.json_rows import sorted_rows_sha256
 from stages.segmentation.linked_prints import repeated_positions
@@ -137,6 +138,8 @@ def read_run_splits(path: Path, expected_sha256: str = "", *, with_ids: bool = F
             if not expected_sha256 or table.sha256() == expected_sha256:
                 return table.splits()
     except FileNotFoundError:
+        if several := several_runs(path.parent):
+            raise CheckpointError(f"{path}: there is no such file; {several}.") from None
         raise CheckpointError(f"{path}: is missing, so it is not known what the run was trained on.") from None
     except OSError as error:
         raise CheckpointError(
