@@ -166,7 +166,7 @@ def _write_overlays(folder: Path, inputs: EvaluationInputs, cases: Sequence[Scor
     for kind, chosen in pick_cases(dice, count).items():
         for rank, position in enumerate(chosen, start=1):
             one = cases[position]
-            sample = inputs.store[one.index]
+            sample = inputs.store.sample(one.index, maps=inputs.card.network.takes_maps)
             multilabel = inputs.store.multilabel
             picture = draw_overlay(
                 sample.image,

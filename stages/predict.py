@@ -60,7 +60,7 @@ class PredictionReport:
     files: Sequence[str]
     """Kinds of files that were written."""
     input: Sequence[str]
-    """The rule by which images were found, and the files that were not used."""
+    """The rule by which images were found, the files that were not used, and notes on the files that were written."""
     skipped: Sequence[Problem]
     """Images that could not be used."""
     seconds: float
@@ -152,7 +152,7 @@ def run(settings: PredictSettings, progress: Progress = SILENT) -> PredictionRep
         images=images,
         licence=licence_of_run(card.recipe, card.weights_licence, branches=card.network.branches),
         files=_kinds(writer, large, len(large_images), len(planned)),
-        input=[*shown, *_describe_input(found)],
+        input=[*shown, *_describe_input(found), *writer.notes()],
         skipped=problems,
         seconds=time.monotonic() - began,
         windows=windows,

@@ -108,7 +108,15 @@ class AttentionStore(StoreFacts):
         return self.description.samples
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one sample; negative positions count from the end.
+        """Read one sample; see `sample`."""
+        return self.sample(index)
+
+    def sample(self, index: int, *, maps: bool = True) -> Sample:
+        """Read one sample.
+
+        Args:
+            index: its position; negative positions count from the end.
+            maps: read the maps too; without them `attention` has no heads, (0, grid_row, grid_column).
 
         Raises:
             IndexError: there is no such sample.
@@ -117,7 +125,7 @@ class AttentionStore(StoreFacts):
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.path}: no sample {index}; the store holds {len(self)}")
         index %= len(self)
-        batch = self.read([index])
+        batch = self.read([index], maps=maps)
         further: dict[str, Any] = {
             name: {"str": str, "int32": int}[kind](self.columns.value(name, index))
             for name, kind in OPTIONAL_COLUMNS.items()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from store.arrays import packing_of
 from store.description import Description
 from store.disk.regular import MIB
-from store.errors import StoreCorruptError, StoreVersionError
+from store.errors import StoreCorruptError, StoreIncompleteError, StoreVersionError
 from store.files import StoreFiles
 from store.format import chunk_path
 from store.metadata import ArrayMetadata
@@ -150,6 +150,28 @@ class ShardedArray:
             StoreIncompleteError, StoreCorruptError: bytes are missing or damaged.
         """
         self._check_mapped(indices, checksums)
+
+    def damaged_shards(self, indices: NDArray[np.int64], checksums: Checksums) -> list[int]:
+        """Return the numbers of the shards of samples that are missing or damaged, in order.
+
+        Args:
+            indices: (n,) positions in the store, all within it.
+            checksums: returns the CRC-32C that the store records for samples of this array.
+
+        Raises:
+            StoreError: the recorded checksums cannot be read, so it is not known.
+        """
+        damaged = []
+        wanted = np.unique(indices)
+        numbers = wanted // self._per_shard
+        for number in np.unique(numbers).tolist():
+            samples = wanted[numbers == number]
+            recorded = checksums.together(samples)
+            try:
+                self.shard(number).check_together(samples, recorded)
+            except (StoreCorruptError, StoreIncompleteError):
+                damaged.append(number)
+        return damaged
 
     def _check_mapped(self, indices: NDArray[np.int64], checksums: Checksums) -> None:
         unchecked = indices[~self._checked[indices]]

@@ -167,7 +167,7 @@ def _parts(inputs: Sequence[Tensor], step: int) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _real(loaded: Loaded) -> tuple[str, NDArray[np.uint8], NDArray[np.float16] | None]:
-    """Return real images, (n, row, column, 3), with their maps if a store has them."""
+    """Return real images, (n, row, column, 3), with their maps if a store has them and the network takes maps."""
     size = loaded.frame.size
     if loaded.settings.store is None:
         sides = max(size[0], SMALLEST), max(size[1], SMALLEST)
@@ -176,6 +176,6 @@ def _real(loaded: Loaded) -> tuple[str, NDArray[np.uint8], NDArray[np.float16] |
     store = AttentionStore.open(loaded.settings.store)
     require_fit(loaded.card, loaded.settings.run, store)
     wanted = np.unique(np.linspace(0, len(store) - 1, min(REAL, len(store))).astype(np.int64))
-    batch = store.read(wanted)
+    batch = store.read(wanted, maps=loaded.maps is not None)
     images = np.stack([resize_image(one, size) for one in batch.image])
     return f"{len(wanted)} samples of {loaded.settings.store}", images, batch.attention

@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.exporting.labelled import Collection, Item, Labels
-from stages.imaging.arrays import is_array_file
 from stages.imaging.decoding import read_image
 from stages.imaging.image_rules import ImageRules
-from stages.imaging.opening import is_turned, open_picture
+from stages.imaging.opening import open_picture
 from stages.imaging.pairing import Inputs, find_samples
 from stages.imaging.pixel_sizes import size_in_file
 from stages.imaging.samples import SourceSample
 from stages.imaging.volumes.channels import with_channels
 from stages.imaging.volumes.planes import split_into_planes
-from stages.imaging.volumes.readers import is_volume_file
+from stages.imaging.whole_size import is_turned
 from stages.prediction.licence_file import notice, with_earlier
 from stages.prediction.outputs import label_names
 from stages.runs.licences import licence_of_run
@@ -83,16 +82,12 @@ def from_predictions(settings: ExportSettings, progress: Progress) -> Collection
         pixel_mm = (size, size) if isinstance(size, float) else size
         return Item(source.id, image, labels, pixel_mm)
 
-    def turned(position: int) -> bool:
-        path = usable[position].image
-        return not is_volume_file(path) and not is_array_file(path) and is_turned(path)
-
     return Collection(
         classes=card.classes,
         multilabel=card.network.multilabel,
         ids=[one.id for one in usable],
         read=read,
-        turned=turned,
+        turned=lambda position: is_turned(usable[position].image),
         notes=[_left_out(missing)] if missing else [],
         notice=with_earlier(folder, notice(card.recipe, card.weights_licence, branches=card.network.branches)),
         facts={

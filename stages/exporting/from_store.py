@@ -40,7 +40,7 @@ def from_store(settings: ExportSettings, *, unlabelled: bool) -> Collection:
 
     def read(position: int) -> Item:
         index = wanted[position]
-        sample = store[index]
+        sample = store.sample(index, maps=False)
         own = sizes.get(sample.id)
         pixel_mm = None
         if own is not None:

@@ -12,6 +12,7 @@ from stages.exporting.formats import Exported
 from stages.exporting.labelled import Collection, Item, write_common
 from stages.outputs.viewer_kinds import GEOJSON
 from stages.prediction.geojson import Feature, as_geojson, class_features
+from stages.prediction.not_upright import not_upright
 from stages.runtime.progress import Progress
 from stages.runtime.wording import counted
 from store.disk.publish import published_folder, write_synced
@@ -42,15 +43,8 @@ def write(collection: Collection, out: Path, progress: Progress) -> Exported:
         out=out,
         format="geojson",
         summary=f"{counted(objects, 'object')} of {counted(count, 'image')} as GeoJSON",
-        notes=[*collection.notes, *([_not_upright(turned)] if turned else [])],
+        notes=[*collection.notes, *not_upright(turned)],
         facts={"images": count, "objects": objects},
-    )
-
-
-def _not_upright(ids: list[str]) -> str:
-    return (
-        f"{counted(len(ids), 'image')} with an EXIF orientation, such as {ids[0]}: the outlines are those of the "
-        "upright image, and QuPath shows the file as it is stored.\n  Save such images upright, and predict them again."
     )
 
 

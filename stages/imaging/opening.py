@@ -57,7 +57,6 @@ __all__ = [
     "check_picture",
     "decode_picture",
     "ignore_pillow_warnings",
-    "is_turned",
     "open_header",
     "open_picture",
     "picture_size",
@@ -279,12 +278,6 @@ def picture_size(path: Path) -> tuple[int, int]:
     except OSError as error:
         refuse(path, explain_unreadable(error))
     return height, width
-
-
-def is_turned(path: Path) -> bool:
-    """Return True if the EXIF orientation of a picture turns or mirrors it, so that it is not stored upright."""
-    with open_regular(path) as file:
-        return _orientation(open_header(path, file)) != 1
 
 
 def refuse(path: Path, what: str) -> Never:

@@ -55,6 +55,7 @@ __all__ = [
     "STATE_FILE",
     "TABLE_FILE",
     "WORK",
+    "folders_in",
 ]
 
 MODEL_FILE = "model.safetensors"
@@ -175,7 +176,7 @@ def _is_monai_bundle(folder: Path) -> bool:
 
 
 def _is_cross_validation(folder: Path) -> bool:
-    return any(map(_is_run, _folders(folder, lambda name: FOLD.fullmatch(name) is not None)))
+    return any(map(_is_run, folders_in(folder, lambda name: FOLD.fullmatch(name) is not None)))
 
 
 def _cross_validation(folder: Path) -> Contents:
@@ -183,7 +184,7 @@ def _cross_validation(folder: Path) -> Contents:
 
     A finished cross-validation that is resumed, or one in progress, also holds working folders of single folds.
     """
-    folds = _folders(folder, lambda name: name.lstrip(".").startswith("fold"))
+    folds = folders_in(folder, lambda name: name.lstrip(".").startswith("fold"))
     tables = [entry / SPLITS_FILE for entry in folds]
     ids = next(filter(None, map(_ids, tables)), set())
     return Contents(
@@ -222,7 +223,7 @@ def _ids(table: Path) -> set[str]:
     return written | {plain_cell(id_) for id_ in written}
 
 
-def _folders(folder: Path, named: Callable[[str], bool]) -> list[Path]:
+def folders_in(folder: Path, named: Callable[[str], bool]) -> list[Path]:
     """Return the folders in a folder whose names are of some kind, sorted. It may hold all images of a data set."""
     try:
         names = filter(named, os.listdir(folder))  # noqa: PTH208 - a path for every entry would be slow

@@ -36,11 +36,13 @@ from stages.imaging.image_rules import ImageRules
 from stages.imaging.intensities import IntensityRule
 from stages.imaging.pixel_sizes import pixel_area, size_in_file
 from stages.imaging.samples import SourceSample
+from stages.imaging.whole_size import is_turned
 from stages.pictures.outlines import display_size, draw_outlines, stretch_objects
 from stages.prediction.full_size import Prediction
 from stages.prediction.geojson import Feature, as_geojson, class_features
 from stages.prediction.licence_file import LICENCE_FILE, is_our_notice, notice, with_earlier
 from stages.prediction.mask_files import MaskPainter, as_png, as_tiff
+from stages.prediction.not_upright import not_upright
 from stages.prediction.ours import is_our_array, is_our_file
 from stages.prediction.parent_files import ParentFiles
 from stages.prediction.parents import parent_id
@@ -77,6 +79,7 @@ class OutputWriter:
             label_names=self._label_names if self._multilabel else None,
             objects=settings.instances != "none",
         )
+        self._turned: list[str] = []
         self._kinds: dict[str, None] = {}
         self._replaceable: set[str] = set()
         """Names of files that existed at the start and that an earlier `predict` wrote."""
@@ -125,6 +128,7 @@ class OutputWriter:
             self._write(f"{source.id}_uncertainty.png", as_png(prediction.uncertainty()))
         if settings.overlay or settings.contours or settings.table or settings.instances != "none":
             self._write_objects(source, prediction)
+        self._note_orientation(source)
 
     def kinds(self) -> list[str]:
         """Return the kinds of files that are written, for the output."""
@@ -134,9 +138,14 @@ class OutputWriter:
         """Return the scans that were not written, because planes of them could not be predicted."""
         return self._parents.close()
 
-    def add_rows(self, rows: Sequence[Row]) -> None:
+    def notes(self) -> list[str]:
+        """Return notes on the files that were written."""
+        return [f"note: {one}" for one in not_upright(self._turned)]
+
+    def add_rows(self, source: SourceSample, rows: Sequence[Row]) -> None:
         """Add rows of the table for an image whose files were written elsewhere."""
         self._rows += rows
+        self._note_orientation(source)
 
     def write_table(self) -> None:
         """Write the table of all images, if it is asked for."""
@@ -150,6 +159,11 @@ class OutputWriter:
         """
         if self._notice:
             self._write(LICENCE_FILE, with_earlier(self._out, self._notice))
+
+    def _note_orientation(self, source: SourceSample) -> None:
+        """Remember an image whose outlines do not lie on its file as it is stored."""
+        if self._settings.contours and is_turned(source.image):
+            self._turned.append(source.id)
 
     def _write_masks(self, source: SourceSample, prediction: Prediction) -> None:
         if self._parents.takes_masks(source):

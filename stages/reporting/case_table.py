@@ -86,15 +86,19 @@ def _pictures(
     sources: Sources,
     total: int,
 ) -> Iterator[tuple[int, CasePicture]]:
-    """Yield the picture of every chosen case; bytes that one does not need are left to the next ones."""
+    """Yield the picture of every chosen case; bytes that one does not need are left to the next ones.
+
+    Maps are read and shown only if a run takes them.
+    """
+    maps = any(arm.inputs.card.network.takes_maps for arm in arms)
     predicted = {arm.name: _predict(store, arm, chosen, batch_size) for arm in arms}
     for done, index in enumerate(chosen):
         probabilities = {arm.name: next(predicted[arm.name]) for arm in arms if index in arm.cases}
-        sample = store[index]
+        sample = store.sample(index, maps=maps)
         picture = case_picture(
             sample,
             classes=store.classes,
-            heads=store.heads,
+            heads=store.heads if maps else [],
             multilabel=store.multilabel,
             predictions={name: decide(one, multilabel=store.multilabel) for name, one in probabilities.items()},
             probabilities=probabilities,
@@ -110,7 +114,8 @@ def _predict(store: AttentionStore, arm: Arm, chosen: Sequence[int], batch_size:
     """Yield (class, row, column) probabilities of the chosen cases that this run was scored on, in their order."""
     model, card, device = arm.inputs.model, arm.inputs.card, arm.inputs.device
     order = in_order(np.array([index for index in chosen if index in arm.cases], dtype=np.int64), batch_size)
-    for positions, batch in zip(order, StreamedSamples(store, device).batches(order), strict=True):
+    samples = StreamedSamples(store, device, maps=card.network.takes_maps)
+    for positions, batch in zip(order, samples.batches(order), strict=True):
         name = name_of(store, positions)
         yield from (
             predict_probabilities(model, batch, card.attention_norm, arm.inputs.adaptive_batch, name).cpu().numpy()

@@ -95,7 +95,7 @@ def _size(store: AttentionStore, image: StoredImage, files: Sequence[LabelFile])
     if not is_annotation_file(files[0].path):
         return whole_label_size(files[0].path, replace(files[0].part, box=None))
     (rows, columns), box = image.extent, image.boxes[-1]
-    counted = store[image.indices[-1]].mask != IGNORE
+    counted = store.read_array("mask", image.indices[-1:])[0] != IGNORE
     if box[0] == 0 and counted.any():
         rows = round((np.flatnonzero(counted.any(axis=1))[-1] + 1) * box[2] / counted.shape[0])
     if box[1] == 0 and counted.any():
@@ -172,8 +172,8 @@ def _predicted_tiles(
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
     """Yield the probabilities, (class, row, column), and the stored mask of every tile, in the order of the image."""
     order = in_order(np.array(image.indices, np.int64), batch_size)
-    batches = StreamedSamples(inputs.store, inputs.device).batches(order)
-    for positions, batch in zip(order, batches, strict=True):
+    samples = StreamedSamples(inputs.store, inputs.device, maps=inputs.card.network.takes_maps)
+    for positions, batch in zip(order, samples.batches(order), strict=True):
         name = name_of(inputs.store, positions)
         found = predict_probabilities(inputs.model, batch, inputs.card.attention_norm, inputs.adaptive_batch, name)
         yield from zip(found.cpu().numpy(), batch.mask.cpu().numpy(), strict=True)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from stages.errors import CheckpointError, UsageError
 from stages.outputs.kinds import HISTORY_FILE, MODEL_FILE, RUN, RUN_KEY, SPLITS_FILE, STATE_FILE
+from stages.outputs.runs_inside import several_runs
 from stages.runs.soundness import first_not_finite, require_same_tensors
 from stages.runs.state import RunState, StateFormat
 from stages.runs.state import load_state as load_run_state
@@ -124,9 +125,7 @@ def load_model(run: Path, device: torch.device) -> tuple[Segmenter, ModelCard]:
         CheckpointError: there is no model, it is damaged, a newer version wrote it, or its weights are not finite.
     """
     path = run / MODEL_FILE
-    remedy = f"train one with `pipeline train --store STORE --out {run}`"
-    if (run / "fold1" / MODEL_FILE).is_file():
-        remedy = f"this is a cross-validation: give the run of one fold, such as {run / 'fold1'}"
+    remedy = several_runs(run) or f"train one with `pipeline train --store STORE --out {run}`"
     weights, metadata = load_tensors(path, key=METADATA_KEY, remedy=remedy)
     if metadata.get("version") != VERSION:
         raise CheckpointError(

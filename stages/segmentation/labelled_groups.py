@@ -26,7 +26,7 @@ class LabelledGroups:
 
     store: AttentionStore
     names: list[str]
-    """(group,) the first name in order of all groups that copied images connect."""
+    """(group,) the first name in order of all groups that copied images connect; groups in the order of the store."""
     labelled: NDArray[np.int64]
     """(labelled sample,) positions in the store."""
     numbers: NDArray[np.int32]
@@ -66,6 +66,9 @@ def labelled_groups(store: AttentionStore) -> LabelledGroups:
     labelled = np.flatnonzero(store.labelled).astype(np.int64)
     roots = samples.links.linked(samples.groups)[labelled]
     _, first, numbers = np.unique(roots, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # that of the prints differs from process to process
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
     return LabelledGroups(
-        store=store, names=samples.names(labelled[first]), labelled=labelled, numbers=numbers.astype(np.int32)
+        store=store, names=samples.names(labelled[first[order]]), labelled=labelled, numbers=place[numbers]
     )

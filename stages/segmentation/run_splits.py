@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import CheckpointError
-from stages.segmentation.column_prints import Prints
+from stages.outputs.runs_inside import several_runs
+from stages.segmentation.column_prints import Prints, prints_of
 from stages.segmentation.json_rows import sorted_rows_sha256
 from stages.segmentation.linked_prints import repeated_positions
 from stages.segmentation.split_blocks import ROW, MissingCellError, SplitBlock, SplitFile
 from stages.segmentation.split_codes import split_codes
-from store.text_words import are_equal, are_rising, text_prints
+from store.text_words import are_equal, are_rising
 from store.texts import Texts
 
 __all__ = ["NAMES", "UNKNOWN", "RunSplits", "last_codes", "read_run_splits", "split_names"]
@@ -138,6 +139,8 @@ def read_run_splits(path: Path, expected_sha256: str = "", *, with_ids: bool = F
             if not expected_sha256 or table.sha256() == expected_sha256:
                 return table.splits()
     except FileNotFoundError:
+        if several := several_runs(path.parent):
+            raise CheckpointError(f"{path}: there is no such file; {several}.") from None
         raise CheckpointError(
             f"{path}: is missing, so it is not known what the run was trained on.\n  {RESTORE}"
         ) from None
@@ -180,11 +183,11 @@ class _Table:
     def _add(self, block: SplitBlock) -> None:
         ids, groups, digests, splits = block.columns
         self._codes += split_codes(splits, NAMES).tobytes()
-        self._groups += text_prints(groups).tobytes()
-        self._digests += text_prints(digests).tobytes()
+        self._groups += prints_of(groups).tobytes()
+        self._digests += prints_of(digests).tobytes()
         self._alone += are_equal(ids, groups).tobytes()
         if self._ids is not None:
-            self._ids += text_prints(ids).tobytes()
+            self._ids += prints_of(ids).tobytes()
         if self._sha256 is not None and not self._hash(self._sha256, block, ids):
             self._sha256 = None
         self._places.append(block.place)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.segmentation.column_prints import prints_of
 from stages.segmentation.split_blocks import texts_of
-from store.text_words import text_prints
 from store.texts import Texts
 
 __all__ = ["split_codes"]
@@ -16,8 +16,8 @@ __all__ = ["split_codes"]
 
 def split_codes(splits: Texts, names: Sequence[str]) -> NDArray[np.uint8]:
     """Return the position of each split in `names`, (row,); their number for any other text."""
-    prints = text_prints(splits)
+    prints = prints_of(splits)
     codes = np.full(len(splits), len(names), np.uint8)
-    for code, known in enumerate(text_prints(texts_of(names))):
+    for code, known in enumerate(prints_of(texts_of(names))):
         codes[prints == known] = code
     return codes

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from stages.errors import Problem, UsageError
 from stages.outputs.cells import plain_cell
-from stages.segmentation.column_prints import Prints
+from stages.segmentation.column_prints import Prints, prints_of
 from stages.segmentation.split_blocks import ROW, texts_of
 from stages.segmentation.split_codes import split_codes
 from stages.segmentation.split_tables import SPLITS, UNLABELLED
 from stages.segmentation.table_blocks import TableBlocks
 from store.disk.regular import MIB, IrregularFileError
-from store.text_words import text_prints
 from store.texts import Texts
 
 __all__ = ["LARGEST", "NAMES", "NO_SPLIT", "KnownIds", "ListedSplits", "read_split_csv"]
@@ -42,20 +41,18 @@ class KnownIds:
 
     Args:
         prints: of all ids, in any order; repeats are allowed.
-        salt: of the prints, see `text_prints`.
     """
 
-    def __init__(self, prints: Prints, *, salt: int = 0) -> None:
+    def __init__(self, prints: Prints) -> None:
         ordered = np.sort(prints)  # `np.unique` takes ten times as long
         self._prints = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
-        self._salt = salt
 
     def __len__(self) -> int:
         return len(self._prints)
 
     def numbers_of(self, ids: Texts) -> NDArray[np.int64]:
         """Return the numbers of ids, (id,); -1 for those that are not known."""
-        return self.numbers(text_prints(ids, self._salt))
+        return self.numbers(prints_of(ids))
 
     def numbers(self, prints: Prints) -> NDArray[np.int64]:
         """Return the numbers of the ids with these prints, (id,); -1 for those that are not known."""

@@ -6,7 +6,6 @@ each. Only samples that may be in a wrong split are looked at by their texts.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,10 +38,9 @@ def splits_of_table(store: AttentionStore, path: Path) -> tuple[list[str], list[
     Raises:
         UsageError: the table cannot be read, or lacks a column.
     """
-    salt = secrets.randbits(64)  # ids come from names of files, which may be chosen so that two have the same bits
-    ids = column_prints(store, "sample", salt=salt)
-    parents = column_prints(store, "parent", salt=salt) if store.has("parent") else None
-    known = KnownIds(ids if parents is None else np.concatenate([ids, parents]), salt=salt)
+    ids = column_prints(store, "sample")
+    parents = column_prints(store, "parent") if store.has("parent") else None
+    known = KnownIds(ids if parents is None else np.concatenate([ids, parents]))
     listed = read_split_csv(path, known)
     problems = [*listed.problems, *(Problem(str(path), f"`{id_}` is not in {store.path}") for id_ in listed.unknown)]
     codes = listed.codes[known.numbers(ids)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stages.segmentation.batches import TensorBatch
 from stages.segmentation.checkpoint import SPLITS_FILE, load_model, require_fit
+from stages.segmentation.column_prints import prints_of
 from stages.segmentation.decisions import decide
 from stages.segmentation.inputs import predict_probabilities
 from stages.segmentation.metrics import score_sample
@@ -20,7 +21,6 @@ from stages.segmentation.scoring import lost_classes
 from stages.segmentation.split_blocks import texts_of
 from store.reader import AttentionStore
 from store.records import Sample
-from store.text_words import text_prints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,6 @@ class RunPredictor:
         if sample.labelled:
             lost = lost_classes(self._store, position)
             dice = score_sample(mask, sample.mask, len(self._card.classes), multilabel=multilabel, lost=lost).dice
-        rows = np.flatnonzero(self._splits.digests == text_prints(texts_of([sample.digest])))
+        rows = np.flatnonzero(self._splits.digests == prints_of(texts_of([sample.digest])))
         split = "".join(split_names(self._splits.codes[rows[-1:]]))  # "" if no row has this image
         return Predicted(mask=mask, probabilities=probabilities, dice=dice, split=split)

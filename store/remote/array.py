@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteShardedArray"]
 
 T = TypeVar("T")
+Reading = Callable[[NDArray[np.int64], Checksums], T]
 
 FEW = 64
 """Samples of an array that are read before its shards are fetched, but not more than an eighth of the store."""
@@ -121,7 +122,7 @@ class RemoteShardedArray(ShardedArray):
         """
         single = self._fetched_singly(indices)
         if single is None:
-            return self._with_second_try(indices, lambda: super(RemoteShardedArray, self).read(indices, checksums))
+            return self._with_second_try(super().read, indices, checksums)
         packing, dtype = self._packing, self._dtype
         if packing is None or dtype is None:
             return super().read(indices[:0], checksums)  # raises
@@ -143,8 +144,7 @@ class RemoteShardedArray(ShardedArray):
                 rows[other] = rows[first]
         assert out is not None  # noqa: S101 - for the type checker: some sample was fetched singly
         if not single.all():
-            kept = indices[~single]
-            out[~single] = self._with_second_try(kept, lambda: super(RemoteShardedArray, self).read(kept, checksums))
+            out[~single] = self._with_second_try(super().read, indices[~single], checksums)
         return out
 
     def check(self, indices: NDArray[np.int64], checksums: Checksums) -> None:
@@ -154,7 +154,7 @@ class RemoteShardedArray(ShardedArray):
             kept = indices[~single]
             for _ in self._payloads(np.unique(indices[single]), checksums):
                 pass
-        self._with_second_try(kept, lambda: super(RemoteShardedArray, self).check(kept, checksums))
+        self._with_second_try(super().check, kept, checksums)
 
     def shard(self, number: int) -> MappedShard:
         """Return a shard that is kept, fetched and mapped now or earlier."""
@@ -207,22 +207,22 @@ class RemoteShardedArray(ShardedArray):
     def _kept(self) -> int:
         return self._remote.kept_shards(self._name)
 
-    def _with_second_try(self, indices: NDArray[np.int64], read: Callable[[], T]) -> T:
-        """Return what `read` returns. If bytes are damaged, fetch their shards again and read once more.
+    def _with_second_try(self, read: Reading[T], indices: NDArray[np.int64], checksums: Checksums) -> T:
+        """Return what `read` returns. If bytes are damaged, fetch the damaged shards again and read once more.
 
         Shards that another process has removed from the cache just now are fetched up to `ATTEMPTS` times.
         """
         for _ in range(ATTEMPTS):
             try:
-                return read()
+                return read(indices, checksums)
             except (StoreCorruptError, StoreIncompleteError):
                 numbers = np.unique(indices // self._per_shard).tolist()
                 again = [number for number in numbers if self._is_gone(number)]
-                again = again or [number for number in numbers if self._drop(number)]
+                again = again or [number for number in self.damaged_shards(indices, checksums) if self._drop(number)]
                 if not again:
                     raise
                 self._remote.fetch(*(self.path(number) for number in again))
-        return read()
+        return read(indices, checksums)
 
     def _is_gone(self, number: int) -> bool:
         return number not in self._mapped and not self.path(number).exists()

@@ -18,7 +18,7 @@ def damaged(error: StoreError, folder: Path, file: Path) -> StoreError:
     Args:
         error: what is wrong. It names a shard by its path, and other files by their names in the store.
         folder: of the store in the cache.
-        file: of a column, or `zarr.json` for all metadata; or one of several shards, of which another may be damaged.
+        file: that is damaged; `zarr.json` for all metadata.
     """
     what = _first_line(error)
     if str(folder) not in what:

@@ -64,6 +64,8 @@ class RemoteFiles:
         self._under_way: dict[Path, Future[Answer]] = {}
         self._urgent: set[Path] = set()
         self._again: set[Path] = set()
+        self._removed: set[Path] = set()
+        """Files that were damaged in the cache and are not there again."""
         self._kept: dict[str, int] | None = None
         self._arrays: dict[str, ArrayMetadata] = {}
         self._samples = self._shards = 0
@@ -130,6 +132,7 @@ class RemoteFiles:
         for file, future in [(file, self._keep(file)) for file in files if not _touched(file)]:
             try:
                 future.result()
+                self._removed.discard(file)
             except FetchError as failure:
                 if failure.kind != "missing":
                     raise self._error(self._name(file), failure) from None
@@ -164,6 +167,7 @@ class RemoteFiles:
         if file.parent != self.folder and not file.exists():  # another process has made room: it was not damaged
             return True
         self._again.add(file)
+        self._removed.add(file)
         files = [file] if file.parent != self.folder else list(self.folder.glob("*/zarr.json"))
         for one in files:
             try:
@@ -322,7 +326,7 @@ class RemoteFiles:
             )
         remedy = remedy_of(failure.kind, self.place.scheme)
         file = self.folder / name
-        removed = f"; its copy in the cache was damaged, and was removed ({file})" if file in self._again else ""
+        removed = f"; its copy in the cache was damaged, and was removed ({file})" if file in self._removed else ""
         return StoreUnreachableError(f"{self.place}/{name}: cannot be read: {failure.what}{removed}.\n  {remedy}")
 
 

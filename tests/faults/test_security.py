@@ -67,7 +67,7 @@ ALONE = {
     "subprocess": ("stages/bundling/wheels.py", "store/remote/connection.py"),
     "webbrowser": ("stages/view.py",),
     "xarray": ("store/named_arrays.py", "store/reader.py"),
-    "secrets": ("stages/segmentation/table_splits.py", "stages/viewing/server.py"),
+    "secrets": ("stages/segmentation/column_prints.py", "stages/viewing/server.py"),
     **dict.fromkeys(("hmac", "http", "socketserver"), ("stages/viewing/server.py",)),
 }
 """Modules that only these files may import: pickle for the name of an exception, ctypes for a system call, importlib

@@ -115,7 +115,7 @@ class TiledPrediction:
         classes = len(self.predictor.card.classes)
         parts = predicted_rows(windows, self.read, self.predictor, batch_size=self.batch_size, task=task)
         if is_large(windows, classes):
-            self.writer.add_rows(self.large.write(windows, parts))
+            self.writer.add_rows(windows.source, self.large.write(windows, parts))
             return
         probabilities = np.concatenate(list(parts), axis=1)
         multilabel = self.predictor.card.network.multilabel

@@ -188,5 +188,5 @@ def test_outlines_of_photos_that_are_not_stored_upright_are_named(run: Path, mem
         Image.open(file).convert("RGB").save(photos / f"p{number}.jpg", **({"exif": exif} if number == 1 else {}))
     predict(PredictSettings(images=photos, run=run, out=out, memo=memo))
     report = export(settings(photos, run, out, "geojson", tmp_path / "geojson"))
-    assert [note for note in report.notes if "1 image with an EXIF orientation, such as p1" in note]
+    assert [note for note in report.notes if "1 image with an EXIF orientation (p1): " in note]
     assert export(settings(photos, run, out, "coco", tmp_path / "coco")).notes == []  # its images are upright

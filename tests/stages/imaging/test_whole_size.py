@@ -8,13 +8,13 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from stages.imaging import whole_size
 from stages.imaging.decoding import read_image
 from stages.imaging.image_facts import image_facts
 from stages.imaging.parts import WHOLE
-from stages.imaging.whole_size import whole_image_size
+from stages.imaging.whole_size import is_turned, whole_image_size
 
 
 def picture(path: Path, orientation: int) -> Path:
@@ -30,6 +30,7 @@ def test_the_size_is_that_of_the_decoded_image(tmp_path: Path, name: str, orient
     path = picture(tmp_path / name, orientation)
     with patch.object(whole_size, "open_picture", side_effect=AssertionError):
         assert whole_image_size(path, WHOLE) == read_image(path).pixels.shape[:2]
+    assert is_turned(path) == (orientation != 1)
     if not name.endswith("png"):  # its header does not say it
         assert image_facts(path, WHOLE).upright == read_image(path).pixels.shape[:2]
 
@@ -42,6 +43,7 @@ def test_an_orientation_behind_the_pixels_of_a_png_counts(tmp_path: Path):
     last = data.index(b"IEND") - 4
     path.write_bytes(data[:at] + data[end:last] + data[at:end] + data[last:])
     assert whole_image_size(path, WHOLE) == read_image(path).pixels.shape[:2] == (30, 20)
+    assert is_turned(path)
 
 
 def test_a_comment_behind_the_pixels_of_a_png_costs_no_decoding(tmp_path: Path):
@@ -54,3 +56,10 @@ def test_a_comment_behind_the_pixels_of_a_png_costs_no_decoding(tmp_path: Path):
     path.write_bytes(data[:last] + chunk + data[last:])
     with patch.object(whole_size, "open_picture", side_effect=AssertionError):
         assert whole_image_size(path, WHOLE) == (20, 30)
+    with patch.object(PngImagePlugin.PngImageFile, "load", side_effect=AssertionError):
+        assert not is_turned(path)
+
+
+def test_arrays_have_no_orientation(tmp_path: Path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 5), np.uint8))
+    assert not is_turned(tmp_path / "a.npy")

@@ -68,7 +68,7 @@ def made_arm(
         epoch=2,
         val_dice=0.8,
         splits_sha256="ab" * 32,
-        network=SimpleNamespace(branches="dual"),
+        network=SimpleNamespace(branches="dual", takes_maps=True),
         recipe=store.recipe,
         weights_licence="",
     )

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.segmentation.column_prints import prints_of
 from stages.segmentation.leakage import leaked_samples
 from stages.segmentation.linked_names import linked_groups
 from stages.segmentation.run_splits import NAMES, RunSplits
 from stages.segmentation.split_blocks import texts_of
 from stages.segmentation.store_groups import store_groups
-from store.text_words import text_prints
 from store.texts import Texts
 
 Row = tuple[str, str, str]
@@ -39,8 +39,8 @@ def _record(*rows: tuple[str, str, str, str]) -> RunSplits:
     ids, groups, digests, splits = zip(*rows, strict=True)
     return RunSplits(
         codes=np.array([NAMES.index(split) for split in splits], np.uint8),
-        groups=text_prints(texts_of(groups)),
-        digests=text_prints(texts_of(digests)),
+        groups=prints_of(texts_of(groups)),
+        digests=prints_of(texts_of(digests)),
         alone=np.array(ids) == np.array(groups),
     )
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.errors import CheckpointError
+from stages.segmentation.column_prints import prints_of
 from stages.segmentation.json_rows import json_rows
 from stages.segmentation.run_splits import NAMES, read_run_splits
 from stages.segmentation.split_blocks import SplitFile, texts_of
@@ -25,7 +26,6 @@ from stages.segmentation.split_tables import (
 )
 from stages.segmentation.splits import split_by_csv
 from store.column_writer import encode_column_chunk
-from store.text_words import text_prints
 from store.texts import Texts, parse_texts
 
 FORMULAS = ["=1+1", "'=1+1", "''=1+1", "+a", "-a", "@a", "'a", "-1", "'-1", "\ta", " b ", 'c"d', "e,f", "g\r\nh"]
@@ -80,7 +80,7 @@ def _require_rows(path: Path, digest: str, rows: list[dict[str, str]]) -> None:
     assert [NAMES[code] for code in found.codes] == [row["split"] for row in rows]
     assert found.alone.tolist() == [row["group"] == row["id"] for row in rows]
     for name, prints in (("id", found.ids), ("group", found.groups), ("digest", found.digests)):
-        assert prints.tolist() == text_prints(texts_of(row[name] for row in rows)).tolist()
+        assert prints.tolist() == prints_of(texts_of(row[name] for row in rows)).tolist()
 
 
 def _write_as_before(path: Path, rows: list[dict[str, str]], columns=ROW) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from stages.errors import InputProblemsError, Problem, UsageError
 from stages.outputs.cells import plain_cell
 from stages.segmentation import table_blocks
+from stages.segmentation.column_prints import prints_of
 from stages.segmentation.linked_names import linked_groups
 from stages.segmentation.split_blocks import ROW, texts_of
 from stages.segmentation.split_csv import NAMES, NO_SPLIT, KnownIds, read_split_csv
@@ -200,7 +201,7 @@ def test_rows_before_a_quoted_line_end_are_not_read_again_with_the_next_block(
     monkeypatch.setattr(
         table_blocks, "_parsed_columns", lambda content, places: read.append(len(content)) or parsed(content, places)
     )
-    listed = read_split_csv(tmp_path / "t.csv", KnownIds(text_prints(texts_of(["n0"]))))
+    listed = read_split_csv(tmp_path / "t.csv", KnownIds(prints_of(texts_of(["n0"]))))
     assert listed.unknown == {f"n{n}": NAMES.index("train") for n in range(1, 50)}
     assert sum(read) < 4 * (tmp_path / "t.csv").stat().st_size
 
@@ -217,7 +218,7 @@ def test_rows_that_are_written_in_another_way_are_looked_up_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str
 ):
     """A table of millions of such rows would take an hour otherwise."""
-    known = KnownIds(text_prints(texts_of(f"{mark}im{n}" for mark in ("", "-") for n in range(500))))
+    known = KnownIds(prints_of(texts_of(f"{mark}im{n}" for mark in ("", "-") for n in range(500))))
     lookups = []
     numbers = KnownIds.numbers
     monkeypatch.setattr(KnownIds, "numbers", lambda self, prints: lookups.append(1) or numbers(self, prints))

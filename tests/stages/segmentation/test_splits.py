@@ -13,6 +13,7 @@ from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from stages.errors import CheckpointError, InputProblemsError, UsageError
+from stages.segmentation.column_prints import prints_of
 from stages.segmentation.group_hashes import copied_digests
 from stages.segmentation.run_splits import NAMES, read_run_splits
 from stages.segmentation.split_blocks import texts_of
@@ -20,7 +21,6 @@ from stages.segmentation.split_tables import split_rows, splits_sha256, write_sp
 from stages.segmentation.splits import split_by_csv, split_by_hash
 from store import AttentionStore
 from store.column_writer import encode_column_chunk
-from store.text_words import text_prints
 from store.texts import Texts, parse_texts
 from store.writer import Layout, new_store
 from tests.conftest import RECIPE, random_sample
@@ -208,7 +208,7 @@ def test_splits_come_back_from_their_file(write, tmp_path: Path):
     ]
     found = read_run_splits(tmp_path / "splits.csv")
     assert [NAMES[code] for code in found.codes] == ["train", ""]
-    assert found.digests.tolist() == text_prints(texts_of([sha256("d1"), sha256("d2")])).tolist()
+    assert found.digests.tolist() == prints_of(texts_of([sha256("d1"), sha256("d2")])).tolist()
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_an_edited_record_of_a_run_is_refused(write, tmp_path: Path, edit):
     text = "\ufeff" + "\r\n".join([heading, *reversed(lines)])  # sorted and saved again by a spreadsheet
     table.write_text(text, encoding="utf-8", newline="")
     found = read_run_splits(table, digest, with_ids=True)
-    assert found.ids.tolist() == text_prints(texts_of(["b", "a"])).tolist()
+    assert found.ids.tolist() == prints_of(texts_of(["b", "a"])).tolist()
     table.write_text(edit("\n".join([heading, *lines, ""])))
     with pytest.raises(CheckpointError, match="changed after training"):
         read_run_splits(table, digest)

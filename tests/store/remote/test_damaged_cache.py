@@ -204,6 +204,54 @@ def test_a_damaged_file_that_cannot_be_fetched_again_was_in_the_cache(
         _read_all(address("x.zarr"), served)
 
 
+def test_of_several_shards_only_the_damaged_one_is_fetched_again(
+    served: Path, kept: Path, address: Address, server: Served
+):
+    """All shards are read in one batch."""
+    flip(kept / "image" / "c.1.0.0.0")
+    server.asked.clear()
+    _read_all(address("x.zarr"), served)
+    assert {path.split("x.zarr/")[1] for path in server.asked if "/c." in path} == {"image/c.1.0.0.0"}
+
+
+@pytest.mark.parametrize("damaged", [3, 9])
+def test_of_several_shards_only_the_damaged_one_is_named(
+    served: Path, kept: Path, address: Address, server: Served, damaged: int
+):
+    """Sound shards stay in the cache, also if the damaged one cannot be fetched."""
+    shards = {file.name for file in (kept / "image").glob("c.*")}
+    flip(kept / "image" / f"c.{damaged}.0.0.0")
+    server.fault = lambda path, _: 503 if "/c." in path else None
+    with pytest.raises(StoreError) as caught:
+        _read_all(address("x.zarr"), served)
+    assert f"removed ({kept}/image/c.{damaged}.0.0.0)" in str(caught.value)
+    assert {file.name for file in (kept / "image").glob("c.*")} == shards - {f"c.{damaged}.0.0.0"}
+
+
+def test_offline_the_damaged_one_of_several_shards_is_named(
+    served: Path, kept: Path, address: Address, cache: CacheSettings
+):
+    cut(kept / "image" / "c.3.0.0.0")
+    with pytest.raises(StoreError, match=rf"{kept}/image/c\.3\.0\.0\.0") as caught:
+        _read_all(address("x.zarr", _offline(cache)), served)
+    assert "c.0.0.0.0" not in str(caught.value)
+
+
+def test_a_copy_that_was_fetched_again_is_not_called_damaged_later(
+    served: Path, kept: Path, address: Address, server: Served
+):
+    """It is sound by then. When the cache has given it up, only the server is at fault."""
+    file = kept / "image" / "c.1.0.0.0"
+    flip(file)
+    found = AttentionStore.open(address("x.zarr"))
+    assert same(found, served, SAMPLES)
+    file.unlink()
+    server.fault = lambda path, _: 503 if "/c." in path else None
+    with pytest.raises(StoreError, match="status 503") as caught:
+        found._sharded["image"]._remote.fetch(file)  # type: ignore[attr-defined]
+    assert "damaged" not in str(caught.value)
+
+
 def test_a_newer_store_in_the_cache_is_not_called_damaged(served: Path, address: Address, cache: CacheSettings):
     """Offline it is refused as anywhere: the program must be updated."""
     file = served / "zarr.json"
