@@ -276,5 +276,5 @@ def test_sides_without_a_pixel_and_too_many_instances_are_errors() -> None:
     mask = np.ones((8, 8), np.uint8)
     with pytest.raises(UsageError, match="size 0x4"):
         shrink_labels(mask, None, (0, 4))
-    with pytest.raises(UsageError, match="70000"):
+    with pytest.raises(UsageError, match="70,000"):
         shrink_labels(mask, np.full((8, 8), 70_000, np.int32), (4, 4))
