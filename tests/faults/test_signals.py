@@ -16,7 +16,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 AT_FILE = """
 import os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests themselves may run with SIGINT ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests themselves may run with signals ignored
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 number, event_name, part, count = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 seen = 0
 def watch(event, arguments):

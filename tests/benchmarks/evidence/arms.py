@@ -61,10 +61,15 @@ ARMS: Mapping[str, str] = {
     "tokens16": "dual,store=tokens16,attention_norm=none,tuned_as=dual",
     "tokens4-32": "dual,store=tokens4-32,attention_norm=none,tuned_as=dual",
     "both16": "dual,store=both16,attention_norm=none,tuned_as=dual",
+    "keys16": "dual,store=keys16,attention_norm=none,tuned_as=dual",
+    "random16": "dual,store=random16,attention_norm=none,tuned_as=dual",
+    "patchmean": "dual,store=patchmean,tuned_as=dual",
+    "maps8": "dual,store=maps8,attention_norm=none,tuned_as=dual",
     # which transformer
     "nucph": "dual,store=nucph,tuned_as=dual",
     "inskin": "dual,store=inskin,tuned_as=dual",
     "inskin300": "dual,store=inskin300,tuned_as=dual",
+    "inskinmini300": "dual,store=inskinmini300,tuned_as=dual",
     # how the branches meet
     "gated": "dual,network=gated,tuned_as=dual",
     "prior": "dual,network=prior,tuned_as=dual",

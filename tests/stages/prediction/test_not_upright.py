@@ -30,7 +30,8 @@ def test_photos_whose_outlines_are_not_those_of_the_stored_file_are_named_once(
     ]
     assert "EXIF" not in reports[0]
     assert reports[1].count("note: 2 images with an EXIF orientation (down, side): the outlines are those of the") == 1
-    assert Image.open(tmp_path / "outlined" / "side.png").size == (32, 48)
+    with Image.open(tmp_path / "outlined" / "side.png") as mask:
+        assert mask.size == (32, 48)
 
 
 def test_upright_images_need_no_note():

@@ -276,7 +276,7 @@ def test_unknown_classes_and_methods_are_refused(warm: Predictor):
         (lambda: one.region("liver"), "'liver' is no class of this run; it has background, foreground"),
         (lambda: one.probability("liver"), "no class"),
         (lambda: one.instances("background"), "no objects"),
-        (lambda: one.instances(method="magic"), "components and watershed"),
+        (lambda: one.instances(method="magic"), "components, watershed"),
     ):
         with pytest.raises(UsageError, match=message):
             wrong()
