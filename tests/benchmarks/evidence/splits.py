@@ -15,7 +15,7 @@ SHA-256("split/<number>/<first id>"), so the same ids give the same table on eve
 
 A data set with sources has one split. Its test images are drawn from the sources, in the same order and as many from
 each. The other images of the sources are in no part, and neither are images of other sources that look like one of
-them. A transformer that was pretrained on the pool has seen some of these test images.
+them. Some of these test images are in the pool, so transformers that were pretrained on it must not be tested here.
 
 Images that look the same (`stages.segmentation.near_duplicates`), also through a chain of others, are always in one
 split. If one of them is in the pool, none is a test image; if one is held out, none is a validation image.
