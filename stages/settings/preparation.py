@@ -164,7 +164,11 @@ class ExtractSettings(Settings):
         "With --append: read the files of all old samples again. Otherwise files whose size, inode and times are those "
         "of an earlier run are taken as unchanged.",
     )
-    dry_run: bool = setting(False, "Show the plan and check the files' headers; compute and write nothing.")
+    dry_run: bool = setting(
+        False,
+        "Show the plan and check the files' headers; write no store. A few images are read to estimate size and time, "
+        "and the transformer's weights are needed for that.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

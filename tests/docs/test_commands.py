@@ -107,7 +107,7 @@ PROMISED = {
     "docs/training.md": ["runs/mine/model.safetensors", "runs/mine/history.csv", "runs/mine/splits.csv"],
     "docs/report.md": ["reports/mine/report.html", "reports/mine/scores.json", "mine.html", "both.html"],
     "docs/compare.md": ["reports/compare/report.html", "reports/compare/table.md", "compared.html"],
-    "docs/predict.md": ["details/table.csv", "details/phantom_0000_overlay.png", "details/phantom_0000.geojson"],
+    "docs/predict.md": ["details/table.csv", "details/case16_overlay.png", "details/case16.geojson"],
     "docs/radiology.md": ["reports/ct/report.html", "ct_predictions/case_8.nii.gz", "ct_predictions/table.csv"],
     "docs/tour.md": ["heads.png", "reports/tour/report.html", "predictions/table.csv", "reports/compare/report.html"],
 }

@@ -46,8 +46,8 @@ def make_world(phantoms: Path, folder: Path) -> Path:
         _copy(image, folder / "scans" / patient / f"{name}.png")
         _copy(mask, folder / "drawn" / f"{name}_anno.png")
         _write_kinds_of_masks(np.asarray(Image.open(mask)) > 0, folder, name)
-    for image in images[:2]:
-        _copy(image, folder / "new_photos" / image.name)
+    for number, image in enumerate(images[:2], start=len(images)):
+        _copy(image, folder / "new_photos" / f"case{number:02d}.png")
     write_set(folder / "cells", 8)
     for name in ("cells_0", "cells_1"):
         _copy(folder / "cells" / "images" / f"{name}.ome.tif", folder / "new_cells" / f"{name}.ome.tif")

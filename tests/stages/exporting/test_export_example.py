@@ -24,7 +24,7 @@ def test_the_example_of_the_page_needs_no_torch(tmp_path: Path, phantom_store: P
     run = make_run(tmp_path / "run", phantom_store)
     export(ExportSettings(run=run, out=tmp_path / "exports" / "mine.onnx"))
     (tmp_path / "new_photos").mkdir()
-    photo = shutil.copy(phantoms / "images" / "phantom_0000.png", tmp_path / "new_photos")
+    photo = shutil.copy(phantoms / "images" / "phantom_0000.png", tmp_path / "new_photos" / "case16.png")
     (example,) = (
         block.text
         for block in blocks_of(DOCS / "export.md")
