@@ -108,6 +108,8 @@ def search(
 @app.command()
 def choose(
     results: Results = RESULTS,
+    arms: Annotated[str, typer.Option(help="Arms, separated by commas; all that were searched if empty.")] = "",
+    steps: Annotated[int, typer.Option(help="Steps of every trial.")] = 200,
     trials: Annotated[int, typer.Option(help="Trials of every arm.")] = 8,
     seeds: Annotated[str, typer.Option(help="Seeds of every trial.")] = "100,101",
     split: Annotated[int, typer.Option(help="Number of the split whose validation images were scored.")] = 0,
@@ -118,22 +120,33 @@ def choose(
 ) -> None:
     """Write the best settings of every arm to settings.json, and print them."""
     from stages.comparison.matrix import parse_seeds
-    from tests.benchmarks.evidence.raw import raw_file, read_runs
+    from tests.benchmarks.evidence.raw import TRIAL, raw_file, read_runs
     from tests.benchmarks.evidence.search import choose as best_trials
     from tests.benchmarks.evidence.tuned import read_tuned, write_tuned
 
     tuned = read_tuned(results)
+    wanted = _list(arms)
+    found = set()
     for name in DATASETS:
-        runs = read_runs(raw_file(results, name, split, "val"))
+        runs = [
+            run
+            for run in read_runs(raw_file(results, name, split, "val"))
+            if run.steps == steps and (trial := TRIAL.fullmatch(run.arm)) and (not wanted or trial[1] in wanted)
+        ]
         for winner in best_trials(
             runs, count=trials, seeds=parse_seeds(seeds.split(",")), without_failed=without_failed
         ):
+            found.add(winner.arm)
             tuned.setdefault(name, {}).setdefault(winner.arm, {})[str(winner.labels)] = winner.as_json()
             settings = ", ".join(f"{key}={value}" for key, value in winner.settings.items())
             typer.echo(
                 f"{name} {winner.arm}, {winner.labels} labels: trial {winner.trial} of {winner.trials} ({settings}), "
                 f"Dice {winner.dice:.4f}; defaults {winner.default_dice:.4f}"
             )
+    if missing := [arm for arm in wanted if arm not in found]:
+        raise UsageError(
+            f"there are no trials of {', '.join(missing)} with {steps} steps. Run `search`, then `collect`."
+        )
     typer.echo(write_tuned(results, tuned))
 
 

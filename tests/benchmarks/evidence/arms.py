@@ -63,6 +63,7 @@ ARMS: Mapping[str, str] = {
     "both16": "dual,store=both16,attention_norm=none,tuned_as=dual",
     "keys16": "dual,store=keys16,attention_norm=none,tuned_as=dual",
     "random16": "dual,store=random16,attention_norm=none,tuned_as=dual",
+    "imagenet32": "dual,store=imagenet32,attention_norm=none,tuned_as=dual",
     "patchmean": "dual,store=patchmean,tuned_as=dual",
     "maps8": "dual,store=maps8,attention_norm=none,tuned_as=dual",
     # which transformer

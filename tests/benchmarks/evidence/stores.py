@@ -18,6 +18,7 @@ Images, masks, ids and columns stay the same, and so do the splits. The recipe s
 | `queries:K`, `keys:K`, `values:K` | K components of these in the last block | yes |
 | `both:K` | `tokens:K+attention` | yes |
 | `random:K` | `tokens:K+random` | yes |
+| `imagenet:K` | K components of the features of a convolutional network trained on ImageNet | |
 | `patchmean` | the attention that each patch gets from all patches, by head of the recipe | yes |
 | `prototypes:K` | the attention of K prototype queries, by head of the last block | yes |
 
@@ -105,7 +106,10 @@ def main(
     out: Annotated[Path, typer.Option(help="Path of the derived store.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the original images.")] = None,
     layout: Annotated[str, typer.Option(help="Layout of the folder, as for `pipeline extract`.")] = "auto",
-    weights: Annotated[Path | None, typer.Option(help="Weights file, if the store was extracted with one.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights of the transformer, if a file, or for imagenet."),
+    ] = None,
     fit_ids: Annotated[Path | None, typer.Option(help="File with an id on each line: images to fit to.")] = None,
     fit_images: Annotated[int, typer.Option(min=1, help="Most images to fit to.")] = 500,
     fitted: Annotated[Path | None, typer.Option(help="File .npz that keeps the fit, or has one already.")] = None,

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import UsageError
-from tests.benchmarks.evidence import controls, features_maps
-from tests.benchmarks.evidence.features_reduction import round_to_8_bits
+from tests.benchmarks.evidence import controls, features_maps, features_photographs
+from tests.benchmarks.evidence.features_reduction import Reduction, round_to_8_bits
 from tests.benchmarks.evidence.stores_maps import Inputs, Maps
 
 __all__ = ["KINDS", "OPTIONS", "Kind", "Request", "make_maps", "parse_kind"]
@@ -69,13 +69,17 @@ class Kind:
     """True if something is fitted to images first."""
 
 
+def _reduction(request: Request) -> Reduction:
+    return "white" if request.has("white") else "random" if request.has("random") else "pca"
+
+
 def _of_source(source: str, meaning: str) -> Kind:
     def make(inputs: Inputs, request: Request) -> Maps:
         return features_maps.components(
             inputs,
             source,
             request.number,
-            "white" if request.has("white") else "random" if request.has("random") else "pca",
+            _reduction(request),
             with_attention=request.has("attention"),
             untrained=request.has("untrained"),
         )
@@ -112,6 +116,15 @@ KINDS: dict[str, Kind] = {
     "queries": _of_source("queries", "components of the last block's queries"),
     "keys": _of_source("keys", "components of the last block's keys"),
     "values": _of_source("values", "components of the last block's values"),
+    "imagenet": Kind(
+        meaning="components of the features of a convolutional network trained on ImageNet",
+        make=lambda inputs, request: features_photographs.photographs(
+            inputs, request.number, _reduction(request), with_attention=request.has("attention")
+        ),
+        options=frozenset(OPTIONS) - {"untrained"},
+        number="needed",
+        fitted=True,
+    ),
     "patchmean": Kind(
         meaning="the attention of all patches, averaged",
         make=lambda inputs, request: features_maps.patch_means(inputs, untrained=request.has("untrained")),

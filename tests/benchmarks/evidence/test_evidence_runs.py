@@ -160,8 +160,12 @@ def test_the_search_offers_every_arm_the_same_and_the_protocol_uses_the_best(fol
     assert len(raws) == 2 * 3 * 2
     val = [line for line in (folder / "splits" / "tiny-0.csv").read_text().splitlines() if line.endswith(",val")]
     assert all(len(raw.dice) == len(val) for raw in raws)
-    lines = command(folder, "choose", "--results", "results", "--trials", "3")
-    assert len(lines) == 3
+    chosen = ("choose", "--results", "results", "--trials", "3", "--steps", "1")
+    assert len(command(folder, *chosen, "--arms", "image")) == 2
+    assert list(read_tuned(folder / "results")["tiny"]) == ["image"]
+    with pytest.raises(UsageError, match="no trials of linear with 1 steps"):
+        command(folder, *chosen, "--arms", "linear,dual")
+    assert len(command(folder, *chosen)) == 3
     tuned = read_tuned(folder / "results")["tiny"]
     best = tuned["image"]["4"]
     assert best["dice"] == max(best["dice"], best["default_dice"])
