@@ -64,6 +64,8 @@ ARMS: Mapping[str, str] = {
     "keys16": "dual,store=keys16,attention_norm=none,tuned_as=dual",
     "random16": "dual,store=random16,attention_norm=none,tuned_as=dual",
     "imagenet32": "dual,store=imagenet32,attention_norm=none,tuned_as=dual",
+    "imagenetwhite32": "dual,store=imagenetwhite32,attention_norm=none,tuned_as=dual",
+    "imagenetrandom32": "dual,store=imagenetrandom32,attention_norm=none,tuned_as=dual",
     "patchmean": "dual,store=patchmean,tuned_as=dual",
     "maps8": "dual,store=maps8,attention_norm=none,tuned_as=dual",
     # which transformer

@@ -28,6 +28,7 @@ CLAIMS = (
     *(Claim(dataset="isic", labels=labels, first=SHIPPED, second="image") for labels in ("13", "65", ALL)),
     *(Claim(dataset="isic", labels="65", first=SHIPPED, second=rival) for rival in ("linear", "mlp")),
     Claim(dataset="isic-sources", labels="65", first=SHIPPED, second="image"),
+    *(Claim(dataset="isic", labels=labels, first="imagenetwhite32", second="image") for labels in ("13", "65")),
     *(Claim(dataset="nuclei", labels=labels, first=SHIPPED, second="image") for labels in ("16", ALL)),
 )
 """All claims. Change them before the runs are made, not after."""
