@@ -70,15 +70,25 @@ def other_samples(groups: list[str], seed: int) -> NDArray[np.int64]:
     return others
 
 
-def colours(inputs: Inputs) -> Maps:
-    """Use the image's own colours as maps: mean and deviation of each channel in every cell of the grid."""
+def colours(inputs: Inputs, *, white: bool = False) -> Maps:
+    """Use the image's own colours as maps: mean and deviation of each channel in every cell of the grid.
+
+    With `white` each map has mean 0 and deviation 1 over the images of the fit.
+    """
     base = inputs.base
+    centre, scale = np.zeros((len(COLOURS), 1, 1)), np.ones((len(COLOURS), 1, 1))
+    if white:
+        fitted = colour_maps(base.read_array("image", inputs.fit), base.grid).astype(np.float64)
+        centre = fitted.mean(axis=(0, 2, 3))[:, None, None]
+        scale = np.maximum(fitted.std(axis=(0, 2, 3)), np.finfo(np.float16).eps)[:, None, None]
 
     def read(positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        return colour_maps(base.read_array("image", positions), base.grid)
+        maps = (colour_maps(base.read_array("image", positions), base.grid) - centre) / scale
+        return maps.astype(np.float32)
 
     # The deviation of ImageNet's channels is 1 by the scaling. 8 bits then span 4 of them on either side of zero.
-    return Maps(names=COLOURS, grid=base.grid, read=read, deviations=np.ones(len(COLOURS)))
+    facts = inputs.fit_facts if white else {}
+    return Maps(names=COLOURS, grid=base.grid, read=read, deviations=np.ones(len(COLOURS)), facts=facts)
 
 
 def colour_maps(images: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.float32]:

@@ -52,7 +52,7 @@ DATASETS = {
         DataSet(
             name="isic-sources", held_out=300, test=900, labels=("65",), everything=0, search_labels=65,
             image="dermoscopy (ISIC 2018), tested on other sources", stores="isic",
-            sources=((0, 999), (9500, 10999), (14500, 15499)), splits=(0,),
+            sources=((0, 999), (9500, 11499), (14500, 15899)), splits=(0,),
         ),
     )
 }  # fmt: skip

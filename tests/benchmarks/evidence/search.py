@@ -1,10 +1,11 @@
 """Search for the settings of every arm in the same way: the same trials, seeds, labels and validation images.
 
 A trial is one choice of learning rate, width, weight decay and augmentation. The first trial is the project's defaults,
-the others are drawn at random, without the arm having a part in it. So all arms are offered the same settings, and no
-arm can lose by the search. A trial is trained with every seed of the search, with half of the steps, and scored on the
-validation images of one split. Those are no test images of any split (`tests.benchmarks.evidence.splits`), and the
-seeds are not those of the protocol. The trial with the highest mean Dice wins; of equal ones the first.
+the others are drawn at random, without the arm having a part in it. So all arms are offered the same settings, and the
+winner is not worse than the defaults on the validation images of the search. A trial is trained with every seed of the
+search, with `SEARCH_STEPS` unless another number is given, and scored on the validation images of one split. Those are
+test images of no split of the same data set (`tests.benchmarks.evidence.splits`), and the seeds are not those of the
+protocol. The trial with the highest mean Dice wins; of equal ones the first.
 
 In the tables a trial is an arm with a number behind its name, such as `dual.t3`. An arm with another network has no use
 for the width; then some trials are the same for it in effect.

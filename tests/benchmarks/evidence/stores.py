@@ -22,9 +22,9 @@ Images, masks, ids and columns stay the same, and so do the splits. The recipe s
 | `patchmean` | the attention that each patch gets from all patches, by head of the recipe | yes |
 | `prototypes:K` | the attention of K prototype queries, by head of the last block | yes |
 
-Options are added to the name: `+white` (components of deviation 1), `+random` (random projection), `+attention` (the
-store's attention before the components, scaled as training does), `+untrained` (random weights), `+8bit` (rounded to
-256 values). A derived store can be shuffled too.
+Options are added to the name: `+white` (components of deviation 1; colours of mean 0 and deviation 1), `+random` (a
+random projection), `+attention` (the store's attention before the components, scaled as training does), `+untrained`
+(random weights), `+8bit` (rounded to 256 values). A derived store can be shuffled too.
 
 Maps that are no probabilities are values around zero: train on them with `attention_norm=none`. The printed line says
 which. Components and prototypes are fitted to images without their masks: to those of `--fit-ids`, or else to any,

@@ -23,7 +23,7 @@ from tests.benchmarks.evidence.stores_maps import Inputs, Maps
 __all__ = ["KINDS", "OPTIONS", "Kind", "Request", "make_maps", "parse_kind"]
 
 OPTIONS = {
-    "white": "components of deviation 1",
+    "white": "components of deviation 1; colours of mean 0 and deviation 1",
     "random": "a random projection in place of principal components",
     "attention": "the store's attention before the components",
     "untrained": "a transformer of the same architecture with random weights",
@@ -108,8 +108,8 @@ KINDS: dict[str, Kind] = {
     "shuffled": Kind(meaning="the maps of another image", make=lambda inputs, _: controls.shuffled(inputs)),
     "colours": Kind(
         meaning="mean and deviation of the image's colours",
-        make=lambda inputs, _: controls.colours(inputs),
-        options=frozenset({"8bit"}),
+        make=lambda inputs, request: controls.colours(inputs, white=request.has("white")),
+        options=frozenset({"8bit", "white"}),
     ),
     "tokens": _of_source("tokens", "components of the last block's tokens"),
     "tokens4": _of_source("tokens4", "components of the last four blocks' tokens"),

@@ -59,6 +59,16 @@ def test_colours_are_means_and_deviations_of_cells() -> None:
     assert maps[2, :, 2, 0] == pytest.approx(expected, rel=1e-5)
 
 
+def test_white_colours_have_mean_0_and_deviation_1_over_the_images_of_the_fit(make_store: Callable[..., Path]) -> None:
+    fit = np.array([1, 2, 4])
+    inputs = Inputs(base=AttentionStore.open(make_store(6)), fit=fit)
+    plain, white = controls.colours(inputs).read(fit), controls.colours(inputs, white=True).read(fit)
+    assert white.mean(axis=(0, 2, 3)) == pytest.approx(0, abs=1e-4)
+    assert white.std(axis=(0, 2, 3)) == pytest.approx(1, abs=1e-4)
+    for one, other in zip(plain.swapaxes(0, 1), white.swapaxes(0, 1), strict=True):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(1, abs=1e-5)
+
+
 def test_a_pixel_in_two_cells_counts_by_area() -> None:
     values = np.arange(5, dtype=np.float64).reshape(1, 1, 5, 1)
     averaged = controls.average_cells(values, (1, 2))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file
 
 from stages.errors import UsageError
 from store import AttentionStore
@@ -19,29 +19,18 @@ from tests.benchmarks.evidence.stores_maps import Inputs
 from tests.benchmarks.evidence.unet_weights import ENCODER
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with random weights of the encoder, under timm's names."""
-    path = tmp_path_factory.mktemp("weights") / "lite0.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        tensors = timm.create_model(ENCODER, pretrained=False).state_dict()
-    save_file({name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}, path)
-    return path
-
-
 @pytest.fixture
-def inputs(phantom_store: Path, phantoms: Path, weights: Path) -> Inputs:
+def inputs(phantom_store: Path, phantoms: Path, encoder_weights: Path) -> Inputs:
     base = AttentionStore.open(phantom_store)
-    return Inputs(base=base, images=phantoms / "images", weights=weights, fit=fit_positions(base, None, most=8, seed=0))
+    return Inputs(
+        base=base, images=phantoms / "images", weights=encoder_weights, fit=fit_positions(base, None, most=8, seed=0)
+    )
 
 
-def test_features_are_those_of_the_encoder_at_three_strides(inputs: Inputs, weights: Path) -> None:
-    from safetensors.torch import load_file
-
+def test_features_are_those_of_the_encoder_at_three_strides(inputs: Inputs, encoder_weights: Path) -> None:
     images = inputs.originals.read(inputs.fit[:2])
     model = timm.create_model(ENCODER, pretrained=False, features_only=True, out_indices=(2, 3, 4)).eval()
-    model.load_state_dict(load_file(weights), strict=False)
+    model.load_state_dict(load_file(encoder_weights), strict=False)
     normalised = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     normalised = (normalised - 0.5) / 0.5  # as timm says of this encoder
     with torch.inference_mode():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ NAMES = [
     "last:1",
     "shuffled",
     "colours+8bit",
+    "colours+white",
     "tokens:5",
     "tokens4:5+white",
     "queries:4+8bit",
@@ -39,6 +41,7 @@ NAMES = [
     "values:4+untrained",
     "both:3",
     "random:3",
+    "imagenet:3+8bit",
     "patchmean",
     "prototypes:2",
 ]
@@ -50,13 +53,21 @@ def inputs(phantom_store: Path, phantoms: Path) -> Inputs:
     return Inputs(base=base, images=phantoms / "images", fit=fit_positions(base, None, most=8, seed=0))
 
 
+@pytest.fixture
+def inputs_of(inputs: Inputs, encoder_weights: Path) -> Callable[[str], Inputs]:
+    """Return what gives the inputs of a kind of maps: that of photographs needs weights."""
+    with_weights = dataclasses.replace(inputs, weights=encoder_weights)
+    return lambda name: with_weights if name.startswith("imagenet") else inputs
+
+
 def maps_of(store: Path | AttentionStore) -> Any:
     opened = AttentionStore.open(store) if isinstance(store, Path) else store
     return opened.read_array("attention", np.arange(len(opened)))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_everything_but_the_maps_stays_the_same(name: str, inputs: Inputs, tmp_path: Path) -> None:
+def test_everything_but_the_maps_stays_the_same(name: str, inputs_of: Callable[[str], Inputs], tmp_path: Path) -> None:
+    inputs = inputs_of(name)
     made = derive_store(name, inputs, tmp_path / "new.zarr")
     base, new = inputs.base, AttentionStore.open(tmp_path / "new.zarr")
     everything = np.arange(len(base))
@@ -140,17 +151,20 @@ def test_a_network_is_trained_and_scored_on_a_derived_store(inputs: Inputs, tmp_
     evaluate.run(EvaluateSettings(store=tmp_path / "new.zarr", run=run))
 
 
-def test_arms_of_the_protocol_scale_derived_maps_as_they_must_be(inputs: Inputs) -> None:
+def test_arms_of_the_protocol_scale_derived_maps_as_they_must_be(inputs_of: Callable[[str], Inputs]) -> None:
     """Values around zero would be cut off by the logarithm that is the default."""
     checked = set()
     for spec in arms_of(list(ARMS)).values():
-        kind = re.sub(r"([0-9]+)$", r":\1", spec.store)
-        if kind == BASE_STORE or kind.partition(":")[0] not in {*KINDS, *ALIASES}:
+        found = re.fullmatch(r"([a-z-]+?4?)(white)?([0-9]*)", spec.store.replace("4-", "4"))
+        assert found is not None
+        name, white, number = found.groups()
+        if spec.store == BASE_STORE or name not in {*KINDS, *ALIASES}:
             continue
-        signed = make_maps(parse_kind(kind), inputs).signed
+        kind = name + (f":{number}" if number else "") + ("+white" if white else "")
+        signed = make_maps(parse_kind(kind), inputs_of(kind)).signed
         assert (spec.settings.get("attention_norm") == "none") == signed, spec.name
         checked.add(spec.store)
-    assert {"shuffled", "colours", "untrained"} <= checked
+    assert {"shuffled", "colours", "colourswhite", "untrained", "tokens16", "keyswhite16", "imagenet32"} <= checked
 
 
 @pytest.mark.parametrize(
@@ -160,7 +174,7 @@ def test_arms_of_the_protocol_scale_derived_maps_as_they_must_be(inputs: Inputs)
         ("tokens", r"how many\? Add a number: tokens:8"),
         ("tokens:0", "there is no such kind"),
         ("colours:3", "takes no number"),
-        ("colours+white", "does not take the option white. It takes 8bit"),
+        ("standard+white", "does not take the option white. It takes 8bit"),
         ("shuffled+8bit", "does not take the option 8bit. It takes none"),
         ("tokens:8+wide", "does not take the option wide"),
         ("random:8+white", "not whitened"),
