@@ -16,7 +16,17 @@ from tests.benchmarks.evidence.hierarchical_bootstrap import bootstrap_interval
 from tests.benchmarks.evidence.pooled_effects import pooled_error, pooled_mean
 from tests.benchmarks.evidence.raw import TRIAL, RawRun, raw_file, read_runs
 
-__all__ = ["Key", "Mean", "Scores", "arms_in_order", "difference", "mean_of", "read_scores"]
+__all__ = [
+    "Key",
+    "Mean",
+    "Scores",
+    "arms_in_order",
+    "difference",
+    "mean_of",
+    "pooled",
+    "read_scores",
+    "table_of",
+]
 
 FEWEST_IMAGES = 10
 """Number of images below which there is no interval."""
@@ -91,19 +101,19 @@ def mean_of(scores: Scores, key: Key) -> Mean | None:
     """Return the mean Dice of an arm; None if it has no run."""
     if key not in scores.runs:
         return None
-    splits, seeds, table = _table([scores.runs[key]])
-    return _mean(table[0], splits) if seeds else None
+    splits, seeds, table = table_of([scores.runs[key]])
+    return pooled(table[0], splits) if seeds else None
 
 
 def difference(scores: Scores, first: Key, second: Key) -> Mean | None:
     """Return the mean paired difference of two arms, the first minus the second; None if they share no run."""
     if first not in scores.runs or second not in scores.runs:
         return None
-    splits, seeds, table = _table([scores.runs[first], scores.runs[second]])
-    return _mean(table[0] - table[1], splits, bootstrap=True) if seeds else None
+    splits, seeds, table = table_of([scores.runs[first], scores.runs[second]])
+    return pooled(table[0] - table[1], splits, bootstrap=True) if seeds else None
 
 
-def _table(arms: Sequence[Mapping[tuple[int, int], RawRun]]) -> tuple[list[int], list[int], Floats]:
+def table_of(arms: Sequence[Mapping[tuple[int, int], RawRun]]) -> tuple[list[int], list[int], Floats]:
     """Return the splits and seeds that all arms have, and their Dice, (arm, split, seed, image).
 
     Every split has the same seeds: those that all arms have in all their splits. If there are none, the split with the
@@ -134,7 +144,7 @@ def _table(arms: Sequence[Mapping[tuple[int, int], RawRun]]) -> tuple[list[int],
     return splits, ordered, table
 
 
-def _mean(values: Floats, splits: Sequence[int], *, bootstrap: bool = False) -> Mean:
+def pooled(values: Floats, splits: Sequence[int], *, bootstrap: bool = False) -> Mean:
     """Return the mean of (split, seed, image) values with its intervals."""
     runs, images = values.shape[0] * values.shape[1], int((~np.isnan(values)).any(axis=(0, 1)).sum())
     by_split = {split: float(np.nanmean(part)) for split, part in zip(splits, values, strict=True)}

@@ -13,6 +13,7 @@ from tests.benchmarks.evidence.claims import ALL, CLAIMS, Claim
 from tests.benchmarks.evidence.datasets import DATASETS
 from tests.benchmarks.evidence.raw import RawRun
 from tests.benchmarks.evidence.scores import Key, Mean, Scores, difference, mean_of, read_scores
+from tests.benchmarks.evidence.spreads import FAILED, LARGE, spread_of
 
 __all__ = ["all_tables", "pair_table"]
 
@@ -34,6 +35,10 @@ _TRAINED = (
 )
 _CLAIMED = (
     "The differences that were named before the runs. *p, Holm* is corrected over all rows, also those without runs."
+)
+_SPREAD = (
+    f"A prediction is one image in one run. *Ahead*: share in which the first arm has the higher Dice; *far*: by more "
+    f"than {LARGE}. *Failed*: share with a Dice below {FAILED}, of both arms, and its difference in percentage points."
 )
 
 
@@ -64,6 +69,7 @@ def all_tables(folder: Path, *, steps: int | None = None, score: str = "test", r
             parts += [f"### {name}: how the arms were trained", _TRAINED, _settings(scores), *_mixed(scores)]
     if score == "test" and any(scores.runs for scores in every.values()):
         parts += ["### Claims", _CLAIMED, _claims(every)]
+        parts += ["### Claims: the predictions one by one", _SPREAD, _spreads(every)]
     return "\n\n".join(parts) if parts else "There are no results yet."
 
 
@@ -181,10 +187,41 @@ def _claims(every: dict[str, Scores]) -> str:
 
 
 def _claimed(claim: Claim, scores: Scores) -> Mean | None:
-    if not scores.runs:
-        return None
+    return difference(scores, *_keys(claim)) if scores.runs else None
+
+
+def _keys(claim: Claim) -> tuple[Key, Key]:
     labels = DATASETS[claim.dataset].everything if claim.labels == ALL else int(claim.labels)
-    return difference(scores, Key(claim.first, labels, claim.steps), Key(claim.second, labels, claim.steps))
+    return Key(claim.first, labels, claim.steps), Key(claim.second, labels, claim.steps)
+
+
+def _spreads(every: dict[str, Scores]) -> str:
+    """Return how the claimed differences that were run are spread over the predictions."""
+    rows = []
+    for claim in CLAIMS:
+        one = spread_of(every[claim.dataset], *_keys(claim))
+        if one:
+            fewer, half = 100 * one.fewer.mean, one.fewer.half
+            interval = NONE if half is None else f"{_points(fewer - 100 * half)} to {_points(fewer + 100 * half)}"
+            shares = [f"{share:.1%}" for share in (one.ahead, one.far_ahead, one.far_behind, *one.failed)]
+            named = [claim.dataset, claim.labels, f"{claim.first} − {claim.second}", _signed(one.median)]
+            rows.append([*named, *shares, _points(fewer), interval, _p(one.fewer.p)])
+    heading = [
+        "data",
+        "labels",
+        "arms",
+        "median",
+        "ahead",
+        "far ahead",
+        "far behind",
+        "failed, first",
+        "failed, second",
+    ]
+    return _markdown([*heading, "fewer or more", "95 % interval", "p"], rows)
+
+
+def _points(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
 
 
 _CELLS = ("difference", "95 % interval", "bootstrap 95 %", "by split", "runs", "images")

@@ -120,6 +120,21 @@ def test_claims_that_are_not_run_count_in_the_correction(tmp_path: Path, monkeyp
     assert sum("not run" in line for line in printed.splitlines()) == 3
 
 
+def test_the_spread_of_a_claim_counts_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twenty images the first arm is far ahead in two, of which one had failed, behind in three, else ahead."""
+    monkeypatch.setattr(tables, "CLAIMS", (Claim(dataset="isic", labels="65", first="one", second="two", steps=400),))
+    second = dict.fromkeys(IDS[:20], 0.8) | {IDS[0]: 0.4}
+    first = {id_: dice + 0.01 for id_, dice in second.items()}
+    first |= {IDS[0]: 0.9, IDS[1]: 0.95, IDS[2]: 0.75, IDS[3]: 0.6, IDS[4]: 0.79}
+    runs = [
+        replace(run(arm, seed, 0.8), dice=dice) for arm, dice in (("one", first), ("two", second)) for seed in (0, 1)
+    ]
+    printed = all_tables(written(tmp_path, *runs)).partition("one by one")[2]
+    (row,) = [line for line in printed.splitlines() if "one − two" in line]
+    cells = row.strip("| ").split(" | ")
+    assert cells[3:10] == ["+0.010", "85.0%", "10.0%", "5.0%", "0.0%", "5.0%", "−5.0"]
+
+
 def test_all_labels_are_those_of_the_whole_training_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the runs with all labels are missing, those with the most labels do not take their place."""
     claim = Claim(dataset="isic", labels="all", first="one", second="two", steps=400)
