@@ -99,13 +99,13 @@ def photographs(inputs: Inputs, count: int, how: Reduction, *, with_attention: b
     """
     network = Photographs.load(inputs)
 
-    def batches() -> Iterator[NDArray[np.float32]]:
-        for images in inputs.originals.batches(inputs.fit, inputs.batch_size):
+    def batches(positions: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+        for images in inputs.originals.batches(positions, inputs.batch_size):
             yield network.features(images)
 
     def fit() -> dict[str, NDArray[np.float64]]:
         moments = Moments()
-        for features in batches():
+        for features in batches(inputs.fit):
             moments.add(features.reshape(-1, features.shape[-1]))
         return vars(fit_scaled(moments, count, how, seed=inputs.seed))
 
@@ -115,7 +115,7 @@ def photographs(inputs: Inputs, count: int, how: Reduction, *, with_attention: b
     own = standardised(inputs) if with_attention else None
 
     def read(positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        values = np.concatenate([projection.apply(network.features(images)) for images in _some(inputs, positions)])
+        values = np.concatenate([projection.apply(features) for features in batches(positions)])
         maps = values.transpose(0, 2, 1).reshape(len(values), -1, *network.grid)
         return maps if own is None else np.concatenate([own.read(positions), maps], axis=1)
 
@@ -152,7 +152,3 @@ class _Scaled(Moments):
     @property
     def covariance(self) -> NDArray[np.float64]:
         return self._of.covariance * np.outer(self._scale, self._scale)
-
-
-def _some(inputs: Inputs, positions: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    return inputs.originals.batches(positions, inputs.batch_size)

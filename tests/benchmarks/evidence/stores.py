@@ -134,7 +134,9 @@ def main(
             seed=seed,
             fit=fit_positions(base, fit_ids, most=fit_images, seed=seed),
         )
-        if KINDS[parse_kind(maps).kind].fitted and fit_ids is None and not (fitted and fitted.exists()):
+        request = parse_kind(maps)
+        fits = KINDS[request.kind].fitted or request.has("white")
+        if fits and fit_ids is None and not (fitted and fitted.exists()):
             note = "note: fitted to images of all splits, without their masks. --fit-ids chooses others."
             console.print(note, soft_wrap=True)
         print(derive_store(maps, inputs, out))  # noqa: T201 - the result

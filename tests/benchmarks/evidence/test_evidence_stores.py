@@ -240,6 +240,9 @@ def test_the_command_prints_size_and_arm_and_reports_errors_without_a_traceback(
     assert "kB a sample: 0.14 of maps; 0.29 in the store" in done.output
     assert f"--arm NAME=dual,store={out},attention_norm=none" in done.output
     assert "images of all splits" in done.output
+    for kind, fitted in (("colours", False), ("colours+white", True), ("standard", False)):
+        derived = CliRunner().invoke(app, [*arguments, "--maps", kind, "--out", str(out)])
+        assert ("images of all splits" in derived.output) == fitted, derived.output
     refused = CliRunner().invoke(app, [*arguments, "--maps", "nothing", "--out", str(out)])
     assert refused.exit_code == 2
     assert "there is no such kind of maps" in refused.output
