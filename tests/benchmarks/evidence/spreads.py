@@ -30,7 +30,7 @@ class Spread:
     """Share in which it is behind by more than `LARGE`."""
     failed: Sequence[float]
     """Share of failed predictions of the first and of the second arm."""
-    fewer: Mean
+    failed_difference: Mean
     """Difference of these shares, with its interval as for differences of Dice."""
 
 
@@ -50,5 +50,5 @@ def spread_of(scores: Scores, first: Key, second: Key) -> Spread | None:
         far_ahead=float((each > LARGE).mean()),
         far_behind=float((each < -LARGE).mean()),
         failed=[float(np.nanmean(one)) for one in failed],
-        fewer=pooled(failed[0] - failed[1], splits),
+        failed_difference=pooled(failed[0] - failed[1], splits),
     )

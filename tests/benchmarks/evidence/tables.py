@@ -201,11 +201,11 @@ def _spreads(every: dict[str, Scores]) -> str:
     for claim in CLAIMS:
         one = spread_of(every[claim.dataset], *_keys(claim))
         if one:
-            fewer, half = 100 * one.fewer.mean, one.fewer.half
-            interval = NONE if half is None else f"{_points(fewer - 100 * half)} to {_points(fewer + 100 * half)}"
+            mean, half = one.failed_difference.mean, one.failed_difference.half
+            interval = NONE if half is None else f"{_points(mean - half)} to {_points(mean + half)}"
             shares = [f"{share:.1%}" for share in (one.ahead, one.far_ahead, one.far_behind, *one.failed)]
             named = [claim.dataset, claim.labels, f"{claim.first} − {claim.second}", _signed(one.median)]
-            rows.append([*named, *shares, _points(fewer), interval, _p(one.fewer.p)])
+            rows.append([*named, *shares, _points(mean), interval, _p(one.failed_difference.p)])
     heading = [
         "data",
         "labels",
@@ -217,11 +217,12 @@ def _spreads(every: dict[str, Scores]) -> str:
         "failed, first",
         "failed, second",
     ]
-    return _markdown([*heading, "fewer or more", "95 % interval", "p"], rows)
+    return _markdown([*heading, "failed, difference", "95 % interval", "p"], rows)
 
 
-def _points(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+def _points(share: float) -> str:
+    """Return a difference of shares in percentage points."""
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 _CELLS = ("difference", "95 % interval", "bootstrap 95 %", "by split", "runs", "images")
